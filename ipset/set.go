@@ -1,0 +1,127 @@
+package ipset
+
+import (
+	"fmt"
+	"strings"
+)
+
+// MaxNameLen is the longest name of a set, in bytes: IPSET_MAXNAMELEN is 32 with its closing zero
+// (include/uapi/linux/netfilter/ipset/ip_set.h).
+const MaxNameLen = 31
+
+// Type is the kernel's name of a set type, for example "hash:ip,port".
+type Type string
+
+// The set types that service proxies need.
+const (
+	HashIP        Type = "hash:ip"
+	HashNet       Type = "hash:net"
+	HashIPPort    Type = "hash:ip,port"
+	HashIPPortIP  Type = "hash:ip,port,ip"
+	HashIPPortNet Type = "hash:ip,port,net"
+	BitmapPort    Type = "bitmap:port"
+)
+
+// Types returns every Type that this package knows.
+func Types() []Type {
+	return []Type{BitmapPort, HashIP, HashNet, HashIPPort, HashIPPortIP, HashIPPortNet}
+}
+
+// Hash tells whether sets of the type are hashes, which have a family, a hash size and a maximal number of entries; the
+// others are bitmaps over a range of ports.
+func (t Type) Hash() bool { return strings.HasPrefix(string(t), "hash:") }
+
+func (t Type) hasPort() bool { return t != HashIP && t != HashNet }
+func (t Type) hasPeer() bool { return t == HashIPPortIP || t == HashIPPortNet }
+func (t Type) hasNet() bool  { return t == HashNet || t == HashIPPortNet }
+
+// Family is an address family with the kernel's number: NFPROTO_IPV4 or NFPROTO_IPV6 (include/uapi/linux/netfilter.h).
+type Family uint8
+
+// The families of hash sets. A bitmap:port set has none: its Family is 0.
+const (
+	Inet  Family = 2
+	Inet6 Family = 10
+)
+
+// String returns "inet" or "inet6", the words of ipset(8).
+func (f Family) String() string {
+	switch f {
+	case Inet:
+		return "inet"
+	case Inet6:
+		return "inet6"
+	case 0:
+		return "none"
+	}
+	return fmt.Sprintf("family(%d)", uint8(f))
+}
+
+// Protocol is an IANA protocol number (6 TCP, 17 UDP, 132 SCTP).
+type Protocol uint8
+
+// The protocols that have ports.
+const (
+	TCP  Protocol = 6
+	UDP  Protocol = 17
+	SCTP Protocol = 132
+)
+
+// String returns the lower-case name that ipset(8) prints, or the number.
+func (p Protocol) String() string {
+	switch p {
+	case TCP:
+		return "tcp"
+	case UDP:
+		return "udp"
+	case SCTP:
+		return "sctp"
+	}
+	return fmt.Sprintf("%d", uint8(p))
+}
+
+// Set describes one set. Two descriptions are equal when the kernel would make equal sets from them.
+type Set struct {
+	Name   string
+	Type   Type
+	Family Family // 0 for bitmaps
+	// HashSize is the number of buckets at creation, a power of two; the kernel grows it when it must. It is not
+	// compared when sets are reconciled, since the kernel changes it by itself. 0 for bitmaps.
+	HashSize uint32
+	// MaxElem is the largest number of entries, 0 for bitmaps. Adding one more fails with IPSET_ERR_HASH_FULL.
+	MaxElem uint32
+}
+
+// String returns what `ipset save` prints for the creation of the set.
+func (s Set) String() string {
+	if !s.Type.Hash() {
+		return fmt.Sprintf("%s %s range 0-65535", s.Name, s.Type)
+	}
+	return fmt.Sprintf("%s %s family %s hashsize %d maxelem %d", s.Name, s.Type, s.Family, s.HashSize, s.MaxElem)
+}
+
+// Validate reports what the kernel would refuse in the description.
+func (s Set) Validate() error {
+	switch {
+	case s.Name == "" || len(s.Name) > MaxNameLen:
+		return fmt.Errorf("set name %q has %d bytes, allowed are 1 to %d", s.Name, len(s.Name), MaxNameLen)
+	case !s.Type.known():
+		return fmt.Errorf("set %s: unknown type %q", s.Name, s.Type)
+	case s.Type.Hash() && s.Family != Inet && s.Family != Inet6:
+		return fmt.Errorf("set %s: type %s needs the family inet or inet6", s.Name, s.Type)
+	case s.Type.Hash() && s.MaxElem == 0:
+		return fmt.Errorf("set %s: type %s needs a maximal number of entries", s.Name, s.Type)
+	case !s.Type.Hash() && s.Family != 0:
+		return fmt.Errorf("set %s: type %s has no family", s.Name, s.Type)
+	}
+	return nil
+}
+
+func (t Type) known() bool {
+	for _, k := range Types() {
+		if t == k {
+			return true
+		}
+	}
+	return false
+}

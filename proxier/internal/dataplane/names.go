@@ -1,0 +1,78 @@
+package dataplane
+
+import (
+	"strings"
+
+	"github.com/ipvs-proxier/ipvs-proxier/ipset"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
+)
+
+// Prefix begins the name of every set and chain that is ours. Ownership of sets and chains is this prefix.
+const Prefix = "IPVSP-"
+
+// DefaultLink is the name of the dummy link unless a flag changes it: kube-proxy's, which other node agents know to leave alone.
+const DefaultLink = "kube-ipvs0"
+
+// The sets. IPv6 sets carry prefix6 in the place of Prefix. "Front end" sets hold exactly the front ends of their kind, so
+// that together they are the ledger of the virtual servers that are ours, kept where it cannot get lost: in the kernel.
+const (
+	SetClusterIP = Prefix + "CLUSTER-IP" // front ends: ClusterIP, protocol and port
+	SetNodePort  = Prefix + "NODE-PORT"  // front ends: node address, protocol and node port
+	SetHairpin   = Prefix + "HAIRPIN"    // endpoint address, protocol and port, and the same address as source
+	SetVIP       = Prefix + "VIP"        // addresses on the dummy link
+	SetPodNet    = Prefix + "POD-NET"    // the cluster CIDRs
+
+	prefix6 = Prefix + "6-"
+)
+
+// frontEndSets are the sets that make up the ledger.
+var frontEndSets = [...]string{SetClusterIP, SetNodePort}
+
+// setTypes are the types of the sets.
+var setTypes = map[string]ipset.Type{
+	SetClusterIP: ipset.HashIPPort,
+	SetNodePort:  ipset.HashIPPort,
+	SetHairpin:   ipset.HashIPPortIP,
+	SetVIP:       ipset.HashIP,
+	SetPodNet:    ipset.HashNet,
+}
+
+// The chains; the same names in both families.
+const (
+	ChainServices    = Prefix + "SERVICES"    // nat: who is to be masqueraded
+	ChainMarkMasq    = Prefix + "MARK-MASQ"   // nat: sets the mark
+	ChainPostrouting = Prefix + "POSTROUTING" // nat: masquerades what is marked, and hairpins
+	ChainForward     = Prefix + "FORWARD"     // filter: lets replies and masqueraded traffic through
+	ChainInput       = Prefix + "INPUT"       // filter: a VIP has no ports but those of its Services
+)
+
+// SetName returns the name of a set in a family. The longest is IPVSP-6-CLUSTER-IP with 18 of the 31 bytes allowed.
+func SetName(name string, family cluster.Family) string {
+	if family == cluster.IPv6 {
+		return prefix6 + strings.TrimPrefix(name, Prefix)
+	}
+	return name
+}
+
+// frontEndEntry returns the entry of a front end in one of the front-end sets.
+func frontEndEntry(set string, id VirtualServerID) SetEntry {
+	return SetEntry{
+		Set:   SetName(set, cluster.FamilyOf(id.Addr)),
+		Type:  ipset.HashIPPort,
+		Entry: ipset.Entry{Addr: id.Addr, Protocol: ipset.Protocol(id.Protocol), Port: id.Port},
+	}
+}
+
+// Owns tells whether the virtual server is ours, seen from the kernel alone: its address is on our link, or it stands in
+// one of our front-end sets, which are filled before a virtual server is made and emptied after it is gone.
+func (s *State) Owns(id VirtualServerID) bool {
+	if _, ours := s.Addresses[id.Addr]; ours {
+		return true
+	}
+	for _, set := range frontEndSets {
+		if _, ours := s.Entries[frontEndEntry(set, id)]; ours {
+			return true
+		}
+	}
+	return false
+}

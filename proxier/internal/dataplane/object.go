@@ -1,0 +1,242 @@
+package dataplane
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/ipvs-proxier/ipvs-proxier/ipset"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
+	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
+)
+
+// Verb is what an operation does with its object.
+type Verb uint8
+
+// The verbs. Update changes in place: the kernel keeps the connections of a virtual or real server that is updated.
+const (
+	Create Verb = iota + 1
+	Update
+	Delete
+)
+
+// String returns the verb's name, which is also its metric label.
+func (v Verb) String() string {
+	switch v {
+	case Create:
+		return "create"
+	case Update:
+		return "update"
+	case Delete:
+		return "delete"
+	}
+	return fmt.Sprintf("verb(%d)", uint8(v))
+}
+
+// Kind names the sorts of objects, in the order in which a dataplane is built up.
+type Kind uint8
+
+// The kinds.
+const (
+	KindLink Kind = iota + 1
+	KindSysctl
+	KindSet
+	KindEntry
+	KindChain
+	KindHook
+	KindVirtualServer
+	KindRealServer
+	KindAddress
+)
+
+var kindNames = [...]string{
+	KindLink: "link", KindSysctl: "sysctl", KindSet: "set", KindEntry: "entry", KindChain: "chain", KindHook: "hook",
+	KindVirtualServer: "virtual-server", KindRealServer: "real-server", KindAddress: "address",
+}
+
+// String returns the kind's name, which is also its metric label.
+func (k Kind) String() string {
+	if int(k) < len(kindNames) && kindNames[k] != "" {
+		return kindNames[k]
+	}
+	return fmt.Sprintf("kind(%d)", uint8(k))
+}
+
+// Object is one thing in the kernel: exactly the types of this file.
+type Object interface {
+	Kind() Kind
+	// String names the object for people: key and value in the words of the tool that shows it (ipvsadm, ipset, iptables).
+	String() string
+}
+
+// Op is a verb and its object, nothing more. A Delete needs only the identifying fields of the object.
+type Op struct {
+	Verb   Verb
+	Object Object
+}
+
+// String returns for example "create virtual-server tcp 10.96.0.10:53 rr".
+func (o Op) String() string { return fmt.Sprintf("%s %s %s", o.Verb, o.Object.Kind(), o.Object) }
+
+// Link is the dummy link that carries the VIPs. There is one; it is created without being set up, as kube-proxy does.
+type Link struct{ Name string }
+
+// Sysctl is a kernel parameter with its value, both as text; the name is written with dots ("net.ipv4.vs.conntrack").
+type Sysctl struct{ Name, Value string }
+
+// Set is a set of our own.
+type Set struct{ ipset.Set }
+
+// SetEntry is one entry of one of our sets. Type is the set's type, by which the entry is encoded; one set name never
+// stands for two types, so that comparing SetEntries with == is sound.
+type SetEntry struct {
+	Set   string
+	Type  ipset.Type
+	Entry ipset.Entry
+}
+
+// ChainID names a chain: family, table ("nat" or "filter") and name.
+type ChainID struct {
+	Family cluster.Family
+	Table  string
+	Name   string
+}
+
+// Chain is a chain of our own with its whole content. It is created and updated as a whole, atomically.
+type Chain struct {
+	ID ChainID
+	// Rules are in the form in which `iptables -S` prints them, without the leading "-A NAME ".
+	Rules []string
+	// Sets are the names of the sets that the rules refer to: they must exist before the chain does.
+	Sets []string
+	// Jumps are the own chains that the rules jump to: they must exist before, too.
+	Jumps []string
+}
+
+// Hook is the jump from a built-in chain to one of ours. It is inserted at the top of the built-in chain.
+type Hook struct {
+	Chain   ChainID // the target
+	Builtin string  // "PREROUTING", ...
+	Comment string
+}
+
+// VirtualServerID identifies a virtual server in the kernel: address, port and protocol.
+type VirtualServerID struct {
+	Addr     netip.Addr
+	Port     uint16
+	Protocol cluster.Protocol
+}
+
+// VirtualServer is what is configured for a virtual server. Comparing two of them is the business of diff.go.
+type VirtualServer struct {
+	// Scheduler is the kernel's name of the scheduler.
+	Scheduler string
+	// Flags are scheduler flags only; persistence is told by Timeout.
+	Flags scheduler.Flags
+	// Timeout is the persistence timeout (session affinity) in seconds, 0 for none.
+	Timeout uint32
+	// RealServers are sorted by address and port, without duplicates, and never changed in place: States share them.
+	RealServers []RealServer
+}
+
+// RealServer is one destination of a virtual server; forwarding is always masquerading (NAT).
+type RealServer struct {
+	Addr   netip.Addr
+	Port   uint16
+	Weight uint16
+}
+
+// VirtualServerObject is a virtual server as the object of an operation, without its real servers.
+type VirtualServerObject struct {
+	ID        VirtualServerID
+	Scheduler string
+	Flags     scheduler.Flags
+	Timeout   uint32
+}
+
+// RealServerObject is a real server as the object of an operation.
+type RealServerObject struct {
+	VirtualServer VirtualServerID
+	RealServer
+}
+
+// Address is an address on the dummy link, with the full prefix length and, for IPv6, without duplicate address detection.
+type Address struct{ netip.Addr }
+
+// Kind returns KindLink.
+func (Link) Kind() Kind { return KindLink }
+
+// Kind returns KindSysctl.
+func (Sysctl) Kind() Kind { return KindSysctl }
+
+// Kind returns KindSet.
+func (Set) Kind() Kind { return KindSet }
+
+// Kind returns KindEntry.
+func (SetEntry) Kind() Kind { return KindEntry }
+
+// Kind returns KindChain.
+func (Chain) Kind() Kind { return KindChain }
+
+// Kind returns KindHook.
+func (Hook) Kind() Kind { return KindHook }
+
+// Kind returns KindVirtualServer.
+func (VirtualServerObject) Kind() Kind { return KindVirtualServer }
+
+// Kind returns KindRealServer.
+func (RealServerObject) Kind() Kind { return KindRealServer }
+
+// Kind returns KindAddress.
+func (Address) Kind() Kind { return KindAddress }
+
+func (l Link) String() string     { return l.Name }
+func (s Sysctl) String() string   { return s.Name + "=" + s.Value }
+func (e SetEntry) String() string { return e.Set + " " + e.Entry.Text(e.Type) }
+func (c ChainID) String() string  { return fmt.Sprintf("%s %s %s", c.Family, c.Table, c.Name) }
+func (c Chain) String() string    { return c.ID.String() }
+
+// String returns for example "ipv4 nat OUTPUT -> IPVSP-SERVICES".
+func (h Hook) String() string {
+	return fmt.Sprintf("%s %s %s -> %s", h.Chain.Family, h.Chain.Table, h.Builtin, h.Chain.Name)
+}
+
+// String returns for example "tcp 10.96.0.1:443".
+func (id VirtualServerID) String() string {
+	return id.Protocol.String() + " " + netip.AddrPortFrom(id.Addr, id.Port).String()
+}
+
+// Less orders virtual servers by address, port and protocol.
+func (id VirtualServerID) Less(other VirtualServerID) bool {
+	if c := id.Addr.Compare(other.Addr); c != 0 {
+		return c < 0
+	}
+	if id.Port != other.Port {
+		return id.Port < other.Port
+	}
+	return id.Protocol < other.Protocol
+}
+
+func (v VirtualServerObject) String() string {
+	return v.ID.String() + " " + configText(v.Scheduler, v.Flags, v.Timeout)
+}
+
+func configText(name string, flags scheduler.Flags, timeout uint32) string {
+	parts := []string{name}
+	if flags != 0 {
+		parts = append(parts, "flags "+flags.String())
+	}
+	if timeout != 0 {
+		parts = append(parts, fmt.Sprintf("persistent %d", timeout))
+	}
+	return strings.Join(parts, " ")
+}
+
+func (r RealServerObject) String() string {
+	return r.VirtualServer.String() + " -> " + r.RealServer.String()
+}
+
+// String returns for example "10.244.1.7:8080 weight 1".
+func (r RealServer) String() string {
+	return fmt.Sprintf("%s weight %d", netip.AddrPortFrom(r.Addr, r.Port), r.Weight)
+}

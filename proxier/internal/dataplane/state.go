@@ -1,0 +1,162 @@
+package dataplane
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/ipvs-proxier/ipvs-proxier/ipset"
+)
+
+// State is what a kernel holds for us, or should hold. A nil map reads as an empty one; [NewState] makes them all.
+type State struct {
+	Links          map[string]struct{}
+	Sysctls        map[string]string
+	Sets           map[string]ipset.Set
+	Entries        map[SetEntry]struct{}
+	Chains         map[ChainID]Chain
+	Hooks          map[Hook]struct{}
+	VirtualServers map[VirtualServerID]VirtualServer
+	Addresses      map[netip.Addr]struct{}
+
+	// serversAt counts the virtual servers of each address, so that order.go can tell at once whether an address
+	// still has one.
+	serversAt map[netip.Addr]int
+}
+
+// NewState returns an empty State.
+func NewState() *State {
+	return &State{
+		Links:          map[string]struct{}{},
+		Sysctls:        map[string]string{},
+		Sets:           map[string]ipset.Set{},
+		Entries:        map[SetEntry]struct{}{},
+		Chains:         map[ChainID]Chain{},
+		Hooks:          map[Hook]struct{}{},
+		VirtualServers: map[VirtualServerID]VirtualServer{},
+		Addresses:      map[netip.Addr]struct{}{},
+		serversAt:      map[netip.Addr]int{},
+	}
+}
+
+// Observation is what a kernel adapter read from the kernel.
+type Observation struct {
+	// State is what is ours: our link with its addresses, the sets and chains with our prefix and their hooks, the
+	// sysctls that we manage, and the virtual servers that are ours (see ownership.go).
+	State *State
+	// Foreign are virtual servers that are not ours. They are reported and never touched.
+	Foreign map[VirtualServerID]VirtualServer
+	// NodeAddresses are the addresses of all links but ours, without loopback and IPv6 link-local ones, sorted: where
+	// node ports are served.
+	NodeAddresses []netip.Addr
+}
+
+// Connections are what the kernel counts for one real server: Active are established TCP connections (for UDP always 0),
+// Inactive all others that its connection table still knows, such as those in FIN_WAIT.
+type Connections struct {
+	Addr             netip.Addr
+	Port             uint16
+	Active, Inactive uint32
+}
+
+// Apply makes in s the change that the kernel made when it carried out op without an error.
+func (s *State) Apply(op Op) {
+	gone := op.Verb == Delete
+	switch o := op.Object.(type) {
+	case Link:
+		put(s.Links, o.Name, struct{}{}, gone)
+		if gone {
+			clear(s.Addresses) // the kernel drops a link's addresses with it
+		}
+	case Sysctl:
+		put(s.Sysctls, o.Name, o.Value, gone)
+	case Set:
+		put(s.Sets, o.Name, o.Set, gone)
+		if gone {
+			s.dropEntries(o.Name)
+		}
+	case SetEntry:
+		put(s.Entries, o, struct{}{}, gone)
+	case Chain:
+		put(s.Chains, o.ID, o, gone)
+	case Hook:
+		put(s.Hooks, o, struct{}{}, gone)
+	case VirtualServerObject:
+		s.applyVirtualServer(o, gone)
+	case RealServerObject:
+		s.applyRealServer(o, gone)
+	case Address:
+		put(s.Addresses, o.Addr, struct{}{}, gone)
+	}
+}
+
+func put[K comparable, V any](m map[K]V, key K, value V, gone bool) {
+	if gone {
+		delete(m, key)
+	} else {
+		m[key] = value
+	}
+}
+
+func (s *State) dropEntries(set string) {
+	for e := range s.Entries {
+		if e.Set == set {
+			delete(s.Entries, e)
+		}
+	}
+}
+
+// SetVirtualServer puts a virtual server with its real servers into s.
+func (s *State) SetVirtualServer(id VirtualServerID, v VirtualServer) {
+	if _, present := s.VirtualServers[id]; !present {
+		s.serversAt[id.Addr]++
+	}
+	s.VirtualServers[id] = v
+}
+
+// DropVirtualServer takes a virtual server with its real servers out of s.
+func (s *State) DropVirtualServer(id VirtualServerID) {
+	if _, present := s.VirtualServers[id]; !present {
+		return
+	}
+	delete(s.VirtualServers, id)
+	if s.serversAt[id.Addr]--; s.serversAt[id.Addr] == 0 {
+		delete(s.serversAt, id.Addr)
+	}
+}
+
+func (s *State) applyVirtualServer(o VirtualServerObject, gone bool) {
+	if gone {
+		s.DropVirtualServer(o.ID)
+		return
+	}
+	v := s.VirtualServers[o.ID]
+	v.Scheduler, v.Flags, v.Timeout = o.Scheduler, o.Flags, o.Timeout
+	s.SetVirtualServer(o.ID, v)
+}
+
+func (s *State) applyRealServer(o RealServerObject, gone bool) {
+	v, present := s.VirtualServers[o.VirtualServer]
+	if !present {
+		return // its virtual server went away: the kernel took the real servers along
+	}
+	at, found := slices.BinarySearchFunc(v.RealServers, o.RealServer, compareEndpoint)
+	switch {
+	case gone && found:
+		v.RealServers = slices.Concat(v.RealServers[:at], v.RealServers[at+1:])
+	case gone:
+	case found:
+		v.RealServers = slices.Clone(v.RealServers)
+		v.RealServers[at].Weight = o.Weight
+	default:
+		v.RealServers = slices.Concat(v.RealServers[:at], []RealServer{o.RealServer}, v.RealServers[at:])
+	}
+	s.VirtualServers[o.VirtualServer] = v
+}
+
+// compareEndpoint orders real servers by address and port, whatever their weight.
+func compareEndpoint(a, b RealServer) int {
+	if c := a.Addr.Compare(b.Addr); c != 0 {
+		return c
+	}
+	return int(a.Port) - int(b.Port)
+}
