@@ -206,17 +206,6 @@ func (id VirtualServerID) String() string {
 	return id.Protocol.String() + " " + netip.AddrPortFrom(id.Addr, id.Port).String()
 }
 
-// Less orders virtual servers by address, port and protocol.
-func (id VirtualServerID) Less(other VirtualServerID) bool {
-	if c := id.Addr.Compare(other.Addr); c != 0 {
-		return c < 0
-	}
-	if id.Port != other.Port {
-		return id.Port < other.Port
-	}
-	return id.Protocol < other.Protocol
-}
-
 func (v VirtualServerObject) String() string {
 	return v.ID.String() + " " + configText(v.Scheduler, v.Flags, v.Timeout)
 }

@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 
@@ -159,4 +160,19 @@ func compareEndpoint(a, b RealServer) int {
 		return c
 	}
 	return int(a.Port) - int(b.Port)
+}
+
+// Clone returns a State that shares nothing with s that is ever changed.
+func (s *State) Clone() *State {
+	return &State{
+		Links:          maps.Clone(s.Links),
+		Sysctls:        maps.Clone(s.Sysctls),
+		Sets:           maps.Clone(s.Sets),
+		Entries:        maps.Clone(s.Entries),
+		Chains:         maps.Clone(s.Chains),
+		Hooks:          maps.Clone(s.Hooks),
+		VirtualServers: maps.Clone(s.VirtualServers),
+		Addresses:      maps.Clone(s.Addresses),
+		serversAt:      maps.Clone(s.serversAt),
+	}
 }

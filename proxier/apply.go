@@ -1,0 +1,100 @@
+package proxier
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+	"time"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
+)
+
+// Failure is an operation that was not done.
+type Failure struct {
+	Op  dataplane.Op
+	Err error
+}
+
+// errBlocked marks operations that were left out because one that they need had failed.
+var errBlocked = errors.New("left out")
+
+// apply carries out ops phase by phase. What a failed operation would have carried is left out, the rest goes on.
+func (e *engine) apply(r *Report, ops []dataplane.Op, touched dataplane.Touched) {
+	for _, phase := range dataplane.Phases(ops) {
+		ready := make([]dataplane.Op, 0, len(phase))
+		for _, op := range phase {
+			if why := dataplane.Blocked(op, e.have); why != "" {
+				r.fail(owner(op, touched), op, fmt.Errorf("%s: %w: %s", op, errBlocked, why))
+				continue
+			}
+			ready = append(ready, op)
+		}
+		for i, err := range e.kernel.Apply(ready) {
+			if err != nil {
+				r.fail(owner(ready[i], touched), ready[i], err)
+				continue
+			}
+			e.have.Apply(ready[i])
+			r.done(ready[i])
+		}
+	}
+}
+
+// owner returns the Service on whose behalf the operation's object was looked at.
+func owner(op dataplane.Op, t dataplane.Touched) cluster.Name {
+	switch o := op.Object.(type) {
+	case dataplane.VirtualServerObject:
+		return t.VirtualServers[o.ID]
+	case dataplane.RealServerObject:
+		return t.VirtualServers[o.VirtualServer]
+	case dataplane.SetEntry:
+		return t.Entries[o]
+	case dataplane.Address:
+		return t.Addresses[o.Addr]
+	}
+	return cluster.Name{}
+}
+
+// keys returns the key of the operation's object.
+func keys(op dataplane.Op, owner cluster.Name) dataplane.Touched {
+	t := dataplane.NewTouched()
+	switch o := op.Object.(type) {
+	case dataplane.VirtualServerObject:
+		t.VirtualServers[o.ID] = owner
+	case dataplane.RealServerObject:
+		t.VirtualServers[o.VirtualServer] = owner
+	case dataplane.SetEntry:
+		t.Entries[o] = owner
+	case dataplane.Address:
+		t.Addresses[o.Addr] = owner
+	default:
+		t.Foundation = true
+	}
+	return t
+}
+
+// scheduleRetries puts what failed back, with the Service it belongs to. A surprising errno shows that the mirror is wrong,
+// and asks for an audit.
+func (e *engine) scheduleRetries(now time.Time, r *Report, touched dataplane.Touched) {
+	for owner, failures := range r.failed {
+		again, audit := dataplane.NewTouched(), false
+		for _, f := range failures {
+			again.Add(keys(f.Op, owner))
+			audit = audit || surprising(f)
+		}
+		e.retries.put(now, owner, again, audit)
+	}
+	e.retries.succeed(touched, r.failed)
+}
+
+// surprising tells whether the failure cannot be if the mirror is right, or leaves unknown what was done: the object exists
+// or is missing against expectation, or acknowledgements were lost (ENOBUFS, a timeout).
+func surprising(f Failure) bool {
+	for _, errno := range []error{syscall.EEXIST, syscall.ENOENT, syscall.ESRCH, syscall.ENODEV, syscall.EADDRNOTAVAIL, syscall.ENOBUFS, syscall.EAGAIN, syscall.ETIMEDOUT} {
+		if errors.Is(f.Err, errno) {
+			return true
+		}
+	}
+	return false
+}

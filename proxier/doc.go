@@ -1,0 +1,28 @@
+// Package proxier carries Services into the kernel's IPVS. Data goes one way:
+//
+//	Kubernetes API, or a directory of manifests      internal/source: informers; the same path from here on
+//	        |  keys only
+//	        v
+//	dirty set, coalesced --> one goroutine, the only writer (proxier.go)
+//	        v
+//	cluster.Service       parsed once; a user's mistake becomes a Problem, which is a value
+//	        v
+//	dataplane.Compile     one Service -> Fragment                      pure
+//	        v
+//	dataplane.Want        all Fragments -> want; conflicts are settled  pure
+//	the mirror            what the kernel holds -> have
+//	        v
+//	dataplane.Drain       weight 0 instead of gone                      pure
+//	        v
+//	dataplane.Diff        have, want -> operations in order             pure
+//	        v
+//	Kernel.Apply          one result per operation; only what succeeded enters the mirror
+//	        v
+//	Report                -> log, metrics, status, health
+//	        ^
+//	audit                 at start, by a timer, when the node's addresses change, or after a surprising errno:
+//	                      Kernel.Observe -> the mirror -> the same Diff
+//
+// Cleanup is Diff(have, nothing). A restart is an audit before the first pass; with nothing changed it writes nothing.
+// Read engine.go next, then internal/cluster, internal/dataplane and internal/kernel in this order.
+package proxier

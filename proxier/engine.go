@@ -1,0 +1,210 @@
+package proxier
+
+import (
+	"maps"
+	"net/netip"
+	"slices"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	discovery "k8s.io/api/discovery/v1"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
+	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
+)
+
+// lister is where the engine looks up what a key stands for.
+type lister interface {
+	// Service returns nil for a Service that is gone.
+	Service(cluster.Name) *v1.Service
+	Slices(cluster.Name) []*discovery.EndpointSlice
+	Names() []cluster.Name
+}
+
+// settings are what the engine goes by; they do not change while it runs.
+type settings struct {
+	NodeName     string
+	Dataplane    dataplane.Config
+	Schedulers   cluster.Schedulers
+	DrainTimeout time.Duration
+}
+
+// engine decides and does: it holds what is wanted, what the kernel holds, and what is still to be done. One goroutine owns
+// it. Time is an argument, so that tests are their own clock.
+type engine struct {
+	settings settings
+	kernel   Kernel
+	lister   lister
+
+	want *dataplane.Want
+	// have mirrors the kernel; nil until the first successful audit, and nothing is written before that.
+	have *dataplane.State
+	// foreign are the virtual servers that the last audit found to be somebody else's.
+	foreign map[dataplane.VirtualServerID]dataplane.VirtualServer
+	node    dataplane.Node
+
+	services map[cluster.Name]cluster.Service // without endpoints: what status shows
+	drains   drains
+	retries  retries
+}
+
+func newEngine(s settings, kernel Kernel, l lister) *engine {
+	return &engine{
+		settings: s,
+		kernel:   kernel,
+		lister:   l,
+		want:     dataplane.NewWant(dataplane.Foundation(s.Dataplane)),
+		node:     dataplane.Node{Name: s.NodeName},
+		services: map[cluster.Name]cluster.Service{},
+		drains:   drains{},
+		retries:  retries{},
+	}
+}
+
+// pass brings the kernel to what the dirty Services want, retries what failed before and is due, and moves drains on. With
+// audit it first reads the whole kernel, and compares everything. The first pass audits and takes all Services.
+func (e *engine) pass(now time.Time, dirty []cluster.Name, audit bool) Report {
+	r := Report{Start: now, failed: map[cluster.Name][]Failure{}}
+	touched, dueAudit := e.retries.take(now)
+	first := e.have == nil
+	if r.Audit = audit || dueAudit || first; r.Audit {
+		if err := e.audit(&dirty); err != nil {
+			r.Err = err
+			e.retries.put(now, cluster.Name{}, touched, true)
+			for _, name := range dirty {
+				e.retries.dirty(name)
+			}
+			return r
+		}
+	}
+	if first {
+		dirty = append(dirty, e.lister.Names()...)
+	}
+	dirty = append(dirty, e.retries.takeDirty()...)
+
+	affected := map[cluster.Name]struct{}{}
+	for _, name := range dirty {
+		affected[name] = struct{}{}
+	}
+	r.Services = len(affected)
+	for _, name := range slices.SortedFunc(maps.Keys(affected), cluster.Name.Compare) {
+		touched.Add(e.compile(name, affected))
+	}
+	if r.Audit {
+		e.adopt()
+		touched.Add(dataplane.All(e.want.Owner, e.have, e.want.State))
+	}
+	r.Errors = append(r.Errors, e.pollDrains(now, &touched)...)
+
+	ops := dataplane.Diff(e.have, e.target(now, touched), touched)
+	e.apply(&r, ops, touched)
+	e.drains.settle(e.have, e.want.State, touched)
+	e.scheduleRetries(now, &r, touched)
+	for owner := range r.failed {
+		affected[owner] = struct{}{}
+	}
+	r.Changed = e.rows(affected, r.failed)
+	r.Foreign, r.Draining, r.Pending = len(e.foreign), e.drains.count(), len(e.retries)
+	return r
+}
+
+// audit reads the kernel into the mirror. Services with node ports become dirty when the node's addresses have changed.
+func (e *engine) audit(dirty *[]cluster.Name) error {
+	seen, err := e.kernel.Observe()
+	if err != nil {
+		return err
+	}
+	e.have, e.foreign = seen.State, seen.Foreign
+	if !slices.Equal(e.node.Addresses, seen.NodeAddresses) {
+		e.node.Addresses = seen.NodeAddresses
+		for name, s := range e.services {
+			if slices.ContainsFunc(s.Ports, func(p cluster.ServicePort) bool { return p.NodePort != 0 }) {
+				*dirty = append(*dirty, name)
+			}
+		}
+	}
+	return nil
+}
+
+// adopt takes over foreign virtual servers that are wanted, with their connections. The set entries that are written ahead
+// of any change to them make them ours.
+func (e *engine) adopt() {
+	for id, v := range e.foreign {
+		if _, wanted := e.want.State.VirtualServers[id]; wanted {
+			e.have.SetVirtualServer(id, v)
+			delete(e.foreign, id)
+		}
+	}
+}
+
+// compile puts what the Service wants now into want.
+func (e *engine) compile(name cluster.Name, affected map[cluster.Name]struct{}) dataplane.Touched {
+	api := e.lister.Service(name)
+	if api == nil || !cluster.Proxied(api) {
+		delete(e.services, name)
+		return e.want.Remove(name, affected)
+	}
+	s := cluster.Parse(cluster.Input{
+		Service:    api,
+		Slices:     e.lister.Slices(name),
+		NodeName:   e.settings.NodeName,
+		Schedulers: e.settings.Schedulers,
+		LastGood:   e.programmed(name, api),
+	})
+	e.checkSchedulers(&s)
+	touched := e.want.Set(dataplane.Compile(s, e.node, e.settings.Dataplane), affected)
+	for i := range s.Ports {
+		s.Ports[i].Endpoints = nil // the Fragment has what is needed of them
+	}
+	e.services[name] = s
+	return touched
+}
+
+// programmed returns the scheduler that the kernel runs for the Service, or "": the value that stays in force when the
+// annotation cannot be honoured. The kernel remembers it over a restart.
+func (e *engine) programmed(name cluster.Name, api *v1.Service) string {
+	addr, err := netip.ParseAddr(api.Spec.ClusterIP)
+	if err != nil {
+		return ""
+	}
+	for _, port := range api.Spec.Ports {
+		for _, protocol := range []cluster.Protocol{cluster.TCP, cluster.UDP, cluster.SCTP} {
+			id := dataplane.VirtualServerID{Addr: addr, Port: uint16(port.Port), Protocol: protocol}
+			v, found := e.have.VirtualServers[id]
+			if owner := e.want.Owner(id); !found || owner != name && owner != (cluster.Name{}) {
+				continue
+			}
+			if s, known := scheduler.Lookup(v.Scheduler); known {
+				return s.Name
+			}
+		}
+	}
+	return ""
+}
+
+// target returns the wanted State of the touched keys, with what has to drain first.
+func (e *engine) target(now time.Time, touched dataplane.Touched) *dataplane.State {
+	target := dataplane.NewState()
+	want := e.want.State
+	if touched.Foundation {
+		target.Links, target.Sysctls, target.Sets, target.Chains, target.Hooks = want.Links, want.Sysctls, want.Sets, want.Chains, want.Hooks
+	}
+	for id := range touched.VirtualServers {
+		if v, wanted := want.VirtualServers[id]; wanted {
+			done := func(rs dataplane.RealServerID) bool { return e.drains.done(rs, now, e.settings.DrainTimeout) }
+			target.SetVirtualServer(id, dataplane.Drain(id, v, e.have.VirtualServers[id], done))
+		}
+	}
+	for entry := range touched.Entries {
+		if _, wanted := want.Entries[entry]; wanted {
+			target.Entries[entry] = struct{}{}
+		}
+	}
+	for addr := range touched.Addresses {
+		if _, wanted := want.Addresses[addr]; wanted {
+			target.Addresses[addr] = struct{}{}
+		}
+	}
+	return target
+}

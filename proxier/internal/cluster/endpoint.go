@@ -1,0 +1,113 @@
+package cluster
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	discovery "k8s.io/api/discovery/v1"
+)
+
+// Endpoint is one endpoint of one Service port.
+type Endpoint struct {
+	Addr netip.Addr
+	Port uint16
+	// Ready, Serving and Terminating are the conditions of the EndpointSlice with the API's defaults for what is not
+	// set: ready, serving, not terminating.
+	Ready, Serving, Terminating bool
+	// Local tells that the endpoint is on this node. One without a nodeName is never local.
+	Local bool
+}
+
+// endpoints returns the endpoints of a Service port: a slice's port belongs to it when name and protocol agree; the number
+// comes from the slice.
+func (p *parser) endpoints(name string, protocol Protocol) []Endpoint {
+	var all []Endpoint
+	for _, slice := range p.in.Slices {
+		if slice.AddressType != discovery.AddressTypeIPv4 && slice.AddressType != discovery.AddressTypeIPv6 {
+			continue
+		}
+		for _, port := range slice.Ports {
+			if number, ok := slicePort(port, name, protocol); ok {
+				all = append(all, p.sliceEndpoints(slice, number)...)
+			}
+		}
+	}
+	return mergeEndpoints(all)
+}
+
+// slicePort returns the number of the slice's port when it is the Service port of that name and protocol. A port without a
+// number means "all ports", which a proxy cannot serve.
+func slicePort(port discovery.EndpointPort, name string, protocol Protocol) (uint16, bool) {
+	if port.Name == nil && name != "" || port.Name != nil && *port.Name != name {
+		return 0, false
+	}
+	if port.Protocol != nil {
+		if of, known := parseProtocol(*port.Protocol); !known || of != protocol {
+			return 0, false
+		}
+	} else if protocol != TCP {
+		return 0, false
+	}
+	if port.Port == nil || *port.Port < 1 || *port.Port > 65535 {
+		return 0, false
+	}
+	return uint16(*port.Port), true
+}
+
+func (p *parser) sliceEndpoints(slice *discovery.EndpointSlice, port uint16) []Endpoint {
+	var endpoints []Endpoint
+	for i, e := range slice.Endpoints {
+		if len(e.Addresses) == 0 {
+			continue
+		}
+		// Only the first address counts: the others are reserved (k8s.io/api/discovery/v1, Endpoint.Addresses).
+		addr, err := netip.ParseAddr(e.Addresses[0])
+		if err != nil || addr.Zone() != "" || addr.Is4In6() || addr.Is4() != (slice.AddressType == discovery.AddressTypeIPv4) ||
+			addr.IsUnspecified() || addr.IsLoopback() || addr.IsMulticast() {
+			p.problem(InvalidField, fmt.Sprintf("endpointslice %s endpoints[%d]", slice.Name, i),
+				"%q is no %s address that can be an endpoint; it is left out", e.Addresses[0], slice.AddressType)
+			continue
+		}
+		c := e.Conditions
+		endpoints = append(endpoints, Endpoint{
+			Addr: addr, Port: port,
+			Ready: is(c.Ready, true), Serving: is(c.Serving, true), Terminating: is(c.Terminating, false),
+			Local: e.NodeName != nil && *e.NodeName == p.in.NodeName,
+		})
+	}
+	return endpoints
+}
+
+func is(condition *bool, otherwise bool) bool {
+	if condition == nil {
+		return otherwise
+	}
+	return *condition
+}
+
+// mergeEndpoints sorts by address and port and keeps one of each. Where slices disagree, as they do while one is being
+// replaced or a new pod has the address of an old one, the better condition counts (kubernetes#135266, #135593): one that
+// does not terminate, then one that is ready, then one that serves, then a local one.
+func mergeEndpoints(all []Endpoint) []Endpoint {
+	slices.SortFunc(all, func(a, b Endpoint) int {
+		if c := a.Addr.Compare(b.Addr); c != 0 {
+			return c
+		}
+		if a.Port != b.Port {
+			return int(a.Port) - int(b.Port)
+		}
+		return b.rank() - a.rank()
+	})
+	return slices.CompactFunc(all, func(a, b Endpoint) bool { return a.Addr == b.Addr && a.Port == b.Port })
+}
+
+func (e Endpoint) rank() (n int) {
+	for _, good := range []bool{!e.Terminating, e.Ready, e.Serving, e.Local} {
+		n *= 2
+		if good {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,43 @@
+package dataplane
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+func compareString(a, b string) int   { return strings.Compare(a, b) }
+func compareAddr(a, b netip.Addr) int { return a.Compare(b) }
+
+func (id VirtualServerID) compare(other VirtualServerID) int {
+	return cmp.Or(id.Addr.Compare(other.Addr), cmp.Compare(id.Port, other.Port), cmp.Compare(id.Protocol, other.Protocol))
+}
+
+func (e SetEntry) compare(other SetEntry) int {
+	a, b := e.Entry, other.Entry
+	return cmp.Or(strings.Compare(e.Set, other.Set), a.Addr.Compare(b.Addr), cmp.Compare(a.Port, b.Port),
+		cmp.Compare(a.Protocol, b.Protocol), a.Peer.Compare(b.Peer), cmp.Compare(a.Bits, b.Bits))
+}
+
+// compare orders chains by family, table and name. A chain of ours that is jumped to sorts before the one that jumps
+// (rules_test.go), so that this is also the order of creation, and its reverse the order of deletion.
+func (c ChainID) compare(other ChainID) int {
+	return cmp.Or(cmp.Compare(c.Family, other.Family), strings.Compare(c.Table, other.Table), strings.Compare(c.Name, other.Name))
+}
+
+func (h Hook) compare(other Hook) int {
+	return cmp.Or(h.Chain.compare(other.Chain), strings.Compare(h.Builtin, other.Builtin), strings.Compare(h.Comment, other.Comment))
+}
+
+// Has tells whether the virtual server has a real server with that address and port.
+func (v VirtualServer) Has(r RealServer) bool {
+	_, found := slices.BinarySearchFunc(v.RealServers, r, compareEndpoint)
+	return found
+}
+
+// insertRealServer returns a new sorted list with r in it.
+func insertRealServer(list []RealServer, r RealServer) []RealServer {
+	at, _ := slices.BinarySearchFunc(list, r, compareEndpoint)
+	return slices.Insert(slices.Clone(list), at, r)
+}

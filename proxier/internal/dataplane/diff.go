@@ -1,0 +1,223 @@
+package dataplane
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/ipvs-proxier/ipvs-proxier/ipset"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
+)
+
+// Diff returns the operations, in order, that turn have into want, as far as the touched keys go. Diff of equal States is
+// empty; a kernel that holds have and carries the operations out holds want afterwards. Want may be partial: only touched
+// keys of it are read.
+//
+// Sysctls are never set back: what they were before is not known.
+func Diff(have, want *State, t Touched) []Op {
+	var d differ
+	if t.Foundation {
+		d.foundation(have, want)
+	}
+	for _, e := range sortedKeys(t.Entries, SetEntry.compare) {
+		diffPresence(&d, have.Entries, want.Entries, e, e)
+	}
+	ids := sortedKeys(t.VirtualServers, VirtualServerID.compare)
+	for _, id := range ids {
+		d.virtualServer(id, have, want)
+	}
+	for _, addr := range sortedKeys(t.Addresses, compareAddr) {
+		diffPresence(&d, have.Addresses, want.Addresses, addr, Address{addr})
+	}
+	order(d.ops)
+	return d.ops
+}
+
+// All returns every key of the States: what a full Diff looks at. owner tells on whose behalf; nil stands for nobody's.
+func All(owner func(VirtualServerID) cluster.Name, states ...*State) Touched {
+	t := NewTouched()
+	t.Foundation = true
+	for _, s := range states {
+		for id := range s.VirtualServers {
+			t.VirtualServers[id] = cluster.Name{}
+			if owner != nil {
+				t.VirtualServers[id] = owner(id)
+			}
+		}
+		for e := range s.Entries {
+			t.Entries[e] = cluster.Name{}
+		}
+		for addr := range s.Addresses {
+			t.Addresses[addr] = cluster.Name{}
+		}
+	}
+	return t
+}
+
+type differ struct{ ops []Op }
+
+func (d *differ) add(verb Verb, o Object) { d.ops = append(d.ops, Op{verb, o}) }
+
+func diffPresence[K comparable](d *differ, have, want map[K]struct{}, key K, o Object) {
+	_, present := have[key]
+	_, wanted := want[key]
+	switch {
+	case wanted && !present:
+		d.add(Create, o)
+	case present && !wanted:
+		d.add(Delete, o)
+	}
+}
+
+func (d *differ) foundation(have, want *State) {
+	for _, name := range sortedUnion(have.Links, want.Links, compareString) {
+		diffPresence(d, have.Links, want.Links, name, Link{name})
+	}
+	for _, name := range sortedUnion(want.Sysctls, nil, compareString) {
+		if value := want.Sysctls[name]; have.Sysctls[name] != value {
+			d.add(Update, Sysctl{name, value})
+		}
+	}
+	for _, name := range sortedUnion(have.Sets, want.Sets, compareString) {
+		d.set(have, want, name)
+	}
+	chains := sortedUnion(have.Chains, want.Chains, ChainID.compare)
+	for _, id := range chains {
+		d.chain(have.Chains, want.Chains, id)
+	}
+	for _, id := range slices.Backward(chains) {
+		if _, wanted := want.Chains[id]; !wanted {
+			d.add(Delete, have.Chains[id])
+		}
+	}
+	for _, hook := range sortedUnion(have.Hooks, want.Hooks, Hook.compare) {
+		diffPresence(d, have.Hooks, want.Hooks, hook, hook)
+	}
+}
+
+// set compares what can be compared. A set of our name with another type or family cannot be changed in place; it is
+// reported by the create that fails, and mended by cleanup. Our names have never meant another type.
+func (d *differ) set(have, want *State, name string) {
+	h, present := have.Sets[name]
+	w, wanted := want.Sets[name]
+	switch {
+	case wanted && (!present || h.Type != w.Type || h.Family != w.Family):
+		d.add(Create, Set{w})
+	case present && !wanted:
+		d.add(Delete, Set{h})
+	}
+}
+
+func (d *differ) chain(have, want map[ChainID]Chain, id ChainID) {
+	h, present := have[id]
+	w, wanted := want[id]
+	switch {
+	case wanted && !present:
+		d.add(Create, w)
+	case wanted && !slices.Equal(h.Rules, w.Rules):
+		d.add(Update, w)
+	}
+}
+
+func (d *differ) virtualServer(id VirtualServerID, have, want *State) {
+	h, present := have.VirtualServers[id]
+	w, wanted := want.VirtualServers[id]
+	if present && !wanted {
+		// The kernel takes the real servers along with their virtual server.
+		d.add(Delete, VirtualServerObject{ID: id})
+		return
+	}
+	if !wanted {
+		return
+	}
+	o := VirtualServerObject{ID: id, Scheduler: w.Scheduler, Flags: w.Flags, Timeout: w.Timeout}
+	switch {
+	case !present:
+		d.add(Create, o)
+	case h.Scheduler != w.Scheduler || h.Flags != w.Flags || h.Timeout != w.Timeout:
+		d.add(Update, o)
+	}
+	d.realServers(id, h.RealServers, w.RealServers)
+}
+
+// realServers walks two sorted lists side by side. New real servers are added from the back: the kernel puts each at the
+// head of its list (ip_vs_ctl.c, __ip_vs_add_dest), so that a virtual server that is filled at once has them in order.
+func (d *differ) realServers(id VirtualServerID, have, want []RealServer) {
+	var gone []RealServer
+	h, w := len(have)-1, len(want)-1
+	for h >= 0 || w >= 0 {
+		switch c := compareTails(have, want, h, w); {
+		case c < 0:
+			d.add(Create, RealServerObject{id, want[w]})
+			w--
+		case c > 0:
+			gone = append(gone, have[h])
+			h--
+		default:
+			if have[h] != want[w] {
+				d.add(Update, RealServerObject{id, want[w]})
+			}
+			h--
+			w--
+		}
+	}
+	for _, r := range slices.Backward(gone) {
+		d.add(Delete, RealServerObject{id, r})
+	}
+}
+
+// compareTails tells which list's last element is the greater one: below 0 want's, above 0 have's.
+func compareTails(have, want []RealServer, h, w int) int {
+	switch {
+	case h < 0:
+		return -1
+	case w < 0:
+		return 1
+	}
+	return compareEndpoint(have[h], want[w])
+}
+
+func sortedKeys[K comparable, V any](m map[K]V, compare func(a, b K) int) []K {
+	return slices.SortedFunc(maps.Keys(m), compare)
+}
+
+func sortedUnion[K comparable, V any](a, b map[K]V, compare func(a, b K) int) []K {
+	keys := make([]K, 0, len(a)+len(b))
+	for k := range a {
+		keys = append(keys, k)
+	}
+	for k := range b {
+		if _, both := a[k]; !both {
+			keys = append(keys, k)
+		}
+	}
+	slices.SortFunc(keys, compare)
+	return keys
+}
+
+// frontEndOf returns the front end for which an entry of a front-end set stands.
+func frontEndOf(e SetEntry) (VirtualServerID, bool) {
+	id := VirtualServerID{Addr: e.Entry.Addr, Port: e.Entry.Port, Protocol: cluster.Protocol(e.Entry.Protocol)}
+	if e.Type != ipset.HashIPPort {
+		return id, false
+	}
+	for _, set := range frontEndSets {
+		if e == frontEndEntry(set, id) {
+			return id, true
+		}
+	}
+	return id, false
+}
+
+// accountedElsewhere tells whether the virtual server is known to be ours without this entry.
+func accountedElsewhere(have *State, without SetEntry, id VirtualServerID) bool {
+	if _, bound := have.Addresses[id.Addr]; bound {
+		return true
+	}
+	for _, set := range frontEndSets {
+		e := frontEndEntry(set, id)
+		if _, present := have.Entries[e]; present && e != without {
+			return true
+		}
+	}
+	return false
+}

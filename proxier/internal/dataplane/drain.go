@@ -1,0 +1,32 @@
+package dataplane
+
+import (
+	"net/netip"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
+)
+
+// RealServerID identifies a real server.
+type RealServerID struct {
+	VirtualServer VirtualServerID
+	Endpoint      netip.AddrPort
+}
+
+// Drain returns the virtual server as it is to be programmed: want, and at weight 0 those real servers of have that are no
+// longer wanted and whose connections may finish. done tells of one that its time is over: it is idle, or past its deadline.
+//
+// UDP has no connections to wait for: its real servers go at once, and so do all when the virtual server itself goes.
+// That a real server drains is written nowhere but in the kernel, as its weight 0: a restart loses nothing.
+func Drain(id VirtualServerID, want, have VirtualServer, done func(RealServerID) bool) VirtualServer {
+	if id.Protocol == cluster.UDP {
+		return want
+	}
+	for _, present := range have.RealServers {
+		rs := RealServerID{id, netip.AddrPortFrom(present.Addr, present.Port)}
+		if !want.Has(present) && !done(rs) {
+			present.Weight = 0
+			want.RealServers = insertRealServer(want.RealServers, present)
+		}
+	}
+	return want
+}

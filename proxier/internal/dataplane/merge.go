@@ -1,0 +1,290 @@
+package dataplane
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
+)
+
+// Want is the State that all Fragments together want. It grows and shrinks by one Fragment at a time, at a cost that depends
+// on that Fragment alone.
+//
+// Where two Services want the same front end, the one created first wins, then the one whose name sorts first. The loser
+// has nothing of that front end in the State, and takes it over as soon as the winner lets go of it.
+type Want struct {
+	// State is read only: it is what the winners want, over the foundation.
+	State *State
+
+	fragments map[cluster.Name]Fragment
+	claims    map[VirtualServerID][]claim
+	// binds and entries count who wants an address or an entry. An entry of the foundation counts once for ever.
+	binds   map[netip.Addr]int
+	entries map[SetEntry]int
+}
+
+type claim struct {
+	owner cluster.Name
+	front FrontEnd
+}
+
+// Touched is a set of keys of a State, each with the Service on whose behalf it is looked at; the zero Name stands for none.
+type Touched struct {
+	VirtualServers map[VirtualServerID]cluster.Name
+	Entries        map[SetEntry]cluster.Name
+	Addresses      map[netip.Addr]cluster.Name
+	// Foundation says that links, sysctls, sets, chains and hooks are to be looked at as well.
+	Foundation bool
+}
+
+// Conflict is a front end that a Service wants and another one has.
+type Conflict struct {
+	FrontEnd VirtualServerID
+	Winner   cluster.Name
+}
+
+// NewTouched returns an empty set of keys.
+func NewTouched() Touched {
+	return Touched{
+		VirtualServers: map[VirtualServerID]cluster.Name{},
+		Entries:        map[SetEntry]cluster.Name{},
+		Addresses:      map[netip.Addr]cluster.Name{},
+	}
+}
+
+// Empty tells whether there is nothing to look at.
+func (t Touched) Empty() bool {
+	return len(t.VirtualServers) == 0 && len(t.Entries) == 0 && len(t.Addresses) == 0 && !t.Foundation
+}
+
+// Add adds the keys of other.
+func (t *Touched) Add(other Touched) {
+	for k, v := range other.VirtualServers {
+		t.VirtualServers[k] = v
+	}
+	for k, v := range other.Entries {
+		t.Entries[k] = v
+	}
+	for k, v := range other.Addresses {
+		t.Addresses[k] = v
+	}
+	t.Foundation = t.Foundation || other.Foundation
+}
+
+// NewWant returns what is wanted before there is any Service. The foundation belongs to the Want from now on.
+func NewWant(foundation *State) *Want {
+	w := &Want{
+		State:     foundation,
+		fragments: map[cluster.Name]Fragment{},
+		claims:    map[VirtualServerID][]claim{},
+		binds:     map[netip.Addr]int{},
+		entries:   map[SetEntry]int{},
+	}
+	for e := range foundation.Entries {
+		w.entries[e] = 1
+	}
+	return w
+}
+
+// Set puts the Fragment in the place of its owner's previous one and returns the keys whose wanted value may differ now.
+// Services that win or lose a front end by it are added to affected.
+func (w *Want) Set(f Fragment, affected map[cluster.Name]struct{}) Touched {
+	old := w.fragments[f.Owner]
+	touched := NewTouched()
+	w.touch(&touched, old)
+	w.touch(&touched, f)
+	before := w.winners(touched)
+
+	w.removeClaims(old)
+	w.fragments[f.Owner] = f
+	for _, front := range f.FrontEnds {
+		w.insertClaim(claim{f.Owner, front})
+	}
+	w.settle(touched, before, affected)
+	w.recount(old.Entries, f.Entries)
+	return touched
+}
+
+// Remove takes out the Fragment of a Service that is gone; otherwise like Set.
+func (w *Want) Remove(owner cluster.Name, affected map[cluster.Name]struct{}) Touched {
+	touched := w.Set(Fragment{Owner: owner}, affected)
+	delete(w.fragments, owner)
+	return touched
+}
+
+// Fragment returns what the Service wants.
+func (w *Want) Fragment(owner cluster.Name) (Fragment, bool) {
+	f, found := w.fragments[owner]
+	return f, found
+}
+
+// Owner returns the Service that has the front end, or the zero Name.
+func (w *Want) Owner(id VirtualServerID) cluster.Name {
+	if c := w.claims[id]; len(c) > 0 {
+		return c[0].owner
+	}
+	return cluster.Name{}
+}
+
+// Conflicts returns the front ends that the Service wants and does not have, in its order.
+func (w *Want) Conflicts(owner cluster.Name) []Conflict {
+	var lost []Conflict
+	for _, front := range w.fragments[owner].FrontEnds {
+		if winner := w.Owner(front.ID); winner != owner {
+			lost = append(lost, Conflict{front.ID, winner})
+		}
+	}
+	return lost
+}
+
+// Touch returns the keys of everything that the Service wants.
+func (w *Want) Touch(owner cluster.Name) Touched {
+	t := NewTouched()
+	w.touch(&t, w.fragments[owner])
+	return t
+}
+
+func (w *Want) touch(t *Touched, f Fragment) {
+	for _, front := range f.FrontEnds {
+		t.VirtualServers[front.ID] = f.Owner
+		for _, c := range w.claims[front.ID] {
+			// Should the winner change, so does what belongs to either of them.
+			t.frontEnd(c.front, f.Owner)
+		}
+		t.frontEnd(front, f.Owner)
+	}
+	for _, e := range f.Entries {
+		t.Entries[e] = f.Owner
+	}
+}
+
+func (t *Touched) frontEnd(front FrontEnd, owner cluster.Name) {
+	for _, e := range front.Entries {
+		t.Entries[e] = owner
+	}
+	if front.Bind {
+		t.Addresses[front.ID.Addr] = owner
+	}
+}
+
+// winners returns the winning claims of the touched front ends.
+func (w *Want) winners(t Touched) map[VirtualServerID]claim {
+	won := make(map[VirtualServerID]claim, len(t.VirtualServers))
+	for id := range t.VirtualServers {
+		if c := w.claims[id]; len(c) > 0 {
+			won[id] = c[0]
+		}
+	}
+	return won
+}
+
+func (w *Want) removeClaims(f Fragment) {
+	for _, front := range f.FrontEnds {
+		left := slices.DeleteFunc(slices.Clone(w.claims[front.ID]), func(c claim) bool { return c.owner == f.Owner })
+		if len(left) == 0 {
+			delete(w.claims, front.ID)
+		} else {
+			w.claims[front.ID] = left
+		}
+	}
+}
+
+// insertClaim keeps the claims of a front end in the order in which they would win. Within one Service the first one counts.
+func (w *Want) insertClaim(c claim) {
+	at, found := slices.BinarySearchFunc(w.claims[c.front.ID], c, w.compareClaims)
+	if !found {
+		w.claims[c.front.ID] = slices.Insert(w.claims[c.front.ID], at, c)
+	}
+}
+
+func (w *Want) compareClaims(a, b claim) int {
+	if c := w.fragments[a.owner].Created.Compare(w.fragments[b.owner].Created); c != 0 {
+		return c
+	}
+	return a.owner.Compare(b.owner)
+}
+
+// settle brings State in line with the winners of the touched front ends.
+func (w *Want) settle(t Touched, before map[VirtualServerID]claim, affected map[cluster.Name]struct{}) {
+	after := w.winners(t)
+	for id := range t.VirtualServers {
+		old, had := before[id]
+		now, has := after[id]
+		if had {
+			w.release(old.front)
+		}
+		if has {
+			w.hold(now.front)
+			w.State.SetVirtualServer(id, now.front.VirtualServer)
+		} else {
+			w.State.DropVirtualServer(id)
+		}
+		if old.owner == now.owner {
+			continue
+		}
+		for _, c := range w.claims[id] {
+			affected[c.owner] = struct{}{}
+		}
+		if had {
+			affected[old.owner] = struct{}{}
+		}
+	}
+}
+
+func (w *Want) hold(front FrontEnd) {
+	for _, e := range front.Entries {
+		w.count(e, 1)
+	}
+	if front.Bind {
+		w.bind(front.ID.Addr, 1)
+	}
+}
+
+func (w *Want) release(front FrontEnd) {
+	for _, e := range front.Entries {
+		w.count(e, -1)
+	}
+	if front.Bind {
+		w.bind(front.ID.Addr, -1)
+	}
+}
+
+func (w *Want) recount(old, now []SetEntry) {
+	for _, e := range now {
+		w.count(e, 1)
+	}
+	for _, e := range old {
+		w.count(e, -1)
+	}
+}
+
+func (w *Want) count(e SetEntry, by int) {
+	if recount(w.entries, e, by) {
+		w.State.Entries[e] = struct{}{}
+	} else {
+		delete(w.State.Entries, e)
+	}
+}
+
+func (w *Want) bind(addr netip.Addr, by int) {
+	if recount(w.binds, addr, by) {
+		w.State.Addresses[addr] = struct{}{}
+	} else {
+		delete(w.State.Addresses, addr)
+	}
+}
+
+// recount changes a reference count and tells whether there is a reference left.
+func recount[K comparable](counts map[K]int, key K, by int) bool {
+	n := counts[key] + by
+	if n < 0 {
+		panic(fmt.Sprintf("BUG: %v is wanted %d times", key, n))
+	}
+	if n == 0 {
+		delete(counts, key)
+	} else {
+		counts[key] = n
+	}
+	return n > 0
+}

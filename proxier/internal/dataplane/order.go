@@ -1,0 +1,168 @@
+package dataplane
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+)
+
+// Rank is the place of an operation in a pass: lower ranks are done first. Up is built from the bottom, down is taken from
+// the top, and all that comes is there before anything goes, so that a front end that moves never has a gap.
+type Rank int
+
+// The ranks.
+const (
+	RankBase          Rank = iota // the link, sysctls: everything rests on them
+	RankCreateSet                 // a rule that names a missing set is refused
+	RankCreateEntry               // rules match from their first packet
+	RankCreateChain               // not reachable yet
+	RankCreateHook                // last, so that a half-filled chain is never reached
+	RankVirtualServer             // create or update, each followed by its real servers: smallest window without servers
+	RankCreateAddress             // an address without a virtual server answers from the host's own sockets
+	RankDeleteAddress             // the mirror image
+	RankDeleteServer              // real servers, then the virtual server: no traffic is left
+	RankDeleteHook                // a chain that is jumped to cannot be deleted
+	RankDeleteChain               // before its sets, which cannot be destroyed while a rule names them
+	RankDeleteEntry               // no rule needs them now; and the ledger outlives what it accounts for
+	RankDestroySet                // refused while referenced
+	RankDeleteBase                // the link, which would take its addresses with it
+)
+
+// Rank returns the operation's place.
+func (o Op) Rank() Rank {
+	gone := o.Verb == Delete
+	pick := func(up, down Rank) Rank {
+		if gone {
+			return down
+		}
+		return up
+	}
+	switch o.Object.(type) {
+	case Link, Sysctl:
+		return pick(RankBase, RankDeleteBase)
+	case Set:
+		return pick(RankCreateSet, RankDestroySet)
+	case SetEntry:
+		return pick(RankCreateEntry, RankDeleteEntry)
+	case Chain:
+		return pick(RankCreateChain, RankDeleteChain)
+	case Hook:
+		return pick(RankCreateHook, RankDeleteHook)
+	case VirtualServerObject, RealServerObject:
+		return pick(RankVirtualServer, RankDeleteServer)
+	case Address:
+		return pick(RankCreateAddress, RankDeleteAddress)
+	}
+	panic(fmt.Sprintf("BUG: operation on unknown object %T", o.Object))
+}
+
+// order sorts operations by rank and keeps the order within a rank.
+func order(ops []Op) {
+	slices.SortStableFunc(ops, func(a, b Op) int { return cmp.Compare(a.Rank(), b.Rank()) })
+}
+
+// Phases cuts ordered operations where the rank changes. What a phase needs is there when the one before it has succeeded.
+func Phases(ops []Op) [][]Op {
+	var phases [][]Op
+	for start := 0; start < len(ops); {
+		end := start + 1
+		for end < len(ops) && ops[end].Rank() == ops[start].Rank() {
+			end++
+		}
+		phases = append(phases, ops[start:end])
+		start = end
+	}
+	return phases
+}
+
+// Blocked says why the operation must not be done on a kernel that holds have, or "" when it may. It is how an operation
+// whose foundation failed is left out while the rest goes on. Real servers are not asked about their virtual server: it
+// comes in the same batch, and the kernel refuses them itself.
+func Blocked(op Op, have *State) string {
+	if op.Verb == Delete {
+		return blockedDelete(op, have)
+	}
+	switch o := op.Object.(type) {
+	case SetEntry:
+		if _, found := have.Sets[o.Set]; !found {
+			return "there is no set " + o.Set
+		}
+	case Chain:
+		for _, set := range o.Sets {
+			if _, found := have.Sets[set]; !found {
+				return "there is no set " + set
+			}
+		}
+	case Hook:
+		if _, found := have.Chains[o.Chain]; !found {
+			return "there is no chain " + o.Chain.Name
+		}
+	case Address:
+		if have.serversAt[o.Addr] == 0 {
+			return "it has no virtual server"
+		}
+	}
+	return ""
+}
+
+func blockedDelete(op Op, have *State) string {
+	switch o := op.Object.(type) {
+	case VirtualServerObject:
+		if _, bound := have.Addresses[o.ID.Addr]; bound && have.serversAt[o.ID.Addr] == 1 {
+			return "it is the last one of an address that is still there"
+		}
+	case Chain:
+		for hook := range have.Hooks {
+			if hook.Chain == o.ID {
+				return "a hook still leads to it"
+			}
+		}
+	case SetEntry:
+		if id, front := frontEndOf(o); front {
+			if _, present := have.VirtualServers[id]; present && !accountedElsewhere(have, o, id) {
+				return "its virtual server is still there, and the entry is how we know that it is ours"
+			}
+		}
+	case Set:
+		for _, chain := range have.Chains {
+			if slices.Contains(chain.Sets, o.Name) {
+				return "chain " + chain.ID.Name + " still refers to it"
+			}
+		}
+	}
+	return ""
+}
+
+// Violations returns what must never be true of a kernel at any moment, also between two operations.
+func (s *State) Violations() []string {
+	var found []string
+	for addr := range s.Addresses {
+		if s.serversAt[addr] == 0 {
+			found = append(found, fmt.Sprintf("address %s has no virtual server", addr))
+		}
+	}
+	for hook := range s.Hooks {
+		if _, complete := s.Chains[hook.Chain]; !complete {
+			found = append(found, fmt.Sprintf("hook %s leads to no chain", hook))
+		}
+	}
+	for _, chain := range s.Chains {
+		for _, set := range chain.Sets {
+			if _, present := s.Sets[set]; !present {
+				found = append(found, fmt.Sprintf("chain %s refers to set %s, which is missing", chain.ID, set))
+			}
+		}
+	}
+	for e := range s.Entries {
+		if _, present := s.Sets[e.Set]; !present {
+			found = append(found, fmt.Sprintf("entry %s has no set", e))
+		}
+	}
+	for id := range s.VirtualServers {
+		if !s.Owns(id) {
+			found = append(found, fmt.Sprintf("virtual server %s cannot be told from a foreign one", id))
+		}
+	}
+	slices.Sort(found)
+	return found
+}

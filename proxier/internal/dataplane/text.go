@@ -1,0 +1,57 @@
+package dataplane
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Text returns the State for people and tests, one object a line in the words of ipvsadm, ipset and iptables, sorted. Equal
+// States have equal texts.
+func (s *State) Text() string {
+	var b strings.Builder
+	for _, name := range sortedKeys(s.Links, compareString) {
+		fmt.Fprintf(&b, "link %s\n", name)
+	}
+	for _, name := range sortedKeys(s.Sysctls, compareString) {
+		fmt.Fprintf(&b, "sysctl %s=%s\n", name, s.Sysctls[name])
+	}
+	for _, name := range sortedKeys(s.Sets, compareString) {
+		// Hash size and limit are not compared, so they are not shown.
+		set := s.Sets[name]
+		fmt.Fprintf(&b, "set %s %s", name, set.Type)
+		if set.Family != 0 {
+			fmt.Fprintf(&b, " %s", set.Family)
+		}
+		b.WriteByte('\n')
+	}
+	for _, id := range sortedKeys(s.Chains, ChainID.compare) {
+		fmt.Fprintf(&b, "chain %s\n", id)
+		for _, rule := range s.Chains[id].Rules {
+			fmt.Fprintf(&b, "  %s\n", rule)
+		}
+	}
+	for _, hook := range sortedKeys(s.Hooks, Hook.compare) {
+		fmt.Fprintf(&b, "hook %s\n", hook)
+	}
+	b.WriteString(s.ServiceText())
+	return b.String()
+}
+
+// ServiceText is the part of Text that Services decide: set entries, virtual servers with their real servers, addresses.
+func (s *State) ServiceText() string {
+	var b strings.Builder
+	for _, e := range sortedKeys(s.Entries, SetEntry.compare) {
+		fmt.Fprintf(&b, "entry %s\n", e)
+	}
+	for _, id := range sortedKeys(s.VirtualServers, VirtualServerID.compare) {
+		v := s.VirtualServers[id]
+		fmt.Fprintf(&b, "virtual-server %s %s\n", id, configText(v.Scheduler, v.Flags, v.Timeout))
+		for _, r := range v.RealServers {
+			fmt.Fprintf(&b, "  -> %s\n", r)
+		}
+	}
+	for _, addr := range sortedKeys(s.Addresses, compareAddr) {
+		fmt.Fprintf(&b, "address %s\n", addr)
+	}
+	return b.String()
+}

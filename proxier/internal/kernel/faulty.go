@@ -1,0 +1,74 @@
+package kernel
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"syscall"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
+)
+
+// Kernel is what Faulty wraps: the same methods as proxier.Kernel, which is the consumer's to declare.
+type Kernel interface {
+	Observe() (dataplane.Observation, error)
+	Connections(dataplane.VirtualServerID) ([]dataplane.Connections, error)
+	Apply(ops []dataplane.Op) []error
+}
+
+// Faulty is a kernel that fails at random, in the two ways in which a real one does: an operation is refused, or it is
+// carried out and the answer gets lost. The same seed gives the same faults.
+type Faulty struct {
+	Kernel
+	// Rate is the probability that a call or an operation fails, from 0 to 1.
+	Rate float64
+	// Faults counts the failures made so far.
+	Faults int
+
+	random *rand.Rand
+}
+
+// NewFaulty wraps inner.
+func NewFaulty(inner Kernel, rate float64, seed uint64) *Faulty {
+	return &Faulty{Kernel: inner, Rate: rate, random: rand.New(rand.NewPCG(seed, seed))}
+}
+
+// Observe implements proxier.Kernel.
+func (f *Faulty) Observe() (dataplane.Observation, error) {
+	if f.fails() {
+		return dataplane.Observation{}, fmt.Errorf("injected: %w", syscall.EINTR)
+	}
+	return f.Kernel.Observe()
+}
+
+// Connections implements proxier.Kernel.
+func (f *Faulty) Connections(id dataplane.VirtualServerID) ([]dataplane.Connections, error) {
+	if f.fails() {
+		return nil, fmt.Errorf("injected: %w", syscall.EINTR)
+	}
+	return f.Kernel.Connections(id)
+}
+
+// Apply implements proxier.Kernel.
+func (f *Faulty) Apply(ops []dataplane.Op) []error {
+	errs := make([]error, len(ops))
+	for i, op := range ops {
+		switch {
+		case !f.fails():
+			errs[i] = f.Kernel.Apply([]dataplane.Op{op})[0]
+		case f.random.IntN(4) == 0: // done, but the acknowledgement is lost: ENOBUFS means that nobody knows
+			f.Kernel.Apply([]dataplane.Op{op})
+			errs[i] = fmt.Errorf("injected: %s: %w", op, syscall.ENOBUFS)
+		default:
+			errs[i] = fmt.Errorf("injected: %s: %w", op, syscall.ENOMEM)
+		}
+	}
+	return errs
+}
+
+func (f *Faulty) fails() bool {
+	if f.random.Float64() >= f.Rate {
+		return false
+	}
+	f.Faults++
+	return true
+}

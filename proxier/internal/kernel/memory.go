@@ -1,0 +1,193 @@
+package kernel
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"syscall"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
+)
+
+// Memory is a kernel in memory that refuses what Linux refuses, with the same errnos. It passes the contract suite that
+// Linux passes. Like Linux, it holds things that are not ours.
+type Memory struct {
+	state *dataplane.State
+	// NodeAddresses is what Observe returns under that name.
+	NodeAddresses []netip.Addr
+	// Busy holds the connections of real servers: what Connections returns. A real server that is not in it is idle.
+	Busy map[dataplane.RealServerID]uint32
+	// AfterEach, when set, is called after every operation that succeeded: tests check there what must hold at any moment.
+	AfterEach func(op dataplane.Op, now *dataplane.State)
+	// Writes counts the operations that succeeded.
+	Writes int
+}
+
+// NewMemory returns an empty kernel.
+func NewMemory() *Memory {
+	return &Memory{state: dataplane.NewState(), Busy: map[dataplane.RealServerID]uint32{}}
+}
+
+// State returns what the kernel holds, for tests to look at and to tamper with.
+func (m *Memory) State() *dataplane.State { return m.state }
+
+// Observe implements proxier.Kernel.
+func (m *Memory) Observe() (dataplane.Observation, error) {
+	seen := dataplane.Observation{
+		State:         m.state.Clone(),
+		Foreign:       map[dataplane.VirtualServerID]dataplane.VirtualServer{},
+		NodeAddresses: slices.Clone(m.NodeAddresses),
+	}
+	for id, v := range m.state.VirtualServers {
+		if !m.state.Owns(id) {
+			seen.Foreign[id] = v
+			seen.State.DropVirtualServer(id)
+		}
+	}
+	return seen, nil
+}
+
+// Connections implements proxier.Kernel.
+func (m *Memory) Connections(id dataplane.VirtualServerID) ([]dataplane.Connections, error) {
+	var counts []dataplane.Connections
+	for _, r := range m.state.VirtualServers[id].RealServers {
+		busy := m.Busy[dataplane.RealServerID{VirtualServer: id, Endpoint: netip.AddrPortFrom(r.Addr, r.Port)}]
+		counts = append(counts, dataplane.Connections{Addr: r.Addr, Port: r.Port, Active: busy})
+	}
+	return counts, nil
+}
+
+// Apply implements proxier.Kernel.
+func (m *Memory) Apply(ops []dataplane.Op) []error {
+	errs := make([]error, len(ops))
+	for i, op := range ops {
+		if err := m.refuse(op); err != nil {
+			errs[i] = fmt.Errorf("%s: %w", op, err)
+			continue
+		}
+		m.state.Apply(op)
+		m.Writes++
+		if m.AfterEach != nil {
+			m.AfterEach(op, m.state)
+		}
+	}
+	return errs
+}
+
+// refuse returns the errno with which Linux would refuse the operation.
+func (m *Memory) refuse(op dataplane.Op) error {
+	s := m.state
+	switch o := op.Object.(type) {
+	case dataplane.Link:
+		return existence(op.Verb, s.Links, o.Name, syscall.ENODEV)
+	case dataplane.Sysctl:
+		return nil
+	case dataplane.Set:
+		return cmpErr(existence(op.Verb, s.Sets, o.Name, syscall.ENOENT), m.refuseSet(op.Verb, o))
+	case dataplane.SetEntry:
+		if _, found := s.Sets[o.Set]; !found {
+			return syscall.ENOENT
+		}
+		return existence(op.Verb, s.Entries, o, syscall.ENOENT)
+	case dataplane.Chain:
+		return cmpErr(existence(op.Verb, s.Chains, o.ID, syscall.ENOENT), m.refuseChain(op.Verb, o))
+	case dataplane.Hook:
+		if _, found := s.Chains[o.Chain]; !found {
+			return syscall.ENOENT
+		}
+		return existence(op.Verb, s.Hooks, o, syscall.ENOENT)
+	case dataplane.VirtualServerObject:
+		return existence(op.Verb, s.VirtualServers, o.ID, syscall.ESRCH)
+	case dataplane.RealServerObject:
+		return m.refuseRealServer(op.Verb, o)
+	case dataplane.Address:
+		if len(s.Links) == 0 {
+			return syscall.ENODEV
+		}
+		return existence(op.Verb, s.Addresses, o.Addr, syscall.EADDRNOTAVAIL)
+	}
+	return fmt.Errorf("BUG: operation on unknown object %T", op.Object)
+}
+
+func cmpErr(first, second error) error {
+	if first != nil {
+		return first
+	}
+	return second
+}
+
+// existence refuses to create what exists, and to change or delete what does not.
+func existence[K comparable, V any](verb dataplane.Verb, m map[K]V, key K, missing error) error {
+	_, found := m[key]
+	switch {
+	case verb == dataplane.Create && found:
+		return syscall.EEXIST
+	case verb != dataplane.Create && !found:
+		return missing
+	}
+	return nil
+}
+
+func (m *Memory) refuseSet(verb dataplane.Verb, set dataplane.Set) error {
+	if verb == dataplane.Create {
+		return set.Validate()
+	}
+	for _, chain := range m.state.Chains {
+		if slices.Contains(chain.Sets, set.Name) {
+			return syscall.EBUSY
+		}
+	}
+	return nil
+}
+
+func (m *Memory) refuseChain(verb dataplane.Verb, chain dataplane.Chain) error {
+	if verb == dataplane.Delete {
+		return m.refuseChainDelete(chain.ID)
+	}
+	for _, set := range chain.Sets {
+		if _, found := m.state.Sets[set]; !found {
+			return fmt.Errorf("set %s doesn't exist: %w", set, syscall.ENOENT)
+		}
+	}
+	for _, name := range chain.Jumps {
+		target := dataplane.ChainID{Family: chain.ID.Family, Table: chain.ID.Table, Name: name}
+		if _, found := m.state.Chains[target]; !found {
+			return fmt.Errorf("chain %s doesn't exist: %w", target, syscall.ENOENT)
+		}
+	}
+	return nil
+}
+
+func (m *Memory) refuseChainDelete(id dataplane.ChainID) error {
+	for hook := range m.state.Hooks {
+		if hook.Chain == id {
+			return syscall.EBUSY
+		}
+	}
+	for other, chain := range m.state.Chains {
+		if other.Family == id.Family && other.Table == id.Table && slices.Contains(chain.Jumps, id.Name) {
+			return syscall.EBUSY
+		}
+	}
+	return nil
+}
+
+func (m *Memory) refuseRealServer(verb dataplane.Verb, o dataplane.RealServerObject) error {
+	v, found := m.state.VirtualServers[o.VirtualServer]
+	if !found {
+		return syscall.ESRCH
+	}
+	has := slices.ContainsFunc(v.RealServers, func(r dataplane.RealServer) bool { return r.Addr == o.Addr && r.Port == o.Port })
+	switch {
+	case verb == dataplane.Create && has:
+		return syscall.EEXIST
+	case verb != dataplane.Create && !has:
+		return syscall.ENOENT
+	}
+	return nil
+}
+
+// AddForeign puts a virtual server into the kernel that is not ours.
+func (m *Memory) AddForeign(id dataplane.VirtualServerID, v dataplane.VirtualServer) {
+	m.state.SetVirtualServer(id, v)
+}

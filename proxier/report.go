@@ -1,0 +1,161 @@
+package proxier
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
+)
+
+// Report tells what one pass did. Log, metrics, status and health are made from Reports and nothing else.
+type Report struct {
+	// Start is the engine's time of the pass, Duration what it took on a real clock.
+	Start    time.Time
+	Duration time.Duration
+	// Audit tells that the kernel was read first; Drift is then the number of operations that nobody had asked for.
+	Audit bool
+	Drift int
+	// Services is the number of Services that were looked at.
+	Services int
+	// Ops counts the operations that succeeded.
+	Ops map[OpLabel]int
+	// Err is set when the kernel could not be read: then nothing was done.
+	Err error
+	// Errors are what else went wrong without being an operation's failure.
+	Errors []error
+	// Changed are the Services whose status may have changed.
+	Changed []Row
+	// Foreign counts virtual servers of others, Draining real servers that are on their way out, Pending Services (and
+	// the foundation) that have something to be tried again.
+	Foreign, Draining, Pending int
+
+	failed map[cluster.Name][]Failure
+}
+
+// OpLabel is the kind of an operation, for counting.
+type OpLabel struct {
+	Verb dataplane.Verb
+	Kind dataplane.Kind
+}
+
+// Row is what there is to know about one Service after a pass.
+type Row struct {
+	Name cluster.Name
+	// Gone tells that the Service is not served any more; then the rest is empty.
+	Gone      bool
+	FrontEnds []FrontEndRow
+	Problems  []cluster.Problem
+	Errors    []string
+}
+
+// FrontEndRow is one virtual server of a Service. RealServers are those wanted; what drains is found in the kernel.
+type FrontEndRow struct {
+	ID          dataplane.VirtualServerID
+	Kind        string // "ClusterIP" or "NodePort"
+	Port        string // the Service port's name
+	Choice      cluster.Choice
+	Config      dataplane.VirtualServer
+	LostTo      cluster.Name // the Service that has the front end, when it is not this one
+	Programmed  bool
+	RealServers []netip.AddrPort
+}
+
+func (r *Report) done(op dataplane.Op) {
+	if r.Ops == nil {
+		r.Ops = map[OpLabel]int{}
+	}
+	r.Ops[OpLabel{op.Verb, op.Object.Kind()}]++
+}
+
+func (r *Report) fail(owner cluster.Name, op dataplane.Op, err error) {
+	r.failed[owner] = append(r.failed[owner], Failure{op, err})
+}
+
+// OpCount is the number of operations that succeeded.
+func (r Report) OpCount() (n int) {
+	for _, count := range r.Ops {
+		n += count
+	}
+	return n
+}
+
+// FailureCount is the number of operations that were not done.
+func (r Report) FailureCount() (n int) {
+	for _, failures := range r.failed {
+		n += len(failures)
+	}
+	return n
+}
+
+// Error joins everything that went wrong, each with the Service it belongs to; nil when nothing did.
+func (r Report) Error() error {
+	errs := slices.Clone(r.Errors)
+	if r.Err != nil {
+		errs = append(errs, fmt.Errorf("read the kernel: %w", r.Err))
+	}
+	for name, failures := range r.failed {
+		for _, f := range failures {
+			if name == (cluster.Name{}) {
+				errs = append(errs, f.Err)
+			} else {
+				errs = append(errs, fmt.Errorf("service %s: %w", name, f.Err))
+			}
+		}
+	}
+	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+	return errors.Join(errs...)
+}
+
+// rows returns the rows of the Services.
+func (e *engine) rows(names map[cluster.Name]struct{}, failed map[cluster.Name][]Failure) []Row {
+	rows := make([]Row, 0, len(names))
+	for name := range names {
+		if name != (cluster.Name{}) {
+			rows = append(rows, e.row(name, failed[name]))
+		}
+	}
+	slices.SortFunc(rows, func(a, b Row) int { return a.Name.Compare(b.Name) })
+	return rows
+}
+
+func (e *engine) row(name cluster.Name, failures []Failure) Row {
+	s, present := e.services[name]
+	row := Row{Name: name, Gone: !present}
+	for _, f := range failures {
+		row.Errors = append(row.Errors, f.Err.Error())
+	}
+	if !present {
+		return row
+	}
+	row.Problems = slices.Clone(s.Problems)
+	fragment, _ := e.want.Fragment(name)
+	for _, front := range fragment.FrontEnds {
+		port := s.Ports[front.Port]
+		f := FrontEndRow{ID: front.ID, Kind: front.Kind.String(), Port: port.Name, Choice: port.Choice, Config: front.VirtualServer}
+		if winner := e.want.Owner(front.ID); winner != name {
+			f.LostTo = winner
+			row.Problems = append(row.Problems, conflictProblem(front, winner))
+		}
+		_, f.Programmed = e.have.VirtualServers[front.ID]
+		for _, rs := range front.VirtualServer.RealServers {
+			f.RealServers = append(f.RealServers, netip.AddrPortFrom(rs.Addr, rs.Port))
+		}
+		row.FrontEnds = append(row.FrontEnds, f)
+	}
+	row.Problems = cluster.SortProblems(row.Problems)
+	return row
+}
+
+func conflictProblem(front dataplane.FrontEnd, winner cluster.Name) cluster.Problem {
+	return cluster.Problem{
+		Reason: cluster.FrontEndConflict,
+		Field:  front.Kind.String() + " " + front.ID.String(),
+		Message: fmt.Sprintf("service %s has this address, port and protocol already and was created first; this service is not "+
+			"served there until the other lets go of it", winner),
+	}
+}
