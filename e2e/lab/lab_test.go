@@ -44,14 +44,16 @@ func TestScriptQuotesEverything(t *testing.T) {
 	}
 }
 
-func TestConsoleHoldsBackTheBoot(t *testing.T) {
-	c := &console{out: devNull(t)}
-	c.Write([]byte("booting\r\nlab: rea"))
-	if c.open {
-		t.Error("open before the announcement")
+func TestConsolePassesOnlyTheCommandsLines(t *testing.T) {
+	var out strings.Builder
+	c := &console{out: &out}
+	for _, piece := range []string{"booting\r\nlab: rea", "dy\r", "\nhello\r\nwor", "ld", "lab: over\r\nHalting.\r\n"} {
+		c.Write([]byte(piece))
 	}
-	c.Write([]byte("dy\r\nhello\r\n"))
-	if !c.open {
-		t.Error("not open after the announcement")
+	if want := "hello\nworld\n"; out.String() != want {
+		t.Errorf("want %q, got %q", want, out.String())
+	}
+	if held := c.held.String(); held != "booting\n" {
+		t.Errorf("want the boot held back, got %q", held)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -104,36 +105,45 @@ func passedOn(name string) bool {
 
 func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
-// console passes on what the command prints, from the line by which the init script announces it; what the kernel prints
-// before is held back and shown when things go wrong.
+// console passes on, line by line, what the command prints: the lines between the two by which the init script announces
+// and ends it. What the kernel prints before is held back and shown when things go wrong.
 type console struct {
-	out  *os.File
-	held bytes.Buffer
-	open bool
-	over bool
+	out     io.Writer
+	held    bytes.Buffer
+	partial []byte
+	state   int // 0 booting, 1 the command runs, 2 over
 }
 
 // The lines that the init script prints before and after the command's output.
 const (
-	announcement = "lab: ready\n"
-	farewell     = "lab: over\n"
+	announcement = "lab: ready"
+	farewell     = "lab: over"
 )
 
 func (c *console) Write(p []byte) (int, error) {
-	text := bytes.ReplaceAll(p, []byte("\r\n"), []byte("\n"))
-	if !c.open {
-		c.held.Write(text)
-		before, after, found := bytes.Cut(c.held.Bytes(), []byte(announcement))
+	c.partial = append(c.partial, p...)
+	for {
+		line, rest, found := bytes.Cut(c.partial, []byte("\n"))
 		if !found {
 			return len(p), nil
 		}
-		c.open = true
-		text = bytes.Clone(after)
-		c.held.Truncate(len(before))
+		c.line(strings.TrimRight(string(line), "\r"))
+		c.partial = rest
 	}
-	if !c.over {
-		text, _, c.over = bytes.Cut(text, []byte(farewell))
-		c.out.Write(text)
+}
+
+func (c *console) line(text string) {
+	switch {
+	case c.state == 0 && text == announcement:
+		c.state = 1
+	case c.state == 1 && strings.HasSuffix(text, farewell):
+		c.state = 2
+		if unfinished := strings.TrimSuffix(text, farewell); unfinished != "" {
+			fmt.Fprintln(c.out, unfinished)
+		}
+	case c.state == 1:
+		fmt.Fprintln(c.out, text)
+	case c.state == 0:
+		fmt.Fprintln(&c.held, text)
 	}
-	return len(p), nil
 }
