@@ -32,12 +32,12 @@ func (h Hook) compare(other Hook) int {
 
 // Has tells whether the virtual server has a real server with that address and port.
 func (v VirtualServer) Has(r RealServer) bool {
-	_, found := slices.BinarySearchFunc(v.RealServers, r, compareEndpoint)
+	_, found := slices.BinarySearchFunc(v.RealServers, r, CompareEndpoint)
 	return found
 }
 
 // insertRealServer returns a new sorted list with r in it.
 func insertRealServer(list []RealServer, r RealServer) []RealServer {
-	at, _ := slices.BinarySearchFunc(list, r, compareEndpoint)
+	at, _ := slices.BinarySearchFunc(list, r, CompareEndpoint)
 	return slices.Insert(slices.Clone(list), at, r)
 }

@@ -173,7 +173,7 @@ func compareTails(have, want []RealServer, h, w int) int {
 	case w < 0:
 		return 1
 	}
-	return compareEndpoint(have[h], want[w])
+	return CompareEndpoint(have[h], want[w])
 }
 
 func sortedKeys[K comparable, V any](m map[K]V, compare func(a, b K) int) []K {

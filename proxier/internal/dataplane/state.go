@@ -140,7 +140,7 @@ func (s *State) applyRealServer(o RealServerObject, gone bool) {
 	if !present {
 		return // its virtual server went away: the kernel took the real servers along
 	}
-	at, found := slices.BinarySearchFunc(v.RealServers, o.RealServer, compareEndpoint)
+	at, found := slices.BinarySearchFunc(v.RealServers, o.RealServer, CompareEndpoint)
 	switch {
 	case gone && found:
 		v.RealServers = slices.Concat(v.RealServers[:at], v.RealServers[at+1:])
@@ -154,8 +154,8 @@ func (s *State) applyRealServer(o RealServerObject, gone bool) {
 	s.VirtualServers[o.VirtualServer] = v
 }
 
-// compareEndpoint orders real servers by address and port, whatever their weight.
-func compareEndpoint(a, b RealServer) int {
+// CompareEndpoint orders real servers by address and port, whatever their weight.
+func CompareEndpoint(a, b RealServer) int {
 	if c := a.Addr.Compare(b.Addr); c != 0 {
 		return c
 	}

@@ -1,0 +1,316 @@
+// Package client carries sets and their entries into and out of Linux over netlink, without a process.
+package client
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ipvs-proxier/ipvs-proxier/ipset"
+	"github.com/ipvs-proxier/ipvs-proxier/ipset/netlink"
+)
+
+// Client talks to the kernel in the network namespace of the thread that opened it. One goroutine uses it at a time.
+type Client struct {
+	socket    *netlink.Socket
+	batch     netlink.Batch
+	revisions map[ipset.Type]uint8
+}
+
+// The protocol's numbers, from include/uapi/linux/netfilter/ipset/ip_set.h (Linux 6.1).
+const (
+	subsystem = 6 // NFNL_SUBSYS_IPSET
+	protocol  = 6 // understood by every kernel since 2.6.39
+
+	cmdCreate, cmdDestroy, cmdList, cmdAdd, cmdDel, cmdType = 2, 3, 7, 9, 10, 13
+
+	attrProtocol, attrSetName, attrTypeName, attrRevision, attrFamily, attrFlags, attrData, attrADT, attrLineno = 1, 2, 3, 4, 5, 6, 7, 8, 9
+
+	dataIP, dataCIDR, dataPort, dataPortTo, dataProto, dataHashSize, dataMaxElem, dataIP2, dataCIDR2 = 1, 3, 4, 5, 7, 18, 19, 20, 21
+
+	ipAddrIPv4, ipAddrIPv6 = 1, 2
+
+	flagListHeader = 1 << 2
+)
+
+// maxEntries is the number of entries in one message; the longest take about 80 bytes of the 64 KiB that a nest can hold.
+const maxEntries = 500
+
+// New opens a client.
+func New() (*Client, error) {
+	socket, err := netlink.Dial(unix.NETLINK_NETFILTER)
+	if err != nil {
+		return nil, err
+	}
+	return &Client{socket: socket, revisions: map[ipset.Type]uint8{}}, nil
+}
+
+// Close closes the client.
+func (c *Client) Close() error { return c.socket.Close() }
+
+// Traffic returns the number of messages sent so far, and of the system calls that carried them.
+func (c *Client) Traffic() (messages, sends uint64) { return c.socket.Messages, c.socket.Sends }
+
+// begin starts a message of the batch.
+func (c *Client) begin(cmd uint16, flags uint16, family ipset.Family) {
+	c.batch.Begin(subsystem<<8|cmd, flags)
+	c.batch.Raw(byte(family), 0, 0, 0) // struct nfgenmsg
+	c.batch.Uint8(attrProtocol, protocol)
+}
+
+// Create makes a set. One of that name is EEXIST.
+func (c *Client) Create(set ipset.Set) error {
+	if err := set.Validate(); err != nil {
+		return err
+	}
+	revision, err := c.revision(set)
+	if err != nil {
+		return err
+	}
+	c.batch.Reset()
+	c.begin(cmdCreate, unix.NLM_F_CREATE|unix.NLM_F_EXCL, set.Family)
+	c.batch.String(attrSetName, set.Name)
+	c.batch.String(attrTypeName, string(set.Type))
+	c.batch.Uint8(attrRevision, revision)
+	c.batch.Uint8(attrFamily, uint8(set.Family))
+	data := c.batch.Nest(attrData)
+	if set.Type.Hash() {
+		c.batch.Uint32BE(dataHashSize|unix.NLA_F_NET_BYTEORDER, set.HashSize)
+		c.batch.Uint32BE(dataMaxElem|unix.NLA_F_NET_BYTEORDER, set.MaxElem)
+	} else {
+		c.batch.Uint16BE(dataPort|unix.NLA_F_NET_BYTEORDER, 0)
+		c.batch.Uint16BE(dataPortTo|unix.NLA_F_NET_BYTEORDER, 65535)
+	}
+	c.batch.EndNest(data)
+	c.batch.End()
+	return explain(c.socket.Execute(&c.batch)[0], unix.EEXIST)
+}
+
+// revision asks for the newest revision of a set type that this kernel has.
+func (c *Client) revision(set ipset.Set) (uint8, error) {
+	if r, known := c.revisions[set.Type]; known {
+		return r, nil
+	}
+	c.batch.Reset()
+	c.begin(cmdType, 0, set.Family)
+	c.batch.String(attrTypeName, string(set.Type))
+	c.batch.Uint8(attrFamily, uint8(set.Family))
+	c.batch.End()
+	var revision uint8
+	answer, err := c.socket.Ask(&c.batch)
+	if err != nil {
+		return 0, fmt.Errorf("set type %s: %w", set.Type, explain(err, unix.EEXIST))
+	}
+	netlink.Attributes(answer[min(4, len(answer)):], func(attr uint16, value []byte) {
+		if attr == attrRevision && len(value) == 1 {
+			revision = value[0]
+		}
+	})
+	c.revisions[set.Type] = revision
+	return revision, nil
+}
+
+// Destroy removes a set with its entries. A missing one is ENOENT, one that a rule refers to EBUSY.
+func (c *Client) Destroy(name string) error {
+	c.batch.Reset()
+	c.begin(cmdDestroy, 0, 0)
+	c.batch.String(attrSetName, name)
+	c.batch.End()
+	return explain(c.socket.Execute(&c.batch)[0], unix.ENOENT)
+}
+
+// Add adds entries to a set and returns an error or nil for each, aligned: EEXIST for one that is there, ENOENT where the set
+// is missing.
+func (c *Client) Add(name string, t ipset.Type, entries []ipset.Entry) []error {
+	return c.change(cmdAdd, name, t, entries, unix.EEXIST)
+}
+
+// Delete removes entries; one that is not there is ENOENT.
+func (c *Client) Delete(name string, t ipset.Type, entries []ipset.Entry) []error {
+	return c.change(cmdDel, name, t, entries, unix.ENOENT)
+}
+
+// change sends the entries as lists, many to a message. The kernel stops a list at the first entry that fails and tells its
+// line number: what stands behind it is sent again.
+func (c *Client) change(cmd uint16, name string, t ipset.Type, entries []ipset.Entry, exist unix.Errno) []error {
+	errs := make([]error, len(entries))
+	for start := 0; start < len(entries); {
+		end := min(start+maxEntries, len(entries))
+		c.batch.Reset()
+		c.begin(cmd, unix.NLM_F_EXCL, 0)
+		c.batch.String(attrSetName, name)
+		c.batch.Uint32(attrLineno, 0)
+		list := c.batch.Nest(attrADT)
+		for i := start; i < end; i++ {
+			c.entry(t, entries[i], uint32(i-start+1))
+		}
+		c.batch.EndNest(list)
+		c.batch.End()
+		err := c.socket.Execute(&c.batch)[0]
+		start = c.settle(err, errs, start, end, exist)
+	}
+	return errs
+}
+
+// settle notes how a list ended and returns where the next one starts.
+func (c *Client) settle(err error, errs []error, start, end int, exist unix.Errno) int {
+	if err == nil {
+		return end
+	}
+	var f *netlink.Failure
+	line := 0
+	if errors.As(err, &f) {
+		line = lineOf(f)
+	}
+	if line > 0 && start+line <= end {
+		errs[start+line-1] = explain(err, exist)
+		return start + line
+	}
+	// Not an entry's fault, such as a missing set: all of the list failed.
+	for i := start; i < end; i++ {
+		errs[i] = explain(err, exist)
+	}
+	return end
+}
+
+// lineOf returns the line number in the request that the kernel sent back, 0 for none.
+func lineOf(f *netlink.Failure) (line int) {
+	const headers = unix.SizeofNlMsghdr + 4
+	if len(f.Request) < headers {
+		return 0
+	}
+	netlink.Attributes(f.Request[headers:], func(attr uint16, value []byte) {
+		if attr == attrLineno && len(value) == 4 {
+			line = int(binary.NativeEndian.Uint32(value))
+		}
+	})
+	return line
+}
+
+func (c *Client) entry(t ipset.Type, e ipset.Entry, line uint32) {
+	data := c.batch.Nest(attrData)
+	if t == ipset.BitmapPort {
+		c.batch.Uint16BE(dataPort|unix.NLA_F_NET_BYTEORDER, e.Port)
+	} else {
+		c.addr(dataIP, e.Addr)
+	}
+	switch t {
+	case ipset.HashNet:
+		c.batch.Uint8(dataCIDR, e.Bits)
+	case ipset.HashIPPort, ipset.HashIPPortIP, ipset.HashIPPortNet:
+		c.batch.Uint16BE(dataPort|unix.NLA_F_NET_BYTEORDER, e.Port)
+		c.batch.Uint8(dataProto, uint8(e.Protocol))
+	}
+	if t == ipset.HashIPPortIP || t == ipset.HashIPPortNet {
+		c.addr(dataIP2, e.Peer)
+	}
+	if t == ipset.HashIPPortNet {
+		c.batch.Uint8(dataCIDR2, e.Bits)
+	}
+	c.batch.Uint32(attrLineno, line)
+	c.batch.EndNest(data)
+}
+
+func (c *Client) addr(attr uint16, addr netip.Addr) {
+	nest := c.batch.Nest(attr)
+	kind := uint16(ipAddrIPv4)
+	if addr.Is6() {
+		kind = ipAddrIPv6
+	}
+	c.batch.Bytes(kind|unix.NLA_F_NET_BYTEORDER, addr.AsSlice())
+	c.batch.EndNest(nest)
+}
+
+// List returns the sets whose names begin with prefix.
+func (c *Client) List(prefix string) ([]ipset.Set, error) {
+	c.batch.Reset()
+	c.begin(cmdList, 0, 0)
+	c.batch.Uint32BE(attrFlags|unix.NLA_F_NET_BYTEORDER, flagListHeader)
+	c.batch.End()
+	var sets []ipset.Set
+	err := c.socket.Dump(&c.batch, func() { sets = nil }, func(payload []byte) {
+		if set := parseSet(payload); strings.HasPrefix(set.Name, prefix) {
+			sets = append(sets, set)
+		}
+	})
+	return sets, explain(err, unix.ENOENT)
+}
+
+// Entries returns the entries of a set. A missing one is ENOENT.
+func (c *Client) Entries(set ipset.Set) ([]ipset.Entry, error) {
+	c.batch.Reset()
+	c.begin(cmdList, 0, 0)
+	c.batch.String(attrSetName, set.Name)
+	c.batch.End()
+	var entries []ipset.Entry
+	err := c.socket.Dump(&c.batch, func() { entries = nil }, func(payload []byte) {
+		netlink.Attributes(payload[min(4, len(payload)):], func(attr uint16, value []byte) {
+			if attr == attrADT {
+				netlink.Attributes(value, func(attr uint16, value []byte) { entries = append(entries, parseEntry(set, value)) })
+			}
+		})
+	})
+	return entries, explain(err, unix.ENOENT)
+}
+
+func parseSet(payload []byte) (set ipset.Set) {
+	netlink.Attributes(payload[min(4, len(payload)):], func(attr uint16, value []byte) {
+		switch attr {
+		case attrSetName:
+			set.Name = text(value)
+		case attrTypeName:
+			set.Type = ipset.Type(text(value))
+		case attrFamily:
+			set.Family = ipset.Family(value[0])
+		case attrData:
+			netlink.Attributes(value, func(attr uint16, value []byte) {
+				switch attr {
+				case dataHashSize:
+					set.HashSize = binary.BigEndian.Uint32(value)
+				case dataMaxElem:
+					set.MaxElem = binary.BigEndian.Uint32(value)
+				}
+			})
+		}
+	})
+	if !set.Type.Hash() {
+		set.Family = 0
+	}
+	return set
+}
+
+func text(value []byte) string { return strings.TrimRight(string(value), "\x00") }
+
+func parseEntry(set ipset.Set, data []byte) (e ipset.Entry) {
+	netlink.Attributes(data, func(attr uint16, value []byte) {
+		switch attr {
+		case dataIP:
+			e.Addr = parseAddr(value)
+		case dataIP2:
+			e.Peer = parseAddr(value)
+		case dataPort:
+			e.Port = binary.BigEndian.Uint16(value)
+		case dataProto:
+			e.Protocol = ipset.Protocol(value[0])
+		case dataCIDR, dataCIDR2:
+			e.Bits = value[0]
+		}
+	})
+	// The kernel leaves the prefix length of a host out.
+	if e.Bits == 0 && set.Type == ipset.HashNet {
+		e.Bits = uint8(e.Addr.BitLen())
+	}
+	if e.Bits == 0 && set.Type == ipset.HashIPPortNet {
+		e.Bits = uint8(e.Peer.BitLen())
+	}
+	return e
+}
+
+func parseAddr(nest []byte) (addr netip.Addr) {
+	netlink.Attributes(nest, func(_ uint16, value []byte) { addr, _ = netip.AddrFromSlice(value) })
+	return addr
+}

@@ -1,0 +1,268 @@
+package netlink
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// maxMessages is the number of messages in one send. More gains nothing, and so many answers fit the receive buffer
+	// should every message fail.
+	maxMessages = 128
+	// maxBytes keeps a send below the default send buffer.
+	maxBytes = 120 << 10
+	// receiveBuffer holds 128 failures with room to spare, and makes the kernel build large pieces of dumps.
+	receiveBuffer = 1 << 20
+	// timeout is how long the kernel may take for an answer before a call fails with ETIMEDOUT.
+	timeout = 20 * time.Second
+	// dumpTries is how often an interrupted dump is started again.
+	dumpTries = 5
+)
+
+// Socket is a netlink socket in the network namespace of the thread that opened it. One goroutine uses it at a time.
+type Socket struct {
+	fd  int
+	seq uint32
+	in  []byte
+	// Messages and Sends count requests and the system calls that carried them.
+	Messages, Sends uint64
+}
+
+// Dial opens a socket of a netlink protocol, such as unix.NETLINK_GENERIC.
+func Dial(protocol int) (*Socket, error) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, protocol)
+	if err != nil {
+		return nil, fmt.Errorf("open netlink socket: %w", err)
+	}
+	s := &Socket{fd: fd, in: make([]byte, 64<<10)}
+	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		s.Close()
+		return nil, fmt.Errorf("bind netlink socket: %w", err)
+	}
+	// Without CAP_NET_ADMIN in the initial user namespace the buffers keep their default size, which still works.
+	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer) != nil {
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer)
+	}
+	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, receiveBuffer) != nil {
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, receiveBuffer)
+	}
+	unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_EXT_ACK, 1) // 4.12: words beside the errno
+	tv := unix.NsecToTimeval(int64(timeout))
+	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv); err != nil {
+		s.Close()
+		return nil, fmt.Errorf("set netlink timeout: %w", err)
+	}
+	return s, nil
+}
+
+// Close closes the socket.
+func (s *Socket) Close() error { return unix.Close(s.fd) }
+
+// Failure is the kernel's answer to a message that failed.
+type Failure struct {
+	Errno unix.Errno
+	// Text are the kernel's words, when it had some.
+	Text string
+	// Request is the beginning of the request as the kernel sent it back, header included.
+	Request []byte
+}
+
+func (f *Failure) Error() string {
+	if f.Text != "" {
+		return f.Errno.Error() + " (" + f.Text + ")"
+	}
+	return f.Errno.Error()
+}
+
+// Unwrap returns the errno.
+func (f *Failure) Unwrap() error { return f.Errno }
+
+// Execute sends all messages, in order, and returns an error or nil for each: a *Failure where the kernel said no. When
+// answers were lost (ENOBUFS) or did not come (ETIMEDOUT), every message of that send without a known failure gets that
+// error: nobody knows whether it was carried out.
+func (s *Socket) Execute(b *Batch) []error {
+	errs := make([]error, b.Len())
+	for start := 0; start < b.Len(); {
+		end, size := start, 0
+		for end < b.Len() && end-start < maxMessages && (end == start || size+len(b.message(end)) <= maxBytes) {
+			size += len(b.message(end))
+			end++
+		}
+		s.send(b, start, end, errs)
+		start = end
+	}
+	return errs
+}
+
+func (s *Socket) send(b *Batch, start, end int, errs []error) {
+	first := s.seq + 1
+	for i := start; i < end; i++ {
+		s.seq++
+		header := b.message(i)
+		flags := binary.NativeEndian.Uint16(header[6:]) &^ unix.NLM_F_ACK
+		if i == end-1 {
+			flags |= unix.NLM_F_ACK
+		}
+		binary.NativeEndian.PutUint16(header[6:], flags)
+		binary.NativeEndian.PutUint32(header[8:], s.seq)
+	}
+	last := s.seq
+	from, to := b.starts[start], len(b.buf)
+	if end < b.Len() {
+		to = b.starts[end]
+	}
+	s.Messages += uint64(end - start)
+	s.Sends++
+	err := unix.Sendto(s.fd, b.buf[from:to], 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
+	for done := false; err == nil && !done; {
+		err = s.receive(func(kind uint16, seq uint32, payload []byte) {
+			if kind != unix.NLMSG_ERROR || seq-first > last-first {
+				return // an answer to a call that gave up
+			}
+			if f := failure(payload); f != nil {
+				errs[start+int(seq-first)] = f
+			}
+			done = done || seq == last
+		})
+	}
+	if err == nil {
+		return
+	}
+	for i := start; i < end; i++ {
+		if errs[i] == nil {
+			errs[i] = fmt.Errorf("outcome unknown: %w", err)
+		}
+	}
+}
+
+// receive reads one piece and calls each for its messages.
+func (s *Socket) receive(each func(kind uint16, seq uint32, payload []byte)) error {
+	n, _, err := unix.Recvfrom(s.fd, s.in, unix.MSG_TRUNC)
+	for err == unix.EINTR {
+		n, _, err = unix.Recvfrom(s.fd, s.in, unix.MSG_TRUNC)
+	}
+	switch {
+	case err == unix.EAGAIN:
+		return fmt.Errorf("the kernel did not answer within %s: %w", timeout, unix.ETIMEDOUT)
+	case err != nil:
+		return fmt.Errorf("receive: %w", err)
+	case n > len(s.in):
+		return fmt.Errorf("the kernel sent %d bytes at once, the buffer holds %d: %w", n, len(s.in), unix.ENOBUFS)
+	}
+	for data := s.in[:n]; len(data) >= unix.SizeofNlMsghdr; {
+		size := int(binary.NativeEndian.Uint32(data))
+		if size < unix.SizeofNlMsghdr || size > len(data) {
+			return fmt.Errorf("malformed netlink message of %d bytes", size)
+		}
+		kind, flags, seq := binary.NativeEndian.Uint16(data[4:]), binary.NativeEndian.Uint16(data[6:]), binary.NativeEndian.Uint32(data[8:])
+		if flags&unix.NLM_F_DUMP_INTR != 0 && kind != unix.NLMSG_ERROR {
+			return errInterrupted
+		}
+		each(kind, seq, data[unix.SizeofNlMsghdr:size])
+		data = data[min(len(data), (size+3)&^3):]
+	}
+	return nil
+}
+
+// failure reads the payload of NLMSG_ERROR; nil for an acknowledgement.
+func failure(payload []byte) *Failure {
+	if len(payload) < 4 {
+		return &Failure{Errno: unix.EBADMSG}
+	}
+	errno := -int32(binary.NativeEndian.Uint32(payload))
+	if errno == 0 {
+		return nil
+	}
+	f := &Failure{Errno: unix.Errno(errno)}
+	if request := payload[4:]; len(request) >= unix.SizeofNlMsghdr {
+		size := min(int(binary.NativeEndian.Uint32(request)), len(request))
+		f.Request = append([]byte(nil), request[:size]...)
+		const textAttr = 1 // NLMSGERR_ATTR_MSG
+		Attributes(request[min(len(request), (size+3)&^3):], func(attr uint16, value []byte) {
+			if attr == textAttr {
+				f.Text = strings.TrimRight(string(value), "\x00")
+			}
+		})
+	}
+	return f
+}
+
+var errInterrupted = errors.New("dump interrupted by a change")
+
+// Ask sends the one message of the batch and returns the payload of its answer.
+func (s *Socket) Ask(b *Batch) ([]byte, error) {
+	header := b.message(0)
+	binary.NativeEndian.PutUint16(header[6:], unix.NLM_F_REQUEST|unix.NLM_F_ACK)
+	var answer []byte
+	err := s.exchange(header, func(payload []byte) { answer = append(answer, payload...) })
+	return answer, err
+}
+
+// Dump sends the one message of the batch as a dump request and calls each with the payload of every answer, which is valid
+// during the call only. A dump that was interrupted by a change is started again: reset is called before each start.
+func (s *Socket) Dump(b *Batch, reset func(), each func(payload []byte)) error {
+	header := b.message(0)
+	binary.NativeEndian.PutUint16(header[6:], unix.NLM_F_REQUEST|unix.NLM_F_DUMP)
+	for try := 0; ; try++ {
+		reset()
+		err := s.exchange(header, each)
+		if !errors.Is(err, errInterrupted) || try == dumpTries {
+			return err
+		}
+		s.drainDump()
+	}
+}
+
+// exchange sends a message and reads answers up to the one that ends them.
+func (s *Socket) exchange(message []byte, each func(payload []byte)) error {
+	s.seq++
+	mine := s.seq
+	binary.NativeEndian.PutUint32(message[8:], mine)
+	s.Messages++
+	s.Sends++
+	if err := unix.Sendto(s.fd, message, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		return fmt.Errorf("send: %w", err)
+	}
+	done := false
+	var failed error
+	for !done {
+		err := s.receive(func(kind uint16, seq uint32, payload []byte) {
+			switch {
+			case seq != mine:
+			case kind == unix.NLMSG_ERROR:
+				if f := failure(payload); f != nil {
+					failed = f
+				}
+				done = true
+			case kind == unix.NLMSG_DONE:
+				done = true
+				if len(payload) >= 4 {
+					if errno := -int32(binary.NativeEndian.Uint32(payload)); errno > 0 {
+						failed = &Failure{Errno: unix.Errno(errno)}
+					}
+				}
+			default:
+				each(payload)
+			}
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return failed
+}
+
+// drainDump reads what is left of an interrupted dump, since a socket carries one dump at a time.
+func (s *Socket) drainDump() {
+	for {
+		n, _, err := unix.Recvfrom(s.fd, s.in, unix.MSG_DONTWAIT)
+		if err != nil || n == 0 {
+			return
+		}
+	}
+}

@@ -1,0 +1,78 @@
+package proxier
+
+import (
+	"fmt"
+	"os"
+	"reflect"
+	"regexp"
+	"strings"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/spelling"
+)
+
+// The version and kind that a configuration file must name.
+const (
+	ConfigAPIVersion = "ipvs-proxier.io/v1alpha1"
+	ConfigKind       = "Configuration"
+)
+
+// fileConfig is a configuration file: the Config with its type.
+type fileConfig struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	Config     `json:",inline"`
+}
+
+// ReadConfig reads a configuration file over the values of base. A field that does not exist, or stands twice, is an error.
+func ReadConfig(path string, base Config) (Config, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return base, fmt.Errorf("configuration: %w", err)
+	}
+	c, err := parseConfig(data, base)
+	if err != nil {
+		return base, fmt.Errorf("configuration %s: %w", path, err)
+	}
+	return c, nil
+}
+
+func parseConfig(data []byte, base Config) (Config, error) {
+	file := fileConfig{Config: base}
+	if err := yaml.UnmarshalStrict(data, &file); err != nil {
+		return base, explainField(err)
+	}
+	if file.APIVersion != ConfigAPIVersion || file.Kind != ConfigKind {
+		return base, fmt.Errorf("apiVersion %q kind %q; allowed is apiVersion %s, kind %s", file.APIVersion, file.Kind, ConfigAPIVersion, ConfigKind)
+	}
+	return file.Config, nil
+}
+
+var unknownField = regexp.MustCompile(`unknown field "([^"]*)"`)
+
+// explainField adds the nearest known field to an error about an unknown one.
+func explainField(err error) error {
+	text := strings.TrimPrefix(err.Error(), "error unmarshaling JSON: while decoding JSON: ")
+	text = strings.TrimPrefix(text, "error converting YAML to JSON: ")
+	found := unknownField.FindStringSubmatch(text)
+	if found == nil {
+		return fmt.Errorf("%s", text)
+	}
+	name := found[1][strings.LastIndexByte(found[1], '.')+1:]
+	if near, ok := spelling.Nearest(name, fieldNames()); ok {
+		return fmt.Errorf("unknown field %q (did you mean %q?)", found[1], near)
+	}
+	return fmt.Errorf("unknown field %q; known are %s", found[1], strings.Join(fieldNames(), ", "))
+}
+
+// fieldNames returns the names of the file's fields.
+func fieldNames() []string {
+	names := []string{"apiVersion", "kind"}
+	t := reflect.TypeFor[Config]()
+	for i := range t.NumField() {
+		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+		names = append(names, name)
+	}
+	return names
+}

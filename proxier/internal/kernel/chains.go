@@ -1,0 +1,222 @@
+package kernel
+
+import (
+	"bytes"
+	"fmt"
+	"os/exec"
+	"slices"
+	"strings"
+
+	"github.com/coreos/go-iptables/iptables"
+	"golang.org/x/sys/unix"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
+)
+
+// chains handles our iptables chains. Their contents go in with one iptables-restore for each table, which the kernel takes
+// as a whole or not at all; they are read with one iptables-save for each table; hooks go through go-iptables. Our rules are few
+// and do not change while Services do, so that no process is ever started for a Service.
+type chains struct {
+	families  []cluster.Family
+	tables    map[cluster.Family]*iptables.IPTables
+	processes uint64
+	// written are the rules that we wrote and have not seen listed yet; spelled those whose listing differs from what we
+	// wrote in spelling only.
+	written map[dataplane.ChainID][]string
+	spelled map[dataplane.ChainID]spelling
+}
+
+type spelling struct{ written, listed []string }
+
+// tableNames are the tables in which we have chains.
+var tableNames = [...]string{"nat", "filter"}
+
+// commands are the programs of each family.
+var commands = map[cluster.Family]string{cluster.IPv4: "iptables", cluster.IPv6: "ip6tables"}
+
+func newChains(families []cluster.Family) (*chains, error) {
+	c := &chains{
+		families: families,
+		tables:   map[cluster.Family]*iptables.IPTables{},
+		written:  map[dataplane.ChainID][]string{},
+		spelled:  map[dataplane.ChainID]spelling{},
+	}
+	for _, family := range families {
+		protocol := iptables.ProtocolIPv4
+		if family == cluster.IPv6 {
+			protocol = iptables.ProtocolIPv6
+		}
+		// Another program may hold the lock for some seconds.
+		t, err := iptables.New(iptables.IPFamily(protocol), iptables.Timeout(10))
+		if err != nil {
+			return nil, fmt.Errorf("%s does not work: %w (on Debian and Ubuntu: apt-get install iptables)", commands[family], err)
+		}
+		c.processes++
+		c.tables[family] = t
+	}
+	return c, nil
+}
+
+// run starts one of the programs and returns its output.
+func (c *chains) run(input []byte, name string, args ...string) ([]byte, error) {
+	c.processes++
+	cmd := exec.Command(name, args...)
+	cmd.Stdin = bytes.NewReader(input)
+	var out, words bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &words
+	if err := cmd.Run(); err != nil {
+		return nil, fmt.Errorf("%s: %w: %s", name, err, strings.TrimSpace(words.String()))
+	}
+	return out.Bytes(), nil
+}
+
+// apply writes or deletes chains of one table.
+func (c *chains) apply(ops []dataplane.Op) []error {
+	errs := make([]error, len(ops))
+	if err := c.restore(ops); err == nil || len(ops) == 1 {
+		for i := range errs {
+			errs[i] = err
+		}
+		return errs
+	}
+	// Nothing was done. One by one shows which of them is at fault.
+	for i := range ops {
+		errs[i] = c.restore(ops[i : i+1])
+	}
+	return errs
+}
+
+func (c *chains) restore(ops []dataplane.Op) error {
+	id := ops[0].Object.(dataplane.Chain).ID
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "*%s\n", id.Table)
+	for _, op := range ops {
+		fmt.Fprintf(&b, ":%s - [0:0]\n", op.Object.(dataplane.Chain).ID.Name) // empties it, or makes it
+	}
+	for _, op := range ops {
+		chain := op.Object.(dataplane.Chain)
+		if op.Verb == dataplane.Delete {
+			fmt.Fprintf(&b, "-X %s\n", chain.ID.Name)
+			continue
+		}
+		for _, rule := range chain.Rules {
+			fmt.Fprintf(&b, "-A %s %s\n", chain.ID.Name, rule)
+		}
+	}
+	b.WriteString("COMMIT\n")
+	if _, err := c.run(b.Bytes(), commands[id.Family]+"-restore", "--noflush", "-w", "10"); err != nil {
+		return err
+	}
+	for _, op := range ops {
+		chain := op.Object.(dataplane.Chain)
+		delete(c.spelled, chain.ID)
+		delete(c.written, chain.ID)
+		if op.Verb != dataplane.Delete {
+			c.written[chain.ID] = chain.Rules
+		}
+	}
+	return nil
+}
+
+// hook inserts or deletes the jump from a built-in chain.
+func (c *chains) hook(verb dataplane.Verb, h dataplane.Hook) error {
+	t := c.tables[h.Chain.Family]
+	if t == nil {
+		return fmt.Errorf("%s is not served: %w", h.Chain.Family, unix.EAFNOSUPPORT)
+	}
+	rule := []string{"-m", "comment", "--comment", h.Comment, "-j", h.Chain.Name}
+	c.processes++
+	if verb == dataplane.Delete {
+		return t.Delete(h.Chain.Table, h.Builtin, rule...)
+	}
+	return t.Insert(h.Chain.Table, h.Builtin, 1, rule...)
+}
+
+// observe puts our chains and hooks into s.
+func (c *chains) observe(s *dataplane.State) error {
+	for _, family := range c.families {
+		for _, table := range tableNames {
+			out, err := c.run(nil, commands[family]+"-save", "-t", table)
+			if err != nil {
+				return fmt.Errorf("list %s chains: %w", family, err)
+			}
+			parseSave(s, family, table, string(out))
+		}
+	}
+	for id, chain := range s.Chains {
+		chain.Rules = c.spell(id, chain.Rules)
+		s.Chains[id] = chain
+	}
+	return nil
+}
+
+// spell returns the rules as we write them, when they are listed in another spelling.
+func (c *chains) spell(id dataplane.ChainID, listed []string) []string {
+	if written, fresh := c.written[id]; fresh {
+		delete(c.written, id)
+		if !slices.Equal(written, listed) && len(written) == len(listed) {
+			c.spelled[id] = spelling{written, listed}
+		}
+	}
+	if known, found := c.spelled[id]; found && slices.Equal(known.listed, listed) {
+		return known.written
+	}
+	return listed
+}
+
+// parseSave reads what iptables-save prints of one table.
+func parseSave(s *dataplane.State, family cluster.Family, table, text string) {
+	for line := range strings.Lines(text) {
+		line = strings.TrimSpace(line)
+		if name, ok := strings.CutPrefix(line, ":"+dataplane.Prefix); ok {
+			name, _, _ = strings.Cut(name, " ")
+			id := dataplane.ChainID{Family: family, Table: table, Name: dataplane.Prefix + name}
+			s.Chains[id] = dataplane.Chain{ID: id}
+			continue
+		}
+		rule, ok := strings.CutPrefix(line, "-A ")
+		if !ok {
+			continue
+		}
+		name, rule, _ := strings.Cut(rule, " ")
+		id := dataplane.ChainID{Family: family, Table: table, Name: name}
+		if strings.HasPrefix(name, dataplane.Prefix) {
+			chain := s.Chains[id]
+			chain.ID = id
+			chain.Rules = append(chain.Rules, rule)
+			addReferences(&chain, rule)
+			s.Chains[id] = chain
+		} else if target, comment, ours := parseHook(rule); ours {
+			id.Name = target
+			s.Hooks[dataplane.Hook{Chain: id, Builtin: name, Comment: comment}] = struct{}{}
+		}
+	}
+}
+
+// addReferences notes the sets and chains that a rule of ours names.
+func addReferences(chain *dataplane.Chain, rule string) {
+	words := strings.Fields(rule)
+	for i, word := range words[:max(0, len(words)-1)] {
+		next := words[i+1]
+		switch {
+		case word == "--match-set" && !slices.Contains(chain.Sets, next):
+			chain.Sets = append(chain.Sets, next)
+		case word == "-j" && strings.HasPrefix(next, dataplane.Prefix) && !slices.Contains(chain.Jumps, next):
+			chain.Jumps = append(chain.Jumps, next)
+		}
+	}
+}
+
+// parseHook reads a rule of a built-in chain; ours when it jumps to one of our chains.
+func parseHook(rule string) (target, comment string, ours bool) {
+	_, target, found := strings.Cut(rule, "-j ")
+	target = strings.TrimSpace(target)
+	if !found || !strings.HasPrefix(target, dataplane.Prefix) {
+		return "", "", false
+	}
+	if _, rest, has := strings.Cut(rule, `--comment "`); has {
+		comment, _, _ = strings.Cut(rest, `"`)
+	}
+	return target, comment, true
+}

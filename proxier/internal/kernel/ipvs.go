@@ -1,0 +1,281 @@
+package kernel
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	moby "github.com/moby/ipvs"
+	vnl "github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/ipvs-proxier/ipvs-proxier/ipset/netlink"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
+	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
+)
+
+// Numbers of the generic netlink family IPVS, from include/uapi/linux/ip_vs.h (Linux 6.1).
+const (
+	cmdNewService, cmdSetService, cmdDelService, cmdGetService = 1, 2, 3, 4
+	cmdNewDest, cmdSetDest, cmdDelDest, cmdGetDest             = 5, 6, 7, 8
+
+	attrService, attrDest = 1, 2
+
+	svcAF, svcProtocol, svcAddr, svcPort, svcFWMark, svcSched, svcFlags, svcTimeout, svcNetmask = 1, 2, 3, 4, 5, 6, 7, 8, 9
+
+	destAddr, destPort, destMethod, destWeight, destUpper, destLower, destActive, destInactive, destAF = 1, 2, 3, 4, 5, 6, 7, 8, 11
+
+	flagPersistent = 0x1
+	flagOnePacket  = 0x4
+
+	// The IPv4 netmask and the IPv6 prefix length by which persistence tells clients apart.
+	netmask4, netmask6 = 0xffffffff, 128
+)
+
+// unmanaged is the scheduler under which Observe shows a virtual server that has something which we never set (one-packet
+// scheduling, a wider persistence netmask): no wanted one has that name, so that it is updated to what is wanted.
+const unmanaged = "(changed by others)"
+
+type ipvs struct {
+	socket *netlink.Socket
+	family uint16
+	batch  netlink.Batch
+}
+
+func newIPVS() (*ipvs, error) {
+	// moby/ipvs loads the module when it is missing.
+	probe, err := moby.New("")
+	if err != nil {
+		return nil, fmt.Errorf("the kernel has no IPVS (module ip_vs); try: modprobe ip_vs: %w", err)
+	}
+	probe.Close()
+	family, err := vnl.GenlFamilyGet("IPVS")
+	if err != nil {
+		return nil, fmt.Errorf("the kernel has no IPVS (module ip_vs); try: modprobe ip_vs: %w", err)
+	}
+	socket, err := netlink.Dial(unix.NETLINK_GENERIC)
+	if err != nil {
+		return nil, err
+	}
+	return &ipvs{socket: socket, family: family.ID}, nil
+}
+
+func (v *ipvs) begin(cmd byte) {
+	v.batch.Begin(v.family, 0)
+	v.batch.Raw(cmd, 1, 0, 0) // struct genlmsghdr: command, version
+}
+
+// apply sends virtual and real servers, many to a system call.
+func (v *ipvs) apply(ops []dataplane.Op) []error {
+	v.batch.Reset()
+	for _, op := range ops {
+		switch o := op.Object.(type) {
+		case dataplane.VirtualServerObject:
+			v.begin([]byte{dataplane.Create: cmdNewService, dataplane.Update: cmdSetService, dataplane.Delete: cmdDelService}[op.Verb])
+			v.service(o.ID, func() {
+				if op.Verb != dataplane.Delete {
+					v.serviceConfig(o)
+				}
+			})
+		case dataplane.RealServerObject:
+			v.begin([]byte{dataplane.Create: cmdNewDest, dataplane.Update: cmdSetDest, dataplane.Delete: cmdDelDest}[op.Verb])
+			v.service(o.VirtualServer, func() {})
+			v.dest(o.RealServer, op.Verb != dataplane.Delete)
+		}
+		v.batch.End()
+	}
+	return v.socket.Execute(&v.batch)
+}
+
+func (v *ipvs) service(id dataplane.VirtualServerID, config func()) {
+	nest := v.batch.Nest(attrService)
+	v.batch.Uint16(svcAF, addressFamily(id.Addr))
+	v.batch.Uint16(svcProtocol, uint16(id.Protocol))
+	v.batch.Bytes(svcAddr, id.Addr.AsSlice())
+	v.batch.Uint16BE(svcPort, id.Port)
+	config()
+	v.batch.EndNest(nest)
+}
+
+func (v *ipvs) serviceConfig(o dataplane.VirtualServerObject) {
+	flags := uint32(o.Flags)
+	if o.Timeout > 0 {
+		flags |= flagPersistent
+	}
+	netmask := uint32(netmask4)
+	if o.ID.Addr.Is6() {
+		netmask = netmask6
+	}
+	v.batch.String(svcSched, o.Scheduler)
+	v.batch.Bytes(svcFlags, binary.NativeEndian.AppendUint32(binary.NativeEndian.AppendUint32(nil, flags), ^uint32(0)))
+	v.batch.Uint32(svcTimeout, o.Timeout)
+	v.batch.Uint32(svcNetmask, netmask)
+}
+
+func (v *ipvs) dest(r dataplane.RealServer, config bool) {
+	nest := v.batch.Nest(attrDest)
+	v.batch.Bytes(destAddr, r.Addr.AsSlice())
+	v.batch.Uint16BE(destPort, r.Port)
+	v.batch.Uint16(destAF, addressFamily(r.Addr))
+	if config {
+		v.batch.Uint32(destMethod, 0) // IP_VS_CONN_F_MASQ
+		v.batch.Uint32(destWeight, uint32(r.Weight))
+		v.batch.Uint32(destUpper, 0)
+		v.batch.Uint32(destLower, 0)
+	}
+	v.batch.EndNest(nest)
+}
+
+func addressFamily(addr netip.Addr) uint16 {
+	if addr.Is4() {
+		return unix.AF_INET
+	}
+	return unix.AF_INET6
+}
+
+// observe lists every virtual server but firewall marks, with its real servers.
+func (v *ipvs) observe() (map[dataplane.VirtualServerID]dataplane.VirtualServer, error) {
+	servers := map[dataplane.VirtualServerID]dataplane.VirtualServer{}
+	v.batch.Reset()
+	v.begin(cmdGetService)
+	v.batch.End()
+	err := v.socket.Dump(&v.batch, func() { clear(servers) }, func(payload []byte) {
+		if id, server, ok := parseService(payload); ok {
+			servers[id] = server
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	for id, server := range servers {
+		err := v.destinations(id, func() { server.RealServers = nil }, func(d destination) {
+			server.RealServers = append(server.RealServers, d.realServer())
+			if d.foreign {
+				server.Scheduler = unmanaged
+			}
+		})
+		if err != nil {
+			return nil, fmt.Errorf("real servers of %s: %w", id, err)
+		}
+		slices.SortFunc(server.RealServers, dataplane.CompareEndpoint)
+		servers[id] = server
+	}
+	return servers, nil
+}
+
+func parseService(payload []byte) (id dataplane.VirtualServerID, server dataplane.VirtualServer, ok bool) {
+	var family uint16
+	var addr []byte
+	var flags, timeout, netmask uint32
+	body(payload, attrService, func(attr uint16, value []byte) {
+		switch attr {
+		case svcAF:
+			family = binary.NativeEndian.Uint16(value)
+		case svcProtocol:
+			id.Protocol = cluster.Protocol(binary.NativeEndian.Uint16(value))
+		case svcAddr:
+			addr = value
+		case svcPort:
+			id.Port = binary.BigEndian.Uint16(value)
+		case svcSched:
+			server.Scheduler = strings.TrimRight(string(value), "\x00")
+		case svcFlags:
+			flags = binary.NativeEndian.Uint32(value)
+		case svcTimeout:
+			timeout = binary.NativeEndian.Uint32(value)
+		case svcNetmask:
+			netmask = binary.NativeEndian.Uint32(value)
+		}
+	})
+	if addr == nil {
+		return id, server, false // a firewall mark: never ours
+	}
+	id.Addr = parseAddr(family, addr)
+	server.Flags = scheduler.Flags(flags) & scheduler.FlagMask
+	if flags&flagPersistent != 0 {
+		server.Timeout = timeout
+	}
+	whole := family == unix.AF_INET && netmask == netmask4 || family == unix.AF_INET6 && netmask == netmask6
+	if flags&flagOnePacket != 0 || !whole {
+		server.Scheduler = unmanaged
+	}
+	return id, server, id.Addr.IsValid()
+}
+
+// body calls each for the attributes of the nest that a generic netlink message carries.
+func body(payload []byte, nest uint16, each func(attr uint16, value []byte)) {
+	const header = 4 // struct genlmsghdr
+	netlink.Attributes(payload[min(header, len(payload)):], func(attr uint16, value []byte) {
+		if attr == nest {
+			netlink.Attributes(value, each)
+		}
+	})
+}
+
+func parseAddr(family uint16, value []byte) netip.Addr {
+	if family == unix.AF_INET && len(value) >= 4 {
+		return netip.AddrFrom4([4]byte(value))
+	}
+	if family == unix.AF_INET6 && len(value) >= 16 {
+		return netip.AddrFrom16([16]byte(value))
+	}
+	return netip.Addr{}
+}
+
+// destination is a real server as the kernel shows it.
+type destination struct {
+	addr             netip.Addr
+	port             uint16
+	weight           uint32
+	active, inactive uint32
+	// foreign tells that it has something which we never set: another forwarding method, or thresholds.
+	foreign bool
+}
+
+func (d destination) realServer() dataplane.RealServer {
+	return dataplane.RealServer{Addr: d.addr, Port: d.port, Weight: uint16(d.weight)}
+}
+
+func (d destination) connections() dataplane.Connections {
+	return dataplane.Connections{Addr: d.addr, Port: d.port, Active: d.active, Inactive: d.inactive}
+}
+
+// destinations lists the real servers of one virtual server; none when it does not exist.
+func (v *ipvs) destinations(id dataplane.VirtualServerID, reset func(), each func(destination)) error {
+	v.batch.Reset()
+	v.begin(cmdGetDest)
+	v.service(id, func() {})
+	v.batch.End()
+	return v.socket.Dump(&v.batch, reset, func(payload []byte) {
+		d := destination{}
+		family := addressFamily(id.Addr)
+		var addr []byte
+		body(payload, attrDest, func(attr uint16, value []byte) {
+			switch attr {
+			case destAddr:
+				addr = value
+			case destPort:
+				d.port = binary.BigEndian.Uint16(value)
+			case destMethod:
+				const methodMask = 0x7 // IP_VS_CONN_F_FWD_MASK
+				d.foreign = d.foreign || binary.NativeEndian.Uint32(value)&methodMask != 0
+			case destWeight:
+				d.weight = binary.NativeEndian.Uint32(value)
+			case destUpper, destLower:
+				d.foreign = d.foreign || binary.NativeEndian.Uint32(value) != 0
+			case destActive:
+				d.active = binary.NativeEndian.Uint32(value)
+			case destInactive:
+				d.inactive = binary.NativeEndian.Uint32(value)
+			case destAF:
+				family = binary.NativeEndian.Uint16(value)
+			}
+		})
+		if d.addr = parseAddr(family, addr); d.addr.IsValid() {
+			each(d)
+		}
+	})
+}

@@ -1,0 +1,133 @@
+package kernel
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+
+	vnl "github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/ipvs-proxier/ipvs-proxier/ipset/netlink"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
+)
+
+// link is the dummy link with its addresses. It is never set up: the kernel makes the local routes of its addresses all the
+// same, and answers for them on other links.
+type link struct {
+	name   string
+	socket *netlink.Socket
+	batch  netlink.Batch
+}
+
+func newLink(name string) (*link, error) {
+	socket, err := netlink.Dial(unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, err
+	}
+	return &link{name: name, socket: socket}, nil
+}
+
+func (l *link) create() error {
+	attrs := vnl.NewLinkAttrs()
+	attrs.Name = l.name
+	return vnl.LinkAdd(&vnl.Dummy{LinkAttrs: attrs})
+}
+
+func (l *link) delete() error {
+	found, err := vnl.LinkByName(l.name)
+	if err != nil {
+		return fmt.Errorf("%w: %w", unix.ENODEV, err)
+	}
+	if found.Type() != "dummy" {
+		return fmt.Errorf("link %s is a %s, not a dummy: it is not ours to delete", l.name, found.Type())
+	}
+	return vnl.LinkDel(found)
+}
+
+// index returns the link's number, 0 when it does not exist.
+func (l *link) index() (int, error) {
+	found, err := vnl.LinkByName(l.name)
+	if missing := (vnl.LinkNotFoundError{}); errors.As(err, &missing) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	return found.Attrs().Index, nil
+}
+
+// observe returns whether the link exists, its addresses, and the addresses of all other links on which node ports are served.
+// IPv6 link-local and loopback addresses are nobody's. One dump serves all: a dump for each link grows with their square.
+func (l *link) observe() (present bool, ours, others []netip.Addr, err error) {
+	index, err := l.index()
+	if err != nil {
+		return false, nil, nil, err
+	}
+	l.batch.Reset()
+	l.batch.Begin(unix.RTM_GETADDR, 0)
+	l.batch.Raw(make([]byte, unix.SizeofIfAddrmsg)...)
+	l.batch.End()
+	err = l.socket.Dump(&l.batch, func() { ours, others = nil, nil }, func(payload []byte) {
+		on, addr := parseAddress(payload)
+		switch {
+		case !addr.IsValid() || addr.IsLoopback() || addr.Is6() && addr.IsLinkLocalUnicast():
+		case on == index:
+			ours = append(ours, addr)
+		default:
+			others = append(others, addr)
+		}
+	})
+	return index != 0, ours, sortAddrs(others), err
+}
+
+func parseAddress(payload []byte) (index int, addr netip.Addr) {
+	if len(payload) < unix.SizeofIfAddrmsg {
+		return 0, addr
+	}
+	index = int(binary.NativeEndian.Uint32(payload[4:]))
+	netlink.Attributes(payload[unix.SizeofIfAddrmsg:], func(attr uint16, value []byte) {
+		// IFA_LOCAL is the address itself where there is a peer; IPv6 without a peer has IFA_ADDRESS only.
+		if attr == unix.IFA_LOCAL || attr == unix.IFA_ADDRESS && !addr.IsValid() {
+			addr, _ = netip.AddrFromSlice(value)
+		}
+	})
+	return index, addr
+}
+
+// applyAddresses adds and deletes addresses of the link, many to a system call.
+func (l *link) applyAddresses(ops []dataplane.Op) []error {
+	index, err := l.index()
+	if err == nil && index == 0 {
+		err = fmt.Errorf("there is no link %s: %w", l.name, unix.ENODEV)
+	}
+	if err != nil {
+		errs := make([]error, len(ops))
+		for i := range errs {
+			errs[i] = err
+		}
+		return errs
+	}
+	l.batch.Reset()
+	for _, op := range ops {
+		l.address(op.Verb, op.Object.(dataplane.Address).Addr, index)
+	}
+	return l.socket.Execute(&l.batch)
+}
+
+func (l *link) address(verb dataplane.Verb, addr netip.Addr, index int) {
+	kind, flags := uint16(unix.RTM_NEWADDR), uint16(unix.NLM_F_CREATE|unix.NLM_F_EXCL)
+	if verb == dataplane.Delete {
+		kind, flags = unix.RTM_DELADDR, 0
+	}
+	l.batch.Begin(kind, flags)
+	header := []byte{byte(addressFamily(addr)), byte(addr.BitLen()), 0, unix.RT_SCOPE_UNIVERSE}
+	if addr.Is6() {
+		header[2] = unix.IFA_F_NODAD // nobody else may answer for it, so there is nothing to wait for
+	}
+	l.batch.Raw(binary.NativeEndian.AppendUint32(header, uint32(index))...)
+	l.batch.Bytes(unix.IFA_LOCAL, addr.AsSlice())
+	l.batch.Bytes(unix.IFA_ADDRESS, addr.AsSlice())
+	l.batch.End()
+}

@@ -1,0 +1,242 @@
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/ipvs-proxier/ipvs-proxier/ipset"
+	"github.com/ipvs-proxier/ipvs-proxier/ipset/client"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
+)
+
+// LinuxConfig is what the adapter has to know beforehand.
+type LinuxConfig struct {
+	Link     string
+	Families []cluster.Family
+	// Sysctls are the names of the parameters that Observe reads.
+	Sysctls []string
+}
+
+// Linux is the kernel of the network namespace of the process. One goroutine uses it at a time.
+type Linux struct {
+	config LinuxConfig
+	ipvs   *ipvs
+	link   *link
+	sets   *client.Client
+	chains *chains
+}
+
+// Traffic counts what Linux was asked so far.
+type Traffic struct {
+	// Messages is the number of netlink requests, Sends that of the system calls that carried them, Processes that of
+	// the programs started (iptables and its relatives).
+	Messages, Sends, Processes uint64
+}
+
+// NewLinux opens the sockets. It changes nothing.
+func NewLinux(c LinuxConfig) (*Linux, error) {
+	k := &Linux{config: c}
+	var err error
+	if k.ipvs, err = newIPVS(); err != nil {
+		return nil, err
+	}
+	if k.link, err = newLink(c.Link); err != nil {
+		return nil, errors.Join(err, k.Close())
+	}
+	if k.sets, err = client.New(); err != nil {
+		return nil, errors.Join(err, k.Close())
+	}
+	if k.chains, err = newChains(c.Families); err != nil {
+		return nil, errors.Join(err, k.Close())
+	}
+	return k, nil
+}
+
+// Close closes the sockets and leaves the kernel as it is.
+func (k *Linux) Close() error {
+	var errs []error
+	if k.ipvs != nil {
+		errs = append(errs, k.ipvs.socket.Close())
+	}
+	if k.link != nil {
+		errs = append(errs, k.link.socket.Close())
+	}
+	if k.sets != nil {
+		errs = append(errs, k.sets.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Traffic returns the counters.
+func (k *Linux) Traffic() Traffic {
+	messages, sends := k.sets.Traffic()
+	return Traffic{
+		Messages:  messages + k.ipvs.socket.Messages + k.link.socket.Messages,
+		Sends:     sends + k.ipvs.socket.Sends + k.link.socket.Sends,
+		Processes: k.chains.processes,
+	}
+}
+
+// Observe implements proxier.Kernel.
+func (k *Linux) Observe() (dataplane.Observation, error) {
+	seen := dataplane.Observation{State: dataplane.NewState(), Foreign: map[dataplane.VirtualServerID]dataplane.VirtualServer{}}
+	s := seen.State
+	for _, name := range k.config.Sysctls {
+		// A parameter that does not exist reads as unset; writing it will tell.
+		if value, err := readSysctl(name); err == nil {
+			s.Sysctls[name] = value
+		}
+	}
+	present, ours, others, err := k.link.observe()
+	if err != nil {
+		return seen, fmt.Errorf("list addresses: %w", err)
+	}
+	if present {
+		s.Links[k.config.Link] = struct{}{}
+	}
+	for _, addr := range ours {
+		s.Addresses[addr] = struct{}{}
+	}
+	seen.NodeAddresses = others
+	if err := k.observeSets(s); err != nil {
+		return seen, err
+	}
+	if err := k.chains.observe(s); err != nil {
+		return seen, err
+	}
+	servers, err := k.ipvs.observe()
+	if err != nil {
+		return seen, fmt.Errorf("list virtual servers: %w", err)
+	}
+	for id, v := range servers {
+		if s.Owns(id) {
+			s.SetVirtualServer(id, v)
+		} else {
+			seen.Foreign[id] = v
+		}
+	}
+	return seen, nil
+}
+
+func (k *Linux) observeSets(s *dataplane.State) error {
+	sets, err := k.sets.List(dataplane.Prefix)
+	if err != nil {
+		return fmt.Errorf("list sets: %w", err)
+	}
+	for _, set := range sets {
+		s.Sets[set.Name] = set
+		entries, err := k.sets.Entries(set)
+		if err != nil {
+			return fmt.Errorf("list entries of set %s: %w", set.Name, err)
+		}
+		for _, e := range entries {
+			s.Entries[dataplane.SetEntry{Set: set.Name, Type: set.Type, Entry: e}] = struct{}{}
+		}
+	}
+	return nil
+}
+
+// Connections implements proxier.Kernel.
+func (k *Linux) Connections(id dataplane.VirtualServerID) ([]dataplane.Connections, error) {
+	var counts []dataplane.Connections
+	err := k.ipvs.destinations(id, func() { counts = nil }, func(d destination) { counts = append(counts, d.connections()) })
+	if err != nil {
+		return nil, fmt.Errorf("list real servers of %s: %w", id, err)
+	}
+	return counts, nil
+}
+
+// Apply implements proxier.Kernel. Neighbouring operations of one subsystem go out together; the order of all is kept.
+func (k *Linux) Apply(ops []dataplane.Op) []error {
+	errs := make([]error, 0, len(ops))
+	for len(ops) > 0 {
+		n := 1
+		for n < len(ops) && subsystem(ops[n]) == subsystem(ops[0]) {
+			n++
+		}
+		run := ops[:n]
+		for i, err := range k.applyRun(run) {
+			if err != nil {
+				err = fmt.Errorf("%s: %w", run[i], err)
+			}
+			errs = append(errs, err)
+		}
+		ops = ops[n:]
+	}
+	return errs
+}
+
+// subsystem tells which operations can go out together.
+func subsystem(op dataplane.Op) string {
+	switch o := op.Object.(type) {
+	case dataplane.VirtualServerObject, dataplane.RealServerObject:
+		return "ipvs"
+	case dataplane.SetEntry:
+		return op.Verb.String() + o.Set
+	case dataplane.Address:
+		return "address"
+	case dataplane.Chain:
+		return op.Verb.String() + "chain" + o.ID.Family.String() + o.ID.Table
+	}
+	return op.String()
+}
+
+func (k *Linux) applyRun(run []dataplane.Op) []error {
+	switch o := run[0].Object.(type) {
+	case dataplane.VirtualServerObject, dataplane.RealServerObject:
+		return k.ipvs.apply(run)
+	case dataplane.Address:
+		return k.link.applyAddresses(run)
+	case dataplane.SetEntry:
+		return k.applyEntries(run[0].Verb, o.Set, o.Type, run)
+	case dataplane.Chain:
+		return k.chains.apply(run)
+	}
+	// The rest is rare: one at a time, equal ones only by mistake.
+	errs := make([]error, len(run))
+	for i, op := range run {
+		errs[i] = k.applyOne(op)
+	}
+	return errs
+}
+
+func (k *Linux) applyEntries(verb dataplane.Verb, set string, t ipset.Type, run []dataplane.Op) []error {
+	entries := make([]ipset.Entry, len(run))
+	for i, op := range run {
+		entries[i] = op.Object.(dataplane.SetEntry).Entry
+	}
+	if verb == dataplane.Delete {
+		return k.sets.Delete(set, t, entries)
+	}
+	return k.sets.Add(set, t, entries)
+}
+
+func (k *Linux) applyOne(op dataplane.Op) error {
+	gone := op.Verb == dataplane.Delete
+	switch o := op.Object.(type) {
+	case dataplane.Link:
+		if gone {
+			return k.link.delete()
+		}
+		return k.link.create()
+	case dataplane.Sysctl:
+		return writeSysctl(o.Name, o.Value)
+	case dataplane.Set:
+		if gone {
+			return k.sets.Destroy(o.Name)
+		}
+		return k.sets.Create(o.Set)
+	case dataplane.Hook:
+		return k.chains.hook(op.Verb, o)
+	}
+	return fmt.Errorf("BUG: operation on unknown object %T", op.Object)
+}
+
+// sortAddrs sorts and drops repetitions.
+func sortAddrs(addrs []netip.Addr) []netip.Addr {
+	slices.SortFunc(addrs, netip.Addr.Compare)
+	return slices.Compact(addrs)
+}

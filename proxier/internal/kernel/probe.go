@@ -1,0 +1,123 @@
+package kernel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+
+	moby "github.com/moby/ipvs"
+	vnl "github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
+)
+
+// Families returns the address families that this node can serve.
+func Families() []cluster.Family {
+	families := []cluster.Family{cluster.IPv4}
+	if _, err := os.Stat("/proc/net/if_inet6"); err != nil {
+		return families
+	}
+	if _, err := exec.LookPath(commands[cluster.IPv6]); err != nil {
+		return families
+	}
+	return append(families, cluster.IPv6)
+}
+
+// Probe finds out what this kernel and its tools can do. Schedulers are tried by name: a virtual server of documentation
+// addresses is made with each and deleted, which loads the module. An error names what is missing and the command that mends it.
+func Probe(schedulers []string) (dataplane.Facts, error) {
+	facts := dataplane.Facts{Schedulers: []string{}}
+	release, err := os.ReadFile("/proc/sys/kernel/osrelease")
+	if err != nil {
+		return facts, fmt.Errorf("read the kernel's version: %w", err)
+	}
+	facts.KernelMajor, facts.KernelMinor = parseRelease(string(release))
+	for _, tool := range []string{"iptables", "iptables-save", "iptables-restore"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			return facts, fmt.Errorf("%s is not installed (on Debian and Ubuntu: apt-get install iptables)", tool)
+		}
+	}
+	handle, err := moby.New("")
+	if err != nil {
+		return facts, fmt.Errorf("the kernel has no IPVS (module ip_vs); try: modprobe ip_vs: %w", err)
+	}
+	defer handle.Close()
+	for _, name := range schedulers {
+		has, err := probeScheduler(handle, name)
+		if err != nil {
+			return facts, err
+		}
+		if has {
+			facts.Schedulers = append(facts.Schedulers, name)
+		}
+	}
+	facts.RandomFully = knowsRandomFully()
+	return facts, nil
+}
+
+// probeScheduler makes and deletes a virtual server on an address of RFC 5737 that nobody has.
+func probeScheduler(handle *moby.Handle, name string) (bool, error) {
+	service := &moby.Service{
+		AddressFamily: unix.AF_INET, Protocol: unix.IPPROTO_TCP, Address: netip.MustParseAddr("198.51.100.0").AsSlice(), Port: 20000,
+		SchedName: name, Netmask: netmask4,
+	}
+	err := handle.NewService(service)
+	switch {
+	case err == nil:
+		return true, handle.DelService(service)
+	case errors.Is(err, unix.ENOENT):
+		return false, nil
+	case errors.Is(err, unix.EEXIST): // left over from a probe that was killed
+		return true, handle.DelService(service)
+	}
+	return false, fmt.Errorf("try scheduler %s: %w (does the process have CAP_NET_ADMIN?)", name, err)
+}
+
+// parseRelease reads "6.12.3-amd64"; what cannot be read counts as 0.
+func parseRelease(release string) (major, minor int) {
+	parts := strings.SplitN(strings.TrimSpace(release), ".", 3)
+	if len(parts) < 2 {
+		return 0, 0
+	}
+	digits := strings.TrimRightFunc(parts[1], func(r rune) bool { return r < '0' || r > '9' })
+	major, _ = strconv.Atoi(parts[0])
+	minor, _ = strconv.Atoi(digits)
+	return major, minor
+}
+
+// knowsRandomFully asks iptables, which has had the option since 1.6.2.
+func knowsRandomFully() bool {
+	out, err := exec.Command("iptables", "-j", "MASQUERADE", "--help").CombinedOutput()
+	return err == nil && strings.Contains(string(out), "--random-fully")
+}
+
+// WatchAddresses calls changed after addresses of any link have changed, until ctx ends. Bursts become few calls.
+func WatchAddresses(ctx context.Context, changed func()) error {
+	updates := make(chan vnl.AddrUpdate, 256)
+	done := make(chan struct{})
+	if err := vnl.AddrSubscribe(updates, done); err != nil {
+		return fmt.Errorf("watch addresses: %w", err)
+	}
+	defer close(done)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case _, open := <-updates:
+			if !open {
+				return errors.New("watch addresses: the kernel ended the subscription")
+			}
+			for len(updates) > 0 {
+				<-updates
+			}
+			changed()
+		}
+	}
+}

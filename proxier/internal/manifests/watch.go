@@ -1,0 +1,101 @@
+package manifests
+
+import (
+	"strconv"
+	"sync"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+)
+
+// listerWatcher is one kind of a Directory as client-go's reflectors want it.
+type listerWatcher struct {
+	directory *Directory
+	kind      string
+}
+
+// List implements cache.Lister.
+func (l listerWatcher) List(metav1.ListOptions) (runtime.Object, error) {
+	return l.directory.list(l.kind)
+}
+
+// IsWatchListSemanticsUnSupported tells reflectors to list before they watch.
+func (l listerWatcher) IsWatchListSemanticsUnSupported() bool { return true }
+
+// Watch implements cache.Watcher. History is not kept: a version that is not the present one is answered with "expired", upon
+// which a reflector lists anew.
+func (l listerWatcher) Watch(o metav1.ListOptions) (watch.Interface, error) {
+	d := l.directory
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if o.ResourceVersion != strconv.FormatUint(d.versions[l.kind], 10) {
+		return nil, apierrors.NewResourceExpired("the directory has changed meanwhile")
+	}
+	w := &watcher{directory: d, kind: l.kind, results: make(chan watch.Event), wake: make(chan struct{}, 1), stopped: make(chan struct{})}
+	d.watchers[w] = struct{}{}
+	go w.run()
+	return w, nil
+}
+
+// watcher hands events on, in order, at the reader's pace.
+type watcher struct {
+	directory *Directory
+	kind      string
+	results   chan watch.Event
+	wake      chan struct{}
+	stopped   chan struct{}
+	stop      sync.Once
+
+	mu      sync.Mutex
+	pending []watch.Event
+}
+
+// ResultChan implements watch.Interface.
+func (w *watcher) ResultChan() <-chan watch.Event { return w.results }
+
+// Stop implements watch.Interface.
+func (w *watcher) Stop() {
+	w.stop.Do(func() {
+		w.directory.mu.Lock()
+		delete(w.directory.watchers, w)
+		w.directory.mu.Unlock()
+		close(w.stopped)
+	})
+}
+
+func (w *watcher) put(event watch.Event) {
+	w.mu.Lock()
+	w.pending = append(w.pending, event)
+	w.mu.Unlock()
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (w *watcher) run() {
+	defer close(w.results)
+	for {
+		select {
+		case <-w.stopped:
+			return
+		case <-w.wake:
+		}
+		w.mu.Lock()
+		events := w.pending
+		w.pending = nil
+		w.mu.Unlock()
+		for _, event := range events {
+			select {
+			case <-w.stopped:
+				return
+			case w.results <- event:
+			}
+		}
+	}
+}
+
+func equalObjects(a, b runtime.Object) bool { return equality.Semantic.DeepEqual(a, b) }

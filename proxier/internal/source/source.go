@@ -1,0 +1,211 @@
+// Package source delivers Services and EndpointSlices, from the Kubernetes API or from a directory of manifests, through the
+// same informers. It hands out keys; what a key stands for is looked up when its turn comes.
+package source
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	v1 "k8s.io/api/core/v1"
+	discovery "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/selection"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
+)
+
+// Source lists and watches what the engine needs. Both members may deliver more than is proxied.
+type Source struct {
+	Services, Slices cache.ListerWatcher
+}
+
+// FromClient returns the Kubernetes API as a source. Services of other proxies, headless Services and their slices stay with
+// the API server, as kube-proxy has it.
+func FromClient(client kubernetes.Interface) Source {
+	services := labels.NewSelector().Add(absent(cluster.ProxyNameLabel))
+	slicesOf := labels.NewSelector().Add(absent(v1.IsHeadlessService))
+	return Source{
+		Services: cache.NewFilteredListWatchFromClient(client.CoreV1().RESTClient(), "services", metav1.NamespaceAll, func(o *metav1.ListOptions) {
+			o.LabelSelector = services.String()
+			o.FieldSelector = fields.OneTermNotEqualSelector("spec.clusterIP", v1.ClusterIPNone).String()
+		}),
+		Slices: cache.NewFilteredListWatchFromClient(client.DiscoveryV1().RESTClient(), "endpointslices", metav1.NamespaceAll, func(o *metav1.ListOptions) {
+			o.LabelSelector = slicesOf.String()
+		}),
+	}
+}
+
+func absent(label string) labels.Requirement {
+	r, err := labels.NewRequirement(label, selection.DoesNotExist, nil)
+	if err != nil {
+		panic("BUG: " + err.Error())
+	}
+	return *r
+}
+
+// byService is the index of slices by the Service they belong to.
+const byService = "service"
+
+// Watcher runs the informers. Its methods may be called from any goroutine.
+type Watcher struct {
+	services, slices cache.SharedIndexInformer
+	synced           []cache.InformerSynced
+
+	mu      sync.Mutex
+	dirty   map[cluster.Name]struct{}
+	changed chan struct{}
+}
+
+// NewWatcher returns a watcher that has not begun.
+func NewWatcher(s Source) (*Watcher, error) {
+	w := &Watcher{
+		services: cache.NewSharedIndexInformer(s.Services, &v1.Service{}, 0, nil),
+		slices: cache.NewSharedIndexInformer(s.Slices, &discovery.EndpointSlice{}, 0, cache.Indexers{byService: func(o any) ([]string, error) {
+			if name, belongs := serviceOf(o); belongs {
+				return []string{name.String()}, nil
+			}
+			return nil, nil
+		}}),
+		dirty:   map[cluster.Name]struct{}{},
+		changed: make(chan struct{}, 1),
+	}
+	for _, informer := range []cache.SharedIndexInformer{w.services, w.slices} {
+		if err := informer.SetTransform(strip); err != nil {
+			return nil, fmt.Errorf("set up informer: %w", err)
+		}
+		registration, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+			AddFunc:    func(o any) { w.mark(o) },
+			UpdateFunc: func(before, after any) { w.mark(before); w.mark(after) },
+			DeleteFunc: func(o any) {
+				if gone, unseen := o.(cache.DeletedFinalStateUnknown); unseen {
+					o = gone.Obj
+				}
+				w.mark(o)
+			},
+		})
+		if err != nil {
+			return nil, fmt.Errorf("set up informer: %w", err)
+		}
+		w.synced = append(w.synced, registration.HasSynced)
+	}
+	return w, nil
+}
+
+// Run runs the informers until ctx ends.
+func (w *Watcher) Run(ctx context.Context) {
+	var running sync.WaitGroup
+	for _, informer := range []cache.SharedIndexInformer{w.services, w.slices} {
+		running.Go(func() { informer.RunWithContext(ctx) })
+	}
+	running.Wait()
+}
+
+// WaitForSync waits until everything that the source had at the beginning is known, or ctx ends; then it returns false.
+func (w *Watcher) WaitForSync(ctx context.Context) bool {
+	return cache.WaitForCacheSync(ctx.Done(), w.synced...)
+}
+
+// Changed delivers something after there is something to Take.
+func (w *Watcher) Changed() <-chan struct{} { return w.changed }
+
+// Take returns the Services that changed since the last call, sorted.
+func (w *Watcher) Take() []cluster.Name {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	names := slices.SortedFunc(maps.Keys(w.dirty), cluster.Name.Compare)
+	clear(w.dirty)
+	return names
+}
+
+// Service returns nil for one that is gone.
+func (w *Watcher) Service(name cluster.Name) *v1.Service {
+	o, found, err := w.services.GetStore().GetByKey(name.String())
+	if err != nil || !found {
+		return nil
+	}
+	return o.(*v1.Service)
+}
+
+// Slices returns the EndpointSlices of a Service, sorted by name.
+func (w *Watcher) Slices(name cluster.Name) []*discovery.EndpointSlice {
+	objects, err := w.slices.GetIndexer().ByIndex(byService, name.String())
+	if err != nil {
+		return nil // the index exists: it was made with the informer
+	}
+	found := make([]*discovery.EndpointSlice, 0, len(objects))
+	for _, o := range objects {
+		found = append(found, o.(*discovery.EndpointSlice))
+	}
+	slices.SortFunc(found, func(a, b *discovery.EndpointSlice) int { return strings.Compare(a.Name, b.Name) })
+	return found
+}
+
+// Names returns all Services.
+func (w *Watcher) Names() []cluster.Name {
+	var names []cluster.Name
+	for _, o := range w.services.GetStore().List() {
+		names = append(names, cluster.Name{Namespace: o.(*v1.Service).Namespace, Name: o.(*v1.Service).Name})
+	}
+	return names
+}
+
+func (w *Watcher) mark(o any) {
+	name, belongs := serviceOf(o)
+	if !belongs {
+		return
+	}
+	w.mu.Lock()
+	w.dirty[name] = struct{}{}
+	w.mu.Unlock()
+	select {
+	case w.changed <- struct{}{}:
+	default: // somebody has been told already
+	}
+}
+
+// serviceOf returns the Service that an object is, or belongs to.
+func serviceOf(o any) (cluster.Name, bool) {
+	switch o := o.(type) {
+	case *v1.Service:
+		return cluster.Name{Namespace: o.Namespace, Name: o.Name}, true
+	case *discovery.EndpointSlice:
+		name := o.Labels[discovery.LabelServiceName]
+		_, headless := o.Labels[v1.IsHeadlessService]
+		return cluster.Name{Namespace: o.Namespace, Name: name}, name != "" && !headless
+	}
+	return cluster.Name{}, false
+}
+
+// strip drops what is never read, so that it does not stay in memory.
+func strip(o any) (any, error) {
+	object, ok := o.(runtime.Object)
+	if !ok {
+		return o, nil
+	}
+	if meta, ok := object.(metav1.Object); ok {
+		meta.SetManagedFields(nil)
+		meta.SetOwnerReferences(nil)
+		meta.SetFinalizers(nil)
+		kept := map[string]string{}
+		for key, value := range meta.GetAnnotations() {
+			if strings.HasPrefix(key, cluster.AnnotationPrefix) {
+				kept[key] = value
+			}
+		}
+		meta.SetAnnotations(kept)
+	}
+	if s, ok := o.(*v1.Service); ok {
+		s.Spec.Selector = nil
+		s.Status.Conditions = nil
+	}
+	return o, nil
+}
