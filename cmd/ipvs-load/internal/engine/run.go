@@ -1,0 +1,135 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ipvs-proxier/ipvs-proxier/cmd/ipvs-load/internal/account"
+)
+
+// headStart is the time between setting the run's zero and its first start, in which the workers come up.
+const headStart = 10 * time.Millisecond
+
+// Run carries out a valid Config. When the context ends, the run ends with what it has and without an error; an error
+// means that the run could not be made or that the instrument itself failed.
+func Run(ctx context.Context, c Config) (*account.Result, error) {
+	window := account.Window{From: c.Plan.Warmup, To: c.Plan.Warmup + c.Plan.Window()}
+	var stop atomic.Bool
+	workers := make([]*worker, c.Plan.Workers)
+	defer func() {
+		for _, w := range workers {
+			w.close()
+		}
+	}()
+	for i := range workers {
+		w, err := newWorker(&c, i, window, &stop)
+		if err != nil {
+			return nil, err
+		}
+		workers[i] = w
+	}
+	stopAll := func() {
+		stop.Store(true)
+		for _, w := range workers {
+			w.poller.interrupt()
+		}
+	}
+	told := make(chan struct{})
+	untell := context.AfterFunc(ctx, func() {
+		stopAll()
+		close(told)
+	})
+
+	began := time.Now().Add(headStart)
+	errs := make([]error, len(workers))
+	var wait sync.WaitGroup
+	for i, w := range workers {
+		w.began = began
+		wait.Go(func() {
+			errs[i] = w.run()
+			w.self.Ran = max(w.now(), 0)
+			w.self.Busy = max(w.self.Ran-w.asleep, 0)
+			if errs[i] != nil {
+				// The others cannot make up for it; what they have is not a run as planned.
+				stopAll()
+			}
+		})
+	}
+	wait.Wait()
+	if !untell() {
+		<-told // it runs in a goroutine of its own and may still use the pollers, which are closed on return
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return merge(workers, window, began, stop.Load()), nil
+}
+
+func merge(workers []*worker, window account.Window, began time.Time, stopped bool) *account.Result {
+	first := workers[0]
+	r := &account.Result{
+		Began: began, Window: window,
+		Tally: account.NewTally(window, first.config.Timeout, len(first.config.Targets)),
+		Self:  account.NewSelfCheck(),
+	}
+	for _, w := range workers {
+		r.Tally.Merge(w.tally)
+		r.Planned += w.dueCounted
+		r.PeakBacklog += w.peak
+		r.Self.Merge(w.self)
+		r.StoppedAt = max(r.StoppedAt, w.self.Ran)
+	}
+	// A stop that came when everything was done already interrupted nothing.
+	r.Interrupted = stopped && (r.Unfinished() > 0 || r.StoppedAt < window.To)
+	return r
+}
+
+func newWorker(c *Config, i int, window account.Window, stop *atomic.Bool) (*worker, error) {
+	limit := c.ConnectionsMax / c.Plan.Workers
+	if i < c.ConnectionsMax%c.Plan.Workers {
+		limit++
+	}
+	w := &worker{
+		config: c, window: window, stop: stop,
+		slots: slots{limit: limit},
+		next:  c.Plan.Cursor(i), due: c.Plan.Cursor(i),
+		tally: account.NewTally(window, c.Timeout, len(c.Targets)),
+		self:  account.NewSelfCheck(),
+		live:  newLive(c.Live, i),
+	}
+	var err error
+	if w.routes, err = newRoutes(c); err != nil {
+		return nil, err
+	}
+	if w.poller, err = newPoller(); err != nil {
+		return nil, err
+	}
+	if c.Mode == UDPRR && c.UDPPort == Fixed {
+		if w.shared, err = newSharedSockets(w.poller, w.routes); err != nil {
+			w.close()
+			return nil, err
+		}
+	}
+	return w, nil
+}
+
+// close ends what is still open; a nil worker has nothing.
+func (w *worker) close() {
+	if w == nil {
+		return
+	}
+	for x := w.slots.first; x != nil; x = x.next {
+		if x.fd >= 0 {
+			unix.Close(x.fd)
+		}
+	}
+	if w.shared != nil {
+		w.shared.close()
+	}
+	w.poller.close()
+}

@@ -1,0 +1,211 @@
+package engine
+
+import (
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ipvs-proxier/ipvs-proxier/cmd/ipvs-load/internal/account"
+	"github.com/ipvs-proxier/ipvs-proxier/cmd/ipvs-load/internal/schedule"
+	"github.com/ipvs-proxier/ipvs-proxier/cmd/ipvs-load/internal/target"
+)
+
+// startsPerLoop bounds how many requests are started before the loop looks at replies again, so that a burst of starts
+// does not delay the time stamps of answers that have come already.
+const startsPerLoop = 16
+
+// longestSleep bounds a wait that nothing else bounds.
+const longestSleep = time.Hour
+
+type worker struct {
+	config *Config
+	began  time.Time // offset 0 of the run
+	window account.Window
+	stop   *atomic.Bool
+
+	poller *poller
+	slots  slots
+	routes [][]*route
+	shared *sharedSockets // of a fixed UDP port
+
+	next schedule.Cursor // the next start to make
+	due  schedule.Cursor // the first start that is not due yet
+
+	tally      *account.Tally
+	self       account.SelfCheck
+	live       *live
+	dueAll     int64
+	dueCounted int64 // of dueAll, those in the window
+	begun      int64
+	asleep     time.Duration
+	peak       int64 // largest backlog
+	outcome    account.Outcome
+	request    []byte
+}
+
+// now is the offset from the beginning of the run; time.Since reads the monotonic clock, in the vDSO.
+func (w *worker) now() time.Duration { return time.Since(w.began) }
+
+// run works until every request has its outcome, the time to start them is over, or stop is set.
+func (w *worker) run() error {
+	giveUp := w.window.To + w.config.Timeout
+	now := w.now()
+	for !w.stop.Load() {
+		w.countDue(now)
+		w.expire(now)
+		if now >= giveUp {
+			w.abandonStarts(now)
+		}
+		w.begin(now)
+		w.peak = max(w.peak, w.backlog())
+		if w.next.Done() && w.slots.inUse == 0 {
+			break
+		}
+		w.live.publish(w, now)
+
+		// Reading the clock again: the starts above took their time, and the sleep is relative.
+		slept := w.now()
+		wake, forStart := w.nextWake()
+		w.self.Loop.Record(slept - now)
+		events, err := w.poller.wait(wake - slept)
+		if err != nil {
+			return err
+		}
+		now = w.now()
+		if wake > slept && now > 0 {
+			w.asleep += now - max(slept, 0)
+		}
+		if forStart && wake > slept && now >= wake {
+			w.self.Wake.Record(now - wake)
+		}
+		w.handle(events)
+	}
+	w.countDue(w.now())
+	return nil
+}
+
+// nextWake is when there will be something to do even if no event comes, and whether that is a start.
+func (w *worker) nextWake() (at time.Duration, forStart bool) {
+	at = w.now() + longestSleep
+	if x := w.slots.first; x != nil {
+		at = min(at, x.started+w.config.Timeout)
+	}
+	if w.live != nil {
+		at = min(at, w.live.nextAt)
+	}
+	if !w.next.Done() && w.slots.available() && w.next.At() <= at {
+		return w.next.At(), true
+	}
+	return at, false
+}
+
+// countDue brings the number of requests that ought to have been started up to date.
+func (w *worker) countDue(now time.Duration) {
+	for !w.due.Done() && w.due.At() <= now {
+		if w.due.At() >= w.window.From {
+			w.dueCounted++
+		}
+		w.dueAll++
+		w.due.Next()
+	}
+}
+
+// backlog is how many requests are due and not started.
+func (w *worker) backlog() int64 { return w.dueAll - w.begun }
+
+// expire ends the requests whose timeout is over.
+func (w *worker) expire(now time.Duration) {
+	for x := w.slots.first; x != nil && now >= x.started+w.config.Timeout; x = w.slots.first {
+		if x.state == connecting {
+			x.syn = retransmits(x.fd)
+		}
+		w.finish(x, account.Timeout, "")
+	}
+}
+
+// begin starts what is due, as far as there are slots.
+func (w *worker) begin(now time.Duration) {
+	for range startsPerLoop {
+		if w.next.Done() || w.next.At() > now || !w.slots.available() {
+			return
+		}
+		x := w.slots.take()
+		x.intended = w.next.At()
+		x.route = w.pickRoute(w.next.Number())
+		w.next.Next()
+		w.begun++
+		x.started = w.now()
+		switch {
+		case w.shared != nil:
+			w.sendShared(x)
+		case w.config.Mode == UDPRR:
+			w.sendDatagram(x)
+		default:
+			w.connect(x)
+		}
+	}
+}
+
+// abandonStarts gives up the requests that could not be started before the run's end and a timeout more.
+func (w *worker) abandonStarts(now time.Duration) {
+	for ; !w.next.Done(); w.next.Next() {
+		w.begun++
+		o := account.Outcome{
+			Kind: account.Unsent, Intended: w.next.At(), Started: now, Finished: now,
+			Target: w.pickRoute(w.next.Number()).target,
+		}
+		w.live.record(account.Unsent, w.tally.Record(&o))
+	}
+}
+
+// pickRoute takes targets in turn, and the sources of each target in turn.
+func (w *worker) pickRoute(number int64) *route {
+	targets := int64(len(w.routes))
+	routes := w.routes[number%targets]
+	return routes[number/targets%int64(len(routes))]
+}
+
+func (w *worker) handle(events []unix.EpollEvent) {
+	for i := range events {
+		e := &events[i]
+		if e.Fd < 0 {
+			if e.Fd <= slotShared {
+				w.readShared(int(slotShared - e.Fd))
+			}
+			continue
+		}
+		x := w.slots.find(int(e.Fd), uint32(e.Pad))
+		if x == nil {
+			continue
+		}
+		if x.route.protocol == target.UDP {
+			w.readDatagram(x)
+		} else {
+			w.advance(x, e.Events)
+		}
+	}
+}
+
+// finish closes the slot's own socket and enters the outcome.
+func (w *worker) finish(x *slot, kind account.Kind, text string) {
+	w.outcome.ID, w.outcome.ClientIP = nil, nil
+	w.finishWith(x, kind, text)
+}
+
+// finishWith is finish for an outcome in which the reply's identity and client stand already. The time is taken before
+// the close, which is the client's own affair.
+func (w *worker) finishWith(x *slot, kind account.Kind, text string) {
+	o := &w.outcome
+	o.Kind, o.Text, o.Target = kind, text, x.route.target
+	o.Intended, o.Started, o.Connected, o.Finished = x.intended, x.started, x.connected, w.now()
+	o.SynRetransmits = x.syn
+	if x.fd >= 0 {
+		if w.config.Close == Reset && x.state == waiting && x.route.protocol == target.TCP {
+			resetOnClose(x.fd)
+		}
+		unix.Close(x.fd)
+	}
+	w.live.record(kind, w.tally.Record(o))
+	w.slots.release(x)
+}

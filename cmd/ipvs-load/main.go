@@ -1,0 +1,85 @@
+// Command ipvs-load measures Service proxies at layer 4: it sends requests at a rate that does not depend on how fast they
+// are answered, and says how long they took, who answered them and what went wrong.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+)
+
+// version is set by the linker.
+var version = "unknown"
+
+// Exit statuses beside those of package report.
+const (
+	exitWrong = 1 // something failed, and said so
+	exitUsage = 2 // wrong use: flags, arguments
+)
+
+// usageError is wrong use.
+type usageError struct{ error }
+
+// exitError ends the program with a status and nothing more to say.
+type exitError int
+
+func (e exitError) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
+
+func main() { os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr)) }
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	root := &cobra.Command{
+		Use:   "ipvs-load",
+		Short: "Measure a Service proxy: true latencies, who answered, what broke",
+		Long: `ipvs-load measures Service proxies at layer 4. "serve" answers with its identity; "run" sends requests at a
+rate that does not depend on how fast they are answered, and reports latency from the intended start of each
+request, the share of each endpoint, and errors by kind.`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usageError{fmt.Errorf("%q is not a command; %s --help lists them", args[0], c.CommandPath())}
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.AddCommand(serveCommand(), runCommand(), versionCommand())
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	if exit := exitError(0); errors.As(err, &exit) {
+		return int(exit)
+	}
+	fmt.Fprintln(stderr, "ipvs-load:", err)
+	if usage := (usageError{}); errors.As(err, &usage) {
+		return exitUsage
+	}
+	return exitWrong
+}
+
+func versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Print the version", Args: noArguments,
+		RunE: func(c *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintln(c.OutOrStdout(), version)
+			return err
+		},
+	}
+}
+
+func noArguments(c *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usageError{fmt.Errorf("%s takes no arguments, found %q", c.CommandPath(), args[0])}
+	}
+	return nil
+}
