@@ -79,6 +79,11 @@ func (w *worker) run() error {
 		if forStart && wake > slept && now >= wake {
 			w.self.Wake.Record(now - wake)
 		}
+		if !w.slots.available() {
+			// What became due meanwhile had to wait, even if the events free a slot for it now.
+			w.countDue(now)
+			w.peak = max(w.peak, w.backlog())
+		}
 		w.handle(events)
 	}
 	w.countDue(w.now())

@@ -1,0 +1,135 @@
+package engine
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ipvs-proxier/ipvs-proxier/cmd/ipvs-load/internal/account"
+	"github.com/ipvs-proxier/ipvs-proxier/cmd/ipvs-load/internal/target"
+)
+
+// udpServer gives each datagram to answer with its number, from 1.
+func udpServer(t *testing.T, answer func(c *net.UDPConn, n int, token []byte, from netip.AddrPort)) target.Target {
+	t.Helper()
+	c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var done sync.WaitGroup
+	done.Go(func() {
+		buf := make([]byte, 1024)
+		for n := 1; ; n++ {
+			size, from, err := c.ReadFromUDPAddrPort(buf)
+			if err != nil {
+				return
+			}
+			answer(c, n, bytes.TrimSpace(bytes.TrimPrefix(buf[:size], []byte("ipvs-load/1 "))), from)
+		}
+	})
+	t.Cleanup(func() { c.Close(); done.Wait() })
+	return udpTarget(t, c.LocalAddr())
+}
+
+func reply(c *net.UDPConn, token []byte, to netip.AddrPort) {
+	_, _ = c.WriteToUDPAddrPort(fmt.Appendf(nil, "ipvs-load/1 id=web client=%s token=%s\n", to, token), to)
+}
+
+func TestLostDatagramsAreTimeouts(t *testing.T) {
+	for _, port := range []UDPPort{Rotate, Fixed} {
+		t.Run(string(port), func(t *testing.T) {
+			to := udpServer(t, func(c *net.UDPConn, n int, token []byte, from netip.AddrPort) {
+				if n%10 != 0 {
+					reply(c, token, from)
+				}
+			})
+			c := config(UDPRR, 200, to)
+			// Long enough that no answer on a busy machine comes after it, and the run waits for it only once.
+			c.UDPPort, c.Timeout = port, 2*time.Second
+			r := mustRun(t, c)
+			if answered, lost := r.Tally.Kinds[account.Answered], r.Tally.Kinds[account.Timeout]; answered != 180 || lost != 20 {
+				t.Errorf("%d answered and %d timeouts, want 180 and 20; kinds %v", answered, lost, r.Tally.Kinds)
+			}
+			if r.Tally.Latency.Max() < c.Timeout {
+				t.Errorf("the largest latency is %v, below the timeout", r.Tally.Latency.Max())
+			}
+		})
+	}
+}
+
+func TestSourcePortsRotateOrStay(t *testing.T) {
+	for port, few := range map[UDPPort]bool{Rotate: false, Fixed: true} {
+		ports := map[uint16]bool{}
+		var mu sync.Mutex
+		to := udpServer(t, func(c *net.UDPConn, _ int, token []byte, from netip.AddrPort) {
+			mu.Lock()
+			ports[from.Port()] = true
+			mu.Unlock()
+			reply(c, token, from)
+		})
+		c := config(UDPRR, 100, to)
+		c.UDPPort = port
+		wantKind(t, mustRun(t, c), account.Answered, 100)
+		mu.Lock()
+		if (len(ports) == 1) != few {
+			t.Errorf("%s: the server saw %d ports", port, len(ports))
+		}
+		mu.Unlock()
+	}
+}
+
+func TestAnswersToNoRequestAreStrays(t *testing.T) {
+	for _, port := range []UDPPort{Rotate, Fixed} {
+		to := udpServer(t, func(c *net.UDPConn, _ int, token []byte, from netip.AddrPort) {
+			reply(c, []byte("ffffffffffffffff"), from)
+			reply(c, token, from)
+		})
+		c := config(UDPRR, 100, to)
+		c.UDPPort = port
+		r := mustRun(t, c)
+		wantKind(t, r, account.Answered, 100)
+		if r.Tally.Strays != 100 {
+			t.Errorf("%s: %d strays, want one before each answer", port, r.Tally.Strays)
+		}
+	}
+}
+
+func TestAnUnreachablePortIsRefused(t *testing.T) {
+	c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	to := udpTarget(t, c.LocalAddr())
+	c.Close()
+	for _, port := range []UDPPort{Rotate, Fixed} {
+		c := config(UDPRR, 50, to)
+		c.UDPPort = port
+		// Several errors that meet in one shared socket are one to its reader; what is left over then times out.
+		c.Timeout = 500 * time.Millisecond
+		r := mustRun(t, c)
+		refused := r.Tally.Kinds[account.Refused]
+		if port == Rotate && refused != 50 || refused == 0 || refused+r.Tally.Kinds[account.Timeout] != 50 {
+			t.Errorf("%s: %d refused of 50; kinds %v", port, refused, r.Tally.Kinds)
+		}
+	}
+}
+
+// setBacklog changes the queue length of a listener: listen may be called again.
+func setBacklog(t *testing.T, l net.Listener, n int) {
+	t.Helper()
+	raw, err := l.(syscall.Conn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var set error
+	if err := raw.Control(func(fd uintptr) { set = unix.Listen(int(fd), n) }); err != nil || set != nil {
+		t.Fatal(err, set)
+	}
+}
