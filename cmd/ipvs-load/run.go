@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"net/netip"
@@ -17,8 +18,9 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/cmd/ipvs-load/internal/target"
 )
 
-// defaultConnections bounds what a run opens unless told otherwise: what 10,000 requests per second leave open when
-// nothing answers within the default timeout is more, but a mistyped target should not take every port of the machine.
+// defaultConnections bounds what a run opens unless told otherwise. It is a third of the ports that the kernel gives out
+// (net.ipv4.ip_local_port_range holds 28,232), so that a target which does not answer does not cost the machine all of
+// them.
 const defaultConnections = 10_000
 
 // defaultDuration is that of a run for which neither a duration nor a count is given.
@@ -55,7 +57,7 @@ A run that is interrupted (INT, TERM) prints what it has and is judged by that.`
   ipvs-load run --mode crr --rate 20000 --source 10.0.0.2,10.0.0.3 tcp://10.96.0.10:80 tcp://10.96.0.11:80`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				return usageError{fmt.Errorf("no target is given; write at least one, as tcp://ADDRESS:PORT or udp://ADDRESS:PORT")}
+				return usageError{errors.New("no target is given; write at least one, as tcp://ADDRESS:PORT or udp://ADDRESS:PORT")}
 			}
 			return nil
 		},
@@ -77,7 +79,7 @@ A run that is interrupted (INT, TERM) prints what it has and is judged by that.`
 func (f *runFlags) define(c *cobra.Command) {
 	l := c.Flags()
 	l.StringVar(&f.mode, "mode", "", "what a request does: crr (TCP connect, request, reply, close) or udp-rr (one datagram out, one back)")
-	l.Float64Var(&f.rate, "rate", 0, "requests per second")
+	l.Float64Var(&f.rate, "rate", 0, "requests per second, over all targets")
 	l.DurationVar(&f.duration, "duration", 0, "length of the measured part (default 10s, unless --count is given)")
 	l.Int64Var(&f.count, "count", 0, "number of measured requests, instead of a duration")
 	l.DurationVar(&f.warmup, "warmup", 0, "send for this long before measuring")
@@ -92,9 +94,6 @@ func (f *runFlags) define(c *cobra.Command) {
 	l.Float64Var(&f.maxErrorRatio, "max-error-ratio", 0, "share of errors, 0 to 1, up to which the exit status is 0")
 	l.BoolVar(&f.json, "json", false, "print one JSON object instead of text")
 	l.BoolVar(&f.quiet, "quiet", false, "no progress line, even on a terminal")
-	for _, name := range []string{"mode", "rate"} {
-		_ = c.MarkFlagRequired(name)
-	}
 }
 
 // config puts the flags and the targets together, with every default that depends on another value.
@@ -103,6 +102,9 @@ func (f *runFlags) config(args []string) (engine.Config, error) {
 		Mode: engine.Mode(f.mode), Timeout: f.timeout, UDPPort: engine.UDPPort(f.udpPort), Close: engine.Close(f.close),
 		ConnectionsMax: f.connections,
 		Plan:           schedule.Plan{Rate: f.rate, Warmup: f.warmup, Duration: f.duration, Count: f.count, Workers: f.workers, Seed: f.seed},
+	}
+	if f.mode == "" {
+		return c, errors.New("no mode is given; --mode crr is for TCP, --mode udp-rr for UDP")
 	}
 	var err error
 	if c.Plan.Arrivals, err = schedule.ParseArrivals(f.arrivals); err != nil {
