@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -143,11 +144,12 @@ func (f *runFlags) config(args []string) (engine.Config, error) {
 	return c, nil
 }
 
-// load runs and reports. The first signal ends the run with what it has; by then the handler is gone, so a second one
+// load runs and reports. The first signal ends the run with what it has, and takes the handler away, so that a second one
 // ends the program.
 func load(c *cobra.Command, config engine.Config, f *runFlags) error {
 	ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop)
 	endProgress := func() {}
 	if !f.quiet {
 		config.Live, endProgress = progress(c.ErrOrStderr(), config.Plan)

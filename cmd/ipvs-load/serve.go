@@ -62,6 +62,7 @@ one too, so netcat can ask. It ends cleanly on TERM and INT.`,
 func serve(c *cobra.Command, config server.Config) error {
 	ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
 	s, err := server.New(config)
 	if err != nil {
 		return err
