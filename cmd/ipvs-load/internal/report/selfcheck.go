@@ -47,7 +47,7 @@ func selfCheck(p *Report, r *account.Result) SelfCheck {
 	if n := p.Errors[account.Unsent.String()]; n > 0 {
 		warn("%d requests were never sent: the client was out of connections (--connections-max %d) or of processor time", n, p.Settings.ConnectionsMax)
 	} else if p.Backlog.AtEnd > 0 {
-		warn("%d requests were due but not started when the window ended: the offered rate was not reached", p.Backlog.AtEnd)
+		warn("%d requests were due but not started when the window ended: the offered rate was not reached; the client lacked connections, processor time, or free ports to choose from quickly (--source adds some)", p.Backlog.AtEnd)
 	}
 	return s
 }
