@@ -76,3 +76,6 @@ func fieldNames() []string {
 	}
 	return names
 }
+
+// Nearest returns the known word that a misspelt one was probably meant to be.
+func Nearest(word string, known []string) (string, bool) { return spelling.Nearest(word, known) }

@@ -1,0 +1,63 @@
+// Command ipvs-proxier is a Kubernetes service proxy on the kernel's IPVS, and the tool by which an operator looks at it.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// version is set by the linker.
+var version = "unknown"
+
+// Exit statuses: 0 is fine.
+const (
+	exitWrong = 1 // something is wrong, and said
+	exitUsage = 2 // wrong use: flags, arguments, configuration
+)
+
+// usageError is wrong use.
+type usageError struct{ error }
+
+func main() { os.Exit(run()) }
+
+func run() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	root := &cobra.Command{
+		Use:           "ipvs-proxier",
+		Short:         "A Kubernetes service proxy on IPVS, with a scheduler of your choice for each Service",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.SetFlagErrorFunc(flagError)
+	root.AddCommand(runCommand(), statusCommand(), cleanupCommand(), versionCommand())
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintln(os.Stderr, "ipvs-proxier:", err)
+	if usage := (usageError{}); errors.As(err, &usage) {
+		return exitUsage
+	}
+	return exitWrong
+}
+
+func versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Print the version", Args: noArgs,
+		Run: func(c *cobra.Command, _ []string) { fmt.Fprintln(c.OutOrStdout(), version) },
+	}
+}
+
+func noArgs(c *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usageError{fmt.Errorf("%s takes no arguments, found %q", c.CommandPath(), args[0])}
+	}
+	return nil
+}

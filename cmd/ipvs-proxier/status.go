@@ -1,0 +1,153 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+	"sigs.k8s.io/yaml"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier"
+)
+
+func statusCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "status [NAMESPACE/NAME]",
+		Short: "Show what this node's proxier does for each Service",
+		Long: "Show, for each Service, its addresses, its scheduler and who chose it, the real servers with weight and connections as the kernel\n" +
+			"has them now, and what is wrong. The exit status is 1 when the proxier is not healthy or cannot be asked.",
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) > 1 || len(args) == 1 && strings.Count(args[0], "/") != 1 {
+				return usageError{errors.New("status takes one NAMESPACE/NAME at most")}
+			}
+			return nil
+		},
+	}
+	server := c.Flags().String("server", proxier.Default().MetricsBindAddress, "the daemon's --metrics-bind-address")
+	output := c.Flags().StringP("output", "o", "table", "table, json or yaml")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		service := ""
+		if len(args) == 1 {
+			service = args[0]
+		}
+		s, err := proxier.FetchStatus(c.Context(), *server, service)
+		if err != nil {
+			return err
+		}
+		if err := printStatus(c.OutOrStdout(), s, *output, time.Now()); err != nil {
+			return err
+		}
+		if !s.Healthy {
+			return errors.New("the proxier is not healthy: the kernel is not in line with what is wanted")
+		}
+		if service != "" && len(s.Services) == 0 {
+			return fmt.Errorf("no Service %s is served here", service)
+		}
+		return nil
+	}
+	return c
+}
+
+func printStatus(w io.Writer, s proxier.Status, format string, now time.Time) error {
+	switch format {
+	case "table":
+		return statusTable(w, s, now)
+	case "json":
+		e := json.NewEncoder(w)
+		e.SetIndent("", "  ")
+		return e.Encode(s)
+	case "yaml":
+		data, err := yaml.Marshal(s)
+		if err != nil {
+			return err
+		}
+		_, err = w.Write(data)
+		return err
+	}
+	return usageError{fmt.Errorf("output %q is unknown; allowed are table, json, yaml", format)}
+}
+
+// statusTable prints one line for each front end, with its real servers, and what is wrong below.
+func statusTable(w io.Writer, s proxier.Status, now time.Time) error {
+	health := "healthy"
+	if !s.Healthy {
+		health = "NOT HEALTHY"
+	}
+	fmt.Fprintf(w, "node %s: %s, %d services, %d real servers drain, %d virtual servers of others\n\n", s.Node, health, len(s.Services), s.Draining, s.Foreign)
+	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(t, "SERVICE\tKIND\tADDRESS\tSCHEDULER\tCHOSEN BY\tREAL SERVER\tWEIGHT\tACTIVE\tINACTIVE\tCHANGED")
+	for _, service := range s.Services {
+		name := service.Namespace + "/" + service.Name
+		changed := age(now.Sub(service.Changed))
+		if len(service.FrontEnds) == 0 {
+			fmt.Fprintf(t, "%s\t-\t-\t-\t-\t-\t-\t-\t-\t%s\n", name, changed)
+		}
+		for _, f := range service.FrontEnds {
+			head := fmt.Sprintf("%s\t%s\t%s %s\t%s\t%s", name, f.Kind, f.Protocol, f.Address, schedulerText(f), f.Source)
+			tail := "\t" + changed
+			switch {
+			case f.LostTo != "":
+				fmt.Fprintf(t, "%s\tlost to %s\t-\t-\t-%s\n", head, f.LostTo, tail)
+			case !f.Programmed:
+				fmt.Fprintf(t, "%s\tNOT PROGRAMMED\t-\t-\t-%s\n", head, tail)
+			case len(f.RealServers) == 0:
+				fmt.Fprintf(t, "%s\tnone: refused\t-\t-\t-%s\n", head, tail)
+			}
+			for _, r := range f.RealServers {
+				address := r.Address
+				if !r.Wanted {
+					address += " (drains)"
+				}
+				fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d%s\n", head, address, r.Weight, r.Active, r.Inactive, tail)
+				head, tail = "\t\t\t\t", "\t"
+			}
+		}
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	for _, service := range s.Services {
+		for _, p := range service.Problems {
+			fmt.Fprintf(w, "\nproblem: %s/%s %s: %s: %s", service.Namespace, service.Name, p.Reason, p.Field, p.Message)
+		}
+		for _, e := range service.Errors {
+			fmt.Fprintf(w, "\nerror: %s/%s: %s", service.Namespace, service.Name, e)
+		}
+	}
+	for _, m := range s.Manifests {
+		fmt.Fprintf(w, "\nmanifest: %s", m)
+	}
+	for _, e := range s.Errors {
+		fmt.Fprintf(w, "\nerror: %s", e)
+	}
+	_, err := fmt.Fprintln(w)
+	return err
+}
+
+func schedulerText(f proxier.FrontEndStatus) string {
+	text := f.Scheduler
+	if f.Flags != "none" {
+		text += " (" + f.Flags + ")"
+	}
+	if f.Affinity > 0 {
+		text += fmt.Sprintf(", affinity %ds", f.Affinity)
+	}
+	return text
+}
+
+func age(d time.Duration) string {
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", max(0, int(d.Seconds())))
+	case d < time.Hour:
+		return fmt.Sprintf("%dm", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%dh", int(d.Hours()))
+	}
+	return fmt.Sprintf("%dd", int(d.Hours()/24))
+}

@@ -1,0 +1,114 @@
+package proxier
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
+)
+
+// healthGrace is how long passes may end with errors before health turns bad: a busy kernel mends itself sooner.
+const healthGrace = 10 * time.Second
+
+// StatusPath is where the metrics address serves Status as JSON; ?service=NAMESPACE/NAME limits it.
+const StatusPath = "/status"
+
+// serve opens the HTTP servers of the configuration and returns what closes them.
+func serve(c Config, b *board, m *metrics, log *slog.Logger) (stop func(), err error) {
+	health := http.NewServeMux()
+	health.Handle("/healthz", b.health())
+	health.Handle("/livez", b.health())
+	operator := http.NewServeMux()
+	operator.Handle("/metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
+	operator.Handle(StatusPath, b)
+	operator.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "ok") })
+	operator.HandleFunc("/proxyMode", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "ipvs") })
+	var servers []*http.Server
+	stop = func() {
+		for _, s := range servers {
+			s.Close()
+		}
+	}
+	for _, at := range []struct {
+		field, address string
+		handler        http.Handler
+	}{{"healthzBindAddress", c.HealthzBindAddress, health}, {"metricsBindAddress", c.MetricsBindAddress, operator}} {
+		if at.address == "" {
+			continue
+		}
+		listener, err := net.Listen("tcp", at.address)
+		if err != nil {
+			stop()
+			return nil, fmt.Errorf("%s: %w (is another proxy running on this node?)", at.field, err)
+		}
+		server := &http.Server{Handler: at.handler, ReadHeaderTimeout: 10 * time.Second}
+		servers = append(servers, server)
+		go func() {
+			if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+				log.Error("http server ended", "address", at.address, "err", err)
+			}
+		}()
+	}
+	return stop, nil
+}
+
+// health answers like kube-proxy: 200 or 503, and a JSON body.
+func (b *board) health() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		now := time.Now()
+		ok, passed := b.healthy(now, healthGrace)
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		if !ok {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+		json.NewEncoder(w).Encode(map[string]any{"lastUpdated": passed, "currentTime": now, "healthy": ok})
+	})
+}
+
+// ServeHTTP serves Status.
+func (b *board) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	var only func(cluster.Name) bool
+	if text := r.URL.Query().Get("service"); text != "" {
+		wanted, err := cluster.ParseName(text)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		only = func(name cluster.Name) bool { return name == wanted }
+	}
+	w.Header().Set("Content-Type", "application/json")
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	e.Encode(b.status(only))
+}
+
+// FetchStatus asks the daemon that serves on address, such as 127.0.0.1:10249; service is NAMESPACE/NAME, or "" for all.
+func FetchStatus(ctx context.Context, address, service string) (Status, error) {
+	var s Status
+	url := "http://" + address + StatusPath + "?service=" + service
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return s, fmt.Errorf("status: %w", err)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return s, fmt.Errorf("no ipvs-proxier answers on %s: %w (is it running on this node? its --metrics-bind-address goes to status as --server)", address, err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return s, fmt.Errorf("status: %s answers %s", address, response.Status)
+	}
+	if err := json.NewDecoder(response.Body).Decode(&s); err != nil {
+		return s, fmt.Errorf("status: %w", err)
+	}
+	return s, nil
+}

@@ -1,0 +1,104 @@
+package proxier
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
+)
+
+// logObserver writes one line for each pass that did something, and one for each Problem that is new or mended.
+type logObserver struct {
+	log      *slog.Logger
+	problems map[cluster.Name][]cluster.Problem
+	errText  string
+	foreign  int
+}
+
+func newLogObserver(log *slog.Logger) *logObserver {
+	return &logObserver{log: log, problems: map[cluster.Name][]cluster.Problem{}}
+}
+
+// Observe implements Observer.
+func (l *logObserver) Observe(r Report) {
+	level := slog.LevelDebug
+	if r.OpCount() > 0 {
+		level = slog.LevelInfo
+	}
+	attrs := []any{"services", r.Services, "ops", r.OpCount(), "duration", r.Duration.String()}
+	if r.Audit {
+		attrs = append(attrs, "audit", true)
+	}
+	if r.Draining > 0 {
+		attrs = append(attrs, "draining", r.Draining)
+	}
+	if counts := opText(r.Ops); counts != "" {
+		attrs = append(attrs, "done", counts)
+	}
+	l.log.Log(context.Background(), level, "pass", attrs...)
+	l.errors(r)
+	if r.Audit && r.Foreign != l.foreign {
+		l.foreign = r.Foreign
+		l.log.Info("virtual servers of others are left alone", "count", r.Foreign)
+	}
+	for _, row := range r.Changed {
+		l.problemsOf(row)
+	}
+}
+
+// errors tells of failures when they change, not at every retry.
+func (l *logObserver) errors(r Report) {
+	text := ""
+	if err := r.Error(); err != nil {
+		text = err.Error()
+	}
+	switch {
+	case text != "" && text != l.errText:
+		l.log.Error("not everything could be done; it is tried again", "failed", r.FailureCount(), "err", text)
+	case text == "" && l.errText != "" && r.Pending == 0:
+		l.log.Info("everything is done that had failed")
+	case text == "" && r.Pending > 0:
+		return // what failed is not due yet
+	}
+	l.errText = text
+}
+
+func (l *logObserver) problemsOf(row Row) {
+	before := l.problems[row.Name]
+	if slices.Equal(before, row.Problems) {
+		return
+	}
+	for _, p := range row.Problems {
+		if !slices.Contains(before, p) {
+			l.log.Warn("problem", "service", row.Name.String(), "reason", string(p.Reason), "field", p.Field, "message", p.Message)
+		}
+	}
+	for _, p := range before {
+		if !slices.Contains(row.Problems, p) {
+			l.log.Info("problem is gone", "service", row.Name.String(), "reason", string(p.Reason), "field", p.Field)
+		}
+	}
+	if len(row.Problems) == 0 {
+		delete(l.problems, row.Name)
+	} else {
+		l.problems[row.Name] = row.Problems
+	}
+}
+
+func opText(ops map[OpLabel]int) string {
+	var parts []string
+	labels := slices.SortedFunc(maps.Keys(ops), func(a, b OpLabel) int {
+		if a.Kind != b.Kind {
+			return int(a.Kind) - int(b.Kind)
+		}
+		return int(a.Verb) - int(b.Verb)
+	})
+	for _, label := range labels {
+		parts = append(parts, label.Verb.String()+" "+label.Kind.String()+" "+strconv.Itoa(ops[label]))
+	}
+	return strings.Join(parts, ", ")
+}

@@ -1,0 +1,114 @@
+package proxier
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel"
+)
+
+// traffic is what the kernel adapter counts by itself.
+type traffic interface{ Traffic() kernel.Traffic }
+
+// metrics makes Prometheus metrics of Reports. Labels are bounded: verb, kind, reason; never a Service's name.
+type metrics struct {
+	registry *prometheus.Registry
+	kernel   traffic
+
+	passes, audits, ops, failures                *prometheus.CounterVec
+	duration                                     prometheus.Histogram
+	services, draining, pending, foreign, synced prometheus.Gauge
+	problems                                     *prometheus.GaugeVec
+	messages, sends, processes                   prometheus.Gauge
+
+	known map[cluster.Name][]cluster.Problem
+}
+
+func newMetrics(k traffic, version string) *metrics {
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "ipvs_proxier_" + name, Help: help}, labels)
+	}
+	gauge := func(name, help string) prometheus.Gauge {
+		return prometheus.NewGauge(prometheus.GaugeOpts{Name: "ipvs_proxier_" + name, Help: help})
+	}
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		kernel:   k,
+		known:    map[cluster.Name][]cluster.Problem{},
+		passes:   counter("passes_total", "Passes, by result (success or error).", "result"),
+		audits:   counter("audits_total", "Passes that compared the whole kernel."),
+		ops:      counter("operations_total", "Operations that the kernel carried out.", "verb", "kind"),
+		failures: counter("operation_failures_total", "Operations that were refused, or left out because one that they need was.", "verb", "kind"),
+		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "ipvs_proxier_pass_duration_seconds", Help: "Time of a pass, from the first look at a Service to the last answer of the kernel.",
+			Buckets: prometheus.ExponentialBuckets(0.0001, 2, 20),
+		}),
+		services:  gauge("services", "Services that are served."),
+		draining:  gauge("draining_real_servers", "Real servers at weight 0 that wait for their connections to end."),
+		pending:   gauge("pending_retries", "Services, and the foundation, with operations to be tried again."),
+		foreign:   gauge("foreign_virtual_servers", "Virtual servers of others, which are left alone."),
+		synced:    gauge("last_success_timestamp_seconds", "When a pass last ended without an error, in seconds since 1970."),
+		messages:  gauge("netlink_messages", "Netlink requests sent since the start."),
+		sends:     gauge("netlink_sends", "System calls that carried netlink requests since the start."),
+		processes: gauge("processes_started", "Programs started since the start (iptables and its relatives)."),
+		problems: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "ipvs_proxier_problems", Help: "What users wrote and could not be honoured, by reason; status names the Services.",
+		}, []string{"reason"}),
+	}
+	info := prometheus.NewGauge(prometheus.GaugeOpts{Name: "ipvs_proxier_info", Help: "Always 1.", ConstLabels: prometheus.Labels{"version": version}})
+	info.Set(1)
+	m.registry.MustRegister(m.passes, m.audits, m.ops, m.failures, m.duration, m.services, m.draining, m.pending, m.foreign, m.synced,
+		m.messages, m.sends, m.processes, m.problems, info, collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// Observe implements Observer.
+func (m *metrics) Observe(r Report) {
+	if r.Error() == nil {
+		m.passes.WithLabelValues("success").Inc()
+		m.synced.Set(float64(r.Start.Add(r.Duration).UnixMilli()) / 1000)
+	} else {
+		m.passes.WithLabelValues("error").Inc()
+	}
+	if r.Audit {
+		m.audits.WithLabelValues().Inc()
+		m.foreign.Set(float64(r.Foreign))
+	}
+	for label, n := range r.Ops {
+		m.ops.WithLabelValues(label.Verb.String(), label.Kind.String()).Add(float64(n))
+	}
+	for _, failures := range r.failed {
+		for _, f := range failures {
+			m.failures.WithLabelValues(f.Op.Verb.String(), f.Op.Object.Kind().String()).Inc()
+		}
+	}
+	m.duration.Observe(r.Duration.Seconds())
+	m.draining.Set(float64(r.Draining))
+	m.pending.Set(float64(r.Pending))
+	for _, row := range r.Changed {
+		m.count(row)
+	}
+	m.services.Set(float64(len(m.known)))
+	if m.kernel != nil {
+		t := m.kernel.Traffic()
+		m.messages.Set(float64(t.Messages))
+		m.sends.Set(float64(t.Sends))
+		m.processes.Set(float64(t.Processes))
+	}
+}
+
+func (m *metrics) count(row Row) {
+	for _, p := range m.known[row.Name] {
+		m.problems.WithLabelValues(string(p.Reason)).Dec()
+	}
+	delete(m.known, row.Name)
+	if row.Gone {
+		return
+	}
+	m.known[row.Name] = row.Problems
+	for _, p := range row.Problems {
+		m.problems.WithLabelValues(string(p.Reason)).Inc()
+	}
+}

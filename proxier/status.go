@@ -1,0 +1,207 @@
+package proxier
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
+)
+
+// Status is what the daemon says of itself; `ipvs-proxier status -o json` prints it as it is.
+type Status struct {
+	Node    string    `json:"node"`
+	Version string    `json:"version"`
+	Started time.Time `json:"started"`
+	// LastPass is when the last pass ended; the zero time before the first one.
+	LastPass time.Time `json:"lastPass"`
+	// Healthy is false while something that was to be done could not be done; Errors says what.
+	Healthy bool     `json:"healthy"`
+	Errors  []string `json:"errors,omitempty"`
+	// Manifests are files with mistakes.
+	Manifests []string `json:"manifests,omitempty"`
+	// Foreign counts virtual servers of others, Draining real servers on their way out.
+	Foreign  int             `json:"foreignVirtualServers"`
+	Draining int             `json:"drainingRealServers"`
+	Services []ServiceStatus `json:"services"`
+}
+
+// ServiceStatus is one Service.
+type ServiceStatus struct {
+	Namespace string           `json:"namespace"`
+	Name      string           `json:"name"`
+	FrontEnds []FrontEndStatus `json:"frontEnds"`
+	Problems  []ProblemStatus  `json:"problems,omitempty"`
+	Errors    []string         `json:"errors,omitempty"`
+	// Changed is when what is wanted for it last changed.
+	Changed time.Time `json:"changed"`
+}
+
+// FrontEndStatus is one virtual server.
+type FrontEndStatus struct {
+	Kind      string `json:"kind"`
+	Protocol  string `json:"protocol"`
+	Address   string `json:"address"` // with port
+	Port      string `json:"port,omitempty"`
+	Scheduler string `json:"scheduler"`
+	// Source says who chose the scheduler.
+	Source string `json:"schedulerSource"`
+	Flags  string `json:"flags"`
+	// Affinity is the session affinity timeout in seconds, 0 for none.
+	Affinity    uint32             `json:"affinitySeconds,omitempty"`
+	Programmed  bool               `json:"programmed"`
+	LostTo      string             `json:"lostTo,omitempty"`
+	RealServers []RealServerStatus `json:"realServers"`
+}
+
+// RealServerStatus is one real server as the kernel has it now.
+type RealServerStatus struct {
+	Address  string `json:"address"`
+	Weight   uint16 `json:"weight"`
+	Active   uint32 `json:"activeConnections"`
+	Inactive uint32 `json:"inactiveConnections"`
+	// Wanted is false for one that drains.
+	Wanted bool `json:"wanted"`
+}
+
+// ProblemStatus is one Problem.
+type ProblemStatus struct {
+	Reason  string `json:"reason"`
+	Field   string `json:"field"`
+	Message string `json:"message"`
+}
+
+// connectionCounter reads real servers with their connections from the kernel.
+type connectionCounter interface {
+	RealServers(dataplane.VirtualServerID) ([]dataplane.RealServer, []dataplane.Connections, error)
+	Close() error
+}
+
+// board keeps the newest row of every Service for status and health. It has a lock of its own, so that asking takes none of
+// the engine's time.
+type board struct {
+	node, version string
+	started       time.Time
+	counter       func() (connectionCounter, error)
+	mistakes      func() []string
+
+	mu      sync.Mutex
+	rows    map[cluster.Name]boardRow
+	last    Report
+	passed  time.Time
+	failing time.Time // since when passes end with an error; zero when they do not
+}
+
+type boardRow struct {
+	Row
+	text    string
+	changed time.Time
+}
+
+func newBoard(node, version string, counter func() (connectionCounter, error), mistakes func() []string) *board {
+	return &board{node: node, version: version, started: time.Now(), counter: counter, mistakes: mistakes, rows: map[cluster.Name]boardRow{}}
+}
+
+// Observe implements Observer.
+func (b *board) Observe(r Report) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := r.Start.Add(r.Duration)
+	for _, row := range r.Changed {
+		if row.Gone {
+			delete(b.rows, row.Name)
+			continue
+		}
+		text := fmt.Sprint(row.FrontEnds)
+		changed := now
+		if before, known := b.rows[row.Name]; known && before.text == text {
+			changed = before.changed
+		}
+		b.rows[row.Name] = boardRow{row, text, changed}
+	}
+	r.Changed = nil
+	b.last, b.passed = r, now
+	switch {
+	case r.Error() == nil && r.Pending == 0:
+		b.failing = time.Time{}
+	case b.failing.IsZero():
+		b.failing = now
+	}
+}
+
+// status returns what is known, with the kernel's connection counts. only limits it to these Services; nil is all.
+func (b *board) status(only func(cluster.Name) bool) Status {
+	b.mu.Lock()
+	s := Status{
+		Node: b.node, Version: b.version, Started: b.started, LastPass: b.passed, Healthy: b.failing.IsZero() && !b.passed.IsZero(),
+		Foreign: b.last.Foreign, Draining: b.last.Draining, Services: []ServiceStatus{},
+	}
+	if err := b.last.Error(); err != nil {
+		s.Errors = strings.Split(err.Error(), "\n")
+	}
+	var rows []boardRow
+	for name, row := range b.rows {
+		if only == nil || only(name) {
+			rows = append(rows, row)
+		}
+	}
+	b.mu.Unlock()
+	s.Manifests = b.mistakes()
+	slices.SortFunc(rows, func(a, c boardRow) int { return a.Name.Compare(c.Name) })
+	counter, err := b.counter()
+	if err != nil {
+		s.Errors = append(s.Errors, "connections cannot be counted: "+err.Error())
+		counter = nil
+	} else {
+		defer counter.Close()
+	}
+	for _, row := range rows {
+		s.Services = append(s.Services, row.status(counter))
+	}
+	return s
+}
+
+func (r boardRow) status(counter connectionCounter) ServiceStatus {
+	s := ServiceStatus{Namespace: r.Name.Namespace, Name: r.Name.Name, Errors: r.Errors, Changed: r.changed, FrontEnds: []FrontEndStatus{}}
+	for _, p := range r.Problems {
+		s.Problems = append(s.Problems, ProblemStatus{string(p.Reason), p.Field, p.Message})
+	}
+	for _, front := range r.FrontEnds {
+		s.FrontEnds = append(s.FrontEnds, front.status(counter))
+	}
+	return s
+}
+
+func (f FrontEndRow) status(counter connectionCounter) FrontEndStatus {
+	s := FrontEndStatus{
+		Kind: f.Kind, Protocol: f.ID.Protocol.String(), Address: netip.AddrPortFrom(f.ID.Addr, f.ID.Port).String(), Port: f.Port,
+		Scheduler: f.Choice.Scheduler, Source: f.Choice.Source, Flags: f.Config.Flags.String(), Affinity: f.Config.Timeout,
+		Programmed: f.Programmed && f.LostTo == (cluster.Name{}), LostTo: f.LostTo.String(), RealServers: []RealServerStatus{},
+	}
+	if !s.Programmed || counter == nil {
+		return s
+	}
+	servers, counts, err := counter.RealServers(f.ID)
+	if err != nil {
+		return s
+	}
+	for i, rs := range servers {
+		s.RealServers = append(s.RealServers, RealServerStatus{
+			Address: netip.AddrPortFrom(rs.Addr, rs.Port).String(), Weight: rs.Weight, Active: counts[i].Active, Inactive: counts[i].Inactive,
+			Wanted: slices.Contains(f.RealServers, netip.AddrPortFrom(rs.Addr, rs.Port)),
+		})
+	}
+	slices.SortFunc(s.RealServers, func(a, b RealServerStatus) int { return strings.Compare(a.Address, b.Address) })
+	return s
+}
+
+// healthy tells whether the kernel has been in line with what is wanted within the last grace, and since when it is not.
+func (b *board) healthy(now time.Time, grace time.Duration) (ok bool, passed time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.failing.IsZero() || now.Sub(b.failing) < grace, b.passed
+}
