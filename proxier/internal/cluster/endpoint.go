@@ -17,6 +17,8 @@ type Endpoint struct {
 	Ready, Serving, Terminating bool
 	// Local tells that the endpoint is on this node. One without a nodeName is never local.
 	Local bool
+	// Remote tells that the endpoint is on another node. One without a nodeName is neither Local nor Remote.
+	Remote bool
 }
 
 // endpoints returns the endpoints of a Service port: a slice's port belongs to it when name and protocol agree; the number
@@ -73,7 +75,8 @@ func (p *parser) sliceEndpoints(slice *discovery.EndpointSlice, port uint16) []E
 		endpoints = append(endpoints, Endpoint{
 			Addr: addr, Port: port,
 			Ready: is(c.Ready, true), Serving: is(c.Serving, true), Terminating: is(c.Terminating, false),
-			Local: e.NodeName != nil && *e.NodeName == p.in.NodeName,
+			Local:  e.NodeName != nil && *e.NodeName == p.in.NodeName,
+			Remote: e.NodeName != nil && *e.NodeName != p.in.NodeName,
 		})
 	}
 	return endpoints

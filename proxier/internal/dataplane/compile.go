@@ -75,7 +75,7 @@ func Compile(s cluster.Service, node Node, c Config) Fragment {
 				f.FrontEnds = append(f.FrontEnds, front)
 			}
 			for _, e := range port.Endpoints {
-				if e.Local && cluster.FamilyOf(e.Addr) == family {
+				if !e.Remote && cluster.FamilyOf(e.Addr) == family {
 					hairpins[hairpinEntry(e, port.Protocol)] = struct{}{}
 				}
 			}
@@ -139,8 +139,8 @@ func vipEntry(addr netip.Addr) SetEntry {
 	return SetEntry{Set: SetName(SetVIP, cluster.FamilyOf(addr)), Type: ipset.HashIP, Entry: ipset.Entry{Addr: addr}}
 }
 
-// hairpinEntry matches the packets of an endpoint that reached itself by way of a Service. Every local endpoint has one,
-// ready or not: it may be asked again before the set is.
+// hairpinEntry matches the packets of an endpoint that reached itself by way of a Service. Every endpoint that is not known
+// to be on another node has one, ready or not: it may be asked again before the set is.
 func hairpinEntry(e cluster.Endpoint, protocol cluster.Protocol) SetEntry {
 	return SetEntry{
 		Set:   SetName(SetHairpin, cluster.FamilyOf(e.Addr)),
