@@ -1,0 +1,117 @@
+# Every step of CI is one target; `make` alone lists them. Tests that need IPVS run in the lab (e2e/lab), which finds a kernel.
+SHELL := /bin/bash -o pipefail
+.DEFAULT_GOAL := help
+
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+KUBERNETES  := $(shell awk '$$1 == "k8s.io/kubernetes" {print $$2}' e2e/peers/go.mod)
+ETCD        := $(shell awk '$$1 == "go.etcd.io/etcd/server/v3" {print $$2}' e2e/peers/go.mod)
+
+CACHE   := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ipvs-proxier
+PEERS   := $(CACHE)/peers/kubernetes-$(KUBERNETES)-etcd-$(ETCD)-$(shell go env GOVERSION)
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+
+export CGO_ENABLED := 0
+export GOFLAGS := -trimpath -buildvcs=false
+
+# KERNEL chooses where the lab runs: auto, own, uml, qemu.
+KERNEL ?= auto
+LAB := bin/lab run --kernel $(KERNEL)
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## bin/ipvs-proxier and bin/ipvs-load, static
+	go build -ldflags '$(LDFLAGS)' -o bin/ ./cmd/ipvs-proxier ./cmd/ipvs-load
+
+.PHONY: lab
+lab: ## bin/lab, which runs a command on a kernel that has IPVS (lab run -- COMMAND)
+	@go build -o bin/ ./e2e/lab
+
+.PHONY: demo
+demo: build lab ## Services balanced by a real kernel, before your eyes (root; about two minutes)
+	@go build -o bin/ ./e2e/demo
+	@IPVSP_BIN=$(CURDIR)/bin $(LAB) -- bin/demo
+
+STEPS := lint test-unit test-kernel e2e
+.PHONY: test
+test: ## everything that proves it works: lint, test-unit, test-kernel, e2e (root)
+	@table=""; for step in $(STEPS); do \
+	  printf '\n== make %s\n' $$step; began=$$SECONDS; \
+	  $(MAKE) --no-print-directory $$step || { printf '\n== make %s FAILED\n' $$step; exit 1; }; \
+	  table+=$$(printf '  %-12s %5d s' $$step $$((SECONDS - began)))$$'\n'; \
+	done; printf '\n== make test: all passed; the kernel was: ' && bin/lab which | head -1 && printf '%s  %-12s %5d s\n' "$$table" all $$SECONDS
+
+.PHONY: test-unit
+test-unit: ## tests that need neither root nor IPVS, with the race detector where there is a C compiler
+	@if command -v gcc >/dev/null; then CGO_ENABLED=1 go test -race ./...; else echo "no gcc: without the race detector"; go test ./...; fi
+
+.PHONY: test-kernel
+test-kernel: lab ## the contract of the kernel adapters, on a real kernel (root)
+	@rm -rf bin/kernel && mkdir -p bin/kernel
+	go test -c -tags kernel -o bin/kernel/ ./ipset/... ./proxier/internal/kernel/... >/dev/null
+	@$(LAB) -- bash -c 'uname -sr; for t in bin/kernel/*.test; do echo "== $$t"; $$t -test.v -test.timeout 10m || exit 1; done' | $(SHORTEN)
+
+.PHONY: e2e
+e2e: build lab peers ## traffic through the real programs, on a real kernel, with a real API server (root)
+	@go test -c -tags e2e -o bin/e2e.test ./e2e
+	@IPVSP_BIN=$(CURDIR)/bin IPVSP_PEERS=$(PEERS) $(LAB) -- bash -c 'uname -sr; bin/e2e.test -test.v -test.timeout 18m $(E2EFLAGS)' | $(SHORTEN)
+
+# Lines that only say that a test began are left out.
+SHORTEN := grep -v -E '^ *=== (RUN|PAUSE|CONT|NAME)'
+
+.PHONY: peers
+peers: $(PEERS)/kube-apiserver $(PEERS)/etcd ## kube-apiserver and etcd for the tests, built once and kept in the cache
+
+$(PEERS)/kube-apiserver:
+	@echo "building kube-apiserver $(KUBERNETES), once"
+	@mkdir -p $(PEERS) && cd e2e/peers && go build -ldflags '-s -w' -o $(PEERS)/kube-apiserver.new k8s.io/kubernetes/cmd/kube-apiserver && mv $@.new $@
+
+$(PEERS)/etcd:
+	@echo "building etcd $(ETCD), once"
+	@mkdir -p $(PEERS) && cd e2e/peers && go build -ldflags '-s -w' -o $(PEERS)/etcd.new go.etcd.io/etcd/server/v3 && mv $@.new $@
+
+.PHONY: bench
+bench: lab ## benchmarks: ratios measured side by side (those of the kernel adapters need root)
+	go test -run '^$$' -bench . -benchtime 200x ./...
+	@rm -rf bin/kernel && mkdir -p bin/kernel
+	@go test -c -tags kernel -o bin/kernel/ ./ipset/... ./proxier/internal/kernel/... >/dev/null
+	@$(LAB) -- bash -c 'uname -sr; for t in bin/kernel/*.test; do $$t -test.run "^$$" -test.bench . -test.benchtime 3x || exit 1; done'
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME (10s)
+	@for package in $$(grep -l -r --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
+	  for target in $$(grep -h -o '^func Fuzz[A-Za-z0-9]*' $$package/*_test.go | cut -c6-); do \
+	    echo "== $$package $$target"; go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(or $(FUZZTIME),10s) $$package || exit 1; done; done
+
+.PHONY: lint
+lint: ## gofmt, vet, staticcheck, govulncheck, go mod tidy
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "gofmt: $$unformatted"; exit 1; }
+	go vet ./... && go vet -tags kernel,e2e ./...
+	go run $(STATICCHECK) -tags kernel,e2e ./...
+	go mod tidy -diff
+	@$(MAKE) --no-print-directory vulnerabilities
+
+# Findings fail the build. An unreachable database cannot: but it is said, loudly, that nothing was checked.
+.PHONY: vulnerabilities
+vulnerabilities:
+	@log=$$(mktemp); go run $(GOVULNCHECK) ./... >$$log 2>&1; status=$$?; \
+	if [ $$status = 0 ]; then echo "govulncheck: no known vulnerability is reachable"; \
+	elif grep -q -E 'vuln.go.dev|vulndb' $$log && ! grep -q '^Vulnerability #' $$log; then \
+	  echo "govulncheck: NOT CHECKED: the vulnerability database cannot be reached from here:"; tail -3 $$log; status=0; \
+	else cat $$log; fi; rm -f $$log; exit $$status
+
+.PHONY: golden
+golden: ## write the expected output in testdata anew; read the difference before you commit it
+	UPDATE_GOLDEN=1 go test ./... -count=1
+
+.PHONY: lab-check
+lab-check: lab ## does the lab's kernel have all that the tests need?
+	@$(LAB) -- bin/lab check
+
+.PHONY: clean
+clean: ## remove what make built, but for the cache
+	rm -rf bin

@@ -1,0 +1,64 @@
+package harness
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"net/netip"
+	"regexp"
+	"time"
+
+	"github.com/ipvs-proxier/ipvs-proxier/e2e/topology"
+)
+
+// Answer is who answered, and which address of the client it saw.
+type Answer struct {
+	ID     string
+	Client netip.Addr
+}
+
+var answerLine = regexp.MustCompile(`^ipvs-load/1 id=(\S+) client=(\S+)`)
+
+// Dial connects from the host. The network is tcp or udp, the address has a port.
+func Dial(h *topology.Host, network string, to netip.AddrPort) (net.Conn, error) {
+	var conn net.Conn
+	err := h.Do(func() (err error) {
+		conn, err = (&net.Dialer{Timeout: 2 * time.Second}).Dial(network, to.String())
+		return err
+	})
+	return conn, err
+}
+
+// AskOn asks who is at the other end of the connection, which stays usable.
+func AskOn(conn net.Conn) (Answer, error) {
+	if err := conn.SetDeadline(time.Now().Add(2 * time.Second)); err != nil {
+		return Answer{}, err
+	}
+	if _, err := conn.Write([]byte("\n")); err != nil {
+		return Answer{}, err
+	}
+	// One line a request, so that nothing is left in the reader that is thrown away.
+	line, err := bufio.NewReaderSize(conn, 512).ReadString('\n')
+	if err != nil {
+		return Answer{}, err
+	}
+	found := answerLine.FindStringSubmatch(line)
+	if found == nil {
+		return Answer{}, fmt.Errorf("not an answer of ipvs-load: %q", line)
+	}
+	client, err := netip.ParseAddrPort(found[2])
+	if err != nil {
+		return Answer{}, err
+	}
+	return Answer{ID: found[1], Client: client.Addr().Unmap()}, nil
+}
+
+// Ask asks from the host who serves the address, on a connection of its own.
+func Ask(h *topology.Host, network string, to netip.AddrPort) (Answer, error) {
+	conn, err := Dial(h, network, to)
+	if err != nil {
+		return Answer{}, err
+	}
+	defer conn.Close()
+	return AskOn(conn)
+}

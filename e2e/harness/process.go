@@ -1,0 +1,122 @@
+package harness
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/ipvs-proxier/ipvs-proxier/e2e/topology"
+)
+
+// Programs is the directory with ipvs-proxier and ipvs-load.
+type Programs string
+
+// Path returns a program's path.
+func (p Programs) Path(name string) string { return filepath.Join(string(p), name) }
+
+// Process is a running program. Its output is kept.
+type Process struct {
+	Name string
+
+	cmd    *exec.Cmd
+	output lockedBuffer
+	ended  chan struct{}
+	err    error
+}
+
+// Start starts a program on the host.
+func Start(h *topology.Host, name string, args ...string) (*Process, error) {
+	p := &Process{Name: filepath.Base(name), cmd: exec.Command(name, args...), ended: make(chan struct{})}
+	p.cmd.Stdout, p.cmd.Stderr = &p.output, &p.output
+	if err := h.Start(p.cmd); err != nil {
+		return nil, fmt.Errorf("start %s on %s: %w", name, h.Name, err)
+	}
+	go func() {
+		p.err = p.cmd.Wait()
+		close(p.ended)
+	}()
+	return p, nil
+}
+
+// Output is what the program has printed so far.
+func (p *Process) Output() string { return p.output.String() }
+
+// Ended tells whether the program has ended.
+func (p *Process) Ended() bool {
+	select {
+	case <-p.ended:
+		return true
+	default:
+		return false
+	}
+}
+
+// Signal sends a signal and waits for the end of the program; the error is its exit status.
+func (p *Process) Signal(s syscall.Signal) error {
+	if err := p.cmd.Process.Signal(s); err != nil && !p.Ended() {
+		return fmt.Errorf("%s: %w", p.Name, err)
+	}
+	select {
+	case <-p.ended:
+		return p.err
+	case <-time.After(20 * time.Second):
+		p.Kill()
+		return fmt.Errorf("%s did not end within 20 s of signal %q\n%s", p.Name, s, p.Output())
+	}
+}
+
+// Kill ends the program without its knowledge.
+func (p *Process) Kill() {
+	_ = p.cmd.Process.Kill()
+	<-p.ended
+}
+
+// Await asks ready, about every 20 ms, until it returns nil; after the timeout its last error is returned.
+func Await(timeout time.Duration, ready func() error) error {
+	deadline := time.Now().Add(timeout)
+	for {
+		err := ready()
+		if err == nil {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("after %s: %w", timeout, err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// awaitOutput waits until the program has printed the text.
+func (p *Process) awaitOutput(text string) error {
+	return Await(30*time.Second, func() error {
+		if bytes.Contains([]byte(p.Output()), []byte(text)) {
+			return nil
+		}
+		if p.Ended() {
+			return fmt.Errorf("%s ended: %w\n%s", p.Name, p.err, p.Output())
+		}
+		return errors.New(p.Name + " has not printed " + text + "\n" + p.Output())
+	})
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}

@@ -1,0 +1,158 @@
+package harness
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/ipvs-proxier/ipvs-proxier/e2e/topology"
+)
+
+// Proxier is a running ipvs-proxier on a node.
+type Proxier struct {
+	*Process
+	host     *topology.Host
+	programs Programs
+}
+
+// StartProxier starts ipvs-proxier run on the node. AwaitReady tells when it has done its first work.
+func (p Programs) StartProxier(node *topology.Host, args ...string) (*Proxier, error) {
+	process, err := Start(node, p.Path("ipvs-proxier"), append([]string{"run", "--node-name", node.Name, "--cluster-cidr", topology.PodCIDRs}, args...)...)
+	if err != nil {
+		return nil, err
+	}
+	return &Proxier{Process: process, host: node, programs: p}, nil
+}
+
+// AwaitReady waits until the kernel is in line with what is wanted. (/healthz does not tell: it is 200 while starting, because
+// the dataplane of the life before still serves.)
+func (p *Proxier) AwaitReady() error {
+	return Await(60*time.Second, func() error {
+		if p.Ended() {
+			return fmt.Errorf("ipvs-proxier has ended: %w\n%s", p.err, p.Output())
+		}
+		status, body, err := p.Get("http://127.0.0.1:10249/status?service=none/none")
+		if err != nil {
+			return err
+		}
+		var s Status
+		if err := json.Unmarshal([]byte(body), &s); err != nil || !s.Healthy {
+			return fmt.Errorf("/status: %d: %w: %s", status, err, body)
+		}
+		return nil
+	})
+}
+
+// Stop ends it with SIGTERM, which leaves the dataplane in place.
+func (p *Proxier) Stop() error { return p.Signal(syscall.SIGTERM) }
+
+// Get fetches a page from the node.
+func (p *Proxier) Get(url string) (int, string, error) {
+	var status int
+	var body []byte
+	transport := &http.Transport{DisableKeepAlives: true, Dial: func(network, address string) (conn net.Conn, err error) {
+		err = p.host.Do(func() error {
+			conn, err = (&net.Dialer{Timeout: 5 * time.Second}).Dial(network, address)
+			return err
+		})
+		return conn, err
+	}}
+	client := &http.Client{Timeout: 20 * time.Second, Transport: transport}
+	response, err := client.Get(url)
+	if err != nil {
+		return 0, "", err
+	}
+	defer response.Body.Close()
+	status = response.StatusCode
+	body, err = io.ReadAll(response.Body)
+	return status, string(body), err
+}
+
+// Status is what /status says, as far as it is used here.
+type Status struct {
+	Healthy   bool     `json:"healthy"`
+	Errors    []string `json:"errors"`
+	Manifests []string `json:"manifests"`
+	Foreign   int      `json:"foreignVirtualServers"`
+	Draining  int      `json:"drainingRealServers"`
+	Services  []struct {
+		Namespace string `json:"namespace"`
+		Name      string `json:"name"`
+		FrontEnds []struct {
+			Kind       string `json:"kind"`
+			Protocol   string `json:"protocol"`
+			Address    string `json:"address"`
+			Scheduler  string `json:"scheduler"`
+			Source     string `json:"schedulerSource"`
+			Programmed bool   `json:"programmed"`
+		} `json:"frontEnds"`
+		Problems []struct {
+			Reason, Field, Message string
+		} `json:"problems"`
+	} `json:"services"`
+}
+
+// Status runs ipvs-proxier status -o json.
+func (p *Proxier) Status() (*Status, error) {
+	text, err := p.StatusText("-o", "json")
+	if err != nil {
+		return nil, err
+	}
+	s := &Status{}
+	return s, json.Unmarshal([]byte(text), s)
+}
+
+// StatusText runs ipvs-proxier status.
+func (p *Proxier) StatusText(args ...string) (string, error) {
+	return p.host.Run(p.programs.Path("ipvs-proxier"), append([]string{"status"}, args...)...)
+}
+
+// Cleanup runs ipvs-proxier cleanup on the node and returns what it printed.
+func (p Programs) Cleanup(node *topology.Host, args ...string) (string, error) {
+	return node.Run(p.Path("ipvs-proxier"), append([]string{"cleanup"}, args...)...)
+}
+
+// Metric sums the values of a metric over all its labels.
+func (p *Proxier) Metric(name string) (float64, error) {
+	status, body, err := p.Get("http://127.0.0.1:10249/metrics")
+	if err != nil || status != http.StatusOK {
+		return 0, fmt.Errorf("/metrics: %d: %w", status, err)
+	}
+	sum := 0.0
+	for _, found := range regexp.MustCompile(`(?m)^`+name+`(?:\{[^}]*\})? (\S+)$`).FindAllStringSubmatch(body, -1) {
+		v, err := strconv.ParseFloat(found[1], 64)
+		if err != nil {
+			return 0, err
+		}
+		sum += v
+	}
+	return sum, nil
+}
+
+// Dump describes the node's dataplane for somebody who has to find out what went wrong.
+func Dump(h *topology.Host) string {
+	var b strings.Builder
+	for _, c := range [][]string{
+		{"ipvsadm", "-Ln"}, {"ipvsadm", "-Lnc"}, {"ip", "-br", "addr"}, {"ipset", "save"}, {"iptables-save", "-c"}, {"ip6tables-save", "-c"},
+	} {
+		cmd := exec.Command(c[0], c[1:]...)
+		fmt.Fprintf(&b, "$ %s\n", strings.Join(c, " "))
+		_ = h.Do(func() error {
+			output, err := cmd.CombinedOutput()
+			if len(output) > 8000 {
+				output = append(output[:8000], "\n…"...)
+			}
+			b.Write(output)
+			return err
+		})
+	}
+	return b.String()
+}

@@ -1,0 +1,215 @@
+package topology
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"runtime"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Host is one network namespace with its addresses.
+type Host struct {
+	Name       string
+	IPv4, IPv6 netip.Addr
+
+	namespace *os.File
+	handle    *netlink.Handle
+	veths     int
+}
+
+// newHost makes a network namespace whose loopback is up.
+func newHost(name string) (*Host, error) {
+	h := &Host{Name: name}
+	err := onThread(func() error {
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			return fmt.Errorf("make a network namespace: %w", err)
+		}
+		var err error
+		if h.namespace, err = os.Open("/proc/thread-self/ns/net"); err != nil {
+			return err
+		}
+		if h.handle, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
+			return err
+		}
+		lo, err := h.handle.LinkByName("lo")
+		if err != nil {
+			return err
+		}
+		return h.handle.LinkSetUp(lo)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("host %s: %w", name, err)
+	}
+	return h, nil
+}
+
+// onThread runs f on an operating system thread that may change its network namespace, and brings the thread back. A thread
+// that does not come back is given up with its goroutine.
+func onThread(f func() error) error {
+	result := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		home, err := os.Open("/proc/thread-self/ns/net")
+		if err != nil {
+			result <- err
+			return
+		}
+		defer home.Close()
+		err = f()
+		if back := unix.Setns(int(home.Fd()), unix.CLONE_NEWNET); back == nil {
+			runtime.UnlockOSThread()
+		}
+		result <- err
+	}()
+	return <-result
+}
+
+// Do runs f with the host's network. What f opens stays in that network; goroutines that f starts do not.
+func (h *Host) Do(f func() error) error {
+	return onThread(func() error {
+		if err := unix.Setns(int(h.namespace.Fd()), unix.CLONE_NEWNET); err != nil {
+			return fmt.Errorf("enter the network of %s: %w", h.Name, err)
+		}
+		return f()
+	})
+}
+
+// Start starts the command on the host.
+func (h *Host) Start(cmd *exec.Cmd) error { return h.Do(cmd.Start) }
+
+// Run runs a program on the host and returns what it printed. The error holds the output too.
+func (h *Host) Run(name string, args ...string) (string, error) {
+	cmd := exec.Command(name, args...)
+	var output []byte
+	err := h.Do(func() (err error) {
+		output, err = cmd.CombinedOutput()
+		return err
+	})
+	if err != nil {
+		err = fmt.Errorf("on %s: %v: %w\n%s", h.Name, cmd.Args, err, output)
+	}
+	return string(output), err
+}
+
+// Handle returns a netlink handle in the host's network.
+func (h *Host) Handle() *netlink.Handle { return h.handle }
+
+// Sysctl writes a sysctl of the host's network; name is a path below /proc/sys.
+func (h *Host) Sysctl(name, value string) error {
+	return h.Do(func() error { return os.WriteFile("/proc/sys/"+name, []byte(value), 0o644) })
+}
+
+// AddAddress gives the link an address. IPv6 addresses are usable at once: nothing looks for duplicates.
+func (h *Host) AddAddress(link string, prefix netip.Prefix) error {
+	l, err := h.handle.LinkByName(link)
+	if err != nil {
+		return fmt.Errorf("host %s: link %s: %w", h.Name, link, err)
+	}
+	addr, err := netlink.ParseAddr(prefix.String())
+	if err != nil {
+		return err
+	}
+	if prefix.Addr().Is6() {
+		addr.Flags = unix.IFA_F_NODAD
+	}
+	if err := h.handle.AddrAdd(l, addr); err != nil {
+		return fmt.Errorf("host %s: add %s to %s: %w", h.Name, prefix, link, err)
+	}
+	return nil
+}
+
+// DeleteAddress takes an address from the link.
+func (h *Host) DeleteAddress(link string, prefix netip.Prefix) error {
+	l, err := h.handle.LinkByName(link)
+	if err != nil {
+		return fmt.Errorf("host %s: link %s: %w", h.Name, link, err)
+	}
+	addr, err := netlink.ParseAddr(prefix.String())
+	if err != nil {
+		return err
+	}
+	if err := h.handle.AddrDel(l, addr); err != nil {
+		return fmt.Errorf("host %s: delete %s from %s: %w", h.Name, prefix, link, err)
+	}
+	return nil
+}
+
+// AddDummy makes a dummy link that is up.
+func (h *Host) AddDummy(name string) error {
+	dummy := &netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Name: name}}
+	if err := h.handle.LinkAdd(dummy); err != nil {
+		return fmt.Errorf("host %s: add dummy link %s: %w", h.Name, name, err)
+	}
+	return h.handle.LinkSetUp(dummy)
+}
+
+// route sends what is for the destination through the gateway.
+func (h *Host) route(destination netip.Prefix, gateway netip.Addr) error {
+	_, dst, err := net.ParseCIDR(destination.String())
+	if err != nil {
+		return err
+	}
+	if err := h.handle.RouteAdd(&netlink.Route{Dst: dst, Gw: gateway.AsSlice()}); err != nil {
+		return fmt.Errorf("host %s: route %s via %s: %w", h.Name, destination, gateway, err)
+	}
+	return nil
+}
+
+// routeLink sends what is for the destination straight to the link, from source when it is valid.
+func (h *Host) routeLink(destination netip.Prefix, link string, source netip.Addr) error {
+	l, err := h.handle.LinkByName(link)
+	if err != nil {
+		return fmt.Errorf("host %s: link %s: %w", h.Name, link, err)
+	}
+	_, dst, err := net.ParseCIDR(destination.String())
+	if err != nil {
+		return err
+	}
+	r := &netlink.Route{Dst: dst, LinkIndex: l.Attrs().Index, Scope: netlink.SCOPE_LINK}
+	if source.IsValid() {
+		r.Src = source.AsSlice()
+	}
+	if err := h.handle.RouteAdd(r); err != nil {
+		return fmt.Errorf("host %s: route %s dev %s: %w", h.Name, destination, link, err)
+	}
+	return nil
+}
+
+func (h *Host) addBridge(name string) error {
+	bridge := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: name}}
+	if err := h.handle.LinkAdd(bridge); err != nil {
+		return fmt.Errorf("host %s: add bridge %s: %w", h.Name, name, err)
+	}
+	return h.handle.LinkSetUp(bridge)
+}
+
+// bridge makes the link a port of the bridge.
+func (h *Host) bridge(port, bridge string) error {
+	master, err := h.handle.LinkByName(bridge)
+	if err != nil {
+		return fmt.Errorf("host %s: link %s: %w", h.Name, bridge, err)
+	}
+	l, err := h.handle.LinkByName(port)
+	if err != nil {
+		return fmt.Errorf("host %s: link %s: %w", h.Name, port, err)
+	}
+	return h.handle.LinkSetMaster(l, master)
+}
+
+func (h *Host) up(link string) error {
+	l, err := h.handle.LinkByName(link)
+	if err != nil {
+		return fmt.Errorf("host %s: link %s: %w", h.Name, link, err)
+	}
+	return h.handle.LinkSetUp(l)
+}
+
+func (h *Host) close() {
+	h.handle.Close()
+	h.namespace.Close()
+}
