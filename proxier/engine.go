@@ -116,15 +116,31 @@ func (e *engine) audit(dirty *[]cluster.Name) error {
 		return err
 	}
 	e.have, e.foreign = seen.State, seen.Foreign
-	if !slices.Equal(e.node.Addresses, seen.NodeAddresses) {
-		e.node.Addresses = seen.NodeAddresses
-		for name, s := range e.services {
-			if slices.ContainsFunc(s.Ports, func(p cluster.ServicePort) bool { return p.NodePort != 0 }) {
-				*dirty = append(*dirty, name)
-			}
+	*dirty = append(*dirty, e.moved(seen.NodeAddresses)...)
+	return nil
+}
+
+// readAddresses reads the node's addresses, and nothing else, and returns the Services that are dirty for their sake.
+func (e *engine) readAddresses() ([]cluster.Name, error) {
+	addresses, err := e.kernel.NodeAddresses()
+	if err != nil {
+		return nil, err
+	}
+	return e.moved(addresses), nil
+}
+
+// moved takes note of the node's addresses and returns the Services that depend on them, if they are new.
+func (e *engine) moved(addresses []netip.Addr) (dirty []cluster.Name) {
+	if slices.Equal(e.node.Addresses, addresses) {
+		return nil
+	}
+	e.node.Addresses = addresses
+	for name, s := range e.services {
+		if slices.ContainsFunc(s.Ports, func(p cluster.ServicePort) bool { return p.NodePort != 0 }) {
+			dirty = append(dirty, name)
 		}
 	}
-	return nil
+	return dirty
 }
 
 // adopt takes over foreign virtual servers that are wanted, with their connections. The set entries that are written ahead

@@ -1,6 +1,8 @@
 package proxier
 
 import (
+	"net/netip"
+
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
 
@@ -9,6 +11,8 @@ import (
 type Kernel interface {
 	// Observe reads everything that is ours, and what is needed to tell it from the rest.
 	Observe() (dataplane.Observation, error)
+	// NodeAddresses reads only what Observe returns under that name.
+	NodeAddresses() ([]netip.Addr, error)
 	// Connections returns the connection counts of one virtual server's real servers; none when it does not exist.
 	Connections(dataplane.VirtualServerID) ([]dataplane.Connections, error)
 	// Apply carries out ops in their order and returns one error or nil for each, aligned with ops. A failed op does

@@ -70,7 +70,7 @@ func Run(ctx context.Context, c Config, version string, log *slog.Logger) error 
 	}
 	go watcher.Run(ctx)
 	go func() {
-		if err := kernel.WatchAddresses(ctx, l.addressesChanged); err != nil {
+		if err := kernel.WatchAddresses(ctx, c.Link, l.addressesChanged); err != nil {
 			log.Warn("addresses are looked at with audits only", "err", err)
 		}
 	}()
@@ -182,8 +182,10 @@ func (l *loop) run(ctx context.Context) {
 		case <-l.watcher.Changed():
 			l.pass(l.watcher.Take(), false)
 		case <-l.addresses:
-			l.pass(nil, true)
-			audited = time.Now()
+			dirty, err := l.engine.readAddresses()
+			if err != nil || len(dirty) > 0 {
+				l.pass(dirty, err != nil)
+			}
 		case now := <-timer.C:
 			due := l.audit > 0 && now.Sub(audited) >= l.audit
 			if due {

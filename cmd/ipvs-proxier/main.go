@@ -7,9 +7,12 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier"
 )
 
 // version is set by the linker.
@@ -34,6 +37,8 @@ func run() int {
 		Short:         "A Kubernetes service proxy on IPVS, with a scheduler of your choice for each Service",
 		SilenceErrors: true,
 		SilenceUsage:  true,
+		Args:          cobra.ArbitraryArgs,
+		RunE:          noCommand,
 	}
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(runCommand(), statusCommand(), cleanupCommand(), versionCommand())
@@ -53,6 +58,22 @@ func versionCommand() *cobra.Command {
 		Use: "version", Short: "Print the version", Args: noArgs,
 		Run: func(c *cobra.Command, _ []string) { fmt.Fprintln(c.OutOrStdout(), version) },
 	}
+}
+
+// noCommand runs when the first argument is no command.
+func noCommand(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return c.Help()
+	}
+	names := []string{}
+	for _, known := range c.Commands() {
+		names = append(names, known.Name())
+	}
+	hint := "allowed are " + strings.Join(names, ", ")
+	if near, ok := proxier.Nearest(args[0], names); ok {
+		hint = "did you mean " + near + "?"
+	}
+	return usageError{fmt.Errorf("%q is not a command (%s)", args[0], hint)}
 }
 
 func noArgs(c *cobra.Command, args []string) error {

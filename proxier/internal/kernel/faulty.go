@@ -3,6 +3,7 @@ package kernel
 import (
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"syscall"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
@@ -11,6 +12,7 @@ import (
 // Kernel is what Faulty wraps: the same methods as proxier.Kernel, which is the consumer's to declare.
 type Kernel interface {
 	Observe() (dataplane.Observation, error)
+	NodeAddresses() ([]netip.Addr, error)
 	Connections(dataplane.VirtualServerID) ([]dataplane.Connections, error)
 	Apply(ops []dataplane.Op) []error
 }
@@ -38,6 +40,14 @@ func (f *Faulty) Observe() (dataplane.Observation, error) {
 		return dataplane.Observation{}, fmt.Errorf("injected: %w", syscall.EINTR)
 	}
 	return f.Kernel.Observe()
+}
+
+// NodeAddresses implements proxier.Kernel.
+func (f *Faulty) NodeAddresses() ([]netip.Addr, error) {
+	if f.fails() {
+		return nil, fmt.Errorf("injected: %w", syscall.EINTR)
+	}
+	return f.Kernel.NodeAddresses()
 }
 
 // Connections implements proxier.Kernel.

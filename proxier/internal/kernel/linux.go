@@ -121,6 +121,15 @@ func (k *Linux) Observe() (dataplane.Observation, error) {
 	return seen, nil
 }
 
+// NodeAddresses implements proxier.Kernel.
+func (k *Linux) NodeAddresses() ([]netip.Addr, error) {
+	_, _, others, err := k.link.observe()
+	if err != nil {
+		return nil, fmt.Errorf("list addresses: %w", err)
+	}
+	return others, nil
+}
+
 func (k *Linux) observeSets(s *dataplane.State) error {
 	sets, err := k.sets.List(dataplane.Prefix)
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 // Linux passes. Like Linux, it holds things that are not ours.
 type Memory struct {
 	state *dataplane.State
-	// NodeAddresses is what Observe returns under that name.
-	NodeAddresses []netip.Addr
+	// Addresses are the node's addresses, as NodeAddresses returns them.
+	Addresses []netip.Addr
 	// Busy holds the connections of real servers: what Connections returns. A real server that is not in it is idle.
 	Busy map[dataplane.RealServerID]uint32
 	// AfterEach, when set, is called after every operation that succeeded: tests check there what must hold at any moment.
@@ -36,7 +36,7 @@ func (m *Memory) Observe() (dataplane.Observation, error) {
 	seen := dataplane.Observation{
 		State:         m.state.Clone(),
 		Foreign:       map[dataplane.VirtualServerID]dataplane.VirtualServer{},
-		NodeAddresses: slices.Clone(m.NodeAddresses),
+		NodeAddresses: slices.Clone(m.Addresses),
 	}
 	for id, v := range m.state.VirtualServers {
 		if !m.state.Owns(id) {
@@ -46,6 +46,9 @@ func (m *Memory) Observe() (dataplane.Observation, error) {
 	}
 	return seen, nil
 }
+
+// NodeAddresses implements proxier.Kernel.
+func (m *Memory) NodeAddresses() ([]netip.Addr, error) { return slices.Clone(m.Addresses), nil }
 
 // Connections implements proxier.Kernel.
 func (m *Memory) Connections(id dataplane.VirtualServerID) ([]dataplane.Connections, error) {

@@ -98,8 +98,8 @@ func knowsRandomFully() bool {
 	return err == nil && strings.Contains(string(out), "--random-fully")
 }
 
-// WatchAddresses calls changed after addresses of any link have changed, until ctx ends. Bursts become few calls.
-func WatchAddresses(ctx context.Context, changed func()) error {
+// WatchAddresses calls changed after addresses of any link but ours have changed, until ctx ends. Bursts become few calls.
+func WatchAddresses(ctx context.Context, ours string, changed func()) error {
 	updates := make(chan vnl.AddrUpdate, 256)
 	done := make(chan struct{})
 	if err := vnl.AddrSubscribe(updates, done); err != nil {
@@ -110,14 +110,20 @@ func WatchAddresses(ctx context.Context, changed func()) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case _, open := <-updates:
+		case update, open := <-updates:
 			if !open {
 				return errors.New("watch addresses: the kernel ended the subscription")
 			}
+			links := map[int]struct{}{update.LinkIndex: {}}
 			for len(updates) > 0 {
-				<-updates
+				links[(<-updates).LinkIndex] = struct{}{}
 			}
-			changed()
+			for index := range links {
+				if link, err := vnl.LinkByIndex(index); err != nil || link.Attrs().Name != ours {
+					changed()
+					break
+				}
+			}
 		}
 	}
 }

@@ -18,6 +18,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	kjson "sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
@@ -112,7 +113,29 @@ func parseDocument(document []byte) ([]object, error) {
 	if text := bytes.TrimSpace(data); len(text) == 0 || bytes.Equal(text, []byte("null")) {
 		return nil, nil
 	}
-	return parseObject(data)
+	objects, err := parseObject(data)
+	if err != nil {
+		err = locate(document, err)
+	}
+	return objects, err
+}
+
+var fieldOf = regexp.MustCompile(`field "([^"]+)"`)
+
+// locate says in which line of the document the field stands that err names, if that can be told.
+func locate(document []byte, err error) error {
+	found := fieldOf.FindStringSubmatch(err.Error())
+	if found == nil {
+		return err
+	}
+	name := found[1][strings.LastIndexAny(found[1], ".]")+1:]
+	key := regexp.MustCompile(`(^|[\s{,\-"'])` + regexp.QuoteMeta(name) + `["']?\s*:`)
+	for i, line := range bytes.Split(document, []byte("\n")) {
+		if key.Match(line) {
+			return lineError{i + 1, err}
+		}
+	}
+	return err
 }
 
 func parseObject(data []byte) ([]object, error) {
@@ -145,8 +168,13 @@ func parseObject(data []byte) ([]object, error) {
 		return nil, fmt.Errorf("apiVersion %q kind %q is not read here; allowed are v1 Service, discovery.k8s.io/v1 EndpointSlice, v1 Node and v1 List",
 			head.APIVersion, head.Kind)
 	}
-	if err := yaml.UnmarshalStrict(data, value); err != nil {
-		return nil, fmt.Errorf("%s: %s", head.Kind, strings.TrimPrefix(err.Error(), "error unmarshaling JSON: while decoding JSON: "))
+	// Unlike encoding/json this one minds upper and lower case, as the API server does: clusterIp is not clusterIP.
+	mistakes, err := kjson.UnmarshalStrict(data, value)
+	if err == nil && len(mistakes) > 0 {
+		err = mistakes[0]
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", head.Kind, err)
 	}
 	return finish(head.Kind, value)
 }
@@ -190,6 +218,9 @@ func checkService(s *v1.Service) error {
 		if _, err := netip.ParseAddr(ip); err != nil && ip != v1.ClusterIPNone {
 			return fmt.Errorf("spec.clusterIPs[%d]: %q is not an IP address or None", i, ip)
 		}
+	}
+	if len(s.Spec.Ports) == 0 && s.Spec.ClusterIP != v1.ClusterIPNone && s.Spec.Type != v1.ServiceTypeExternalName {
+		return errors.New("spec.ports: there must be at least one")
 	}
 	for i, port := range s.Spec.Ports {
 		if port.Port < 1 || port.Port > 65535 {
