@@ -162,7 +162,8 @@ func TestNodePortAddresses(t *testing.T) {
 	text := "rr " + at(backend.IPv4, 8080).String() + "/1"
 	c.awaitVirtualServer("tcp", netip.MustParseAddrPort("192.168.60.1:30080"), text)
 	c.awaitVirtualServer("tcp", at(c.Node1.IPv4, webNodePort), "none")
-	c.awaitVirtualServer("tcp", at(c.Node1.IPv6, webNodePort), "none")
+	// As with kube-proxy, a family of which no network is given is not limited.
+	c.awaitVirtualServer("tcp", at(c.Node1.IPv6, webNodePort), "rr "+at(backend.IPv6, 8080).String()+"/1")
 }
 
 // TestSessionAffinity: one client keeps its endpoint over many connections, by any scheduler.
