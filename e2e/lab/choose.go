@@ -1,149 +1,152 @@
 package main
 
 import (
-	"context"
 	"fmt"
-	"os"
-	"os/exec"
 	"strings"
 )
 
-// facts is what was found out about this machine.
+// kind is a way of getting a kernel with IPVS.
+type kind string
+
+const (
+	own  kind = "own"  // the machine's own
+	uml  kind = "uml"  // User-Mode Linux: a kernel that is an ordinary program
+	qemu kind = "qemu" // a distribution's kernel in an emulated machine
+)
+
+// kinds is in order of preference: the real thing, then what boots fastest.
+var kinds = []kind{own, uml, qemu}
+
+// facts is what was found out about this machine; see gather.
 type facts struct {
-	root   bool
-	ownErr string              // why the machine's own kernel will not do; "" when it does
-	apt    bool                // packages can be installed with apt-get
-	has    func(p string) bool // whether a program or file is there
+	root       bool
+	arch       string // as Go calls it
+	release    string // of the running kernel
+	ownLacks   string // why the machine's own kernel will not do; "" when it seems to
+	apt        bool   // packages are installed with apt-get
+	listsEmpty bool   // apt knows no package yet
+	has        func(program string) bool
+	offers     func(debianPackage string) bool // apt could install it; meaningless when listsEmpty
 }
 
-// lab is one way of getting a kernel with IPVS.
-type lab struct {
-	kind string // own, uml, qemu
-	why  string
-	run  func(context.Context, job) (int, error)
+func (f facts) mayInstall() bool { return f.root && f.apt }
+
+// requirement is a program and the Debian package that has it.
+type requirement struct{ program, debianPackage string }
+
+// always is what the proxier and its tests call, whatever the kernel.
+var always = []requirement{
+	{"ip", "iproute2"}, {"iptables", "iptables"}, {"ipset", "ipset"}, {"ipvsadm", "ipvsadm"},
+	{"conntrack", "conntrack"}, {"modprobe", "kmod"},
 }
 
-// needs lists, for each way, the programs and the Debian packages that have them.
-var needs = map[string][][2]string{
-	"own": {{"ip", "iproute2"}, {"iptables", "iptables"}, {"ipset", "ipset"}, {"ipvsadm", "ipvsadm"}, {"conntrack", "conntrack"}, {"modprobe", "kmod"}},
-	"uml": {{"linux.uml", "user-mode-linux"}, {"ip", "iproute2"}, {"iptables", "iptables"}, {"ipset", "ipset"}, {"ipvsadm", "ipvsadm"}, {"conntrack", "conntrack"}, {"modprobe", "kmod"}},
+var besides = map[kind][]requirement{
+	uml:  {{"linux.uml", "user-mode-linux"}},
+	qemu: {{"qemu-system-x86_64", "qemu-system-x86"}},
 }
 
-func (l lab) name() string {
-	switch l.kind {
-	case "own":
-		return "the machine's own kernel " + release()
-	case "uml":
-		return "User-Mode Linux"
-	}
-	return l.kind
+// way is one kind of kernel, judged.
+type way struct {
+	kind     kind
+	lacks    string   // why it cannot be had here; "" when it can
+	packages []string // what has to be installed first
 }
 
-func (l lab) missing(has func(string) bool) []string {
-	var packages []string
-	for _, need := range needs[l.kind] {
-		if !has(need[0]) {
-			packages = append(packages, need[1])
+// ways judges all kinds, in order of preference.
+func ways(f facts) []way {
+	var all []way
+	for _, k := range kinds {
+		w := way{kind: k}
+		for _, need := range append(append([]requirement(nil), always...), besides[k]...) {
+			if !f.has(need.program) {
+				w.packages = append(w.packages, need.debianPackage)
+			}
 		}
+		w.lacks = f.lacks(k, w.packages)
+		all = append(all, w)
 	}
-	return packages
+	return all
 }
 
-// choose takes the first way that works: own kernel, User-Mode Linux.
-func choose(wanted string, f facts) (lab, error) {
-	own := lab{kind: "own", run: runOwn}
-	uml := lab{kind: "uml", run: runUML}
-	switch wanted {
-	case "own":
-		if f.ownErr != "" {
-			return lab{}, fmt.Errorf("the machine's own kernel will not do: %s", f.ownErr)
+func (f facts) lacks(k kind, packages []string) string {
+	switch {
+	case k == own && f.ownLacks != "":
+		return f.ownLacks
+	case k != own && f.arch != "amd64":
+		return "only on amd64, this machine is " + f.arch
+	case len(packages) > 0 && !f.apt:
+		return "missing here: what Debian and Ubuntu have in the packages " + strings.Join(packages, " ")
+	}
+	for _, p := range packages {
+		if !f.listsEmpty && !f.offers(p) {
+			return "apt-get has no package " + p
 		}
-		own.why = "asked for"
-		return own, nil
-	case "uml":
-		uml.why = "asked for"
-	case "auto":
-		if f.ownErr == "" {
-			own.why = "it has IPVS and dummy links"
-			return own, nil
-		}
-		uml.why = f.ownErr
-	case "qemu":
-		return lab{}, fmt.Errorf("QEMU is not built into the lab yet; use auto, own or uml")
-	default:
-		return lab{}, fmt.Errorf("kernel %q is unknown; allowed are auto, own, uml", wanted)
-	}
-	if !f.root {
-		return lab{}, fmt.Errorf("root is needed to boot %s; run it again with sudo", uml.name())
-	}
-	if missing := uml.missing(f.has); len(missing) > 0 && !f.apt {
-		return lab{}, fmt.Errorf("this machine lacks what Debian and Ubuntu have in the packages %s", strings.Join(missing, ", "))
-	}
-	return uml, nil
-}
-
-func gather() facts {
-	f := facts{root: os.Geteuid() == 0, has: hasProgram}
-	f.apt = hasProgram("apt-get")
-	f.ownErr = ownKernel(f.root)
-	return f
-}
-
-func hasProgram(name string) bool {
-	if _, err := exec.LookPath(name); err == nil {
-		return true
-	}
-	for _, dir := range []string{"/usr/sbin", "/sbin", "/usr/local/sbin"} {
-		if _, err := os.Stat(dir + "/" + name); err == nil {
-			return true
-		}
-	}
-	return false
-}
-
-// ownKernel says why the machine's own kernel will not do, or "".
-func ownKernel(root bool) string {
-	if !root {
-		return "not root"
-	}
-	if _, err := os.Stat("/proc/net/ip_vs"); err != nil {
-		if exec.Command("modprobe", "ip_vs").Run() != nil {
-			return "kernel " + release() + " has no ip_vs"
-		}
-	}
-	probe := exec.Command("unshare", "--net", "sh", "-c", "ip link add probe0 type dummy")
-	if out, err := probe.CombinedOutput(); err != nil {
-		return "no dummy link can be made: " + strings.TrimSpace(string(out))
 	}
 	return ""
 }
 
-func release() string {
-	data, err := os.ReadFile("/proc/sys/kernel/osrelease")
-	if err != nil {
-		return "of unknown version"
+func (w way) line(taken kind) string {
+	state := "could be taken"
+	switch {
+	case w.lacks != "":
+		state = "no: " + w.lacks
+	case w.kind == taken:
+		state = "taken"
 	}
-	return strings.TrimSpace(string(data))
+	if len(w.packages) > 0 && w.lacks == "" {
+		state += ", after installing " + strings.Join(w.packages, " ")
+	}
+	return fmt.Sprintf("  %-5s %s", w.kind, state)
 }
 
-// install gets the packages that are missing, when we may.
-func install(l lab) error {
-	missing := l.missing(hasProgram)
-	if len(missing) == 0 {
-		return nil
+// choice is the way that is taken, and why in a few words.
+type choice struct {
+	kind     kind
+	why      string
+	release  string
+	packages []string
+}
+
+func (c choice) name() string {
+	switch c.kind {
+	case own:
+		return "the machine's own kernel " + c.release
+	case uml:
+		return "User-Mode Linux"
 	}
-	command := "apt-get install -y --no-install-recommends " + strings.Join(missing, " ")
-	if os.Geteuid() != 0 || !hasProgram("apt-get") {
-		return fmt.Errorf("packages are missing; type: sudo %s", command)
-	}
-	fmt.Fprintln(os.Stderr, "lab: installing", strings.Join(missing, " "))
-	for _, line := range []string{"apt-get update -q", command} {
-		args := append([]string{"-o", "DPkg::Lock::Timeout=300"}, strings.Fields(line)[1:]...)
-		cmd := exec.Command("apt-get", args...)
-		cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("%s: %w\n%s", line, err, out)
+	return "QEMU"
+}
+
+// errTodo is a refusal that the user can lift by typing one command.
+type errTodo struct{ reason, command string }
+
+func (e errTodo) Error() string { return e.reason + "; type: " + e.command }
+
+// choose takes the wanted kind or, for "auto", the first one that can be had.
+func choose(wanted string, f facts) (choice, error) {
+	var reasons []string
+	for _, w := range ways(f) {
+		if wanted != "auto" && wanted != string(w.kind) {
+			continue
 		}
+		if w.lacks != "" {
+			reasons = append(reasons, fmt.Sprintf("%s: %s", w.kind, w.lacks))
+			continue
+		}
+		c := choice{kind: w.kind, why: "asked for", release: f.release, packages: w.packages}
+		if wanted == "auto" {
+			c.why = "it has IPVS and dummy links"
+			if len(reasons) > 0 {
+				c.why = strings.Join(reasons, "; ")
+			}
+		}
+		if !f.root {
+			return choice{}, errTodo{"root is needed to run on " + c.name(), "sudo lab run ..., or make as root"}
+		}
+		return c, nil
 	}
-	return nil
+	if len(reasons) == 0 {
+		return choice{}, fmt.Errorf("kernel %q is unknown; allowed are auto, own, uml, qemu", wanted)
+	}
+	return choice{}, fmt.Errorf("no kernel with IPVS can be had here: %s", strings.Join(reasons, "; "))
 }

@@ -1,59 +1,176 @@
 package main
 
 import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 )
-
-func TestChoose(t *testing.T) {
-	all := func(string) bool { return true }
-	none := func(string) bool { return false }
-	for _, c := range []struct {
-		name, wanted string
-		facts        facts
-		kind, err    string
-	}{
-		{"the machine's own kernel comes first", "auto", facts{root: true, has: all}, "own", ""},
-		{"without IPVS, User-Mode Linux is booted", "auto", facts{root: true, ownErr: "no ip_vs", has: all}, "uml", ""},
-		{"missing packages are fine where they can be installed", "auto", facts{root: true, ownErr: "no ip_vs", has: none, apt: true}, "uml", ""},
-		{"missing packages without apt-get end in a sentence", "auto", facts{root: true, ownErr: "no ip_vs", has: none}, "", "user-mode-linux"},
-		{"nobody but root boots a kernel", "auto", facts{ownErr: "not root", has: all}, "", "sudo"},
-		{"the own kernel is not taken without IPVS even when asked for", "own", facts{root: true, ownErr: "no ip_vs", has: all}, "", "no ip_vs"},
-		{"User-Mode Linux can be asked for", "uml", facts{root: true, has: all}, "uml", ""},
-		{"an unknown kernel names the known ones", "xen", facts{root: true, has: all}, "", "allowed are auto, own, uml"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			got, err := choose(c.wanted, c.facts)
-			if got.kind != c.kind {
-				t.Errorf("want kind %q, got %q", c.kind, got.kind)
-			}
-			if (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
-				t.Errorf("want an error with %q, got %v", c.err, err)
-			}
-		})
-	}
-}
-
-func TestScriptQuotesEverything(t *testing.T) {
-	t.Setenv("IPVSP_X", "it's")
-	got := script(job{dir: "/a b", command: []string{"echo", "$HOME", "it's"}})
-	for _, want := range []string{"cd '/a b' ||", `export IPVSP_X='it'\''s'`, `exec 'echo' '$HOME' 'it'\''s'`} {
-		if !strings.Contains(got, want) {
-			t.Errorf("want %s in\n%s", want, got)
-		}
-	}
-}
 
 func TestConsolePassesOnlyTheCommandsLines(t *testing.T) {
 	var out strings.Builder
-	c := &console{out: &out}
+	c := newConsole(&out)
 	for _, piece := range []string{"booting\r\nlab: rea", "dy\r", "\nhello\r\nwor", "ld", "lab: over\r\nHalting.\r\n"} {
 		c.Write([]byte(piece))
 	}
 	if want := "hello\nworld\n"; out.String() != want {
 		t.Errorf("want %q, got %q", want, out.String())
 	}
-	if held := c.held.String(); held != "booting\n" {
-		t.Errorf("want the boot held back, got %q", held)
+	if held := string(c.flush()); held != "booting\nHalting.\n" {
+		t.Errorf("want what is not the command's held back, got %q", held)
+	}
+	select {
+	case <-c.ready:
+	default:
+		t.Error("want ready to be closed by the announcement")
+	}
+}
+
+func TestConsoleLosesNoUnfinishedLine(t *testing.T) {
+	var out strings.Builder
+	c := newConsole(&out)
+	c.Write([]byte("lab: ready\npanic in the mid"))
+	c.flush()
+	if want := "panic in the mid\n"; out.String() != want {
+		t.Errorf("want %q, got %q", want, out.String())
+	}
+}
+
+func guestJob(t *testing.T, status string) job {
+	t.Helper()
+	j := job{Command: []string{"true"}, Control: t.TempDir()}
+	if status != "" {
+		if err := os.WriteFile(filepath.Join(j.Control, statusFile), []byte(status), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return j
+}
+
+func TestBootReturnsTheStatusThatTheGuestLeft(t *testing.T) {
+	status, err := boot(context.Background(), guestJob(t, "7\n"), exec.Command("true"))
+	if status != 7 || err != nil {
+		t.Errorf("want 7, got %d, %v", status, err)
+	}
+}
+
+func TestBootFailsWithoutAStatus(t *testing.T) {
+	_, err := boot(context.Background(), guestJob(t, ""), exec.Command("true"))
+	if err == nil || !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("want an error about the missing status, got %v", err)
+	}
+}
+
+// A guest that ignores signals and has a child is the worst case: both must be gone when boot returns.
+func TestBootLeavesNothingBehind(t *testing.T) {
+	j := guestJob(t, "")
+	pids := filepath.Join(j.Control, "pids")
+	ctx, cancel := context.WithCancelCause(context.Background())
+	told := errors.New("told to end")
+	go func() {
+		for {
+			if text, _ := os.ReadFile(pids); len(strings.Fields(string(text))) == 2 {
+				cancel(told)
+				return
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}()
+	script := "trap '' INT TERM HUP; sleep 1000 & echo $$ $! > " + pids + "; wait"
+	_, err := boot(ctx, j, exec.Command("sh", "-c", script))
+	if !errors.Is(err, told) {
+		t.Errorf("want the reason of the end, got %v", err)
+	}
+	text, err := os.ReadFile(pids)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, pid := range strings.Fields(string(text)) {
+		awaitGone(t, pid)
+	}
+}
+
+// awaitGone fails unless the process ends or is a zombie soon: its parent may be slow to collect it.
+func awaitGone(t *testing.T, pid string) {
+	t.Helper()
+	deadline := time.Now().Add(10 * time.Second)
+	for {
+		stat, err := os.ReadFile("/proc/" + pid + "/stat")
+		if err != nil || bytes.Contains(stat, []byte(") Z ")) {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("process %s is still there: %s", pid, stat)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func TestJobSharesParentsBeforeChildrenAndOnce(t *testing.T) {
+	var j job
+	j.share("/tmp/tree/out", true)
+	j.share("/tmp/tree", false)
+	j.share("/srv", true)
+	j.share("/tmp/tree/out", false)
+	want := []share{{"/srv", true}, {"/tmp/tree", false}, {"/tmp/tree/out", true}}
+	if !slices.Equal(j.Shares, want) {
+		t.Errorf("want %v, got %v", want, j.Shares)
+	}
+}
+
+func TestJobShowsOnlyWhatIsHidden(t *testing.T) {
+	var j job
+	for _, dir := range []string{"/work/tree", "/tmp/tree", "/var/library", "/tmp"} {
+		j.show(dir)
+	}
+	if want := []share{{"/tmp/tree", false}}; !slices.Equal(j.Shares, want) {
+		t.Errorf("want %v, got %v", want, j.Shares)
+	}
+}
+
+func TestJobTravelsUnchanged(t *testing.T) {
+	t.Setenv("IPVSP_X", "it's\n$HOME")
+	t.Setenv("SECRET_TOKEN", "x")
+	j, err := newJob([]string{"echo", "a b", "it's"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	j.Control = t.TempDir()
+	if err := j.save(); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(j.Control, jobFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := parseJob(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(got.Command, j.Command) || got.Dir != j.Dir {
+		t.Errorf("want %v in %s, got %v in %s", j.Command, j.Dir, got.Command, got.Dir)
+	}
+	if !slices.Contains(got.Env, "IPVSP_X=it's\n$HOME") || slices.Contains(got.Env, "SECRET_TOKEN=x") {
+		t.Errorf("want our variables passed on and no others, got %q", got.Env)
+	}
+}
+
+func TestJobWantsDirectoriesToWrite(t *testing.T) {
+	missing := filepath.Join(t.TempDir(), "missing")
+	if _, err := newJob([]string{"true"}, []string{missing}); err == nil || !strings.Contains(err.Error(), missing) {
+		t.Errorf("want an error that names %s, got %v", missing, err)
+	}
+}
+
+func TestSearchPathKeepsTheCallersDirectoriesLast(t *testing.T) {
+	got := searchPath("/usr/bin:/opt/go/bin::relative")
+	if want := strings.Join(systemDirs, ":") + ":/opt/go/bin"; got != want {
+		t.Errorf("want %s, got %s", want, got)
 	}
 }

@@ -1,10 +1,13 @@
 // Command lab runs a command, as root, on a kernel that has IPVS: the machine's own kernel, or one that it boots.
 //
-//	lab run [flags] -- COMMAND [ARG...]
-//	lab which
+//	lab run [flags] -- COMMAND [ARG...]   run the command
+//	lab which                             say which kernel would be taken, and why not the others
+//	lab check                             inside: does the kernel have all that the tests need?
 //
 // The command's output is passed on, and its exit status is lab's. What the command writes is gone afterwards, except
 // below the directories named by --write: the machine stays as it was.
+//
+// The same program is the guest's first process: the kernel that lab boots starts it as init.
 package main
 
 import (
@@ -14,6 +17,8 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -21,22 +26,22 @@ import (
 
 // Exit statuses of lab itself; all others are the command's.
 const (
-	exitUsage   = 64 // wrong use
-	exitNoLab   = 69 // no kernel with IPVS can be had here
-	exitBroken  = 70 // the guest died without an exit status
-	exitTimeout = 75 // the command took longer than --timeout
+	exitPackages = 2  // packages or rights are missing; the command to type was printed
+	exitUsage    = 64 // wrong use
+	exitNoLab    = 69 // no kernel with IPVS can be had here
+	exitBroken   = 70 // the guest died without an exit status
+	exitTimeout  = 75 // the command took longer than --timeout
+	exitSignal   = 128
 )
-
-type stringList []string
-
-func (l *stringList) String() string     { return strings.Join(*l, ",") }
-func (l *stringList) Set(s string) error { *l = append(*l, s); return nil }
 
 func main() { os.Exit(run()) }
 
 func run() int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+	if os.Getpid() == 1 && filepath.Base(os.Args[0]) == "init" {
+		return guestInit()
+	}
+	// The guest dies with lab because of a parent-death signal, and that is bound to the thread which starts the guest.
+	runtime.LockOSThread()
 	if len(os.Args) < 2 {
 		return usage()
 	}
@@ -44,75 +49,143 @@ func run() int {
 	case "which":
 		return which()
 	case "run":
+		ctx, stop := untilSignal(context.Background())
+		defer stop()
 		return runCommand(ctx, os.Args[2:])
+	case "check":
+		return check()
+	case ownInitArg:
+		return ownInit(os.Args[2:])
+	case checkInsideArg:
+		return checkInside()
+	case checkPeerArg:
+		return checkPeer()
 	}
 	return usage()
 }
 
 func usage() int {
-	fmt.Fprintln(os.Stderr, "usage: lab run [--kernel auto|own|uml|qemu] [--mem 2G] [--timeout 20m] [--write DIR]... -- COMMAND [ARG...]\n       lab which")
+	fmt.Fprintln(os.Stderr, `usage: lab run [--kernel auto|own|uml|qemu] [--mem 3G] [--timeout 20m] [--write DIR]... -- COMMAND [ARG...]
+       lab which
+       lab check`)
 	return exitUsage
 }
 
-// job is what is to be run, wherever it runs.
-type job struct {
-	command []string
-	dir     string   // working directory
-	write   []string // directories that stay written
-	mem     string
-	timeout time.Duration
+// errSignal is why the context ended when lab was told to end.
+type errSignal struct{ syscall.Signal }
+
+func (e errSignal) Error() string { return "told to end: " + e.String() }
+
+// untilSignal returns a context that SIGINT, SIGTERM and SIGHUP end, with the signal as its cause.
+func untilSignal(parent context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(parent)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	go func() {
+		if sig, ok := (<-signals).(syscall.Signal); ok {
+			cancel(errSignal{sig})
+		}
+	}()
+	return ctx, func() { cancel(nil) }
 }
+
+type stringList []string
+
+func (l *stringList) String() string     { return strings.Join(*l, ",") }
+func (l *stringList) Set(s string) error { *l = append(*l, s); return nil }
 
 func runCommand(ctx context.Context, args []string) int {
 	flags := flag.NewFlagSet("lab run", flag.ContinueOnError)
 	kernel := flags.String("kernel", envOr("LAB_KERNEL", "auto"), "auto, own, uml or qemu; also by the environment variable LAB_KERNEL")
-	mem := flags.String("mem", envOr("LAB_MEM", "3G"), "memory of a booted kernel")
+	mem := flags.String("mem", envOr("LAB_MEM", "3G"), "memory of a booted kernel; also by the environment variable LAB_MEM")
 	timeout := flags.Duration("timeout", 20*time.Minute, "kill the guest after this time")
 	var write stringList
 	flags.Var(&write, "write", "a directory that the command may write for good; may be repeated")
 	if err := flags.Parse(args); err != nil || flags.NArg() == 0 {
 		return usage()
 	}
-	dir, err := os.Getwd()
+	j, err := newJob(flags.Args(), write)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "lab:", err)
-		return exitBroken
+		return exitUsage
 	}
-	choice, err := choose(*kernel, gather())
-	if err == nil {
-		err = install(choice)
-	}
+	j.Mem = *mem
+	choice, err := prepare(ctx, *kernel)
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "lab:", err)
-		return exitNoLab
+		return refused(err)
 	}
 	fmt.Fprintf(os.Stderr, "lab: %s (%s)\n", choice.name(), choice.why)
 	ctx, cancel := context.WithTimeout(ctx, *timeout)
 	defer cancel()
-	status, err := choice.run(ctx, job{command: flags.Args(), dir: dir, write: write, mem: *mem, timeout: *timeout})
+	status, err := runners[choice.kind](ctx, j)
+	var sig errSignal
 	switch {
+	case err == nil:
+		return status
+	case errors.As(context.Cause(ctx), &sig):
+		fmt.Fprintln(os.Stderr, "lab:", sig)
+		return exitSignal + int(sig.Signal)
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		fmt.Fprintf(os.Stderr, "lab: not finished after %s, killed\n", *timeout)
 		return exitTimeout
-	case err != nil:
-		fmt.Fprintln(os.Stderr, "lab:", err)
-		return exitBroken
 	}
-	return status
+	fmt.Fprintln(os.Stderr, "lab:", err)
+	return exitBroken
+}
+
+// runners runs a job on each kind of kernel.
+var runners = map[kind]func(context.Context, job) (int, error){own: runOwn, uml: runUML, qemu: runQEMU}
+
+// prepare chooses a kernel and installs what it needs. The machine's own kernel is tried out before it is trusted: only
+// loading the modules shows whether it has them.
+func prepare(ctx context.Context, wanted string) (choice, error) {
+	f := gather()
+	if f.mayInstall() && f.listsEmpty {
+		if err := updateLists(ctx); err != nil {
+			return choice{}, err
+		}
+		f = gather()
+	}
+	for {
+		c, err := choose(wanted, f)
+		if err != nil {
+			return choice{}, err
+		}
+		if err := install(ctx, c.packages); err != nil {
+			return choice{}, err
+		}
+		if c.kind != own {
+			return c, nil
+		}
+		if f.ownLacks = tryOwn(ctx); f.ownLacks == "" {
+			return c, nil
+		}
+	}
 }
 
 func which() int {
-	facts := gather()
-	choice, err := choose(envOr("LAB_KERNEL", "auto"), facts)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "lab:", err)
-		return exitNoLab
+	f := gather()
+	c, err := choose(envOr("LAB_KERNEL", "auto"), f)
+	if err == nil {
+		fmt.Printf("%s (%s)\n", c.name(), c.why)
 	}
-	fmt.Printf("%s (%s)\n", choice.name(), choice.why)
-	if missing := choice.missing(facts.has); len(missing) > 0 {
-		fmt.Println("to be installed:", strings.Join(missing, " "))
+	for _, w := range ways(f) {
+		fmt.Println(w.line(c.kind))
+	}
+	if err != nil {
+		return refused(err)
 	}
 	return 0
+}
+
+// refused tells why there is no kernel to run on, and returns the exit status for it.
+func refused(err error) int {
+	fmt.Fprintln(os.Stderr, "lab:", err)
+	var todo errTodo
+	if errors.As(err, &todo) {
+		return exitPackages
+	}
+	return exitNoLab
 }
 
 func envOr(name, otherwise string) string {

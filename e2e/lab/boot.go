@@ -1,0 +1,126 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// bootTime is how long a guest may take until the command starts. Seconds are usual; a guest that hangs in boot should not
+// use up the command's own, much longer time.
+const bootTime = 4 * time.Minute
+
+var errBootTime = errors.New("the guest did not start the command within " + bootTime.String())
+
+// withControl makes the control directory, puts the job into it, and removes it when the guest is gone.
+func withControl(j job, boot func(job) (int, error)) (int, error) {
+	control, err := os.MkdirTemp("", "lab-")
+	if err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(control)
+	j.Control = control
+	j.share(control, true)
+	if err := j.save(); err != nil {
+		return 0, err
+	}
+	return boot(j)
+}
+
+// boot starts a guest and waits until it has ended, in one way or another. Nothing of it is left when boot returns.
+func boot(ctx context.Context, j job, cmd *exec.Cmd) (int, error) {
+	console := newConsole(os.Stdout)
+	var noise bytes.Buffer
+	cmd.Stdout, cmd.Stderr = console, &noise
+	// User-Mode Linux is several processes: as a group they can be ended together, and a ^C at the terminal reaches lab
+	// alone. Should lab itself be killed, the guest goes with it.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	// A process of the guest that lives on would hold the console open.
+	cmd.WaitDelay = 5 * time.Second
+	if err := cmd.Start(); err != nil {
+		return 0, fmt.Errorf("boot: %w", err)
+	}
+	kill := func() { syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+
+	failure := wait(ctx, console.ready, ended, kill)
+	kill() // helpers that outlived it
+	status, statusErr := readStatus(j.Control)
+	if failure == nil && statusErr == nil {
+		console.flush()
+		return status, nil
+	}
+	if failure == nil {
+		failure = fmt.Errorf("the guest ended without an exit status (%w)", statusErr)
+	}
+	if held := console.flush(); len(held)+noise.Len() > 0 {
+		fmt.Fprintf(os.Stderr, "lab: the guest's console:\n%s%s", held, noise.Bytes())
+	}
+	return 0, failure
+}
+
+// wait returns when the guest has ended, by itself (nil) or because it was killed.
+func wait(ctx context.Context, ready <-chan struct{}, ended <-chan error, kill func()) error {
+	timer := time.NewTimer(bootTime)
+	defer timer.Stop()
+	select {
+	case <-ended:
+		return nil
+	case <-timer.C:
+		kill()
+		<-ended
+		return errBootTime
+	case <-ctx.Done():
+		kill()
+		<-ended
+		return context.Cause(ctx)
+	case <-ready:
+	}
+	select {
+	case <-ended:
+		return nil
+	case <-ctx.Done():
+		kill()
+		<-ended
+		return context.Cause(ctx)
+	}
+}
+
+func readStatus(control string) (int, error) {
+	text, err := os.ReadFile(filepath.Join(control, statusFile))
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(strings.TrimSpace(string(text)))
+}
+
+// copyInit puts a copy of this program into the control directory: the guest's init, untouched by a rebuild meanwhile.
+func copyInit(control string) (string, error) {
+	self, err := readSelf()
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(control, "init")
+	return path, os.WriteFile(path, self, 0o700)
+}
+
+// readSelf returns this program's file. A guest's init must be static: there are no libraries in an initramfs.
+func readSelf() ([]byte, error) {
+	data, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		return nil, err
+	}
+	if !isStatic(data) {
+		return nil, errors.New("lab is linked dynamically and cannot be the guest's init; build it with CGO_ENABLED=0")
+	}
+	return data, nil
+}

@@ -1,0 +1,167 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// kernel is an unpacked kernel package.
+type kernel struct {
+	root    string // the directory that the package was unpacked in
+	release string
+	image   string
+}
+
+func (k kernel) modules() string { return filepath.Join(k.root, "lib", "modules", k.release) }
+
+// getKernel returns the kernel that an emulated machine boots: the distribution's, downloaded and unpacked into the user's
+// cache once, never installed into this machine.
+func getKernel(ctx context.Context) (kernel, error) {
+	cache, err := kernelCache()
+	if err != nil {
+		return kernel{}, err
+	}
+	// What is there is good: tests should not change kernels because the archive did.
+	if cached, _ := filepath.Glob(filepath.Join(cache, "linux-image-*")); len(cached) > 0 {
+		slices.Sort(cached)
+		return openKernel(cached[len(cached)-1])
+	}
+	packages, err := kernelPackages()
+	if err != nil {
+		if err := updateLists(ctx); err != nil {
+			return kernel{}, err
+		}
+		if packages, err = kernelPackages(); err != nil {
+			return kernel{}, err
+		}
+	}
+	return fetchKernel(ctx, cache, packages)
+}
+
+func kernelCache() (string, error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		cache = "/var/cache" // no HOME: a service or a bare container
+	}
+	dir := filepath.Join(cache, "ipvs-proxier", "lab")
+	return dir, os.MkdirAll(dir, 0o755)
+}
+
+// kernelPackages names the packages that hold the distribution's current kernel and its modules, the image first. Debian's
+// kernel for clouds will not do: it lacks the 9p file system.
+func kernelPackages() ([]string, error) {
+	for _, meta := range []string{"linux-image-amd64", "linux-image-generic"} {
+		out, err := exec.Command("apt-cache", "depends", meta).Output()
+		if err != nil {
+			continue
+		}
+		if packages := dependencies(string(out), "linux-image-", "linux-modules-"); len(packages) > 0 {
+			return withModules(packages), nil
+		}
+	}
+	return nil, fmt.Errorf("apt-get has neither linux-image-amd64 nor linux-image-generic")
+}
+
+// withModules adds the packages that Ubuntu keeps modules in, if the archive has them.
+func withModules(packages []string) []string {
+	release := strings.TrimPrefix(packages[0], "linux-image-")
+	for _, prefix := range []string{"linux-modules-", "linux-modules-extra-"} {
+		name := prefix + release
+		if !slices.Contains(packages, name) && exec.Command("apt-cache", "show", name).Run() == nil {
+			packages = append(packages, name)
+		}
+	}
+	return packages
+}
+
+// dependencies reads the output of apt-cache depends: the packages depended on whose names have one of the prefixes, sorted.
+func dependencies(text string, prefixes ...string) []string {
+	var names []string
+	for _, line := range strings.Split(text, "\n") {
+		name, found := strings.CutPrefix(strings.TrimLeft(line, " |"), "Depends: ")
+		for _, prefix := range prefixes {
+			if found && strings.HasPrefix(name, prefix) {
+				names = append(names, name)
+			}
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// fetchKernel unpacks packages beside the cache and moves the result into place: what is in the cache is complete.
+func fetchKernel(ctx context.Context, cache string, packages []string) (kernel, error) {
+	fmt.Fprintln(os.Stderr, "lab: downloading", strings.Join(packages, " "), "to", cache)
+	temp, err := os.MkdirTemp(cache, "unpacking-")
+	if err != nil {
+		return kernel{}, err
+	}
+	defer os.RemoveAll(temp)
+	if err := apt(ctx, temp, append([]string{"download", "-q"}, packages...)...); err != nil {
+		return kernel{}, err
+	}
+	root := filepath.Join(temp, "root")
+	if err := unpack(ctx, temp, root); err != nil {
+		return kernel{}, err
+	}
+	place := filepath.Join(cache, packages[0])
+	if err := os.Rename(root, place); err != nil && !os.IsExist(err) {
+		return kernel{}, err
+	}
+	return openKernel(place)
+}
+
+// unneeded are the bulkiest modules, none of which an emulated machine without hardware can use.
+var unneeded = []string{"sound", "drivers/gpu", "drivers/media", "drivers/infiniband", "drivers/iio", "drivers/net/ethernet",
+	"drivers/net/wireless", "drivers/scsi", "drivers/staging", "drivers/usb"}
+
+func unpack(ctx context.Context, packages, root string) error {
+	files, err := filepath.Glob(filepath.Join(packages, "*.deb"))
+	if err != nil {
+		return err
+	}
+	for _, file := range files {
+		if err := tool(ctx, "dpkg-deb", "-x", file, root); err != nil {
+			return err
+		}
+	}
+	// Newer packages have everything below /usr, and depmod looks below /lib.
+	if _, err := os.Lstat(filepath.Join(root, "lib")); os.IsNotExist(err) {
+		if err := os.Symlink("usr/lib", filepath.Join(root, "lib")); err != nil {
+			return err
+		}
+	}
+	k, err := openKernel(root)
+	if err != nil {
+		return err
+	}
+	for _, dir := range unneeded {
+		if err := os.RemoveAll(filepath.Join(k.modules(), "kernel", dir)); err != nil {
+			return err
+		}
+	}
+	return tool(ctx, program("depmod"), "-b", root, k.release)
+}
+
+func openKernel(root string) (kernel, error) {
+	images, err := filepath.Glob(filepath.Join(root, "boot", "vmlinuz-*"))
+	if err != nil {
+		return kernel{}, err
+	}
+	if len(images) != 1 {
+		return kernel{}, fmt.Errorf("%s: %d kernel images, want one; remove the directory to have it made again", root, len(images))
+	}
+	return kernel{root: root, image: images[0], release: strings.TrimPrefix(filepath.Base(images[0]), "vmlinuz-")}, nil
+}
+
+func tool(ctx context.Context, name string, args ...string) error {
+	if out, err := exec.CommandContext(ctx, name, args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("%s %s: %w\n%s", name, strings.Join(args, " "), err, out)
+	}
+	return nil
+}

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// guestPrograms comes first in the command's PATH: what the guest needs other than the machine has it.
+const guestPrograms = "/run/bin"
+
+// guestModules are loaded before the command starts. The rest comes by itself when it is asked for, but programs that ask
+// in namespaces of their own, or in parallel, should find these.
+var guestModules = map[kind][]string{
+	// The kernel of User-Mode Linux has no nf_tables for IP: iptables works on its own tables.
+	uml: {"nf_conntrack", "ip_vs", "ip_vs_rr", "ip_vs_lc", "ip_vs_sh", "iptable_nat", "ip6table_nat", "iptable_filter", "ip6table_filter",
+		"xt_set", "dummy", "veth"},
+	// The old tables must not exist where iptables means nf_tables: it would warn about them at every call.
+	qemu: {"nf_conntrack", "ip_vs", "ip_vs_rr", "ip_vs_lc", "ip_vs_sh", "nf_tables", "nft_compat", "xt_set", "dummy", "veth"},
+	own:  {"nf_conntrack", "ip_vs", "ip_vs_rr", "ip_vs_lc", "ip_vs_sh", "xt_set", "dummy", "veth"},
+}
+
+// setUpPrograms makes the programs that differ in a booted guest, and takes them for lab itself.
+func setUpPrograms(j job) error {
+	if err := os.MkdirAll(guestPrograms, 0o755); err != nil {
+		return err
+	}
+	root := j.Modules
+	if j.Kernel == uml {
+		var err error
+		if root, err = arrangeUMLModules(); err != nil {
+			return err
+		}
+		if err := useOldIptables(); err != nil {
+			return err
+		}
+	}
+	os.Setenv("PATH", j.Path)
+	// The kernel calls modprobe too, and neither looks where the guest's modules are.
+	wrapper := fmt.Sprintf("#!/bin/sh\nexec %s -d '%s' \"$@\"\n", program("modprobe"), root)
+	path := filepath.Join(guestPrograms, "modprobe")
+	if err := os.WriteFile(path, []byte(wrapper), 0o755); err != nil {
+		return err
+	}
+	os.Setenv("PATH", guestPrograms+":"+j.Path)
+	return os.WriteFile("/proc/sys/kernel/modprobe", []byte(path), 0o644)
+}
+
+// arrangeUMLModules lays the modules of User-Mode Linux out as modprobe wants them, and returns the root for it.
+func arrangeUMLModules() (string, error) {
+	source := filepath.Join(umlModules, release())
+	const root = "/run/modules"
+	dir := filepath.Join(root, "lib", "modules", release())
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	names, err := filepath.Glob(filepath.Join(source, "*"))
+	if err != nil {
+		return "", err
+	}
+	if len(names) == 0 {
+		return "", fmt.Errorf("no modules for the guest's kernel in %s: install user-mode-linux again", source)
+	}
+	for _, name := range names {
+		if err := os.Symlink(name, filepath.Join(dir, filepath.Base(name))); err != nil {
+			return "", err
+		}
+	}
+	return root, nil
+}
+
+// useOldIptables makes every iptables program the one for the old tables.
+func useOldIptables() error {
+	old := program("xtables-legacy-multi")
+	if old == "" {
+		return errors.New("no xtables-legacy-multi, which the package iptables has")
+	}
+	for _, family := range []string{"iptables", "ip6tables"} {
+		for _, suffix := range []string{"", "-save", "-restore"} {
+			if err := os.Symlink(old, filepath.Join(guestPrograms, family+suffix)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func loadModules(modules []string) error {
+	out, err := exec.Command(program("modprobe"), append([]string{"-a"}, modules...)...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("load %s: %w\n%s", strings.Join(modules, " "), err, out)
+	}
+	return nil
+}

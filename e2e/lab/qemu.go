@@ -1,0 +1,106 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// runQEMU boots a distribution's kernel in an emulated machine, on this machine's own file tree passed in read-only, and
+// runs the command in it.
+func runQEMU(ctx context.Context, j job) (int, error) {
+	kernel, err := getKernel(ctx)
+	if err != nil {
+		return 0, err
+	}
+	j.Kernel, j.Modules = qemu, kernel.root
+	j.show(kernel.root)
+	return withControl(j, func(j job) (int, error) {
+		image := filepath.Join(j.Control, "initramfs")
+		if err := writeInitramfs(image, kernel); err != nil {
+			return 0, err
+		}
+		return boot(ctx, j, exec.Command(program("qemu-system-x86_64"), qemuArgs(j, kernel.image, image)...))
+	})
+}
+
+// qemuArgs describes the machine. There is no /dev/kvm in it on purpose: on some machines that have the device, unmodified
+// guests die in it.
+func qemuArgs(j job, kernel, initramfs string) []string {
+	args := []string{
+		"-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-monitor", "none", "-serial", "stdio",
+		"-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", j.Mem,
+		"-kernel", kernel, "-initrd", initramfs,
+		// A panic, and an oops as well, reboots at once, which with -no-reboot ends the machine.
+		"-append", "console=ttyS0 quiet loglevel=3 panic=-1 oops=panic " + controlArg + j.Control,
+	}
+	args = append(args, export(rootTag, "/", false)...)
+	for i, s := range j.Shares {
+		args = append(args, export(shareTag(i), s.Dir, s.Write)...)
+	}
+	return args
+}
+
+// rootTag is the name by which the guest mounts the host's file tree; shares are numbered.
+const rootTag = "root"
+
+func shareTag(i int) string { return fmt.Sprintf("share%d", i) }
+
+func export(tag, dir string, write bool) []string {
+	readonly := "on"
+	if write {
+		readonly = "off"
+	}
+	// QEMU splits at commas; a comma in a value is written twice. Inodes are renumbered when the tree spans several devices.
+	fs := fmt.Sprintf("local,id=%s,path=%s,security_model=none,readonly=%s,multidevs=remap", tag, strings.ReplaceAll(dir, ",", ",,"), readonly)
+	return []string{"-fsdev", fs, "-device", fmt.Sprintf("virtio-9p-pci,fsdev=%s,mount_tag=%s", tag, tag)}
+}
+
+// writeInitramfs writes the first root of the machine for one kernel.
+func writeInitramfs(path string, k kernel) error {
+	dep, err := os.ReadFile(filepath.Join(k.modules(), "modules.dep"))
+	if err != nil {
+		return err
+	}
+	builtin, err := os.ReadFile(filepath.Join(k.modules(), "modules.builtin"))
+	if err != nil {
+		return err
+	}
+	order, err := loadOrder(string(dep), string(builtin), "virtio_pci", "9pnet_virtio", "9p")
+	if err != nil {
+		return err
+	}
+	var modules []earlyModule
+	for _, file := range order {
+		content, err := readModule(filepath.Join(k.modules(), file))
+		if err != nil {
+			return err
+		}
+		modules = append(modules, earlyModule{name: moduleName(file) + ".ko", content: content})
+	}
+	self, err := readSelf()
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, initramfs(self, modules), 0o600)
+}
+
+// readModule returns a module uncompressed: not every kernel unpacks what it is given.
+func readModule(path string) ([]byte, error) {
+	unpack := map[string]string{".xz": "xz", ".zst": "zstd", ".gz": "gzip"}[filepath.Ext(path)]
+	if unpack == "" {
+		return os.ReadFile(path)
+	}
+	var problem bytes.Buffer
+	cmd := exec.Command(unpack, "-dc", path)
+	cmd.Stderr = &problem
+	content, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("unpack %s: %w %s", path, err, problem.Bytes())
+	}
+	return content, nil
+}
