@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"slices"
 
 	"github.com/ipvs-proxier/ipvs-proxier/e2e/topology"
 )
@@ -12,7 +13,10 @@ import (
 // Serve starts ipvs-load serve on the host and waits until it listens. Without a --listen among args it answers TCP and UDP
 // of both families on port 8080.
 func (p Programs) Serve(h *topology.Host, id string, args ...string) (*Process, error) {
-	server, err := Start(h, p.Path("ipvs-load"), append([]string{"serve", "--id", id, "--listen", "tcp://[::]:8080", "--listen", "udp://[::]:8080"}, args...)...)
+	if !slices.Contains(args, "--listen") {
+		args = append(args, "--listen", "tcp://[::]:8080", "--listen", "udp://[::]:8080")
+	}
+	server, err := Start(h, p.Path("ipvs-load"), append([]string{"serve", "--id", id}, args...)...)
 	if err != nil {
 		return nil, err
 	}

@@ -76,13 +76,22 @@ func (p *Process) Kill() {
 	<-p.ended
 }
 
-// Await asks ready, about every 20 ms, until it returns nil; after the timeout its last error is returned.
+// Hopeless is an error for which Await does not wait.
+type Hopeless struct{ error }
+
+// Unwrap returns the error itself.
+func (h Hopeless) Unwrap() error { return h.error }
+
+// Await asks ready, about every 20 ms, until it returns nil or Hopeless; after the timeout its last error is returned.
 func Await(timeout time.Duration, ready func() error) error {
 	deadline := time.Now().Add(timeout)
 	for {
 		err := ready()
 		if err == nil {
 			return nil
+		}
+		if hopeless := (Hopeless{}); errors.As(err, &hopeless) {
+			return err
 		}
 		if time.Now().After(deadline) {
 			return fmt.Errorf("after %s: %w", timeout, err)
@@ -98,7 +107,7 @@ func (p *Process) awaitOutput(text string) error {
 			return nil
 		}
 		if p.Ended() {
-			return fmt.Errorf("%s ended: %w\n%s", p.Name, p.err, p.Output())
+			return Hopeless{fmt.Errorf("%s ended: %w\n%s", p.Name, p.err, p.Output())}
 		}
 		return errors.New(p.Name + " has not printed " + text + "\n" + p.Output())
 	})

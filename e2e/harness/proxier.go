@@ -37,7 +37,7 @@ func (p Programs) StartProxier(node *topology.Host, args ...string) (*Proxier, e
 func (p *Proxier) AwaitReady() error {
 	return Await(60*time.Second, func() error {
 		if p.Ended() {
-			return fmt.Errorf("ipvs-proxier has ended: %w\n%s", p.err, p.Output())
+			return Hopeless{fmt.Errorf("ipvs-proxier has ended: %w\n%s", p.err, p.Output())}
 		}
 		status, body, err := p.Get("http://127.0.0.1:10249/status?service=none/none")
 		if err != nil {

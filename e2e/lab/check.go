@@ -73,6 +73,12 @@ const (
 )
 
 func checkInside() int {
+	// Before the first link is up, a namespace has no routing tables, every address counts as a broadcast one there
+	// (inet_addr_type), and IPVS takes no real server.
+	if err := loopbackUp(); err != nil {
+		fmt.Printf("%sloopback: %s\n", bad, err)
+		return 1
+	}
 	status := 0
 	for _, f := range findings() {
 		if err := f.try(); err != nil {

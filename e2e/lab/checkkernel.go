@@ -9,13 +9,11 @@ import (
 
 func tryScheduler(name string) error {
 	service := "192.0.2.1:80"
-	if err := calls(
-		"ipvsadm -A -t "+service+" -s "+name,
-		"ipvsadm -a -t "+service+" -r 198.51.100.1:8080 -m -w 1",
-	); err != nil {
+	if err := calls("ipvsadm -A -t " + service + " -s " + name); err != nil {
 		return err
 	}
 	return errors.Join(
+		calls("ipvsadm -a -t "+service+" -r 198.51.100.1:8080 -m -w 1"),
 		shows("TCP  "+service+" "+name, "ipvsadm -Ln"),
 		calls("ipvsadm -D -t "+service),
 	)
