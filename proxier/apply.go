@@ -85,7 +85,7 @@ func (e *engine) scheduleRetries(now time.Time, r *Report, touched dataplane.Tou
 		}
 		e.retries.put(now, owner, again, audit)
 	}
-	e.retries.succeed(touched, r.failed)
+	e.retries.succeed(r.failed)
 }
 
 // surprising tells whether the failure cannot be if the mirror is right, or leaves unknown what was done: the object exists

@@ -17,9 +17,8 @@ type Report struct {
 	// Start is the engine's time of the pass, Duration what it took on a real clock.
 	Start    time.Time
 	Duration time.Duration
-	// Audit tells that the kernel was read first; Drift is then the number of operations that nobody had asked for.
+	// Audit tells that the kernel was read first.
 	Audit bool
-	Drift int
 	// Services is the number of Services that were looked at.
 	Services int
 	// Ops counts the operations that succeeded.

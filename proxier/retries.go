@@ -77,7 +77,7 @@ func (rs retries) takeDirty() []cluster.Name {
 }
 
 // succeed forgets the retries that were taken and did not fail again.
-func (rs retries) succeed(touched dataplane.Touched, failed map[cluster.Name][]Failure) {
+func (rs retries) succeed(failed map[cluster.Name][]Failure) {
 	for name, r := range rs {
 		if _, again := failed[name]; !again && r.taken && !r.dirty {
 			delete(rs, name)

@@ -1,0 +1,92 @@
+package dataplane_test
+
+import (
+	"os"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
+)
+
+// TestFoundationGolden pins every rule, set and sysctl that a node gets, in the variants that an operator can choose.
+func TestFoundationGolden(t *testing.T) {
+	masqueradeAll, bare, strict := config, config, config
+	masqueradeAll.MasqueradeAll = true
+	bare.ClusterCIDRs, bare.Families = nil, []cluster.Family{cluster.IPv4}
+	bare.Facts = dataplane.Facts{KernelMajor: 4, KernelMinor: 19}
+	strict.StrictARP, strict.MasqueradeMark, strict.Families = true, 1<<3, []cluster.Family{cluster.IPv6}
+	for name, c := range map[string]dataplane.Config{"default": config, "masquerade-all": masqueradeAll, "old-kernel-no-cidr": bare, "strict-arp-bit-3": strict} {
+		t.Run(name, func(t *testing.T) {
+			path := "testdata/foundation-" + name + ".txt"
+			got := dataplane.Foundation(c).Text()
+			if os.Getenv("UPDATE_GOLDEN") != "" {
+				if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestJumpsLeadBack: chains are made in the order of their names within a table, so a chain must sort after those it jumps to;
+// and they are written one restore each family, so every jump must lead to a chain of ours.
+func TestJumpsLeadBack(t *testing.T) {
+	foundation := dataplane.Foundation(config)
+	for id, chain := range foundation.Chains {
+		for _, jump := range chain.Jumps {
+			target := dataplane.ChainID{Family: id.Family, Table: id.Table, Name: jump}
+			if _, ours := foundation.Chains[target]; !ours {
+				t.Errorf("%s jumps to %s, which is not ours", id, jump)
+			}
+			if jump > id.Name {
+				t.Errorf("%s jumps to %s, which is made later", id, jump)
+			}
+		}
+		for _, set := range chain.Sets {
+			if _, ours := foundation.Sets[set]; !ours {
+				t.Errorf("%s names the set %s, which is not ours", id, set)
+			}
+		}
+		if len(id.Name) > 28 {
+			t.Errorf("%s: a chain's name has at most 28 bytes", id)
+		}
+	}
+	for name := range foundation.Sets {
+		if len(name) > 31 {
+			t.Errorf("%s: a set's name has at most 31 bytes", name)
+		}
+	}
+}
+
+// TestPhases: operations of one rank may go out together, those of a later rank wait.
+func TestPhases(t *testing.T) {
+	want := dataplane.Foundation(config)
+	ops := dataplane.Diff(dataplane.NewState(), want, dataplane.All(nil, want))
+	var again []dataplane.Op
+	last := dataplane.Rank(-1)
+	for _, phase := range dataplane.Phases(ops) {
+		for _, op := range phase {
+			if op.Rank() != phase[0].Rank() {
+				t.Errorf("%s and %s share a phase", op, phase[0])
+			}
+		}
+		if phase[0].Rank() <= last {
+			t.Errorf("the phase of %s comes after one of rank %d", phase[0], last)
+		}
+		last = phase[0].Rank()
+		again = append(again, phase...)
+	}
+	if !slices.EqualFunc(ops, again, func(a, b dataplane.Op) bool { return a.String() == b.String() }) {
+		t.Error("Phases does not keep all operations in their order")
+	}
+}
