@@ -60,8 +60,7 @@ func check() int {
 // runChecks tries all findings in a fresh network namespace. The error is nil when all succeeded.
 func runChecks(ctx context.Context) (text string, err error) {
 	cmd := exec.CommandContext(ctx, "/proc/self/exe", checkInsideArg)
-	// In a guest, what comes first in the PATH is there for a reason; on the machine, sbin may be missing from it.
-	cmd.Env = append(os.Environ(), "PATH="+os.Getenv("PATH")+":"+strings.Join(systemDirs, ":"))
+	cmd.Env = append(os.Environ(), "PATH="+searchPath(os.Getenv("PATH")))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
 	out, err := cmd.CombinedOutput()
 	return string(out), err

@@ -68,6 +68,16 @@ func ways(f facts) []way {
 	return all
 }
 
+// somethingMissing says whether any kind that might be taken needs packages; only then is it worth asking the archive.
+func somethingMissing(f facts) bool {
+	for _, w := range ways(f) {
+		if w.lacks == "" {
+			return len(w.packages) > 0
+		}
+	}
+	return false
+}
+
 func (f facts) lacks(k kind, packages []string) string {
 	switch {
 	case k == own && f.ownLacks != "":

@@ -10,9 +10,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ninep are the mount options of the host's file tree in an emulated machine: large messages, because each one is a round
-// trip through the emulator.
-const ninep = "trans=virtio,version=9p2000.L,msize=512000"
+// ninep are the mount options of the host's directories in an emulated machine: large messages, because each one is a round
+// trip through the emulator, and everything cached. With a lesser cache than "loose" a program is read anew at every start,
+// which takes seconds. So what the host changes meanwhile is not seen, and what is written reaches the host within a second
+// or so (machineSysctls), at the latest when the machine goes off.
+const ninep = "trans=virtio,version=9p2000.L,msize=512000,cache=loose"
 
 // enterHostTree makes the host's file tree the root. In User-Mode Linux it is the root already; an emulated machine starts
 // in an initramfs and has to load the modules for it first.
@@ -29,8 +31,7 @@ func enterHostTree() error {
 			return fmt.Errorf("load %s: %w", name, err)
 		}
 	}
-	// Nothing writes to the root and lab's users do not edit it under a running guest: cache it all.
-	if err := mountSoon(rootTag, "/root", "9p", unix.MS_RDONLY, ninep+",cache=loose"); err != nil {
+	if err := mountSoon(rootTag, "/root", "9p", unix.MS_RDONLY, ninep); err != nil {
 		return err
 	}
 	if err := os.Chdir("/root"); err != nil {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -92,7 +93,7 @@ func makeMachine(j job) error {
 	if err := loopbackUp(); err != nil {
 		return err
 	}
-	return writeSysctls(append(namespaceSysctls, machineSysctls...))
+	return writeSysctls(slices.Concat(namespaceSysctls, machineSysctls))
 }
 
 // attachHost mounts a directory of the host at its own place in the guest.
@@ -107,8 +108,7 @@ func attachHost(k kind, i int, s share) error {
 	if k == uml {
 		return mount("none", s.Dir, "hostfs", flags, s.Dir)
 	}
-	// What a program maps into memory and writes needs a cache; nothing is read ahead of what the host may change.
-	return mount(shareTag(i), s.Dir, "9p", flags, ninep+",cache=mmap")
+	return mount(shareTag(i), s.Dir, "9p", flags, ninep)
 }
 
 // guestEnv is the environment of the command.

@@ -89,10 +89,10 @@ func passedOn(name string) bool {
 	return name == "TERM" || name == "CI"
 }
 
-// searchPath puts the system's directories before what the caller's PATH has besides.
+// searchPath is the caller's PATH, with the system's directories at the end where it lacks them.
 func searchPath(path string) string {
-	dirs := slices.Clone(systemDirs)
-	for _, dir := range filepath.SplitList(path) {
+	var dirs []string
+	for _, dir := range append(filepath.SplitList(path), systemDirs...) {
 		if filepath.IsAbs(dir) && !slices.Contains(dirs, dir) {
 			dirs = append(dirs, dir)
 		}

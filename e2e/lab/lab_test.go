@@ -168,9 +168,9 @@ func TestJobWantsDirectoriesToWrite(t *testing.T) {
 	}
 }
 
-func TestSearchPathKeepsTheCallersDirectoriesLast(t *testing.T) {
-	got := searchPath("/usr/bin:/opt/go/bin::relative")
-	if want := strings.Join(systemDirs, ":") + ":/opt/go/bin"; got != want {
+func TestSearchPathAddsTheSystemsDirectories(t *testing.T) {
+	got := searchPath("/opt/go/bin:/usr/bin::relative:/opt/go/bin")
+	if want := "/opt/go/bin:/usr/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/sbin:/bin"; got != want {
 		t.Errorf("want %s, got %s", want, got)
 	}
 }

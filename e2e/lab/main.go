@@ -140,7 +140,7 @@ var runners = map[kind]func(context.Context, job) (int, error){own: runOwn, uml:
 // loading the modules shows whether it has them.
 func prepare(ctx context.Context, wanted string) (choice, error) {
 	f := gather()
-	if f.mayInstall() && f.listsEmpty {
+	if f.mayInstall() && f.listsEmpty && somethingMissing(f) {
 		if err := updateLists(ctx); err != nil {
 			return choice{}, err
 		}
