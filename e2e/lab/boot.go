@@ -8,8 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
 )
@@ -20,29 +18,14 @@ const bootTime = 4 * time.Minute
 
 var errBootTime = errors.New("the guest did not start the command within " + bootTime.String())
 
-// withControl makes the control directory, puts the job into it, and removes it when the guest is gone.
-func withControl(j job, boot func(job) (int, error)) (int, error) {
-	control, err := os.MkdirTemp("", "lab-")
-	if err != nil {
-		return 0, err
-	}
-	defer os.RemoveAll(control)
-	j.Control = control
-	j.share(control, true)
-	if err := j.save(); err != nil {
-		return 0, err
-	}
-	return boot(j)
-}
-
 // boot starts a guest and waits until it has ended, in one way or another. Nothing of it is left when boot returns.
 func boot(ctx context.Context, j job, cmd *exec.Cmd) (int, error) {
 	console := newConsole(os.Stdout)
 	var noise bytes.Buffer
 	cmd.Stdout, cmd.Stderr = console, &noise
-	// User-Mode Linux is several processes: as a group they can be ended together, and a ^C at the terminal reaches lab
-	// alone. Should lab itself be killed, the guest goes with it.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	// User-Mode Linux is several processes: in a process namespace of their own they end together with the first, which
+	// ends when lab is killed. As a group of their own they are not reached by a ^C at the terminal: lab alone is.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID, Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	// A process of the guest that lives on would hold the console open.
 	cmd.WaitDelay = 5 * time.Second
 	if err := cmd.Start(); err != nil {
@@ -93,14 +76,6 @@ func wait(ctx context.Context, ready <-chan struct{}, ended <-chan error, kill f
 		<-ended
 		return context.Cause(ctx)
 	}
-}
-
-func readStatus(control string) (int, error) {
-	text, err := os.ReadFile(filepath.Join(control, statusFile))
-	if err != nil {
-		return 0, err
-	}
-	return strconv.Atoi(strings.TrimSpace(string(text)))
 }
 
 // copyInit puts a copy of this program into the control directory: the guest's init, untouched by a rebuild meanwhile.

@@ -100,12 +100,6 @@ func searchPath(path string) string {
 	return strings.Join(dirs, ":")
 }
 
-// The files of the control directory.
-const (
-	jobFile    = "job.json" // host to guest
-	statusFile = "status"   // guest to host: the command's exit status, or nothing when the guest failed
-)
-
 func (j job) save() error {
 	text, err := json.Marshal(j)
 	if err != nil {

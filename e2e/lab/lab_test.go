@@ -54,6 +54,7 @@ func guestJob(t *testing.T, status string) job {
 }
 
 func TestBootReturnsTheStatusThatTheGuestLeft(t *testing.T) {
+	needRoot(t)
 	status, err := boot(context.Background(), guestJob(t, "7\n"), exec.Command("true"))
 	if status != 7 || err != nil {
 		t.Errorf("want 7, got %d, %v", status, err)
@@ -61,54 +62,63 @@ func TestBootReturnsTheStatusThatTheGuestLeft(t *testing.T) {
 }
 
 func TestBootFailsWithoutAStatus(t *testing.T) {
+	needRoot(t)
 	_, err := boot(context.Background(), guestJob(t, ""), exec.Command("true"))
 	if err == nil || !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("want an error about the missing status, got %v", err)
 	}
 }
 
-// A guest that ignores signals and has a child is the worst case: both must be gone when boot returns.
+// A guest that ignores signals and has a child in a session of its own is the worst case: both must be gone when boot
+// returns.
 func TestBootLeavesNothingBehind(t *testing.T) {
+	needRoot(t)
 	j := guestJob(t, "")
-	pids := filepath.Join(j.Control, "pids")
+	started := filepath.Join(j.Control, "started")
 	ctx, cancel := context.WithCancelCause(context.Background())
 	told := errors.New("told to end")
 	go func() {
 		for {
-			if text, _ := os.ReadFile(pids); len(strings.Fields(string(text))) == 2 {
+			if _, err := os.Stat(started); err == nil {
 				cancel(told)
 				return
 			}
 			time.Sleep(time.Millisecond)
 		}
 	}()
-	script := "trap '' INT TERM HUP; sleep 1000 & echo $$ $! > " + pids + "; wait"
-	_, err := boot(ctx, j, exec.Command("sh", "-c", script))
-	if !errors.Is(err, told) {
+	script := "trap '' INT TERM HUP; setsid sleep 1000 & touch " + started + "; wait"
+	cmd := exec.Command("sh", "-c", script)
+	mark := "LAB_TEST_MARK=" + j.Control
+	cmd.Env = append(os.Environ(), mark)
+	if _, err := boot(ctx, j, cmd); !errors.Is(err, told) {
 		t.Errorf("want the reason of the end, got %v", err)
 	}
-	text, err := os.ReadFile(pids)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, pid := range strings.Fields(string(text)) {
-		awaitGone(t, pid)
+	if left := processesWith(t, mark); len(left) > 0 {
+		t.Errorf("processes are left: %v", left)
 	}
 }
 
-// awaitGone fails unless the process ends or is a zombie soon: its parent may be slow to collect it.
-func awaitGone(t *testing.T, pid string) {
+// processesWith returns the processes that have a word in their environment. Zombies have no environment any more.
+func processesWith(t *testing.T, word string) []string {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
-	for {
-		stat, err := os.ReadFile("/proc/" + pid + "/stat")
-		if err != nil || bytes.Contains(stat, []byte(") Z ")) {
-			return
+	all, err := filepath.Glob("/proc/[0-9]*/environ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found []string
+	for _, path := range all {
+		if environ, err := os.ReadFile(path); err == nil && bytes.Contains(environ, []byte(word+"\x00")) {
+			found = append(found, path)
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("process %s is still there: %s", pid, stat)
-		}
-		time.Sleep(time.Millisecond)
+	}
+	return found
+}
+
+// needRoot skips a test that makes a process namespace.
+func needRoot(t *testing.T) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("only root can make a process namespace")
 	}
 }
 
@@ -172,5 +182,33 @@ func TestSearchPathAddsTheSystemsDirectories(t *testing.T) {
 	got := searchPath("/opt/go/bin:/usr/bin::relative:/opt/go/bin")
 	if want := "/opt/go/bin:/usr/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/sbin:/bin"; got != want {
 		t.Errorf("want %s, got %s", want, got)
+	}
+}
+
+func TestOnlyOrphansAreRemoved(t *testing.T) {
+	temp := t.TempDir()
+	mkdir := func(name string) string {
+		dir := filepath.Join(temp, name)
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		return dir
+	}
+	alive, orphan, foreign := mkdir("lab-1"), mkdir("lab-2"), mkdir("lab-3")
+	held, err := lock(filepath.Join(alive, lockFile), os.O_CREATE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Close()
+	left, err := lock(filepath.Join(orphan, lockFile), os.O_CREATE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	left.Close()
+	removeOrphans(temp)
+	for dir, want := range map[string]bool{alive: true, orphan: false, foreign: true} {
+		if _, err := os.Stat(dir); (err == nil) != want {
+			t.Errorf("%s: want it there: %t, got %v", dir, want, err)
+		}
 	}
 }
