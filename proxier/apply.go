@@ -22,9 +22,9 @@ var errBlocked = errors.New("left out")
 // apply carries out ops phase by phase. What a failed operation would have carried is left out, the rest goes on.
 func (e *engine) apply(r *Report, ops []dataplane.Op, touched dataplane.Touched) {
 	for _, phase := range dataplane.Phases(ops) {
-		ready := make([]dataplane.Op, 0, len(phase))
+		ready, gate := make([]dataplane.Op, 0, len(phase)), dataplane.NewGate(e.have)
 		for _, op := range phase {
-			if why := dataplane.Blocked(op, e.have); why != "" {
+			if why := gate.Blocked(op); why != "" {
 				r.fail(owner(op, touched), op, fmt.Errorf("%s: %w: %s", op, errBlocked, why))
 				continue
 			}
@@ -75,8 +75,8 @@ func keys(op dataplane.Op, owner cluster.Name) dataplane.Touched {
 }
 
 // scheduleRetries puts what failed back, with the Service it belongs to. A surprising errno shows that the mirror is wrong,
-// and asks for an audit.
-func (e *engine) scheduleRetries(now time.Time, r *Report, touched dataplane.Touched) {
+// and asks for an audit. Services that are better or worse off than before are added to affected.
+func (e *engine) scheduleRetries(now time.Time, r *Report, affected map[cluster.Name]struct{}) {
 	for owner, failures := range r.failed {
 		again, audit := dataplane.NewTouched(), false
 		for _, f := range failures {
@@ -84,8 +84,9 @@ func (e *engine) scheduleRetries(now time.Time, r *Report, touched dataplane.Tou
 			audit = audit || surprising(f)
 		}
 		e.retries.put(now, owner, again, audit)
+		affected[owner] = struct{}{}
 	}
-	e.retries.succeed(r.failed)
+	e.retries.succeed(r.failed, affected)
 }
 
 // surprising tells whether the failure cannot be if the mirror is right, or leaves unknown what was done: the object exists

@@ -100,10 +100,7 @@ func (e *engine) pass(now time.Time, dirty []cluster.Name, audit bool) Report {
 	ops := dataplane.Diff(e.have, e.target(now, touched), touched)
 	e.apply(&r, ops, touched)
 	e.drains.settle(e.have, e.want.State, touched)
-	e.scheduleRetries(now, &r, touched)
-	for owner := range r.failed {
-		affected[owner] = struct{}{}
-	}
+	e.scheduleRetries(now, &r, affected)
 	r.Changed = e.rows(affected, r.failed)
 	r.Foreign, r.Draining, r.Pending = len(e.foreign), e.drains.count(), len(e.retries)
 	return r

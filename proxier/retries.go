@@ -76,11 +76,12 @@ func (rs retries) takeDirty() []cluster.Name {
 	return names
 }
 
-// succeed forgets the retries that were taken and did not fail again.
-func (rs retries) succeed(failed map[cluster.Name][]Failure) {
+// succeed forgets the retries that were taken and did not fail again, and adds those Services to affected: they are well again.
+func (rs retries) succeed(failed map[cluster.Name][]Failure, affected map[cluster.Name]struct{}) {
 	for name, r := range rs {
 		if _, again := failed[name]; !again && r.taken && !r.dirty {
 			delete(rs, name)
+			affected[name] = struct{}{}
 		}
 	}
 }

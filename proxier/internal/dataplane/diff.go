@@ -208,11 +208,9 @@ func frontEndOf(e SetEntry) (VirtualServerID, bool) {
 	return id, false
 }
 
-// accountedElsewhere tells whether the virtual server is known to be ours without this entry.
+// accountedElsewhere tells whether another entry accounts for the virtual server. That its address is on our link would do
+// for now, but the address goes before the virtual server does.
 func accountedElsewhere(have *State, without SetEntry, id VirtualServerID) bool {
-	if _, bound := have.Addresses[id.Addr]; bound {
-		return true
-	}
 	for _, set := range frontEndSets {
 		e := frontEndEntry(set, id)
 		if _, present := have.Entries[e]; present && e != without {

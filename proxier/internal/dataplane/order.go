@@ -3,6 +3,7 @@ package dataplane
 import (
 	"cmp"
 	"fmt"
+	"net/netip"
 	"slices"
 )
 
@@ -75,42 +76,58 @@ func Phases(ops []Op) [][]Op {
 	return phases
 }
 
-// Blocked says why the operation must not be done on a kernel that holds have, or "" when it may. It is how an operation
-// whose foundation failed is left out while the rest goes on. Real servers are not asked about their virtual server: it
-// comes in the same batch, and the kernel refuses them itself.
-func Blocked(op Op, have *State) string {
+// Gate tells, of the operations of one phase, which must not be done on a kernel that holds have. It is how an operation whose
+// foundation failed is left out while the rest goes on.
+type Gate struct {
+	have *State
+	// leaving counts the virtual servers of an address that were let through to be deleted.
+	leaving map[netip.Addr]int
+}
+
+// NewGate returns the Gate of one phase. have must not change before its last question.
+func NewGate(have *State) *Gate { return &Gate{have, map[netip.Addr]int{}} }
+
+// Blocked says why the operation must not be done, or "" when it may and will. Real servers are not asked about their virtual
+// server: it comes in the same batch, and the kernel refuses them itself.
+func (g *Gate) Blocked(op Op) string {
 	if op.Verb == Delete {
-		return blockedDelete(op, have)
+		return g.blockedDelete(op)
 	}
 	switch o := op.Object.(type) {
 	case SetEntry:
-		if _, found := have.Sets[o.Set]; !found {
+		if _, found := g.have.Sets[o.Set]; !found {
 			return "there is no set " + o.Set
 		}
 	case Chain:
 		for _, set := range o.Sets {
-			if _, found := have.Sets[set]; !found {
+			if _, found := g.have.Sets[set]; !found {
 				return "there is no set " + set
 			}
 		}
 	case Hook:
-		if _, found := have.Chains[o.Chain]; !found {
+		if _, found := g.have.Chains[o.Chain]; !found {
 			return "there is no chain " + o.Chain.Name
 		}
+	case VirtualServerObject:
+		if op.Verb == Create && !g.have.Owns(o.ID) {
+			return "its set entry is missing, by which we would know that it is ours"
+		}
 	case Address:
-		if have.serversAt[o.Addr] == 0 {
+		if g.have.serversAt[o.Addr] == 0 {
 			return "it has no virtual server"
 		}
 	}
 	return ""
 }
 
-func blockedDelete(op Op, have *State) string {
+func (g *Gate) blockedDelete(op Op) string {
+	have := g.have
 	switch o := op.Object.(type) {
 	case VirtualServerObject:
-		if _, bound := have.Addresses[o.ID.Addr]; bound && have.serversAt[o.ID.Addr] == 1 {
+		if _, bound := have.Addresses[o.ID.Addr]; bound && have.serversAt[o.ID.Addr]-g.leaving[o.ID.Addr] == 1 {
 			return "it is the last one of an address that is still there"
 		}
+		g.leaving[o.ID.Addr]++
 	case Chain:
 		for hook := range have.Hooks {
 			if hook.Chain == o.ID {

@@ -1,0 +1,408 @@
+package proxier
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	gocmp "github.com/google/go-cmp/cmp"
+	"golang.org/x/tools/txtar"
+	v1 "k8s.io/api/core/v1"
+	discovery "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
+
+	"github.com/ipvs-proxier/ipvs-proxier/ipset"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel"
+)
+
+// Scenarios are the files testdata/*.txtar: manifests in, kernel state out. The files of an archive are steps in their order;
+// the first word of a name says what it does, the rest is for people.
+//
+//	apply     manifests that come, or take the place of those with the same name
+//	delete    lines "Service NAME" or "EndpointSlice NAME", in the namespace default if there is no other
+//	do        commands, below
+//	want      what Services have in the kernel once nothing is left to be done (State.ServiceText)
+//	problems  the Problems of all Services, one a line
+//
+// Faults are on: one call and one operation in ten fails, and still the kernel must get there. TEST_SEED repeats a run;
+// UPDATE_GOLDEN=1 writes want and problems anew. The archive's comment may hold the line "faults: off" for scenarios that count
+// operations, and "walk: off" where what is wanted depends on the past.
+//
+// Commands:
+//
+//	advance DURATION                  time passes
+//	audit                             the kernel is read and compared
+//	restart                           a new engine on the same kernel
+//	addresses ADDRESS...              the node's own addresses become these
+//	busy PROTOCOL VIP:PORT ENDPOINT N connections of a real server
+//	drop entry SET ENTRY-TYPE ENTRY   somebody tampers: also drop address A, drop link L, drop vs PROTOCOL VIP:PORT,
+//	                                  drop rs PROTOCOL VIP:PORT ENDPOINT, weight PROTOCOL VIP:PORT ENDPOINT N
+//	foreign PROTOCOL VIP:PORT SCHED   somebody makes a virtual server
+//	operations N                      the last change took N operations (needs faults: off)
+func TestScenarios(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scenarios in testdata: %v", err)
+	}
+	for _, file := range files {
+		archive, err := txtar.ParseFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
+			if os.Getenv("UPDATE_GOLDEN") != "" {
+				newScenario(t, 0, 0).run(archive, true)
+				if err := os.WriteFile(file, txtar.Format(archive), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			newScenario(t, 0, 0).run(archive, false)
+			if !has(archive, "faults: off") {
+				for range 5 {
+					newScenario(t, 0.1, anySeed(t)).run(archive, false)
+				}
+			}
+		})
+	}
+}
+
+func has(a *txtar.Archive, line string) bool {
+	return slices.Contains(strings.Split(string(a.Comment), "\n"), line)
+}
+
+func anySeed(t *testing.T) uint64 {
+	t.Helper()
+	if text := os.Getenv("TEST_SEED"); text != "" {
+		seed, err := strconv.ParseUint(text, 10, 64)
+		if err != nil {
+			t.Fatalf("TEST_SEED: %v", err)
+		}
+		return seed
+	}
+	return rand.Uint64()
+}
+
+// objects are what the API, or a manifests directory, holds. It is the engine's lister.
+type objects struct {
+	services map[cluster.Name]*v1.Service
+	slices   map[cluster.Name]*discovery.EndpointSlice
+}
+
+func (o objects) Service(name cluster.Name) *v1.Service { return o.services[name] }
+
+func (o objects) Slices(of cluster.Name) []*discovery.EndpointSlice {
+	var found []*discovery.EndpointSlice
+	for name, s := range o.slices {
+		if name.Namespace == of.Namespace && s.Labels[discovery.LabelServiceName] == of.Name {
+			found = append(found, s)
+		}
+	}
+	slices.SortFunc(found, func(a, b *discovery.EndpointSlice) int { return cmp.Compare(a.Name, b.Name) })
+	return found
+}
+
+func (o objects) Names() []cluster.Name { return slices.Collect(maps.Keys(o.services)) }
+
+func (o objects) clone() objects { return objects{maps.Clone(o.services), maps.Clone(o.slices)} }
+
+// scenario is an engine on a kernel in memory, with a clock that only moves when it is told to.
+type scenario struct {
+	t       *testing.T
+	objects *objects
+	memory  *kernel.Memory
+	faulty  *kernel.Faulty
+	engine  *engine
+	now     time.Time
+	rows    map[cluster.Name]Row
+	ops     int
+	foreign map[dataplane.VirtualServerID]bool
+	// tampered says that the kernel is in a state that is not ours to answer for, until the next audit is over.
+	tampered bool
+	// after is called with the objects after each step.
+	after func(objects)
+}
+
+func newScenario(t *testing.T, rate float64, seed uint64) *scenario {
+	s := &scenario{
+		t: t, objects: &objects{map[cluster.Name]*v1.Service{}, map[cluster.Name]*discovery.EndpointSlice{}},
+		memory: kernel.NewMemory(), now: time.Unix(1e9, 0), rows: map[cluster.Name]Row{}, foreign: map[dataplane.VirtualServerID]bool{},
+	}
+	s.memory.Addresses = []netip.Addr{netip.MustParseAddr("192.168.50.1"), netip.MustParseAddr("fd00:50::1")}
+	s.memory.AfterEach = func(op dataplane.Op, state *dataplane.State) {
+		for _, violation := range state.Violations() {
+			if !s.tampered && !s.foreignViolation(violation) {
+				t.Errorf("after %s: %s", op, violation)
+			}
+		}
+	}
+	s.faulty = kernel.NewFaulty(s.memory, rate, seed)
+	if rate > 0 {
+		t.Cleanup(func() {
+			if t.Failed() {
+				t.Logf("faults came with TEST_SEED=%d", seed)
+			}
+		})
+	}
+	s.restart()
+	return s
+}
+
+// foreignViolation tells whether the violation is that somebody else's virtual server is not ours.
+func (s *scenario) foreignViolation(text string) bool {
+	for id := range s.foreign {
+		if strings.Contains(text, "virtual server "+id.String()+" cannot be told") {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *scenario) restart() {
+	s.engine = newEngine(settings{
+		NodeName: "n1",
+		Dataplane: dataplane.Config{
+			Link: "kube-ipvs0", Families: []cluster.Family{cluster.IPv4, cluster.IPv6}, MasqueradeMark: 1 << 14,
+			Facts: dataplane.Facts{KernelMajor: 6, KernelMinor: 1, Schedulers: []string{"lc", "rr", "sh"}},
+		},
+		Schedulers:   cluster.Schedulers{Namespaces: map[string]string{"cache": "sh"}},
+		DrainTimeout: 15 * time.Minute,
+	}, s.faulty, s.objects)
+}
+
+// converge makes passes until nothing is left to be tried again.
+func (s *scenario) converge(dirty []cluster.Name, audit bool) {
+	s.t.Helper()
+	s.ops = 0
+	for i := 0; ; i++ {
+		r := s.engine.pass(s.now, dirty, audit)
+		s.ops += r.OpCount()
+		for _, row := range r.Changed {
+			s.rows[row.Name] = row
+		}
+		next := s.engine.retries.next()
+		if next.IsZero() && r.Error() == nil {
+			s.tampered = false
+			return
+		}
+		if i == 300 {
+			s.t.Fatalf("after %d passes there is still something to be done: %v", i, r.Error())
+		}
+		dirty, audit = nil, false
+		if next.After(s.now) {
+			s.now = next
+		}
+	}
+}
+
+func (s *scenario) run(a *txtar.Archive, update bool) {
+	s.t.Helper()
+	for i, file := range a.Files {
+		verb, _, _ := strings.Cut(file.Name, " ")
+		switch verb {
+		case "apply":
+			s.converge(s.apply(file.Data), false)
+		case "delete":
+			s.converge(s.delete(string(file.Data)), false)
+		case "do":
+			for line := range strings.Lines(string(file.Data)) {
+				if fields := strings.Fields(line); len(fields) > 0 {
+					s.do(fields)
+				}
+			}
+		case "want", "problems":
+			got := s.memory.State().ServiceText()
+			if verb == "problems" {
+				got = s.problems()
+			}
+			if update {
+				a.Files[i].Data = []byte(got)
+			} else if diff := gocmp.Diff(strings.Split(string(file.Data), "\n"), strings.Split(got, "\n")); diff != "" {
+				s.t.Errorf("%s (-want +got):\n%s", file.Name, diff)
+			}
+		default:
+			s.t.Fatalf("the step %q begins with none of apply, delete, do, want, problems", file.Name)
+		}
+		if s.after != nil {
+			s.after(s.objects.clone())
+		}
+		if s.t.Failed() {
+			s.t.FailNow()
+		}
+	}
+}
+
+func (s *scenario) apply(text []byte) (dirty []cluster.Name) {
+	s.t.Helper()
+	for _, document := range strings.Split(string(text), "---\n") {
+		var kind metav1.TypeMeta
+		s.must(yaml.Unmarshal([]byte(document), &kind))
+		switch kind.Kind {
+		case "Service":
+			service := &v1.Service{}
+			s.must(yaml.UnmarshalStrict([]byte(document), service))
+			name := nameOf(service)
+			s.objects.services[name] = service
+			dirty = append(dirty, name)
+		case "EndpointSlice":
+			slice := &discovery.EndpointSlice{}
+			s.must(yaml.UnmarshalStrict([]byte(document), slice))
+			name := nameOf(slice)
+			if old := s.objects.slices[name]; old != nil {
+				dirty = append(dirty, cluster.Name{Namespace: name.Namespace, Name: old.Labels[discovery.LabelServiceName]})
+			}
+			s.objects.slices[name] = slice
+			dirty = append(dirty, cluster.Name{Namespace: name.Namespace, Name: slice.Labels[discovery.LabelServiceName]})
+		default:
+			s.t.Fatalf("kind %q in\n%s", kind.Kind, document)
+		}
+	}
+	return dirty
+}
+
+func nameOf(o metav1.Object) cluster.Name {
+	if o.GetNamespace() == "" {
+		o.SetNamespace("default")
+	}
+	return cluster.Name{Namespace: o.GetNamespace(), Name: o.GetName()}
+}
+
+func (s *scenario) delete(text string) (dirty []cluster.Name) {
+	s.t.Helper()
+	for line := range strings.Lines(text) {
+		kind, of, _ := strings.Cut(strings.TrimSpace(line), " ")
+		name := cluster.Name{Namespace: "default", Name: of}
+		if namespace, rest, found := strings.Cut(of, "/"); found {
+			name = cluster.Name{Namespace: namespace, Name: rest}
+		}
+		switch {
+		case kind == "Service" && s.objects.services[name] != nil:
+			delete(s.objects.services, name)
+			dirty = append(dirty, name)
+		case kind == "EndpointSlice" && s.objects.slices[name] != nil:
+			dirty = append(dirty, cluster.Name{Namespace: name.Namespace, Name: s.objects.slices[name].Labels[discovery.LabelServiceName]})
+			delete(s.objects.slices, name)
+		default:
+			s.t.Fatalf("delete: there is no %s", line)
+		}
+	}
+	return dirty
+}
+
+func (s *scenario) problems() string {
+	var lines []string
+	for name, row := range s.rows {
+		for _, p := range row.Problems {
+			lines = append(lines, fmt.Sprintf("%s %s\n", name, p))
+		}
+		for _, e := range row.Errors {
+			lines = append(lines, fmt.Sprintf("%s error %s\n", name, e))
+		}
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "")
+}
+
+func (s *scenario) do(fields []string) {
+	s.t.Helper()
+	state := s.memory.State()
+	switch verb, args := fields[0], fields[1:]; verb {
+	case "advance":
+		d, err := time.ParseDuration(args[0])
+		s.must(err)
+		for end := s.now.Add(d); s.now.Before(end); {
+			s.now = end
+			if due := s.engine.drains.next(); !due.IsZero() && due.Before(end) {
+				s.now = due
+			}
+			s.converge(nil, false)
+		}
+	case "audit":
+		s.converge(nil, true)
+	case "restart":
+		s.restart()
+		s.converge(nil, true)
+	case "addresses":
+		s.memory.Addresses = nil
+		for _, text := range args {
+			s.memory.Addresses = append(s.memory.Addresses, netip.MustParseAddr(text))
+		}
+		dirty, err := s.engine.readAddresses()
+		s.converge(dirty, err != nil)
+	case "busy":
+		n, err := strconv.ParseUint(args[3], 10, 32)
+		s.must(err)
+		s.memory.Busy[dataplane.RealServerID{VirtualServer: s.id(args), Endpoint: netip.MustParseAddrPort(args[2])}] = uint32(n)
+	case "foreign":
+		id := s.id(args)
+		s.foreign[id] = true
+		s.memory.AddForeign(id, dataplane.VirtualServer{Scheduler: args[2]})
+	case "weight":
+		n, err := strconv.ParseUint(args[3], 10, 16)
+		s.must(err)
+		s.tampered = true
+		state.Apply(dataplane.Op{Verb: dataplane.Update, Object: s.realServer(args, uint16(n))})
+	case "drop":
+		s.tampered = true
+		state.Apply(dataplane.Op{Verb: dataplane.Delete, Object: s.object(args)})
+	case "operations":
+		if want := args[0]; strconv.Itoa(s.ops) != want {
+			s.t.Errorf("the last change took %d operations, want %s", s.ops, want)
+		}
+	default:
+		s.t.Fatalf("there is no command %q", verb)
+	}
+}
+
+func (s *scenario) object(args []string) dataplane.Object {
+	s.t.Helper()
+	switch kind := args[0]; kind {
+	case "address":
+		return dataplane.Address{Addr: netip.MustParseAddr(args[1])}
+	case "link":
+		return dataplane.Link{Name: args[1]}
+	case "vs":
+		return dataplane.VirtualServerObject{ID: s.id(args[1:])}
+	case "rs":
+		return s.realServer(args[1:], 0)
+	case "entry":
+		entry, err := ipset.ParseEntry(ipset.Type(args[2]), args[3])
+		s.must(err)
+		return dataplane.SetEntry{Set: args[1], Type: ipset.Type(args[2]), Entry: entry}
+	}
+	s.t.Fatalf("drop: there is no kind %q", args[0])
+	return nil
+}
+
+func (s *scenario) id(args []string) dataplane.VirtualServerID {
+	s.t.Helper()
+	protocol, known := map[string]cluster.Protocol{"tcp": cluster.TCP, "udp": cluster.UDP, "sctp": cluster.SCTP}[args[0]]
+	if !known {
+		s.t.Fatalf("there is no protocol %q", args[0])
+	}
+	at := netip.MustParseAddrPort(args[1])
+	return dataplane.VirtualServerID{Addr: at.Addr(), Port: at.Port(), Protocol: protocol}
+}
+
+func (s *scenario) realServer(args []string, weight uint16) dataplane.RealServerObject {
+	at := netip.MustParseAddrPort(args[2])
+	return dataplane.RealServerObject{VirtualServer: s.id(args), RealServer: dataplane.RealServer{Addr: at.Addr(), Port: at.Port(), Weight: weight}}
+}
+
+func (s *scenario) must(err error) {
+	s.t.Helper()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
