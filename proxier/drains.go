@@ -78,9 +78,8 @@ func (e *engine) pollDrains(now time.Time, touched *dataplane.Touched) []error {
 		for _, d := range of {
 			d.polled = now
 		}
-		if err != nil {
+		if err != nil { // the deadline counts all the same
 			errs = append(errs, fmt.Errorf("count connections of %s: %w", id, err))
-			continue
 		}
 		for _, c := range counts {
 			if d := of[netip.AddrPortFrom(c.Addr, c.Port)]; d != nil {

@@ -58,18 +58,20 @@ func (t Touched) Empty() bool {
 	return len(t.VirtualServers) == 0 && len(t.Entries) == 0 && len(t.Addresses) == 0 && !t.Foundation
 }
 
-// Add adds the keys of other.
+// Add adds the keys of other. A key that nobody is named for keeps the Service that was.
 func (t *Touched) Add(other Touched) {
-	for k, v := range other.VirtualServers {
-		t.VirtualServers[k] = v
-	}
-	for k, v := range other.Entries {
-		t.Entries[k] = v
-	}
-	for k, v := range other.Addresses {
-		t.Addresses[k] = v
-	}
+	addKeys(t.VirtualServers, other.VirtualServers)
+	addKeys(t.Entries, other.Entries)
+	addKeys(t.Addresses, other.Addresses)
 	t.Foundation = t.Foundation || other.Foundation
+}
+
+func addKeys[K comparable](to, from map[K]cluster.Name) {
+	for key, owner := range from {
+		if _, known := to[key]; !known || owner != (cluster.Name{}) {
+			to[key] = owner
+		}
+	}
 }
 
 // NewWant returns what is wanted before there is any Service. The foundation belongs to the Want from now on.

@@ -1,0 +1,217 @@
+package proxier
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
+)
+
+// manyServices returns n Services with 5 endpoints each.
+func manyServices(n int) string {
+	var b strings.Builder
+	for i := range n {
+		if i > 0 {
+			b.WriteString("---\n")
+		}
+		fmt.Fprintf(&b, `apiVersion: v1
+kind: Service
+metadata: {name: s%[1]d}
+spec: {clusterIP: 10.96.%[2]d.%[3]d, clusterIPs: [10.96.%[2]d.%[3]d], ports: [{name: http, port: 80, targetPort: 8080}]}
+---
+%[4]s`, i, i/200, 1+i%200, sliceOf(i, 5))
+	}
+	return b.String()
+}
+
+func sliceOf(service, endpoints int) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: s%[1]d-a, labels: {kubernetes.io/service-name: s%[1]d}}\naddressType: IPv4\nports: [{name: http, port: 8080}]\nendpoints:\n", service)
+	for e := range endpoints {
+		fmt.Fprintf(&b, "- {addresses: [10.244.%d.%d], nodeName: n2}\n", service%250, 1+e)
+	}
+	return b.String()
+}
+
+// countingKernel counts what the engine asks of its kernel.
+type countingKernel struct {
+	Kernel
+	observed, counted, applied int
+}
+
+func (c *countingKernel) Observe() (dataplane.Observation, error) {
+	c.observed++
+	return c.Kernel.Observe()
+}
+
+func (c *countingKernel) Connections(id dataplane.VirtualServerID) ([]dataplane.Connections, error) {
+	c.counted++
+	return c.Kernel.Connections(id)
+}
+
+func (c *countingKernel) Apply(ops []dataplane.Op) []error {
+	c.applied += len(ops)
+	return c.Kernel.Apply(ops)
+}
+
+// TestOneChangeIsOneService: an endpoint more costs one operation, one Service looked at and no look at the kernel, among 10
+// Services as among 1,000.
+func TestOneChangeIsOneService(t *testing.T) {
+	for _, n := range []int{10, 1000} {
+		s := newScenario(t, 0, 0)
+		s.memory.AfterEach = nil
+		counting := &countingKernel{Kernel: s.memory}
+		s.engine.kernel = counting
+		s.converge(s.apply([]byte(manyServices(n))), false)
+		if got := len(s.memory.State().VirtualServers); got != n {
+			t.Fatalf("%d virtual servers, want %d", got, n)
+		}
+		*counting = countingKernel{Kernel: s.memory}
+		r := s.engine.pass(s.now, s.apply([]byte(sliceOf(3, 6))), false)
+		if r.OpCount() != 1 || r.Services != 1 || len(r.Changed) != 1 || counting.applied != 1 || counting.observed+counting.counted != 0 {
+			t.Errorf("among %d Services: %d operations, %d Services, %d rows; the kernel was asked %+v", n, r.OpCount(), r.Services, len(r.Changed), counting)
+		}
+	}
+}
+
+// brokenKernel refuses what refuse says.
+type brokenKernel struct {
+	Kernel
+	refuse func(dataplane.Op) bool
+	blind  bool
+}
+
+func (b *brokenKernel) Observe() (dataplane.Observation, error) {
+	if b.blind {
+		return dataplane.Observation{}, syscall.EPERM
+	}
+	return b.Kernel.Observe()
+}
+
+func (b *brokenKernel) Apply(ops []dataplane.Op) []error {
+	errs := make([]error, len(ops))
+	for i, op := range ops {
+		if b.refuse(op) {
+			errs[i] = fmt.Errorf("%s: %w", op, syscall.ENOMEM)
+		} else {
+			errs[i] = b.Kernel.Apply([]dataplane.Op{op})[0]
+		}
+	}
+	return errs
+}
+
+// TestOneServiceFailsAlone: what the kernel refuses one Service does no harm to another, is tried again ever more rarely, is
+// shown, and mends by itself.
+func TestOneServiceFailsAlone(t *testing.T) {
+	s := newScenario(t, 0, 0)
+	broken := &brokenKernel{Kernel: s.memory, refuse: func(op dataplane.Op) bool { return strings.Contains(op.String(), "10.96.0.2:80") }}
+	s.engine.kernel = broken
+	start := s.now
+	r := s.engine.pass(start, s.apply([]byte(manyServices(3))), false)
+	if got := len(s.memory.State().VirtualServers); got != 2 || r.Pending != 1 {
+		t.Fatalf("%d virtual servers and %d pending, want 2 and 1: %v", got, r.Pending, r.Error())
+	}
+	if _, bound := s.memory.State().Addresses[netip.MustParseAddr("10.96.0.2")]; bound {
+		t.Error("the address came up without its virtual server")
+	}
+	var row Row
+	for _, row = range r.Changed {
+		if row.Name.Name == "s1" {
+			break
+		}
+	}
+	if len(row.Errors) == 0 {
+		t.Errorf("the row of s1 shows no error: %+v", row)
+	}
+	if err := r.Error(); err == nil || !strings.Contains(err.Error(), "default/s1") {
+		t.Errorf("the report does not name the Service: %v", err)
+	}
+	delay := firstRetry
+	for range 12 {
+		due := s.engine.retries.next()
+		if got := due.Sub(s.now); got != delay {
+			t.Fatalf("tried again after %s, want %s", got, delay)
+		}
+		if r := s.engine.pass(due.Add(-time.Nanosecond), nil, false); r.OpCount() != 0 || r.FailureCount() != 0 {
+			t.Fatalf("tried before its time: %v", r.Error())
+		}
+		s.now = due
+		s.engine.pass(s.now, nil, false)
+		delay = min(2*delay, lastRetry)
+	}
+	broken.refuse = func(dataplane.Op) bool { return false }
+	s.now = s.engine.retries.next()
+	r = s.engine.pass(s.now, nil, false)
+	if len(s.memory.State().VirtualServers) != 3 || r.Pending != 0 || len(r.Changed) != 1 || len(r.Changed[0].Errors) != 0 {
+		t.Errorf("not mended: %+v", r)
+	}
+}
+
+// TestBlindEngineWritesNothing: while the kernel cannot be read nothing is written, and nothing is forgotten.
+func TestBlindEngineWritesNothing(t *testing.T) {
+	s := newScenario(t, 0, 0)
+	broken := &brokenKernel{Kernel: s.memory, refuse: func(dataplane.Op) bool { return false }, blind: true}
+	s.engine.kernel = broken
+	for range 3 {
+		r := s.engine.pass(s.now, s.apply([]byte(manyServices(2))), false)
+		if r.Error() == nil || s.memory.Writes != 0 {
+			t.Fatalf("%d writes, error %v", s.memory.Writes, r.Error())
+		}
+		s.now = s.engine.retries.next()
+	}
+	broken.blind = false
+	s.converge(nil, false)
+	if got := len(s.memory.State().VirtualServers); got != 2 {
+		t.Errorf("%d virtual servers, want 2", got)
+	}
+}
+
+// TestMissingSchedulerIsAProblem: a scheduler that this node's kernel lacks leaves what is programmed in force.
+func TestMissingSchedulerIsAProblem(t *testing.T) {
+	s := newScenario(t, 0, 0)
+	s.engine.settings.Dataplane.Facts.Schedulers = []string{"rr"}
+	s.converge(s.apply([]byte(manyServices(1))), false)
+	name := cluster.Name{Namespace: "default", Name: "s0"}
+	changed := s.objects.services[name].DeepCopy()
+	changed.Annotations = map[string]string{"ipvs-proxier.io/scheduler": "lc"}
+	s.objects.services[name] = changed
+	s.converge([]cluster.Name{name}, false)
+	problems := s.rows[name].Problems
+	if len(problems) != 1 || problems[0].Reason != cluster.SchedulerMissing {
+		t.Fatalf("problems: %v", problems)
+	}
+	for id, v := range s.memory.State().VirtualServers {
+		if v.Scheduler != "rr" {
+			t.Errorf("%s has scheduler %s, want rr", id, v.Scheduler)
+		}
+	}
+}
+
+// TestCleanup removes what is ours and leaves what is not.
+func TestCleanup(t *testing.T) {
+	s := newScenario(t, 0, 0)
+	s.do([]string{"foreign", "tcp", "10.96.7.7:80", "wrr"})
+	s.converge(s.apply([]byte(manyServices(3))), false)
+	if n, err := cleanup(s.memory); err != nil || n == 0 {
+		t.Fatalf("cleanup: %d operations, %v", n, err)
+	}
+	var left []string
+	for line := range strings.Lines(s.memory.State().Text()) {
+		if !strings.HasPrefix(line, "sysctl ") {
+			left = append(left, strings.TrimSpace(line))
+		}
+	}
+	if len(left) != 1 || left[0] != "virtual-server tcp 10.96.7.7:80 wrr" {
+		t.Errorf("left: %q, want the foreign virtual server alone", left)
+	}
+	if n, err := cleanup(s.memory); err != nil || n != 0 {
+		t.Errorf("the second cleanup: %d operations, %v", n, err)
+	}
+}
+
+var _ lister = (*objects)(nil)

@@ -1,0 +1,75 @@
+package proxier
+
+import (
+	"maps"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	gocmp "github.com/google/go-cmp/cmp"
+	"golang.org/x/tools/txtar"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
+)
+
+// TestRandomWalk goes from the objects of any step of any scenario to those of any other, with faults and restarts on the way.
+// Wherever it is, the kernel is as it would be had these objects been the first.
+func TestRandomWalk(t *testing.T) {
+	var places []objects
+	files, err := filepath.Glob("testdata/*.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		archive, err := txtar.ParseFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if has(archive, "walk: off") {
+			continue
+		}
+		s := newScenario(t, 0, 0)
+		s.after = func(o objects) { places = append(places, o) }
+		s.run(archive, false)
+	}
+	if len(places) < 30 {
+		t.Fatalf("only %d places to go to", len(places))
+	}
+	seed := anySeed(t)
+	r := rand.New(rand.NewPCG(seed, 2))
+	s := newScenario(t, 0.1, seed)
+	for range 150 {
+		s.walkTo(places[r.IntN(len(places))].clone())
+		if r.IntN(10) == 0 {
+			s.restart()
+			s.converge(nil, true)
+		}
+		s.now = s.now.Add(20 * time.Minute) // all drains are over
+		s.converge(nil, false)
+
+		fresh := newScenario(t, 0, 0)
+		fresh.objects.services, fresh.objects.slices = s.objects.services, s.objects.slices
+		fresh.converge(nil, true)
+		if diff := gocmp.Diff(fresh.memory.State().Text(), s.memory.State().Text()); diff != "" {
+			t.Fatalf("(-fresh +walked):\n%s", diff)
+		}
+		if diff := gocmp.Diff(fresh.problems(), s.problems()); diff != "" {
+			t.Fatalf("problems (-fresh +walked):\n%s", diff)
+		}
+	}
+}
+
+// walkTo changes all objects at once.
+func (s *scenario) walkTo(to objects) {
+	s.t.Helper()
+	dirty := map[cluster.Name]struct{}{}
+	for _, o := range []objects{*s.objects, to} {
+		for name := range o.services {
+			dirty[name] = struct{}{}
+		}
+	}
+	s.objects.services, s.objects.slices = to.services, to.slices
+	s.converge(slices.Collect(maps.Keys(dirty)), false)
+}
