@@ -20,6 +20,7 @@ var kinds = []kind{own, uml, qemu}
 // facts is what was found out about this machine; see gather.
 type facts struct {
 	root       bool
+	again      string // the command by which root does what was asked for
 	arch       string // as Go calls it
 	release    string // of the running kernel
 	ownLacks   string // why the machine's own kernel will not do; "" when it seems to
@@ -151,7 +152,7 @@ func choose(wanted string, f facts) (choice, error) {
 			}
 		}
 		if !f.root {
-			return choice{}, errTodo{"root is needed to run on " + c.name(), "sudo lab run ..., or make as root"}
+			return choice{}, errTodo{"root is needed to run on " + c.name(), f.again}
 		}
 		return c, nil
 	}

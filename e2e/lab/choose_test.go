@@ -9,7 +9,7 @@ import (
 
 // everywhere is a machine on which each kind can be had.
 func everywhere(change func(*facts)) facts {
-	f := facts{root: true, arch: "amd64", release: "6.1", apt: true,
+	f := facts{root: true, again: "sudo again", arch: "amd64", release: "6.1", apt: true,
 		has: func(string) bool { return true }, offers: func(string) bool { return true }}
 	change(&f)
 	return f
@@ -48,7 +48,7 @@ func TestChoose(t *testing.T) {
 			"user-mode-linux"},
 		{"nothing is booted on another architecture", "auto", func(f *facts) { f.ownLacks, f.arch = "no ip_vs", "arm64" }, "", "", "arm64"},
 		{"the own kernel serves on another architecture", "auto", func(f *facts) { f.arch = "arm64" }, own, "", ""},
-		{"only root runs anything", "auto", func(f *facts) { f.root = false }, "", "", "sudo"},
+		{"only root runs anything", "auto", func(f *facts) { f.root = false }, "", "", "type: sudo again"},
 		{"the own kernel is not taken without IPVS even when asked for", "own", func(f *facts) { f.ownLacks = "no ip_vs" }, "", "", "no ip_vs"},
 		{"User-Mode Linux can be asked for", "uml", func(f *facts) {}, uml, "", ""},
 		{"QEMU can be asked for", "qemu", func(f *facts) { f.has = lackingPrograms("qemu-system-x86_64") }, qemu, "qemu-system-x86", ""},

@@ -13,7 +13,8 @@ import (
 
 // gather finds out what choose has to know. It changes nothing and loads nothing.
 func gather() facts {
-	f := facts{root: os.Geteuid() == 0, arch: runtime.GOARCH, release: release(), has: hasProgram, apt: hasProgram("apt-get")}
+	f := facts{root: os.Geteuid() == 0, again: "sudo " + strings.Join(os.Args, " "), arch: runtime.GOARCH, release: release(),
+		has: hasProgram, apt: hasProgram("apt-get")}
 	f.ownLacks = ownLacks(f.release)
 	if f.apt {
 		known := aptCandidates()

@@ -21,7 +21,7 @@ func runQEMU(ctx context.Context, j job) (int, error) {
 	j.show(kernel.root)
 	return withControl(j, func(j job) (int, error) {
 		image := filepath.Join(j.Control, "initramfs")
-		if err := writeInitramfs(image, kernel); err != nil {
+		if err := writeInitramfs(ctx, image, kernel); err != nil {
 			return 0, err
 		}
 		return boot(ctx, j, exec.Command(program("qemu-system-x86_64"), qemuArgs(j, kernel.image, image)...))
@@ -61,7 +61,7 @@ func export(tag, dir string, write bool) []string {
 }
 
 // writeInitramfs writes the first root of the machine for one kernel.
-func writeInitramfs(path string, k kernel) error {
+func writeInitramfs(ctx context.Context, path string, k kernel) error {
 	dep, err := os.ReadFile(filepath.Join(k.modules(), "modules.dep"))
 	if err != nil {
 		return err
@@ -76,7 +76,7 @@ func writeInitramfs(path string, k kernel) error {
 	}
 	var modules []earlyModule
 	for _, file := range order {
-		content, err := readModule(filepath.Join(k.modules(), file))
+		content, err := readModule(ctx, filepath.Join(k.modules(), file))
 		if err != nil {
 			return err
 		}
@@ -89,14 +89,22 @@ func writeInitramfs(path string, k kernel) error {
 	return os.WriteFile(path, initramfs(self, modules), 0o600)
 }
 
+// unpackers are the programs for the suffixes of compressed modules.
+var unpackers = map[string]requirement{".xz": {"xz", "xz-utils"}, ".zst": {"zstd", "zstd"}, ".gz": {"gzip", "gzip"}}
+
 // readModule returns a module uncompressed: not every kernel unpacks what it is given.
-func readModule(path string) ([]byte, error) {
-	unpack := map[string]string{".xz": "xz", ".zst": "zstd", ".gz": "gzip"}[filepath.Ext(path)]
-	if unpack == "" {
+func readModule(ctx context.Context, path string) ([]byte, error) {
+	unpacker, compressed := unpackers[filepath.Ext(path)]
+	if !compressed {
 		return os.ReadFile(path)
 	}
+	if !hasProgram(unpacker.program) {
+		if err := install(ctx, []string{unpacker.debianPackage}); err != nil {
+			return nil, err
+		}
+	}
 	var problem bytes.Buffer
-	cmd := exec.Command(unpack, "-dc", path)
+	cmd := exec.CommandContext(ctx, program(unpacker.program), "-dc", path)
 	cmd.Stderr = &problem
 	content, err := cmd.Output()
 	if err != nil {

@@ -108,11 +108,11 @@ func TestCompressedModulesAreRead(t *testing.T) {
 	if out, err := exec.Command("gzip", path).CombinedOutput(); err != nil {
 		t.Fatalf("gzip: %v: %s", err, out)
 	}
-	got, err := readModule(path + ".gz")
+	got, err := readModule(t.Context(), path+".gz")
 	if err != nil || string(got) != "module" {
 		t.Errorf("want the module, got %q, %v", got, err)
 	}
-	if _, err := readModule(path + ".xz"); err == nil {
+	if _, err := readModule(t.Context(), path+".xz"); err == nil {
 		t.Error("want an error for a file that is not there")
 	}
 }
