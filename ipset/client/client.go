@@ -117,7 +117,7 @@ func (c *Client) revision(set ipset.Set) (uint8, error) {
 // Destroy removes a set with its entries. A missing one is ENOENT, one that a rule refers to EBUSY.
 func (c *Client) Destroy(name string) error {
 	c.batch.Reset()
-	c.begin(cmdDestroy, 0, 0)
+	c.begin(cmdDestroy, unix.NLM_F_EXCL, 0) // without it a missing set is no error (ip_set_core.c, ip_set_destroy)
 	c.batch.String(attrSetName, name)
 	c.batch.End()
 	return explain(c.socket.Execute(&c.batch)[0], unix.ENOENT)

@@ -24,7 +24,7 @@ func Drain(id VirtualServerID, want, have VirtualServer, done func(RealServerID)
 	for _, present := range have.RealServers {
 		rs := RealServerID{id, netip.AddrPortFrom(present.Addr, present.Port)}
 		if !want.Has(present) && !done(rs) {
-			present.Weight = 0
+			present.Weight, present.Foreign = 0, false
 			want.RealServers = insertRealServer(want.RealServers, present)
 		}
 	}

@@ -144,6 +144,9 @@ type RealServer struct {
 	Addr   netip.Addr
 	Port   uint16
 	Weight uint16
+	// Foreign tells that the kernel's real server has something which we never set: another forwarding method, or
+	// thresholds. A wanted one is never Foreign, so that it is updated to what is wanted.
+	Foreign bool
 }
 
 // VirtualServerObject is a virtual server as the object of an operation, without its real servers.
@@ -227,5 +230,9 @@ func (r RealServerObject) String() string {
 
 // String returns for example "10.244.1.7:8080 weight 1".
 func (r RealServer) String() string {
-	return fmt.Sprintf("%s weight %d", netip.AddrPortFrom(r.Addr, r.Port), r.Weight)
+	text := fmt.Sprintf("%s weight %d", netip.AddrPortFrom(r.Addr, r.Port), r.Weight)
+	if r.Foreign {
+		text += " (changed by others)"
+	}
+	return text
 }

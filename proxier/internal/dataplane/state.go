@@ -147,7 +147,7 @@ func (s *State) applyRealServer(o RealServerObject, gone bool) {
 	case gone:
 	case found:
 		v.RealServers = slices.Clone(v.RealServers)
-		v.RealServers[at].Weight = o.Weight
+		v.RealServers[at] = o.RealServer
 	default:
 		v.RealServers = slices.Concat(v.RealServers[:at], []RealServer{o.RealServer}, v.RealServers[at:])
 	}

@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os/exec"
 	"slices"
@@ -119,18 +120,28 @@ func (c *chains) restore(ops []dataplane.Op) error {
 	return nil
 }
 
-// hook inserts or deletes the jump from a built-in chain.
+// hook inserts or deletes the jump from a built-in chain. There is never a second one: whether the first try was carried
+// out is not always known, and somebody may have copied it.
 func (c *chains) hook(verb dataplane.Verb, h dataplane.Hook) error {
 	t := c.tables[h.Chain.Family]
 	if t == nil {
 		return fmt.Errorf("%s is not served: %w", h.Chain.Family, unix.EAFNOSUPPORT)
 	}
 	rule := []string{"-m", "comment", "--comment", h.Comment, "-j", h.Chain.Name}
-	c.processes++
-	if verb == dataplane.Delete {
-		return t.Delete(h.Chain.Table, h.Builtin, rule...)
+	if verb != dataplane.Delete {
+		c.processes += 2
+		return t.InsertUnique(h.Chain.Table, h.Builtin, 1, rule...)
 	}
-	return t.Insert(h.Chain.Table, h.Builtin, 1, rule...)
+	for first := true; ; first = false {
+		c.processes++
+		if err := t.Delete(h.Chain.Table, h.Builtin, rule...); err != nil {
+			var gone *iptables.Error
+			if !first && errors.As(err, &gone) && gone.IsNotExist() {
+				return nil
+			}
+			return err
+		}
+	}
 }
 
 // observe puts our chains and hooks into s.
@@ -208,7 +219,10 @@ func addReferences(chain *dataplane.Chain, rule string) {
 	}
 }
 
-// parseHook reads a rule of a built-in chain; ours when it jumps to one of our chains.
+// hookComment begins the comments of our hooks: a jump without it is somebody else's.
+const hookComment = "ipvs-proxier: "
+
+// parseHook reads a rule of a built-in chain; ours when it jumps to one of our chains with a comment of ours.
 func parseHook(rule string) (target, comment string, ours bool) {
 	_, target, found := strings.Cut(rule, "-j ")
 	target = strings.TrimSpace(target)
@@ -218,5 +232,5 @@ func parseHook(rule string) (target, comment string, ours bool) {
 	if _, rest, has := strings.Cut(rule, `--comment "`); has {
 		comment, _, _ = strings.Cut(rest, `"`)
 	}
-	return target, comment, true
+	return target, comment, strings.HasPrefix(comment, hookComment)
 }

@@ -153,9 +153,6 @@ func (v *ipvs) observe() (map[dataplane.VirtualServerID]dataplane.VirtualServer,
 	for id, server := range servers {
 		err := v.destinations(id, func() { server.RealServers = nil }, func(d destination) {
 			server.RealServers = append(server.RealServers, d.realServer())
-			if d.foreign {
-				server.Scheduler = unmanaged
-			}
 		})
 		if err != nil {
 			return nil, fmt.Errorf("real servers of %s: %w", id, err)
@@ -236,7 +233,7 @@ type destination struct {
 }
 
 func (d destination) realServer() dataplane.RealServer {
-	return dataplane.RealServer{Addr: d.addr, Port: d.port, Weight: uint16(d.weight)}
+	return dataplane.RealServer{Addr: d.addr, Port: d.port, Weight: uint16(d.weight), Foreign: d.foreign}
 }
 
 func (d destination) connections() dataplane.Connections {

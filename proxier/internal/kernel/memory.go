@@ -93,12 +93,12 @@ func (m *Memory) refuse(op dataplane.Op) error {
 		}
 		return existence(op.Verb, s.Entries, o, syscall.ENOENT)
 	case dataplane.Chain:
-		return cmpErr(existence(op.Verb, s.Chains, o.ID, syscall.ENOENT), m.refuseChain(op.Verb, o))
+		return cmpErr(existence(overwrite(op.Verb), s.Chains, o.ID, syscall.ENOENT), m.refuseChain(op.Verb, o))
 	case dataplane.Hook:
 		if _, found := s.Chains[o.Chain]; !found {
 			return syscall.ENOENT
 		}
-		return existence(op.Verb, s.Hooks, o, syscall.ENOENT)
+		return existence(overwrite(op.Verb), s.Hooks, o, syscall.ENOENT)
 	case dataplane.VirtualServerObject:
 		return existence(op.Verb, s.VirtualServers, o.ID, syscall.ESRCH)
 	case dataplane.RealServerObject:
@@ -119,13 +119,24 @@ func cmpErr(first, second error) error {
 	return second
 }
 
+// overwrite: chains and hooks are put in place, whether they are there or not.
+func overwrite(verb dataplane.Verb) dataplane.Verb {
+	if verb == dataplane.Delete {
+		return verb
+	}
+	return verbPut
+}
+
+// verbPut is refused neither for what exists nor for what does not.
+const verbPut dataplane.Verb = 255
+
 // existence refuses to create what exists, and to change or delete what does not.
 func existence[K comparable, V any](verb dataplane.Verb, m map[K]V, key K, missing error) error {
 	_, found := m[key]
 	switch {
 	case verb == dataplane.Create && found:
 		return syscall.EEXIST
-	case verb != dataplane.Create && !found:
+	case verb != dataplane.Create && verb != verbPut && !found:
 		return missing
 	}
 	return nil

@@ -1,0 +1,366 @@
+//go:build kernel
+
+package kernel_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os/exec"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	vnl "github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/ipvs-proxier/ipvs-proxier/ipset"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel/kerneltest"
+	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
+)
+
+// own gives the test's goroutine a network namespace of its own. Its thread is never used again.
+func own(t testing.TB) {
+	t.Helper()
+	runtime.LockOSThread()
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		t.Fatalf("make a network namespace: %v (these tests need root and a kernel with IPVS; make test-kernel runs them)", err)
+	}
+	lo, err := vnl.LinkByName("lo")
+	if err == nil {
+		err = vnl.LinkSetUp(lo)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func openLinux(t testing.TB) *kernel.Linux {
+	t.Helper()
+	var sysctls []string
+	for name := range dataplane.Foundation(kerneltest.Config).Sysctls {
+		sysctls = append(sysctls, name)
+	}
+	k, err := kernel.NewLinux(kernel.LinuxConfig{Link: kerneltest.Config.Link, Families: kerneltest.Config.Families, Sysctls: sysctls})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := k.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return k
+}
+
+func TestLinuxKeepsTheContract(t *testing.T) {
+	kerneltest.Run(t, func(t *testing.T) kerneltest.Kernel {
+		own(t)
+		return openLinux(t)
+	})
+}
+
+// shell runs a command in the namespace of the calling thread.
+func shell(t testing.TB, command string) string {
+	t.Helper()
+	out, err := exec.Command("sh", "-ec", command).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", command, err, out)
+	}
+	return string(out)
+}
+
+func apply(t testing.TB, k *kernel.Linux, ops []dataplane.Op) {
+	t.Helper()
+	if err := errors.Join(k.Apply(ops)...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// want returns n Services with endpoints real servers each.
+func want(n, endpoints int) *dataplane.State {
+	w := dataplane.NewWant(dataplane.Foundation(kerneltest.Config))
+	for i := range n {
+		s := cluster.Service{
+			Name:       cluster.Name{Namespace: "ns", Name: fmt.Sprint(i)},
+			ClusterIPs: []netip.Addr{netip.AddrFrom4([4]byte{10, 96, byte(i >> 8), byte(i)})},
+			Ports:      []cluster.ServicePort{{Protocol: cluster.TCP, Port: 80, Choice: cluster.Choice{Scheduler: "rr"}}},
+		}
+		for e := range endpoints {
+			s.Ports[0].Endpoints = append(s.Ports[0].Endpoints, cluster.Endpoint{
+				Addr: netip.AddrFrom4([4]byte{10, 244, byte(i), byte(e + 1)}), Port: 80, Ready: true, Remote: true})
+		}
+		w.Set(dataplane.Compile(s, dataplane.Node{}, kerneltest.Config), map[cluster.Name]struct{}{})
+	}
+	return w.State
+}
+
+func from(have, want *dataplane.State) []dataplane.Op {
+	return dataplane.Diff(have, want, dataplane.All(nil, have, want))
+}
+
+// TestForeignObjectsSurvive: what others have in the kernel is never ours, and stays.
+func TestForeignObjectsSurvive(t *testing.T) {
+	own(t)
+	shell(t, `
+ip link add other type dummy; ip link set other up; ip addr add 10.96.77.77/32 dev other; ip -6 addr add fd00:77::1/64 dev other nodad
+ipvsadm -A -t 10.96.77.77:80 -s wrr; ipvsadm -a -t 10.96.77.77:80 -r 10.244.9.9:80 -g -w 3
+ipvsadm -A -u '[fd00:96::77]:53' -s rr -p 60; ipvsadm -A -f 42 -s rr; ipvsadm -a -f 42 -r 10.244.9.9:80 -m
+ipset create KUBE-X hash:ip,port; ipset add KUBE-X 10.96.77.77,tcp:80; ipset create other6 hash:net family inet6
+iptables -t nat -N KUBE-X; iptables -t nat -A PREROUTING -m set --match-set KUBE-X dst,dst -j KUBE-X; iptables -P FORWARD DROP
+ip6tables -A INPUT -p tcp --dport 22 -j ACCEPT
+iptables -t nat -A KUBE-X -m comment --comment "about IPVSP-SERVICES" -j RETURN`)
+	changing := regexp.MustCompile(`(?m)^#.*\n|\[\d+:\d+\]|initval \S+`)
+	state := func() string {
+		return changing.ReplaceAllString(shell(t, "ipvsadm -Sn; ipset save -sorted; iptables-save -t nat; iptables-save -t filter; ip6tables-save -t nat; ip6tables-save -t filter; ip -br addr show dev other"), "")
+	}
+	shell(t, "iptables -t nat -S; ip6tables -t nat -S; ip6tables -S") // tables that are used appear in the listing
+	before := state()
+	k := openLinux(t)
+	seen, err := k.Observe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours := *seen.State
+	ours.Sysctls = nil
+	if text := ours.Text(); text != "" {
+		t.Errorf("taken for ours:\n%s", text)
+	}
+	if len(seen.Foreign) != 2 {
+		t.Errorf("foreign: %v, want two virtual servers with addresses", seen.Foreign)
+	}
+	if want := []string{"10.96.77.77", "fd00:77::1"}; fmt.Sprint(seen.NodeAddresses) != fmt.Sprint(want) {
+		t.Errorf("node addresses %v, want %v", seen.NodeAddresses, want)
+	}
+	apply(t, k, from(seen.State, want(20, 3)))
+	again, err := k.Observe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	apply(t, k, from(again.State, dataplane.NewState()))
+	if diff := cmp.Diff(before, state()); diff != "" {
+		t.Errorf("(-before +after):\n%s", diff)
+	}
+}
+
+// TestRestartFindsWhatWasWritten: a second adapter, which has written nothing itself, sees exactly what the first one wrote,
+// however iptables spells it.
+func TestRestartFindsWhatWasWritten(t *testing.T) {
+	own(t)
+	w := want(3, 2)
+	apply(t, openLinux(t), from(dataplane.NewState(), w))
+	seen, err := openLinux(t).Observe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ops := from(seen.State, w); len(ops) > 0 {
+		t.Errorf("a restart would write: %v", ops)
+	}
+}
+
+// TestWritesAreBatched: thousands of operations need few system calls and no process each.
+func TestWritesAreBatched(t *testing.T) {
+	own(t)
+	k := openLinux(t)
+	foundation := dataplane.Foundation(kerneltest.Config)
+	apply(t, k, from(dataplane.NewState(), foundation))
+	before := k.Traffic()
+	ops := from(foundation, want(1000, 5))
+	apply(t, k, ops)
+	now := k.Traffic()
+	if len(ops) < 9000 || now.Sends-before.Sends > 100 || now.Processes != before.Processes {
+		t.Errorf("%d operations took %d messages in %d sends, and %d processes", len(ops), now.Messages-before.Messages, now.Sends-before.Sends, now.Processes-before.Processes)
+	}
+	seen, err := k.Observe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ops := from(seen.State, want(1000, 5)); len(ops) > 0 {
+		t.Errorf("%d operations are still to be done, the first one %s", len(ops), ops[0])
+	}
+}
+
+// TestChangesByOthersAreSeen: what others set on our virtual and real servers, and we never do, is a difference, and mended.
+func TestChangesByOthersAreSeen(t *testing.T) {
+	own(t)
+	k := openLinux(t)
+	w := want(1, 2)
+	apply(t, k, from(dataplane.NewState(), w))
+	for _, damage := range []string{
+		"ipvsadm -E -t 10.96.0.0:80 -s rr -p 60 -M 255.255.255.0",
+		"ipvsadm -e -t 10.96.0.0:80 -r 10.244.0.1:80 -g",
+		"ipvsadm -e -t 10.96.0.0:80 -r 10.244.0.2:80 -m -x 10 -y 5",
+		"iptables -t nat -I IPVSP-SERVICES -j RETURN",
+		"ip6tables -F IPVSP-INPUT",
+		"sysctl -q -w net.ipv4.vs.conntrack=0",
+	} {
+		shell(t, damage)
+		seen, err := k.Observe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		ops := from(seen.State, w)
+		if len(ops) == 0 {
+			t.Errorf("%s: not seen", damage)
+		}
+		apply(t, k, ops)
+		if seen, err = k.Observe(); err != nil {
+			t.Fatal(err)
+		}
+		if ops := from(seen.State, w); len(ops) > 0 {
+			t.Errorf("%s: still to be done: %v", damage, ops)
+		}
+	}
+}
+
+// TestFullSetIsTold: an entry that does not fit is the one that fails, and the kernel's reason is put into words.
+func TestFullSetIsTold(t *testing.T) {
+	own(t)
+	k := openLinux(t)
+	set := dataplane.Set{Set: ipset.Set{Name: "IPVSP-SMALL", Type: ipset.HashIP, Family: ipset.Inet, HashSize: 64, MaxElem: 64}}
+	ops := []dataplane.Op{{Verb: dataplane.Create, Object: set}}
+	for i := range 200 {
+		ops = append(ops, dataplane.Op{Verb: dataplane.Create, Object: dataplane.SetEntry{Set: set.Name, Type: set.Type, Entry: ipset.Entry{Addr: netip.AddrFrom4([4]byte{10, 0, 0, byte(i)})}}})
+	}
+	failed := 0
+	for i, err := range k.Apply(ops) {
+		if err != nil {
+			failed++
+			if !strings.Contains(err.Error(), "full") {
+				t.Errorf("%s: %v; want it to say that the set is full", ops[i], err)
+			}
+		}
+	}
+	seen, err := k.Observe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(seen.State.Entries) != 200-failed || failed == 0 {
+		t.Errorf("%d entries are in, %d failed of 200", len(seen.State.Entries), failed)
+	}
+}
+
+// TestMissingSchedulerIsRefused says ENOENT, and changes nothing.
+func TestMissingSchedulerIsRefused(t *testing.T) {
+	own(t)
+	k := openLinux(t)
+	errs := k.Apply([]dataplane.Op{{Verb: dataplane.Create, Object: dataplane.VirtualServerObject{
+		ID: dataplane.VirtualServerID{Addr: netip.MustParseAddr("10.96.0.1"), Port: 80, Protocol: cluster.TCP}, Scheduler: "nosuch"}}})
+	if !errors.Is(errs[0], unix.ENOENT) {
+		t.Errorf("%v, want ENOENT", errs[0])
+	}
+}
+
+// TestProbe finds the schedulers that can be had, and leaves nothing behind.
+func TestProbe(t *testing.T) {
+	own(t)
+	facts, err := kernel.Probe(append(scheduler.Names(), "nosuch"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range scheduler.Names() {
+		if !slices.Contains(facts.Schedulers, name) {
+			t.Errorf("scheduler %s is not found among %v", name, facts.Schedulers)
+		}
+	}
+	if slices.Contains(facts.Schedulers, "nosuch") || facts.KernelMajor < 4 {
+		t.Errorf("%+v", facts)
+	}
+	if left := shell(t, "ipvsadm -Sn"); left != "" {
+		t.Errorf("left: %s", left)
+	}
+}
+
+// TestWatchAddresses tells of addresses on other links, and not of our own.
+func TestWatchAddresses(t *testing.T) {
+	own(t)
+	k := openLinux(t)
+	apply(t, k, from(dataplane.NewState(), want(1, 1)))
+	shell(t, "ip link add other type dummy")
+	told := make(chan struct{}, 100)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	namespace, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		if err := unix.Setns(namespace, unix.CLONE_NEWNET); err != nil {
+			ended <- err
+			return
+		}
+		ended <- kernel.WatchAddresses(ctx, kerneltest.Config.Link, func() { told <- struct{}{} })
+	}()
+	// The watch has begun when the first address is told; each try is a new one.
+	deadline := time.Now().Add(20 * time.Second)
+	for i := 1; ; i++ {
+		shell(t, fmt.Sprintf("ip addr add 192.168.50.%d/32 dev other", i))
+		select {
+		case <-told:
+		case err := <-ended:
+			t.Fatal(err)
+		case <-time.After(100 * time.Millisecond):
+			if time.Now().After(deadline) {
+				t.Fatal("no address is told")
+			}
+			continue
+		}
+		break
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestConnectionCounter reads real servers with their connections.
+func TestConnectionCounter(t *testing.T) {
+	own(t)
+	k := openLinux(t)
+	apply(t, k, from(dataplane.NewState(), want(2, 3)))
+	counter, err := kernel.NewConnectionCounter()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer counter.Close()
+	servers, counts, err := counter.RealServers(dataplane.VirtualServerID{Addr: netip.MustParseAddr("10.96.0.1"), Port: 80, Protocol: cluster.TCP})
+	if err != nil || len(servers) != 3 || len(counts) != 3 {
+		t.Errorf("%v %v %v", servers, counts, err)
+	}
+}
+
+// BenchmarkApply shows what batching is worth: the time of one operation alone, divided by that of one among many, in the same
+// run.
+func BenchmarkApply(b *testing.B) {
+	own(b)
+	k := openLinux(b)
+	foundation, full := dataplane.Foundation(kerneltest.Config), want(200, 5)
+	apply(b, k, from(dataplane.NewState(), foundation))
+	up, down := from(foundation, full), from(full, foundation)
+	var together, alone time.Duration
+	for b.Loop() {
+		began := time.Now()
+		apply(b, k, up)
+		together += time.Since(began)
+		apply(b, k, down)
+		began = time.Now()
+		for i := range up {
+			apply(b, k, up[i:i+1])
+		}
+		alone += time.Since(began)
+		apply(b, k, down)
+	}
+	b.ReportMetric(float64(together.Microseconds())/float64(b.N*len(up)), "us/op-batched")
+	b.ReportMetric(float64(alone.Microseconds())/float64(b.N*len(up)), "us/op-alone")
+	b.ReportMetric(float64(alone)/float64(together), "alone/batched")
+}
