@@ -14,28 +14,24 @@ import (
 
 // bootTime is how long a guest may take until the command starts. Seconds are usual; a guest that hangs in boot should not
 // use up the command's own, much longer time.
-const bootTime = 4 * time.Minute
-
-var errBootTime = errors.New("the guest did not start the command within " + bootTime.String())
+const bootTime = 2 * time.Minute
 
 // boot starts a guest and waits until it has ended, in one way or another. Nothing of it is left when boot returns.
 func boot(ctx context.Context, j job, cmd *exec.Cmd) (int, error) {
 	console := newConsole(os.Stdout)
 	var noise bytes.Buffer
 	cmd.Stdout, cmd.Stderr = console, &noise
-	// User-Mode Linux is several processes: in a process namespace of their own they end together with the first, which
-	// ends when lab is killed. As a group of their own they are not reached by a ^C at the terminal: lab alone is.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID, Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	// A process of the guest that lives on would hold the console open.
 	cmd.WaitDelay = 5 * time.Second
-	if err := cmd.Start(); err != nil {
+	cmd, err := startAlone(cmd)
+	if err != nil {
 		return 0, fmt.Errorf("boot: %w", err)
 	}
 	kill := func() { syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 
-	failure := wait(ctx, console.ready, ended, kill)
+	failure := wait(ctx, bootTime, console.ready, ended, kill)
 	kill() // helpers that outlived it
 	status, statusErr := readStatus(j.Control)
 	if failure == nil && statusErr == nil {
@@ -51,30 +47,43 @@ func boot(ctx context.Context, j job, cmd *exec.Cmd) (int, error) {
 	return 0, failure
 }
 
-// wait returns when the guest has ended, by itself (nil) or because it was killed.
-func wait(ctx context.Context, ready <-chan struct{}, ended <-chan error, kill func()) error {
+// startAlone starts a guest so that it ends with lab and can be ended as a whole.
+//
+// User-Mode Linux is several processes: in a process namespace of their own they end together with the first, which ends
+// when lab is killed. As a group of their own they are not reached by a ^C at the terminal: lab alone is. Where root may
+// not make namespaces, as in a container, the group has to do.
+func startAlone(cmd *exec.Cmd) (*exec.Cmd, error) {
+	again := *cmd // a command that failed to start cannot be started again
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID, Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	err := cmd.Start()
+	if !errors.Is(err, syscall.EPERM) {
+		return cmd, err
+	}
+	again.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	return &again, again.Start()
+}
+
+// wait returns when the guest has ended, by itself (nil) or because it was killed: when the context ended, or the command
+// had not started in time.
+func wait(ctx context.Context, bootTime time.Duration, ready <-chan struct{}, ended <-chan error, kill func()) error {
 	timer := time.NewTimer(bootTime)
 	defer timer.Stop()
-	select {
-	case <-ended:
-		return nil
-	case <-timer.C:
-		kill()
-		<-ended
-		return errBootTime
-	case <-ctx.Done():
-		kill()
-		<-ended
-		return context.Cause(ctx)
-	case <-ready:
-	}
-	select {
-	case <-ended:
-		return nil
-	case <-ctx.Done():
-		kill()
-		<-ended
-		return context.Cause(ctx)
+	for {
+		select {
+		case <-ended:
+			return nil
+		case <-ready:
+			ready = nil
+			timer.Stop()
+		case <-timer.C:
+			kill()
+			<-ended
+			return fmt.Errorf("the guest did not start the command within %s", bootTime)
+		case <-ctx.Done():
+			kill()
+			<-ended
+			return context.Cause(ctx)
+		}
 	}
 }
 

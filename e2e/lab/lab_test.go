@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -66,6 +67,40 @@ func TestBootFailsWithoutAStatus(t *testing.T) {
 	_, err := boot(context.Background(), guestJob(t, ""), exec.Command("true"))
 	if err == nil || !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("want an error about the missing status, got %v", err)
+	}
+}
+
+// The clock of these two tests is synctest's, which jumps.
+func TestAGuestThatHangsInBootIsKilled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		killed := make(chan error, 1)
+		err := wait(t.Context(), time.Minute, make(chan struct{}), killed, func() { killed <- nil })
+		if err == nil || !strings.Contains(err.Error(), "did not start the command within 1m0s") {
+			t.Errorf("want an error that says so, got %v", err)
+		}
+	})
+}
+
+func TestAGuestThatHasBootedMayTakeItsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ready, ended := make(chan struct{}), make(chan error)
+		close(ready)
+		time.AfterFunc(time.Hour, func() { ended <- nil })
+		err := wait(t.Context(), time.Minute, ready, ended, func() {
+			t.Error("killed")
+			go func() { ended <- nil }()
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestBytesOf(t *testing.T) {
+	for size, want := range map[string]uint64{"3G": 3 << 30, "512m": 512 << 20, "64K": 64 << 10, "4096": 4096, "much": 0, "": 0} {
+		if got := bytesOf(size); got != want {
+			t.Errorf("%q: want %d, got %d", size, want, got)
+		}
 	}
 }
 

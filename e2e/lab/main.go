@@ -111,14 +111,18 @@ func runCommand(ctx context.Context, args []string) int {
 	}
 	j.Mem = *mem
 	choice, err := prepare(ctx, *kernel)
-	if err != nil {
+	var sig errSignal
+	switch {
+	case errors.As(context.Cause(ctx), &sig):
+		fmt.Fprintln(os.Stderr, "lab:", sig)
+		return exitSignal + int(sig.Signal)
+	case err != nil:
 		return refused(err)
 	}
 	fmt.Fprintf(os.Stderr, "lab: %s (%s)\n", choice.name(), choice.why)
 	ctx, cancel := context.WithTimeout(ctx, *timeout)
 	defer cancel()
 	status, err := runners[choice.kind](ctx, j)
-	var sig errSignal
 	switch {
 	case err == nil:
 		return status
@@ -157,7 +161,7 @@ func prepare(ctx context.Context, wanted string) (choice, error) {
 		if c.kind != own {
 			return c, nil
 		}
-		if f.ownLacks = tryOwn(ctx); f.ownLacks == "" {
+		if f.ownLacks = tryOwn(ctx); f.ownLacks == "" || ctx.Err() != nil {
 			return c, nil
 		}
 	}

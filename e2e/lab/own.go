@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"slices"
@@ -24,15 +26,19 @@ const namespaces = syscall.CLONE_NEWNET | syscall.CLONE_NEWNS | syscall.CLONE_NE
 // runOwn runs the command in namespaces of its own on the machine's kernel. The one thing that stays afterwards is modules
 // that had to be loaded, and it says which.
 func runOwn(ctx context.Context, j job) (int, error) {
+	before := loadedModules()
+	defer func() { reportModules(before, loadedModules()) }()
+	return inNamespaces(ctx, j, os.Stdout, os.Stderr)
+}
+
+func inNamespaces(ctx context.Context, j job, stdout, stderr io.Writer) (int, error) {
 	j.Kernel = own
 	text, err := json.Marshal(j)
 	if err != nil {
 		return 0, err
 	}
-	before := loadedModules()
-	defer func() { reportModules(before, loadedModules()) }()
 	cmd := exec.CommandContext(ctx, "/proc/self/exe", ownInitArg, string(text))
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	cmd.Stdout, cmd.Stderr = stdout, stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: namespaces, Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	err = cmd.Run()
 	if ctx.Err() != nil {
@@ -127,7 +133,8 @@ func attachTrees(shares []share, trees []int) error {
 	return nil
 }
 
-// tryOwn loads what the machine's own kernel needs and says why it will not do after all; "" when it does.
+// tryOwn loads what the machine's own kernel needs, runs the checks just as a command would be run, and says why that kernel
+// will not do after all; "" when it does.
 func tryOwn(ctx context.Context) string {
 	before := loadedModules()
 	for _, module := range guestModules[own] {
@@ -135,15 +142,23 @@ func tryOwn(ctx context.Context) string {
 		exec.CommandContext(ctx, program("modprobe"), "-q", module).Run()
 	}
 	reportModules(before, loadedModules())
-	text, err := runChecks(ctx)
-	if err == nil {
+	j, err := newJob([]string{"/proc/self/exe", checkInsideArg}, nil)
+	if err != nil {
+		return err.Error()
+	}
+	var out, problem bytes.Buffer
+	status, err := inNamespaces(ctx, j, &out, &problem)
+	if status == 0 && err == nil {
 		return ""
 	}
-	reasons := failures(text)
-	if len(reasons) == 0 {
-		reasons = []string{err.Error()}
+	reasons := failures(out.String())
+	if err != nil {
+		reasons = append(reasons, err.Error())
 	}
-	return fmt.Sprintf("this machine's kernel %s, tried in a namespace: %s", release(), strings.Join(reasons, "; "))
+	if text := strings.TrimSpace(problem.String()); text != "" {
+		reasons = append(reasons, text)
+	}
+	return fmt.Sprintf("this machine's kernel %s, tried in namespaces: %s", release(), strings.Join(reasons, "; "))
 }
 
 func loadedModules() []string {
