@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 
+	kjson "sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/spelling"
@@ -40,8 +41,17 @@ func ReadConfig(path string, base Config) (Config, error) {
 
 func parseConfig(data []byte, base Config) (Config, error) {
 	file := fileConfig{Config: base}
-	if err := yaml.UnmarshalStrict(data, &file); err != nil {
+	data, err := yaml.YAMLToJSONStrict(data)
+	if err != nil {
 		return base, explainField(err)
+	}
+	// Unlike encoding/json this one minds upper and lower case.
+	mistakes, err := kjson.UnmarshalStrict(data, &file)
+	if err != nil {
+		return base, explainField(err)
+	}
+	if len(mistakes) > 0 {
+		return base, explainField(mistakes[0])
 	}
 	if file.APIVersion != ConfigAPIVersion || file.Kind != ConfigKind {
 		return base, fmt.Errorf("apiVersion %q kind %q; allowed is apiVersion %s, kind %s", file.APIVersion, file.Kind, ConfigAPIVersion, ConfigKind)

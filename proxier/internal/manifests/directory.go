@@ -86,12 +86,37 @@ func (d *Directory) Run(ctx context.Context) error {
 			if event.Name == d.path && event.Has(fsnotify.Remove|fsnotify.Rename) {
 				watched = false
 			}
+			if event.Has(fsnotify.Write) {
+				awaitQuiet(ctx, notify.Events)
+			}
 		case <-notify.Errors: // an overflow: something happened, unknown what
 		case <-tick.C:
 			watched = watched && slices.Contains(notify.WatchList(), d.path)
 		}
 		for len(notify.Events) > 0 {
 			<-notify.Events
+		}
+	}
+}
+
+// A file that is written in place is half there for a while, and half a file can be a good one with less in it. It is read when
+// nothing has been written for quiet, at the latest after patience. A file that is renamed into place is read at once.
+const (
+	quiet    = 25 * time.Millisecond
+	patience = time.Second
+)
+
+func awaitQuiet(ctx context.Context, events <-chan fsnotify.Event) {
+	end := time.After(patience)
+	for {
+		select {
+		case <-events:
+		case <-time.After(quiet):
+			return
+		case <-end:
+			return
+		case <-ctx.Done():
+			return
 		}
 	}
 }
@@ -181,6 +206,10 @@ func (d *Directory) read(name string) (mistake string, isFile bool) {
 	objects, err := parse(content)
 	if err != nil {
 		return err.Error() + kept, true
+	}
+	if len(objects) == 0 && known != nil && len(known.objects) > 0 {
+		// More likely caught between truncating and writing than meant: who means it deletes the file.
+		return "the file is empty" + kept, true
 	}
 	d.files[name] = &file{modified: info.ModTime(), size: info.Size(), objects: objects}
 	return "", true

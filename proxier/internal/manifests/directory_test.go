@@ -1,0 +1,283 @@
+package manifests
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	discovery "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// serviceText is a Service whose cluster IP ends in last.
+func serviceText(name string, last int) string {
+	return fmt.Sprintf("apiVersion: v1\nkind: Service\nmetadata: {name: %s}\nspec: {clusterIP: 10.96.0.%d, ports: [{port: 80}]}\n", name, last)
+}
+
+// book is a directory under test with what it reported.
+type book struct {
+	*testing.T
+	path string
+	dir  *Directory
+
+	mu   sync.Mutex
+	told []string
+}
+
+func open(t *testing.T, files map[string]string) *book {
+	t.Helper()
+	b := &book{T: t, path: t.TempDir()}
+	for name, text := range files {
+		b.write(name, text)
+	}
+	var err error
+	b.dir, err = Open(b.path, func(file, mistake string) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.told = append(b.told, filepath.Base(file)+": "+mistake)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func (b *book) write(name, text string) {
+	b.Helper()
+	if err := os.WriteFile(filepath.Join(b.path, name), []byte(text), 0o644); err != nil {
+		b.Fatal(err)
+	}
+}
+
+func (b *book) remove(name string) {
+	b.Helper()
+	if err := os.Remove(filepath.Join(b.path, name)); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// services returns "name address" of all Services in force.
+func (b *book) services() string {
+	b.Helper()
+	list, err := b.dir.list("Service")
+	if err != nil {
+		b.Fatal(err)
+	}
+	var all []string
+	for _, s := range list.(*v1.ServiceList).Items {
+		all = append(all, s.Name+" "+s.Spec.ClusterIP)
+	}
+	slices.Sort(all)
+	return strings.Join(all, ", ")
+}
+
+func (b *book) want(services string, mistakes ...string) {
+	b.Helper()
+	if got := b.services(); got != services {
+		b.Errorf("in force: %q, want %q", got, services)
+	}
+	got := b.dir.Mistakes()
+	if len(got) != len(mistakes) {
+		b.Errorf("mistakes %q, want %q", got, mistakes)
+		return
+	}
+	for i, words := range mistakes {
+		for word := range strings.FieldsSeq(words) {
+			if !strings.Contains(got[i], word) {
+				b.Errorf("mistake %q does not say %q", got[i], word)
+			}
+		}
+	}
+}
+
+func TestMistakesKeepTheLastGoodContent(t *testing.T) {
+	b := open(t, map[string]string{
+		"a.yaml": serviceText("a", 1) + "---\n" + serviceText("b", 2),
+		"c.json": `{"apiVersion":"v1","kind":"Service","metadata":{"name":"c"},"spec":{"clusterIP":"10.96.0.3","ports":[{"port":80}]}}`,
+		"d.yaml": "kind: [",
+	})
+	b.want("a 10.96.0.1, b 10.96.0.2, c 10.96.0.3", "d.yaml line 1 left out")
+	b.write("a.yaml", serviceText("a", 9)+"---\n"+strings.Replace(serviceText("b", 2), "clusterIP", "clusterIp", 1))
+	b.dir.Scan()
+	b.dir.Scan()
+	b.want("a 10.96.0.1, b 10.96.0.2, c 10.96.0.3", "a.yaml line 9 clusterIp last good content", "d.yaml")
+	b.write("a.yaml", "")
+	b.dir.Scan()
+	b.want("a 10.96.0.1, b 10.96.0.2, c 10.96.0.3", "a.yaml empty last good content", "d.yaml")
+	b.write("a.yaml", serviceText("a", 9))
+	b.write("d.yaml", "# nothing\n")
+	b.dir.Scan()
+	b.want("a 10.96.0.9, c 10.96.0.3")
+	b.remove("c.json")
+	b.dir.Scan()
+	b.want("a 10.96.0.9")
+	var kinds []string
+	for _, text := range b.told {
+		kinds = append(kinds, text[:min(len(text), 9)])
+	}
+	slices.Sort(kinds)
+	// Each new mistake once, each recovery once.
+	if got := strings.Join(kinds, "|"); got != "a.yaml: |a.yaml: l|a.yaml: t|d.yaml: |d.yaml: l" {
+		t.Errorf("told: %q", b.told)
+	}
+}
+
+func TestOneObjectInTwoFiles(t *testing.T) {
+	b := open(t, map[string]string{"b.yaml": serviceText("a", 2)})
+	b.want("a 10.96.0.2")
+	b.write("a.yaml", "\n"+serviceText("a", 1))
+	b.write("c.yaml", serviceText("c", 3)+"---\n"+serviceText("a", 4))
+	b.dir.Scan()
+	b.want("a 10.96.0.1, c 10.96.0.3", "b.yaml line 1 default/a a.yaml line 2", "c.yaml line 6 default/a a.yaml line 2")
+	b.remove("a.yaml")
+	b.dir.Scan()
+	b.want("a 10.96.0.2, c 10.96.0.3", "c.yaml b.yaml line 1")
+	b.remove("b.yaml")
+	b.dir.Scan()
+	b.want("a 10.96.0.4, c 10.96.0.3")
+}
+
+func TestWhatEditorsLeaveIsNotRead(t *testing.T) {
+	b := open(t, map[string]string{"a.yaml": serviceText("a", 1)})
+	for _, name := range []string{".a.yaml.swp", ".#a.yaml", "#a.yaml#", "a.yaml~", "4913", "a.yaml.tmp", "README.md", ".hidden.yaml"} {
+		b.write(name, "kind: [")
+	}
+	if err := os.Mkdir(filepath.Join(b.path, "sub.yaml"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	b.dir.Scan()
+	b.want("a 10.96.0.1")
+}
+
+func TestDirectoryGoesAndComesBack(t *testing.T) {
+	b := open(t, map[string]string{"a.yaml": serviceText("a", 1)})
+	if err := os.RemoveAll(b.path); err != nil {
+		t.Fatal(err)
+	}
+	b.dir.Scan()
+	b.want("a 10.96.0.1", "last good content of all files")
+	if err := os.Mkdir(b.path, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	b.write("b.yaml", serviceText("b", 2))
+	b.dir.Scan()
+	b.want("b 10.96.0.2")
+	if _, err := Open(filepath.Join(b.path, "nowhere"), nil); err == nil {
+		t.Error("a directory that does not exist is opened")
+	}
+}
+
+// TestWatch: with the real notifications of the file system, every way of changing a file arrives, as events in their order.
+func TestWatch(t *testing.T) {
+	b := open(t, map[string]string{"a.yaml": serviceText("a", 1)})
+	go b.dir.Run(t.Context())
+	list, err := b.dir.list("Service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	watch, err := listerWatcher{b.dir, "Service"}.Watch(metav1.ListOptions{ResourceVersion: list.(*v1.ServiceList).ResourceVersion})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer watch.Stop()
+	next := func(want string) {
+		t.Helper()
+		select {
+		case e := <-watch.ResultChan():
+			s := e.Object.(*v1.Service)
+			if got := fmt.Sprintf("%s %s %s", e.Type, s.Name, s.Spec.ClusterIP); got != want {
+				t.Fatalf("event %q, want %q", got, want)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatalf("no event, want %q", want)
+		}
+	}
+	b.write("b.yaml", serviceText("b", 2))
+	next("ADDED b 10.96.0.2")
+	b.write("b.yaml", serviceText("b", 3)) // in place, of the same size
+	next("MODIFIED b 10.96.0.3")
+	b.write("new", serviceText("b", 4))
+	if err := os.Rename(filepath.Join(b.path, "new"), filepath.Join(b.path, "b.yaml")); err != nil {
+		t.Fatal(err)
+	}
+	next("MODIFIED b 10.96.0.4")
+	b.remove("b.yaml")
+	next("DELETED b 10.96.0.4")
+	// As a ConfigMap is mounted: files are links through a link that is exchanged.
+	for i, data := range []string{"..1", "..2"} {
+		if err := os.Mkdir(filepath.Join(b.path, data), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		b.write(data+"/m.yaml", serviceText("m", 10+i))
+	}
+	link := func(to, name string) {
+		t.Helper()
+		if err := os.Symlink(to, filepath.Join(b.path, name+".new")); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(filepath.Join(b.path, name+".new"), filepath.Join(b.path, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	link("..1", "..data")
+	link("..data/m.yaml", "m.yaml")
+	next("ADDED m 10.96.0.10")
+	link("..2", "..data")
+	next("MODIFIED m 10.96.0.11")
+}
+
+// TestHalfWrittenFiles: a file that is written in place, piece by piece, takes nothing away on the way.
+func TestHalfWrittenFiles(t *testing.T) {
+	var whole strings.Builder
+	for i := range 50 {
+		whole.WriteString("---\n" + serviceText(fmt.Sprintf("s%02d", i), 1+i))
+	}
+	b := open(t, map[string]string{"a.yaml": whole.String()})
+	go b.dir.Run(t.Context())
+	watch, err := listerWatcher{b.dir, "Service"}.Watch(metav1.ListOptions{ResourceVersion: fmt.Sprint(b.dir.versions["Service"])})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer watch.Stop()
+	f, err := os.Create(filepath.Join(b.path, "a.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, document := range strings.SplitAfter(strings.ReplaceAll(whole.String(), "s49", "s99"), "---\n") {
+		if _, err := f.WriteString(document); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]bool{}
+	for range 2 {
+		select {
+		case e := <-watch.ResultChan():
+			got[fmt.Sprintf("%s %s", e.Type, e.Object.(*v1.Service).Name)] = true
+		case <-time.After(20 * time.Second):
+			t.Fatal("no event")
+		}
+	}
+	if !got["ADDED s99"] || !got["DELETED s49"] {
+		t.Errorf("events %v, want s99 added and s49 deleted", got)
+	}
+}
+
+func TestSlicesAreListed(t *testing.T) {
+	b := open(t, map[string]string{"a.yaml": "apiVersion: v1\nkind: List\nitems:\n- apiVersion: discovery.k8s.io/v1\n  kind: EndpointSlice\n  metadata: {name: a, namespace: ns}\n  addressType: IPv4\n  endpoints: []\n"})
+	list, err := b.dir.list("EndpointSlice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if items := list.(*discovery.EndpointSliceList).Items; len(items) != 1 || items[0].Namespace != "ns" || items[0].UID == "" {
+		t.Errorf("slices %+v", items)
+	}
+}
