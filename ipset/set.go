@@ -31,9 +31,7 @@ func Types() []Type {
 // others are bitmaps over a range of ports.
 func (t Type) Hash() bool { return strings.HasPrefix(string(t), "hash:") }
 
-func (t Type) hasPort() bool { return t != HashIP && t != HashNet }
 func (t Type) hasPeer() bool { return t == HashIPPortIP || t == HashIPPortNet }
-func (t Type) hasNet() bool  { return t == HashNet || t == HashIPPortNet }
 
 // Family is an address family with the kernel's number: NFPROTO_IPV4 or NFPROTO_IPV6 (include/uapi/linux/netfilter.h).
 type Family uint8

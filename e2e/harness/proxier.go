@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -58,9 +59,9 @@ func (p *Proxier) Stop() error { return p.Signal(syscall.SIGTERM) }
 func (p *Proxier) Get(url string) (int, string, error) {
 	var status int
 	var body []byte
-	transport := &http.Transport{DisableKeepAlives: true, Dial: func(network, address string) (conn net.Conn, err error) {
+	transport := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, network, address string) (conn net.Conn, err error) {
 		err = p.host.Do(func() error {
-			conn, err = (&net.Dialer{Timeout: 5 * time.Second}).Dial(network, address)
+			conn, err = (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, network, address)
 			return err
 		})
 		return conn, err
