@@ -11,8 +11,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
 )
 
-func annotated(annotations map[string]string) *v1.Service {
-	return service(func(s *v1.Service) { s.Annotations = annotations })
+func annotatedWith(annotations map[string]string) *v1.Service {
+	return shopService(func(s *v1.Service) { s.Annotations = annotations })
 }
 
 func TestSchedulerChoice(t *testing.T) {
@@ -53,7 +53,7 @@ func TestSchedulerChoice(t *testing.T) {
 			cluster.Choice{Scheduler: "rr", Source: cluster.SourceDefault}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := cluster.Parse(cluster.Input{Service: annotated(c.annotations), NodeName: "n1", Schedulers: c.operator, LastGood: c.lastGood})
+			got := cluster.Parse(cluster.Input{Service: annotatedWith(c.annotations), NodeName: "n1", Schedulers: c.operator, LastGood: c.lastGood})
 			if choice := got.Ports[0].Choice; choice != c.want {
 				t.Errorf("choice %+v, want %+v", choice, c.want)
 			}
@@ -64,7 +64,7 @@ func TestSchedulerChoice(t *testing.T) {
 
 // TestEveryPortHasTheChoice: the annotation is the Service's, not a port's.
 func TestEveryPortHasTheChoice(t *testing.T) {
-	got := parse(service(func(s *v1.Service) {
+	got := parse(shopService(func(s *v1.Service) {
 		s.Annotations[cluster.AnnotationScheduler] = "sh"
 		s.Spec.Ports = append(s.Spec.Ports, v1.ServicePort{Name: "dns", Protocol: v1.ProtocolUDP, Port: 53})
 	}))
@@ -88,7 +88,7 @@ func FuzzAnnotation(f *testing.F) {
 		if s, known := scheduler.Lookup(lastGood); !known || s.Name != lastGood {
 			lastGood = ""
 		}
-		got := cluster.Parse(cluster.Input{Service: annotated(map[string]string{key: value}), Schedulers: cluster.Schedulers{Default: "sh"}, LastGood: lastGood})
+		got := cluster.Parse(cluster.Input{Service: annotatedWith(map[string]string{key: value}), Schedulers: cluster.Schedulers{Default: "sh"}, LastGood: lastGood})
 		choice := got.Ports[0].Choice
 		if !slices.Contains(scheduler.Names(), choice.Scheduler) {
 			t.Errorf("%q: %q puts %+v in force", key, value, choice)
