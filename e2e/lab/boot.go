@@ -21,8 +21,6 @@ func boot(ctx context.Context, j job, cmd *exec.Cmd) (int, error) {
 	console := newConsole(os.Stdout)
 	var noise bytes.Buffer
 	cmd.Stdout, cmd.Stderr = console, &noise
-	// A process of the guest that lives on would hold the console open.
-	cmd.WaitDelay = 5 * time.Second
 	cmd, err := startAlone(cmd)
 	if err != nil {
 		return 0, fmt.Errorf("boot: %w", err)
@@ -49,18 +47,26 @@ func boot(ctx context.Context, j job, cmd *exec.Cmd) (int, error) {
 
 // startAlone starts a guest so that it ends with lab and can be ended as a whole.
 //
-// User-Mode Linux is several processes: in a process namespace of their own they end together with the first, which ends
-// when lab is killed. As a group of their own they are not reached by a ^C at the terminal: lab alone is. Where root may
-// not make namespaces, as in a container, the group has to do.
-func startAlone(cmd *exec.Cmd) (*exec.Cmd, error) {
-	again := *cmd // a command that failed to start cannot be started again
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID, Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	err := cmd.Start()
-	if !errors.Is(err, syscall.EPERM) {
-		return cmd, err
+// User-Mode Linux is several processes: in a process namespace of their own they end together with the first, which is this
+// program again (guard) and ends when lab is killed. As a group of their own they are not reached by a ^C at the terminal:
+// lab alone is. Where root may not make namespaces, as in a container, the group has to do.
+func startAlone(guest *exec.Cmd) (*exec.Cmd, error) {
+	attributes := syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID, Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	cmd, err := startGuard(guest, attributes)
+	if errors.Is(err, syscall.EPERM) {
+		attributes.Cloneflags = 0
+		cmd, err = startGuard(guest, attributes)
 	}
-	again.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	return &again, again.Start()
+	return cmd, err
+}
+
+func startGuard(guest *exec.Cmd, attributes syscall.SysProcAttr) (*exec.Cmd, error) {
+	cmd := exec.Command("/proc/self/exe", append([]string{guardArg, guest.Path}, guest.Args[1:]...)...)
+	cmd.Env, cmd.Stdout, cmd.Stderr = guest.Env, guest.Stdout, guest.Stderr
+	// What of the guest lives on would hold the console open.
+	cmd.WaitDelay = 5 * time.Second
+	cmd.SysProcAttr = &attributes
+	return cmd, cmd.Start()
 }
 
 // wait returns when the guest has ended, by itself (nil) or because it was killed: when the context ended, or the command

@@ -88,15 +88,12 @@ func tryTable(program, table string) error {
 	family := map[string]string{"iptables": "inet", "ip6tables": "inet6"}[program]
 	target := map[string]string{"nat": "MASQUERADE", "filter": "ACCEPT"}[table]
 	t := program + " -w -t " + table
-	if err := calls(
-		"ipset create check hash:ip,port,ip family "+family,
-		t+" -N CHECK",
-		t+" -A CHECK -m set --match-set check dst,dst,src -m comment --comment check -j "+target,
-	); err != nil {
+	if err := calls("ipset create check hash:ip,port,ip family " + family); err != nil {
 		return err
 	}
-	return errors.Join(
-		shows("--match-set check dst,dst,src", t+" -S CHECK"),
-		calls(t+" -F CHECK", t+" -X CHECK", "ipset destroy check"),
-	)
+	err := calls(t+" -N CHECK", t+" -A CHECK -m set --match-set check dst,dst,src -m comment --comment check -j "+target)
+	if err == nil {
+		err = errors.Join(shows("--match-set check dst,dst,src", t+" -S CHECK"), calls(t+" -F CHECK", t+" -X CHECK"))
+	}
+	return errors.Join(err, calls("ipset destroy check"))
 }

@@ -55,6 +55,9 @@ func newJob(command, write []string) (job, error) {
 		j.share(path, true)
 	}
 	j.show(dir)
+	if _, err := os.Stat(guestDir); err == nil {
+		j.show(guestDir) // lab runs in a guest of lab's
+	}
 	return j, nil
 }
 

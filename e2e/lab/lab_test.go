@@ -14,6 +14,14 @@ import (
 	"time"
 )
 
+// TestMain lets the tests' program be the guard that boot starts: it starts itself anew.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == guardArg {
+		os.Exit(guard(os.Args[2:]))
+	}
+	os.Exit(m.Run())
+}
+
 func TestConsolePassesOnlyTheCommandsLines(t *testing.T) {
 	var out strings.Builder
 	c := newConsole(&out)
@@ -59,6 +67,16 @@ func TestBootReturnsTheStatusThatTheGuestLeft(t *testing.T) {
 	status, err := boot(context.Background(), guestJob(t, "7\n"), exec.Command("true"))
 	if status != 7 || err != nil {
 		t.Errorf("want 7, got %d, %v", status, err)
+	}
+}
+
+// User-Mode Linux ends in this way when its kernel panics. A namespace's first process would survive it.
+func TestBootNoticesAGuestThatAborts(t *testing.T) {
+	needRoot(t)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if _, err := boot(ctx, guestJob(t, ""), exec.Command("sh", "-c", "while :; do kill -ABRT $$; done")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("want the guest to be noticed as gone, got %v", err)
 	}
 }
 

@@ -54,6 +54,8 @@ func run() int {
 		return runCommand(ctx, os.Args[2:])
 	case "check":
 		return check()
+	case guardArg:
+		return guard(os.Args[2:])
 	case ownInitArg:
 		return ownInit(os.Args[2:])
 	case checkInsideArg:

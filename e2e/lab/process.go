@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,15 +18,28 @@ const (
 	statusNotFound = 127
 )
 
-// runAsInit runs the command and returns its exit status. It collects the processes that lose their parent meanwhile, which
-// is the duty of a first process.
+// runAsInit runs the command as a first process does: it also collects the processes that lose their parent meanwhile.
 func runAsInit(j job, env []string) int {
 	path, err := lookUp(j.Command[0], j.Dir, env)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "lab:", err)
 		return statusNotFound
 	}
-	cmd := &exec.Cmd{Path: path, Args: j.Command, Dir: j.Dir, Env: env, Stdout: os.Stdout, Stderr: os.Stderr}
+	return supervise(&exec.Cmd{Path: path, Args: j.Command, Dir: j.Dir, Env: env})
+}
+
+// guardArg tells this program to be the first process of a guest's processes on the host. User-Mode Linux cannot be it
+// itself: it aborts by a signal when its kernel panics, and a namespace's first process is spared such signals.
+const guardArg = "guard"
+
+// guard runs a program, and ends when it does.
+func guard(args []string) int {
+	return supervise(&exec.Cmd{Path: args[0], Args: args, SysProcAttr: &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}})
+}
+
+// supervise runs a program and returns its exit status, collecting whatever else ends meanwhile.
+func supervise(cmd *exec.Cmd) int {
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	if err := cmd.Start(); err != nil {
 		fmt.Fprintln(os.Stderr, "lab:", err)
 		return statusNotRun

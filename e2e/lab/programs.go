@@ -9,8 +9,11 @@ import (
 	"strings"
 )
 
-// guestPrograms comes first in the command's PATH: what the guest needs other than the machine has it.
-const guestPrograms = "/run/bin"
+// guestDir holds what a booted guest needs other than the machine has it; its programs come first in the command's PATH.
+const (
+	guestDir      = "/run/lab"
+	guestPrograms = guestDir + "/bin"
+)
 
 // guestModules are loaded before the command starts. The rest comes by itself when it is asked for, but programs that ask
 // in namespaces of their own, or in parallel, should find these.
@@ -52,7 +55,7 @@ func setUpPrograms(j job) error {
 // arrangeUMLModules lays the modules of User-Mode Linux out as modprobe wants them, and returns the root for it.
 func arrangeUMLModules() (string, error) {
 	source := filepath.Join(umlModules, release())
-	const root = "/run/modules"
+	const root = guestDir
 	dir := filepath.Join(root, "lib", "modules", release())
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", err
