@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/selection"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
 
@@ -31,16 +32,34 @@ type Source struct {
 // FromClient returns the Kubernetes API as a source. Services of other proxies, headless Services and their slices stay with
 // the API server, as kube-proxy has it.
 func FromClient(client kubernetes.Interface) Source {
-	services := labels.NewSelector().Add(absent(cluster.ProxyNameLabel))
-	slicesOf := labels.NewSelector().Add(absent(v1.IsHeadlessService))
+	services, slices := client.CoreV1().Services(metav1.NamespaceAll), client.DiscoveryV1().EndpointSlices(metav1.NamespaceAll)
+	selectServices := func(o metav1.ListOptions) metav1.ListOptions {
+		o.LabelSelector = labels.NewSelector().Add(absent(cluster.ProxyNameLabel)).String()
+		o.FieldSelector = fields.OneTermNotEqualSelector("spec.clusterIP", v1.ClusterIPNone).String()
+		return o
+	}
+	selectSlices := func(o metav1.ListOptions) metav1.ListOptions {
+		o.LabelSelector = labels.NewSelector().Add(absent(v1.IsHeadlessService)).String()
+		return o
+	}
+	// The wrapper knows which clients cannot stream a list: those of tests.
 	return Source{
-		Services: cache.NewFilteredListWatchFromClient(client.CoreV1().RESTClient(), "services", metav1.NamespaceAll, func(o *metav1.ListOptions) {
-			o.LabelSelector = services.String()
-			o.FieldSelector = fields.OneTermNotEqualSelector("spec.clusterIP", v1.ClusterIPNone).String()
-		}),
-		Slices: cache.NewFilteredListWatchFromClient(client.DiscoveryV1().RESTClient(), "endpointslices", metav1.NamespaceAll, func(o *metav1.ListOptions) {
-			o.LabelSelector = slicesOf.String()
-		}),
+		Services: cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
+			ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+				return services.List(ctx, selectServices(o))
+			},
+			WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+				return services.Watch(ctx, selectServices(o))
+			},
+		}, client),
+		Slices: cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
+			ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+				return slices.List(ctx, selectSlices(o))
+			},
+			WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+				return slices.Watch(ctx, selectSlices(o))
+			},
+		}, client),
 	}
 }
 
