@@ -65,7 +65,7 @@ func Open(path string, report func(file, mistake string)) (*Directory, error) {
 
 // Run keeps the directory under watch until ctx ends.
 func (d *Directory) Run(ctx context.Context) error {
-	notify, err := fsnotify.NewWatcher()
+	notify, err := fsnotify.NewBufferedWatcher(burst)
 	if err != nil {
 		return fmt.Errorf("watch manifests: %w", err)
 	}
@@ -73,6 +73,13 @@ func (d *Directory) Run(ctx context.Context) error {
 	tick := time.NewTicker(rescan)
 	defer tick.Stop()
 	watched := false
+	writing := false
+	look := func(event fsnotify.Event) {
+		if event.Name == d.path && event.Has(fsnotify.Remove|fsnotify.Rename) {
+			watched = false
+		}
+		writing = writing || event.Has(fsnotify.Write)
+	}
 	for {
 		if !watched {
 			// The directory may be gone for a while; then the ticker looks for it.
@@ -83,21 +90,23 @@ func (d *Directory) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case event := <-notify.Events:
-			if event.Name == d.path && event.Has(fsnotify.Remove|fsnotify.Rename) {
-				watched = false
-			}
-			if event.Has(fsnotify.Write) {
-				awaitQuiet(ctx, notify.Events)
-			}
+			look(event)
 		case <-notify.Errors: // an overflow: something happened, unknown what
 		case <-tick.C:
 			watched = watched && slices.Contains(notify.WatchList(), d.path)
 		}
 		for len(notify.Events) > 0 {
-			<-notify.Events
+			look(<-notify.Events)
+		}
+		if writing {
+			awaitQuiet(ctx, notify.Events, look)
+			writing = false
 		}
 	}
 }
+
+// burst is how many notifications may wait while a scan runs, so that the next scan answers all of them.
+const burst = 4096
 
 // A file that is written in place is half there for a while, and half a file can be a good one with less in it. It is read when
 // nothing has been written for quiet, at the latest after patience. A file that is renamed into place is read at once.
@@ -106,11 +115,12 @@ const (
 	patience = time.Second
 )
 
-func awaitQuiet(ctx context.Context, events <-chan fsnotify.Event) {
+func awaitQuiet(ctx context.Context, events <-chan fsnotify.Event, look func(fsnotify.Event)) {
 	end := time.After(patience)
 	for {
 		select {
-		case <-events:
+		case event := <-events:
+			look(event)
 		case <-time.After(quiet):
 			return
 		case <-end:

@@ -245,6 +245,12 @@ func TestHalfWrittenFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer watch.Stop()
+	b.write("b.yaml", serviceText("b", 200))
+	select {
+	case <-watch.ResultChan(): // now it listens
+	case <-time.After(20 * time.Second):
+		t.Fatal("no event")
+	}
 	f, err := os.Create(filepath.Join(b.path, "a.yaml"))
 	if err != nil {
 		t.Fatal(err)

@@ -37,7 +37,12 @@ type objectKey struct {
 	name cluster.Name
 }
 
-func (k objectKey) String() string { return k.kind + " " + k.name.String() }
+func (k objectKey) String() string {
+	if k.name.Namespace == "" {
+		return k.kind + " " + k.name.Name
+	}
+	return k.kind + " " + k.name.String()
+}
 
 // lineError is a mistake in a file.
 type lineError struct {

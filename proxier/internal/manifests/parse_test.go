@@ -15,7 +15,7 @@ func TestParse(t *testing.T) {
 		"nothing":                 {"", ""},
 		"comments":                {"# a\n---\n# b\n---\n", ""},
 		"several":                 {"\n" + serviceText("a", 1) + "---\n# about b\n" + serviceText("b", 2) + "---\n" + goodSlice, "Service default/a 2, Service default/b 8, EndpointSlice default/a 13"},
-		"JSON":                    {`{"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"}}`, "Node /n1 1"},
+		"JSON":                    {`{"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"}}`, "Node n1 1"},
 		"a list":                  {"apiVersion: v1\nkind: List\nitems:\n- " + strings.ReplaceAll(strings.TrimSpace(serviceText("a", 1)), "\n", "\n  ") + "\n", "Service default/a 1"},
 		"a separator with spaces": {serviceText("a", 1) + "---  \n" + serviceText("b", 1), "Service default/a 1, Service default/b 6"},
 		"Windows line ends":       {strings.ReplaceAll(serviceText("a", 1)+"---\n"+serviceText("b", 1), "\n", "\r\n"), "Service default/a 1, Service default/b 6"},

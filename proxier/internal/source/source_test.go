@@ -1,0 +1,315 @@
+package source_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	discovery "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
+	"k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/yaml"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/manifests"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/source"
+)
+
+func service(name, ip string, change ...func(*v1.Service)) *v1.Service {
+	s := &v1.Service{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Service"},
+		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name},
+		Spec:       v1.ServiceSpec{ClusterIP: ip, ClusterIPs: []string{ip}, Ports: []v1.ServicePort{{Port: 80}}},
+	}
+	for _, f := range change {
+		f(s)
+	}
+	return s
+}
+
+func slice(name, of string, addrs ...string) *discovery.EndpointSlice {
+	s := &discovery.EndpointSlice{
+		TypeMeta:    metav1.TypeMeta{APIVersion: "discovery.k8s.io/v1", Kind: "EndpointSlice"},
+		ObjectMeta:  metav1.ObjectMeta{Namespace: "default", Name: name, Labels: map[string]string{discovery.LabelServiceName: of}},
+		AddressType: discovery.AddressTypeIPv4,
+		Endpoints:   []discovery.Endpoint{},
+	}
+	for _, a := range addrs {
+		s.Endpoints = append(s.Endpoints, discovery.Endpoint{Addresses: []string{a}})
+	}
+	return s
+}
+
+// store is where a test puts objects, and a source watches them.
+type store interface {
+	put(runtime.Object)
+	remove(runtime.Object)
+	source() source.Source
+	// watched waits until changes arrive.
+	watched()
+}
+
+// apiStore is the fake API.
+type apiStore struct {
+	t        *testing.T
+	client   *fake.Clientset
+	watching chan struct{}
+}
+
+func newAPI(t *testing.T) apiStore {
+	a := apiStore{t, fake.NewClientset(), make(chan struct{}, 100)}
+	// The fake forgets what happens between a list and its watch: it has to be known when the watch is there.
+	a.client.PrependWatchReactor("*", func(action clienttesting.Action) (bool, watch.Interface, error) {
+		w, err := a.client.Tracker().Watch(action.GetResource(), action.GetNamespace())
+		a.watching <- struct{}{}
+		return true, w, err
+	})
+	return a
+}
+
+func (a apiStore) source() source.Source { return source.FromClient(a.client) }
+
+func (a apiStore) watched() {
+	for range 2 { // Services and slices
+		select {
+		case <-a.watching:
+		case <-time.After(20 * time.Second):
+			a.t.Fatal("nobody watches")
+		}
+	}
+}
+
+func (a apiStore) put(o runtime.Object) {
+	a.t.Helper()
+	ctx := a.t.Context()
+	var err error
+	switch o := o.DeepCopyObject().(type) {
+	case *v1.Service:
+		if _, err = a.client.CoreV1().Services(o.Namespace).Update(ctx, o, metav1.UpdateOptions{}); err != nil {
+			_, err = a.client.CoreV1().Services(o.Namespace).Create(ctx, o, metav1.CreateOptions{})
+		}
+	case *discovery.EndpointSlice:
+		if _, err = a.client.DiscoveryV1().EndpointSlices(o.Namespace).Update(ctx, o, metav1.UpdateOptions{}); err != nil {
+			_, err = a.client.DiscoveryV1().EndpointSlices(o.Namespace).Create(ctx, o, metav1.CreateOptions{})
+		}
+	}
+	if err != nil {
+		a.t.Fatal(err)
+	}
+}
+
+func (a apiStore) remove(o runtime.Object) {
+	a.t.Helper()
+	var err error
+	switch o := o.(type) {
+	case *v1.Service:
+		err = a.client.CoreV1().Services(o.Namespace).Delete(a.t.Context(), o.Name, metav1.DeleteOptions{})
+	case *discovery.EndpointSlice:
+		err = a.client.DiscoveryV1().EndpointSlices(o.Namespace).Delete(a.t.Context(), o.Name, metav1.DeleteOptions{})
+	}
+	if err != nil {
+		a.t.Fatal(err)
+	}
+}
+
+// fileStore is a directory of manifests, a file for each object.
+type fileStore struct {
+	t   *testing.T
+	dir string
+}
+
+func (f fileStore) path(o runtime.Object) string {
+	return filepath.Join(f.dir, fmt.Sprintf("%T-%s.yaml", o, o.(metav1.Object).GetName()))
+}
+
+func (f fileStore) put(o runtime.Object) {
+	f.t.Helper()
+	text, err := yaml.Marshal(o)
+	if err == nil {
+		err = os.WriteFile(f.path(o)+".new", text, 0o644)
+	}
+	if err == nil {
+		err = os.Rename(f.path(o)+".new", f.path(o))
+	}
+	if err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+func (f fileStore) remove(o runtime.Object) {
+	f.t.Helper()
+	if err := os.Remove(f.path(o)); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+func (f fileStore) watched() {}
+
+func (f fileStore) source() source.Source {
+	d, err := manifests.Open(f.dir, func(file, mistake string) {
+		if mistake != "" {
+			f.t.Errorf("%s: %s", file, mistake)
+		}
+	})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	go d.Run(f.t.Context())
+	return source.Source{Services: d.Services(), Slices: d.Slices()}
+}
+
+// world is a watcher as an engine sees it: what is dirty is looked up, and remembered until it is dirty again.
+type world struct {
+	*source.Watcher
+	t     *testing.T
+	seen  map[cluster.Name]string
+	dirty map[cluster.Name]bool
+}
+
+// await takes what is dirty until the world looks as it should.
+func (w *world) await(want string) {
+	w.t.Helper()
+	deadline := time.After(20 * time.Second)
+	for {
+		for _, name := range w.Take() {
+			w.dirty[name] = true
+			if s := w.Service(name); s == nil {
+				delete(w.seen, name)
+			} else {
+				w.seen[name] = w.describe(name, s)
+			}
+		}
+		var all []string
+		for _, name := range slices.SortedFunc(maps.Keys(w.seen), cluster.Name.Compare) {
+			all = append(all, w.seen[name])
+		}
+		got := strings.Join(all, "; ")
+		if got == want {
+			return
+		}
+		select {
+		case <-w.Changed():
+		case <-deadline:
+			w.t.Fatalf("%q, want %q", got, want)
+		}
+	}
+}
+
+func (w *world) describe(name cluster.Name, s *v1.Service) string {
+	text := name.Name + " " + s.Spec.ClusterIP
+	for _, slice := range w.Slices(name) {
+		text += " " + slice.Name
+		for _, e := range slice.Endpoints {
+			text += " " + e.Addresses[0]
+		}
+	}
+	return text
+}
+
+// TestBothSourcesTellTheSame: the same changes, in the API and in a directory, are the same changes behind the watcher, and
+// every one of them makes the Service dirty whose picture it changes.
+func TestBothSourcesTellTheSame(t *testing.T) {
+	for name, open := range map[string]func(t *testing.T) store{
+		"api":       func(t *testing.T) store { return newAPI(t) },
+		"manifests": func(t *testing.T) store { return fileStore{t, t.TempDir()} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := open(t)
+			s.put(service("a", "10.96.0.1"))
+			s.put(slice("a-1", "a", "10.0.0.1"))
+			watcher, err := source.NewWatcher(s.source())
+			if err != nil {
+				t.Fatal(err)
+			}
+			go watcher.Run(t.Context())
+			if !watcher.WaitForSync(t.Context()) {
+				t.Fatal("not synced")
+			}
+			s.watched()
+			w := &world{Watcher: watcher, t: t, seen: map[cluster.Name]string{}, dirty: map[cluster.Name]bool{}}
+			w.await("a 10.96.0.1 a-1 10.0.0.1")
+			if names := w.Names(); len(names) != 1 || names[0].Name != "a" {
+				t.Errorf("names %v", names)
+			}
+			s.put(slice("b-1", "b", "10.0.0.2"))
+			s.put(service("b", "10.96.0.2"))
+			w.await("a 10.96.0.1 a-1 10.0.0.1; b 10.96.0.2 b-1 10.0.0.2")
+			s.put(service("b", "10.96.0.3"))
+			w.await("a 10.96.0.1 a-1 10.0.0.1; b 10.96.0.3 b-1 10.0.0.2")
+			s.put(slice("a-1", "a", "10.0.0.1", "10.0.0.9"))
+			s.put(slice("a-2", "a"))
+			w.await("a 10.96.0.1 a-1 10.0.0.1 10.0.0.9 a-2; b 10.96.0.3 b-1 10.0.0.2")
+			// A slice that changes its Service changes two.
+			clear(w.dirty)
+			s.put(slice("a-2", "b", "10.0.0.7"))
+			w.await("a 10.96.0.1 a-1 10.0.0.1 10.0.0.9; b 10.96.0.3 a-2 10.0.0.7 b-1 10.0.0.2")
+			if len(w.dirty) != 2 {
+				t.Errorf("dirty %v, want a and b", w.dirty)
+			}
+			s.remove(slice("b-1", "b"))
+			s.remove(service("a", ""))
+			w.await("b 10.96.0.3 a-2 10.0.0.7")
+			s.remove(service("b", ""))
+			w.await("")
+		})
+	}
+}
+
+// TestNothingIsKnownBeforeAllIsSynced: a source that cannot be listed keeps the watcher from saying that it is synced.
+func TestNothingIsKnownBeforeAllIsSynced(t *testing.T) {
+	api := newAPI(t)
+	from := api.source()
+	from.Slices = cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
+		ListWithContextFunc: func(context.Context, metav1.ListOptions) (runtime.Object, error) {
+			return nil, errors.New("the API server is away")
+		},
+		WatchFuncWithContext: func(context.Context, metav1.ListOptions) (watch.Interface, error) {
+			return nil, errors.New("the API server is away")
+		},
+	}, api.client)
+	api.put(service("a", "10.96.0.1"))
+	watcher, err := source.NewWatcher(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go watcher.Run(t.Context())
+	<-watcher.Changed() // the Service is there
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	if watcher.WaitForSync(ctx) {
+		t.Error("synced without slices")
+	}
+}
+
+// TestWhatIsNotNeededIsNotKept: a cluster's worth of objects is held without their ballast.
+func TestWhatIsNotNeededIsNotKept(t *testing.T) {
+	api := newAPI(t)
+	api.put(service("a", "10.96.0.1", func(s *v1.Service) {
+		s.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "kubectl"}}
+		s.Annotations = map[string]string{"kubectl.kubernetes.io/last-applied-configuration": "{}", "ipvs-proxier.io/scheduler": "lc"}
+	}))
+	watcher, err := source.NewWatcher(api.source())
+	if err != nil {
+		t.Fatal(err)
+	}
+	go watcher.Run(t.Context())
+	if !watcher.WaitForSync(t.Context()) {
+		t.Fatal("not synced")
+	}
+	s := watcher.Service(cluster.Name{Namespace: "default", Name: "a"})
+	if len(s.ManagedFields) != 0 || len(s.Annotations) != 1 || s.Annotations["ipvs-proxier.io/scheduler"] != "lc" {
+		t.Errorf("kept: %v %v", s.ManagedFields, s.Annotations)
+	}
+}
