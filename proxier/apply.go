@@ -49,7 +49,11 @@ func owner(op dataplane.Op, t dataplane.Touched) cluster.Name {
 	case dataplane.RealServerObject:
 		return t.VirtualServers[o.VirtualServer]
 	case dataplane.SetEntry:
-		return t.Entries[o]
+		if name, looked := t.Entries[o]; looked {
+			return name
+		}
+		// What holds a front end while its scheduler is exchanged comes and goes with its virtual server.
+		return t.VirtualServers[dataplane.VirtualServerID{Addr: o.Entry.Addr, Port: o.Entry.Port, Protocol: cluster.Protocol(o.Entry.Protocol)}]
 	case dataplane.Address:
 		return t.Addresses[o.Addr]
 	}

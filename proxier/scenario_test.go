@@ -49,6 +49,7 @@ import (
 //	busy PROTOCOL VIP:PORT ENDPOINT N connections of a real server
 //	drop entry SET ENTRY-TYPE ENTRY   somebody tampers: also drop address A, drop link L, drop vs PROTOCOL VIP:PORT,
 //	                                  drop rs PROTOCOL VIP:PORT ENDPOINT, weight PROTOCOL VIP:PORT ENDPOINT N
+//	add entry SET ENTRY-TYPE ENTRY    somebody adds one
 //	foreign PROTOCOL VIP:PORT SCHED   somebody makes a virtual server
 //	operations N                      the last change took N operations (needs faults: off)
 func TestScenarios(t *testing.T) {
@@ -353,6 +354,9 @@ func (s *scenario) do(fields []string) {
 		s.must(err)
 		s.tampered = true
 		state.Apply(dataplane.Op{Verb: dataplane.Update, Object: s.realServer(args, uint16(n))})
+	case "add":
+		s.tampered = true
+		state.Apply(dataplane.Op{Verb: dataplane.Create, Object: s.object(args)})
 	case "drop":
 		s.tampered = true
 		state.Apply(dataplane.Op{Verb: dataplane.Delete, Object: s.object(args)})

@@ -133,10 +133,27 @@ func (d *differ) virtualServer(id VirtualServerID, have, want *State) {
 	switch {
 	case !present:
 		d.add(Create, o)
-	case h.Scheduler != w.Scheduler || h.Flags != w.Flags || h.Timeout != w.Timeout:
+	case h.Scheduler != w.Scheduler:
+		d.exchange(o, have)
+	case h.Flags != w.Flags || h.Timeout != w.Timeout:
 		d.add(Update, o)
 	}
 	d.realServers(id, h.RealServers, w.RealServers)
+}
+
+// exchange gives a virtual server another scheduler. For the time of an RCU grace period, some 10 ms where there are several
+// processors, the kernel has taken the old one away and not put the new one in place, and refuses new connections
+// (net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_edit_service, Linux 6.12). A refusal reaches the user; a lost SYN is sent again
+// after a second. So the front end stands in a set meanwhile whose new connections are dropped. An entry that is left over, from
+// a proxier that was killed here, is found by the next audit. Should the entry fail, the exchange goes on without: late is
+// worse than a refusal. Clients on the node itself are not held, because IPVS takes their packets before any filter.
+func (d *differ) exchange(o VirtualServerObject, have *State) {
+	hold := frontEndEntry(SetHold, o.ID)
+	if _, left := have.Entries[hold]; !left {
+		d.add(Create, hold)
+		defer d.add(Delete, hold)
+	}
+	d.add(Update, o)
 }
 
 // realServers walks two sorted lists side by side. New real servers are added from the back: the kernel puts each at the

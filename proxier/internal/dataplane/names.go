@@ -21,6 +21,7 @@ const (
 	SetHairpin   = Prefix + "HAIRPIN"    // endpoint address, protocol and port, and the same address as source
 	SetVIP       = Prefix + "VIP"        // addresses on the dummy link
 	SetPodNet    = Prefix + "POD-NET"    // the cluster CIDRs
+	SetHold      = Prefix + "HOLD"       // front ends whose scheduler is being exchanged: new connections wait
 
 	prefix6 = Prefix + "6-"
 )
@@ -35,6 +36,7 @@ var setTypes = map[string]ipset.Type{
 	SetHairpin:   ipset.HashIPPortIP,
 	SetVIP:       ipset.HashIP,
 	SetPodNet:    ipset.HashNet,
+	SetHold:      ipset.HashIPPort,
 }
 
 // The chains; the same names in both families.

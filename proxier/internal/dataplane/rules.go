@@ -147,13 +147,16 @@ func chains(c Config, family cluster.Family) []Chain {
 		{
 			ID: id("filter", ChainInput),
 			Rules: []string{
+				// While its scheduler is exchanged a virtual server refuses new connections (diff.go); a client whose first
+				// packet is lost tries again after a second.
+				"-m conntrack --ctstate NEW -m set --match-set " + set(SetHold) + " dst,dst -j DROP",
 				"-m set --match-set " + set(SetClusterIP) + " dst,dst -j RETURN",
 				"-m set --match-set " + set(SetNodePort) + " dst,dst -j RETURN",
 				// A VIP is a local address: what is no Service port must not reach the node's own sockets
 				// (kubernetes#72236).
 				"-m conntrack --ctstate NEW -m set --match-set " + set(SetVIP) + " dst -j REJECT --reject-with " + refuse,
 			},
-			Sets: []string{set(SetClusterIP), set(SetNodePort), set(SetVIP)},
+			Sets: []string{set(SetHold), set(SetClusterIP), set(SetNodePort), set(SetVIP)},
 		},
 	}
 }

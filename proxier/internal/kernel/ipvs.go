@@ -3,11 +3,13 @@ package kernel
 import (
 	"encoding/binary"
 	"fmt"
+	"io"
 	"net/netip"
 	"slices"
 	"strings"
 
 	moby "github.com/moby/ipvs"
+	"github.com/sirupsen/logrus"
 	vnl "github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
@@ -38,6 +40,10 @@ const (
 // unmanaged is the scheduler under which Observe shows a virtual server that has something which we never set (one-packet
 // scheduling, a wider persistence netmask): no wanted one has that name, so that it is updated to what is wanted.
 const unmanaged = "(changed by others)"
+
+// The library writes to a log of its own, also that it could not load a module which is in the kernel already. What matters
+// comes back as an error.
+func init() { logrus.SetOutput(io.Discard) }
 
 type ipvs struct {
 	socket *netlink.Socket
