@@ -63,7 +63,7 @@ func serve(c Config, b *board, m *metrics, log *slog.Logger) (stop func(), err e
 // health answers like kube-proxy: 200 or 503, and a JSON body.
 func (b *board) health() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		now := time.Now()
+		now := b.now()
 		ok, passed := b.healthy(now, healthGrace)
 		if ok {
 			passed = now // as kube-proxy has it: what is healthy is so now

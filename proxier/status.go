@@ -1,6 +1,7 @@
 package proxier
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -88,6 +89,7 @@ type board struct {
 	started       time.Time
 	counter       func() (connectionCounter, error)
 	mistakes      func() []string
+	now           func() time.Time
 
 	mu      sync.Mutex
 	rows    map[cluster.Name]boardRow
@@ -103,7 +105,7 @@ type boardRow struct {
 }
 
 func newBoard(node, version string, counter func() (connectionCounter, error), mistakes func() []string) *board {
-	return &board{node: node, version: version, started: time.Now(), counter: counter, mistakes: mistakes, rows: map[cluster.Name]boardRow{}}
+	return &board{node: node, version: version, started: time.Now(), counter: counter, mistakes: mistakes, now: time.Now, rows: map[cluster.Name]boardRow{}}
 }
 
 // Observe implements Observer.
@@ -176,17 +178,27 @@ func (r boardRow) status(counter connectionCounter) ServiceStatus {
 	return s
 }
 
+var errNotCounted = errors.New("connections cannot be counted")
+
 func (f FrontEndRow) status(counter connectionCounter) FrontEndStatus {
 	s := FrontEndStatus{
 		Kind: f.Kind, Protocol: f.ID.Protocol.String(), Address: netip.AddrPortFrom(f.ID.Addr, f.ID.Port).String(), Port: f.Port,
 		Scheduler: f.Choice.Scheduler, Source: f.Choice.Source, Flags: f.Config.Flags.String(), Affinity: f.Config.Timeout,
 		Programmed: f.Programmed && f.LostTo == (cluster.Name{}), LostTo: f.LostTo.String(), RealServers: []RealServerStatus{},
 	}
-	if !s.Programmed || counter == nil {
+	if !s.Programmed {
 		return s
 	}
-	servers, counts, err := counter.RealServers(f.ID)
-	if err != nil {
+	var servers []dataplane.RealServer
+	var counts []dataplane.Connections
+	err := errNotCounted
+	if counter != nil {
+		servers, counts, err = counter.RealServers(f.ID)
+	}
+	if err != nil { // what is wanted is better than nothing
+		for _, rs := range f.RealServers {
+			s.RealServers = append(s.RealServers, RealServerStatus{Address: rs.String(), Weight: 1, Wanted: true})
+		}
 		return s
 	}
 	for i, rs := range servers {

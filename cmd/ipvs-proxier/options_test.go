@@ -1,0 +1,151 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/pflag"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier"
+)
+
+func complete(t *testing.T, args ...string) (proxier.Config, error) {
+	t.Helper()
+	flags := pflag.NewFlagSet("run", pflag.ContinueOnError)
+	o := newOptions(flags)
+	if err := flags.Parse(args); err != nil {
+		t.Fatal(err)
+	}
+	return o.complete()
+}
+
+// TestFlagsOverrideTheFile, which overrides the defaults; a flag that was not given overrides nothing.
+func TestFlagsOverrideTheFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "c.yaml")
+	text := "apiVersion: ipvs-proxier.io/v1alpha1\nkind: Configuration\nnodeName: from-file\nscheduler: lc\ndrainTimeout: 1m\nmetricsBindAddress: 127.0.0.1:1\nclusterCIDRs: [10.0.0.0/8]\n"
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	want := proxier.Default()
+	want.NodeName, want.Scheduler, want.DrainTimeout.Duration, want.MetricsBindAddress, want.ClusterCIDRs = "from-file", "lc", time.Minute, "127.0.0.1:1", []string{"10.0.0.0/8"}
+	got, err := complete(t, "--config", file)
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("the file: %v\n%s", err, diff)
+	}
+	// A flag with its default value, and an empty one, override too.
+	want.Scheduler, want.MetricsBindAddress, want.NodeName, want.ClusterCIDRs = "rr", "", "from-flag", []string{"10.1.0.0/16", "fd00::/8"}
+	got, err = complete(t, "--config", file, "--ipvs-scheduler", "rr", "--metrics-bind-address", "", "--hostname-override", "from-flag", "--cluster-cidr", "10.1.0.0/16,fd00::/8")
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("flags over the file: %v\n%s", err, diff)
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err = complete(t); err != nil || got.NodeName != strings.ToLower(host) {
+		t.Errorf("nothing given: node name %q, %v; want the host's", got.NodeName, err)
+	}
+}
+
+// TestEveryFlagCounts: each flag changes the configuration, and stands in docs/configuration.md.
+func TestEveryFlagCounts(t *testing.T) {
+	docs, err := os.ReadFile("../../docs/configuration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	values := map[string]string{
+		"manifests": "/m", "kubeconfig": "/k", "node-name": "other", "hostname-override": "other", "link": "l0", "cluster-cidr": "10.0.0.0/8", "masquerade-all": "true",
+		"iptables-masquerade-bit": "3", "nodeport-addresses": "10.0.0.0/8", "ipvs-scheduler": "lc", "ipvs-strict-arp": "true", "drain-timeout": "1s", "audit-period": "1h",
+		"healthz-bind-address": "", "metrics-bind-address": "", "log-level": "debug", "log-format": "json",
+	}
+	before, err := complete(t, "--node-name", "n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	flags := pflag.NewFlagSet("run", pflag.ContinueOnError)
+	newOptions(flags)
+	flags.VisitAll(func(f *pflag.Flag) {
+		if !strings.Contains(string(docs), "`--"+f.Name+"`") {
+			t.Errorf("--%s is not in docs/configuration.md", f.Name)
+		}
+		if f.Name == "config" {
+			return
+		}
+		value, known := values[f.Name]
+		if !known {
+			t.Errorf("--%s: this test knows no value for it", f.Name)
+			return
+		}
+		args := []string{"--node-name", "n", "--" + f.Name + "=" + value}
+		if after, err := complete(t, args...); err != nil || cmp.Equal(before, after) {
+			t.Errorf("--%s=%s changes nothing: %v", f.Name, value, err)
+		}
+	})
+}
+
+// TestWrongFlagValues are wrong use, and named.
+func TestWrongFlagValues(t *testing.T) {
+	for _, c := range []struct{ args, says string }{
+		{"--ipvs-scheduler leastconnection", "leastconnection did you mean least-connection lc, rr, sh"},
+		{"--cluster-cidr 10.244.0.0", "10.244.0.0 10.244.0.0/16"},
+		{"--config /nowhere", "/nowhere"},
+		{"--manifests a --kubeconfig b", "one source"},
+	} {
+		_, err := complete(t, strings.Fields(c.args)...)
+		if _, usage := err.(usageError); !usage {
+			t.Errorf("%s: %v; want wrong use", c.args, err)
+			continue
+		}
+		for word := range strings.FieldsSeq(c.says) {
+			if !strings.Contains(err.Error(), word) {
+				t.Errorf("%s: %q does not say %q", c.args, err, word)
+			}
+		}
+	}
+}
+
+// TestStatusTable shows what an operator has to know, aligned, and what is wrong below.
+func TestStatusTable(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	s := proxier.Status{
+		Node: "n1", Healthy: true, Draining: 1, Manifests: []string{"a.yaml: line 3: bad"},
+		Services: []proxier.ServiceStatus{
+			{Namespace: "ns", Name: "web", Changed: now.Add(-90 * time.Second), FrontEnds: []proxier.FrontEndStatus{
+				{Kind: "ClusterIP", Protocol: "tcp", Address: "10.96.0.1:80", Scheduler: "sh", Flags: "fallback", Affinity: 600, Source: "default", Programmed: true, RealServers: []proxier.RealServerStatus{
+					{Address: "10.0.0.1:80", Weight: 1, Active: 3, Inactive: 4, Wanted: true}, {Address: "10.0.0.2:80", Active: 1},
+				}},
+				{Kind: "NodePort", Protocol: "tcp", Address: "192.0.2.1:30080", Scheduler: "rr", Flags: "none", LostTo: "ns/old"},
+				{Kind: "ClusterIP", Protocol: "udp", Address: "10.96.0.1:53", Scheduler: "rr", Flags: "none", Programmed: true},
+				{Kind: "ClusterIP", Protocol: "udp", Address: "10.96.0.1:54", Scheduler: "rr", Flags: "none"},
+			}, Problems: []proxier.ProblemStatus{{Reason: "InvalidAnnotation", Field: "f", Message: "m"}}},
+			{Namespace: "ns", Name: "empty", Changed: now},
+		},
+	}
+	var out bytes.Buffer
+	if err := printStatus(&out, s, "table", now); err != nil {
+		t.Fatal(err)
+	}
+	text := out.String()
+	for _, want := range []string{
+		"node n1: healthy, 2 services, 1 real servers drain", "sh (fallback), affinity 600s", "10.0.0.2:80 (drains)", "lost to ns/old", "none: refused", "NOT PROGRAMMED", " 1m\n",
+		"problem: ns/web InvalidAnnotation: f: m", "manifest: a.yaml: line 3: bad",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the table does not show %q:\n%s", want, text)
+		}
+	}
+	for _, format := range []string{"json", "yaml"} {
+		out.Reset()
+		if err := printStatus(&out, s, format, now); err != nil || !strings.Contains(out.String(), "lostTo") {
+			t.Errorf("%s: %v\n%s", format, err, out.String())
+		}
+	}
+	if err := printStatus(&out, s, "xml", now); err == nil || !strings.Contains(err.Error(), "json") {
+		t.Errorf("xml: %v", err)
+	}
+}

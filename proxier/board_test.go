@@ -1,0 +1,195 @@
+package proxier
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
+)
+
+// stubCounter has two real servers, of which one drains, for every virtual server.
+type stubCounter struct{ err error }
+
+func (c stubCounter) RealServers(dataplane.VirtualServerID) ([]dataplane.RealServer, []dataplane.Connections, error) {
+	a, b := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2")
+	return []dataplane.RealServer{{Addr: b, Port: 80, Weight: 0}, {Addr: a, Port: 80, Weight: 1}},
+		[]dataplane.Connections{{Addr: b, Port: 80, Active: 1}, {Addr: a, Port: 80, Active: 3, Inactive: 4}}, c.err
+}
+
+func (stubCounter) Close() error { return nil }
+
+func testRow(name, scheduler string, problems ...cluster.Problem) Row {
+	return Row{
+		Name: cluster.Name{Namespace: "ns", Name: name}, Problems: problems,
+		FrontEnds: []FrontEndRow{{
+			ID:   dataplane.VirtualServerID{Addr: netip.MustParseAddr("10.96.0.1"), Port: 80, Protocol: cluster.TCP},
+			Kind: "ClusterIP", Choice: cluster.Choice{Scheduler: scheduler, Source: "default"}, Programmed: true,
+			RealServers: []netip.AddrPort{netip.MustParseAddrPort("10.0.0.1:80")},
+		}},
+	}
+}
+
+// TestHealth: 200 while starting and while all is well; 503 when something has not been done for longer than the grace; well
+// again as soon as it is.
+func TestHealth(t *testing.T) {
+	b := newBoard("n1", "v1", nil, func() []string { return nil })
+	start := time.Unix(1e9, 0)
+	failed := Report{failed: map[cluster.Name][]Failure{{}: {{Err: errors.New("no")}}}, Pending: 1}
+	server := httptest.NewServer(b.health())
+	defer server.Close()
+	for _, step := range []struct {
+		at     time.Duration
+		report *Report
+		want   int
+	}{
+		{0, nil, 200},
+		{time.Second, &Report{}, 200},
+		{2 * time.Second, &failed, 200},
+		{2*time.Second + healthGrace - 1, nil, 200},
+		{2*time.Second + healthGrace, nil, 503},
+		{15 * time.Second, &failed, 503},
+		{16 * time.Second, &Report{Pending: 1}, 503}, // nothing failed in this pass, because nothing was tried
+		{17 * time.Second, &Report{}, 200},
+		{18 * time.Second, &Report{Err: errors.New("blind")}, 200},
+		{18*time.Second + healthGrace, nil, 503},
+	} {
+		now := start.Add(step.at)
+		b.now = func() time.Time { return now }
+		if step.report != nil {
+			r := *step.report
+			r.Start = now
+			b.Observe(r)
+		}
+		response, err := http.Get(server.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var body struct {
+			LastUpdated, CurrentTime time.Time
+			Healthy                  bool
+		}
+		err = json.NewDecoder(response.Body).Decode(&body)
+		response.Body.Close()
+		if err != nil || response.StatusCode != step.want || body.Healthy != (step.want == 200) || !body.CurrentTime.Equal(now) {
+			t.Errorf("after %s: %d %+v %v, want %d", step.at, response.StatusCode, body, err, step.want)
+		}
+		if body.Healthy && !body.LastUpdated.Equal(now) {
+			t.Errorf("after %s: healthy, and lastUpdated is %s, want now", step.at, body.LastUpdated)
+		}
+	}
+}
+
+// TestStatus: the board keeps the newest row of each Service, when it last changed, and asks the kernel for connections.
+func TestStatus(t *testing.T) {
+	counter := stubCounter{}
+	b := newBoard("n1", "v1", func() (connectionCounter, error) { return counter, nil }, func() []string { return []string{"a.yaml: line 1: bad"} })
+	start := time.Unix(1e9, 0).UTC()
+	problem := cluster.Problem{Reason: cluster.InvalidAnnotation, Field: "f", Message: "m"}
+	b.Observe(Report{Start: start, Changed: []Row{testRow("web", "rr"), testRow("gone", "rr")}, Foreign: 2})
+	b.Observe(Report{Start: start.Add(time.Minute), Changed: []Row{testRow("web", "rr", problem), {Name: cluster.Name{Namespace: "ns", Name: "gone"}, Gone: true}}, Draining: 1})
+	server := httptest.NewServer(b)
+	defer server.Close()
+	fetch := func(service string) (Status, error) {
+		return FetchStatus(context.Background(), strings.TrimPrefix(server.URL, "http://"), service)
+	}
+	s, err := fetch("")
+	if err != nil || len(s.Services) != 1 || !s.Healthy || s.Node != "n1" || s.Draining != 1 || len(s.Manifests) != 1 {
+		t.Fatalf("%+v, %v", s, err)
+	}
+	web := s.Services[0]
+	if web.Name != "web" || !web.Changed.Equal(start) || len(web.Problems) != 1 || web.Problems[0].Reason != "InvalidAnnotation" {
+		t.Errorf("%+v; a new problem is no change of what is wanted", web)
+	}
+	want := []RealServerStatus{{Address: "10.0.0.1:80", Weight: 1, Active: 3, Inactive: 4, Wanted: true}, {Address: "10.0.0.2:80", Active: 1}}
+	if got := web.FrontEnds[0].RealServers; len(got) != 2 || got[0] != want[0] || got[1] != want[1] {
+		t.Errorf("real servers %+v, want %+v", got, want)
+	}
+	b.Observe(Report{Start: start.Add(time.Hour), Changed: []Row{testRow("web", "lc")}})
+	if s, err = fetch("ns/web"); err != nil || !s.Services[0].Changed.Equal(start.Add(time.Hour)) || s.Services[0].FrontEnds[0].Scheduler != "lc" {
+		t.Errorf("%+v, %v", s, err)
+	}
+	if s, err = fetch("ns/other"); err != nil || len(s.Services) != 0 {
+		t.Errorf("of another Service: %+v, %v", s, err)
+	}
+	if _, err = fetch("web"); err == nil || !strings.Contains(err.Error(), "400") {
+		t.Errorf("a name without a namespace: %v", err)
+	}
+	counter.err = errors.New("no such virtual server")
+	if s, err = fetch("ns/web"); err != nil || len(s.Services[0].FrontEnds[0].RealServers) != 1 {
+		t.Errorf("when the kernel cannot be asked, what is wanted is shown: %+v, %v", s, err)
+	}
+	server.Close()
+	if _, err = fetch(""); err == nil || !strings.Contains(err.Error(), "--server") {
+		t.Errorf("nobody answers: %v", err)
+	}
+}
+
+// TestProblemsAreLoggedOnce, and so is their end; failures when they change, not at every retry.
+func TestProblemsAreLoggedOnce(t *testing.T) {
+	var out bytes.Buffer
+	l := newLogObserver(slog.New(slog.NewTextHandler(&out, nil)))
+	problem := cluster.Problem{Reason: cluster.InvalidAnnotation, Field: "f", Message: "the-problem"}
+	failed := Report{failed: map[cluster.Name][]Failure{{Namespace: "ns", Name: "web"}: {{Err: errors.New("the-failure")}}}, Pending: 1}
+	for range 3 {
+		l.Observe(Report{Changed: []Row{testRow("web", "rr", problem)}, Pending: 1})
+		l.Observe(failed)
+		l.Observe(Report{Pending: 1})
+	}
+	if text := out.String(); strings.Count(text, "the-problem") != 1 || strings.Count(text, "the-failure") != 1 {
+		t.Errorf("logged more than once, or never:\n%s", text)
+	}
+	out.Reset()
+	for range 2 {
+		l.Observe(Report{Changed: []Row{testRow("web", "rr")}})
+	}
+	if text := out.String(); strings.Count(text, "problem is gone") != 1 || strings.Count(text, "everything is done") != 1 {
+		t.Errorf("the end is not told once:\n%s", text)
+	}
+	out.Reset()
+	l.Observe(Report{Changed: []Row{testRow("web", "rr", problem)}})
+	if !strings.Contains(out.String(), "the-problem") {
+		t.Error("a problem that came back is not logged")
+	}
+}
+
+// TestMetrics counts what Reports tell.
+func TestMetrics(t *testing.T) {
+	m := newMetrics(nil, "v1")
+	problem := cluster.Problem{Reason: cluster.InvalidAnnotation}
+	create := OpLabel{dataplane.Create, dataplane.KindVirtualServer}
+	op := dataplane.Op{Verb: dataplane.Delete, Object: dataplane.Link{Name: "l"}}
+	m.Observe(Report{Audit: true, Ops: map[OpLabel]int{create: 2}, Changed: []Row{testRow("a", "rr", problem), testRow("b", "rr", problem)}, Foreign: 3})
+	m.Observe(Report{Ops: map[OpLabel]int{create: 1}, Changed: []Row{testRow("a", "rr"), {Name: cluster.Name{Namespace: "ns", Name: "b"}, Gone: true}},
+		failed: map[cluster.Name][]Failure{{}: {{Op: op, Err: errors.New("no")}}}, Draining: 4, Pending: 1})
+	for name, c := range map[string]struct{ got, want float64 }{
+		"operations": {testutil.ToFloat64(m.ops.WithLabelValues("create", "virtual-server")), 3},
+		"failures":   {testutil.ToFloat64(m.failures.WithLabelValues("delete", "link")), 1},
+		"good":       {testutil.ToFloat64(m.passes.WithLabelValues("success")), 1},
+		"bad":        {testutil.ToFloat64(m.passes.WithLabelValues("error")), 1},
+		"audits":     {testutil.ToFloat64(m.audits.WithLabelValues()), 1},
+		"services":   {testutil.ToFloat64(m.services), 1},
+		"problems":   {testutil.ToFloat64(m.problems.WithLabelValues("InvalidAnnotation")), 0},
+		"foreign":    {testutil.ToFloat64(m.foreign), 3},
+		"draining":   {testutil.ToFloat64(m.draining), 4},
+		"pending":    {testutil.ToFloat64(m.pending), 1},
+	} {
+		if c.got != c.want {
+			t.Errorf("%s: %v, want %v", name, c.got, c.want)
+		}
+	}
+	if problems, err := testutil.GatherAndLint(m.registry); err != nil || len(problems) > 0 {
+		t.Errorf("%v %v", problems, err)
+	}
+}
