@@ -104,11 +104,19 @@ func (h *Host) Sysctl(name, value string) error {
 	return h.Do(func() error { return os.WriteFile("/proc/sys/"+name, []byte(value), 0o644) })
 }
 
+func (h *Host) link(name string) (netlink.Link, error) {
+	l, err := h.handle.LinkByName(name)
+	if err != nil {
+		return nil, fmt.Errorf("host %s: link %s: %w", h.Name, name, err)
+	}
+	return l, nil
+}
+
 // AddAddress gives the link an address. IPv6 addresses are usable at once: nothing looks for duplicates.
 func (h *Host) AddAddress(link string, prefix netip.Prefix) error {
-	l, err := h.handle.LinkByName(link)
+	l, err := h.link(link)
 	if err != nil {
-		return fmt.Errorf("host %s: link %s: %w", h.Name, link, err)
+		return err
 	}
 	addr, err := netlink.ParseAddr(prefix.String())
 	if err != nil {
@@ -125,9 +133,9 @@ func (h *Host) AddAddress(link string, prefix netip.Prefix) error {
 
 // DeleteAddress takes an address from the link.
 func (h *Host) DeleteAddress(link string, prefix netip.Prefix) error {
-	l, err := h.handle.LinkByName(link)
+	l, err := h.link(link)
 	if err != nil {
-		return fmt.Errorf("host %s: link %s: %w", h.Name, link, err)
+		return err
 	}
 	addr, err := netlink.ParseAddr(prefix.String())
 	if err != nil {
@@ -162,9 +170,9 @@ func (h *Host) route(destination netip.Prefix, gateway netip.Addr) error {
 
 // routeLink sends what is for the destination straight to the link, from source when it is valid.
 func (h *Host) routeLink(destination netip.Prefix, link string, source netip.Addr) error {
-	l, err := h.handle.LinkByName(link)
+	l, err := h.link(link)
 	if err != nil {
-		return fmt.Errorf("host %s: link %s: %w", h.Name, link, err)
+		return err
 	}
 	_, dst, err := net.ParseCIDR(destination.String())
 	if err != nil {
@@ -190,21 +198,21 @@ func (h *Host) addBridge(name string) error {
 
 // bridge makes the link a port of the bridge.
 func (h *Host) bridge(port, bridge string) error {
-	master, err := h.handle.LinkByName(bridge)
+	master, err := h.link(bridge)
 	if err != nil {
-		return fmt.Errorf("host %s: link %s: %w", h.Name, bridge, err)
+		return err
 	}
-	l, err := h.handle.LinkByName(port)
+	l, err := h.link(port)
 	if err != nil {
-		return fmt.Errorf("host %s: link %s: %w", h.Name, port, err)
+		return err
 	}
 	return h.handle.LinkSetMaster(l, master)
 }
 
 func (h *Host) up(link string) error {
-	l, err := h.handle.LinkByName(link)
+	l, err := h.link(link)
 	if err != nil {
-		return fmt.Errorf("host %s: link %s: %w", h.Name, link, err)
+		return err
 	}
 	return h.handle.LinkSetUp(l)
 }

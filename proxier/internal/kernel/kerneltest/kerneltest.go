@@ -17,16 +17,12 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/ipset"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel"
 	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
 )
 
 // Kernel is proxier.Kernel.
-type Kernel interface {
-	Observe() (dataplane.Observation, error)
-	NodeAddresses() ([]netip.Addr, error)
-	Connections(dataplane.VirtualServerID) ([]dataplane.Connections, error)
-	Apply(ops []dataplane.Op) []error
-}
+type Kernel = kernel.Kernel
 
 // Config is what the tests program. A kernel that has to know families, link or sysctls beforehand is opened with it.
 var Config = dataplane.Config{
