@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier"
+	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
 )
 
 // options are the flags of `run`. This file is the only one that knows flags; those that kube-proxy has keep their names.
@@ -37,8 +38,8 @@ func newOptions(flags *pflag.FlagSet) *options {
 	flags.BoolVar(&o.value.MasqueradeAll, "masquerade-all", false, "masquerade every client of a ClusterIP")
 	flags.IntVar(&o.value.MasqueradeBit, "iptables-masquerade-bit", d.MasqueradeBit, "bit of the packet mark that asks for masquerading, 0 to 31")
 	flags.StringSliceVar(&o.nodePortAddresses, "nodeport-addresses", nil, "networks, comma separated, to whose addresses of this node node ports are limited (default: no limit)")
-	flags.StringVar(&o.value.Scheduler, "ipvs-scheduler", d.Scheduler, "scheduler of Services that choose none")
-	flags.BoolVar(&o.value.StrictARP, "ipvs-strict-arp", false, "answer ARP for an address on the link only that has it")
+	flags.StringVar(&o.value.Scheduler, "ipvs-scheduler", d.Scheduler, "scheduler of Services that choose none: "+strings.Join(scheduler.Names(), ", ")+", or a long name")
+	flags.BoolVar(&o.value.StrictARP, "ipvs-strict-arp", false, "answer ARP only on the link that has the address asked for")
 	flags.DurationVar(&o.drainTimeout, "drain-timeout", d.DrainTimeout.Duration, "how long connections to an endpoint that is gone may go on; 0 ends them at once")
 	flags.DurationVar(&o.auditPeriod, "audit-period", d.AuditPeriod.Duration, "how often the kernel is compared with what is wanted; 0 is never, else at least 1s")
 	flags.StringVar(&o.value.HealthzBindAddress, "healthz-bind-address", d.HealthzBindAddress, "address with port for /healthz and /livez; empty is off")
