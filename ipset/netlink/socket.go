@@ -60,8 +60,15 @@ func Dial(protocol int) (*Socket, error) {
 	return s, nil
 }
 
-// Close closes the socket.
-func (s *Socket) Close() error { return unix.Close(s.fd) }
+// Close closes the socket. Closing it again does nothing.
+func (s *Socket) Close() error {
+	if s.fd < 0 {
+		return nil
+	}
+	fd := s.fd
+	s.fd = -1
+	return unix.Close(fd)
+}
 
 // Failure is the kernel's answer to a message that failed.
 type Failure struct {

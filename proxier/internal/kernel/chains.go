@@ -22,9 +22,7 @@ type chains struct {
 	families  []cluster.Family
 	tables    map[cluster.Family]*iptables.IPTables
 	processes uint64
-	// written are the rules that we wrote and have not seen listed yet; spelled those whose listing differs from what we
-	// wrote in spelling only.
-	written map[dataplane.ChainID][]string
+	// spelled are the chains that are listed in another spelling than we wrote them.
 	spelled map[dataplane.ChainID]spelling
 }
 
@@ -40,7 +38,6 @@ func newChains(families []cluster.Family) (*chains, error) {
 	c := &chains{
 		families: families,
 		tables:   map[cluster.Family]*iptables.IPTables{},
-		written:  map[dataplane.ChainID][]string{},
 		spelled:  map[dataplane.ChainID]spelling{},
 	}
 	for _, family := range families {
@@ -109,12 +106,21 @@ func (c *chains) restore(ops []dataplane.Op) error {
 	if _, err := c.run(b.Bytes(), commands[id.Family]+"-restore", "--noflush", "-w", "10"); err != nil {
 		return err
 	}
+	return c.learn(id.Family, id.Table, ops)
+}
+
+// learn lists what was written just now: where the words differ, that is how this iptables spells our rules. Later it could
+// be what somebody else has done to them.
+func (c *chains) learn(family cluster.Family, table string, ops []dataplane.Op) error {
+	listed := dataplane.NewState()
+	if err := c.list(listed, family, table); err != nil {
+		return err
+	}
 	for _, op := range ops {
 		chain := op.Object.(dataplane.Chain)
 		delete(c.spelled, chain.ID)
-		delete(c.written, chain.ID)
-		if op.Verb != dataplane.Delete {
-			c.written[chain.ID] = chain.Rules
+		if now := listed.Chains[chain.ID].Rules; op.Verb != dataplane.Delete && len(now) == len(chain.Rules) && !slices.Equal(now, chain.Rules) {
+			c.spelled[chain.ID] = spelling{chain.Rules, now}
 		}
 	}
 	return nil
@@ -148,32 +154,28 @@ func (c *chains) hook(verb dataplane.Verb, h dataplane.Hook) error {
 func (c *chains) observe(s *dataplane.State) error {
 	for _, family := range c.families {
 		for _, table := range tableNames {
-			out, err := c.run(nil, commands[family]+"-save", "-t", table)
-			if err != nil {
-				return fmt.Errorf("list %s chains: %w", family, err)
+			if err := c.list(s, family, table); err != nil {
+				return err
 			}
-			parseSave(s, family, table, string(out))
 		}
 	}
 	for id, chain := range s.Chains {
-		chain.Rules = c.spell(id, chain.Rules)
-		s.Chains[id] = chain
+		if known, found := c.spelled[id]; found && slices.Equal(known.listed, chain.Rules) {
+			chain.Rules = known.written
+			s.Chains[id] = chain
+		}
 	}
 	return nil
 }
 
-// spell returns the rules as we write them, when they are listed in another spelling.
-func (c *chains) spell(id dataplane.ChainID, listed []string) []string {
-	if written, fresh := c.written[id]; fresh {
-		delete(c.written, id)
-		if !slices.Equal(written, listed) && len(written) == len(listed) {
-			c.spelled[id] = spelling{written, listed}
-		}
+// list puts our chains and hooks of one table into s, as iptables-save spells them.
+func (c *chains) list(s *dataplane.State, family cluster.Family, table string) error {
+	out, err := c.run(nil, commands[family]+"-save", "-t", table)
+	if err != nil {
+		return fmt.Errorf("list %s chains: %w", family, err)
 	}
-	if known, found := c.spelled[id]; found && slices.Equal(known.listed, listed) {
-		return known.written
-	}
-	return listed
+	parseSave(s, family, table, string(out))
+	return nil
 }
 
 // parseSave reads what iptables-save prints of one table.

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"math"
 	"net/netip"
 	"slices"
 	"strings"
@@ -239,7 +240,7 @@ type destination struct {
 }
 
 func (d destination) realServer() dataplane.RealServer {
-	return dataplane.RealServer{Addr: d.addr, Port: d.port, Weight: uint16(d.weight), Foreign: d.foreign}
+	return dataplane.RealServer{Addr: d.addr, Port: d.port, Weight: uint16(min(d.weight, math.MaxUint16)), Foreign: d.foreign || d.weight > math.MaxUint16}
 }
 
 func (d destination) connections() dataplane.Connections {
