@@ -213,7 +213,7 @@ func (d *Directory) read(name string) (mistake string, isFile bool) {
 	if err != nil {
 		return err.Error() + kept, true
 	}
-	objects, err := parse(content)
+	objects, note, err := parse(content)
 	if err != nil {
 		return err.Error() + kept, true
 	}
@@ -222,7 +222,7 @@ func (d *Directory) read(name string) (mistake string, isFile bool) {
 		return "the file is empty" + kept, true
 	}
 	d.files[name] = &file{modified: info.ModTime(), size: info.Size(), objects: objects}
-	return "", true
+	return note, true
 }
 
 // settle decides which objects are in force and tells the watchers what changed. Of two files with the same object, the one

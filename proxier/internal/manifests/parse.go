@@ -22,13 +22,14 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/spelling"
 )
 
 // object is one API object and where it stands.
 type object struct {
 	key  objectKey
 	line int
-	// value is a *v1.Service, *discovery.EndpointSlice or *v1.Node.
+	// value is a *v1.Service, *discovery.EndpointSlice or *v1.Node; nil for another kind.
 	value runtime.Object
 }
 
@@ -52,9 +53,10 @@ type lineError struct {
 
 func (e lineError) Error() string { return fmt.Sprintf("line %d: %v", e.line, e.err) }
 
-// parse reads a file: documents between lines of "---", each an object or a List of objects. The first mistake is returned.
-func parse(content []byte) ([]object, error) {
-	var objects []object
+// parse reads a file: documents between lines of "---", each an object or a List of objects. The first mistake is returned, and
+// no object with it. Objects of kinds that are somebody else's business, such as the Deployment beside its Service, are left
+// out, and note names the first one.
+func parse(content []byte) (objects []object, note string, err error) {
 	line := 1
 	for _, document := range split(content) {
 		found, err := parseDocument(document)
@@ -63,15 +65,19 @@ func parse(content []byte) ([]object, error) {
 			if !errors.As(err, &at) {
 				at = lineError{1 + leadingBlank(document), err}
 			}
-			return nil, lineError{line + at.line - 1, at.err}
+			return nil, "", lineError{line + at.line - 1, at.err}
 		}
-		for i := range found {
-			found[i].line = line + leadingBlank(document)
+		for _, o := range found {
+			o.line = line + leadingBlank(document)
+			if o.value != nil {
+				objects = append(objects, o)
+			} else if note == "" {
+				note = fmt.Sprintf("line %d: %s is not read here and left out; the rest of the file counts", o.line, o.key)
+			}
 		}
-		objects = append(objects, found...)
 		line += bytes.Count(document, []byte("\n")) + 1
 	}
-	return objects, nil
+	return objects, note, nil
 }
 
 // split cuts a file at its lines of "---". The separators are dropped; each piece keeps its newlines but the one before the
@@ -143,10 +149,14 @@ func locate(document []byte, err error) error {
 	return err
 }
 
+// kinds are those that are read.
+var kinds = [...]string{"Service", "EndpointSlice", "Node", "List", "ServiceList", "EndpointSliceList"}
+
 func parseObject(data []byte) ([]object, error) {
 	var head struct {
 		metav1.TypeMeta
-		Items []json.RawMessage
+		Metadata struct{ Name, Namespace string }
+		Items    []json.RawMessage
 	}
 	if err := json.Unmarshal(data, &head); err != nil {
 		return nil, fmt.Errorf("not a Kubernetes object: %w", err)
@@ -170,8 +180,11 @@ func parseObject(data []byte) ([]object, error) {
 	case "v1 Node":
 		value = &v1.Node{}
 	default:
-		return nil, fmt.Errorf("apiVersion %q kind %q is not read here; allowed are v1 Service, discovery.k8s.io/v1 EndpointSlice, v1 Node and v1 List",
-			head.APIVersion, head.Kind)
+		if _, misspelt := spelling.Nearest(head.Kind, kinds[:]); head.Kind == "" || head.APIVersion == "" || misspelt {
+			return nil, fmt.Errorf("apiVersion %q kind %q is not read here; allowed are v1 Service, discovery.k8s.io/v1 EndpointSlice, v1 Node and v1 List",
+				head.APIVersion, head.Kind)
+		}
+		return []object{{key: objectKey{head.Kind, cluster.Name{Namespace: head.Metadata.Namespace, Name: head.Metadata.Name}}}}, nil
 	}
 	// Unlike encoding/json this one minds upper and lower case, as the API server does: clusterIp is not clusterIP.
 	mistakes, err := kjson.UnmarshalStrict(data, value)

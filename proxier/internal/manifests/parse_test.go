@@ -22,9 +22,9 @@ func TestParse(t *testing.T) {
 		"headless":                {"apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {clusterIP: None}\n", "Service default/a 1"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			objects, err := parse([]byte(c.text))
-			if err != nil {
-				t.Fatal(err)
+			objects, note, err := parse([]byte(c.text))
+			if err != nil || note != "" {
+				t.Fatal(err, note)
 			}
 			var got []string
 			for _, o := range objects {
@@ -34,6 +34,18 @@ func TestParse(t *testing.T) {
 				t.Errorf("%q, want %q", text, c.want)
 			}
 		})
+	}
+}
+
+// TestOtherKinds are left out, and the first one is named.
+func TestOtherKinds(t *testing.T) {
+	text := "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a, namespace: ns}\n---\n" + serviceText("a", 1) + "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: b}\n"
+	objects, note, err := parse([]byte(text))
+	if err != nil || len(objects) != 1 || objects[0].line != 5 {
+		t.Errorf("%+v, %v; want the Service in line 5", objects, err)
+	}
+	if !strings.Contains(note, "line 1: Deployment ns/a") || !strings.Contains(note, "rest of the file counts") {
+		t.Errorf("note %q", note)
 	}
 }
 
@@ -56,7 +68,8 @@ func TestParseRefuses(t *testing.T) {
 	for name, c := range map[string]struct{ text, says string }{
 		"no YAML":              {service + "---\nkind: [\n", "line 6 did not find expected node content"},
 		"twice in one map":     {"apiVersion: v1\napiVersion: v1\n", "line 2 apiVersion already set"},
-		"another kind":         {"apiVersion: apps/v1\nkind: Deployment\n", "line 1 apps/v1 Deployment not read here v1 Service"},
+		"a misspelt kind":      {"apiVersion: v1\nkind: Servise\n", "line 1 v1 Servise not read here v1 Service"},
+		"a kind of old":        {"apiVersion: discovery.k8s.io/v1beta1\nkind: EndpointSlice\n", "line 1 discovery.k8s.io/v1beta1 EndpointSlice discovery.k8s.io/v1"},
 		"no kind":              {"a: b\n", "line 1 kind"},
 		"not an object":        {"- a\n", "line 1 not a Kubernetes object"},
 		"an unknown field":     {change(service, "clusterIP", "clusterip"), "line 4 unknown field spec.clusterip"},
@@ -73,7 +86,7 @@ func TestParseRefuses(t *testing.T) {
 		"in the second of two": {service + "---\n\n" + change(service, "ports", "port"), "line 10 unknown field spec.port"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			objects, err := parse([]byte(c.text))
+			objects, _, err := parse([]byte(c.text))
 			if err == nil {
 				t.Fatalf("taken for good: %+v", objects)
 			}
@@ -91,7 +104,7 @@ func FuzzParse(f *testing.F) {
 		f.Add([]byte(text))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		objects, err := parse(text)
+		objects, _, err := parse(text)
 		if err != nil {
 			if objects != nil || !strings.HasPrefix(err.Error(), "line ") {
 				t.Errorf("%d objects beside the error %v", len(objects), err)
