@@ -2,7 +2,6 @@
 package client
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -185,7 +184,7 @@ func lineOf(f *netlink.Failure) (line int) {
 	}
 	netlink.Attributes(f.Request[headers:], func(attr uint16, value []byte) {
 		if attr == attrLineno && len(value) == 4 {
-			line = int(binary.NativeEndian.Uint32(value))
+			line = int(netlink.Uint32(value))
 		}
 	})
 	return line
@@ -265,14 +264,14 @@ func parseSet(payload []byte) (set ipset.Set) {
 		case attrTypeName:
 			set.Type = ipset.Type(text(value))
 		case attrFamily:
-			set.Family = ipset.Family(value[0])
+			set.Family = ipset.Family(netlink.Uint8(value))
 		case attrData:
 			netlink.Attributes(value, func(attr uint16, value []byte) {
 				switch attr {
 				case dataHashSize:
-					set.HashSize = binary.BigEndian.Uint32(value)
+					set.HashSize = netlink.Uint32BE(value)
 				case dataMaxElem:
-					set.MaxElem = binary.BigEndian.Uint32(value)
+					set.MaxElem = netlink.Uint32BE(value)
 				}
 			})
 		}
@@ -293,11 +292,11 @@ func parseEntry(set ipset.Set, data []byte) (e ipset.Entry) {
 		case dataIP2:
 			e.Peer = parseAddr(value)
 		case dataPort:
-			e.Port = binary.BigEndian.Uint16(value)
+			e.Port = netlink.Uint16BE(value)
 		case dataProto:
-			e.Protocol = ipset.Protocol(value[0])
+			e.Protocol = ipset.Protocol(netlink.Uint8(value))
 		case dataCIDR, dataCIDR2:
-			e.Bits = value[0]
+			e.Bits = netlink.Uint8(value)
 		}
 	})
 	// The kernel leaves the prefix length of a host out.

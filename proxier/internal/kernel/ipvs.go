@@ -177,21 +177,21 @@ func parseService(payload []byte) (id dataplane.VirtualServerID, server dataplan
 	body(payload, attrService, func(attr uint16, value []byte) {
 		switch attr {
 		case svcAF:
-			family = binary.NativeEndian.Uint16(value)
+			family = netlink.Uint16(value)
 		case svcProtocol:
-			id.Protocol = cluster.Protocol(binary.NativeEndian.Uint16(value))
+			id.Protocol = cluster.Protocol(netlink.Uint16(value))
 		case svcAddr:
 			addr = value
 		case svcPort:
-			id.Port = binary.BigEndian.Uint16(value)
+			id.Port = netlink.Uint16BE(value)
 		case svcSched:
 			server.Scheduler = strings.TrimRight(string(value), "\x00")
 		case svcFlags:
-			flags = binary.NativeEndian.Uint32(value)
+			flags = netlink.Uint32(value)
 		case svcTimeout:
-			timeout = binary.NativeEndian.Uint32(value)
+			timeout = netlink.Uint32(value)
 		case svcNetmask:
-			netmask = binary.NativeEndian.Uint32(value)
+			netmask = netlink.Uint32(value)
 		}
 	})
 	if addr == nil {
@@ -262,20 +262,20 @@ func (v *ipvs) destinations(id dataplane.VirtualServerID, reset func(), each fun
 			case destAddr:
 				addr = value
 			case destPort:
-				d.port = binary.BigEndian.Uint16(value)
+				d.port = netlink.Uint16BE(value)
 			case destMethod:
 				const methodMask = 0x7 // IP_VS_CONN_F_FWD_MASK
-				d.foreign = d.foreign || binary.NativeEndian.Uint32(value)&methodMask != 0
+				d.foreign = d.foreign || netlink.Uint32(value)&methodMask != 0
 			case destWeight:
-				d.weight = binary.NativeEndian.Uint32(value)
+				d.weight = netlink.Uint32(value)
 			case destUpper, destLower:
-				d.foreign = d.foreign || binary.NativeEndian.Uint32(value) != 0
+				d.foreign = d.foreign || netlink.Uint32(value) != 0
 			case destActive:
-				d.active = binary.NativeEndian.Uint32(value)
+				d.active = netlink.Uint32(value)
 			case destInactive:
-				d.inactive = binary.NativeEndian.Uint32(value)
+				d.inactive = netlink.Uint32(value)
 			case destAF:
-				family = binary.NativeEndian.Uint16(value)
+				family = netlink.Uint16(value)
 			}
 		})
 		if d.addr = parseAddr(family, addr); d.addr.IsValid() {

@@ -86,9 +86,12 @@ func parseRelease(release string) (major, minor int) {
 	if len(parts) < 2 {
 		return 0, 0
 	}
-	digits := strings.TrimRightFunc(parts[1], func(r rune) bool { return r < '0' || r > '9' })
 	major, _ = strconv.Atoi(parts[0])
-	minor, _ = strconv.Atoi(digits)
+	end := strings.IndexFunc(parts[1], func(r rune) bool { return r < '0' || r > '9' })
+	if end < 0 {
+		end = len(parts[1])
+	}
+	minor, _ = strconv.Atoi(parts[1][:end])
 	return major, minor
 }
 
