@@ -189,7 +189,7 @@ func TestJobSharesParentsBeforeChildrenAndOnce(t *testing.T) {
 
 func TestJobShowsOnlyWhatIsHidden(t *testing.T) {
 	var j job
-	for _, dir := range []string{"/work/tree", "/tmp/tree", "/var/library", "/tmp"} {
+	for _, dir := range []string{"/srv/tree", "/tmp/tree", "/var/library", "/tmp"} {
 		j.show(dir)
 	}
 	if want := []share{{"/tmp/tree", false}}; !slices.Equal(j.Shares, want) {
