@@ -55,10 +55,12 @@ test-kernel: lab ## the contract of the kernel adapters, on a real kernel (root)
 	go test -c -tags kernel -o bin/kernel/ ./ipset/... ./proxier/internal/kernel/... >/dev/null
 	@$(LAB) -- bash -c 'uname -sr; for t in bin/kernel/*.test; do echo "== $$t"; $$t -test.v -test.timeout 10m || exit 1; done' | $(SHORTEN)
 
+# The programs are linked into bin, because the cache may lie where the lab shows an empty directory, such as below /tmp.
 .PHONY: e2e
 e2e: build lab peers ## traffic through the real programs, on a real kernel, with a real API server (root)
 	@go test -c -tags e2e -o bin/e2e.test ./e2e
-	@IPVSP_BIN=$(CURDIR)/bin IPVSP_PEERS=$(PEERS) $(LAB) -- bash -c 'uname -sr; bin/e2e.test -test.v -test.timeout 18m $(E2EFLAGS)' | $(SHORTEN)
+	@mkdir -p bin/peers && for program in kube-apiserver etcd; do ln -f $(PEERS)/$$program bin/peers/ 2>/dev/null || cp -f $(PEERS)/$$program bin/peers/; done
+	@IPVSP_BIN=$(CURDIR)/bin IPVSP_PEERS=$(CURDIR)/bin/peers $(LAB) -- bash -c 'uname -sr; bin/e2e.test -test.v -test.timeout 18m $(E2EFLAGS)' | $(SHORTEN)
 
 # Lines that only say that a test began are left out.
 SHORTEN := grep -v -E '^ *=== (RUN|PAUSE|CONT|NAME)'
