@@ -43,7 +43,7 @@ test: ## everything that proves it works: lint, test-unit, test-kernel, e2e (roo
 	  printf '\n== make %s\n' $$step; began=$$SECONDS; \
 	  $(MAKE) --no-print-directory $$step || { printf '\n== make %s FAILED\n' $$step; exit 1; }; \
 	  table+=$$(printf '  %-12s %5d s' $$step $$((SECONDS - began)))$$'\n'; \
-	done; printf '\n== make test: all passed; the kernel was: ' && LAB_KERNEL=$(KERNEL) bin/lab which | head -1 && printf '%s  %-12s %5d s\n' "$$table" all $$SECONDS
+	done; printf '\n== make test: all passed; the kernel was: ' && LAB_KERNEL=$(KERNEL) bin/lab which | sed -n 1p && printf '%s  %-12s %5d s\n' "$$table" all $$SECONDS
 
 .PHONY: test-unit
 test-unit: ## tests that need neither root nor IPVS, with the race detector where there is a C compiler
