@@ -4,8 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"net/url"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
+
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
@@ -21,16 +26,42 @@ type Config struct {
 	// Manifests is a directory of manifests; Kubeconfig a file. With neither, the API is reached as a pod reaches it.
 	Manifests  string `json:"manifests,omitempty"`
 	Kubeconfig string `json:"kubeconfig,omitempty"`
+	// APIServers are the URLs of the API servers, in the order in which they are tried; they replace the one that the
+	// kubeconfig or the pod's environment names, so that no Service address is needed to reach them.
+	APIServers []string `json:"apiServers,omitempty"`
+	// ServiceProxyName is the value of the label service.kubernetes.io/service-proxy-name of the Services to serve; empty
+	// serves those without the label.
+	ServiceProxyName string `json:"serviceProxyName,omitempty"`
 	// Link is the name of the dummy link.
 	Link string `json:"link,omitempty"`
 	// ClusterCIDRs are the networks of the pods.
 	ClusterCIDRs []string `json:"clusterCIDRs,omitempty"`
+	// DetectLocalMode says how clients that are pods of this node are told from others: one of DetectLocalModes.
+	DetectLocalMode string `json:"detectLocalMode,omitempty"`
+	// PodBridgeInterface and PodInterfaceNamePrefix belong to the modes BridgeInterface and InterfaceNamePrefix.
+	PodBridgeInterface     string `json:"podBridgeInterface,omitempty"`
+	PodInterfaceNamePrefix string `json:"podInterfaceNamePrefix,omitempty"`
 	// MasqueradeAll masquerades every client of a ClusterIP.
 	MasqueradeAll bool `json:"masqueradeAll,omitempty"`
 	// MasqueradeBit is the bit of the packet mark, 0 to 31, that asks for masquerading.
 	MasqueradeBit int `json:"masqueradeBit"`
-	// NodePortAddresses limits node ports to the node's addresses in these networks.
+	// NodePortAddresses limits node ports to the node's addresses in these networks. The words "primary" (the node's own
+	// address of each family) and "all" stand for networks.
 	NodePortAddresses []string `json:"nodePortAddresses,omitempty"`
+	// ExternalIPCIDRs are the networks from which Services may take externalIPs; none are served outside of them.
+	ExternalIPCIDRs []string `json:"externalIPCIDRs,omitempty"`
+	// AnswerPing lets the node answer ICMP echo requests to its service addresses.
+	AnswerPing bool `json:"answerPing,omitempty"`
+	// ExcludeCIDRs are networks whose virtual servers are never touched, whoever made them.
+	ExcludeCIDRs []string `json:"excludeCIDRs,omitempty"`
+	// TCPTimeout, TCPFinTimeout and UDPTimeout are those of IPVS's idle connections, in whole seconds; 0 leaves the kernel's.
+	TCPTimeout    Duration `json:"tcpTimeout,omitzero"`
+	TCPFinTimeout Duration `json:"tcpFinTimeout,omitzero"`
+	UDPTimeout    Duration `json:"udpTimeout,omitzero"`
+	// Conntrack are limits and timeouts of connection tracking, set once at start.
+	Conntrack Conntrack `json:"conntrack"`
+	// TakeOver names the proxy whose place is taken: one of TakeOvers, or empty.
+	TakeOver string `json:"takeOver,omitempty"`
 	// Scheduler is in force for Services that choose none; Namespaces overrides it.
 	Scheduler  string               `json:"scheduler,omitempty"`
 	Namespaces map[string]Namespace `json:"namespaces,omitempty"`
@@ -40,6 +71,8 @@ type Config struct {
 	DrainTimeout Duration `json:"drainTimeout"`
 	// AuditPeriod is how often the whole kernel is compared with what is wanted; 0 is never.
 	AuditPeriod Duration `json:"auditPeriod"`
+	// MinSyncPeriod is the least time between the ends and starts of passes that changes ask for; meanwhile they gather.
+	MinSyncPeriod Duration `json:"minSyncPeriod,omitzero"`
 	// HealthzBindAddress and MetricsBindAddress are addresses with ports; empty is off.
 	HealthzBindAddress string `json:"healthzBindAddress"`
 	MetricsBindAddress string `json:"metricsBindAddress"`
@@ -52,6 +85,34 @@ type Config struct {
 type Namespace struct {
 	Scheduler string `json:"scheduler,omitempty"`
 }
+
+// Conntrack are settings of connection tracking, with kube-proxy's names and defaults. 0 leaves what the node has.
+type Conntrack struct {
+	// MaxPerCore times the number of processors, at least Min, is what nf_conntrack_max is raised to; it is never lowered.
+	MaxPerCore int `json:"maxPerCore"`
+	Min        int `json:"min"`
+	// TCPEstablishedTimeout and the others are timeouts in whole seconds.
+	TCPEstablishedTimeout Duration `json:"tcpEstablishedTimeout"`
+	TCPCloseWaitTimeout   Duration `json:"tcpCloseWaitTimeout"`
+	UDPTimeout            Duration `json:"udpTimeout,omitzero"`
+	UDPStreamTimeout      Duration `json:"udpStreamTimeout,omitzero"`
+	// TCPBeLiberal lets packets outside of the TCP window pass as valid.
+	TCPBeLiberal bool `json:"tcpBeLiberal,omitempty"`
+}
+
+// The values of Config.DetectLocalMode, with the meaning that they have for kube-proxy.
+const (
+	DetectClusterCIDR         = "ClusterCIDR"
+	DetectNodeCIDR            = "NodeCIDR"
+	DetectBridgeInterface     = "BridgeInterface"
+	DetectInterfaceNamePrefix = "InterfaceNamePrefix"
+)
+
+// The values of Config.TakeOver.
+const (
+	KubeProxy  = "kube-proxy"
+	KubeRouter = "kube-router"
+)
 
 // Duration is a time.Duration that is written as text in JSON and YAML: "15m".
 type Duration struct{ time.Duration }
@@ -70,7 +131,12 @@ func (d *Duration) UnmarshalText(text []byte) (err error) {
 // Default returns the configuration in force where nobody says anything.
 func Default() Config {
 	return Config{
-		Link:               dataplane.DefaultLink,
+		Link:            dataplane.DefaultLink,
+		DetectLocalMode: DetectClusterCIDR,
+		Conntrack: Conntrack{
+			MaxPerCore: 32768, Min: 131072,
+			TCPEstablishedTimeout: Duration{24 * time.Hour}, TCPCloseWaitTimeout: Duration{time.Hour},
+		},
 		MasqueradeBit:      14, // kube-proxy's, known to be free
 		Scheduler:          scheduler.Default,
 		DrainTimeout:       Duration{15 * time.Minute},
@@ -100,12 +166,21 @@ func (c Config) Validate() error {
 	if c.MasqueradeBit < 0 || c.MasqueradeBit > 31 {
 		bad("masqueradeBit", "%d is not between 0 and 31", c.MasqueradeBit)
 	}
-	for field, cidrs := range map[string][]string{"clusterCIDRs": c.ClusterCIDRs, "nodePortAddresses": c.NodePortAddresses} {
-		if _, err := parseCIDRs(cidrs); err != nil {
-			bad(field, "%v", err)
+	c.validateNetworks(bad)
+	c.validateTimeouts(bad)
+	c.validateSchedulers(bad)
+	for _, server := range c.APIServers {
+		if u, err := url.Parse(server); err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.Path != "" {
+			bad("apiServers", "%q is not a URL such as https://192.0.2.1:6443", server)
 		}
 	}
-	c.validateSchedulers(bad)
+	if len(c.APIServers) > 0 && c.Manifests != "" {
+		bad("apiServers", "cannot be used together with manifests")
+	}
+	if errs := validation.IsValidLabelValue(c.ServiceProxyName); len(errs) > 0 {
+		bad("serviceProxyName", "%q is not a label value: %s", c.ServiceProxyName, strings.Join(errs, "; "))
+	}
+	oneOf(bad, "takeOver", c.TakeOver, "", KubeProxy, KubeRouter)
 	if c.DrainTimeout.Duration < 0 {
 		bad("drainTimeout", "%s is below 0", c.DrainTimeout)
 	}
@@ -122,13 +197,59 @@ func (c Config) Validate() error {
 	return errors.Join(errs...)
 }
 
+func (c Config) validateNetworks(bad func(field, format string, args ...any)) {
+	for field, cidrs := range map[string][]string{
+		"clusterCIDRs": c.ClusterCIDRs, "nodePortAddresses": withoutWords(c.NodePortAddresses), "externalIPCIDRs": c.ExternalIPCIDRs, "excludeCIDRs": c.ExcludeCIDRs,
+	} {
+		if _, err := parseCIDRs(cidrs); err != nil {
+			bad(field, "%v", err)
+		}
+	}
+	oneOf(bad, "detectLocalMode", c.DetectLocalMode, DetectClusterCIDR, DetectNodeCIDR, DetectBridgeInterface, DetectInterfaceNamePrefix)
+	for _, by := range []struct{ mode, field, value string }{
+		{DetectBridgeInterface, "podBridgeInterface", c.PodBridgeInterface},
+		{DetectInterfaceNamePrefix, "podInterfaceNamePrefix", c.PodInterfaceNamePrefix},
+	} {
+		if c.DetectLocalMode == by.mode && !linkName.MatchString(by.value) {
+			bad(by.field, "%q is not a link name of 1 to 15 bytes, which detectLocalMode %s needs", by.value, by.mode)
+		}
+	}
+}
+
+// linkName is what goes into a rule as the name of a link. The kernel allows more, up to 15 bytes without "/" and spaces.
+var linkName = regexp.MustCompile(`^[a-zA-Z0-9_.:@-]{1,15}$`)
+
+func (c Config) validateTimeouts(bad func(field, format string, args ...any)) {
+	for field, d := range map[string]Duration{
+		"tcpTimeout": c.TCPTimeout, "tcpFinTimeout": c.TCPFinTimeout, "udpTimeout": c.UDPTimeout,
+		"conntrack.tcpEstablishedTimeout": c.Conntrack.TCPEstablishedTimeout, "conntrack.tcpCloseWaitTimeout": c.Conntrack.TCPCloseWaitTimeout,
+		"conntrack.udpTimeout": c.Conntrack.UDPTimeout, "conntrack.udpStreamTimeout": c.Conntrack.UDPStreamTimeout,
+	} {
+		// The kernel counts in jiffies, of which there may be 1000 in a second, in 31 bits.
+		if d.Duration < 0 || d.Duration%time.Second != 0 || d.Duration > maxTimeout {
+			bad(field, "%s is not whole seconds from 0s, which leaves what the kernel has, to %s", d, maxTimeout)
+		}
+	}
+	for field, n := range map[string]int{"conntrack.maxPerCore": c.Conntrack.MaxPerCore, "conntrack.min": c.Conntrack.Min} {
+		if n < 0 {
+			bad(field, "%d is below 0; 0 leaves what the node has", n)
+		}
+	}
+	if c.MinSyncPeriod.Duration < 0 {
+		bad("minSyncPeriod", "%s is below 0", c.MinSyncPeriod)
+	}
+}
+
+// maxTimeout is the longest timeout that the kernel takes (net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_set_timeout, Linux 6.12).
+const maxTimeout = (1<<31 - 1) / 1000 * time.Second
+
 func oneOf(bad func(field, format string, args ...any), field, value string, allowed ...string) {
 	for _, a := range allowed {
 		if value == a {
 			return
 		}
 	}
-	bad(field, "%q is unknown; allowed are %s", value, strings.Join(allowed, ", "))
+	bad(field, "%q is unknown; allowed are %s", value, strings.TrimPrefix(strings.Join(allowed, ", "), ", "))
 }
 
 func (c Config) validateSchedulers(bad func(field, format string, args ...any)) {
@@ -146,6 +267,16 @@ func (c Config) validateSchedulers(bad func(field, format string, args ...any)) 
 	for namespace, of := range c.Namespaces {
 		check("namespaces."+namespace+".scheduler", of.Scheduler)
 	}
+}
+
+// The words that Config.NodePortAddresses may hold beside networks.
+const (
+	wordPrimary = "primary"
+	wordAll     = "all"
+)
+
+func withoutWords(texts []string) []string {
+	return slices.DeleteFunc(slices.Clone(texts), func(text string) bool { return text == wordPrimary || text == wordAll })
 }
 
 func parseCIDRs(texts []string) ([]netip.Prefix, error) {
@@ -179,7 +310,7 @@ func (c Config) schedulers() cluster.Schedulers {
 // dataplane returns what the dataplane goes by. The Config is valid.
 func (c Config) dataplane(families []cluster.Family, facts dataplane.Facts) dataplane.Config {
 	clusterCIDRs, _ := parseCIDRs(c.ClusterCIDRs)
-	nodePorts, _ := parseCIDRs(c.NodePortAddresses)
+	nodePorts, _ := parseCIDRs(withoutWords(c.NodePortAddresses))
 	return dataplane.Config{
 		Link: c.Link, Families: families, ClusterCIDRs: clusterCIDRs, MasqueradeAll: c.MasqueradeAll,
 		MasqueradeMark: 1 << c.MasqueradeBit, NodePortAddresses: nodePorts, StrictARP: c.StrictARP, Facts: facts,

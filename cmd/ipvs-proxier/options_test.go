@@ -60,7 +60,11 @@ func TestEveryFlagCounts(t *testing.T) {
 	}
 	values := map[string]string{
 		"manifests": "/m", "kubeconfig": "/k", "node-name": "other", "hostname-override": "other", "link": "l0", "cluster-cidr": "10.0.0.0/8", "masquerade-all": "true",
-		"iptables-masquerade-bit": "3", "nodeport-addresses": "10.0.0.0/8", "ipvs-scheduler": "lc", "ipvs-strict-arp": "true", "drain-timeout": "1s", "audit-period": "1h",
+		"iptables-masquerade-bit": "3", "nodeport-addresses": "10.0.0.0/8", "ipvs-scheduler": "lc", "ipvs-strict-arp": "true", "drain-timeout": "1s", "audit-period": "1h", "ipvs-sync-period": "1h",
+		"api-servers": "https://192.0.2.1:6443", "service-proxy-name": "other", "detect-local-mode": "NodeCIDR", "pod-bridge-interface": "cbr0", "pod-interface-name-prefix": "veth",
+		"external-ip-cidrs": "192.0.2.0/24", "answer-ping": "true", "ipvs-exclude-cidrs": "192.0.2.0/24", "ipvs-tcp-timeout": "1h", "ipvs-tcpfin-timeout": "1m", "ipvs-udp-timeout": "1m",
+		"ipvs-min-sync-period": "1s", "conntrack-max-per-core": "1", "conntrack-min": "1", "conntrack-tcp-timeout-established": "1h", "conntrack-tcp-timeout-close-wait": "1m",
+		"conntrack-udp-timeout": "1m", "conntrack-udp-timeout-stream": "1m", "conntrack-tcp-be-liberal": "true", "take-over": "kube-proxy",
 		"healthz-bind-address": "", "metrics-bind-address": "", "log-level": "debug", "log-format": "json",
 	}
 	before, err := complete(t, "--node-name", "n")
@@ -95,6 +99,14 @@ func TestWrongFlagValues(t *testing.T) {
 		{"--cluster-cidr 10.244.0.0", "10.244.0.0 10.244.0.0/16"},
 		{"--config /nowhere", "/nowhere"},
 		{"--manifests a --kubeconfig b", "one source"},
+		{"--detect-local-mode NodeCidr", "NodeCidr NodeCIDR"},
+		{"--detect-local-mode BridgeInterface", "podBridgeInterface"},
+		{"--ipvs-tcp-timeout 1500ms", "tcpTimeout seconds"},
+		{"--conntrack-min -1", "conntrack.min"},
+		{"--take-over kubeproxy", "kubeproxy kube-proxy kube-router"},
+		{"--api-servers 192.0.2.1:6443", "192.0.2.1:6443 https://"},
+		{"--nodeport-addresses primary,secondary", "secondary"},
+		{"--service-proxy-name a/b", "serviceProxyName"},
 	} {
 		_, err := complete(t, strings.Fields(c.args)...)
 		if _, usage := err.(usageError); !usage {
