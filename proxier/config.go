@@ -45,6 +45,9 @@ type Config struct {
 	MasqueradeAll bool `json:"masqueradeAll,omitempty"`
 	// MasqueradeBit is the bit of the packet mark, 0 to 31, that asks for masquerading.
 	MasqueradeBit int `json:"masqueradeBit"`
+	// MasqueradePorts are the source ports that masquerading may take. They must not hold node ports: the reply to a port that
+	// is also a node port is taken for a request to it (kubernetes#139276).
+	MasqueradePorts PortRange `json:"masqueradePorts"`
 	// NodePortAddresses limits node ports to the node's addresses in these networks. The words "primary" (the node's own
 	// address of each family) and "all" stand for networks.
 	NodePortAddresses []string `json:"nodePortAddresses,omitempty"`
@@ -137,7 +140,8 @@ func Default() Config {
 			MaxPerCore: 32768, Min: 131072,
 			TCPEstablishedTimeout: Duration{24 * time.Hour}, TCPCloseWaitTimeout: Duration{time.Hour},
 		},
-		MasqueradeBit:      14, // kube-proxy's, known to be free
+		MasqueradeBit:      14,                      // kube-proxy's, known to be free
+		MasqueradePorts:    PortRange{32768, 65535}, // beside the API server's default for node ports, 30000-32767
 		Scheduler:          scheduler.Default,
 		DrainTimeout:       Duration{15 * time.Minute},
 		AuditPeriod:        Duration{30 * time.Second}, // drift is mended as fast as kube-proxy mends it
@@ -309,10 +313,48 @@ func (c Config) schedulers() cluster.Schedulers {
 
 // dataplane returns what the dataplane goes by. The Config is valid.
 func (c Config) dataplane(families []cluster.Family, facts dataplane.Facts) dataplane.Config {
-	clusterCIDRs, _ := parseCIDRs(c.ClusterCIDRs)
-	nodePorts, _ := parseCIDRs(withoutWords(c.NodePortAddresses))
 	return dataplane.Config{
-		Link: c.Link, Families: families, ClusterCIDRs: clusterCIDRs, MasqueradeAll: c.MasqueradeAll,
-		MasqueradeMark: 1 << c.MasqueradeBit, NodePortAddresses: nodePorts, StrictARP: c.StrictARP, Facts: facts,
+		Link: c.Link, Families: families, Pods: c.pods(), MasqueradeAll: c.MasqueradeAll, MasqueradeMark: 1 << c.MasqueradeBit,
+		MasqueradePorts: [2]uint16{c.MasqueradePorts.First, c.MasqueradePorts.Last}, NodePortAddresses: networks(c.nodePortNetworks()), NodePortsOnPrimary: c.nodePortsOnPrimary(),
+		AnswerPing: c.AnswerPing, StrictARP: c.StrictARP, Facts: facts,
+	}
+}
+
+// pods returns how pods are told. Those of the mode NodeCIDR come from the Node.
+func (c Config) pods() (p dataplane.Pods) {
+	switch c.DetectLocalMode {
+	case DetectBridgeInterface:
+		p.Bridge = c.PodBridgeInterface
+	case DetectInterfaceNamePrefix:
+		p.InterfacePrefix = c.PodInterfaceNamePrefix
+	case DetectClusterCIDR:
+		p.CIDRs = networks(c.ClusterCIDRs)
+	}
+	return p
+}
+
+// nodePortNetworks returns the networks to which node ports are limited, nil for no limit.
+func (c Config) nodePortNetworks() []string {
+	if slices.Contains(c.NodePortAddresses, wordAll) {
+		return nil
+	}
+	return withoutWords(c.NodePortAddresses)
+}
+
+func (c Config) nodePortsOnPrimary() bool {
+	return slices.Contains(c.NodePortAddresses, wordPrimary) && !slices.Contains(c.NodePortAddresses, wordAll)
+}
+
+// networks parses networks that are valid.
+func networks(texts []string) []netip.Prefix {
+	parsed, _ := parseCIDRs(texts)
+	return parsed
+}
+
+// settings returns what the engine goes by. The Config is valid.
+func (c Config) settings(d dataplane.Config) settings {
+	return settings{
+		NodeName: c.NodeName, ProxyName: c.ServiceProxyName, Dataplane: d, Schedulers: c.schedulers(), DrainTimeout: c.DrainTimeout.Duration,
+		ExternalIPCIDRs: networks(c.ExternalIPCIDRs), Exclude: networks(c.ExcludeCIDRs),
 	}
 }

@@ -20,14 +20,21 @@ type lister interface {
 	Service(cluster.Name) *v1.Service
 	Slices(cluster.Name) []*discovery.EndpointSlice
 	Names() []cluster.Name
+	// Node returns this node, nil when it is not known.
+	Node() *v1.Node
 }
 
 // settings are what the engine goes by; they do not change while it runs.
 type settings struct {
 	NodeName     string
+	ProxyName    string
 	Dataplane    dataplane.Config
 	Schedulers   cluster.Schedulers
 	DrainTimeout time.Duration
+	// ExternalIPCIDRs are the networks in which Services may have externalIPs.
+	ExternalIPCIDRs []netip.Prefix
+	// Exclude are networks in which virtual servers of others are left alone even where a Service wants theirs.
+	Exclude []netip.Prefix
 }
 
 // engine decides and does: it holds what is wanted, what the kernel holds, and what is still to be done. One goroutine owns
@@ -43,6 +50,7 @@ type engine struct {
 	// foreign are the virtual servers that the last audit found to be somebody else's.
 	foreign map[dataplane.VirtualServerID]dataplane.VirtualServer
 	node    dataplane.Node
+	zone    string
 
 	services map[cluster.Name]cluster.Service // without endpoints: what status shows
 	drains   drains
@@ -78,7 +86,7 @@ func (e *engine) pass(now time.Time, dirty []cluster.Name, audit bool) Report {
 			return r
 		}
 	}
-	if first {
+	if e.readNode() || first {
 		dirty = append(dirty, e.lister.Names()...)
 	}
 	dirty = append(dirty, e.retries.takeDirty()...)
@@ -106,42 +114,33 @@ func (e *engine) pass(now time.Time, dirty []cluster.Name, audit bool) Report {
 	return r
 }
 
-// audit reads the kernel into the mirror. Services with node ports become dirty when the node's addresses have changed.
+// audit reads the kernel into the mirror. Services become dirty when the node's addresses have changed.
 func (e *engine) audit(dirty *[]cluster.Name) error {
 	seen, err := e.kernel.Observe()
 	if err != nil {
 		return err
 	}
+	before := e.keptOff()
 	e.have, e.foreign = seen.State, seen.Foreign
+	if !maps.Equal(before, e.keptOff()) {
+		*dirty = append(*dirty, slices.Collect(maps.Keys(e.services))...)
+	}
 	*dirty = append(*dirty, e.moved(seen.NodeAddresses)...)
 	return nil
 }
 
-// readAddresses reads the node's addresses, and nothing else, and returns the Services that are dirty for their sake.
-func (e *engine) readAddresses() ([]cluster.Name, error) {
-	addresses, err := e.kernel.NodeAddresses()
-	if err != nil {
-		return nil, err
-	}
-	return e.moved(addresses), nil
-}
-
-// moved takes note of the node's addresses and returns the Services that depend on them, if they are new.
-func (e *engine) moved(addresses []netip.Addr) (dirty []cluster.Name) {
-	if slices.Equal(e.node.Addresses, addresses) {
-		return nil
-	}
-	e.node.Addresses = addresses
-	for name, s := range e.services {
-		if slices.ContainsFunc(s.Ports, func(p cluster.ServicePort) bool { return p.NodePort != 0 }) {
-			dirty = append(dirty, name)
+// keptOff returns the virtual servers of others in excluded networks: no Service gets those front ends.
+func (e *engine) keptOff() map[dataplane.VirtualServerID]struct{} {
+	ids := map[dataplane.VirtualServerID]struct{}{}
+	for id := range e.foreign {
+		if slices.ContainsFunc(e.settings.Exclude, func(network netip.Prefix) bool { return network.Contains(id.Addr) }) {
+			ids[id] = struct{}{}
 		}
 	}
-	return dirty
+	return ids
 }
 
-// adopt takes over foreign virtual servers that are wanted, with their connections. The set entries that are written ahead
-// of any change to them make them ours.
+// adopt takes over foreign virtual servers that are wanted, with their connections. The set entries that are written ahead of any change to them make them ours.
 func (e *engine) adopt() {
 	for id, v := range e.foreign {
 		if _, wanted := e.want.State.VirtualServers[id]; wanted {
@@ -154,19 +153,24 @@ func (e *engine) adopt() {
 // compile puts what the Service wants now into want.
 func (e *engine) compile(name cluster.Name, affected map[cluster.Name]struct{}) dataplane.Touched {
 	api := e.lister.Service(name)
-	if api == nil || !cluster.Proxied(api) {
+	if api == nil || !cluster.Proxied(api, e.settings.ProxyName) {
 		delete(e.services, name)
 		return e.want.Remove(name, affected)
 	}
 	s := cluster.Parse(cluster.Input{
-		Service:    api,
-		Slices:     e.lister.Slices(name),
-		NodeName:   e.settings.NodeName,
-		Schedulers: e.settings.Schedulers,
-		LastGood:   e.programmed(name, api),
+		Service:         api,
+		Slices:          e.lister.Slices(name),
+		NodeName:        e.settings.NodeName,
+		Zone:            e.zone,
+		Schedulers:      e.settings.Schedulers,
+		DrainTimeout:    e.settings.DrainTimeout,
+		ExternalIPCIDRs: e.settings.ExternalIPCIDRs,
+		LastGood:        e.programmed(name, api),
 	})
 	e.checkSchedulers(&s)
-	touched := e.want.Set(dataplane.Compile(s, e.node, e.settings.Dataplane), affected)
+	fragment := dataplane.Compile(s, e.node, e.settings.Dataplane)
+	e.checkFrontEnds(&s, &fragment)
+	touched := e.want.Set(fragment, affected)
 	for i := range s.Ports {
 		s.Ports[i].Endpoints = nil // the Fragment has what is needed of them
 	}
@@ -205,7 +209,8 @@ func (e *engine) target(now time.Time, touched dataplane.Touched) *dataplane.Sta
 	}
 	for id := range touched.VirtualServers {
 		if v, wanted := want.VirtualServers[id]; wanted {
-			done := func(rs dataplane.RealServerID) bool { return e.drains.done(rs, now, e.settings.DrainTimeout) }
+			of, _ := e.want.Fragment(e.want.Owner(id))
+			done := func(rs dataplane.RealServerID) bool { return e.drains.done(rs, now, of.DrainTimeout) }
 			target.SetVirtualServer(id, dataplane.Drain(id, v, e.have.VirtualServers[id], done))
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
 )
 
@@ -33,4 +34,32 @@ func (e *engine) checkSchedulers(s *cluster.Service) {
 		Message: fmt.Sprintf("the kernel of this node has no scheduler %s (module ip_vs_%s); it has %s; in force is %s",
 			lacking, lacking, strings.Join(has, ", "), scheduler.Default),
 	}))
+}
+
+// checkFrontEnds takes front ends out of the Fragment that cannot be had on this node, and notes what an operator should know
+// about the others.
+func (e *engine) checkFrontEnds(s *cluster.Service, f *dataplane.Fragment) {
+	problem := func(reason cluster.Reason, front dataplane.FrontEnd, format string, args ...any) {
+		s.Problems = append(s.Problems, cluster.Problem{Reason: reason, Field: front.Kind.String() + " " + front.ID.String(), Message: fmt.Sprintf(format, args...)})
+	}
+	keptOff := e.keptOff()
+	f.FrontEnds = slices.DeleteFunc(f.FrontEnds, func(front dataplane.FrontEnd) bool {
+		if _, others := keptOff[front.ID]; others {
+			problem(cluster.ForeignVirtualServer, front, "somebody else has a virtual server there, and the address is in --ipvs-exclude-cidrs; this service is not served there")
+			return true
+		}
+		if front.Kind != dataplane.NodePort && slices.Contains(e.node.Primary, front.ID.Addr) {
+			problem(cluster.AddressInUse, front, "this is the node's own address: of its ports only this one goes to the service")
+		}
+		return false
+	})
+	for _, port := range s.Ports {
+		if ports := e.settings.Dataplane.MasqueradePorts; port.NodePort != 0 && ports[0] <= port.NodePort && port.NodePort <= ports[1] {
+			s.Problems = append(s.Problems, cluster.Problem{
+				Reason: cluster.PortInUse, Field: "spec.ports[" + port.Name + "].nodePort",
+				Message: fmt.Sprintf("%d is one of the ports %d to %d that masquerading takes: connections that are masqueraded with it fail; let --masquerade-ports hold no node ports", port.NodePort, ports[0], ports[1]),
+			})
+		}
+	}
+	s.Problems = cluster.SortProblems(s.Problems)
 }

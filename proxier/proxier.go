@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
+	"slices"
 	"time"
 
 	"k8s.io/client-go/kubernetes"
@@ -37,7 +39,7 @@ func Run(ctx context.Context, c Config, version string, log *slog.Logger) error 
 	}
 	families := kernel.Families()
 	config := c.dataplane(families, facts)
-	linux, err := kernel.NewLinux(linuxConfig(config))
+	linux, err := kernel.NewLinux(c.linux(config))
 	if err != nil {
 		return err
 	}
@@ -62,7 +64,7 @@ func Run(ctx context.Context, c Config, version string, log *slog.Logger) error 
 	defer stop()
 
 	l := &loop{
-		engine:    newEngine(settings{NodeName: c.NodeName, Dataplane: config, Schedulers: c.schedulers(), DrainTimeout: c.DrainTimeout.Duration}, linux, watcher),
+		engine:    newEngine(c.settings(config), linux, watcher),
 		watcher:   watcher,
 		observers: []Observer{newLogObserver(log), metrics, board},
 		audit:     c.AuditPeriod.Duration,
@@ -79,12 +81,11 @@ func Run(ctx context.Context, c Config, version string, log *slog.Logger) error 
 	return nil
 }
 
-func linuxConfig(c dataplane.Config) kernel.LinuxConfig {
-	names := []string{}
-	for name := range dataplane.Foundation(c).Sysctls {
-		names = append(names, name)
+// linux returns what the adapter has to know.
+func (c Config) linux(d dataplane.Config) kernel.LinuxConfig {
+	return kernel.LinuxConfig{
+		Link: c.Link, Families: d.Families, Sysctls: slices.Sorted(maps.Keys(dataplane.Foundation(d).Sysctls)), Exclude: networks(c.ExcludeCIDRs),
 	}
-	return kernel.LinuxConfig{Link: c.Link, Families: c.Families, Sysctls: names}
 }
 
 // openCounter opens a second, read-only view of the kernel for status, so that it takes none of the engine's time.
@@ -223,7 +224,7 @@ func (l *loop) pass(dirty []cluster.Name, audit bool) {
 // the link, chains and their hooks, sets. Sysctls keep their values. It returns the number of operations.
 func Cleanup(c Config) (int, error) {
 	config := c.dataplane(kernel.Families(), dataplane.Facts{})
-	linux, err := kernel.NewLinux(linuxConfig(config))
+	linux, err := kernel.NewLinux(c.linux(config))
 	if err != nil {
 		return 0, err
 	}

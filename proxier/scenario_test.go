@@ -99,7 +99,10 @@ func anySeed(t *testing.T) uint64 {
 type objects struct {
 	services map[cluster.Name]*v1.Service
 	slices   map[cluster.Name]*discovery.EndpointSlice
+	node     *v1.Node
 }
+
+func (o objects) Node() *v1.Node { return o.node }
 
 func (o objects) Service(name cluster.Name) *v1.Service { return o.services[name] }
 
@@ -116,7 +119,9 @@ func (o objects) Slices(of cluster.Name) []*discovery.EndpointSlice {
 
 func (o objects) Names() []cluster.Name { return slices.Collect(maps.Keys(o.services)) }
 
-func (o objects) clone() objects { return objects{maps.Clone(o.services), maps.Clone(o.slices)} }
+func (o objects) clone() objects {
+	return objects{maps.Clone(o.services), maps.Clone(o.slices), o.node}
+}
 
 // scenario is an engine on a kernel in memory, with a clock that only moves when it is told to.
 type scenario struct {
@@ -137,7 +142,7 @@ type scenario struct {
 
 func newScenario(t *testing.T, rate float64, seed uint64) *scenario {
 	s := &scenario{
-		t: t, objects: &objects{map[cluster.Name]*v1.Service{}, map[cluster.Name]*discovery.EndpointSlice{}},
+		t: t, objects: &objects{services: map[cluster.Name]*v1.Service{}, slices: map[cluster.Name]*discovery.EndpointSlice{}},
 		memory: kernel.NewMemory(), now: time.Unix(1e9, 0), rows: map[cluster.Name]Row{}, foreign: map[dataplane.VirtualServerID]bool{},
 	}
 	s.memory.Addresses = []netip.Addr{netip.MustParseAddr("192.168.50.1"), netip.MustParseAddr("fd00:50::1")}
@@ -177,8 +182,10 @@ func (s *scenario) restart() {
 			Link: "kube-ipvs0", Families: []cluster.Family{cluster.IPv4, cluster.IPv6}, MasqueradeMark: 1 << 14,
 			Facts: dataplane.Facts{KernelMajor: 6, KernelMinor: 1, Schedulers: []string{"lc", "rr", "sh"}},
 		},
-		Schedulers:   cluster.Schedulers{Namespaces: map[string]string{"cache": "sh"}},
-		DrainTimeout: 15 * time.Minute,
+		Schedulers:      cluster.Schedulers{Namespaces: map[string]string{"cache": "sh"}},
+		DrainTimeout:    15 * time.Minute,
+		ExternalIPCIDRs: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24"), netip.MustParsePrefix("fd00:203::/64")},
+		Exclude:         []netip.Prefix{netip.MustParsePrefix("10.97.0.0/16")},
 	}, s.faulty, s.objects)
 }
 
@@ -265,6 +272,9 @@ func (s *scenario) apply(text []byte) (dirty []cluster.Name) {
 			}
 			s.objects.slices[name] = slice
 			dirty = append(dirty, cluster.Name{Namespace: name.Namespace, Name: slice.Labels[discovery.LabelServiceName]})
+		case "Node":
+			s.objects.node = &v1.Node{}
+			s.must(yaml.UnmarshalStrict([]byte(document), s.objects.node))
 		default:
 			s.t.Fatalf("kind %q in\n%s", kind.Kind, document)
 		}

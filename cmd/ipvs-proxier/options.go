@@ -40,6 +40,7 @@ func newOptions(flags *pflag.FlagSet) *options {
 	flags.StringVar(&o.value.PodInterfaceNamePrefix, "pod-interface-name-prefix", "", "prefix of the links to the local pods, for --detect-local-mode=InterfaceNamePrefix")
 	flags.BoolVar(&o.value.MasqueradeAll, "masquerade-all", false, "masquerade every client of a ClusterIP")
 	flags.IntVar(&o.value.MasqueradeBit, "iptables-masquerade-bit", d.MasqueradeBit, "bit of the packet mark that asks for masquerading, 0 to 31")
+	flags.Var(&o.value.MasqueradePorts, "masquerade-ports", "source ports that masquerading may take; they must hold no node ports; empty is no limit")
 	flags.StringSliceVar(&o.nodePortAddresses, "nodeport-addresses", nil, "networks, comma separated, or the word primary, to whose addresses of this node node ports are limited (default: no limit)")
 	flags.StringSliceVar(&o.externalIPCIDRs, "external-ip-cidrs", nil, "networks, comma separated, in which Services may have externalIPs (default: externalIPs are not served)")
 	flags.BoolVar(&o.value.AnswerPing, "answer-ping", false, "answer ICMP echo requests to service addresses")
@@ -94,6 +95,7 @@ func (o *options) complete() (proxier.Config, error) {
 		"pod-interface-name-prefix":         func() { c.PodInterfaceNamePrefix = o.value.PodInterfaceNamePrefix },
 		"masquerade-all":                    func() { c.MasqueradeAll = o.value.MasqueradeAll },
 		"iptables-masquerade-bit":           func() { c.MasqueradeBit = o.value.MasqueradeBit },
+		"masquerade-ports":                  func() { c.MasqueradePorts = o.value.MasqueradePorts },
 		"nodeport-addresses":                func() { c.NodePortAddresses = o.nodePortAddresses },
 		"external-ip-cidrs":                 func() { c.ExternalIPCIDRs = o.externalIPCIDRs },
 		"answer-ping":                       func() { c.AnswerPing = o.value.AnswerPing },

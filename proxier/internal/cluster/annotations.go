@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/spelling"
 	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
@@ -12,12 +13,13 @@ import (
 // AnnotationPrefix begins every annotation of ours.
 const AnnotationPrefix = "ipvs-proxier.io/"
 
-// The keys of our annotations. They are read in readAnnotations and nowhere else.
+// The keys of our annotations. They are read in this file and nowhere else.
 const (
-	AnnotationScheduler = AnnotationPrefix + "scheduler"
+	AnnotationScheduler    = AnnotationPrefix + "scheduler"
+	AnnotationDrainTimeout = AnnotationPrefix + "drain-timeout"
 )
 
-var annotationKeys = []string{AnnotationScheduler}
+var annotationKeys = []string{AnnotationScheduler, AnnotationDrainTimeout}
 
 // Choice is a scheduler and where it comes from.
 type Choice struct {
@@ -74,6 +76,21 @@ func readAnnotations(annotations map[string]string, operator Choice, lastGood st
 		Message: fmt.Sprintf("%q is no scheduler%s; allowed are %s; in force is %s (%s)",
 			text, didYouMean(text, scheduler.Words()), strings.Join(scheduler.Names(), ", "), inForce.Scheduler, inForce.Source),
 	})
+}
+
+// drainTimeout returns the annotation's duration, or the operator's where there is none or it cannot be read.
+func (p *parser) drainTimeout() time.Duration {
+	text, written := p.in.Service.Annotations[AnnotationDrainTimeout]
+	if !written {
+		return p.in.DrainTimeout
+	}
+	d, err := time.ParseDuration(strings.TrimSpace(text))
+	if err != nil || d < 0 {
+		p.problem(InvalidAnnotation, fmt.Sprintf("metadata.annotations[%s]", AnnotationDrainTimeout),
+			"%q is not a duration from 0s such as 90s or 15m; in force is %s (configuration)", text, p.in.DrainTimeout)
+		return p.in.DrainTimeout
+	}
+	return d
 }
 
 func unknownKeys(annotations map[string]string) []Problem {

@@ -19,7 +19,19 @@ type Endpoint struct {
 	Local bool
 	// Remote tells that the endpoint is on another node. One without a nodeName is neither Local nor Remote.
 	Remote bool
+	// NodeHint and ZoneHint tell for whose clients the EndpointSlice controller means the endpoint.
+	NodeHint, ZoneHint Hint
 }
+
+// Hint tells whether an endpoint's topology hints name this node, or this node's zone.
+type Hint uint8
+
+// The values of a Hint.
+const (
+	NoHint        Hint = iota // the endpoint is for everybody
+	HintElsewhere             // only others are named
+	HintHere
+)
 
 // endpoints returns the endpoints of a Service port: a slice's port belongs to it when name and protocol agree; the number
 // comes from the slice.
@@ -75,11 +87,36 @@ func (p *parser) sliceEndpoints(slice *discovery.EndpointSlice, port uint16) []E
 		endpoints = append(endpoints, Endpoint{
 			Addr: addr, Port: port,
 			Ready: is(c.Ready, true), Serving: is(c.Serving, true), Terminating: is(c.Terminating, false),
-			Local:  e.NodeName != nil && *e.NodeName == p.in.NodeName,
-			Remote: e.NodeName != nil && *e.NodeName != p.in.NodeName,
+			Local:    e.NodeName != nil && *e.NodeName == p.in.NodeName,
+			Remote:   e.NodeName != nil && *e.NodeName != p.in.NodeName,
+			NodeHint: p.nodeHint(e.Hints), ZoneHint: p.zoneHint(e.Hints),
 		})
 	}
 	return endpoints
+}
+
+func (p *parser) nodeHint(hints *discovery.EndpointHints) Hint {
+	if hints == nil || len(hints.ForNodes) == 0 {
+		return NoHint
+	}
+	for _, node := range hints.ForNodes {
+		if node.Name == p.in.NodeName {
+			return HintHere
+		}
+	}
+	return HintElsewhere
+}
+
+func (p *parser) zoneHint(hints *discovery.EndpointHints) Hint {
+	if hints == nil || len(hints.ForZones) == 0 {
+		return NoHint
+	}
+	for _, zone := range hints.ForZones {
+		if zone.Name == p.in.Zone && p.in.Zone != "" {
+			return HintHere
+		}
+	}
+	return HintElsewhere
 }
 
 func is(condition *bool, otherwise bool) bool {

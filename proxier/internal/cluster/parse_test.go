@@ -66,8 +66,18 @@ func TestWhatIsProxied(t *testing.T) {
 		"another proxy, no name":   {func(s *v1.Service) { s.Labels = map[string]string{cluster.ProxyNameLabel: ""} }, false},
 		"a label that is not ours": {func(s *v1.Service) { s.Labels = map[string]string{"app": "web"} }, true},
 	} {
-		if got := cluster.Proxied(shopService(c.change)); got != c.want {
+		if got := cluster.Proxied(shopService(c.change), ""); got != c.want {
 			t.Errorf("%s: proxied is %v, want %v", name, got, c.want)
+		}
+		// A proxier with a name of its own serves those with that name only.
+		named := shopService(c.change)
+		if cluster.Proxied(named, "us") {
+			t.Errorf("%s: proxied by us, who are not named", name)
+		}
+		named.Labels = map[string]string{cluster.ProxyNameLabel: "us"}
+		otherwise := named.Spec.Type == v1.ServiceTypeExternalName || named.Spec.ClusterIP == "" || named.Spec.ClusterIP == v1.ClusterIPNone
+		if got := cluster.Proxied(named, "us"); got == otherwise {
+			t.Errorf("%s: proxied by us, who are named, is %v", name, got)
 		}
 	}
 }
@@ -173,39 +183,6 @@ func TestPorts(t *testing.T) {
 				t.Errorf("ports %q, want %q", text, c.want)
 			}
 			wantProblems(t, got.Problems, c.problems...)
-		})
-	}
-}
-
-// TestUnsupportedFields: what this version does not carry out is told, with what is in force instead.
-func TestUnsupportedFields(t *testing.T) {
-	local, proxied := v1.ServiceInternalTrafficPolicyLocal, v1.LoadBalancerIPModeProxy
-	everywhere := v1.ServiceInternalTrafficPolicyCluster
-	ingress := func(all ...v1.LoadBalancerIngress) func(*v1.Service) {
-		return func(s *v1.Service) { s.Status.LoadBalancer.Ingress = all }
-	}
-	for name, c := range map[string]struct {
-		change   func(*v1.Service)
-		problems []string
-	}{
-		"external IPs":           {func(s *v1.Service) { s.Spec.ExternalIPs = []string{"192.0.2.1"} }, []string{"UnsupportedField spec.externalIPs"}},
-		"external policy":        {func(s *v1.Service) { s.Spec.ExternalTrafficPolicy = v1.ServiceExternalTrafficPolicyLocal }, []string{"spec.externalTrafficPolicy Local Cluster"}},
-		"external policy, all":   {func(s *v1.Service) { s.Spec.ExternalTrafficPolicy = v1.ServiceExternalTrafficPolicyCluster }, nil},
-		"internal policy":        {func(s *v1.Service) { s.Spec.InternalTrafficPolicy = &local }, []string{"spec.internalTrafficPolicy Local Cluster"}},
-		"internal policy, all":   {func(s *v1.Service) { s.Spec.InternalTrafficPolicy = &everywhere }, nil},
-		"load balancer":          {ingress(v1.LoadBalancerIngress{IP: "192.0.2.1"}, v1.LoadBalancerIngress{IP: "192.0.2.2"}), []string{"status.loadBalancer.ingress"}},
-		"load balancer, proxy":   {ingress(v1.LoadBalancerIngress{IP: "192.0.2.1", IPMode: &proxied}), nil},
-		"load balancer, by name": {ingress(v1.LoadBalancerIngress{Hostname: "lb.example"}), nil},
-		"two at once": {func(s *v1.Service) {
-			s.Spec.ExternalIPs, s.Spec.InternalTrafficPolicy = []string{"192.0.2.1"}, &local
-		}, []string{"spec.externalIPs", "spec.internalTrafficPolicy"}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			got := parse(shopService(c.change))
-			wantProblems(t, got.Problems, c.problems...)
-			if len(got.Ports) != 1 || len(got.ClusterIPs) != 1 {
-				t.Errorf("the rest is not carried out: %+v", got)
-			}
 		})
 	}
 }

@@ -11,12 +11,16 @@ type Reason string
 
 // The reasons.
 const (
-	InvalidAnnotation Reason = "InvalidAnnotation" // the value of one of our annotations
-	UnknownAnnotation Reason = "UnknownAnnotation" // a key under our prefix that does not exist
-	InvalidField      Reason = "InvalidField"      // a field that the API server would not have let through
-	UnsupportedField  Reason = "UnsupportedField"  // a field that this version does not carry out
-	FrontEndConflict  Reason = "FrontEndConflict"  // another Service has the same address, port and protocol
-	SchedulerMissing  Reason = "SchedulerMissing"  // this node's kernel lacks the scheduler
+	InvalidAnnotation    Reason = "InvalidAnnotation"    // the value of one of our annotations
+	UnknownAnnotation    Reason = "UnknownAnnotation"    // a key under our prefix that does not exist
+	InvalidField         Reason = "InvalidField"         // a field that the API server would not have let through
+	ExternalIPNotAllowed Reason = "ExternalIPNotAllowed" // an external IP outside of the operator's networks
+	SourceRangesOpen     Reason = "SourceRangesOpen"     // source ranges that leave a family open
+	AddressInUse         Reason = "AddressInUse"         // an address of a Service that another machine, or the node itself, has
+	PortInUse            Reason = "PortInUse"            // a node port on which a program of the node listens
+	ForeignVirtualServer Reason = "ForeignVirtualServer" // somebody else's virtual server in an excluded network
+	FrontEndConflict     Reason = "FrontEndConflict"     // another Service has the same address, port and protocol
+	SchedulerMissing     Reason = "SchedulerMissing"     // this node's kernel lacks the scheduler
 )
 
 // Problem is something a user wrote that could not be honoured. It is a value: two equal Problems are the same Problem.

@@ -3,6 +3,7 @@ package cluster
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -17,11 +18,28 @@ type Service struct {
 	Created time.Time
 	// ClusterIPs holds at most one address of each family.
 	ClusterIPs []netip.Addr
-	Ports      []ServicePort
+	// ExternalIPs and LoadBalancerIPs are addresses from outside of the cluster, of the families of ClusterIPs. The load
+	// balancer's are those whose ipMode is VIP.
+	ExternalIPs, LoadBalancerIPs []netip.Addr
+	// SourceRanges limits the clients of LoadBalancerIPs, see [Service.Restricted].
+	SourceRanges []netip.Prefix
+	// InternalLocal and ExternalLocal tell that the traffic policy of ClusterIPs, and of all other addresses and the node
+	// ports, is Local.
+	InternalLocal, ExternalLocal bool
+	// HealthCheckNodePort is where load balancers ask whether this node has endpoints of its own; 0 for none.
+	HealthCheckNodePort uint16
+	Ports               []ServicePort
 	// Affinity is the timeout of ClientIP session affinity in whole seconds, 0 for no affinity.
 	Affinity time.Duration
+	// DrainTimeout is how long the connections of an endpoint that is gone may go on; 0 ends them at once.
+	DrainTimeout time.Duration
 	// Problems are sorted and without repetition.
 	Problems []Problem
+}
+
+// Addresses returns all addresses of the Service, node ports apart.
+func (s Service) Addresses() []netip.Addr {
+	return slices.Concat(s.ClusterIPs, s.ExternalIPs, s.LoadBalancerIPs)
 }
 
 // ServicePort is one port with the endpoints behind it.
@@ -39,9 +57,13 @@ type ServicePort struct {
 type Input struct {
 	Service *v1.Service
 	Slices  []*discovery.EndpointSlice
-	// NodeName decides which endpoints are local.
-	NodeName   string
-	Schedulers Schedulers
+	// NodeName decides which endpoints are local. Zone is the node's, "" when it has none.
+	NodeName, Zone string
+	Schedulers     Schedulers
+	// DrainTimeout is in force where the Service does not choose its own.
+	DrainTimeout time.Duration
+	// ExternalIPCIDRs are the networks in which Services may have externalIPs.
+	ExternalIPCIDRs []netip.Prefix
 	// LastGood is the canonical name of the scheduler that is programmed for this Service already, "" for none.
 	LastGood string
 }
@@ -55,11 +77,12 @@ const maxAffinity = 86400 * time.Second
 // ProxyNameLabel is the label by which a Service chooses another proxy.
 const ProxyNameLabel = "service.kubernetes.io/service-proxy-name"
 
-// Proxied tells whether the Service is ours to carry out: it has a cluster IP, is no ExternalName, and has not chosen
-// another proxy by the label service.kubernetes.io/service-proxy-name (whatever its value).
-func Proxied(s *v1.Service) bool {
-	_, otherProxy := s.Labels[ProxyNameLabel]
-	return !otherProxy && s.Spec.Type != v1.ServiceTypeExternalName && s.Spec.ClusterIP != "" && s.Spec.ClusterIP != v1.ClusterIPNone
+// Proxied tells whether the Service is ours to carry out: it has a cluster IP, is no ExternalName, and its label
+// service.kubernetes.io/service-proxy-name names us: proxyName, or, where that is empty, there is no such label.
+func Proxied(s *v1.Service, proxyName string) bool {
+	name, labelled := s.Labels[ProxyNameLabel]
+	return labelled == (proxyName != "") && name == proxyName &&
+		s.Spec.Type != v1.ServiceTypeExternalName && s.Spec.ClusterIP != "" && s.Spec.ClusterIP != v1.ClusterIPNone
 }
 
 // Parse reads a Service that is [Proxied], and its EndpointSlices. What cannot be honoured becomes a Problem of the result;
@@ -73,15 +96,16 @@ func Parse(in Input) Service {
 	}
 	choice, problems := readAnnotations(in.Service.Annotations, in.Schedulers.choice(s.Name.Namespace), in.LastGood)
 	p.problems = problems
+	s.DrainTimeout = p.drainTimeout()
 	s.ClusterIPs = p.clusterIPs()
 	s.Affinity = p.affinity()
+	p.external(&s)
 	for i, port := range in.Service.Spec.Ports {
 		if parsed, ok := p.port(i, port); ok {
 			parsed.Choice = choice
 			s.Ports = append(s.Ports, parsed)
 		}
 	}
-	p.unsupported()
 	s.Problems = SortProblems(p.problems)
 	return s
 }
@@ -103,9 +127,9 @@ func (p *parser) clusterIPs() []netip.Addr {
 	var addrs []netip.Addr
 	for i, text := range texts {
 		field := fmt.Sprintf("spec.clusterIPs[%d]", i)
-		addr, err := netip.ParseAddr(text)
+		addr, unicast := parseUnicast(text)
 		switch {
-		case err != nil || addr.Zone() != "" || addr.Is4In6() || !addr.IsGlobalUnicast():
+		case !unicast:
 			p.problem(InvalidField, field, "%q is no unicast IP address; it is not served", text)
 		case len(addrs) > 0 && addrs[0].Is4() == addr.Is4():
 			p.problem(InvalidField, field, "%s is a second address of its family; it is not served, %s is", addr, addrs[0])
@@ -114,6 +138,12 @@ func (p *parser) clusterIPs() []netip.Addr {
 		}
 	}
 	return addrs
+}
+
+// parseUnicast reads an address that packets can be sent to from anywhere: no zone, not link-local, loopback, multicast.
+func parseUnicast(text string) (netip.Addr, bool) {
+	addr, err := netip.ParseAddr(text)
+	return addr, err == nil && addr.Zone() == "" && !addr.Is4In6() && addr.IsGlobalUnicast()
 }
 
 func (p *parser) affinity() time.Duration {
@@ -170,24 +200,4 @@ func parseProtocol(protocol v1.Protocol) (Protocol, bool) {
 		return SCTP, true
 	}
 	return 0, false
-}
-
-// unsupported says which fields of the Service this version does not carry out yet, so that nobody waits for them in vain.
-func (p *parser) unsupported() {
-	spec := p.in.Service.Spec
-	if len(spec.ExternalIPs) > 0 {
-		p.problem(UnsupportedField, "spec.externalIPs", "this version does not serve external IPs; ClusterIP and node ports are served")
-	}
-	for _, ingress := range p.in.Service.Status.LoadBalancer.Ingress {
-		if ingress.IP != "" && (ingress.IPMode == nil || *ingress.IPMode == v1.LoadBalancerIPModeVIP) {
-			p.problem(UnsupportedField, "status.loadBalancer.ingress", "this version does not serve load balancer addresses itself; ClusterIP and node ports are served")
-			break
-		}
-	}
-	if spec.ExternalTrafficPolicy == v1.ServiceExternalTrafficPolicyLocal {
-		p.problem(UnsupportedField, "spec.externalTrafficPolicy", "this version does not carry out Local; in force is Cluster")
-	}
-	if spec.InternalTrafficPolicy != nil && *spec.InternalTrafficPolicy == v1.ServiceInternalTrafficPolicyLocal {
-		p.problem(UnsupportedField, "spec.internalTrafficPolicy", "this version does not carry out Local; in force is Cluster")
-	}
 }

@@ -1,6 +1,8 @@
 package dataplane
 
 import (
+	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -15,8 +17,10 @@ type Fragment struct {
 	Owner cluster.Name
 	// Created settles conflicts between Services, see merge.go.
 	Created time.Time
-	// FrontEnds are in the order of the Service: by port, then ClusterIPs before node ports.
+	// FrontEnds are in the order of the Service: by port and family, then by kind.
 	FrontEnds []FrontEnd
+	// DrainTimeout is how long connections of an endpoint that is gone may go on.
+	DrainTimeout time.Duration
 	// Entries are set entries that belong to no single front end. Several Services may want the same one.
 	Entries []SetEntry
 }
@@ -30,6 +34,8 @@ type FrontEnd struct {
 	Port int
 	// Bind tells that the address belongs on our link.
 	Bind bool
+	// NoLocal tells that the traffic policy is Local, and that all endpoints there are are on other nodes.
+	NoLocal bool
 	// Entries are the set entries that decide how its packets are treated.
 	Entries []SetEntry
 }
@@ -40,89 +46,208 @@ type FrontEndKind uint8
 // The kinds of front ends.
 const (
 	ClusterIP FrontEndKind = iota + 1
+	ExternalIP
+	LoadBalancer
 	NodePort
 )
 
-// String returns ClusterIP or NodePort.
+// String returns ClusterIP, ExternalIP, LoadBalancer or NodePort.
 func (k FrontEndKind) String() string {
-	if k == NodePort {
+	switch k {
+	case ClusterIP:
+		return "ClusterIP"
+	case ExternalIP:
+		return "ExternalIP"
+	case LoadBalancer:
+		return "LoadBalancer"
+	case NodePort:
 		return "NodePort"
 	}
-	return "ClusterIP"
+	return fmt.Sprintf("kind(%d)", uint8(k))
 }
 
 // Node is what the dataplane needs to know of the node itself.
 type Node struct {
 	Name string
-	// Addresses are those of the node's links, on which node ports are served.
+	// Addresses are those of the node's links but ours, without loopback and IPv6 link-local ones.
 	Addresses []netip.Addr
+	// Primary are the addresses by which the cluster knows the node, at most one of each family; empty when unknown.
+	Primary []netip.Addr
 }
 
 // Compile returns what the Service wants on this node. It looks at nothing but its arguments.
 func Compile(s cluster.Service, node Node, c Config) Fragment {
-	f := Fragment{Owner: s.Name, Created: s.Created}
-	hairpins := map[SetEntry]struct{}{}
+	f := Fragment{Owner: s.Name, Created: s.Created, DrainTimeout: s.DrainTimeout}
+	entries := map[SetEntry]struct{}{}
 	for i, port := range s.Ports {
 		for _, clusterIP := range s.ClusterIPs {
 			family := cluster.FamilyOf(clusterIP)
 			if !c.Serves(family) {
 				continue
 			}
-			server := virtualServer(s, port, family)
-			fronts := append([]FrontEnd{clusterIPFrontEnd(clusterIP, port)}, nodePortFrontEnds(family, port, node, c)...)
-			for _, front := range fronts {
-				front.Port, front.VirtualServer = i, server
-				f.FrontEnds = append(f.FrontEnds, front)
-			}
+			k := compiler{service: s, port: port, index: i, family: family, node: node, config: c, choice: choose(port.Endpoints, family)}
+			f.FrontEnds = append(f.FrontEnds, k.frontEnds(clusterIP)...)
 			for _, e := range port.Endpoints {
 				if !e.Remote && cluster.FamilyOf(e.Addr) == family {
-					hairpins[hairpinEntry(e, port.Protocol)] = struct{}{}
+					entries[hairpinEntry(e, port.Protocol)] = struct{}{}
 				}
+			}
+			if s.HealthCheckNodePort != 0 {
+				entries[healthCheckEntry(s.HealthCheckNodePort, family)] = struct{}{}
 			}
 		}
 	}
-	for e := range hairpins {
-		f.Entries = append(f.Entries, e)
-	}
-	slices.SortFunc(f.Entries, SetEntry.compare)
+	f.Entries = slices.SortedFunc(maps.Keys(entries), SetEntry.compare)
 	return f
 }
 
-func virtualServer(s cluster.Service, port cluster.ServicePort, family cluster.Family) VirtualServer {
-	chosen, known := scheduler.Lookup(port.Choice.Scheduler)
-	if !known {
-		chosen, _ = scheduler.Lookup(scheduler.Default)
-	}
-	v := VirtualServer{Scheduler: chosen.Kernel, Flags: chosen.Default, Timeout: uint32(s.Affinity / time.Second)}
-	for _, e := range usable(port.Endpoints, family) {
-		v.RealServers = append(v.RealServers, RealServer{Addr: e.Addr, Port: e.Port, Weight: 1})
-	}
-	return v
+// compiler makes the front ends of one port in one family.
+type compiler struct {
+	service cluster.Service
+	port    cluster.ServicePort
+	index   int
+	family  cluster.Family
+	node    Node
+	config  Config
+	choice  choice
 }
 
-func clusterIPFrontEnd(addr netip.Addr, port cluster.ServicePort) FrontEnd {
-	id := VirtualServerID{Addr: addr, Port: port.Port, Protocol: port.Protocol}
-	return FrontEnd{ID: id, Kind: ClusterIP, Bind: true, Entries: []SetEntry{frontEndEntry(SetClusterIP, id), vipEntry(addr)}}
-}
-
-func nodePortFrontEnds(family cluster.Family, port cluster.ServicePort, node Node, c Config) []FrontEnd {
-	if port.NodePort == 0 {
-		return nil
+func (k compiler) frontEnds(clusterIP netip.Addr) []FrontEnd {
+	fronts := []FrontEnd{k.clusterIP(clusterIP)}
+	for _, addr := range k.service.ExternalIPs {
+		if cluster.FamilyOf(addr) == k.family {
+			fronts = append(fronts, k.external(ExternalIP, addr, k.port.Port))
+		}
 	}
-	var fronts []FrontEnd
-	for _, addr := range node.Addresses {
-		if cluster.FamilyOf(addr) == family && c.servesNodePortsOn(addr) {
-			id := VirtualServerID{Addr: addr, Port: port.NodePort, Protocol: port.Protocol}
-			fronts = append(fronts, FrontEnd{ID: id, Kind: NodePort, Entries: []SetEntry{frontEndEntry(SetNodePort, id)}})
+	for _, addr := range k.service.LoadBalancerIPs {
+		if cluster.FamilyOf(addr) == k.family {
+			fronts = append(fronts, k.external(LoadBalancer, addr, k.port.Port))
+		}
+	}
+	if k.port.NodePort == 0 {
+		return fronts
+	}
+	for _, addr := range k.node.Addresses {
+		if cluster.FamilyOf(addr) == k.family && k.config.servesNodePortsOn(addr, k.node) {
+			fronts = append(fronts, k.external(NodePort, addr, k.port.NodePort))
 		}
 	}
 	return fronts
 }
 
+// clusterIP is reached from inside of the cluster. With the policy Local and no endpoint on this node there is nobody to
+// answer, whatever else the Service has: the client is refused at once, and no packet goes to another node (KEP-2086).
+func (k compiler) clusterIP(addr netip.Addr) FrontEnd {
+	endpoints, noLocal := k.choice.cluster, false
+	if k.service.InternalLocal {
+		noLocal = len(k.choice.local) == 0 && len(k.choice.cluster) > 0
+		endpoints = k.choice.local
+	}
+	front := k.frontEnd(ClusterIP, addr, k.port.Port, endpoints)
+	front.NoLocal = noLocal
+	front.Entries = append(front.Entries, frontEndEntry(SetClusterIP, front.ID))
+	return front
+}
+
+// external is reached from outside, too. With the policy Local clients keep their address and reach the endpoints of this node.
+// When there are none, clients inside of the cluster reach the others, and those outside, whom an endpoint
+// could not answer by way of this node, get no answer: SetNoLocal drops their packets (kubernetes#75262, #93456, #97081).
+func (k compiler) external(kind FrontEndKind, addr netip.Addr, port uint16) FrontEnd {
+	endpoints, noLocal := k.choice.cluster, false
+	if k.service.ExternalLocal {
+		noLocal = len(k.choice.local) == 0 && len(k.choice.cluster) > 0
+		if !noLocal {
+			endpoints = k.choice.local
+		}
+	}
+	front := k.frontEnd(kind, addr, port, endpoints)
+	front.NoLocal = noLocal
+	set := SetExternalIP
+	switch {
+	case k.service.ExternalLocal:
+		set = SetLocal
+	case kind == NodePort:
+		set = SetNodePort
+	}
+	front.Entries = append(front.Entries, frontEndEntry(set, front.ID))
+	if noLocal {
+		front.Entries = append(front.Entries, frontEndEntry(SetNoLocal, front.ID))
+	}
+	if kind == LoadBalancer && k.service.Restricted(k.family) {
+		front.Entries = append(front.Entries, frontEndEntry(SetRestricted, front.ID))
+		front.Entries = append(front.Entries, k.clients(front.ID)...)
+	}
+	return front
+}
+
+// frontEnd binds the address to our link, unless it is the node's own already: then only this port of it is ours.
+func (k compiler) frontEnd(kind FrontEndKind, addr netip.Addr, port uint16, endpoints []cluster.Endpoint) FrontEnd {
+	front := FrontEnd{
+		ID:            VirtualServerID{Addr: addr, Port: port, Protocol: k.port.Protocol},
+		VirtualServer: virtualServer(k.service, k.port, endpoints),
+		Kind:          kind,
+		Port:          k.index,
+	}
+	if kind != NodePort && !slices.Contains(k.node.Addresses, addr) {
+		front.Bind = true
+		front.Entries = append(front.Entries, vipEntry(addr))
+	}
+	return front
+}
+
+func virtualServer(s cluster.Service, port cluster.ServicePort, endpoints []cluster.Endpoint) VirtualServer {
+	chosen, known := scheduler.Lookup(port.Choice.Scheduler)
+	if !known {
+		chosen, _ = scheduler.Lookup(scheduler.Default)
+	}
+	v := VirtualServer{Scheduler: chosen.Kernel, Flags: chosen.Default, Timeout: uint32(s.Affinity / time.Second)}
+	for _, e := range endpoints {
+		v.RealServers = append(v.RealServers, RealServer{Addr: e.Addr, Port: e.Port, Weight: 1})
+	}
+	return v
+}
+
+// clients returns who may reach a restricted front end. A client on the node itself has the front end's address as its
+// source; it may if the node's address may.
+func (k compiler) clients(id VirtualServerID) []SetEntry {
+	var entries []SetEntry
+	entry := func(network netip.Prefix) {
+		for _, half := range splitZero(network) {
+			e := frontEndEntry(SetClients, id)
+			e.Type, e.Entry.Peer, e.Entry.Bits = ipset.HashIPPortNet, half.Masked().Addr(), uint8(half.Bits())
+			if !slices.Contains(entries, e) {
+				entries = append(entries, e)
+			}
+		}
+	}
+	nodeMay := false
+	for _, network := range k.service.SourceRanges {
+		if network.IsValid() && cluster.FamilyOf(network.Addr()) == k.family {
+			entry(network)
+			nodeMay = nodeMay || slices.ContainsFunc(k.node.identity(), network.Contains)
+		}
+	}
+	if nodeMay {
+		entry(netip.PrefixFrom(id.Addr, id.Addr.BitLen()))
+	}
+	return entries
+}
+
+// identity returns the addresses that stand for the node where clients are told apart.
+func (n Node) identity() []netip.Addr {
+	if len(n.Primary) > 0 {
+		return n.Primary
+	}
+	return n.Addresses
+}
+
 // servesNodePortsOn tells whether node ports are served on the address. Networks of one family only leave the other family
 // without a limit, as kube-proxy has it.
-func (c Config) servesNodePortsOn(addr netip.Addr) bool {
-	limited := false
+func (c Config) servesNodePortsOn(addr netip.Addr, node Node) bool {
+	if c.NodePortsOnPrimary && slices.Contains(node.Primary, addr) {
+		return true
+	}
+	limited := c.NodePortsOnPrimary
 	for _, cidr := range c.NodePortAddresses {
 		if cidr.Addr().Is4() != addr.Is4() {
 			continue
@@ -137,6 +262,10 @@ func (c Config) servesNodePortsOn(addr netip.Addr) bool {
 
 func vipEntry(addr netip.Addr) SetEntry {
 	return SetEntry{Set: SetName(SetVIP, cluster.FamilyOf(addr)), Type: ipset.HashIP, Entry: ipset.Entry{Addr: addr}}
+}
+
+func healthCheckEntry(port uint16, family cluster.Family) SetEntry {
+	return SetEntry{Set: SetName(SetHealthChecks, family), Type: ipset.BitmapPort, Entry: ipset.Entry{Port: port}}
 }
 
 // hairpinEntry matches the packets of an endpoint that reached itself by way of a Service. Every endpoint that is not known

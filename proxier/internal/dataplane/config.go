@@ -12,19 +12,34 @@ type Config struct {
 	Link string
 	// Families are the address families to serve: IPv4, IPv6 or both, in any order.
 	Families []cluster.Family
-	// ClusterCIDRs are the networks of the pods. A client of a ClusterIP outside of them is masqueraded. Where a family
-	// has none, only clients that use a VIP as their own address are (the node itself).
-	ClusterCIDRs []netip.Prefix
+	// Pods tells clients that are pods from others. A client of a ClusterIP that is none is masqueraded.
+	Pods Pods
 	// MasqueradeAll masquerades every client of a ClusterIP.
 	MasqueradeAll bool
 	// MasqueradeMark is the one bit of the packet mark that tells POSTROUTING to masquerade.
 	MasqueradeMark uint32
-	// NodePortAddresses limits node ports to the node's addresses in these networks; empty is no limit.
-	NodePortAddresses []netip.Prefix
+	// MasqueradePorts are the source ports that masquerading may take, first and last: outside of the node ports, because the
+	// reply to a port that is also a node port is taken for a request to it (kubernetes#139276). Zero is no limit.
+	MasqueradePorts [2]uint16
+	// NodePortAddresses limits node ports to the node's addresses in these networks, and NodePortsOnPrimary to
+	// Node.Primary, or to both; neither is no limit.
+	NodePortAddresses  []netip.Prefix
+	NodePortsOnPrimary bool
+	// AnswerPing lets the node answer echo requests to its service addresses.
+	AnswerPing bool
 	// StrictARP keeps the node from answering ARP for VIPs on other links.
 	StrictARP bool
 	// Facts is what the kernel can do.
 	Facts Facts
+}
+
+// Pods tells the pods by their network or by the link their packets come in by; the first field that is set counts. Without
+// any only clients that use a VIP as their own address (those on the node itself) are masqueraded.
+type Pods struct {
+	// InterfacePrefix begins the names of the pods' links; Bridge is the link of all of them.
+	InterfacePrefix, Bridge string
+	// CIDRs are the networks of the pods. A family that has none is as without any field.
+	CIDRs []netip.Prefix
 }
 
 // Facts is what was found out about this node's kernel and tools at start.

@@ -18,9 +18,7 @@ func Diff(have, want *State, t Touched) []Op {
 	if t.Foundation {
 		d.foundation(have, want)
 	}
-	for _, e := range sortedKeys(t.Entries, SetEntry.compare) {
-		diffPresence(&d, have.Entries, want.Entries, e, e)
-	}
+	d.entries(have, want, sortedKeys(t.Entries, SetEntry.compare))
 	ids := sortedKeys(t.VirtualServers, VirtualServerID.compare)
 	for _, id := range ids {
 		d.virtualServer(id, have, want)
@@ -65,6 +63,21 @@ func diffPresence[K comparable](d *differ, have, want map[K]struct{}, key K, o O
 		d.add(Create, o)
 	case present && !wanted:
 		d.add(Delete, o)
+	}
+}
+
+// entries are deleted in the reverse order of their creation. Sets that limit come behind those that hold who is let through
+// (SetRestricted behind SetClients), so that nobody who may come is shut out in between.
+func (d *differ) entries(have, want *State, keys []SetEntry) {
+	for _, e := range keys {
+		if _, wanted := want.Entries[e]; wanted {
+			diffPresence(d, have.Entries, want.Entries, e, e)
+		}
+	}
+	for _, e := range slices.Backward(keys) {
+		if _, wanted := want.Entries[e]; !wanted {
+			diffPresence(d, have.Entries, want.Entries, e, e)
+		}
 	}
 }
 

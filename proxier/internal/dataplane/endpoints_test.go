@@ -3,46 +3,137 @@ package dataplane
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 )
 
-// TestUsable goes through every pair of conditions that two endpoints can have: ready ones are used; only where there is none,
-// those that terminate and serve.
-func TestUsable(t *testing.T) {
-	var all []cluster.Endpoint
-	for bits := range 8 {
-		all = append(all, cluster.Endpoint{Ready: bits&1 != 0, Serving: bits&2 != 0, Terminating: bits&4 != 0})
-	}
-	words := func(endpoints []cluster.Endpoint) string {
-		var text []string
-		for _, e := range endpoints {
-			text = append(text, e.Addr.String())
+// anyState returns every state that an endpoint can be in.
+func anyState() (all []cluster.Endpoint) {
+	for bits := range 16 {
+		for node := range cluster.HintHere + 1 {
+			for zone := range cluster.HintHere + 1 {
+				all = append(all, cluster.Endpoint{
+					Ready: bits&1 != 0, Serving: bits&2 != 0, Terminating: bits&4 != 0, Local: bits&8 != 0, Remote: bits&8 == 0, NodeHint: node, ZoneHint: zone,
+				})
+			}
 		}
-		return strings.Join(text, " ")
 	}
-	for _, a := range all {
-		for _, b := range all {
+	return all
+}
+
+func addresses(endpoints []cluster.Endpoint) string {
+	var text []string
+	for _, e := range endpoints {
+		text = append(text, e.Addr.String())
+	}
+	return strings.Join(text, " ")
+}
+
+func where(endpoints []cluster.Endpoint, is func(cluster.Endpoint) bool) []cluster.Endpoint {
+	return slices.DeleteFunc(slices.Clone(endpoints), func(e cluster.Endpoint) bool { return !is(e) })
+}
+
+// TestChooseOfAllPairs goes through every pair of states that two endpoints can have, and holds them against the rules as
+// they are written: KEP-1669 for what terminates, KEP-2433 and KEP-3015 for hints, KEP-2086 for local policies.
+func TestChooseOfAllPairs(t *testing.T) {
+	ready := func(e cluster.Endpoint) bool { return e.Ready }
+	lastResort := func(e cluster.Endpoint) bool { return !e.Ready && e.Serving && e.Terminating }
+	local := func(e cluster.Endpoint) bool { return e.Local }
+	states := anyState()
+	for _, a := range states {
+		for _, b := range states {
 			a.Addr, b.Addr = netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2")
-			other := cluster.Endpoint{Addr: netip.MustParseAddr("fd00::1"), Ready: true}
-			fallback := !a.Ready && !b.Ready
-			var want []string
-			for _, e := range []cluster.Endpoint{a, b} {
-				if e.Ready || fallback && e.Serving && e.Terminating {
-					want = append(want, e.Addr.String())
+			// The ready one of the other family must not matter: without hints it would also end all hints.
+			other := cluster.Endpoint{Addr: netip.MustParseAddr("fd00::1"), Ready: true, Local: true}
+			both := []cluster.Endpoint{a, b}
+
+			wantCluster := where(both, ready)
+			hinted := false
+			for _, hint := range []func(cluster.Endpoint) cluster.Hint{
+				func(e cluster.Endpoint) cluster.Hint { return e.NodeHint }, func(e cluster.Endpoint) cluster.Hint { return e.ZoneHint },
+			} {
+				without := where(where(both, ready), func(e cluster.Endpoint) bool { return hint(e) == cluster.NoHint })
+				here := where(where(both, ready), func(e cluster.Endpoint) bool { return hint(e) == cluster.HintHere })
+				if !hinted && len(without) == 0 && len(here) > 0 {
+					wantCluster, hinted = here, true
 				}
 			}
-			t.Run(fmt.Sprintf("%+v and %+v", a, b), func(t *testing.T) {
-				if got := words(usable([]cluster.Endpoint{a, other, b}, cluster.IPv4)); got != strings.Join(want, " ") {
-					t.Errorf("used: %q, want %q", got, want)
+			if len(wantCluster) == 0 {
+				wantCluster = where(both, lastResort)
+			}
+			wantLocal := where(where(both, local), ready)
+			if len(wantLocal) == 0 {
+				wantLocal = where(where(both, local), lastResort)
+			}
+			got := choose([]cluster.Endpoint{a, other, b}, cluster.IPv4)
+			if addresses(got.cluster) != addresses(wantCluster) || addresses(got.local) != addresses(wantLocal) {
+				t.Errorf("%+v\nand %+v:\ncluster %q, want %q; local %q, want %q", a, b,
+					addresses(got.cluster), addresses(wantCluster), addresses(got.local), addresses(wantLocal))
+			}
+			if six := choose([]cluster.Endpoint{a, other, b}, cluster.IPv6); addresses(six.cluster) != "fd00::1" || addresses(six.local) != "fd00::1" {
+				t.Errorf("IPv6 beside %+v and %+v: %q, %q", a, b, addresses(six.cluster), addresses(six.local))
+			}
+		}
+	}
+}
+
+// TestChoose has the cases that people ask about, by name. An endpoint is written as its state: "ready", "dead", "leaving" (it terminates
+// and serves), then "here" or "away", then its hints: "node" or "zone" for this node's, "othernode", "otherzone".
+func TestChoose(t *testing.T) {
+	for name, c := range map[string]struct{ endpoints, cluster, local string }{
+		"none":                                   {"", "", ""},
+		"row 60: ready and leaving":              {"leaving here, ready away", "2", "1"},
+		"row 61: leaving and dead":               {"leaving here, dead here", "1", "1"},
+		"row 62: all terminate, none serves":     {"dead here, dead away", "", ""},
+		"all leave":                              {"leaving here, leaving away", "1 2", "1"},
+		"row 63: all hint at zones":              {"ready away zone, ready away otherzone, ready here zone", "1 3", "3"},
+		"one has no hint":                        {"ready away zone, ready away", "1 2", ""},
+		"row 65: no zone is ours":                {"ready away otherzone, ready here otherzone", "1 2", "2"},
+		"row 66: nodes before zones":             {"ready away zone othernode, ready here zone node", "2", "2"},
+		"nodes hint elsewhere, zones here":       {"ready away zone othernode, ready away otherzone othernode", "1", ""},
+		"hints of those not ready do not matter": {"dead here, ready away zone, ready away otherzone", "2", ""},
+		"leaving ones have no topology":          {"leaving away otherzone, leaving here zone", "1 2", "2"},
+		"local policies have no topology":        {"ready here otherzone, ready away zone", "2", "1"},
+	} {
+		var endpoints []cluster.Endpoint
+		for i, text := range strings.Split(c.endpoints, ", ") {
+			if text == "" {
+				continue
+			}
+			e := cluster.Endpoint{Addr: netip.MustParseAddr(fmt.Sprintf("10.0.0.%d", i+1))}
+			for word := range strings.FieldsSeq(text) {
+				switch word {
+				case "ready":
+					e.Ready, e.Serving = true, true
+				case "leaving":
+					e.Serving, e.Terminating = true, true
+				case "dead":
+					e.Terminating = true
+				case "here":
+					e.Local = true
+				case "away":
+					e.Remote = true
+				case "node":
+					e.NodeHint = cluster.HintHere
+				case "othernode":
+					e.NodeHint = cluster.HintElsewhere
+				case "zone":
+					e.ZoneHint = cluster.HintHere
+				case "otherzone":
+					e.ZoneHint = cluster.HintElsewhere
+				default:
+					t.Fatalf("%s: %q", name, word)
 				}
-				// The ready one of the other family is no reason against the fallback of this one, and the other way round.
-				if got := words(usable([]cluster.Endpoint{a, other, b}, cluster.IPv6)); got != "fd00::1" {
-					t.Errorf("used of IPv6: %q", got)
-				}
-			})
+			}
+			endpoints = append(endpoints, e)
+		}
+		got := choose(endpoints, cluster.IPv4)
+		short := func(list []cluster.Endpoint) string { return strings.ReplaceAll(addresses(list), "10.0.0.", "") }
+		if short(got.cluster) != c.cluster || short(got.local) != c.local {
+			t.Errorf("%s: cluster %q, want %q; local %q, want %q", name, short(got.cluster), c.cluster, short(got.local), c.local)
 		}
 	}
 }

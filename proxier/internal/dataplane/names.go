@@ -16,39 +16,56 @@ const DefaultLink = "kube-ipvs0"
 // The sets. IPv6 sets carry prefix6 in the place of Prefix. "Front end" sets hold exactly the front ends of their kind, so
 // that together they are the ledger of the virtual servers that are ours, kept where it cannot get lost: in the kernel.
 const (
-	SetClusterIP = Prefix + "CLUSTER-IP" // front ends: ClusterIP, protocol and port
-	SetNodePort  = Prefix + "NODE-PORT"  // front ends: node address, protocol and node port
-	SetHairpin   = Prefix + "HAIRPIN"    // endpoint address, protocol and port, and the same address as source
-	SetVIP       = Prefix + "VIP"        // addresses on the dummy link
-	SetPodNet    = Prefix + "POD-NET"    // the cluster CIDRs
-	SetHold      = Prefix + "HOLD"       // front ends whose scheduler is being exchanged: new connections wait
+	SetClusterIP  = Prefix + "CLUSTER-IP"  // front ends: ClusterIP, protocol and port
+	SetNodePort   = Prefix + "NODE-PORT"   // front ends: node address, protocol and node port
+	SetExternalIP = Prefix + "EXTERNAL-IP" // front ends: external or load balancer's address, protocol and port
+	SetLocal      = Prefix + "LOCAL"       // front ends of the latter two kinds whose externalTrafficPolicy is Local
+
+	SetHairpin      = Prefix + "HAIRPIN"       // endpoint address, protocol and port, and the same address as source
+	SetVIP          = Prefix + "VIP"           // addresses on the dummy link
+	SetPodNet       = Prefix + "POD-NET"       // the networks of the pods
+	SetHold         = Prefix + "HOLD"          // front ends whose scheduler is being exchanged: new connections wait
+	SetNoLocal      = Prefix + "NO-LOCAL"      // front ends of SetLocal whose endpoints are all on other nodes
+	SetRestricted   = Prefix + "RESTRICTED"    // load balancer's front ends that only SetClients may reach
+	SetClients      = Prefix + "CLIENTS"       // front end and network of clients
+	SetHealthChecks = Prefix + "HEALTH-CHECKS" // healthCheckNodePorts
 
 	prefix6 = Prefix + "6-"
 )
 
 // frontEndSets are the sets that make up the ledger.
-var frontEndSets = [...]string{SetClusterIP, SetNodePort}
+var frontEndSets = [...]string{SetClusterIP, SetNodePort, SetExternalIP, SetLocal}
 
 // setTypes are the types of the sets.
 var setTypes = map[string]ipset.Type{
-	SetClusterIP: ipset.HashIPPort,
-	SetNodePort:  ipset.HashIPPort,
-	SetHairpin:   ipset.HashIPPortIP,
-	SetVIP:       ipset.HashIP,
-	SetPodNet:    ipset.HashNet,
-	SetHold:      ipset.HashIPPort,
+	SetClusterIP:    ipset.HashIPPort,
+	SetNodePort:     ipset.HashIPPort,
+	SetExternalIP:   ipset.HashIPPort,
+	SetLocal:        ipset.HashIPPort,
+	SetHairpin:      ipset.HashIPPortIP,
+	SetVIP:          ipset.HashIP,
+	SetPodNet:       ipset.HashNet,
+	SetHold:         ipset.HashIPPort,
+	SetNoLocal:      ipset.HashIPPort,
+	SetRestricted:   ipset.HashIPPort,
+	SetClients:      ipset.HashIPPortNet,
+	SetHealthChecks: ipset.BitmapPort,
 }
 
 // The chains; the same names in both families.
 const (
 	ChainServices    = Prefix + "SERVICES"    // nat: who is to be masqueraded
 	ChainMarkMasq    = Prefix + "MARK-MASQ"   // nat: sets the mark
+	ChainMasquerade  = Prefix + "MASQUERADE"  // nat: masquerades
 	ChainPostrouting = Prefix + "POSTROUTING" // nat: masquerades what is marked, and hairpins
 	ChainForward     = Prefix + "FORWARD"     // filter: lets replies and masqueraded traffic through
-	ChainInput       = Prefix + "INPUT"       // filter: a VIP has no ports but those of its Services
+	ChainInput       = Prefix + "INPUT"       // filter: who may not reach a front end; a VIP has no other ports
+	ChainAccept      = Prefix + "ACCEPT"      // filter: front ends are open where nothing before has closed them
+	ChainOutput      = Prefix + "OUTPUT"      // mangle: the same as INPUT for the node's own clients
+	ChainClients     = Prefix + "CLIENTS"     // filter and mangle: only SetClients get through
 )
 
-// SetName returns the name of a set in a family. The longest is IPVSP-6-CLUSTER-IP with 18 of the 31 bytes allowed.
+// SetName returns the name of a set in a family. The longest is IPVSP-6-HEALTH-CHECKS with 21 of the 31 bytes allowed.
 func SetName(name string, family cluster.Family) string {
 	if family == cluster.IPv6 {
 		return prefix6 + strings.TrimPrefix(name, Prefix)
@@ -65,12 +82,15 @@ func frontEndEntry(set string, id VirtualServerID) SetEntry {
 	}
 }
 
-// Owns tells whether the virtual server is ours, seen from the kernel alone: its address is on our link, or it stands in
-// one of our front-end sets, which are filled before a virtual server is made and emptied after it is gone.
+// Owns tells whether the virtual server is ours, seen from the kernel alone: its address is on our link, or it is recorded.
 func (s *State) Owns(id VirtualServerID) bool {
-	if _, ours := s.Addresses[id.Addr]; ours {
-		return true
-	}
+	_, ours := s.Addresses[id.Addr]
+	return ours || s.Recorded(id)
+}
+
+// Recorded tells whether the virtual server stands in one of our front-end sets, which are filled before a virtual server
+// is made and emptied after it is gone.
+func (s *State) Recorded(id VirtualServerID) bool {
 	for _, set := range frontEndSets {
 		if _, ours := s.Entries[frontEndEntry(set, id)]; ours {
 			return true

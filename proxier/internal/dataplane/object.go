@@ -3,6 +3,7 @@ package dataplane
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/ipvs-proxier/ipvs-proxier/ipset"
@@ -113,12 +114,32 @@ type Chain struct {
 	Jumps []string
 }
 
-// Hook is the jump from a built-in chain to one of ours. It is inserted at the top of the built-in chain.
+// References fills in Sets and Jumps from Rules.
+func (c *Chain) References() {
+	c.Sets, c.Jumps = nil, nil
+	for _, rule := range c.Rules {
+		words := strings.Fields(rule)
+		for i, word := range words[:max(0, len(words)-1)] {
+			next := words[i+1]
+			switch {
+			case word == "--match-set" && !slices.Contains(c.Sets, next):
+				c.Sets = append(c.Sets, next)
+			case word == "-j" && strings.HasPrefix(next, Prefix) && !slices.Contains(c.Jumps, next):
+				c.Jumps = append(c.Jumps, next)
+			}
+		}
+	}
+}
+
+// Hook is the jump from a built-in chain to one of ours. It is inserted at the top of the built-in chain, unless it is [Hook.Last].
 type Hook struct {
 	Chain   ChainID // the target
 	Builtin string  // "PREROUTING", ...
 	Comment string
 }
+
+// Last tells that the hook belongs at the end of the built-in chain, behind the operator's own rules.
+func (h Hook) Last() bool { return h.Chain.Name == ChainAccept }
 
 // VirtualServerID identifies a virtual server in the kernel: address, port and protocol.
 type VirtualServerID struct {

@@ -12,7 +12,7 @@ import (
 // default of 65,536 is what leaves new Services dead in silence in other proxies (kubernetes#129389).
 const maxElem = 1 << 20
 
-// Foundation returns the part of the wanted State that no Service changes: link, sysctls, sets with the cluster CIDRs,
+// Foundation returns the part of the wanted State that no Service changes: link, sysctls, sets with the pods' networks,
 // chains and their hooks. All variety of Services goes into the sets; the rules are few and stay.
 func Foundation(c Config) *State {
 	s := NewState()
@@ -22,7 +22,10 @@ func Foundation(c Config) *State {
 	}
 	for _, family := range c.Families {
 		for name, t := range setTypes {
-			set := ipset.Set{Name: SetName(name, family), Type: t, Family: setFamily(family), HashSize: 1024, MaxElem: maxElem}
+			set := ipset.Set{Name: SetName(name, family), Type: t}
+			if t.Hash() {
+				set.Family, set.HashSize, set.MaxElem = setFamily(family), 1024, maxElem
+			}
 			s.Sets[set.Name] = set
 		}
 		for _, chain := range chains(c, family) {
@@ -32,7 +35,7 @@ func Foundation(c Config) *State {
 			s.Hooks[hook] = struct{}{}
 		}
 	}
-	for _, cidr := range c.ClusterCIDRs {
+	for _, cidr := range c.Pods.CIDRs {
 		for _, half := range splitZero(cidr) {
 			s.Entries[podNetEntry(half)] = struct{}{}
 		}
@@ -92,89 +95,172 @@ func sysctls(c Config) map[string]string {
 	return s
 }
 
+// ruler writes the rules of one family.
+type ruler struct {
+	config Config
+	family cluster.Family
+}
+
+// chain makes a chain of rules, and finds out which sets and chains of ours they need.
+func (r ruler) chain(table, name string, rules ...string) Chain {
+	c := Chain{ID: ChainID{Family: r.family, Table: table, Name: name}, Rules: rules}
+	c.References()
+	return c
+}
+
+// match returns the match of packets in a set: "-m set --match-set NAME DIRECTIONS".
+func (r ruler) match(set, directions string) string {
+	return "-m set --match-set " + SetName(set, r.family) + " " + directions
+}
+
+func (r ruler) family4or6(v4, v6 string) string {
+	if r.family == cluster.IPv6 {
+		return v6
+	}
+	return v4
+}
+
 // chains returns our chains of one family, those that are jumped to before those that jump.
 func chains(c Config, family cluster.Family) []Chain {
-	id := func(table, name string) ChainID { return ChainID{Family: family, Table: table, Name: name} }
-	set := func(name string) string { return SetName(name, family) }
-	loopback, refuse := "127.0.0.0/8", "icmp-port-unreachable"
-	if family == cluster.IPv6 {
-		loopback, refuse = "::1/128", "icmp6-port-unreachable"
-	}
-	mark := fmt.Sprintf("%#x/%#x", c.MasqueradeMark, c.MasqueradeMark)
-	random := ""
-	if c.Facts.RandomFully {
-		random = " --random-fully"
-	}
-	clusterMatch, clusterSet := masqueradeMatch(c, family)
+	r := ruler{c, family}
 	return []Chain{
-		{
-			ID:    id("nat", ChainMarkMasq),
-			Rules: []string{"-j MARK --set-xmark " + mark},
-		},
-		{
-			ID: id("nat", ChainServices),
-			Rules: []string{
-				"-s " + loopback + " -j RETURN",
-				clusterMatch + " -j " + ChainMarkMasq,
-				"-m set --match-set " + set(SetNodePort) + " dst,dst -j " + ChainMarkMasq,
-				// Nobody else's DNAT may take what is for a virtual server.
-				"-m set --match-set " + set(SetClusterIP) + " dst,dst -j ACCEPT",
-				"-m set --match-set " + set(SetNodePort) + " dst,dst -j ACCEPT",
-			},
-			Sets:  append([]string{set(SetClusterIP), set(SetNodePort)}, clusterSet...),
-			Jumps: []string{ChainMarkMasq},
-		},
-		{
-			ID: id("nat", ChainPostrouting),
-			Rules: []string{
-				// A pod that reaches itself through a Service would answer itself directly.
-				"-m set --match-set " + set(SetHairpin) + " dst,dst,src -j MASQUERADE" + random,
-				"-m mark ! --mark " + mark + " -j RETURN",
-				// The mark is cleared, so that a packet that passes again (IPsec, tunnels) is not masqueraded twice.
-				"-j MARK --set-xmark " + fmt.Sprintf("0x0/%#x", c.MasqueradeMark),
-				"-j MASQUERADE" + random,
-			},
-			Sets: []string{set(SetHairpin)},
-		},
-		{
-			ID: id("filter", ChainForward),
-			Rules: []string{
-				"-m mark --mark " + mark + " -j ACCEPT",
-				// Replies of real servers pass FORWARD, requests do not: IPVS takes those at LOCAL_IN.
-				"-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
-			},
-		},
-		{
-			ID: id("filter", ChainInput),
-			Rules: []string{
-				// While its scheduler is exchanged a virtual server refuses new connections (diff.go); a client whose first
-				// packet is lost tries again after a second.
-				"-m conntrack --ctstate NEW -m set --match-set " + set(SetHold) + " dst,dst -j DROP",
-				"-m set --match-set " + set(SetClusterIP) + " dst,dst -j RETURN",
-				"-m set --match-set " + set(SetNodePort) + " dst,dst -j RETURN",
-				// A VIP is a local address: what is no Service port must not reach the node's own sockets
-				// (kubernetes#72236).
-				"-m conntrack --ctstate NEW -m set --match-set " + set(SetVIP) + " dst -j REJECT --reject-with " + refuse,
-			},
-			Sets: []string{set(SetHold), set(SetClusterIP), set(SetNodePort), set(SetVIP)},
-		},
+		r.chain("nat", ChainMarkMasq, "-j MARK --set-xmark "+r.mark()),
+		r.chain("nat", ChainMasquerade, r.masquerade()...),
+		r.chain("nat", ChainServices, r.services()...),
+		r.chain("nat", ChainPostrouting,
+			// A pod that reaches itself through a Service would answer itself directly.
+			r.match(SetHairpin, "dst,dst,src")+" -j "+ChainMasquerade,
+			"-m mark ! --mark "+r.mark()+" -j RETURN",
+			// The mark is cleared, so that a packet that passes again (IPsec, tunnels) is not masqueraded twice.
+			"-j MARK --set-xmark "+fmt.Sprintf("0x0/%#x", c.MasqueradeMark),
+			"-j "+ChainMasquerade,
+		),
+		r.chain("filter", ChainClients, r.clients()...),
+		r.chain("filter", ChainForward,
+			"-m mark --mark "+r.mark()+" -j ACCEPT",
+			// Replies of real servers pass FORWARD, requests do not: IPVS takes those at LOCAL_IN.
+			"-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+		),
+		r.chain("filter", ChainInput, r.input()...),
+		r.chain("filter", ChainAccept, r.accept()...),
+		r.chain("mangle", ChainClients, r.clients()...),
+		r.chain("mangle", ChainOutput, r.limits()...),
 	}
 }
 
-// masqueradeMatch returns the match for clients of a ClusterIP that are to be masqueraded, and the further sets it needs.
-func masqueradeMatch(c Config, family cluster.Family) (match string, sets []string) {
-	clusterIP := SetName(SetClusterIP, family)
-	if c.MasqueradeAll {
-		return "-m set --match-set " + clusterIP + " dst,dst", nil
+func (r ruler) mark() string {
+	return fmt.Sprintf("%#x/%#x", r.config.MasqueradeMark, r.config.MasqueradeMark)
+}
+
+// masquerade keeps the source ports out of the node ports, where the protocol has ports.
+func (r ruler) masquerade() []string {
+	random := ""
+	if r.config.Facts.RandomFully {
+		random = " --random-fully"
 	}
-	for _, cidr := range c.ClusterCIDRs {
-		if cluster.FamilyOf(cidr.Addr()) == family {
-			podNet := SetName(SetPodNet, family)
-			return "-m set --match-set " + clusterIP + " dst,dst -m set ! --match-set " + podNet + " src", []string{podNet}
+	var rules []string
+	if ports := r.config.MasqueradePorts; ports != [2]uint16{} {
+		for _, protocol := range []string{"tcp", "udp", "sctp"} {
+			rules = append(rules, fmt.Sprintf("-p %s -j MASQUERADE --to-ports %d-%d%s", protocol, ports[0], ports[1], random))
 		}
 	}
+	return append(rules, "-j MASQUERADE"+random)
+}
+
+// services marks the clients that are to be masqueraded.
+func (r ruler) services() []string {
+	rules := []string{
+		"-s " + r.family4or6("127.0.0.0/8", "::1/128") + " -j RETURN",
+		r.clusterIPMatch() + " -j " + ChainMarkMasq,
+		r.match(SetNodePort, "dst,dst") + " -j " + ChainMarkMasq,
+		r.match(SetExternalIP, "dst,dst") + " -j " + ChainMarkMasq,
+		// With the policy Local clients keep their address, but the node's own could not be answered by other nodes: a VIP,
+		// which is their address, is local there too.
+		r.match(SetLocal, "dst,dst") + " -m addrtype --src-type LOCAL -j " + ChainMarkMasq,
+	}
+	// Nobody else's DNAT may take what is for a virtual server.
+	for _, set := range frontEndSets {
+		rules = append(rules, r.match(set, "dst,dst")+" -j ACCEPT")
+	}
+	return rules
+}
+
+// clusterIPMatch returns the match for clients of a ClusterIP that are to be masqueraded.
+func (r ruler) clusterIPMatch() string {
+	if r.config.MasqueradeAll {
+		return r.match(SetClusterIP, "dst,dst")
+	}
+	if others := r.notPods(); others != "" {
+		return r.match(SetClusterIP, "dst,dst") + others
+	}
 	// The node's own clients take the VIP itself as their source, since it is a local address.
-	return "-m set --match-set " + clusterIP + " src,dst", nil
+	return r.match(SetClusterIP, "src,dst")
+}
+
+// notPods returns the further match for clients that are no pods, with a blank before it; "" when pods cannot be told.
+func (r ruler) notPods() string {
+	pods := r.config.Pods
+	switch {
+	case pods.Bridge != "":
+		return " ! -i " + pods.Bridge
+	case pods.InterfacePrefix != "":
+		return " ! -i " + pods.InterfacePrefix + "+"
+	}
+	for _, cidr := range pods.CIDRs {
+		if cluster.FamilyOf(cidr.Addr()) == r.family {
+			return " -m set ! --match-set " + SetName(SetPodNet, r.family) + " src"
+		}
+	}
+	return ""
+}
+
+// clients lets the clients of a restricted front end through, packets of open connections included: who is taken off the
+// list is cut off.
+func (r ruler) clients() []string {
+	return []string{r.match(SetClients, "dst,dst,src") + " -j RETURN", "-j DROP"}
+}
+
+// limits are the rules that say who may not reach a front end. They stand where packets have not been to IPVS yet: in the filter's
+// INPUT, and for the node's own clients in mangle's OUTPUT (IPVS takes those ahead of the filter).
+func (r ruler) limits() []string {
+	return []string{
+		// While its scheduler is exchanged a virtual server refuses new connections (diff.go); a client whose first packet is
+		// lost tries again after a second.
+		"-m conntrack --ctstate NEW " + r.match(SetHold, "dst,dst") + " -j DROP",
+		r.match(SetRestricted, "dst,dst") + " -j " + ChainClients,
+	}
+}
+
+func (r ruler) input() []string {
+	rules := r.limits()
+	rules = append(rules, "-m conntrack --ctstate NEW "+r.match(SetNoLocal, "dst,dst")+r.notPods()+" -j DROP")
+	for _, set := range frontEndSets {
+		rules = append(rules, r.match(set, "dst,dst")+" -j RETURN")
+	}
+	rules = append(rules, "-p tcp "+r.match(SetHealthChecks, "dst")+" -j RETURN")
+	if r.config.AnswerPing {
+		rules = append(rules, r.ping()+" -j RETURN")
+	}
+	// A VIP is a local address: what is no Service port must not reach the node's own sockets (kubernetes#72236).
+	refuse := r.family4or6("icmp-port-unreachable", "icmp6-port-unreachable")
+	return append(rules, "-m conntrack --ctstate NEW "+r.match(SetVIP, "dst")+" -j REJECT --reject-with "+refuse)
+}
+
+// accept opens front ends where INPUT's policy is to drop (kubernetes#98465). It stands behind the operator's rules.
+func (r ruler) accept() []string {
+	var rules []string
+	for _, set := range frontEndSets {
+		rules = append(rules, r.match(set, "dst,dst")+" -j ACCEPT")
+	}
+	rules = append(rules, "-p tcp "+r.match(SetHealthChecks, "dst")+" -j ACCEPT")
+	if r.config.AnswerPing {
+		rules = append(rules, r.ping()+" "+r.match(SetVIP, "dst")+" -j ACCEPT")
+	}
+	return rules
+}
+
+func (r ruler) ping() string {
+	return r.family4or6("-p icmp -m icmp --icmp-type 8", "-p ipv6-icmp -m icmp6 --icmpv6-type 128")
 }
 
 // hooks returns the jumps from the built-in chains of one family.
@@ -188,5 +274,7 @@ func hooks(family cluster.Family) []Hook {
 		hook("nat", "POSTROUTING", ChainPostrouting, "ipvs-proxier: masquerade"),
 		hook("filter", "FORWARD", ChainForward, "ipvs-proxier: replies"),
 		hook("filter", "INPUT", ChainInput, "ipvs-proxier: no other ports on service addresses"),
+		hook("filter", "INPUT", ChainAccept, "ipvs-proxier: service addresses are open"),
+		hook("mangle", "OUTPUT", ChainOutput, "ipvs-proxier: who may not reach a service"),
 	}
 }

@@ -15,10 +15,13 @@ import (
 func TestFoundationGolden(t *testing.T) {
 	masqueradeAll, bare, strict := config, config, config
 	masqueradeAll.MasqueradeAll = true
-	bare.ClusterCIDRs, bare.Families = nil, []cluster.Family{cluster.IPv4}
+	bare.Pods, bare.Families = dataplane.Pods{}, []cluster.Family{cluster.IPv4}
 	bare.Facts = dataplane.Facts{KernelMajor: 4, KernelMinor: 19}
 	strict.StrictARP, strict.MasqueradeMark, strict.Families = true, 1<<3, []cluster.Family{cluster.IPv6}
-	for name, c := range map[string]dataplane.Config{"default": config, "masquerade-all": masqueradeAll, "old-kernel-no-cidr": bare, "strict-arp-bit-3": strict} {
+	bridge, prefix := bare, bare
+	bridge.Pods.Bridge, bridge.AnswerPing, bridge.MasqueradePorts = "cbr0", true, [2]uint16{32768, 65535}
+	prefix.Pods.InterfacePrefix = "cali"
+	for name, c := range map[string]dataplane.Config{"bridge-ping-ports": bridge, "interface-prefix": prefix, "default": config, "masquerade-all": masqueradeAll, "old-kernel-no-cidr": bare, "strict-arp-bit-3": strict} {
 		t.Run(name, func(t *testing.T) {
 			path := "testdata/foundation-" + name + ".txt"
 			got := dataplane.Foundation(c).Text()

@@ -16,7 +16,7 @@ import (
 )
 
 // chains handles our iptables chains. Their contents go in with one iptables-restore for each table, which the kernel takes
-// as a whole or not at all; they are read with one iptables-save for each table; hooks go through go-iptables. Our rules are few
+// as a whole or not at all; they are read with one iptables-save; hooks go through go-iptables. Our rules are few
 // and do not change while Services do, so that no process is ever started for a Service.
 type chains struct {
 	families  []cluster.Family
@@ -27,9 +27,6 @@ type chains struct {
 }
 
 type spelling struct{ written, listed []string }
-
-// tableNames are the tables in which we have chains.
-var tableNames = [...]string{"nat", "filter"}
 
 // commands are the programs of each family.
 var commands = map[cluster.Family]string{cluster.IPv4: "iptables", cluster.IPv6: "ip6tables"}
@@ -113,7 +110,7 @@ func (c *chains) restore(ops []dataplane.Op) error {
 // be what somebody else has done to them.
 func (c *chains) learn(family cluster.Family, table string, ops []dataplane.Op) error {
 	listed := dataplane.NewState()
-	if err := c.list(listed, family, table); err != nil {
+	if err := c.list(listed, family, "-t", table); err != nil {
 		return err
 	}
 	for _, op := range ops {
@@ -136,6 +133,9 @@ func (c *chains) hook(verb dataplane.Verb, h dataplane.Hook) error {
 	rule := []string{"-m", "comment", "--comment", h.Comment, "-j", h.Chain.Name}
 	if verb != dataplane.Delete {
 		c.processes += 2
+		if h.Last() {
+			return t.AppendUnique(h.Chain.Table, h.Builtin, rule...)
+		}
 		return t.InsertUnique(h.Chain.Table, h.Builtin, 1, rule...)
 	}
 	for first := true; ; first = false {
@@ -153,10 +153,8 @@ func (c *chains) hook(verb dataplane.Verb, h dataplane.Hook) error {
 // observe puts our chains and hooks into s.
 func (c *chains) observe(s *dataplane.State) error {
 	for _, family := range c.families {
-		for _, table := range tableNames {
-			if err := c.list(s, family, table); err != nil {
-				return err
-			}
+		if err := c.list(s, family); err != nil {
+			return err
 		}
 	}
 	for id, chain := range s.Chains {
@@ -168,20 +166,25 @@ func (c *chains) observe(s *dataplane.State) error {
 	return nil
 }
 
-// list puts our chains and hooks of one table into s, as iptables-save spells them.
-func (c *chains) list(s *dataplane.State, family cluster.Family, table string) error {
-	out, err := c.run(nil, commands[family]+"-save", "-t", table)
+// list puts our chains and hooks into s, as iptables-save spells them. args limit it to a table.
+func (c *chains) list(s *dataplane.State, family cluster.Family, args ...string) error {
+	out, err := c.run(nil, commands[family]+"-save", args...)
 	if err != nil {
 		return fmt.Errorf("list %s chains: %w", family, err)
 	}
-	parseSave(s, family, table, string(out))
+	parseSave(s, family, string(out))
 	return nil
 }
 
-// parseSave reads what iptables-save prints of one table.
-func parseSave(s *dataplane.State, family cluster.Family, table, text string) {
+// parseSave reads what iptables-save prints.
+func parseSave(s *dataplane.State, family cluster.Family, text string) {
+	table := ""
 	for line := range strings.Lines(text) {
 		line = strings.TrimSpace(line)
+		if name, ok := strings.CutPrefix(line, "*"); ok {
+			table = name
+			continue
+		}
 		if name, ok := strings.CutPrefix(line, ":"+dataplane.Prefix); ok {
 			name, _, _ = strings.Cut(name, " ")
 			id := dataplane.ChainID{Family: family, Table: table, Name: dataplane.Prefix + name}
@@ -198,25 +201,11 @@ func parseSave(s *dataplane.State, family cluster.Family, table, text string) {
 			chain := s.Chains[id]
 			chain.ID = id
 			chain.Rules = append(chain.Rules, rule)
-			addReferences(&chain, rule)
+			chain.References()
 			s.Chains[id] = chain
 		} else if target, comment, ours := parseHook(rule); ours {
 			id.Name = target
 			s.Hooks[dataplane.Hook{Chain: id, Builtin: name, Comment: comment}] = struct{}{}
-		}
-	}
-}
-
-// addReferences notes the sets and chains that a rule of ours names.
-func addReferences(chain *dataplane.Chain, rule string) {
-	words := strings.Fields(rule)
-	for i, word := range words[:max(0, len(words)-1)] {
-		next := words[i+1]
-		switch {
-		case word == "--match-set" && !slices.Contains(chain.Sets, next):
-			chain.Sets = append(chain.Sets, next)
-		case word == "-j" && strings.HasPrefix(next, dataplane.Prefix) && !slices.Contains(chain.Jumps, next):
-			chain.Jumps = append(chain.Jumps, next)
 		}
 	}
 }

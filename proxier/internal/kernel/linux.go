@@ -18,6 +18,8 @@ type LinuxConfig struct {
 	Families []cluster.Family
 	// Sysctls are the names of the parameters that Observe reads.
 	Sysctls []string
+	// Exclude are networks in which an address on our link does not make a virtual server ours.
+	Exclude []netip.Prefix
 }
 
 // Linux is the kernel of the network namespace of the process. One goroutine uses it at a time.
@@ -112,13 +114,17 @@ func (k *Linux) Observe() (dataplane.Observation, error) {
 		return seen, fmt.Errorf("list virtual servers: %w", err)
 	}
 	for id, v := range servers {
-		if s.Owns(id) {
+		if s.Recorded(id) || s.Owns(id) && !k.excluded(id) {
 			s.SetVirtualServer(id, v)
 		} else {
 			seen.Foreign[id] = v
 		}
 	}
 	return seen, nil
+}
+
+func (k *Linux) excluded(id dataplane.VirtualServerID) bool {
+	return slices.ContainsFunc(k.config.Exclude, func(network netip.Prefix) bool { return network.Contains(id.Addr) })
 }
 
 // NodeAddresses implements proxier.Kernel.

@@ -168,6 +168,9 @@ func (w *Watcher) Slices(name cluster.Name) []*discovery.EndpointSlice {
 	return found
 }
 
+// Node returns this node, nil when it is not known.
+func (w *Watcher) Node() *v1.Node { return nil }
+
 // Names returns all Services.
 func (w *Watcher) Names() []cluster.Name {
 	var names []cluster.Name

@@ -27,8 +27,8 @@ type Kernel = kernel.Kernel
 // Config is what the tests program. A kernel that has to know families, link or sysctls beforehand is opened with it.
 var Config = dataplane.Config{
 	Link: "kube-ipvs0", Families: []cluster.Family{cluster.IPv4, cluster.IPv6}, MasqueradeMark: 1 << 14, StrictARP: true,
-	ClusterCIDRs: []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16"), netip.MustParsePrefix("::/0")},
-	Facts:        dataplane.Facts{KernelMajor: 6, KernelMinor: 1, RandomFully: true},
+	Pods:  dataplane.Pods{CIDRs: []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16"), netip.MustParsePrefix("::/0")}},
+	Facts: dataplane.Facts{KernelMajor: 6, KernelMinor: 1, RandomFully: true},
 }
 
 // Run runs the contract. open returns a kernel that holds nothing of ours; it is called once for each subtest.

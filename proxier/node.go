@@ -1,0 +1,65 @@
+package proxier
+
+import (
+	"net/netip"
+	"slices"
+
+	v1 "k8s.io/api/core/v1"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
+)
+
+// readNode takes note of the Node and tells whether something that Services are compiled with has changed.
+func (e *engine) readNode() bool {
+	zone, primary := "", []netip.Addr(nil)
+	if node := e.lister.Node(); node != nil {
+		zone, primary = node.Labels[v1.LabelTopologyZone], primaryAddresses(node)
+	}
+	if zone == e.zone && slices.Equal(primary, e.node.Primary) {
+		return false
+	}
+	e.zone, e.node.Primary = zone, primary
+	return true
+}
+
+// primaryAddresses returns the node's first InternalIP of each family, else its first ExternalIP, as kube-proxy chooses them.
+func primaryAddresses(node *v1.Node) []netip.Addr {
+	var primary []netip.Addr
+	for _, kind := range []v1.NodeAddressType{v1.NodeInternalIP, v1.NodeExternalIP} {
+		for _, a := range node.Status.Addresses {
+			addr, err := netip.ParseAddr(a.Address)
+			if a.Type == kind && err == nil && !slices.ContainsFunc(primary, func(p netip.Addr) bool { return p.Is4() == addr.Is4() }) {
+				primary = append(primary, addr)
+			}
+		}
+	}
+	return primary
+}
+
+// readAddresses reads the node's addresses, and nothing else, and returns the Services that are dirty for their sake.
+func (e *engine) readAddresses() ([]cluster.Name, error) {
+	addresses, err := e.kernel.NodeAddresses()
+	if err != nil {
+		return nil, err
+	}
+	return e.moved(addresses), nil
+}
+
+// moved takes note of the addresses of the node's links and returns the Services that depend on those that came or went: by node
+// ports, by clients whose address stands for the node, or because the address is theirs.
+func (e *engine) moved(addresses []netip.Addr) (dirty []cluster.Name) {
+	if slices.Equal(e.node.Addresses, addresses) {
+		return nil
+	}
+	changed := func(addr netip.Addr) bool {
+		return slices.Contains(e.node.Addresses, addr) != slices.Contains(addresses, addr)
+	}
+	for name, s := range e.services {
+		nodePorts := slices.ContainsFunc(s.Ports, func(p cluster.ServicePort) bool { return p.NodePort != 0 })
+		if nodePorts || len(s.SourceRanges) > 0 || slices.ContainsFunc(s.Addresses(), changed) {
+			dirty = append(dirty, name)
+		}
+	}
+	e.node.Addresses = addresses
+	return dirty
+}

@@ -1,0 +1,48 @@
+package proxier
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// PortRange is a range of ports that is written as text in JSON and YAML: "32768-65535", or "" for none.
+type PortRange struct{ First, Last uint16 }
+
+// String returns "first-last", or "".
+func (r PortRange) String() string {
+	if r == (PortRange{}) {
+		return ""
+	}
+	return fmt.Sprintf("%d-%d", r.First, r.Last)
+}
+
+// MarshalText implements encoding.TextMarshaler.
+func (r PortRange) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (r *PortRange) UnmarshalText(text []byte) error {
+	if len(text) == 0 {
+		*r = PortRange{}
+		return nil
+	}
+	from, to, _ := strings.Cut(string(text), "-")
+	first, err := strconv.ParseUint(from, 10, 16)
+	last, err2 := strconv.ParseUint(to, 10, 16)
+	if err != nil || err2 != nil || first == 0 || first > last {
+		return fmt.Errorf("%q is not a range of ports such as 32768-65535", text)
+	}
+	r.First, r.Last = uint16(first), uint16(last)
+	return nil
+}
+
+// Set implements pflag.Value.
+func (r *PortRange) Set(text string) error { return r.UnmarshalText([]byte(text)) }
+
+// Type implements pflag.Value.
+func (r *PortRange) Type() string { return "ports" }
+
+// Contains tells whether the port is in the range.
+func (r PortRange) Contains(port uint16) bool {
+	return port != 0 && r.First <= port && port <= r.Last
+}
