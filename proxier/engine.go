@@ -49,8 +49,10 @@ type engine struct {
 	have *dataplane.State
 	// foreign are the virtual servers that the last audit found to be somebody else's.
 	foreign map[dataplane.VirtualServerID]dataplane.VirtualServer
-	node    dataplane.Node
-	zone    string
+	// listeners are the node's sockets that the last audit found.
+	listeners []dataplane.Listener
+	node      dataplane.Node
+	zone      string
 
 	services map[cluster.Name]cluster.Service // without endpoints: what status shows
 	drains   drains
@@ -126,6 +128,7 @@ func (e *engine) audit(dirty *[]cluster.Name) error {
 		*dirty = append(*dirty, slices.Collect(maps.Keys(e.services))...)
 	}
 	*dirty = append(*dirty, e.moved(seen.NodeAddresses)...)
+	*dirty = append(*dirty, e.heard(seen.Listeners)...)
 	return nil
 }
 

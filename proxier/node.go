@@ -7,6 +7,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
 
 // readNode takes note of the Node and tells whether something that Services are compiled with has changed.
@@ -61,5 +62,32 @@ func (e *engine) moved(addresses []netip.Addr) (dirty []cluster.Name) {
 		}
 	}
 	e.node.Addresses = addresses
+	return dirty
+}
+
+// heard takes note of the node's sockets and returns the Services that have a front end on a port where one came or went. Only
+// front ends on addresses of the node itself can be in a socket's way: nothing reaches a socket by an address of our link.
+func (e *engine) heard(listeners []dataplane.Listener) (dirty []cluster.Name) {
+	changed := map[uint16]struct{}{}
+	for _, pair := range [][2][]dataplane.Listener{{e.listeners, listeners}, {listeners, e.listeners}} {
+		for _, l := range pair[0] {
+			if !slices.Contains(pair[1], l) {
+				changed[l.Port] = struct{}{}
+			}
+		}
+	}
+	e.listeners = listeners
+	if len(changed) == 0 {
+		return nil
+	}
+	for name := range e.services {
+		f, _ := e.want.Fragment(name)
+		if slices.ContainsFunc(f.FrontEnds, func(front dataplane.FrontEnd) bool {
+			_, on := changed[front.ID.Port]
+			return on && !front.Bind
+		}) {
+			dirty = append(dirty, name)
+		}
+	}
 	return dirty
 }

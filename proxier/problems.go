@@ -51,6 +51,9 @@ func (e *engine) checkFrontEnds(s *cluster.Service, f *dataplane.Fragment) {
 		if front.Kind != dataplane.NodePort && slices.Contains(e.node.Primary, front.ID.Addr) {
 			problem(cluster.AddressInUse, front, "this is the node's own address: of its ports only this one goes to the service")
 		}
+		if !front.Bind && slices.ContainsFunc(e.listeners, func(l dataplane.Listener) bool { return l.Hears(front.ID) }) {
+			problem(cluster.PortInUse, front, "a program of this node listens there, and gets no connections while the service has this address and port")
+		}
 		return false
 	})
 	for _, port := range s.Ports {

@@ -45,17 +45,25 @@ type OpLabel struct {
 // Row is what there is to know about one Service after a pass.
 type Row struct {
 	Name cluster.Name
+	UID  string
 	// Gone tells that the Service is not served any more; then the rest is empty.
 	Gone      bool
 	FrontEnds []FrontEndRow
 	Problems  []cluster.Problem
 	Errors    []string
+	// HealthCheckPort is the healthCheckNodePort, 0 for none; LocalReady the number of addresses of ready endpoints on this
+	// node, which it tells.
+	HealthCheckPort uint16
+	LocalReady      int
+	// NoLocalInternal and NoLocalExternal count the ports, in each family, whose endpoints are all on other nodes while
+	// the traffic policy is Local.
+	NoLocalInternal, NoLocalExternal int
 }
 
 // FrontEndRow is one virtual server of a Service. RealServers are those wanted; what drains is found in the kernel.
 type FrontEndRow struct {
 	ID          dataplane.VirtualServerID
-	Kind        string // "ClusterIP" or "NodePort"
+	Kind        string // "ClusterIP", "ExternalIP", "LoadBalancer" or "NodePort"
 	Port        string // the Service port's name
 	Choice      cluster.Choice
 	Config      dataplane.VirtualServer
@@ -131,8 +139,10 @@ func (e *engine) row(name cluster.Name, failures []Failure) Row {
 	if !present {
 		return row
 	}
-	row.Problems = slices.Clone(s.Problems)
+	row.UID, row.Problems, row.HealthCheckPort = s.UID, slices.Clone(s.Problems), s.HealthCheckNodePort
 	fragment, _ := e.want.Fragment(name)
+	row.LocalReady = fragment.LocalReady
+	row.NoLocalInternal, row.NoLocalExternal = noLocal(fragment)
 	for _, front := range fragment.FrontEnds {
 		port := s.Ports[front.Port]
 		f := FrontEndRow{ID: front.ID, Kind: front.Kind.String(), Port: port.Name, Choice: port.Choice, Config: front.VirtualServer}
@@ -148,6 +158,29 @@ func (e *engine) row(name cluster.Name, failures []Failure) Row {
 	}
 	row.Problems = cluster.SortProblems(row.Problems)
 	return row
+}
+
+// noLocal counts the ports, in each family, whose endpoints are all on other nodes while the policy is Local.
+func noLocal(f dataplane.Fragment) (internal, external int) {
+	type port struct {
+		index    int
+		family   cluster.Family
+		internal bool
+	}
+	seen := map[port]struct{}{}
+	for _, front := range f.FrontEnds {
+		key := port{front.Port, cluster.FamilyOf(front.ID.Addr), front.Kind == dataplane.ClusterIP}
+		if _, counted := seen[key]; counted || !front.NoLocal {
+			continue
+		}
+		seen[key] = struct{}{}
+		if key.internal {
+			internal++
+		} else {
+			external++
+		}
+	}
+	return internal, external
 }
 
 func conflictProblem(front dataplane.FrontEnd, winner cluster.Name) cluster.Problem {

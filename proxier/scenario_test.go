@@ -35,6 +35,7 @@ import (
 //	do        commands, below
 //	want      what Services have in the kernel once nothing is left to be done (State.ServiceText)
 //	problems  the Problems of all Services, one a line
+//	health    the health check ports, and the Services without an endpoint here, one a line
 //
 // Faults are on: one call and one operation in ten fails, and still the kernel must get there. TEST_SEED repeats a run;
 // UPDATE_GOLDEN=1 writes want and problems anew. The archive's comment may hold the line "faults: off" for scenarios that count
@@ -46,6 +47,7 @@ import (
 //	audit                             the kernel is read and compared
 //	restart                           a new engine on the same kernel
 //	addresses ADDRESS...              the node's own addresses become these
+//	listen PROTOCOL ADDRESS:PORT...   the node's sockets become these
 //	busy PROTOCOL VIP:PORT ENDPOINT N connections of a real server
 //	drop entry SET ENTRY-TYPE ENTRY   somebody tampers: also drop address A, drop link L, drop vs PROTOCOL VIP:PORT,
 //	                                  drop rs PROTOCOL VIP:PORT ENDPOINT, weight PROTOCOL VIP:PORT ENDPOINT N
@@ -179,7 +181,7 @@ func (s *scenario) restart() {
 	s.engine = newEngine(settings{
 		NodeName: "n1",
 		Dataplane: dataplane.Config{
-			Link: "kube-ipvs0", Families: []cluster.Family{cluster.IPv4, cluster.IPv6}, MasqueradeMark: 1 << 14,
+			Link: "kube-ipvs0", Families: []cluster.Family{cluster.IPv4, cluster.IPv6}, MasqueradeMark: 1 << 14, MasqueradePorts: [2]uint16{32768, 65535},
 			Facts: dataplane.Facts{KernelMajor: 6, KernelMinor: 1, Schedulers: []string{"lc", "rr", "sh"}},
 		},
 		Schedulers:      cluster.Schedulers{Namespaces: map[string]string{"cache": "sh"}},
@@ -229,11 +231,8 @@ func (s *scenario) run(a *txtar.Archive, update bool) {
 					s.do(fields)
 				}
 			}
-		case "want", "problems":
-			got := s.memory.State().ServiceText()
-			if verb == "problems" {
-				got = s.problems()
-			}
+		case "want", "problems", "health":
+			got := map[string]func() string{"want": s.memory.State().ServiceText, "problems": s.problems, "health": s.health}[verb]()
 			if update {
 				a.Files[i].Data = []byte(got)
 			} else if diff := gocmp.Diff(strings.Split(string(file.Data), "\n"), strings.Split(got, "\n")); diff != "" {
@@ -325,6 +324,20 @@ func (s *scenario) problems() string {
 	return strings.Join(lines, "")
 }
 
+func (s *scenario) health() string {
+	var lines []string
+	for name, row := range s.rows {
+		if row.HealthCheckPort != 0 {
+			lines = append(lines, fmt.Sprintf("%s health check port %d: %d here\n", name, row.HealthCheckPort, row.LocalReady))
+		}
+		if row.NoLocalInternal+row.NoLocalExternal > 0 {
+			lines = append(lines, fmt.Sprintf("%s none here: internal %d, external %d\n", name, row.NoLocalInternal, row.NoLocalExternal))
+		}
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "")
+}
+
 func (s *scenario) do(fields []string) {
 	s.t.Helper()
 	state := s.memory.State()
@@ -351,6 +364,12 @@ func (s *scenario) do(fields []string) {
 		}
 		dirty, err := s.engine.readAddresses()
 		s.converge(dirty, err != nil)
+	case "listen":
+		s.memory.Listeners = nil
+		for i := 0; i+1 < len(args); i += 2 {
+			id := s.id(args[i:])
+			s.memory.Listeners = append(s.memory.Listeners, dataplane.Listener{Protocol: id.Protocol, Addr: id.Addr, Port: id.Port})
+		}
 	case "busy":
 		n, err := strconv.ParseUint(args[3], 10, 32)
 		s.must(err)

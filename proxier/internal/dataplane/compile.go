@@ -21,6 +21,8 @@ type Fragment struct {
 	FrontEnds []FrontEnd
 	// DrainTimeout is how long connections of an endpoint that is gone may go on.
 	DrainTimeout time.Duration
+	// LocalReady is the number of addresses of ready endpoints on this node: what the health check node port tells.
+	LocalReady int
 	// Entries are set entries that belong to no single front end. Several Services may want the same one.
 	Entries []SetEntry
 }
@@ -98,7 +100,20 @@ func Compile(s cluster.Service, node Node, c Config) Fragment {
 		}
 	}
 	f.Entries = slices.SortedFunc(maps.Keys(entries), SetEntry.compare)
+	f.LocalReady = localReady(s)
 	return f
+}
+
+func localReady(s cluster.Service) int {
+	addrs := map[netip.Addr]struct{}{}
+	for _, port := range s.Ports {
+		for _, e := range port.Endpoints {
+			if e.Local && e.Ready {
+				addrs[e.Addr] = struct{}{}
+			}
+		}
+	}
+	return len(addrs)
 }
 
 // compiler makes the front ends of one port in one family.

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/ipvs-proxier/ipvs-proxier/ipset"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 )
 
 // State is what a kernel holds for us, or should hold. A nil map reads as an empty one; [NewState] makes them all.
@@ -49,6 +50,21 @@ type Observation struct {
 	// NodeAddresses are the addresses of all links but ours, without loopback and IPv6 link-local ones, sorted: where
 	// node ports are served.
 	NodeAddresses []netip.Addr
+	// Listeners are the sockets of the node that wait for clients; nil where the kernel cannot tell.
+	Listeners []Listener
+}
+
+// Listener is a socket that waits for clients.
+type Listener struct {
+	Protocol cluster.Protocol
+	// Addr is unspecified for all addresses; the unspecified one of IPv6 stands for those of IPv4 as well.
+	Addr netip.Addr
+	Port uint16
+}
+
+// Hears tells whether the socket would get what comes for the front end if that were none.
+func (l Listener) Hears(id VirtualServerID) bool {
+	return l.Protocol == id.Protocol && l.Port == id.Port && (l.Addr == id.Addr || l.Addr.IsUnspecified() && (l.Addr.Is6() || id.Addr.Is4()))
 }
 
 // Connections are what the kernel counts for one real server: Active are established TCP connections (for UDP always 0),

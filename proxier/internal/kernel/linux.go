@@ -103,6 +103,9 @@ func (k *Linux) Observe() (dataplane.Observation, error) {
 		s.Addresses[addr] = struct{}{}
 	}
 	seen.NodeAddresses = others
+	if seen.Listeners, err = listeners(); err != nil {
+		return seen, fmt.Errorf("list sockets: %w", err)
+	}
 	if err := k.observeSets(s); err != nil {
 		return seen, err
 	}

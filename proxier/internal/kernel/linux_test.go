@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os/exec"
 	"regexp"
@@ -375,4 +376,56 @@ func BenchmarkApply(b *testing.B) {
 	b.ReportMetric(float64(together.Microseconds())/float64(b.N*len(up)), "us/op-batched")
 	b.ReportMetric(float64(alone.Microseconds())/float64(b.N*len(up)), "us/op-alone")
 	b.ReportMetric(float64(alone)/float64(together), "alone/batched")
+}
+
+// TestListeners: sockets that wait for clients are seen, connected ones are not.
+func TestListeners(t *testing.T) {
+	own(t)
+	k := openLinux(t)
+	var open []interface{ Close() error }
+	t.Cleanup(func() {
+		for _, s := range open {
+			s.Close()
+		}
+	})
+	port := func(network, address string) uint16 {
+		t.Helper()
+		if strings.HasPrefix(network, "udp") {
+			s, err := net.ListenPacket(network, address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			open = append(open, s)
+			return s.LocalAddr().(*net.UDPAddr).AddrPort().Port()
+		}
+		s, err := net.Listen(network, address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		open = append(open, s)
+		return s.Addr().(*net.TCPAddr).AddrPort().Port()
+	}
+	want := map[dataplane.Listener]bool{
+		{Protocol: cluster.TCP, Addr: netip.IPv4Unspecified(), Port: port("tcp4", "0.0.0.0:0")}:           true,
+		{Protocol: cluster.TCP, Addr: netip.IPv6Unspecified(), Port: port("tcp6", "[::]:0")}:              true,
+		{Protocol: cluster.TCP, Addr: netip.MustParseAddr("127.0.0.1"), Port: port("tcp", "127.0.0.1:0")}: true,
+		{Protocol: cluster.UDP, Addr: netip.IPv4Unspecified(), Port: port("udp4", "0.0.0.0:0")}:           true,
+		{Protocol: cluster.UDP, Addr: netip.IPv6Loopback(), Port: port("udp6", "[::1]:0")}:                true,
+	}
+	connected, err := net.Dial("udp4", "127.0.0.1:9")
+	if err != nil {
+		t.Fatal(err)
+	}
+	open = append(open, connected)
+	seen, err := k.Observe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[dataplane.Listener]bool{}
+	for _, l := range seen.Listeners {
+		got[l] = true
+	}
+	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
+		t.Errorf("listeners (-want +got):\n%s", diff)
+	}
 }

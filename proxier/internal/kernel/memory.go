@@ -15,6 +15,8 @@ type Memory struct {
 	state *dataplane.State
 	// Addresses are the node's addresses, as NodeAddresses returns them.
 	Addresses []netip.Addr
+	// Listeners are the sockets that Observe shows.
+	Listeners []dataplane.Listener
 	// Busy holds the connections of real servers: what Connections returns. A real server that is not in it is idle.
 	Busy map[dataplane.RealServerID]uint32
 	// AfterEach, when set, is called after every operation that succeeded: tests check there what must hold at any moment.
@@ -37,6 +39,7 @@ func (m *Memory) Observe() (dataplane.Observation, error) {
 		State:         m.state.Clone(),
 		Foreign:       map[dataplane.VirtualServerID]dataplane.VirtualServer{},
 		NodeAddresses: slices.Clone(m.Addresses),
+		Listeners:     slices.Clone(m.Listeners),
 	}
 	for id, v := range m.state.VirtualServers {
 		if !m.state.Owns(id) {
