@@ -96,6 +96,7 @@ func endpointSlices(s *v1.Service, pods ...*topology.Host) []*discovery.Endpoint
 			}
 			slice.Endpoints = append(slice.Endpoints, discovery.Endpoint{
 				Addresses:  []string{addr.String()},
+				NodeName:   &pod.Node,
 				Conditions: discovery.EndpointConditions{Ready: new(true), Serving: new(true), Terminating: new(false)},
 			})
 		}

@@ -14,7 +14,9 @@ import (
 
 // Host is one network namespace with its addresses.
 type Host struct {
-	Name       string
+	Name string
+	// Node is the name of a pod's node.
+	Node       string
 	IPv4, IPv6 netip.Addr
 
 	namespace *os.File

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 
 	"github.com/vishvananda/netlink"
 )
@@ -12,17 +13,21 @@ import (
 const (
 	PodCIDRs     = "10.244.0.0/16,fd00:10:244::/48"
 	ServiceCIDRs = "10.96.0.0/16,fd00:10:96::/112"
+	// ExternalCIDRs are routed to node 1: load balancers' addresses and external IPs.
+	ExternalCIDRs = "203.0.113.0/24,fd00:203::/64"
 )
 
 // Topology is the network. Close forgets it; the kernel takes it away when no process lives in it any more.
 type Topology struct {
-	Node1, Node2, Outside *Host
+	Node1, Node2 *Host
+	// Outside is the nodes' default gateway, Denied another host on the LAN.
+	Outside, Denied *Host
 
 	lan   *Host
 	hosts []*Host
 }
 
-// New builds LAN, nodes and the host outside.
+// New builds LAN, nodes and the hosts outside.
 func New() (*Topology, error) {
 	t := &Topology{}
 	if err := t.build(); err != nil {
@@ -44,7 +49,7 @@ func (t *Topology) build() error {
 		host   **Host
 		name   string
 		number int
-	}{{&t.Node1, "node1", 1}, {&t.Node2, "node2", 2}, {&t.Outside, "outside", 0x99}} {
+	}{{&t.Node1, "node1", 1}, {&t.Node2, "node2", 2}, {&t.Outside, "outside", 0x99}, {&t.Denied, "denied", 0x98}} {
 		if *member.host, err = t.host(member.name); err != nil {
 			return err
 		}
@@ -112,6 +117,17 @@ func (t *Topology) addRoutes() error {
 			return err
 		}
 	}
+	for _, h := range []*Host{t.Outside, t.Denied, t.Node2} {
+		for _, external := range strings.Split(ExternalCIDRs, ",") {
+			gateway := t.Node1.IPv4
+			if prefix(external).Addr().Is6() {
+				gateway = t.Node1.IPv6
+			}
+			if err := h.route(prefix(external), gateway); err != nil {
+				return err
+			}
+		}
+	}
 	return nil
 }
 
@@ -128,6 +144,7 @@ func (t *Topology) AddPod(node, number int, name string) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
+	pod.Node = on.Name
 	pod.IPv4, pod.IPv6 = podAddresses(node, number)
 	port, err := connect(pod, on)
 	if err != nil {
