@@ -15,6 +15,9 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 export CGO_ENABLED := 0
 export GOFLAGS := -trimpath -buildvcs=false
 
+# RUN limits e2e to the tests whose names match: make e2e RUN='TestA|TestB'.
+RUN ?=
+
 # KERNEL chooses where the lab runs: auto, own, uml, qemu.
 KERNEL ?= auto
 LAB := bin/lab run --kernel $(KERNEL)
@@ -60,7 +63,7 @@ test-kernel: lab ## the contract of the kernel adapters, on a real kernel (root)
 e2e: build lab peers ## traffic through the real programs, on a real kernel, with a real API server (root)
 	@go test -c -tags e2e -o bin/e2e.test ./e2e
 	@mkdir -p bin/peers && for program in kube-apiserver etcd; do ln -f $(PEERS)/$$program bin/peers/ 2>/dev/null || cp -f $(PEERS)/$$program bin/peers/; done
-	@IPVSP_BIN=$(CURDIR)/bin IPVSP_PEERS=$(CURDIR)/bin/peers $(LAB) -- bash -c 'uname -sr; bin/e2e.test -test.v -test.timeout 18m $(E2EFLAGS)' | $(SHORTEN)
+	@IPVSP_BIN=$(CURDIR)/bin IPVSP_PEERS=$(CURDIR)/bin/peers $(LAB) -- bash -c 'uname -sr; bin/e2e.test -test.v -test.timeout 18m -test.run "$(RUN)" $(E2EFLAGS)' | $(SHORTEN)
 
 # Lines that only say that a test began are left out.
 SHORTEN := grep -v -E '^ *=== (RUN|PAUSE|CONT|NAME)'
