@@ -498,6 +498,53 @@ func (s stream) run(t *testing.T) {
 	s.expect(t, "without virtual server", 0, 0)
 }
 
+// TestFlowsOlderThanTheirVirtualServer: BEHAVIOUR rows B17 and B18. A sender from outside that was there before the front end is
+// not masqueraded, because its conntrack entry was made without; once the entry is forgotten, it is, like all others.
+func TestFlowsOlderThanTheirVirtualServer(t *testing.T) {
+	net, err := topology.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer net.Close()
+	pod, err := net.AddPod(1, 2, "pod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	node := kernelOf(t, net.Node1)
+	id := dataplane.VirtualServerID{Addr: netip.MustParseAddr("10.96.0.1"), Port: 53, Protocol: cluster.UDP}
+	s := stream{node: node, id: id, set: dataplane.SetName(dataplane.SetClusterIP, cluster.IPv4), vip: true}
+	s.old = listen(t, node, net.Outside, pod, pod.IPv4, netip.AddrPortFrom(net.Node1.IPv4, 30053))
+	s.old.received(t) // all neighbours on the way have answered now
+	s.conn = dial(t, net.Outside, netip.AddrPortFrom(id.Addr, id.Port))
+	burst(t, s.conn, 1)
+	frontEnd := s.frontEnd()
+	slices.Reverse(frontEnd)
+	node.do(t, dataplane.Create, append(frontEnd, s.real(s.old))...)
+	node.local(t, id.Addr)
+
+	from := func() netip.Addr {
+		t.Helper()
+		burst(t, s.conn, 1)
+		if err := s.old.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		_, client, err := s.old.ReadFromUDPAddrPort(make([]byte, 100))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return client.Addr().Unmap()
+	}
+	if got := from(); got != net.Outside.IPv4 {
+		t.Errorf("with the entry of before the pod sees %s, want %s: is there no need to forget it any more?", got, net.Outside.IPv4)
+	}
+	if n, err := node.Forget(map[dataplane.VirtualServerID][]netip.AddrPort{id: {s.old.at}}); err != nil || n != 1 {
+		t.Errorf("forgot %d, %v; want 1", n, err)
+	}
+	if got := from(); got == net.Outside.IPv4 {
+		t.Errorf("the pod sees %s, which is not masqueraded", got)
+	}
+}
+
 // BenchmarkForget reads a table of 50,000 entries, of which 100 are stale. TCP entries are left out by the kernel where it
 // knows how to (Linux 5.8). The library is what it would take otherwise.
 func BenchmarkForget(b *testing.B) {
