@@ -18,4 +18,18 @@ type Kernel interface {
 	// Apply carries out ops in their order and returns one error or nil for each, aligned with ops. A failed op does
 	// not stop those behind it. An error wraps the errno where there is one.
 	Apply(ops []dataplane.Op) []error
+	// Forget deletes the conntrack entries of UDP flows that go to one of these front ends, and not to one of the real
+	// servers given for it; an empty list deletes all that the front end has. Front ends that are not UDP are left alone, and so
+	// is what has another destination, the same port of a foreign host included. It returns how many entries are gone; with
+	// an error some may stay, and calling it again is right.
+	//
+	// Call it after Apply: delete the real server (or the virtual server), then Forget, with the real servers that are left,
+	// those of weight 0 included; for front ends that are new, too, because a flow that began before its virtual
+	// server was made is not masqueraded, and never will be. IPVS has a table of its own, and with
+	// net.ipv4.vs.expire_nodest_conn=1 it ends the flows of a real server that is gone, and their conntrack entries with
+	// them: at their next datagram, and from Linux 5.9 on by itself a tick later (ip_vs_conn.c, ip_vs_expire_nodest_conn_flush).
+	// What becomes of the datagrams until then hangs on conntrack: with the old entry they are dropped, without one they go to
+	// another real server at once (ip_vs_core.c, ip_vs_in_hook, ip_vs_conn_uses_old_conntrack, Linux 6.1).
+	// Forgetting before the real server is deleted gains nothing: the next datagram makes the same entry again.
+	Forget(flows map[dataplane.VirtualServerID][]netip.AddrPort) (deleted int, err error)
 }

@@ -15,6 +15,7 @@ type Kernel interface {
 	NodeAddresses() ([]netip.Addr, error)
 	Connections(dataplane.VirtualServerID) ([]dataplane.Connections, error)
 	Apply(ops []dataplane.Op) []error
+	Forget(flows map[dataplane.VirtualServerID][]netip.AddrPort) (deleted int, err error)
 }
 
 // Faulty is a kernel that fails at random, in the two ways in which a real one does: an operation is refused, or it is
@@ -56,6 +57,14 @@ func (f *Faulty) Connections(id dataplane.VirtualServerID) ([]dataplane.Connecti
 		return nil, fmt.Errorf("injected: %w", syscall.EINTR)
 	}
 	return f.Kernel.Connections(id)
+}
+
+// Forget implements proxier.Kernel.
+func (f *Faulty) Forget(flows map[dataplane.VirtualServerID][]netip.AddrPort) (deleted int, err error) {
+	if f.fails() {
+		return 0, fmt.Errorf("injected: %w", syscall.EINTR)
+	}
+	return f.Kernel.Forget(flows)
 }
 
 // Apply implements proxier.Kernel.

@@ -24,11 +24,12 @@ type LinuxConfig struct {
 
 // Linux is the kernel of the network namespace of the process. One goroutine uses it at a time.
 type Linux struct {
-	config LinuxConfig
-	ipvs   *ipvs
-	link   *link
-	sets   *client.Client
-	chains *chains
+	config    LinuxConfig
+	ipvs      *ipvs
+	link      *link
+	sets      *client.Client
+	chains    *chains
+	conntrack *conntrack
 }
 
 // Traffic counts what Linux was asked so far.
@@ -54,6 +55,9 @@ func NewLinux(c LinuxConfig) (*Linux, error) {
 	if k.chains, err = newChains(c.Families); err != nil {
 		return nil, errors.Join(err, k.Close())
 	}
+	if k.conntrack, err = newConntrack(); err != nil {
+		return nil, errors.Join(err, k.Close())
+	}
 	return k, nil
 }
 
@@ -69,6 +73,9 @@ func (k *Linux) Close() error {
 	if k.sets != nil {
 		errs = append(errs, k.sets.Close())
 	}
+	if k.conntrack != nil {
+		errs = append(errs, k.conntrack.socket.Close())
+	}
 	return errors.Join(errs...)
 }
 
@@ -76,8 +83,8 @@ func (k *Linux) Close() error {
 func (k *Linux) Traffic() Traffic {
 	messages, sends := k.sets.Traffic()
 	return Traffic{
-		Messages:  messages + k.ipvs.socket.Messages + k.link.socket.Messages,
-		Sends:     sends + k.ipvs.socket.Sends + k.link.socket.Sends,
+		Messages:  messages + k.ipvs.socket.Messages + k.link.socket.Messages + k.conntrack.socket.Messages,
+		Sends:     sends + k.ipvs.socket.Sends + k.link.socket.Sends + k.conntrack.socket.Sends,
 		Processes: k.chains.processes,
 	}
 }

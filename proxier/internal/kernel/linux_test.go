@@ -63,9 +63,9 @@ func openLinux(t testing.TB) *kernel.Linux {
 }
 
 func TestLinuxKeepsTheContract(t *testing.T) {
-	kerneltest.Run(t, func(t *testing.T) kerneltest.Kernel {
+	kerneltest.Run(t, func(t *testing.T) (kerneltest.Kernel, kerneltest.Flows) {
 		own(t)
-		return openLinux(t)
+		return openLinux(t), newLinuxFlows(t)
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"syscall"
 
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
 
@@ -19,6 +20,8 @@ type Memory struct {
 	Listeners []dataplane.Listener
 	// Busy holds the connections of real servers: what Connections returns. A real server that is not in it is idle.
 	Busy map[dataplane.RealServerID]uint32
+	// Flows are the entries of connection tracking for UDP: what Send makes and Forget deletes.
+	Flows []Flow
 	// AfterEach, when set, is called after every operation that succeeded: tests check there what must hold at any moment.
 	AfterEach func(op dataplane.Op, now *dataplane.State)
 	// Writes counts the operations that succeeded.
@@ -61,6 +64,46 @@ func (m *Memory) Connections(id dataplane.VirtualServerID) ([]dataplane.Connecti
 		counts = append(counts, dataplane.Connections{Addr: r.Addr, Port: r.Port, Active: busy})
 	}
 	return counts, nil
+}
+
+// Forget implements proxier.Kernel.
+func (m *Memory) Forget(flows map[dataplane.VirtualServerID][]netip.AddrPort) (deleted int, err error) {
+	before := len(m.Flows)
+	for _, family := range []cluster.Family{cluster.IPv4, cluster.IPv6} {
+		frontEnds := udpFrontEnds(flows, family)
+		m.Flows = slices.DeleteFunc(m.Flows, func(f Flow) bool { return f.stale(frontEnds) })
+	}
+	return before - len(m.Flows), nil
+}
+
+// Send sends a UDP datagram and returns who gets it, as Linux does with net.ipv4.vs.expire_nodest_conn=1: the real server of
+// the flow, which is the first one of the virtual server when the flow is new, or the address itself where there is no virtual
+// server. Nobody gets the one datagram that finds the real server of its flow gone.
+func (m *Memory) Send(client, to netip.AddrPort) (server netip.AddrPort, delivered bool) {
+	v, served := m.state.VirtualServers[dataplane.VirtualServerID{Addr: to.Addr(), Port: to.Port(), Protocol: cluster.UDP}]
+	has := func(server netip.AddrPort) bool {
+		return slices.ContainsFunc(v.RealServers, func(r dataplane.RealServer) bool { return netip.AddrPortFrom(r.Addr, r.Port) == server })
+	}
+	at := slices.IndexFunc(m.Flows, func(f Flow) bool { return f.Client == client && f.FrontEnd == to })
+	switch {
+	case at >= 0 && m.Flows[at].Server != to && !has(m.Flows[at].Server):
+		m.Flows = slices.Delete(m.Flows, at, at+1)
+		return netip.AddrPort{}, false
+	case at >= 0 && m.Flows[at].Server != to:
+		return m.Flows[at].Server, true
+	}
+	server = to
+	if served {
+		first := slices.IndexFunc(v.RealServers, func(r dataplane.RealServer) bool { return r.Weight > 0 })
+		if first < 0 {
+			return netip.AddrPort{}, false
+		}
+		server = netip.AddrPortFrom(v.RealServers[first].Addr, v.RealServers[first].Port)
+	}
+	if at < 0 {
+		m.Flows = append(m.Flows, Flow{Client: client, FrontEnd: to, Server: server})
+	}
+	return server, true
 }
 
 // Apply implements proxier.Kernel.

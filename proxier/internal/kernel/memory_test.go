@@ -1,6 +1,8 @@
 package kernel_test
 
 import (
+	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel"
@@ -8,9 +10,25 @@ import (
 )
 
 func TestMemoryKeepsTheContract(t *testing.T) {
-	kerneltest.Run(t, func(*testing.T) kerneltest.Kernel { return kernel.NewMemory() })
+	kerneltest.Run(t, func(*testing.T) (kerneltest.Kernel, kerneltest.Flows) {
+		m := kernel.NewMemory()
+		return m, memoryFlows{m}
+	})
 }
 
 func TestFaultyWithoutFaultsKeepsTheContract(t *testing.T) {
-	kerneltest.Run(t, func(*testing.T) kerneltest.Kernel { return kernel.NewFaulty(kernel.NewMemory(), 0, 1) })
+	kerneltest.Run(t, func(*testing.T) (kerneltest.Kernel, kerneltest.Flows) {
+		m := kernel.NewMemory()
+		return kernel.NewFaulty(m, 0, 1), memoryFlows{m}
+	})
 }
+
+// memoryFlows implements kerneltest.Flows.
+type memoryFlows struct{ *kernel.Memory }
+
+func (m memoryFlows) Send(port uint16, to netip.AddrPort) error {
+	m.Memory.Send(netip.AddrPortFrom(to.Addr(), port), to)
+	return nil
+}
+
+func (m memoryFlows) List() ([]kernel.Flow, error) { return slices.Clone(m.Flows), nil }

@@ -31,8 +31,9 @@ var Config = dataplane.Config{
 	Facts: dataplane.Facts{KernelMajor: 6, KernelMinor: 1, RandomFully: true},
 }
 
-// Run runs the contract. open returns a kernel that holds nothing of ours; it is called once for each subtest.
-func Run(t *testing.T, open func(t *testing.T) Kernel) {
+// Run runs the contract. open returns a kernel that holds nothing of ours, and its connection tracking; it is called once for
+// each subtest.
+func Run(t *testing.T, open func(t *testing.T) (Kernel, Flows)) {
 	for _, c := range []struct {
 		name string
 		test func(*suite)
@@ -51,14 +52,19 @@ func Run(t *testing.T, open func(t *testing.T) Kernel) {
 		{"carries out thousands of operations at once", (*suite).thousands},
 		{"answers an unknown object with a bug", (*suite).unknown},
 		{"counts no connections where there are none", (*suite).connections},
+		{"forgets the flows of real servers that are gone", (*suite).forget},
 	} {
-		t.Run(c.name, func(t *testing.T) { c.test(&suite{t, open(t)}) })
+		t.Run(c.name, func(t *testing.T) {
+			k, flows := open(t)
+			c.test(&suite{t, k, flows})
+		})
 	}
 }
 
 type suite struct {
 	*testing.T
-	k Kernel
+	k     Kernel
+	flows Flows
 }
 
 func (s *suite) observe() *dataplane.State {
