@@ -36,6 +36,7 @@ func (e *engine) apply(r *Report, ops []dataplane.Op, touched dataplane.Touched)
 				continue
 			}
 			e.have.Apply(ready[i])
+			e.stale.note(ready[i])
 			r.done(ready[i])
 		}
 	}

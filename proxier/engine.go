@@ -57,6 +57,7 @@ type engine struct {
 	services map[cluster.Name]cluster.Service // without endpoints: what status shows
 	drains   drains
 	retries  retries
+	stale    stale
 }
 
 func newEngine(s settings, kernel Kernel, l lister) *engine {
@@ -69,6 +70,7 @@ func newEngine(s settings, kernel Kernel, l lister) *engine {
 		services: map[cluster.Name]cluster.Service{},
 		drains:   drains{},
 		retries:  retries{},
+		stale:    stale{frontEnds: map[dataplane.VirtualServerID]struct{}{}},
 	}
 }
 
@@ -109,6 +111,10 @@ func (e *engine) pass(now time.Time, dirty []cluster.Name, audit bool) Report {
 
 	ops := dataplane.Diff(e.have, e.target(now, touched), touched)
 	e.apply(&r, ops, touched)
+	if first {
+		e.stale.noteAll(e.have)
+	}
+	e.forget(now, &r)
 	e.drains.settle(e.have, e.want.State, touched)
 	e.scheduleRetries(now, &r, affected)
 	r.Changed = e.rows(affected, r.failed)

@@ -16,7 +16,7 @@ type metrics struct {
 	registry *prometheus.Registry
 	kernel   traffic
 
-	passes, audits, ops, failures                *prometheus.CounterVec
+	passes, audits, ops, failures, forgotten     *prometheus.CounterVec
 	duration                                     prometheus.Histogram
 	services, draining, pending, foreign, synced prometheus.Gauge
 	problems                                     *prometheus.GaugeVec
@@ -33,13 +33,14 @@ func newMetrics(k traffic, version string) *metrics {
 		return prometheus.NewGauge(prometheus.GaugeOpts{Name: "ipvs_proxier_" + name, Help: help})
 	}
 	m := &metrics{
-		registry: prometheus.NewRegistry(),
-		kernel:   k,
-		known:    map[cluster.Name][]cluster.Problem{},
-		passes:   counter("passes_total", "Passes, by result (success or error).", "result"),
-		audits:   counter("audits_total", "Passes that compared the whole kernel."),
-		ops:      counter("operations_total", "Operations that the kernel carried out.", "verb", "kind"),
-		failures: counter("operation_failures_total", "Operations that were refused, or left out because one that they need was.", "verb", "kind"),
+		registry:  prometheus.NewRegistry(),
+		kernel:    k,
+		known:     map[cluster.Name][]cluster.Problem{},
+		passes:    counter("passes_total", "Passes, by result (success or error).", "result"),
+		audits:    counter("audits_total", "Passes that compared the whole kernel."),
+		ops:       counter("operations_total", "Operations that the kernel carried out.", "verb", "kind"),
+		forgotten: counter("forgotten_flows_total", "UDP flows that connection tracking was made to forget, because their endpoint is gone."),
+		failures:  counter("operation_failures_total", "Operations that were refused, or left out because one that they need was.", "verb", "kind"),
 		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "ipvs_proxier_pass_duration_seconds", Help: "Time of a pass, from the first look at a Service to the last answer of the kernel.",
 			Buckets: prometheus.ExponentialBuckets(0.0001, 2, 20),
@@ -58,7 +59,7 @@ func newMetrics(k traffic, version string) *metrics {
 	}
 	info := prometheus.NewGauge(prometheus.GaugeOpts{Name: "ipvs_proxier_info", Help: "Always 1.", ConstLabels: prometheus.Labels{"version": version}})
 	info.Set(1)
-	m.registry.MustRegister(m.passes, m.audits, m.ops, m.failures, m.duration, m.services, m.draining, m.pending, m.foreign, m.synced,
+	m.registry.MustRegister(m.passes, m.audits, m.ops, m.failures, m.forgotten, m.duration, m.services, m.draining, m.pending, m.foreign, m.synced,
 		m.messages, m.sends, m.processes, m.problems, info, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
@@ -85,6 +86,7 @@ func (m *metrics) Observe(r Report) {
 		}
 	}
 	m.duration.Observe(r.Duration.Seconds())
+	m.forgotten.WithLabelValues().Add(float64(r.Forgotten))
 	m.draining.Set(float64(r.Draining))
 	m.pending.Set(float64(r.Pending))
 	for _, row := range r.Changed {

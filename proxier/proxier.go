@@ -200,7 +200,7 @@ func (l *loop) run(ctx context.Context) {
 // wait returns how long there is nothing to do by itself.
 func (l *loop) wait(now, audited time.Time) time.Duration {
 	wait := time.Hour
-	for _, due := range []time.Time{l.engine.retries.next(), l.engine.drains.next()} {
+	for _, due := range []time.Time{l.engine.retries.next(), l.engine.drains.next(), l.engine.stale.next()} {
 		if !due.IsZero() {
 			wait = min(wait, due.Sub(now))
 		}
@@ -237,9 +237,10 @@ func cleanup(k Kernel) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("read the kernel: %w", err)
 	}
-	e := &engine{kernel: k, have: seen.State}
+	e := &engine{kernel: k, have: seen.State, stale: stale{frontEnds: map[dataplane.VirtualServerID]struct{}{}}}
 	r := Report{failed: map[cluster.Name][]Failure{}}
 	touched := dataplane.All(nil, seen.State)
 	e.apply(&r, dataplane.Diff(seen.State, dataplane.NewState(), touched), touched)
+	e.forget(time.Now(), &r)
 	return r.OpCount(), r.Error()
 }

@@ -32,6 +32,8 @@ type Report struct {
 	// Foreign counts virtual servers of others, Draining real servers that are on their way out, Pending Services (and
 	// the foundation) that have something to be tried again.
 	Foreign, Draining, Pending int
+	// Forgotten counts the UDP flows that connection tracking was made to forget.
+	Forgotten int
 
 	failed map[cluster.Name][]Failure
 }

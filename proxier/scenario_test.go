@@ -35,6 +35,7 @@ import (
 //	do        commands, below
 //	want      what Services have in the kernel once nothing is left to be done (State.ServiceText)
 //	problems  the Problems of all Services, one a line
+//	flows     the UDP flows that connection tracking remembers, one a line
 //	health    the health check ports, and the Services without an endpoint here, one a line
 //
 // Faults are on: one call and one operation in ten fails, and still the kernel must get there. TEST_SEED repeats a run;
@@ -52,6 +53,7 @@ import (
 //	drop entry SET ENTRY-TYPE ENTRY   somebody tampers: also drop address A, drop link L, drop vs PROTOCOL VIP:PORT,
 //	                                  drop rs PROTOCOL VIP:PORT ENDPOINT, weight PROTOCOL VIP:PORT ENDPOINT N
 //	add entry SET ENTRY-TYPE ENTRY    somebody adds one
+//	send CLIENT:PORT TO:PORT          a UDP datagram, which connection tracking remembers
 //	foreign PROTOCOL VIP:PORT SCHED   somebody makes a virtual server
 //	operations N                      the last change took N operations (needs faults: off)
 func TestScenarios(t *testing.T) {
@@ -202,6 +204,9 @@ func (s *scenario) converge(dirty []cluster.Name, audit bool) {
 			s.rows[row.Name] = row
 		}
 		next := s.engine.retries.next()
+		if due := s.engine.stale.next(); next.IsZero() || !due.IsZero() && due.Before(next) {
+			next = due
+		}
 		if next.IsZero() && r.Error() == nil {
 			s.tampered = false
 			return
@@ -231,8 +236,8 @@ func (s *scenario) run(a *txtar.Archive, update bool) {
 					s.do(fields)
 				}
 			}
-		case "want", "problems", "health":
-			got := map[string]func() string{"want": s.memory.State().ServiceText, "problems": s.problems, "health": s.health}[verb]()
+		case "want", "problems", "health", "flows":
+			got := map[string]func() string{"want": s.memory.State().ServiceText, "problems": s.problems, "health": s.health, "flows": s.flows}[verb]()
 			if update {
 				a.Files[i].Data = []byte(got)
 			} else if diff := gocmp.Diff(strings.Split(string(file.Data), "\n"), strings.Split(got, "\n")); diff != "" {
@@ -338,6 +343,15 @@ func (s *scenario) health() string {
 	return strings.Join(lines, "")
 }
 
+func (s *scenario) flows() string {
+	var lines []string
+	for _, f := range s.memory.Flows {
+		lines = append(lines, f.String()+"\n")
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "")
+}
+
 func (s *scenario) do(fields []string) {
 	s.t.Helper()
 	state := s.memory.State()
@@ -374,6 +388,8 @@ func (s *scenario) do(fields []string) {
 		n, err := strconv.ParseUint(args[3], 10, 32)
 		s.must(err)
 		s.memory.Busy[dataplane.RealServerID{VirtualServer: s.id(args), Endpoint: netip.MustParseAddrPort(args[2])}] = uint32(n)
+	case "send":
+		s.memory.Send(netip.MustParseAddrPort(args[0]), netip.MustParseAddrPort(args[1]))
 	case "foreign":
 		id := s.id(args)
 		s.foreign[id] = true

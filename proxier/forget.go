@@ -1,0 +1,80 @@
+package proxier
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
+)
+
+// forgetAgain is the delay before flows that could not be forgotten are tried again.
+const forgetAgain = 5 * time.Second
+
+// stale are the UDP front ends whose flows may go to where they should not any more, from the moment when the kernel was
+// changed until connection tracking has forgotten those flows.
+type stale struct {
+	frontEnds map[dataplane.VirtualServerID]struct{}
+	// due is when to try again after a failure.
+	due time.Time
+}
+
+// note notes the front end of an operation after which flows are stale: a real server or a virtual server is gone, or the
+// virtual server is new, and flows to its address that were there before go past it.
+func (s *stale) note(op dataplane.Op) {
+	var id dataplane.VirtualServerID
+	switch o := op.Object.(type) {
+	case dataplane.RealServerObject:
+		if op.Verb != dataplane.Delete {
+			return
+		}
+		id = o.VirtualServer
+	case dataplane.VirtualServerObject:
+		if op.Verb == dataplane.Update {
+			return
+		}
+		id = o.ID
+	}
+	if id.Protocol == cluster.UDP {
+		s.frontEnds[id] = struct{}{}
+	}
+}
+
+// noteAll notes every front end: the life before this one may have ended between a change and its forgetting.
+func (s *stale) noteAll(have *dataplane.State) {
+	for id := range have.VirtualServers {
+		if id.Protocol == cluster.UDP {
+			s.frontEnds[id] = struct{}{}
+		}
+	}
+}
+
+// next returns when flows are to be forgotten that could not be; the zero time when there are none.
+func (s *stale) next() time.Time {
+	if len(s.frontEnds) == 0 {
+		return time.Time{}
+	}
+	return s.due
+}
+
+// forget makes connection tracking forget the stale flows, all with one look at its table.
+func (e *engine) forget(now time.Time, r *Report) {
+	if len(e.stale.frontEnds) == 0 || now.Before(e.stale.due) {
+		return
+	}
+	flows := map[dataplane.VirtualServerID][]netip.AddrPort{}
+	for id := range e.stale.frontEnds {
+		flows[id] = nil
+		for _, rs := range e.have.VirtualServers[id].RealServers {
+			flows[id] = append(flows[id], netip.AddrPortFrom(rs.Addr, rs.Port))
+		}
+	}
+	var err error
+	if r.Forgotten, err = e.kernel.Forget(flows); err != nil {
+		r.Errors = append(r.Errors, fmt.Errorf("forget UDP flows of %d front ends: %w", len(flows), err))
+		e.stale.due = now.Add(forgetAgain)
+		return
+	}
+	clear(e.stale.frontEnds)
+}
