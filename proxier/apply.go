@@ -31,12 +31,12 @@ func (e *engine) apply(r *Report, ops []dataplane.Op, touched dataplane.Touched)
 			ready = append(ready, op)
 		}
 		for i, err := range e.kernel.Apply(ready) {
+			e.stale.note(ready[i], err != nil)
 			if err != nil {
 				r.fail(owner(ready[i], touched), ready[i], err)
 				continue
 			}
 			e.have.Apply(ready[i])
-			e.stale.note(ready[i])
 			r.done(ready[i])
 		}
 	}

@@ -70,7 +70,7 @@ func newEngine(s settings, kernel Kernel, l lister) *engine {
 		services: map[cluster.Name]cluster.Service{},
 		drains:   drains{},
 		retries:  retries{},
-		stale:    stale{frontEnds: map[dataplane.VirtualServerID]struct{}{}},
+		stale:    stale{frontEnds: map[dataplane.VirtualServerID]bool{}},
 	}
 }
 

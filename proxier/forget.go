@@ -15,14 +15,15 @@ const forgetAgain = 5 * time.Second
 // stale are the UDP front ends whose flows may go to where they should not any more, from the moment when the kernel was
 // changed until connection tracking has forgotten those flows.
 type stale struct {
-	frontEnds map[dataplane.VirtualServerID]struct{}
-	// due is when to try again after a failure.
+	// frontEnds tells of each whether an operation failed: whether it was carried out is not known before the next pass.
+	frontEnds map[dataplane.VirtualServerID]bool
+	// due is when to try again after a failure; else the zero time.
 	due time.Time
 }
 
 // note notes the front end of an operation after which flows are stale: a real server or a virtual server is gone, or the
 // virtual server is new, and flows to its address that were there before go past it.
-func (s *stale) note(op dataplane.Op) {
+func (s *stale) note(op dataplane.Op, failed bool) {
 	var id dataplane.VirtualServerID
 	switch o := op.Object.(type) {
 	case dataplane.RealServerObject:
@@ -37,7 +38,7 @@ func (s *stale) note(op dataplane.Op) {
 		id = o.ID
 	}
 	if id.Protocol == cluster.UDP {
-		s.frontEnds[id] = struct{}{}
+		s.frontEnds[id] = s.frontEnds[id] || failed
 	}
 }
 
@@ -45,16 +46,13 @@ func (s *stale) note(op dataplane.Op) {
 func (s *stale) noteAll(have *dataplane.State) {
 	for id := range have.VirtualServers {
 		if id.Protocol == cluster.UDP {
-			s.frontEnds[id] = struct{}{}
+			s.frontEnds[id] = false
 		}
 	}
 }
 
 // next returns when flows are to be forgotten that could not be; the zero time when there are none.
 func (s *stale) next() time.Time {
-	if len(s.frontEnds) == 0 {
-		return time.Time{}
-	}
 	return s.due
 }
 
@@ -76,5 +74,12 @@ func (e *engine) forget(now time.Time, r *Report) {
 		e.stale.due = now.Add(forgetAgain)
 		return
 	}
-	clear(e.stale.frontEnds)
+	e.stale.due = time.Time{}
+	for id, unknown := range e.stale.frontEnds {
+		if unknown {
+			e.stale.frontEnds[id] = false // the next pass knows
+		} else {
+			delete(e.stale.frontEnds, id)
+		}
+	}
 }

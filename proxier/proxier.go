@@ -237,7 +237,7 @@ func cleanup(k Kernel) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("read the kernel: %w", err)
 	}
-	e := &engine{kernel: k, have: seen.State, stale: stale{frontEnds: map[dataplane.VirtualServerID]struct{}{}}}
+	e := &engine{kernel: k, have: seen.State, stale: stale{frontEnds: map[dataplane.VirtualServerID]bool{}}}
 	r := Report{failed: map[cluster.Name][]Failure{}}
 	touched := dataplane.All(nil, seen.State)
 	e.apply(&r, dataplane.Diff(seen.State, dataplane.NewState(), touched), touched)
