@@ -68,6 +68,7 @@ func Run(ctx context.Context, c Config, version string, log *slog.Logger) error 
 		watcher:   watcher,
 		observers: []Observer{newLogObserver(log), metrics, board},
 		audit:     c.AuditPeriod.Duration,
+		rest:      c.MinSyncPeriod.Duration,
 		addresses: make(chan struct{}, 1),
 	}
 	go watcher.Run(ctx)
@@ -156,6 +157,11 @@ type loop struct {
 	observers []Observer
 	audit     time.Duration
 	addresses chan struct{}
+	// rest is the least time between the end of a pass and the start of one that changes ask for; ended is when the last one
+	// ended, gathering says that changes wait.
+	rest      time.Duration
+	ended     time.Time
+	gathering bool
 }
 
 func (l *loop) addressesChanged() {
@@ -181,6 +187,9 @@ func (l *loop) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-l.watcher.Changed():
+			if l.gathering = time.Since(l.ended) < l.rest; l.gathering {
+				continue
+			}
 			l.pass(l.watcher.Take(), false)
 		case <-l.addresses:
 			dirty, err := l.engine.readAddresses()
@@ -188,6 +197,7 @@ func (l *loop) run(ctx context.Context) {
 				l.pass(dirty, err != nil)
 			}
 		case now := <-timer.C:
+			l.gathering = false
 			due := l.audit > 0 && now.Sub(audited) >= l.audit
 			if due {
 				audited = now
@@ -205,6 +215,9 @@ func (l *loop) wait(now, audited time.Time) time.Duration {
 			wait = min(wait, due.Sub(now))
 		}
 	}
+	if l.gathering {
+		wait = min(wait, l.ended.Add(l.rest).Sub(now))
+	}
 	if l.audit > 0 {
 		wait = min(wait, audited.Add(l.audit).Sub(now))
 	}
@@ -214,7 +227,8 @@ func (l *loop) wait(now, audited time.Time) time.Duration {
 func (l *loop) pass(dirty []cluster.Name, audit bool) {
 	start := time.Now()
 	r := l.engine.pass(start, dirty, audit)
-	r.Duration = time.Since(start)
+	l.ended = time.Now()
+	r.Duration = l.ended.Sub(start)
 	for _, o := range l.observers {
 		o.Observe(r)
 	}
