@@ -71,8 +71,10 @@ func Run(ctx context.Context, c Config, version string, log *slog.Logger) error 
 	}
 	defer stop()
 
+	settings := c.settings(config)
+	settings.Predecessor = succession.owns
 	l := &loop{
-		engine:    newEngine(c.settings(config), linux, watcher),
+		engine:    newEngine(settings, linux, watcher),
 		watcher:   watcher,
 		observers: []Observer{newLogObserver(log), metrics, board, succession},
 		audit:     c.AuditPeriod.Duration,

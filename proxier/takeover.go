@@ -18,9 +18,9 @@ type succession struct {
 	ledger predecessor.Ledger
 	log    *slog.Logger
 
-	remove context.Context // ends the attempts
-	begun  bool
-	told   bool
+	ctx         context.Context // ends the attempts to remove
+	remove      func(context.Context, predecessor.Proxy, string) (predecessor.Leftovers, error)
+	begun, told bool
 }
 
 // succeed returns when no other service proxy is alive on this node; until then nothing is touched. It waits for the end of the
@@ -31,7 +31,7 @@ func succeed(ctx context.Context, c Config, log *slog.Logger) (*succession, erro
 	if err != nil {
 		return nil, err
 	}
-	s := &succession{lock: lock, proxy: predecessor.Proxy(c.TakeOver), link: c.Link, log: log, remove: ctx}
+	s := &succession{lock: lock, proxy: predecessor.Proxy(c.TakeOver), link: c.Link, log: log, ctx: ctx, remove: predecessor.Remove}
 	if err := predecessor.Admit(ctx, s.proxy, predecessor.NewDetector().Alive, log); err != nil {
 		s.release()
 		return nil, err
@@ -111,18 +111,18 @@ const (
 // removeLeftovers tries until it has succeeded. Passes go on meanwhile: nothing here is theirs.
 func (s *succession) removeLeftovers() {
 	for wait := removeAgain; ; wait = min(2*wait, removeAgainMax) {
-		left, err := predecessor.Remove(s.remove, s.proxy, s.link)
+		left, err := s.remove(s.ctx, s.proxy, s.link)
 		if err == nil {
 			s.log.Info("took the place of the predecessor", "proxy", string(s.proxy), "removed", left.String())
 			s.tellByHand(left)
 			return
 		}
-		if s.remove.Err() != nil {
+		if s.ctx.Err() != nil {
 			return
 		}
 		s.log.Warn("not everything of the predecessor's could be removed; it is tried again", "proxy", string(s.proxy), "after", wait.String(), "err", err)
 		select {
-		case <-s.remove.Done():
+		case <-s.ctx.Done():
 			return
 		case <-time.After(wait):
 		}

@@ -17,10 +17,12 @@ const socket = "@ipvs-proxier"
 type Lock struct{ listener net.Listener }
 
 // Hold takes the lock. When another process has it, the error names that process.
-func Hold() (*Lock, error) {
+func Hold() (*Lock, error) { return hold(socket) }
+
+func hold(socket string) (*Lock, error) {
 	listener, err := net.Listen("unix", socket)
 	if errors.Is(err, unix.EADDRINUSE) {
-		return nil, fmt.Errorf("another ipvs-proxier%s runs in this network namespace (it holds the unix socket %s); two would undo each other's work: end that one first", holder(), socket)
+		return nil, fmt.Errorf("another ipvs-proxier%s runs in this network namespace (it holds the unix socket %s); two would undo each other's work: end that one first", holder(socket), socket)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("unix socket %s: %w", socket, err)
@@ -41,7 +43,7 @@ func Hold() (*Lock, error) {
 func (l *Lock) Release() error { return l.listener.Close() }
 
 // holder returns " (pid 17)", or "" when the kernel does not tell, as for a process of another PID namespace.
-func holder() string {
+func holder(socket string) string {
 	conn, err := net.Dial("unix", socket)
 	if err != nil {
 		return ""

@@ -1,6 +1,8 @@
 package predecessor
 
 import (
+	"embed"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,19 +14,25 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/ipset"
 )
 
+// testdata is embedded: the lab runs the tests somewhere else.
+//
+//go:embed testdata
+var testdata embed.FS
+
 // TestWhatGoes: each file has the rules of a node as iptables-save prints them, and for a predecessor what is given to
 // iptables-restore, what is kept, and which sets are still in use.
 func TestWhatGoes(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txtar")
+	files, err := fs.Glob(testdata, "testdata/*.txtar")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("%d files, %v", len(files), err)
 	}
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
-			archive, err := txtar.ParseFile(file)
+			text, err := testdata.ReadFile(file)
 			if err != nil {
 				t.Fatal(err)
 			}
+			archive := txtar.Parse(text)
 			content := map[string]string{}
 			for _, f := range archive.Files {
 				content[f.Name] = string(f.Data)
