@@ -55,7 +55,7 @@ test-unit: ## tests that need neither root nor IPVS, with the race detector wher
 .PHONY: test-kernel
 test-kernel: lab ## the contract of the kernel adapters, on a real kernel (root)
 	@rm -rf bin/kernel && mkdir -p bin/kernel
-	go test -c -tags kernel -o bin/kernel/ ./ipset/... ./proxier/internal/kernel/... >/dev/null
+	go test -c -tags kernel -o bin/kernel/ ./ipset/... ./proxier/internal/kernel/... ./proxier/internal/predecessor/... >/dev/null
 	@$(LAB) -- bash -c 'uname -sr; for t in bin/kernel/*.test; do echo "== $$t"; $$t -test.v -test.timeout 10m || exit 1; done' | $(SHORTEN)
 
 # The programs are linked into bin, because the cache may lie where the lab shows an empty directory, such as below /tmp.
@@ -83,7 +83,7 @@ $(PEERS)/etcd:
 bench: lab ## benchmarks: ratios measured side by side (those of the kernel adapters need root)
 	go test -run '^$$' -bench . -benchtime 200x ./...
 	@rm -rf bin/kernel && mkdir -p bin/kernel
-	@go test -c -tags kernel -o bin/kernel/ ./ipset/... ./proxier/internal/kernel/... >/dev/null
+	@go test -c -tags kernel -o bin/kernel/ ./ipset/... ./proxier/internal/kernel/... ./proxier/internal/predecessor/... >/dev/null
 	@$(LAB) -- bash -c 'uname -sr; for t in bin/kernel/*.test; do $$t -test.run "^$$" -test.bench . -test.benchtime 3x || exit 1; done'
 
 .PHONY: fuzz

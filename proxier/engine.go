@@ -35,6 +35,9 @@ type settings struct {
 	ExternalIPCIDRs []netip.Prefix
 	// Exclude are networks in which virtual servers of others are left alone even where a Service wants theirs.
 	Exclude []netip.Prefix
+	// Predecessor tells which virtual servers another proxy has made whose place is taken: at the first audit they count as
+	// ours. Nil is nobody.
+	Predecessor func(dataplane.VirtualServerID) bool
 }
 
 // engine decides and does: it holds what is wanted, what the kernel holds, and what is still to be done. One goroutine owns
@@ -129,7 +132,11 @@ func (e *engine) audit(dirty *[]cluster.Name) error {
 		return err
 	}
 	before := e.keptOff()
+	first := e.have == nil
 	e.have, e.foreign = seen.State, seen.Foreign
+	if first && e.settings.Predecessor != nil {
+		e.inherit()
+	}
 	if !maps.Equal(before, e.keptOff()) {
 		*dirty = append(*dirty, slices.Collect(maps.Keys(e.services))...)
 	}
@@ -138,15 +145,29 @@ func (e *engine) audit(dirty *[]cluster.Name) error {
 	return nil
 }
 
+// inherit makes the predecessor's virtual servers ours: those that no Service wants go with this pass.
+func (e *engine) inherit() {
+	for id, v := range e.foreign {
+		if e.settings.Predecessor(id) && !e.excluded(id.Addr) {
+			e.have.SetVirtualServer(id, v)
+			delete(e.foreign, id)
+		}
+	}
+}
+
 // keptOff returns the virtual servers of others in excluded networks: no Service gets those front ends.
 func (e *engine) keptOff() map[dataplane.VirtualServerID]struct{} {
 	ids := map[dataplane.VirtualServerID]struct{}{}
 	for id := range e.foreign {
-		if slices.ContainsFunc(e.settings.Exclude, func(network netip.Prefix) bool { return network.Contains(id.Addr) }) {
+		if e.excluded(id.Addr) {
 			ids[id] = struct{}{}
 		}
 	}
 	return ids
+}
+
+func (e *engine) excluded(addr netip.Addr) bool {
+	return slices.ContainsFunc(e.settings.Exclude, func(network netip.Prefix) bool { return network.Contains(addr) })
 }
 
 // adopt takes over foreign virtual servers that are wanted, with their connections. The set entries that are written ahead of any change to them make them ours.

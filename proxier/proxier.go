@@ -33,6 +33,14 @@ func Run(ctx context.Context, c Config, version string, log *slog.Logger) error 
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	succession, err := succeed(ctx, c, log)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil // told to stop while waiting for a predecessor's end
+		}
+		return err
+	}
+	defer succession.release()
 	facts, err := kernel.Probe(scheduler.Names())
 	if err != nil {
 		return err
@@ -63,10 +71,12 @@ func Run(ctx context.Context, c Config, version string, log *slog.Logger) error 
 	}
 	defer stop()
 
+	settings := c.settings(config)
+	settings.Predecessor = succession.owns
 	l := &loop{
-		engine:    newEngine(c.settings(config), linux, watcher),
+		engine:    newEngine(settings, linux, watcher),
 		watcher:   watcher,
-		observers: []Observer{newLogObserver(log), metrics, board},
+		observers: []Observer{newLogObserver(log), metrics, board, succession},
 		audit:     c.AuditPeriod.Duration,
 		rest:      c.MinSyncPeriod.Duration,
 		addresses: make(chan struct{}, 1),
@@ -86,6 +96,7 @@ func Run(ctx context.Context, c Config, version string, log *slog.Logger) error 
 func (c Config) linux(d dataplane.Config) kernel.LinuxConfig {
 	return kernel.LinuxConfig{
 		Link: c.Link, Families: d.Families, Sysctls: slices.Sorted(maps.Keys(dataplane.Foundation(d).Sysctls)), Exclude: networks(c.ExcludeCIDRs),
+		IgnoreLinks: ignoredLinks(c.Link),
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	vnl "github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -17,16 +18,17 @@ import (
 // same, and answers for them on other links.
 type link struct {
 	name   string
+	ignore []string // links whose addresses are nobody's
 	socket *netlink.Socket
 	batch  netlink.Batch
 }
 
-func newLink(name string) (*link, error) {
+func newLink(name string, ignore []string) (*link, error) {
 	socket, err := netlink.Dial(unix.NETLINK_ROUTE)
 	if err != nil {
 		return nil, err
 	}
-	return &link{name: name, socket: socket}, nil
+	return &link{name: name, ignore: ignore, socket: socket}, nil
 }
 
 func (l *link) create() error {
@@ -47,8 +49,10 @@ func (l *link) delete() error {
 }
 
 // index returns the link's number, 0 when it does not exist.
-func (l *link) index() (int, error) {
-	found, err := vnl.LinkByName(l.name)
+func (l *link) index() (int, error) { return indexOf(l.name) }
+
+func indexOf(name string) (int, error) {
+	found, err := vnl.LinkByName(name)
 	if missing := (vnl.LinkNotFoundError{}); errors.As(err, &missing) {
 		return 0, nil
 	}
@@ -59,11 +63,19 @@ func (l *link) index() (int, error) {
 }
 
 // observe returns whether the link exists, its addresses, and the addresses of all other links on which node ports are served.
-// IPv6 link-local and loopback addresses are nobody's. One dump serves all: a dump for each link grows with their square.
+// Those of ignored links, IPv6 link-local and loopback addresses are nobody's. One dump serves all: a dump for each link grows with their square.
 func (l *link) observe() (present bool, ours, others []netip.Addr, err error) {
 	index, err := l.index()
 	if err != nil {
 		return false, nil, nil, err
+	}
+	var ignored []int
+	for _, name := range l.ignore {
+		i, err := indexOf(name)
+		if err != nil {
+			return false, nil, nil, err
+		}
+		ignored = append(ignored, i)
 	}
 	l.batch.Reset()
 	l.batch.Begin(unix.RTM_GETADDR, 0)
@@ -75,7 +87,7 @@ func (l *link) observe() (present bool, ours, others []netip.Addr, err error) {
 		case !addr.IsValid() || addr.IsLoopback() || addr.Is6() && addr.IsLinkLocalUnicast():
 		case on == index:
 			ours = append(ours, addr)
-		default:
+		case !slices.Contains(ignored, on):
 			others = append(others, addr)
 		}
 	})

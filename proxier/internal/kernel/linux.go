@@ -20,6 +20,8 @@ type LinuxConfig struct {
 	Sysctls []string
 	// Exclude are networks in which an address on our link does not make a virtual server ours.
 	Exclude []netip.Prefix
+	// IgnoreLinks are links whose addresses are not the node's, such as another proxy's dummy link.
+	IgnoreLinks []string
 }
 
 // Linux is the kernel of the network namespace of the process. One goroutine uses it at a time.
@@ -46,7 +48,7 @@ func NewLinux(c LinuxConfig) (*Linux, error) {
 	if k.ipvs, err = newIPVS(); err != nil {
 		return nil, err
 	}
-	if k.link, err = newLink(c.Link); err != nil {
+	if k.link, err = newLink(c.Link, c.IgnoreLinks); err != nil {
 		return nil, errors.Join(err, k.Close())
 	}
 	if k.sets, err = client.New(); err != nil {

@@ -1,0 +1,299 @@
+package predecessor
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+
+	vnl "github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/ipvs-proxier/ipvs-proxier/ipset"
+	"github.com/ipvs-proxier/ipvs-proxier/ipset/client"
+)
+
+// Leftovers are what a proxy has in the kernel of this network namespace, beside virtual servers and what it shares with us.
+type Leftovers struct {
+	Proxy Proxy
+	// Rules counts the proxy's rules in chains of others, such as jumps, Chains its chains, over families and tables.
+	Rules, Chains int
+	// Sets and Links are names.
+	Sets, Links []string
+	// Kept are chains and sets of the proxy's that stay, because rules of others lead to them, each with such a rule.
+	Kept []string
+	// ByHand are commands that remove what Remove does not.
+	ByHand []string
+
+	removals []familyRemoval
+}
+
+type familyRemoval struct {
+	program string // "iptables", "ip6tables-legacy"
+	removal
+}
+
+// Empty tells that there is nothing to remove.
+func (l Leftovers) Empty() bool { return l.Rules+l.Chains+len(l.Sets)+len(l.Links) == 0 }
+
+// String returns for example "11 chains, 9 rules in chains of others, 34 sets, link kube-dummy-if".
+func (l Leftovers) String() string {
+	var parts []string
+	count := func(n int, what string) {
+		if n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, what))
+		}
+	}
+	count(l.Chains, "chains")
+	count(l.Rules, "rules in chains of others")
+	count(len(l.Sets), "sets")
+	for _, link := range l.Links {
+		parts = append(parts, "link "+link)
+	}
+	if len(parts) == 0 {
+		return "nothing"
+	}
+	return strings.Join(parts, ", ")
+}
+
+// Find returns what the proxy has left. link is the name of our own dummy link, which stays in any case. It changes nothing.
+func Find(ctx context.Context, proxy Proxy, link string) (Leftovers, error) {
+	of, known := traces[proxy]
+	if !known {
+		return Leftovers{}, fmt.Errorf("BUG: %q is not a proxy that can be succeeded", proxy)
+	}
+	l := Leftovers{Proxy: proxy}
+	used, err := l.findRules(ctx, of)
+	if err != nil {
+		return l, err
+	}
+	if err := l.findSets(of, used); err != nil {
+		return l, err
+	}
+	if of.link != link {
+		if err := l.findLink(of.link); err != nil {
+			return l, err
+		}
+	}
+	if proxy == KubeProxy {
+		l.findNFTables(ctx)
+	} else {
+		l.findPolicyRouting()
+	}
+	return l, nil
+}
+
+// findRules returns the sets that rules name which stay.
+func (l *Leftovers) findRules(ctx context.Context, of trace) (used []string, err error) {
+	for _, program := range backEnds() {
+		text, err := run(ctx, nil, program.name+"-save")
+		if err != nil {
+			if program.optional {
+				continue // what this kernel cannot list it does not have
+			}
+			return nil, fmt.Errorf("list the rules of %s: %w", l.Proxy, err)
+		}
+		for _, t := range parseSave(string(text)) {
+			p := plan(t, of)
+			used = append(used, p.sets...)
+			l.Kept = append(l.Kept, p.kept...)
+			if p.empty() {
+				continue
+			}
+			l.Rules, l.Chains = l.Rules+len(p.rules), l.Chains+len(p.chains)
+			l.removals = append(l.removals, familyRemoval{program.name, p})
+		}
+	}
+	return used, nil
+}
+
+type backEnd struct {
+	name     string
+	optional bool
+}
+
+// backEnds returns the iptables programs whose rules the kernel may hold: those that we use ourselves, and those of the other
+// back end where they are installed, because the predecessor may have brought its own. Tables of the legacy back end come
+// into being by being listed: it is asked only where there are some.
+func backEnds() (found []backEnd) {
+	for _, family := range []struct{ name, tables string }{{"iptables", "/proc/net/ip_tables_names"}, {"ip6tables", "/proc/net/ip6_tables_names"}} {
+		if !installed(family.name + "-save") {
+			continue
+		}
+		found = append(found, backEnd{name: family.name})
+		version, _ := exec.Command(family.name, "--version").Output()
+		if strings.Contains(string(version), "nf_tables") {
+			if names, err := os.ReadFile(family.tables); err == nil && len(names) > 0 && installed(family.name+"-legacy-save") {
+				found = append(found, backEnd{family.name + "-legacy", true})
+			}
+		} else if installed(family.name + "-nft-save") {
+			found = append(found, backEnd{family.name + "-nft", true})
+		}
+	}
+	return found
+}
+
+func installed(program string) bool {
+	_, err := exec.LookPath(program)
+	return err == nil
+}
+
+func run(ctx context.Context, input []byte, program string, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Stdin = bytes.NewReader(input)
+	var out, words bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &words
+	if err := cmd.Run(); err != nil {
+		return nil, fmt.Errorf("%s: %w: %s", program, err, strings.TrimSpace(words.String()))
+	}
+	return out.Bytes(), nil
+}
+
+func (l *Leftovers) findSets(of trace, used []string) error {
+	sets, err := listSets(of)
+	if err != nil {
+		return fmt.Errorf("list the sets of %s: %w", l.Proxy, err)
+	}
+	for _, set := range sets {
+		if slices.Contains(used, set.Name) {
+			l.Kept = append(l.Kept, fmt.Sprintf("set %s (a rule that stays names it)", set.Name))
+		} else {
+			l.Sets = append(l.Sets, set.Name)
+		}
+	}
+	return nil
+}
+
+// listSets returns the proxy's sets that exist.
+func listSets(of trace) ([]ipset.Set, error) {
+	sets, err := client.New()
+	if err != nil {
+		return nil, err
+	}
+	defer sets.Close()
+	all, err := sets.List("")
+	if err != nil {
+		return nil, err
+	}
+	names := of.setNames()
+	return slices.DeleteFunc(all, func(s ipset.Set) bool { return !slices.Contains(names, s.Name) }), nil
+}
+
+// findLink looks for the proxy's link; one of another kind is somebody else's.
+func (l *Leftovers) findLink(name string) error {
+	found, err := vnl.LinkByName(name)
+	if missing := (vnl.LinkNotFoundError{}); errors.As(err, &missing) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look for link %s: %w", name, err)
+	}
+	if found.Type() == "dummy" {
+		l.Links = append(l.Links, name)
+	}
+	return nil
+}
+
+// findNFTables looks for what kube-proxy's nftables mode leaves: a table in each family (pkg/proxy/nftables).
+func (l *Leftovers) findNFTables(ctx context.Context) {
+	if !installed("nft") {
+		return
+	}
+	text, err := run(ctx, nil, "nft", "list", "tables")
+	if err != nil {
+		return // this kernel has no nf_tables
+	}
+	for line := range strings.Lines(string(text)) {
+		if t := strings.TrimSpace(line); t == "table ip kube-proxy" || t == "table ip6 kube-proxy" {
+			l.ByHand = append(l.ByHand, "nft delete "+t)
+		}
+	}
+}
+
+// dsrTable and externalTable are kube-router's routing tables for direct server return (pkg/controllers/proxy).
+const (
+	dsrTable      = 78
+	externalTable = 79
+)
+
+// findPolicyRouting looks for what kube-router does for direct server return. Its packet marks lead to virtual servers that
+// the kernel prefers to ours, but nothing tells the rules that set them from those of others: they are for the operator.
+func (l *Leftovers) findPolicyRouting() {
+	for _, family := range []struct {
+		number        int
+		option, tools string
+	}{{unix.AF_INET, "", "iptables"}, {unix.AF_INET6, "-6 ", "ip6tables"}} {
+		rules, err := vnl.RuleList(family.number)
+		if err != nil {
+			continue
+		}
+		for _, r := range rules {
+			switch {
+			case r.Table == dsrTable && r.Mark != 0:
+				l.ByHand = append(l.ByHand,
+					fmt.Sprintf("%s-save -t mangle | grep -- '--set-xmark %#x/' # delete these rules", family.tools, r.Mark),
+					fmt.Sprintf("ipvsadm -D -f %d", r.Mark),
+					fmt.Sprintf("ip %srule del fwmark %#x table %d", family.option, r.Mark, dsrTable))
+			case r.Table == externalTable:
+				l.ByHand = append(l.ByHand, fmt.Sprintf("ip %srule del table %d", family.option, externalTable))
+			}
+		}
+	}
+}
+
+// Remove removes what Find finds, with one iptables-restore for each table, and returns what it was. What has failed
+// is in the error; the rest is done all the same, and a second call does the rest. It is for the time when our own rules are
+// in force.
+func Remove(ctx context.Context, proxy Proxy, link string) (Leftovers, error) {
+	l, err := Find(ctx, proxy, link)
+	if err != nil {
+		return l, err
+	}
+	var errs []error
+	for _, r := range l.removals {
+		if _, err := run(ctx, []byte(r.restore()), r.program+"-restore", "--noflush", "-w", "10"); err != nil {
+			errs = append(errs, fmt.Errorf("remove the rules of %s from table %s: %w", proxy, r.table, err))
+		}
+	}
+	errs = append(errs, destroy(l.Sets))
+	for _, name := range l.Links {
+		if err := deleteLink(name); err != nil {
+			errs = append(errs, fmt.Errorf("delete link %s: %w", name, err))
+		}
+	}
+	return l, errors.Join(errs...)
+}
+
+// destroy destroys sets; those that are gone by now are no error.
+func destroy(names []string) error {
+	if len(names) == 0 {
+		return nil
+	}
+	sets, err := client.New()
+	if err != nil {
+		return err
+	}
+	defer sets.Close()
+	var errs []error
+	for _, name := range names {
+		if err := sets.Destroy(name); err != nil && !errors.Is(err, unix.ENOENT) {
+			errs = append(errs, fmt.Errorf("destroy set %s: %w", name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func deleteLink(name string) error {
+	link, err := vnl.LinkByName(name)
+	if missing := (vnl.LinkNotFoundError{}); errors.As(err, &missing) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return vnl.LinkDel(link)
+}

@@ -1,0 +1,135 @@
+package proxier
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/predecessor"
+)
+
+// succession is how this proxier comes after others on its node: alone, and in the place of the one whose place is to be taken.
+type succession struct {
+	lock   *predecessor.Lock
+	proxy  predecessor.Proxy // empty when nobody's place is to be taken
+	link   string
+	ledger predecessor.Ledger
+	log    *slog.Logger
+
+	ctx         context.Context // ends the attempts to remove
+	remove      func(context.Context, predecessor.Proxy, string) (predecessor.Leftovers, error)
+	begun, told bool
+}
+
+// succeed returns when no other service proxy is alive on this node; until then nothing is touched. It waits for the end of the
+// one whose place is to be taken, and refuses to start beside another. What proxies have left whose place is not
+// to be taken is told in the log.
+func succeed(ctx context.Context, c Config, log *slog.Logger) (*succession, error) {
+	lock, err := predecessor.Hold()
+	if err != nil {
+		return nil, err
+	}
+	s := &succession{lock: lock, proxy: predecessor.Proxy(c.TakeOver), link: c.Link, log: log, ctx: ctx, remove: predecessor.Remove}
+	if err := predecessor.Admit(ctx, s.proxy, predecessor.NewDetector().Alive, log); err != nil {
+		s.release()
+		return nil, err
+	}
+	if s.proxy != "" {
+		if s.ledger, err = predecessor.ReadLedger(s.proxy); err != nil {
+			s.release()
+			return nil, err
+		}
+	}
+	go s.tell(ctx)
+	return s, nil
+}
+
+// release lets another ipvs-proxier run.
+func (s *succession) release() {
+	if err := s.lock.Release(); err != nil {
+		s.log.Warn("release the lock", "err", err)
+	}
+}
+
+// owns tells whether the predecessor has made the virtual server: then it counts as ours from the first audit on, and goes when
+// no Service wants it.
+func (s *succession) owns(id dataplane.VirtualServerID) bool { return s.ledger.Owns(id) }
+
+// tell warns of what other proxies have left.
+func (s *succession) tell(ctx context.Context) {
+	for _, proxy := range predecessor.Proxies() {
+		if proxy == s.proxy {
+			continue
+		}
+		left, err := predecessor.Find(ctx, proxy, s.link)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			s.log.Warn("it is not known whether another proxy has left something", "proxy", string(proxy), "err", err)
+		case !left.Empty():
+			s.log.Warn("another proxy that is gone has left rules, which may stand in the way of traffic; --take-over removes them", "proxy", string(proxy),
+				"left", left.String(), "option", "--take-over="+string(proxy))
+		}
+		s.tellByHand(left)
+	}
+}
+
+func (s *succession) tellByHand(left predecessor.Leftovers) {
+	for _, kept := range left.Kept {
+		s.log.Warn("kept, because others use it", "proxy", string(left.Proxy), "kept", kept)
+	}
+	for _, command := range left.ByHand {
+		s.log.Warn("to be removed by hand", "proxy", string(left.Proxy), "command", command)
+	}
+}
+
+// Observe implements Observer: after the first pass that leaves nothing to be done, the predecessor's rules go.
+func (s *succession) Observe(r Report) {
+	if s.proxy == "" || s.begun {
+		return
+	}
+	if r.Error() != nil || r.Pending > 0 {
+		if !s.told {
+			s.told = true
+			s.log.Warn("the predecessor's rules stay until a pass has left nothing to be done", "proxy", string(s.proxy))
+		}
+		return
+	}
+	s.begun = true
+	go s.removeLeftovers()
+}
+
+// The times between attempts to remove what the predecessor has left.
+const (
+	removeAgain    = time.Second
+	removeAgainMax = time.Minute
+)
+
+// removeLeftovers tries until it has succeeded. Passes go on meanwhile: nothing here is theirs.
+func (s *succession) removeLeftovers() {
+	for wait := removeAgain; ; wait = min(2*wait, removeAgainMax) {
+		left, err := s.remove(s.ctx, s.proxy, s.link)
+		if err == nil {
+			s.log.Info("took the place of the predecessor", "proxy", string(s.proxy), "removed", left.String())
+			s.tellByHand(left)
+			return
+		}
+		if s.ctx.Err() != nil {
+			return
+		}
+		s.log.Warn("not everything of the predecessor's could be removed; it is tried again", "proxy", string(s.proxy), "after", wait.String(), "err", err)
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+	}
+}
+
+// ignoredLinks are the dummy links of other proxies: their addresses are never the node's.
+func ignoredLinks(ours string) []string {
+	return slices.DeleteFunc(predecessor.Links(), func(name string) bool { return name == ours })
+}
