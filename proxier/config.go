@@ -29,6 +29,9 @@ type Config struct {
 	// APIServers are the URLs of the API servers, in the order in which they are tried; they replace the one that the
 	// kubeconfig or the pod's environment names, so that no Service address is needed to reach them.
 	APIServers []string `json:"apiServers,omitempty"`
+	// WatchNodes says which Nodes to watch: AllNodes, so that no Service takes the address of another node, or OwnNode, which is
+	// cheaper where there are thousands.
+	WatchNodes string `json:"watchNodes,omitempty"`
 	// ServiceProxyName is the value of the label service.kubernetes.io/service-proxy-name of the Services to serve; empty
 	// serves those without the label.
 	ServiceProxyName string `json:"serviceProxyName,omitempty"`
@@ -111,6 +114,12 @@ const (
 	DetectInterfaceNamePrefix = "InterfaceNamePrefix"
 )
 
+// The values of Config.WatchNodes.
+const (
+	AllNodes = "all"
+	OwnNode  = "own"
+)
+
 // The values of Config.TakeOver.
 const (
 	KubeProxy  = "kube-proxy"
@@ -136,6 +145,7 @@ func Default() Config {
 	return Config{
 		Link:            dataplane.DefaultLink,
 		DetectLocalMode: DetectClusterCIDR,
+		WatchNodes:      AllNodes,
 		Conntrack: Conntrack{
 			MaxPerCore: 32768, Min: 131072,
 			TCPEstablishedTimeout: Duration{24 * time.Hour}, TCPCloseWaitTimeout: Duration{time.Hour},
@@ -184,6 +194,7 @@ func (c Config) Validate() error {
 	if errs := validation.IsValidLabelValue(c.ServiceProxyName); len(errs) > 0 {
 		bad("serviceProxyName", "%q is not a label value: %s", c.ServiceProxyName, strings.Join(errs, "; "))
 	}
+	oneOf(bad, "watchNodes", c.WatchNodes, AllNodes, OwnNode)
 	oneOf(bad, "takeOver", c.TakeOver, "", KubeProxy, KubeRouter)
 	if c.DrainTimeout.Duration < 0 {
 		bad("drainTimeout", "%s is below 0", c.DrainTimeout)

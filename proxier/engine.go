@@ -22,6 +22,10 @@ type lister interface {
 	Names() []cluster.Name
 	// Node returns this node, nil when it is not known.
 	Node() *v1.Node
+	// NodeAt returns the name of the node that has the address, "" when none is known to.
+	NodeAt(netip.Addr) string
+	// NodesVersion is another number after each change of the Nodes.
+	NodesVersion() uint64
 }
 
 // settings are what the engine goes by; they do not change while it runs.
@@ -56,6 +60,8 @@ type engine struct {
 	listeners []dataplane.Listener
 	node      dataplane.Node
 	zone      string
+	// nodesVersion is what the lister told when the Nodes were looked at.
+	nodesVersion uint64
 
 	services map[cluster.Name]cluster.Service // without endpoints: what status shows
 	drains   drains
@@ -93,7 +99,8 @@ func (e *engine) pass(now time.Time, dirty []cluster.Name, audit bool) Report {
 			return r
 		}
 	}
-	if e.readNode() || first {
+	dirty = append(dirty, e.readNode()...)
+	if first {
 		dirty = append(dirty, e.lister.Names()...)
 	}
 	dirty = append(dirty, e.retries.takeDirty()...)

@@ -10,17 +10,26 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
 
-// readNode takes note of the Node and tells whether something that Services are compiled with has changed.
-func (e *engine) readNode() bool {
+// readNode takes note of the Nodes and returns the Services that are compiled otherwise for it: all when this node has
+// another zone or address, else those that might have the address of another node.
+func (e *engine) readNode() (dirty []cluster.Name) {
+	version := e.lister.NodesVersion()
+	if version == e.nodesVersion {
+		return nil
+	}
+	e.nodesVersion = version
 	zone, primary := "", []netip.Addr(nil)
 	if node := e.lister.Node(); node != nil {
 		zone, primary = node.Labels[v1.LabelTopologyZone], primaryAddresses(node)
 	}
-	if zone == e.zone && slices.Equal(primary, e.node.Primary) {
-		return false
-	}
+	all := zone != e.zone || !slices.Equal(primary, e.node.Primary)
 	e.zone, e.node.Primary = zone, primary
-	return true
+	for name, s := range e.services {
+		if all || len(s.ExternalIPs)+len(s.LoadBalancerIPs) > 0 {
+			dirty = append(dirty, name)
+		}
+	}
+	return dirty
 }
 
 // primaryAddresses returns the node's first InternalIP of each family, else its first ExternalIP, as kube-proxy chooses them.

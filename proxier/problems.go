@@ -2,8 +2,11 @@ package proxier
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
+
+	v1 "k8s.io/api/core/v1"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
@@ -48,6 +51,14 @@ func (e *engine) checkFrontEnds(s *cluster.Service, f *dataplane.Fragment) {
 			problem(cluster.ForeignVirtualServer, front, "somebody else has a virtual server there, and the address is in --ipvs-exclude-cidrs; this service is not served there")
 			return true
 		}
+		if other := e.lister.NodeAt(front.ID.Addr); other != "" && other != e.node.Name && front.Kind != dataplane.NodePort {
+			problem(cluster.AddressInUse, front, "this is the address of node %s, which this node could not reach any more; the service is not served there", other)
+			return true
+		}
+		if (front.Kind == dataplane.ExternalIP || front.Kind == dataplane.LoadBalancer) && e.isAPIServer(front.ID.Addr) {
+			problem(cluster.AddressInUse, front, "this is the address of an API server, which this node could not reach any more; the service is not served there")
+			return true
+		}
 		if front.Kind != dataplane.NodePort && slices.Contains(e.node.Primary, front.ID.Addr) {
 			problem(cluster.AddressInUse, front, "this is the node's own address: of its ports only this one goes to the service")
 		}
@@ -65,4 +76,16 @@ func (e *engine) checkFrontEnds(s *cluster.Service, f *dataplane.Fragment) {
 		}
 	}
 	s.Problems = cluster.SortProblems(s.Problems)
+}
+
+// isAPIServer tells whether an API server has the address: the endpoints of the Service default/kubernetes are where they are.
+func (e *engine) isAPIServer(addr netip.Addr) bool {
+	for _, slice := range e.lister.Slices(cluster.Name{Namespace: v1.NamespaceDefault, Name: "kubernetes"}) {
+		for _, endpoint := range slice.Endpoints {
+			if slices.Contains(endpoint.Addresses, addr.String()) {
+				return true
+			}
+		}
+	}
+	return false
 }

@@ -59,7 +59,7 @@ func Run(ctx context.Context, c Config, version string, log *slog.Logger) error 
 	if err != nil {
 		return err
 	}
-	watcher, err := source.NewWatcher(from.Source)
+	watcher, err := source.NewWatcher(from.Source, c.NodeName)
 	if err != nil {
 		return err
 	}
@@ -127,7 +127,7 @@ func open(ctx context.Context, c Config, version string, log *slog.Logger) (open
 				log.Error("manifests are not watched", "err", err)
 			}
 		}()
-		return opened{source.Source{Services: directory.Services(), Slices: directory.Slices()}, directory.Mistakes}, nil
+		return opened{source.Source{Services: directory.Services(), Slices: directory.Slices(), Nodes: directory.Nodes()}, directory.Mistakes}, nil
 	}
 	config, err := restConfig(c.Kubeconfig)
 	if err != nil {
@@ -140,7 +140,16 @@ func open(ctx context.Context, c Config, version string, log *slog.Logger) (open
 	if err != nil {
 		return opened{}, fmt.Errorf("kubernetes client: %w", err)
 	}
-	return opened{source.FromClient(client), func() []string { return nil }}, nil
+	return opened{source.FromClient(client, c.selection()), func() []string { return nil }}, nil
+}
+
+// selection returns what to ask the API for.
+func (c Config) selection() source.Selection {
+	s := source.Selection{ProxyName: c.ServiceProxyName}
+	if c.WatchNodes == OwnNode {
+		s.OnlyNode = c.NodeName
+	}
+	return s
 }
 
 func restConfig(kubeconfig string) (*rest.Config, error) {

@@ -103,10 +103,24 @@ func anySeed(t *testing.T) uint64 {
 type objects struct {
 	services map[cluster.Name]*v1.Service
 	slices   map[cluster.Name]*discovery.EndpointSlice
-	node     *v1.Node
+	nodes    map[string]*v1.Node
+	version  uint64
 }
 
-func (o objects) Node() *v1.Node { return o.node }
+func (o objects) Node() *v1.Node { return o.nodes["n1"] }
+
+func (o objects) NodeAt(addr netip.Addr) string {
+	for name, node := range o.nodes {
+		for _, a := range node.Status.Addresses {
+			if a.Address == addr.String() {
+				return name
+			}
+		}
+	}
+	return ""
+}
+
+func (o objects) NodesVersion() uint64 { return o.version }
 
 func (o objects) Service(name cluster.Name) *v1.Service { return o.services[name] }
 
@@ -124,7 +138,7 @@ func (o objects) Slices(of cluster.Name) []*discovery.EndpointSlice {
 func (o objects) Names() []cluster.Name { return slices.Collect(maps.Keys(o.services)) }
 
 func (o objects) clone() objects {
-	return objects{maps.Clone(o.services), maps.Clone(o.slices), o.node}
+	return objects{maps.Clone(o.services), maps.Clone(o.slices), maps.Clone(o.nodes), o.version}
 }
 
 // scenario is an engine on a kernel in memory, with a clock that only moves when it is told to.
@@ -146,7 +160,7 @@ type scenario struct {
 
 func newScenario(t *testing.T, rate float64, seed uint64) *scenario {
 	s := &scenario{
-		t: t, objects: &objects{services: map[cluster.Name]*v1.Service{}, slices: map[cluster.Name]*discovery.EndpointSlice{}},
+		t: t, objects: &objects{services: map[cluster.Name]*v1.Service{}, slices: map[cluster.Name]*discovery.EndpointSlice{}, nodes: map[string]*v1.Node{}},
 		memory: kernel.NewMemory(), now: time.Unix(1e9, 0), rows: map[cluster.Name]Row{}, foreign: map[dataplane.VirtualServerID]bool{},
 	}
 	s.memory.Addresses = []netip.Addr{netip.MustParseAddr("192.168.50.1"), netip.MustParseAddr("fd00:50::1")}
@@ -277,8 +291,10 @@ func (s *scenario) apply(text []byte) (dirty []cluster.Name) {
 			s.objects.slices[name] = slice
 			dirty = append(dirty, cluster.Name{Namespace: name.Namespace, Name: slice.Labels[discovery.LabelServiceName]})
 		case "Node":
-			s.objects.node = &v1.Node{}
-			s.must(yaml.UnmarshalStrict([]byte(document), s.objects.node))
+			node := &v1.Node{}
+			s.must(yaml.UnmarshalStrict([]byte(document), node))
+			s.objects.nodes[node.Name] = node
+			s.objects.version++
 		default:
 			s.t.Fatalf("kind %q in\n%s", kind.Kind, document)
 		}

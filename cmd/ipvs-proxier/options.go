@@ -30,6 +30,7 @@ func newOptions(flags *pflag.FlagSet) *options {
 	flags.StringVar(&o.value.Manifests, "manifests", "", "directory with Services and EndpointSlices as YAML or JSON, instead of the Kubernetes API")
 	flags.StringVar(&o.value.Kubeconfig, "kubeconfig", "", "kubeconfig file for the Kubernetes API; empty and without --manifests: in-cluster")
 	flags.StringSliceVar(&o.apiServers, "api-servers", nil, "URLs of the API servers, comma separated, tried in this order, instead of the one that kubeconfig or environment name")
+	flags.StringVar(&o.value.WatchNodes, "watch-nodes", d.WatchNodes, "all: no Service may take the address of another node; own: watch this Node only")
 	flags.StringVar(&o.value.ServiceProxyName, "service-proxy-name", "", "serve the Services whose label service.kubernetes.io/service-proxy-name has this value (default: those without the label)")
 	flags.StringVar(&o.value.NodeName, "node-name", "", "name of this node in the cluster (default: the host name in lower case)")
 	flags.StringVar(&o.value.NodeName, "hostname-override", "", "the same as --node-name")
@@ -85,6 +86,7 @@ func (o *options) complete() (proxier.Config, error) {
 		"manifests":                         func() { c.Manifests = o.value.Manifests },
 		"kubeconfig":                        func() { c.Kubeconfig = o.value.Kubeconfig },
 		"api-servers":                       func() { c.APIServers = o.apiServers },
+		"watch-nodes":                       func() { c.WatchNodes = o.value.WatchNodes },
 		"service-proxy-name":                func() { c.ServiceProxyName = o.value.ServiceProxyName },
 		"node-name":                         func() { c.NodeName = o.value.NodeName },
 		"hostname-override":                 func() { c.NodeName = o.value.NodeName },

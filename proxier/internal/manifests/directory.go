@@ -316,21 +316,29 @@ func (d *Directory) Services() cache.ListerWatcher { return listerWatcher{d, "Se
 // Slices lists and watches the directory's EndpointSlices.
 func (d *Directory) Slices() cache.ListerWatcher { return listerWatcher{d, "EndpointSlice"} }
 
+// Nodes lists and watches the directory's Nodes.
+func (d *Directory) Nodes() cache.ListerWatcher { return listerWatcher{d, "Node"} }
+
 func (d *Directory) list(kind string) (runtime.Object, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	meta := metav1.ListMeta{ResourceVersion: strconv.FormatUint(d.versions[kind], 10)}
-	services, endpointSlices := &v1.ServiceList{ListMeta: meta}, &discovery.EndpointSliceList{ListMeta: meta}
+	services, endpointSlices, nodes := &v1.ServiceList{ListMeta: meta}, &discovery.EndpointSliceList{ListMeta: meta}, &v1.NodeList{ListMeta: meta}
 	for _, o := range d.inForce {
 		switch o := o.(type) {
 		case *v1.Service:
 			services.Items = append(services.Items, *o.DeepCopy())
 		case *discovery.EndpointSlice:
 			endpointSlices.Items = append(endpointSlices.Items, *o.DeepCopy())
+		case *v1.Node:
+			nodes.Items = append(nodes.Items, *o.DeepCopy())
 		}
 	}
-	if kind == "Service" {
+	switch kind {
+	case "Service":
 		return services, nil
+	case "EndpointSlice":
+		return endpointSlices, nil
 	}
-	return endpointSlices, nil
+	return nodes, nil
 }

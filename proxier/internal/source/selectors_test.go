@@ -34,7 +34,7 @@ func TestSelectors(t *testing.T) {
 		asked <- fmt.Sprintf("%s: labels %s, fields %s", action.GetResource().Resource, r.Labels, r.Fields)
 		return false, nil, nil
 	})
-	w, err := NewWatcher(FromClient(client))
+	w, err := NewWatcher(FromClient(client, Selection{OnlyNode: "n1"}), "n1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,6 +56,7 @@ func TestSelectors(t *testing.T) {
 	wanted := map[string]bool{
 		"services: labels !service.kubernetes.io/service-proxy-name, fields spec.clusterIP!=None": true,
 		"endpointslices: labels !service.kubernetes.io/headless, fields ":                         true,
+		"nodes: labels , fields metadata.name=n1":                                                 true,
 	}
 	for len(wanted) > 0 {
 		select {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
 	discovery "k8s.io/api/discovery/v1"
@@ -24,22 +25,37 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 )
 
-// Source lists and watches what the engine needs. Both members may deliver more than is proxied.
+// Source lists and watches what the engine needs. Its members may deliver more than is proxied.
 type Source struct {
-	Services, Slices cache.ListerWatcher
+	Services, Slices, Nodes cache.ListerWatcher
+}
+
+// Selection is what a client asks the API for.
+type Selection struct {
+	// ProxyName is the value of the label service.kubernetes.io/service-proxy-name; empty is for Services without it.
+	ProxyName string
+	// OnlyNode is the name of the one Node to watch; empty watches all.
+	OnlyNode string
 }
 
 // FromClient returns the Kubernetes API as a source. Services of other proxies, headless Services and their slices stay with
 // the API server, as kube-proxy has it.
-func FromClient(client kubernetes.Interface) Source {
+func FromClient(client kubernetes.Interface, choice Selection) Source {
 	services, slices := client.CoreV1().Services(metav1.NamespaceAll), client.DiscoveryV1().EndpointSlices(metav1.NamespaceAll)
 	selectServices := func(o metav1.ListOptions) metav1.ListOptions {
-		o.LabelSelector = labels.NewSelector().Add(absent(cluster.ProxyNameLabel)).String()
+		o.LabelSelector = labels.NewSelector().Add(choice.services()).String()
 		o.FieldSelector = fields.OneTermNotEqualSelector("spec.clusterIP", v1.ClusterIPNone).String()
 		return o
 	}
 	selectSlices := func(o metav1.ListOptions) metav1.ListOptions {
 		o.LabelSelector = labels.NewSelector().Add(absent(v1.IsHeadlessService)).String()
+		return o
+	}
+	nodes := client.CoreV1().Nodes()
+	selectNodes := func(o metav1.ListOptions) metav1.ListOptions {
+		if choice.OnlyNode != "" {
+			o.FieldSelector = fields.OneTermEqualSelector("metadata.name", choice.OnlyNode).String()
+		}
 		return o
 	}
 	// The wrapper knows which clients cannot stream a list: those of tests.
@@ -60,7 +76,27 @@ func FromClient(client kubernetes.Interface) Source {
 				return slices.Watch(ctx, selectSlices(o))
 			},
 		}, client),
+		Nodes: cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
+			ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+				return nodes.List(ctx, selectNodes(o))
+			},
+			WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+				return nodes.Watch(ctx, selectNodes(o))
+			},
+		}, client),
 	}
+}
+
+// services returns what the labels of a Service must be like.
+func (s Selection) services() labels.Requirement {
+	if s.ProxyName == "" {
+		return absent(cluster.ProxyNameLabel)
+	}
+	r, err := labels.NewRequirement(cluster.ProxyNameLabel, selection.Equals, []string{s.ProxyName})
+	if err != nil {
+		panic("BUG: " + err.Error()) // a label value: the configuration was validated
+	}
+	return *r
 }
 
 func absent(label string) labels.Requirement {
@@ -78,14 +114,15 @@ const byService = "service"
 type Watcher struct {
 	services, slices cache.SharedIndexInformer
 	synced           []cache.InformerSynced
+	nodes            *nodes
 
 	mu      sync.Mutex
 	dirty   map[cluster.Name]struct{}
 	changed chan struct{}
 }
 
-// NewWatcher returns a watcher that has not begun.
-func NewWatcher(s Source) (*Watcher, error) {
+// NewWatcher returns a watcher, for the node of that name, that has not begun.
+func NewWatcher(s Source, nodeName string) (*Watcher, error) {
 	w := &Watcher{
 		services: cache.NewSharedIndexInformer(s.Services, &v1.Service{}, 0, nil),
 		slices: cache.NewSharedIndexInformer(s.Slices, &discovery.EndpointSlice{}, 0, cache.Indexers{byService: func(o any) ([]string, error) {
@@ -116,21 +153,33 @@ func NewWatcher(s Source) (*Watcher, error) {
 		}
 		w.synced = append(w.synced, registration.HasSynced)
 	}
-	return w, nil
+	var err error
+	w.nodes, err = newNodes(s.Nodes, nodeName, w.tell)
+	return w, err
 }
 
 // Run runs the informers until ctx ends.
 func (w *Watcher) Run(ctx context.Context) {
 	var running sync.WaitGroup
-	for _, informer := range []cache.SharedIndexInformer{w.services, w.slices} {
+	for _, informer := range []cache.SharedIndexInformer{w.services, w.slices, w.nodes.informer} {
 		running.Go(func() { informer.RunWithContext(ctx) })
 	}
 	running.Wait()
 }
 
-// WaitForSync waits until everything that the source had at the beginning is known, or ctx ends; then it returns false.
+// nodePatience is how long a start waits for Nodes, without which everything can be served, if less well.
+const nodePatience = 5 * time.Second
+
+// WaitForSync waits until all Services and slices that the source had at the beginning are known, or ctx ends; then it returns
+// false. Nodes, which the API may refuse to show, are waited for a moment.
 func (w *Watcher) WaitForSync(ctx context.Context) bool {
-	return cache.WaitForCacheSync(ctx.Done(), w.synced...)
+	if !cache.WaitForCacheSync(ctx.Done(), w.synced...) {
+		return false
+	}
+	patience, cancel := context.WithTimeout(ctx, nodePatience)
+	defer cancel()
+	cache.WaitForCacheSync(patience.Done(), w.nodes.synced)
+	return ctx.Err() == nil
 }
 
 // Changed delivers something after there is something to Take.
@@ -168,9 +217,6 @@ func (w *Watcher) Slices(name cluster.Name) []*discovery.EndpointSlice {
 	return found
 }
 
-// Node returns this node, nil when it is not known.
-func (w *Watcher) Node() *v1.Node { return nil }
-
 // Names returns all Services.
 func (w *Watcher) Names() []cluster.Name {
 	var names []cluster.Name
@@ -188,6 +234,11 @@ func (w *Watcher) mark(o any) {
 	w.mu.Lock()
 	w.dirty[name] = struct{}{}
 	w.mu.Unlock()
+	w.tell()
+}
+
+// tell makes Changed deliver.
+func (w *Watcher) tell() {
 	select {
 	case w.changed <- struct{}{}:
 	default: // somebody has been told already
@@ -225,9 +276,12 @@ func strip(o any) (any, error) {
 		}
 		meta.SetAnnotations(kept)
 	}
-	if s, ok := o.(*v1.Service); ok {
-		s.Spec.Selector = nil
-		s.Status.Conditions = nil
+	switch o := o.(type) {
+	case *v1.Service:
+		o.Spec.Selector = nil
+		o.Status.Conditions = nil
+	case *v1.Node:
+		o.Status = v1.NodeStatus{Addresses: o.Status.Addresses}
 	}
 	return o, nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -79,10 +80,10 @@ func newAPI(t *testing.T) apiStore {
 	return a
 }
 
-func (a apiStore) source() source.Source { return source.FromClient(a.client) }
+func (a apiStore) source() source.Source { return source.FromClient(a.client, source.Selection{}) }
 
 func (a apiStore) watched() {
-	for range 2 { // Services and slices
+	for range 3 { // Services, slices and Nodes
 		select {
 		case <-a.watching:
 		case <-time.After(20 * time.Second):
@@ -100,6 +101,10 @@ func (a apiStore) put(o runtime.Object) {
 		if _, err = a.client.CoreV1().Services(o.Namespace).Update(ctx, o, metav1.UpdateOptions{}); err != nil {
 			_, err = a.client.CoreV1().Services(o.Namespace).Create(ctx, o, metav1.CreateOptions{})
 		}
+	case *v1.Node:
+		if _, err = a.client.CoreV1().Nodes().Update(ctx, o, metav1.UpdateOptions{}); err != nil {
+			_, err = a.client.CoreV1().Nodes().Create(ctx, o, metav1.CreateOptions{})
+		}
 	case *discovery.EndpointSlice:
 		if _, err = a.client.DiscoveryV1().EndpointSlices(o.Namespace).Update(ctx, o, metav1.UpdateOptions{}); err != nil {
 			_, err = a.client.DiscoveryV1().EndpointSlices(o.Namespace).Create(ctx, o, metav1.CreateOptions{})
@@ -116,6 +121,8 @@ func (a apiStore) remove(o runtime.Object) {
 	switch o := o.(type) {
 	case *v1.Service:
 		err = a.client.CoreV1().Services(o.Namespace).Delete(a.t.Context(), o.Name, metav1.DeleteOptions{})
+	case *v1.Node:
+		err = a.client.CoreV1().Nodes().Delete(a.t.Context(), o.Name, metav1.DeleteOptions{})
 	case *discovery.EndpointSlice:
 		err = a.client.DiscoveryV1().EndpointSlices(o.Namespace).Delete(a.t.Context(), o.Name, metav1.DeleteOptions{})
 	}
@@ -167,7 +174,7 @@ func (f fileStore) source() source.Source {
 		f.t.Fatal(err)
 	}
 	go d.Run(f.t.Context())
-	return source.Source{Services: d.Services(), Slices: d.Slices()}
+	return source.Source{Services: d.Services(), Slices: d.Slices(), Nodes: d.Nodes()}
 }
 
 // world is a watcher as an engine sees it: what is dirty is looked up, and remembered until it is dirty again.
@@ -229,7 +236,7 @@ func TestBothSourcesTellTheSame(t *testing.T) {
 			s := open(t)
 			s.put(service("a", "10.96.0.1"))
 			s.put(slice("a-1", "a", "10.0.0.1"))
-			watcher, err := source.NewWatcher(s.source())
+			watcher, err := source.NewWatcher(s.source(), "n1")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -267,6 +274,77 @@ func TestBothSourcesTellTheSame(t *testing.T) {
 	}
 }
 
+// TestNodes: of this Node everything counts that a proxy goes by, of the others their addresses; heartbeats wake nobody.
+func TestNodes(t *testing.T) {
+	for name, open := range map[string]func(t *testing.T) store{
+		"api":       func(t *testing.T) store { return newAPI(t) },
+		"manifests": func(t *testing.T) store { return fileStore{t, t.TempDir()} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := open(t)
+			s.put(node("n1", "192.0.2.1"))
+			watcher, err := source.NewWatcher(s.source(), "n1")
+			if err != nil {
+				t.Fatal(err)
+			}
+			go watcher.Run(t.Context())
+			if !watcher.WaitForSync(t.Context()) || !watcher.NodesKnown() {
+				t.Fatal("not synced")
+			}
+			s.watched()
+			version := uint64(0)
+			await := func(what string, is func() bool) {
+				t.Helper()
+				for deadline := time.After(20 * time.Second); !is() || watcher.NodesVersion() == version; {
+					select {
+					case <-watcher.Changed():
+					case <-deadline:
+						t.Fatal(what + ": not seen")
+					}
+				}
+				version = watcher.NodesVersion()
+			}
+			at := func(text, want string) func() bool {
+				return func() bool { return watcher.NodeAt(netip.MustParseAddr(text)) == want }
+			}
+			await("this node", at("192.0.2.1", "n1"))
+			s.put(node("n2", "192.0.2.2", "fd00::2"))
+			await("another node", at("fd00::2", "n2"))
+			s.put(node("n2", "192.0.2.3"))
+			await("its new address", at("192.0.2.3", "n2"))
+			if !at("fd00::2", "")() || !at("192.0.2.2", "")() {
+				t.Error("its old addresses are still known")
+			}
+			zoned := node("n1", "192.0.2.1")
+			zoned.Labels = map[string]string{v1.LabelTopologyZone: "a"}
+			s.put(zoned)
+			await("this node's zone", func() bool { return watcher.Node().Labels[v1.LabelTopologyZone] == "a" })
+			// A heartbeat and another node's label, and then a change that is seen: nothing else was.
+			zoned.Annotations = map[string]string{"beat": "1"}
+			s.put(zoned)
+			labelled := node("n2", "192.0.2.3")
+			labelled.Labels = map[string]string{"a": "b"}
+			s.put(labelled)
+			before := version
+			s.remove(node("n2"))
+			await("its end", at("192.0.2.3", ""))
+			if version != before+1 {
+				t.Errorf("%d changes were told, want 1", version-before)
+			}
+			s.remove(node("n1"))
+			await("this node's end", func() bool { return watcher.Node() == nil })
+		})
+	}
+}
+
+func node(name string, addrs ...string) *v1.Node {
+	n := &v1.Node{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Node"}, ObjectMeta: metav1.ObjectMeta{Name: name}}
+	for _, a := range addrs {
+		n.Status.Addresses = append(n.Status.Addresses, v1.NodeAddress{Type: v1.NodeInternalIP, Address: a})
+	}
+	return n
+}
+
 // TestNothingIsKnownBeforeAllIsSynced: a source that cannot be listed keeps the watcher from saying that it is synced.
 func TestNothingIsKnownBeforeAllIsSynced(t *testing.T) {
 	api := newAPI(t)
@@ -280,7 +358,7 @@ func TestNothingIsKnownBeforeAllIsSynced(t *testing.T) {
 		},
 	}, api.client)
 	api.put(service("a", "10.96.0.1"))
-	watcher, err := source.NewWatcher(from)
+	watcher, err := source.NewWatcher(from, "n1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -300,7 +378,7 @@ func TestWhatIsNotNeededIsNotKept(t *testing.T) {
 		s.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "kubectl"}}
 		s.Annotations = map[string]string{"kubectl.kubernetes.io/last-applied-configuration": "{}", "ipvs-proxier.io/scheduler": "lc"}
 	}))
-	watcher, err := source.NewWatcher(api.source())
+	watcher, err := source.NewWatcher(api.source(), "n1")
 	if err != nil {
 		t.Fatal(err)
 	}

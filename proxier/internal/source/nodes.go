@@ -1,0 +1,131 @@
+package source
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"reflect"
+	"slices"
+	"sync"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/tools/cache"
+)
+
+// nodes are the Nodes of the cluster, of which one is this node. Heartbeats wake nobody: a change counts when something is
+// different that a proxy goes by.
+type nodes struct {
+	name     string
+	informer cache.SharedIndexInformer
+	synced   cache.InformerSynced
+	tell     func()
+
+	mu sync.Mutex
+	// at are the addresses of all nodes, known the names of the nodes with their addresses.
+	at      map[netip.Addr]string
+	known   map[string][]netip.Addr
+	version uint64
+}
+
+func newNodes(source cache.ListerWatcher, name string, tell func()) (*nodes, error) {
+	n := &nodes{name: name, informer: cache.NewSharedIndexInformer(source, &v1.Node{}, 0, nil), tell: tell, at: map[netip.Addr]string{}, known: map[string][]netip.Addr{}}
+	if err := n.informer.SetTransform(strip); err != nil {
+		return nil, fmt.Errorf("set up informer: %w", err)
+	}
+	registration, err := n.informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc:    func(o any) { n.put(nil, o.(*v1.Node)) },
+		UpdateFunc: func(before, after any) { n.put(before.(*v1.Node), after.(*v1.Node)) },
+		DeleteFunc: func(o any) {
+			if gone, unseen := o.(cache.DeletedFinalStateUnknown); unseen {
+				o = gone.Obj
+			}
+			n.drop(o.(*v1.Node))
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("set up informer: %w", err)
+	}
+	n.synced = registration.HasSynced
+	return n, nil
+}
+
+func (n *nodes) put(before, after *v1.Node) {
+	addrs := addressesOf(after)
+	n.mu.Lock()
+	moved := !slices.Equal(n.known[after.Name], addrs)
+	if moved {
+		n.forget(after.Name)
+		n.known[after.Name] = addrs
+		for _, addr := range addrs {
+			n.at[addr] = after.Name
+		}
+	}
+	changed := moved || after.Name == n.name && (before == nil || differs(before, after))
+	if changed {
+		n.version++
+	}
+	n.mu.Unlock()
+	if changed {
+		n.tell()
+	}
+}
+
+func (n *nodes) drop(gone *v1.Node) {
+	n.mu.Lock()
+	n.forget(gone.Name)
+	n.version++
+	n.mu.Unlock()
+	n.tell()
+}
+
+func (n *nodes) forget(name string) {
+	for _, addr := range n.known[name] {
+		if n.at[addr] == name {
+			delete(n.at, addr)
+		}
+	}
+	delete(n.known, name)
+}
+
+// differs tells whether something is different that a proxy goes by on the node itself.
+func differs(a, b *v1.Node) bool {
+	return !maps.Equal(a.Labels, b.Labels) || !slices.Equal(a.Spec.PodCIDRs, b.Spec.PodCIDRs) || !reflect.DeepEqual(a.Spec.Taints, b.Spec.Taints) ||
+		a.DeletionTimestamp.IsZero() != b.DeletionTimestamp.IsZero()
+}
+
+// addressesOf returns the node's addresses, those that are names left out, in their order.
+func addressesOf(node *v1.Node) []netip.Addr {
+	var addrs []netip.Addr
+	for _, a := range node.Status.Addresses {
+		if addr, err := netip.ParseAddr(a.Address); err == nil {
+			addrs = append(addrs, addr)
+		}
+	}
+	return addrs
+}
+
+// Node returns this node, nil when it is not known.
+func (w *Watcher) Node() *v1.Node {
+	o, found, err := w.nodes.informer.GetStore().GetByKey(w.nodes.name)
+	if err != nil || !found {
+		return nil
+	}
+	return o.(*v1.Node)
+}
+
+// NodesKnown tells whether the source has told which Nodes there are.
+func (w *Watcher) NodesKnown() bool { return w.nodes.synced() }
+
+// NodeAt returns the name of the node that has the address, "" when none is known to.
+func (w *Watcher) NodeAt(addr netip.Addr) string {
+	w.nodes.mu.Lock()
+	defer w.nodes.mu.Unlock()
+	return w.nodes.at[addr]
+}
+
+// NodesVersion is another number after each change of this node, and of the addresses of any node.
+func (w *Watcher) NodesVersion() uint64 {
+	w.nodes.mu.Lock()
+	defer w.nodes.mu.Unlock()
+	return w.nodes.version
+}
