@@ -15,17 +15,14 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 )
 
-// healthGrace is how long passes may end with errors before health turns bad: a busy kernel mends itself sooner.
-const healthGrace = 10 * time.Second
-
 // StatusPath is where the metrics address serves Status as JSON; ?service=NAMESPACE/NAME limits it.
 const StatusPath = "/status"
 
 // serve opens the HTTP servers of the configuration and returns what closes them.
-func serve(c Config, b *board, m *metrics, log *slog.Logger) (stop func(), err error) {
+func serve(c Config, h *health, b *board, m *metrics, log *slog.Logger) (stop func(), err error) {
 	health := http.NewServeMux()
-	health.Handle("/healthz", b.health())
-	health.Handle("/livez", b.health())
+	health.HandleFunc("/healthz", h.healthz)
+	health.HandleFunc("/livez", h.livez)
 	operator := http.NewServeMux()
 	operator.Handle("/metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
 	operator.Handle(StatusPath, b)
@@ -58,23 +55,6 @@ func serve(c Config, b *board, m *metrics, log *slog.Logger) (stop func(), err e
 		}()
 	}
 	return stop, nil
-}
-
-// health answers like kube-proxy: 200 or 503, and a JSON body.
-func (b *board) health() http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		now := b.now()
-		ok, passed := b.healthy(now, healthGrace)
-		if ok {
-			passed = now // as kube-proxy has it: what is healthy is so now
-		}
-		w.Header().Set("Content-Type", "application/json")
-		w.Header().Set("X-Content-Type-Options", "nosniff")
-		if !ok {
-			w.WriteHeader(http.StatusServiceUnavailable)
-		}
-		json.NewEncoder(w).Encode(map[string]any{"lastUpdated": passed, "currentTime": now, "healthy": ok})
-	})
 }
 
 // ServeHTTP serves Status.

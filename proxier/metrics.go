@@ -1,6 +1,8 @@
 package proxier
 
 import (
+	"strconv"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
@@ -22,7 +24,11 @@ type metrics struct {
 	problems                                     *prometheus.GaugeVec
 	messages, sends, processes                   prometheus.Gauge
 
-	known map[cluster.Name][]cluster.Problem
+	// Those of kube-proxy that dashboards and alerts go by, under its names.
+	healthz, livez *prometheus.CounterVec
+	noLocal        *prometheus.GaugeVec
+
+	known map[cluster.Name]Row
 }
 
 func newMetrics(k traffic, version string) *metrics {
@@ -35,7 +41,7 @@ func newMetrics(k traffic, version string) *metrics {
 	m := &metrics{
 		registry:  prometheus.NewRegistry(),
 		kernel:    k,
-		known:     map[cluster.Name][]cluster.Problem{},
+		known:     map[cluster.Name]Row{},
 		passes:    counter("passes_total", "Passes, by result (success or error).", "result"),
 		audits:    counter("audits_total", "Passes that compared the whole kernel."),
 		ops:       counter("operations_total", "Operations that the kernel carried out.", "verb", "kind"),
@@ -57,10 +63,19 @@ func newMetrics(k traffic, version string) *metrics {
 			Name: "ipvs_proxier_problems", Help: "What users wrote and could not be honoured, by reason; status names the Services.",
 		}, []string{"reason"}),
 	}
+	code := func(path string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kubeproxy_proxy_" + path + "_total", Help: "Answers of /" + path + ", by status."}, []string{"code"})
+	}
+	m.healthz, m.livez = code("healthz"), code("livez")
+	m.noLocal = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "kubeproxy_sync_proxy_rules_no_local_endpoints_total", Help: "Service ports, in each family, whose traffic policy is Local and whose endpoints are all on other nodes.",
+	}, []string{"traffic_policy"})
+	m.noLocal.WithLabelValues("internal")
+	m.noLocal.WithLabelValues("external")
 	info := prometheus.NewGauge(prometheus.GaugeOpts{Name: "ipvs_proxier_info", Help: "Always 1.", ConstLabels: prometheus.Labels{"version": version}})
 	info.Set(1)
 	m.registry.MustRegister(m.passes, m.audits, m.ops, m.failures, m.forgotten, m.duration, m.services, m.draining, m.pending, m.foreign, m.synced,
-		m.messages, m.sends, m.processes, m.problems, info, collectors.NewGoCollector(),
+		m.messages, m.sends, m.processes, m.problems, m.healthz, m.livez, m.noLocal, info, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -101,16 +116,28 @@ func (m *metrics) Observe(r Report) {
 	}
 }
 
+// answered counts an answer of /healthz or /livez.
+func (m *metrics) answered(path string, status int) {
+	of := m.healthz
+	if path == "livez" {
+		of = m.livez
+	}
+	of.WithLabelValues(strconv.Itoa(status)).Inc()
+}
+
 func (m *metrics) count(row Row) {
-	for _, p := range m.known[row.Name] {
-		m.problems.WithLabelValues(string(p.Reason)).Dec()
-	}
+	m.add(m.known[row.Name], -1)
 	delete(m.known, row.Name)
-	if row.Gone {
-		return
+	if !row.Gone {
+		m.known[row.Name] = Row{Problems: row.Problems, NoLocalInternal: row.NoLocalInternal, NoLocalExternal: row.NoLocalExternal}
+		m.add(row, 1)
 	}
-	m.known[row.Name] = row.Problems
+}
+
+func (m *metrics) add(row Row, sign float64) {
 	for _, p := range row.Problems {
-		m.problems.WithLabelValues(string(p.Reason)).Inc()
+		m.problems.WithLabelValues(string(p.Reason)).Add(sign)
 	}
+	m.noLocal.WithLabelValues("internal").Add(sign * float64(row.NoLocalInternal))
+	m.noLocal.WithLabelValues("external").Add(sign * float64(row.NoLocalExternal))
 }

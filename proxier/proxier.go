@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net/netip"
 	"os"
 	"slices"
 	"time"
 
+	v1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -18,6 +20,7 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/manifests"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/servicehealth"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/source"
 	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
 )
@@ -65,18 +68,24 @@ func Run(ctx context.Context, c Config, version string, log *slog.Logger) error 
 	}
 	board := newBoard(c.NodeName, version, openCounter, from.mistakes)
 	metrics := newMetrics(linux, version)
-	stop, err := serve(c, board, metrics, log)
+	health := &health{board: board, families: families, answered: metrics.answered, node: func() (*v1.Node, bool) {
+		return watcher.Node(), c.Manifests == "" && watcher.NodesKnown()
+	}}
+	stop, err := serve(c, health, board, metrics, log)
 	if err != nil {
 		return err
 	}
 	defer stop()
+	checks := newHealthChecks(servicehealth.Config{Serves: c.healthCheckOn(watcher), Healthy: health.healthy, Report: logHealthCheck(log)})
+	defer checks.servers.Close()
 
 	settings := c.settings(config)
 	settings.Predecessor = succession.owns
 	l := &loop{
+		health:    health,
 		engine:    newEngine(settings, linux, watcher),
 		watcher:   watcher,
-		observers: []Observer{newLogObserver(log), metrics, board, succession},
+		observers: []Observer{newLogObserver(log), metrics, board, checks, succession},
 		audit:     c.AuditPeriod.Duration,
 		rest:      c.MinSyncPeriod.Duration,
 		addresses: make(chan struct{}, 1),
@@ -90,6 +99,21 @@ func Run(ctx context.Context, c Config, version string, log *slog.Logger) error 
 	l.run(ctx)
 	log.Info("ending; the dataplane stays in place")
 	return nil
+}
+
+// healthCheckOn tells whether health check node ports are served on an address of the node; nil is on all.
+func (c Config) healthCheckOn(w *source.Watcher) func(netip.Addr) bool {
+	limits := dataplane.Config{NodePortAddresses: networks(c.nodePortNetworks()), NodePortsOnPrimary: c.nodePortsOnPrimary()}
+	if len(limits.NodePortAddresses) == 0 && !limits.NodePortsOnPrimary {
+		return nil
+	}
+	return func(addr netip.Addr) bool {
+		var node dataplane.Node
+		if n := w.Node(); n != nil {
+			node.Primary = primaryAddresses(n)
+		}
+		return limits.ServesNodePortsOn(addr, node)
+	}
 }
 
 // linux returns what the adapter has to know.
@@ -173,6 +197,7 @@ func restConfig(kubeconfig string) (*rest.Config, error) {
 // loop waits for reasons to make a pass.
 type loop struct {
 	engine    *engine
+	health    *health
 	watcher   *source.Watcher
 	observers []Observer
 	audit     time.Duration
@@ -246,6 +271,8 @@ func (l *loop) wait(now, audited time.Time) time.Duration {
 
 func (l *loop) pass(dirty []cluster.Name, audit bool) {
 	start := time.Now()
+	l.health.begin(start)
+	defer l.health.end()
 	r := l.engine.pass(start, dirty, audit)
 	l.ended = time.Now()
 	r.Duration = l.ended.Sub(start)

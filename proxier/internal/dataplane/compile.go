@@ -143,7 +143,7 @@ func (k compiler) frontEnds(clusterIP netip.Addr) []FrontEnd {
 		return fronts
 	}
 	for _, addr := range k.node.Addresses {
-		if cluster.FamilyOf(addr) == k.family && k.config.servesNodePortsOn(addr, k.node) {
+		if cluster.FamilyOf(addr) == k.family && k.config.ServesNodePortsOn(addr, k.node) {
 			fronts = append(fronts, k.external(NodePort, addr, k.port.NodePort))
 		}
 	}
@@ -256,9 +256,9 @@ func (n Node) identity() []netip.Addr {
 	return n.Addresses
 }
 
-// servesNodePortsOn tells whether node ports are served on the address. Networks of one family only leave the other family
+// ServesNodePortsOn tells whether node ports are served on the address. Networks of one family only leave the other family
 // without a limit, as kube-proxy has it.
-func (c Config) servesNodePortsOn(addr netip.Addr, node Node) bool {
+func (c Config) ServesNodePortsOn(addr netip.Addr, node Node) bool {
 	if c.NodePortsOnPrimary && slices.Contains(node.Primary, addr) {
 		return true
 	}

@@ -1,0 +1,117 @@
+package proxier
+
+import (
+	"encoding/json"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
+)
+
+const (
+	// healthGrace is how long passes may end with errors before /healthz, and with it the health check node ports, turn bad: a
+	// busy kernel mends itself sooner.
+	healthGrace = 10 * time.Second
+	// liveGrace is the same for /livez. To start anew does not help a kernel that refuses, so that it comes later.
+	liveGrace = time.Minute
+	// hangGrace is how long one pass may take before /livez takes it for hung. The first one on a slow machine with thousands of
+	// Services takes a minute; no call to the kernel takes longer than 20 seconds.
+	hangGrace = 5 * time.Minute
+)
+
+// autoscalerTaint tells that the cluster autoscaler is about to delete the node: load balancers should leave it (KEP-3836).
+const autoscalerTaint = "ToBeDeletedByClusterAutoscaler"
+
+// health answers load balancers and the kubelet, as kube-proxy does.
+type health struct {
+	board    *board
+	families []cluster.Family
+	// node returns this Node and whether it has to be there; nil where there are no Nodes to ask for.
+	node func() (node *v1.Node, expected bool)
+	// busy holds since when a pass runs, in nanoseconds since 1970; 0 when none does.
+	busy atomic.Int64
+	// answered is told the name of a path and the status of each answer.
+	answered func(path string, status int)
+}
+
+// begin and end tell when passes run.
+func (h *health) begin(now time.Time) { h.busy.Store(now.UnixNano()) }
+func (h *health) end()                { h.busy.Store(0) }
+
+// healthy tells whether the kernel is in line with what is wanted, or has not been for less than the grace.
+func (h *health) healthy() bool {
+	ok, _ := h.board.healthy(h.board.now(), healthGrace)
+	return ok
+}
+
+// eligible tells whether load balancers may send traffic to this node.
+func (h *health) eligible() bool {
+	node, expected := h.node()
+	if node == nil {
+		return !expected
+	}
+	for _, taint := range node.Spec.Taints {
+		if taint.Key == autoscalerTaint {
+			return false
+		}
+	}
+	return node.DeletionTimestamp.IsZero()
+}
+
+func (h *health) hung(now time.Time) bool {
+	since := h.busy.Load()
+	return since != 0 && now.Sub(time.Unix(0, since)) > hangGrace
+}
+
+// familyHealth is the state of one family; both are programmed by one loop and share it.
+type familyHealth struct {
+	LastUpdated time.Time `json:"lastUpdated"`
+	Healthy     bool      `json:"healthy"`
+}
+
+// healthBody has kube-proxy's fields.
+type healthBody struct {
+	LastUpdated  time.Time               `json:"lastUpdated"`
+	CurrentTime  time.Time               `json:"currentTime"`
+	NodeEligible *bool                   `json:"nodeEligible,omitempty"`
+	Healthy      bool                    `json:"healthy"`
+	Status       map[string]familyHealth `json:"status"`
+}
+
+// healthz is 200 while the dataplane is up to date and the node is one that load balancers may use.
+func (h *health) healthz(w http.ResponseWriter, _ *http.Request) {
+	eligible := h.eligible()
+	h.answer(w, "healthz", healthGrace, &eligible)
+}
+
+// livez is 200 while it would not help to start anew.
+func (h *health) livez(w http.ResponseWriter, _ *http.Request) { h.answer(w, "livez", liveGrace, nil) }
+
+func (h *health) answer(w http.ResponseWriter, path string, grace time.Duration, eligible *bool) {
+	now := h.board.now()
+	ok, passed := h.board.healthy(now, grace)
+	ok = ok && !h.hung(now)
+	if ok {
+		passed = now // as kube-proxy has it: what is healthy is so now
+	}
+	body := healthBody{LastUpdated: passed, CurrentTime: now, NodeEligible: eligible, Healthy: ok, Status: map[string]familyHealth{}}
+	for _, family := range h.families {
+		name := "IPv4"
+		if family == cluster.IPv6 {
+			name = "IPv6"
+		}
+		body.Status[name] = familyHealth{passed, ok}
+	}
+	status := http.StatusOK
+	if !ok || eligible != nil && !*eligible {
+		status = http.StatusServiceUnavailable
+	}
+	h.answered(path, status)
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	json.NewEncoder(w).Encode(body)
+}

@@ -1,0 +1,54 @@
+package proxier
+
+import (
+	"log/slog"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/servicehealth"
+)
+
+// healthChecks is the Observer that keeps the health check node ports in line with the Services.
+type healthChecks struct {
+	servers *servicehealth.Servers
+	rows    map[cluster.Name]Row
+}
+
+func newHealthChecks(c servicehealth.Config) *healthChecks {
+	return &healthChecks{servers: servicehealth.New(c), rows: map[cluster.Name]Row{}}
+}
+
+// logHealthCheck says that a port cannot be opened, or that it can be after all.
+func logHealthCheck(log *slog.Logger) func(servicehealth.Service, uint16, error) {
+	return func(s servicehealth.Service, port uint16, err error) {
+		if err != nil {
+			log.Error("health check node port cannot be opened; it is tried again", "service", s.Name.String(), "port", port, "err", err)
+		} else {
+			log.Debug("health check node port is open", "service", s.Name.String(), "port", port)
+		}
+	}
+}
+
+// Observe implements Observer.
+func (h *healthChecks) Observe(r Report) {
+	changed := false
+	for _, row := range r.Changed {
+		before := h.rows[row.Name]
+		if row.HealthCheckPort == 0 {
+			delete(h.rows, row.Name)
+		} else {
+			h.rows[row.Name] = row
+		}
+		changed = changed || before.HealthCheckPort != row.HealthCheckPort || before.LocalReady != row.LocalReady
+	}
+	if !changed {
+		return
+	}
+	ports := map[uint16]servicehealth.Service{}
+	for name, row := range h.rows {
+		// The API server gives no port twice. Should it have, one Service has it as long as it wants it.
+		if other, taken := ports[row.HealthCheckPort]; !taken || name.Compare(other.Name) < 0 {
+			ports[row.HealthCheckPort] = servicehealth.Service{Name: name, UID: row.UID, LocalEndpoints: row.LocalReady}
+		}
+	}
+	h.servers.Set(ports)
+}
