@@ -36,6 +36,9 @@ func (e *engine) apply(r *Report, ops []dataplane.Op, touched dataplane.Touched)
 				r.fail(owner(ready[i], touched), ready[i], err)
 				continue
 			}
+			if o, is := ready[i].Object.(dataplane.Sysctl); is {
+				r.Sysctls = append(r.Sysctls, dataplane.SysctlChange{Name: o.Name, Old: e.have.Sysctls[o.Name], New: o.Value})
+			}
 			e.have.Apply(ready[i])
 			r.done(ready[i])
 		}

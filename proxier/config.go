@@ -328,6 +328,7 @@ func (c Config) dataplane(families []cluster.Family, facts dataplane.Facts) data
 		Link: c.Link, Families: families, Pods: c.pods(), MasqueradeAll: c.MasqueradeAll, MasqueradeMark: 1 << c.MasqueradeBit,
 		MasqueradePorts: [2]uint16{c.MasqueradePorts.First, c.MasqueradePorts.Last}, NodePortAddresses: networks(c.nodePortNetworks()), NodePortsOnPrimary: c.nodePortsOnPrimary(),
 		AnswerPing: c.AnswerPing, StrictARP: c.StrictARP, Facts: facts,
+		TCPTimeout: c.TCPTimeout.Duration, TCPFinTimeout: c.TCPFinTimeout.Duration, UDPTimeout: c.UDPTimeout.Duration,
 	}
 }
 

@@ -40,6 +40,7 @@ func (l *logObserver) Observe(r Report) {
 		attrs = append(attrs, "done", counts)
 	}
 	l.log.Log(context.Background(), level, "pass", attrs...)
+	logSysctls(l.log, r.Sysctls)
 	l.errors(r)
 	if r.Audit && r.Foreign != l.foreign {
 		l.foreign = r.Foreign

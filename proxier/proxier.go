@@ -57,6 +57,9 @@ func Run(ctx context.Context, c Config, version string, log *slog.Logger) error 
 	defer linux.Close()
 	log.Info("starting", "version", version, "node", c.NodeName, "kernel", fmt.Sprintf("%d.%d", facts.KernelMajor, facts.KernelMinor),
 		"families", fmt.Sprint(families), "schedulers", fmt.Sprint(facts.Schedulers), "pid", os.Getpid())
+	if err := prepare(c, config, linux, log); err != nil {
+		return err
+	}
 
 	from, err := open(ctx, c, version, log)
 	if err != nil {

@@ -23,6 +23,8 @@ type Report struct {
 	Services int
 	// Ops counts the operations that succeeded.
 	Ops map[OpLabel]int
+	// Sysctls are the kernel parameters that were changed, with what they were before.
+	Sysctls []dataplane.SysctlChange
 	// Err is set when the kernel could not be read: then nothing was done.
 	Err error
 	// Errors are what else went wrong without being an operation's failure.

@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"net/netip"
+	"time"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 )
@@ -29,6 +30,9 @@ type Config struct {
 	AnswerPing bool
 	// StrictARP keeps the node from answering ARP for VIPs on other links.
 	StrictARP bool
+	// TCPTimeout, TCPFinTimeout and UDPTimeout are how long IPVS keeps idle connections, in whole seconds; 0 leaves the
+	// kernel's.
+	TCPTimeout, TCPFinTimeout, UDPTimeout time.Duration
 	// Facts is what the kernel can do.
 	Facts Facts
 }

@@ -82,8 +82,19 @@ func (o Op) String() string { return fmt.Sprintf("%s %s %s", o.Verb, o.Object.Ki
 // Link is the dummy link that carries the VIPs. There is one; it is created without being set up, as kube-proxy does.
 type Link struct{ Name string }
 
-// Sysctl is a kernel parameter with its value, both as text; the name is written with dots ("net.ipv4.vs.conntrack").
+// Sysctl is a kernel parameter with its value, both as text; the name is written with dots ("net.ipv4.vs.conntrack"). The
+// timeouts of IPVS, which are no files of /proc/sys but are read and written over netlink, count as parameters too.
 type Sysctl struct{ Name, Value string }
+
+// SysctlChange is a parameter that was changed. Old is empty when it was not there, or not known.
+type SysctlChange struct{ Name, Old, New string }
+
+// The names of IPVS's timeouts (ipvsadm --set); their values are whole seconds above 0.
+const (
+	SysctlTCPTimeout    = "ipvs.timeout.tcp"
+	SysctlTCPFinTimeout = "ipvs.timeout.tcpfin"
+	SysctlUDPTimeout    = "ipvs.timeout.udp"
+)
 
 // Set is a set of our own.
 type Set struct{ ipset.Set }

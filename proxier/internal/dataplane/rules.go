@@ -3,6 +3,8 @@ package dataplane
 import (
 	"fmt"
 	"net/netip"
+	"strconv"
+	"time"
 
 	"github.com/ipvs-proxier/ipvs-proxier/ipset"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
@@ -83,14 +85,22 @@ func sysctls(c Config) map[string]string {
 		"net.ipv4.vs.expire_quiescent_template": "1",
 		"net.ipv4.ip_forward":                   "1",
 	}
-	// Up to 5.8 a reused source port of a client delayed its connection by a second or stuck to a dead real server
+	// From 4.1, which brought the parameter, to 5.8 a reused source port of a client delayed its connection by a second or stuck to a dead real server
 	// (kubernetes#81775, #93297); from 5.9 on the kernel's default does the right thing.
-	if !c.Facts.KernelAtLeast(5, 9) {
+	if c.Facts.KernelAtLeast(4, 1) && !c.Facts.KernelAtLeast(5, 9) {
 		s["net.ipv4.vs.conn_reuse_mode"] = "0"
 	}
 	if c.StrictARP {
 		s["net.ipv4.conf.all.arp_ignore"] = "1"
 		s["net.ipv4.conf.all.arp_announce"] = "2"
+	}
+	if c.Serves(cluster.IPv6) {
+		s["net.ipv6.conf.all.forwarding"] = "1"
+	}
+	for name, timeout := range map[string]time.Duration{SysctlTCPTimeout: c.TCPTimeout, SysctlTCPFinTimeout: c.TCPFinTimeout, SysctlUDPTimeout: c.UDPTimeout} {
+		if timeout > 0 {
+			s[name] = strconv.FormatInt(int64(timeout/time.Second), 10)
+		}
 	}
 	return s
 }

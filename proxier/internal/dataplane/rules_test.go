@@ -1,9 +1,11 @@
 package dataplane_test
 
 import (
+	"maps"
 	"os"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -35,6 +37,41 @@ func TestFoundationGolden(t *testing.T) {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(string(want), got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestSysctls: which parameters are set hangs on the kernel's version, the families and what the operator chose.
+func TestSysctls(t *testing.T) {
+	always := map[string]string{
+		"net.ipv4.vs.conntrack": "1", "net.ipv4.vs.expire_nodest_conn": "1", "net.ipv4.vs.expire_quiescent_template": "1", "net.ipv4.ip_forward": "1",
+	}
+	v4, both := []cluster.Family{cluster.IPv4}, []cluster.Family{cluster.IPv4, cluster.IPv6}
+	for _, c := range []struct {
+		name         string
+		major, minor int
+		config       dataplane.Config
+		more         map[string]string
+	}{
+		{"a version that cannot be read", 0, 0, dataplane.Config{Families: v4}, nil},
+		{"before conn_reuse_mode", 4, 0, dataplane.Config{Families: v4}, nil},
+		{"the first one with conn_reuse_mode", 4, 1, dataplane.Config{Families: v4}, map[string]string{"net.ipv4.vs.conn_reuse_mode": "0"}},
+		{"the last one where conn_reuse_mode harms", 5, 8, dataplane.Config{Families: v4}, map[string]string{"net.ipv4.vs.conn_reuse_mode": "0"}},
+		{"the first one where it does not", 5, 9, dataplane.Config{Families: v4}, nil},
+		{"the present", 6, 12, dataplane.Config{Families: v4}, nil},
+		{"both families", 6, 12, dataplane.Config{Families: both}, map[string]string{"net.ipv6.conf.all.forwarding": "1"}},
+		{"strict ARP", 6, 12, dataplane.Config{Families: v4, StrictARP: true}, map[string]string{"net.ipv4.conf.all.arp_ignore": "1", "net.ipv4.conf.all.arp_announce": "2"}},
+		{"one timeout", 6, 12, dataplane.Config{Families: v4, UDPTimeout: time.Minute}, map[string]string{"ipvs.timeout.udp": "60"}},
+		{"all timeouts", 6, 12, dataplane.Config{Families: v4, TCPTimeout: 2 * time.Hour, TCPFinTimeout: time.Second, UDPTimeout: 90 * time.Second},
+			map[string]string{"ipvs.timeout.tcp": "7200", "ipvs.timeout.tcpfin": "1", "ipvs.timeout.udp": "90"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			want := maps.Clone(always)
+			maps.Copy(want, c.more)
+			c.config.Facts = dataplane.Facts{KernelMajor: c.major, KernelMinor: c.minor}
+			if diff := cmp.Diff(want, dataplane.Foundation(c.config).Sysctls); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})

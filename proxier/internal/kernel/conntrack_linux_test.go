@@ -545,6 +545,81 @@ func TestFlowsOlderThanTheirVirtualServer(t *testing.T) {
 	}
 }
 
+// TestIdleUDPFlows: BEHAVIOUR row B38. How long an idle flow stays with its real server is IPVS's timeout alone, which takes
+// the conntrack entry along; conntrack's own, when it is shorter, ends only what undoes the masquerade of an answer.
+func TestIdleUDPFlows(t *testing.T) {
+	for _, c := range []struct {
+		name            string
+		ipvs, conntrack string
+		stays           bool
+	}{
+		{"conntrack forgets first", "60", "1", true},
+		{"IPVS forgets first", "1", "60", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			net, err := topology.New()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer net.Close()
+			node := kernelOf(t, net.Node1)
+			id := dataplane.VirtualServerID{Addr: netip.MustParseAddr("10.96.0.1"), Port: 53, Protocol: cluster.UDP}
+			s := stream{node: node, id: id, set: dataplane.SetName(dataplane.SetClusterIP, cluster.IPv4), vip: true}
+			pods := map[*listener]uint16{&s.old: 2, &s.young: 3}
+			for l, number := range pods {
+				pod, err := net.AddPod(1, int(number), fmt.Sprint("pod", number))
+				if err != nil {
+					t.Fatal(err)
+				}
+				*l = listen(t, node, net.Outside, pod, pod.IPv4, netip.AddrPortFrom(net.Node1.IPv4, 30000+number))
+				l.received(t) // all neighbours on the way have answered now
+			}
+			frontEnd := s.frontEnd()
+			slices.Reverse(frontEnd)
+			node.do(t, dataplane.Create, append(frontEnd, s.real(s.old), s.real(s.young))...)
+			node.do(t, dataplane.Update, dataplane.Sysctl{Name: dataplane.SysctlUDPTimeout, Value: c.ipvs}, dataplane.Sysctl{Name: "net.netfilter.nf_conntrack_udp_timeout", Value: c.conntrack})
+			s.conn = dial(t, net.Outside, netip.AddrPortFrom(id.Addr, id.Port))
+			to := func() netip.AddrPort {
+				t.Helper()
+				burst(t, s.conn, 1)
+				if s.old.received(t) == 1 {
+					return s.old.at
+				}
+				if s.young.received(t) != 1 {
+					t.Fatal("no pod got the datagram")
+				}
+				return s.young.at
+			}
+			first := to()
+			node.untracked(t, id)
+			if second := to(); (second == first) != c.stays {
+				t.Errorf("the first datagram went to %s, the second one to %s", first, second)
+			}
+		})
+	}
+}
+
+// untracked waits until no conntrack entry of the front end is left.
+func (n nodeKernel) untracked(t *testing.T, id dataplane.VirtualServerID) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		var flows []kernel.Flow
+		err := n.host.Do(func() (err error) {
+			flows, err = linuxFlows{}.List()
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.ContainsFunc(flows, func(f kernel.Flow) bool { return f.FrontEnd == netip.AddrPortFrom(id.Addr, id.Port) }) {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("still tracked: %v", flows)
+		}
+	}
+}
+
 // BenchmarkForget reads a table of 50,000 entries, of which 100 are stale. TCP entries are left out by the kernel where it
 // knows how to (Linux 5.8). The library is what it would take otherwise.
 func BenchmarkForget(b *testing.B) {

@@ -24,6 +24,7 @@ import (
 const (
 	cmdNewService, cmdSetService, cmdDelService, cmdGetService = 1, 2, 3, 4
 	cmdNewDest, cmdSetDest, cmdDelDest, cmdGetDest             = 5, 6, 7, 8
+	cmdSetConfig, cmdGetConfig                                 = 12, 13
 
 	attrService, attrDest = 1, 2
 

@@ -3,6 +3,7 @@ package kernel
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"slices"
 
@@ -96,10 +97,14 @@ func (k *Linux) Observe() (dataplane.Observation, error) {
 	seen := dataplane.Observation{State: dataplane.NewState(), Foreign: map[dataplane.VirtualServerID]dataplane.VirtualServer{}}
 	s := seen.State
 	for _, name := range k.config.Sysctls {
-		// A parameter that does not exist reads as unset; writing it will tell.
-		if value, err := readSysctl(name); err == nil {
-			s.Sysctls[name] = value
+		value, err := k.Sysctl(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // it reads as unset; writing it will tell
 		}
+		if err != nil {
+			return seen, err
+		}
+		s.Sysctls[name] = value
 	}
 	present, ours, others, err := k.link.observe()
 	if err != nil {
@@ -250,7 +255,7 @@ func (k *Linux) applyOne(op dataplane.Op) error {
 		}
 		return k.link.create()
 	case dataplane.Sysctl:
-		return writeSysctl(o.Name, o.Value)
+		return k.setSysctl(o.Name, o.Value)
 	case dataplane.Set:
 		if gone {
 			return k.sets.Destroy(o.Name)

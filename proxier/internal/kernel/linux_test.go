@@ -205,6 +205,9 @@ func TestChangesByOthersAreSeen(t *testing.T) {
 		"iptables -t nat -I IPVSP-SERVICES -j RETURN",
 		"ip6tables -F IPVSP-INPUT",
 		"sysctl -q -w net.ipv4.vs.conntrack=0",
+		"sysctl -q -w net.ipv6.conf.all.forwarding=0",
+		"ipvsadm --set 900 120 300",
+		"ipvsadm --set 0 0 17",
 	} {
 		shell(t, damage)
 		seen, err := k.Observe()

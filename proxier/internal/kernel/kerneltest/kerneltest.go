@@ -27,8 +27,9 @@ type Kernel = kernel.Kernel
 // Config is what the tests program. A kernel that has to know families, link or sysctls beforehand is opened with it.
 var Config = dataplane.Config{
 	Link: "kube-ipvs0", Families: []cluster.Family{cluster.IPv4, cluster.IPv6}, MasqueradeMark: 1 << 14, StrictARP: true,
-	Pods:  dataplane.Pods{CIDRs: []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16"), netip.MustParsePrefix("::/0")}},
-	Facts: dataplane.Facts{KernelMajor: 6, KernelMinor: 1, RandomFully: true},
+	Pods:       dataplane.Pods{CIDRs: []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16"), netip.MustParsePrefix("::/0")}},
+	Facts:      dataplane.Facts{KernelMajor: 6, KernelMinor: 1, RandomFully: true},
+	TCPTimeout: 2 * time.Hour, TCPFinTimeout: time.Minute, UDPTimeout: 20 * time.Second,
 }
 
 // Run runs the contract. open returns a kernel that holds nothing of ours, and its connection tracking; it is called once for
@@ -52,6 +53,7 @@ func Run(t *testing.T, open func(t *testing.T) (Kernel, Flows)) {
 		{"carries out thousands of operations at once", (*suite).thousands},
 		{"answers an unknown object with a bug", (*suite).unknown},
 		{"counts no connections where there are none", (*suite).connections},
+		{"holds each sysctl apart from the others", (*suite).sysctls},
 		{"forgets the flows of real servers that are gone", (*suite).forget},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -366,6 +368,23 @@ func (s *suite) thousands() {
 		s.Errorf("%d virtual servers", got)
 	}
 	s.become(services(100, 10))
+}
+
+func (s *suite) sysctls() {
+	s.become(dataplane.NewWant(dataplane.Foundation(Config)).State)
+	want := s.observe()
+	for name, value := range want.Sysctls {
+		other := "0"
+		if strings.HasPrefix(name, "ipvs.timeout.") {
+			other = "7" // 0 is no timeout
+		}
+		s.do(op(dataplane.Update, dataplane.Sysctl{Name: name, Value: other}))
+		want.Sysctls[name] = other
+		s.same(want)
+		s.do(op(dataplane.Update, dataplane.Sysctl{Name: name, Value: value}))
+		want.Sysctls[name] = value
+	}
+	s.same(want)
 }
 
 // strange is an object that no kernel knows.
