@@ -26,15 +26,37 @@ func TestUnderAnInputPolicyOfDrop(t *testing.T) {
 		}
 	}
 	lb := service("lb", []string{"10.96.1.1", "fd00:10:96::101"}, loadBalancer(1, 30081))
-	c.write("services.yaml", with(lb, p1, r))
+	local := service("local", []string{"10.96.1.2", "fd00:10:96::102"}, loadBalancer(2, 30082), externalLocal, healthCheck(32000))
+	remote := service("remote", []string{"10.96.1.3", "fd00:10:96::103"}, loadBalancer(3, 30083), externalLocal, healthCheck(32001))
+	c.write("services.yaml", with(lb, p1, r), with(local, p1, r), with(remote, r))
 	c.run()
 	const masqueraded = "p1 gw, r node"
 	c.matrix("129", lb, cell{c.Outside, "vip", masqueraded}, cell{c.Outside, "np", masqueraded}, cell{c.Outside, "cip", masqueraded}, cell{p2, "cip", "p1 own, r own"}, cell{p2, "vip", masqueraded})
+	// Rows 121, 122: load balancers ask on the health check node ports.
+	for url, want := range map[string]int{
+		"http://192.168.50.1:32000/": 200, "http://[fd00:50::1]:32000/": 200, "http://192.168.50.1:32001/": 503, "http://[fd00:50::1]:32001/": 503,
+	} {
+		if status, body, err := harness.Get(c.Outside, url); err != nil || status != want || !strings.Contains(body, `"serviceProxyHealthy":true`) {
+			t.Errorf("row 121: %s: %d %s %v, want %d", url, status, body, err, want)
+		}
+	}
+	c.write("services.yaml", with(lb, p1, r), with(local, r), with(remote, r))
+	c.await(func() error {
+		status, _, err := harness.Get(c.Outside, "http://192.168.50.1:32000/")
+		if err == nil && status != 503 {
+			err = errStill("200")
+		}
+		return err
+	})
 	// The rest of the node is as closed as it was.
 	c.serve(c.Node1, "node")
 	if answer, err := harness.Ask(c.Outside, "tcp", at(c.Node1.IPv4, 8080)); err == nil {
 		t.Errorf("the node's own port is open: %+v", answer)
 	}
+}
+
+func healthCheck(port int32) func(*v1.Service) {
+	return func(s *v1.Service) { s.Spec.HealthCheckNodePort = port }
 }
 
 // TestDetectLocalMode (row 7): with the links' names instead of networks, pods keep their address and others do not.

@@ -56,11 +56,14 @@ func (p *Proxier) AwaitReady() error {
 func (p *Proxier) Stop() error { return p.Signal(syscall.SIGTERM) }
 
 // Get fetches a page from the node.
-func (p *Proxier) Get(url string) (int, string, error) {
+func (p *Proxier) Get(url string) (int, string, error) { return Get(p.host, url) }
+
+// Get fetches a page from the host.
+func Get(h *topology.Host, url string) (int, string, error) {
 	var status int
 	var body []byte
 	transport := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, network, address string) (conn net.Conn, err error) {
-		err = p.host.Do(func() error {
+		err = h.Do(func() error {
 			conn, err = (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, network, address)
 			return err
 		})
