@@ -45,7 +45,7 @@ func testRow(name, scheduler string, problems ...cluster.Problem) Row {
 // TestHealth: 200 while starting and while all is well; 503 when something has not been done for longer than the grace; well
 // again as soon as it is.
 func TestHealth(t *testing.T) {
-	b := newBoard("n1", "v1", nil, func() []string { return nil })
+	b := newBoard("n1", "v1", nil, opened{})
 	start := time.Unix(1e9, 0)
 	failed := Report{failed: map[cluster.Name][]Failure{{}: {{Err: errors.New("no")}}}, Pending: 1}
 	server := httptest.NewServer(http.HandlerFunc((&health{board: b, answered: func(string, int) {}, node: func() (*v1.Node, bool) { return nil, false }}).healthz))
@@ -95,7 +95,7 @@ func TestHealth(t *testing.T) {
 // TestStatus: the board keeps the newest row of each Service, when it last changed, and asks the kernel for connections.
 func TestStatus(t *testing.T) {
 	counter := stubCounter{}
-	b := newBoard("n1", "v1", func() (connectionCounter, error) { return counter, nil }, func() []string { return []string{"a.yaml: line 1: bad"} })
+	b := newBoard("n1", "v1", func() (connectionCounter, error) { return counter, nil }, opened{mistakes: func() []string { return []string{"a.yaml: line 1: bad"} }})
 	start := time.Unix(1e9, 0).UTC()
 	problem := cluster.Problem{Reason: cluster.InvalidAnnotation, Field: "f", Message: "m"}
 	b.Observe(Report{Start: start, Changed: []Row{testRow("web", "rr"), testRow("gone", "rr")}, Foreign: 2})

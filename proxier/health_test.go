@@ -41,7 +41,7 @@ func TestEligibility(t *testing.T) {
 	} {
 		counted := ""
 		h := &health{
-			board: newBoard("n1", "v1", nil, nil), families: []cluster.Family{cluster.IPv4, cluster.IPv6},
+			board: newBoard("n1", "v1", nil, opened{}), families: []cluster.Family{cluster.IPv4, cluster.IPv6},
 			node:     func() (*v1.Node, bool) { return c.node, c.expected },
 			answered: func(path string, status int) { counted += fmt.Sprintf("%s %d;", path, status) },
 		}
@@ -72,7 +72,7 @@ func TestEligibility(t *testing.T) {
 func TestLiveness(t *testing.T) {
 	start := time.Unix(1e9, 0)
 	now := start
-	h := &health{board: newBoard("n1", "v1", nil, nil), node: func() (*v1.Node, bool) { return nil, false }, answered: func(string, int) {}}
+	h := &health{board: newBoard("n1", "v1", nil, opened{}), node: func() (*v1.Node, bool) { return nil, false }, answered: func(string, int) {}}
 	h.board.now = func() time.Time { return now }
 	check := func(what string, healthz, livez int) {
 		t.Helper()

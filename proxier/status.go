@@ -23,6 +23,10 @@ type Status struct {
 	// Healthy is false while something that was to be done could not be done; Errors says what.
 	Healthy bool     `json:"healthy"`
 	Errors  []string `json:"errors,omitempty"`
+	// APIServer is the API server in use, "" with manifests. APIUnreachable says since when none answers, and why; it is empty
+	// while one does. The dataplane stays as it is meanwhile.
+	APIServer      string `json:"apiServer,omitempty"`
+	APIUnreachable string `json:"apiUnreachable,omitempty"`
 	// Manifests are files with mistakes.
 	Manifests []string `json:"manifests,omitempty"`
 	// Foreign counts virtual servers of others, Draining real servers on their way out.
@@ -88,7 +92,7 @@ type board struct {
 	node, version string
 	started       time.Time
 	counter       func() (connectionCounter, error)
-	mistakes      func() []string
+	from          opened
 	now           func() time.Time
 
 	mu      sync.Mutex
@@ -104,8 +108,8 @@ type boardRow struct {
 	changed time.Time
 }
 
-func newBoard(node, version string, counter func() (connectionCounter, error), mistakes func() []string) *board {
-	return &board{node: node, version: version, started: time.Now(), counter: counter, mistakes: mistakes, now: time.Now, rows: map[cluster.Name]boardRow{}}
+func newBoard(node, version string, counter func() (connectionCounter, error), from opened) *board {
+	return &board{node: node, version: version, started: time.Now(), counter: counter, from: from, now: time.Now, rows: map[cluster.Name]boardRow{}}
 }
 
 // Observe implements Observer.
@@ -152,7 +156,14 @@ func (b *board) status(only func(cluster.Name) bool) Status {
 		}
 	}
 	b.mu.Unlock()
-	s.Manifests = b.mistakes()
+	s.Manifests = b.from.mistakes()
+	if b.from.servers != nil {
+		server, since, err := b.from.servers.Reach()
+		s.APIServer = server
+		if !since.IsZero() {
+			s.APIUnreachable = fmt.Sprintf("since %s: %v", since.UTC().Format(time.RFC3339), err)
+		}
+	}
 	slices.SortFunc(rows, func(a, c boardRow) int { return a.Name.Compare(c.Name) })
 	counter, err := b.counter()
 	if err != nil {

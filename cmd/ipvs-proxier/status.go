@@ -119,6 +119,9 @@ func statusTable(w io.Writer, s proxier.Status, now time.Time) error {
 			fmt.Fprintf(w, "\nerror: %s/%s: %s", service.Namespace, service.Name, e)
 		}
 	}
+	if s.APIUnreachable != "" {
+		fmt.Fprintf(w, "\nno API server answers %s; the dataplane stays as it is", s.APIUnreachable)
+	}
 	for _, m := range s.Manifests {
 		fmt.Fprintf(w, "\nmanifest: %s", m)
 	}

@@ -1,0 +1,104 @@
+package proxier
+
+import (
+	"context"
+	"time"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/source"
+)
+
+// loop waits for reasons to make a pass.
+type loop struct {
+	engine    *engine
+	health    *health
+	watcher   *source.Watcher
+	observers []Observer
+	audit     time.Duration
+	addresses chan struct{}
+	// rest is the least time between the end of a pass and the start of one that changes ask for; ended is when the last one
+	// ended, gathering says that changes wait.
+	rest      time.Duration
+	ended     time.Time
+	gathering bool
+	// outdated tells what has changed that only a new start can take note of; nil when nothing can.
+	outdated func() error
+}
+
+func (l *loop) addressesChanged() {
+	select {
+	case l.addresses <- struct{}{}:
+	default:
+	}
+}
+
+// run returns when ctx ends, or with the reason why the program should be started anew.
+func (l *loop) run(ctx context.Context) error {
+	// Nothing is deleted before every source has told what it has.
+	if !l.watcher.WaitForSync(ctx) {
+		return nil
+	}
+	l.watcher.Take() // the first pass takes all
+	l.pass(nil, true)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	audited := time.Now()
+	for {
+		timer.Reset(l.wait(time.Now(), audited))
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-l.watcher.Changed():
+			if l.outdated != nil {
+				if err := l.outdated(); err != nil {
+					return err
+				}
+			}
+			if l.gathering = time.Since(l.ended) < l.rest; l.gathering {
+				continue
+			}
+			l.pass(l.watcher.Take(), false)
+		case <-l.addresses:
+			dirty, err := l.engine.readAddresses()
+			if err != nil || len(dirty) > 0 {
+				l.pass(dirty, err != nil)
+			}
+		case now := <-timer.C:
+			l.gathering = false
+			due := l.audit > 0 && now.Sub(audited) >= l.audit
+			if due {
+				audited = now
+			}
+			l.pass(l.watcher.Take(), due)
+		}
+	}
+}
+
+// wait returns how long there is nothing to do by itself.
+func (l *loop) wait(now, audited time.Time) time.Duration {
+	wait := time.Hour
+	for _, due := range []time.Time{l.engine.retries.next(), l.engine.drains.next(), l.engine.stale.next()} {
+		if !due.IsZero() {
+			wait = min(wait, due.Sub(now))
+		}
+	}
+	if l.gathering {
+		wait = min(wait, l.ended.Add(l.rest).Sub(now))
+	}
+	if l.audit > 0 {
+		wait = min(wait, audited.Add(l.audit).Sub(now))
+	}
+	return max(wait, time.Millisecond)
+}
+
+func (l *loop) pass(dirty []cluster.Name, audit bool) {
+	start := time.Now()
+	l.health.begin(start)
+	defer l.health.end()
+	r := l.engine.pass(start, dirty, audit)
+	l.ended = time.Now()
+	r.Duration = l.ended.Sub(start)
+	for _, o := range l.observers {
+		o.Observe(r)
+	}
+}
