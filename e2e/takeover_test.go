@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -138,11 +139,13 @@ ip6tables -A KUBE-IPVS-FILTER -m set --match-set KUBE-6-IPVS-IPS dst -j REJECT`)
 	c.awaitOutput("removed=nothing")
 }
 
-// TestTellsOfLeftovers (B52): rules of kube-proxy's iptables mode that is gone are told, left alone, and do no harm.
+// TestTellsOfLeftovers (B52): rules of kube-proxy's iptables mode that is gone are told, left alone, and do no harm: connections that they have
+// led stay, new ones are ours. --take-over removes them.
 func TestTellsOfLeftovers(t *testing.T) {
 	c := newCluster(t)
 	client := c.pod(1, 50, "client")
 	c.write("web.yaml", with(web(), c.backend(1, 10, "one")))
+	c.backend(1, 99, "old")
 	_, err := c.Node1.Run("sh", "-ec", `
 for chain in KUBE-SERVICES KUBE-SVC-ABCDEFGHIJKLMNOP KUBE-SEP-ABCDEFGHIJKLMNOP; do iptables -t nat -N $chain; done
 iptables -t nat -A PREROUTING -m comment --comment "kubernetes service portals" -j KUBE-SERVICES
@@ -150,23 +153,39 @@ iptables -t nat -A KUBE-SERVICES -d 10.96.0.10/32 -p tcp --dport 80 -j KUBE-SVC-
 iptables -t nat -A KUBE-SVC-ABCDEFGHIJKLMNOP -j KUBE-SEP-ABCDEFGHIJKLMNOP
 iptables -t nat -A KUBE-SEP-ABCDEFGHIJKLMNOP -p tcp -j DNAT --to-destination 10.244.1.99:8080`)
 	c.must(err)
+	held := c.hold(client, web4, 2)
+	check := func(after string) {
+		t.Helper()
+		stillUsable(t, held, after)
+		for range 4 {
+			if id := c.ask(client, "tcp", web4).ID; id != "one" {
+				t.Errorf("after %s %s answers, want one", after, id)
+			}
+		}
+	}
 	c.run()
 	c.awaitOutput("--take-over=kube-proxy")
 	c.awaitOutput("3 chains, 1 rules in chains of others")
-	for range 4 {
-		c.ask(client, "tcp", web4)
-	}
+	check("the start")
 	if !strings.Contains(c.dataplane(), "-A KUBE-SERVICES -d 10.96.0.10/32") {
 		t.Error("the leftovers are gone without being asked for")
 	}
+	c.must(c.proxier.Stop())
+	c.run("--take-over", "kube-proxy")
+	c.awaitOutput("took the place of the predecessor")
+	check("the removal")
+	if strings.Contains(c.dataplane(), "KUBE-") {
+		t.Error("the leftovers are still there")
+	}
 }
 
-// sorted is the dataplane with its lines in order: the kernel lists real servers in the order in which they came.
-func (c *cluster) sorted() string {
+// sorted is the dataplane with its lines in order, because the kernel lists real servers in the order in which they came, and without
+// what is remembered of an address for the moment in which it was added.
+func (c *cluster) sorted() []string {
 	c.t.Helper()
-	lines := strings.Split(c.dataplane(), "\n")
+	lines := strings.Split(strings.ReplaceAll(c.dataplane(), " nodad", ""), "\n")
 	slices.Sort(lines)
-	return strings.Join(lines, "\n")
+	return lines
 }
 
 // sameAsFresh fails the test unless the dataplane is what a start on a clean node makes.
@@ -179,8 +198,8 @@ func (c *cluster) sameAsFresh(args ...string) {
 	}
 	c.start(args...)
 	c.must(c.proxier.AwaitReady())
-	if fresh := c.sorted(); fresh != taken {
-		c.t.Errorf("the dataplane that was taken over is\n%s\na fresh one is\n%s", taken, fresh)
+	if diff := cmp.Diff(c.sorted(), taken); diff != "" {
+		c.t.Errorf("the dataplane that was taken over differs from a fresh one (-fresh +taken over):\n%s", diff)
 	}
 }
 
@@ -217,15 +236,19 @@ func TestTakeOverFromKubeProxy(t *testing.T) {
 	})
 	create(gone, one)
 
-	kubeProxy, err := harness.Start(c.Node1, filepath.Join(peers, "kube-proxy"), "--kubeconfig", kubeconfig, "--proxy-mode", "ipvs", "--hostname-override", c.Node1.Name,
-		"--cluster-cidr", topology.PodCIDRs, "--ipvs-scheduler", "rr", "--conntrack-max-per-core", "0", "--conntrack-min", "0")
-	c.must(err)
-	t.Cleanup(func() {
-		kubeProxy.Kill()
-		if t.Failed() {
-			t.Logf("log of kube-proxy:\n%s", kubeProxy.Output())
-		}
-	})
+	start := func() *harness.Process {
+		p, err := harness.Start(c.Node1, filepath.Join(peers, "kube-proxy"), "--kubeconfig", kubeconfig, "--proxy-mode", "ipvs", "--hostname-override", c.Node1.Name,
+			"--cluster-cidr", topology.PodCIDRs, "--ipvs-scheduler", "rr", "--conntrack-max-per-core", "0", "--conntrack-min", "0")
+		c.must(err)
+		t.Cleanup(func() {
+			p.Kill()
+			if t.Failed() {
+				t.Logf("log of kube-proxy:\n%s", p.Output())
+			}
+		})
+		return p
+	}
+	kubeProxy := start()
 	np4, np6 := at(c.Node1.IPv4, webNodePort), at(c.Node1.IPv6, webNodePort)
 	for _, ask := range []struct {
 		from *topology.Host
@@ -272,6 +295,17 @@ func TestTakeOverFromKubeProxy(t *testing.T) {
 		conn.Close()
 	}
 	c.sameAsFresh(args...)
+
+	// The way back (B53).
+	c.must(c.proxier.Stop())
+	if output, err := programs.Cleanup(c.Node1); err != nil {
+		t.Fatal(err, output)
+	}
+	start()
+	c.must(harness.Await(2*time.Minute, func() error { _, err := harness.Ask(client, "tcp", web4); return err }))
+	if now := c.dataplane(); strings.Contains(now, "IPVSP-") || !strings.Contains(now, "KUBE-CLUSTER-IP") {
+		t.Errorf("the way back to kube-proxy ends in\n%s", now)
+	}
 }
 
 // TestTakeOverFromKubeRouter: what kube-router has in the kernel, made by hand, is taken over under load: its link, with the addresses, goes
