@@ -62,18 +62,18 @@ test-kernel: lab ## the contract of the kernel adapters, on a real kernel (root)
 .PHONY: e2e
 e2e: build lab peers ## traffic through the real programs, on a real kernel, with a real API server (root)
 	@go test -c -tags e2e -o bin/e2e.test ./e2e
-	@mkdir -p bin/peers && for program in kube-apiserver etcd; do ln -f $(PEERS)/$$program bin/peers/ 2>/dev/null || cp -f $(PEERS)/$$program bin/peers/; done
+	@mkdir -p bin/peers && for program in kube-apiserver kube-proxy etcd; do ln -f $(PEERS)/$$program bin/peers/ 2>/dev/null || cp -f $(PEERS)/$$program bin/peers/; done
 	@IPVSP_BIN=$(CURDIR)/bin IPVSP_PEERS=$(CURDIR)/bin/peers $(LAB) -- bash -c 'uname -sr; bin/e2e.test -test.v -test.timeout 18m -test.run "$(RUN)" $(E2EFLAGS)' | $(SHORTEN)
 
 # Lines that only say that a test began are left out.
 SHORTEN := grep -v -E '^ *=== (RUN|PAUSE|CONT|NAME)'
 
 .PHONY: peers
-peers: $(PEERS)/kube-apiserver $(PEERS)/etcd ## kube-apiserver and etcd for the tests, built once and kept in the cache
+peers: $(PEERS)/kube-apiserver $(PEERS)/kube-proxy $(PEERS)/etcd ## kube-apiserver, kube-proxy and etcd for the tests, built once and kept in the cache
 
-$(PEERS)/kube-apiserver:
-	@echo "building kube-apiserver $(KUBERNETES), once"
-	@mkdir -p $(PEERS) && cd e2e/peers && go build -ldflags '-s -w' -o $(PEERS)/kube-apiserver.new k8s.io/kubernetes/cmd/kube-apiserver && mv $@.new $@
+$(PEERS)/kube-apiserver $(PEERS)/kube-proxy:
+	@echo "building $(@F) $(KUBERNETES), once"
+	@mkdir -p $(PEERS) && cd e2e/peers && go build -ldflags '-s -w' -o $@.new k8s.io/kubernetes/cmd/$(@F) && mv $@.new $@
 
 $(PEERS)/etcd:
 	@echo "building etcd $(ETCD), once"

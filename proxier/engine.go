@@ -39,8 +39,8 @@ type settings struct {
 	ExternalIPCIDRs []netip.Prefix
 	// Exclude are networks in which virtual servers of others are left alone even where a Service wants theirs.
 	Exclude []netip.Prefix
-	// Predecessor tells which virtual servers another proxy has made whose place is taken: at the first audit they count as
-	// ours. Nil is nobody.
+	// Predecessor tells which virtual servers another proxy has made whose place is taken: they count as ours. It says so until its
+	// place is taken, so that what could not be deleted at first is tried again. Nil is nobody.
 	Predecessor func(dataplane.VirtualServerID) bool
 }
 
@@ -139,9 +139,8 @@ func (e *engine) audit(dirty *[]cluster.Name) error {
 		return err
 	}
 	before := e.keptOff()
-	first := e.have == nil
 	e.have, e.foreign = seen.State, seen.Foreign
-	if first && e.settings.Predecessor != nil {
+	if e.settings.Predecessor != nil {
 		e.inherit()
 	}
 	if !maps.Equal(before, e.keptOff()) {

@@ -53,9 +53,9 @@ func (s *succession) release() {
 	}
 }
 
-// owns tells whether the predecessor has made the virtual server: then it counts as ours from the first audit on, and goes when
-// no Service wants it.
-func (s *succession) owns(id dataplane.VirtualServerID) bool { return s.ledger.Owns(id) }
+// owns tells whether the predecessor has made the virtual server: then it counts as ours, and goes when no Service wants it. After the
+// first pass that leaves nothing to be done, what is not ours is somebody else's. It is called where Observe is.
+func (s *succession) owns(id dataplane.VirtualServerID) bool { return !s.begun && s.ledger.Owns(id) }
 
 // tell warns of what other proxies have left.
 func (s *succession) tell(ctx context.Context) {

@@ -16,8 +16,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/predecessor"
 )
 
-// TestPredecessorsVirtualServersAreOurs: at the first audit those that a Service wants are adopted as they are, those that
-// none wants go; what neither we nor the predecessor have made stays, and so does what comes later.
+// TestPredecessorsVirtualServersAreOurs: those that a Service wants are adopted as they are, those that none wants go, even when that fails
+// at first; what neither we nor the predecessor have made stays, and so does what comes when its place is taken.
 func TestPredecessorsVirtualServersAreOurs(t *testing.T) {
 	s := newScenario(t, 0, 0)
 	wanted := dataplane.VirtualServerID{Addr: netip.MustParseAddr("10.96.0.1"), Port: 80, Protocol: cluster.TCP}
@@ -26,7 +26,12 @@ func TestPredecessorsVirtualServersAreOurs(t *testing.T) {
 	for _, text := range []string{"10.96.0.1:80", "192.168.50.1:30080", "10.96.7.7:80"} {
 		s.do([]string{"foreign", "tcp", text, "rr"})
 	}
-	s.engine.settings.Predecessor = func(id dataplane.VirtualServerID) bool { return id == wanted || id == stale || id == late }
+	taken := false
+	s.engine.settings.Predecessor = func(id dataplane.VirtualServerID) bool {
+		return !taken && (id == wanted || id == stale || id == late)
+	}
+	broken := &brokenKernel{Kernel: s.memory, refuse: func(op dataplane.Op) bool { return strings.HasPrefix(op.String(), "delete virtual-server "+stale.String()) }}
+	s.engine.kernel = broken
 	var created []string
 	check := s.memory.AfterEach
 	s.memory.AfterEach = func(op dataplane.Op, now *dataplane.State) {
@@ -35,7 +40,12 @@ func TestPredecessorsVirtualServersAreOurs(t *testing.T) {
 			created = append(created, op.String())
 		}
 	}
-	s.converge(s.apply([]byte(manyServices(1))), true)
+	if r := s.engine.pass(s.now, s.apply([]byte(manyServices(1))), true); r.FailureCount() != 1 {
+		t.Fatalf("%v; want one failure", r.Error())
+	}
+	broken.refuse = func(dataplane.Op) bool { return false }
+	s.converge(nil, true)
+	taken = true
 	s.do([]string{"foreign", "tcp", "192.168.50.1:30081", "rr"})
 	s.converge(nil, true)
 	servers := s.memory.State().VirtualServers

@@ -47,16 +47,16 @@ func NewDetector() *Detector {
 // Alive returns the proxies that are alive, each once.
 func (d *Detector) Alive(ctx context.Context) []Living {
 	signs, routerProxies := d.processes()
-	if sign, found := d.kubeProxyAnswers(ctx); found && signs[KubeProxy] == "" {
-		signs[KubeProxy] = sign
+	if sign, found := d.kubeProxyAnswers(ctx); found {
+		signs[KubeProxy] = append(signs[KubeProxy], sign)
 	}
-	if sign, found := d.kubeRouterAnswers(ctx); found && routerProxies && signs[KubeRouter] == "" {
-		signs[KubeRouter] = sign
+	if sign, found := d.kubeRouterAnswers(ctx); found && routerProxies {
+		signs[KubeRouter] = append(signs[KubeRouter], sign)
 	}
 	var alive []Living
 	for _, proxy := range Proxies() {
-		if sign := signs[proxy]; sign != "" {
-			alive = append(alive, Living{proxy, sign})
+		if found := signs[proxy]; len(found) > 0 {
+			alive = append(alive, Living{proxy, strings.Join(found, ", ")})
 		}
 	}
 	return alive
@@ -106,8 +106,8 @@ func (d *Detector) get(ctx context.Context, url string) (int, []byte, error) {
 
 // processes looks for processes by name in our network namespace. routerProxies is false when kube-router is seen to run
 // without its service proxy, as a router or firewall: then it is none of our concern.
-func (d *Detector) processes() (signs map[Proxy]string, routerProxies bool) {
-	signs, routerProxies = map[Proxy]string{}, true
+func (d *Detector) processes() (signs map[Proxy][]string, routerProxies bool) {
+	signs, routerProxies = map[Proxy][]string{}, true
 	ours, err := os.Readlink(filepath.Join(d.proc, "self/ns/net"))
 	if err != nil {
 		return signs, routerProxies
@@ -133,9 +133,9 @@ func (d *Detector) processes() (signs map[Proxy]string, routerProxies bool) {
 			routerProxies = false
 			continue
 		}
-		signs[name] = "process " + e.Name()
+		signs[name] = append(signs[name], "process "+e.Name())
 	}
-	return signs, routerProxies || signs[KubeRouter] != ""
+	return signs, routerProxies || len(signs[KubeRouter]) > 0
 }
 
 // withoutServiceProxy tells whether kube-router's command line switches its service proxy off.
