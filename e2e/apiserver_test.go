@@ -14,6 +14,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -28,9 +29,9 @@ import (
 
 const adminToken = "for-this-test-only"
 
-// startAPIServer starts etcd and kube-apiserver on the host. It returns a kubeconfig file, a client, and what ends the API
-// server.
-func (c *cluster) startAPIServer(h *topology.Host) (kubeconfig string, client kubernetes.Interface, stop func()) {
+// startAPIServer starts etcd and kube-apiserver on the host, where everybody may do everything, or what RBAC lets them. It
+// returns a kubeconfig file, a client, and what ends the API server.
+func (c *cluster) startAPIServer(h *topology.Host, authorization ...string) (kubeconfig string, client kubernetes.Interface, stop func()) {
 	c.t.Helper()
 	dir := c.t.TempDir()
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
@@ -42,13 +43,10 @@ func (c *cluster) startAPIServer(h *topology.Host) (kubeconfig string, client ku
 	}
 	signing := file("service-account.key", string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})))
 	tokens := file("tokens.csv", adminToken+",admin,admin,system:masters\n")
-	kubeconfig = file("kubeconfig", `apiVersion: v1
-kind: Config
-clusters: [{name: c, cluster: {server: "https://127.0.0.1:6443", insecure-skip-tls-verify: true}}]
-users: [{name: u, user: {token: `+adminToken+`}}]
-contexts: [{name: x, context: {cluster: c, user: u}}]
-current-context: x
-`)
+	kubeconfig = file("kubeconfig", kubeconfigFor(adminToken))
+	if len(authorization) == 0 {
+		authorization = []string{"AlwaysAllow"}
+	}
 	start := func(program string, args ...string) *harness.Process {
 		c.t.Helper()
 		p, err := harness.Start(h, filepath.Join(peers, program), args...)
@@ -65,7 +63,7 @@ current-context: x
 		"--listen-peer-urls", "http://127.0.0.1:2380", "--unsafe-no-fsync", "--log-level", "warn")
 	server := start("kube-apiserver", "--etcd-servers", "http://127.0.0.1:2379", "--service-cluster-ip-range", "10.96.0.0/16,fd00:10:96::/112",
 		"--service-account-issuer", "https://kubernetes.default.svc", "--service-account-key-file", signing, "--service-account-signing-key-file", signing,
-		"--authorization-mode", "AlwaysAllow", "--token-auth-file", tokens, "--cert-dir", filepath.Join(dir, "certs"), "--bind-address", "127.0.0.1",
+		"--authorization-mode", strings.Join(authorization, ","), "--token-auth-file", tokens, "--cert-dir", filepath.Join(dir, "certs"), "--bind-address", "127.0.0.1",
 		"--advertise-address", "127.0.0.1", "--endpoint-reconciler-type", "none", "--disable-admission-plugins", "ServiceAccount")
 	config := &rest.Config{
 		Host: "https://127.0.0.1:6443", BearerToken: adminToken, TLSClientConfig: rest.TLSClientConfig{Insecure: true}, Timeout: 20 * time.Second,
@@ -86,6 +84,17 @@ current-context: x
 	}))
 	c.t.Logf("kube-apiserver was ready after %.0f s", time.Since(began).Seconds())
 	return kubeconfig, client, server.Kill
+}
+
+// kubeconfigFor is a kubeconfig for the bearer of the token.
+func kubeconfigFor(token string) string {
+	return `apiVersion: v1
+kind: Config
+clusters: [{name: c, cluster: {server: "https://127.0.0.1:6443", insecure-skip-tls-verify: true}}]
+users: [{name: u, user: {token: ` + token + `}}]
+contexts: [{name: x, context: {cluster: c, user: u}}]
+current-context: x
+`
 }
 
 // TestKubernetesAPI feeds the proxier from a real API server.

@@ -184,6 +184,10 @@ func (c Config) Validate() error {
 	c.validateTimeouts(bad)
 	c.validateSchedulers(bad)
 	for _, server := range c.APIServers {
+		if strings.Contains(server, placeholder) {
+			bad("apiServers", "%q is the placeholder of deploy/ipvs-proxier.yaml: write the addresses of your API servers there, such as https://192.0.2.1:6443", server)
+			continue
+		}
 		if u, err := url.Parse(server); err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.Path != "" {
 			bad("apiServers", "%q is not a URL such as https://192.0.2.1:6443", server)
 		}
@@ -230,6 +234,9 @@ func (c Config) validateNetworks(bad func(field, format string, args ...any)) {
 		}
 	}
 }
+
+// placeholder is in the API server's address that deploy/ipvs-proxier.yaml comes with.
+const placeholder = "REPLACE-WITH"
 
 // linkName is what goes into a rule as the name of a link. The kernel allows more, up to 15 bytes without "/" and spaces.
 var linkName = regexp.MustCompile(`^[a-zA-Z0-9_.:@-]{1,15}$`)

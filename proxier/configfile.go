@@ -1,6 +1,7 @@
 package proxier
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"reflect"
@@ -37,6 +38,34 @@ func ReadConfig(path string, base Config) (Config, error) {
 		return base, fmt.Errorf("configuration %s: %w", path, err)
 	}
 	return c, nil
+}
+
+// WriteConfig returns the configuration file that holds what in c differs from the defaults.
+func WriteConfig(c Config) ([]byte, error) {
+	fields, err := jsonFields(c)
+	if err != nil {
+		return nil, err
+	}
+	defaults, err := jsonFields(Default())
+	if err != nil {
+		return nil, err
+	}
+	for name, value := range fields {
+		if reflect.DeepEqual(value, defaults[name]) {
+			delete(fields, name)
+		}
+	}
+	fields["apiVersion"], fields["kind"] = ConfigAPIVersion, ConfigKind
+	return yaml.Marshal(fields)
+}
+
+func jsonFields(c Config) (map[string]any, error) {
+	data, err := json.Marshal(c)
+	if err != nil {
+		return nil, err
+	}
+	fields := map[string]any{}
+	return fields, json.Unmarshal(data, &fields)
 }
 
 func parseConfig(data []byte, base Config) (Config, error) {

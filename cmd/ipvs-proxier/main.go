@@ -41,7 +41,7 @@ func run() int {
 		RunE:          noCommand,
 	}
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(runCommand(), statusCommand(), cleanupCommand(), versionCommand())
+	root.AddCommand(runCommand(), statusCommand(), cleanupCommand(), convertCommand(), versionCommand())
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return 0

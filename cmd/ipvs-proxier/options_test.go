@@ -105,6 +105,7 @@ func TestWrongFlagValues(t *testing.T) {
 		{"--conntrack-min -1", "conntrack.min"},
 		{"--take-over kubeproxy", "kubeproxy kube-proxy kube-router"},
 		{"--api-servers 192.0.2.1:6443", "192.0.2.1:6443 https://"},
+		{"--api-servers https://REPLACE-WITH-YOUR-API-SERVER:6443", "placeholder 192.0.2.1"},
 		{"--nodeport-addresses primary,secondary", "secondary"},
 		{"--service-proxy-name a/b", "serviceProxyName"},
 	} {

@@ -24,7 +24,19 @@ func readFile(path string) (string, error) {
 	return strings.TrimSpace(string(data)), err
 }
 
-func writeFile(path, value string) error { return os.WriteFile(path, []byte(value), 0o644) }
+// hostRoot is where a container has the node's /proc/sys when its own is read-only, as it is without privileges
+// (deploy/ipvs-proxier.yaml). It shows the network namespace of the process just as its own does.
+const hostRoot = "/host"
+
+func writeFile(path, value string) error {
+	err := os.WriteFile(path, []byte(value), 0o644)
+	if errors.Is(err, unix.EROFS) {
+		if hostErr := os.WriteFile(hostRoot+path, []byte(value), 0o644); !errors.Is(hostErr, fs.ErrNotExist) {
+			return hostErr
+		}
+	}
+	return err
+}
 
 func writeSysctl(name, value string) error {
 	if err := writeFile(sysctlPath(name), value); err != nil {
@@ -37,7 +49,7 @@ func writeSysctl(name, value string) error {
 func whyNot(name string, err error) string {
 	switch {
 	case errors.Is(err, unix.EROFS):
-		return "/proc/sys is mounted read-only: in a container mount the node's /proc/sys there, writable, or run it privileged"
+		return "/proc/sys is mounted read-only: in a container mount the node's /proc/sys at " + hostRoot + "/proc/sys, or run it privileged"
 	case errors.Is(err, fs.ErrNotExist):
 		return "this kernel has no parameter " + name + ", or its module is not loaded"
 	}

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ipvs-proxier/ipvs-proxier/cmd/ipvs-proxier/internal/convert"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier"
+)
+
+func convertCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "convert {FILE | - | -- FLAG...}",
+		Short: "Turn the configuration of kube-proxy or kube-router into ours",
+		Long: "Turn a KubeProxyConfiguration file (or the ConfigMap that kubeadm makes of one), or the flags of kube-proxy or kube-router, into our\n" +
+			"configuration file, on standard output. On standard error stands what an operator should know about it. The exit status is 1 when\n" +
+			"something that decides about traffic is not carried over.",
+		Example: "  kubectl -n kube-system get configmap kube-proxy -o yaml | ipvs-proxier convert -\n" +
+			"  ipvs-proxier convert /var/lib/kube-proxy/config.conf\n" +
+			"  ipvs-proxier convert --from=kube-router -- --run-router=false --masquerade-all",
+		Args: func(c *cobra.Command, args []string) error {
+			if c.ArgsLenAtDash() != 0 && len(args) != 1 {
+				return usageError{errors.New("convert takes one FILE, or - for standard input, or -- and flags")}
+			}
+			return nil
+		},
+	}
+	from := c.Flags().String("from", proxier.KubeProxy, "kube-proxy or kube-router")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		result, err := converted(c.InOrStdin(), *from, args, c.ArgsLenAtDash() == 0)
+		if err != nil {
+			return usageError{err}
+		}
+		text, err := proxier.WriteConfig(result.Config)
+		if err != nil {
+			return err
+		}
+		if _, err := c.OutOrStdout().Write(text); err != nil {
+			return err
+		}
+		for _, note := range result.Notes {
+			word := "note"
+			if note.Lost {
+				word = "NOT CARRIED OVER"
+			}
+			fmt.Fprintf(c.ErrOrStderr(), "%s: %s\n", word, note)
+		}
+		if result.Lost() {
+			return errors.New("something that decides about traffic is not carried over, see above")
+		}
+		return nil
+	}
+	return c
+}
+
+func converted(stdin io.Reader, from string, args []string, flags bool) (*convert.Result, error) {
+	switch {
+	case from == proxier.KubeRouter && flags:
+		return convert.KubeRouterFlags(args)
+	case from == proxier.KubeRouter:
+		return nil, errors.New("kube-router has no configuration file: give its flags, as in convert --from=kube-router -- --masquerade-all")
+	case from != proxier.KubeProxy:
+		return nil, fmt.Errorf("--from=%s is unknown; allowed are kube-proxy, kube-router", from)
+	case flags:
+		return convert.KubeProxyFlags(args)
+	}
+	var data []byte
+	var err error
+	if args[0] == "-" {
+		data, err = io.ReadAll(stdin)
+	} else {
+		data, err = os.ReadFile(args[0])
+	}
+	if err != nil {
+		return nil, err
+	}
+	result, err := convert.KubeProxy(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", args[0], err)
+	}
+	return result, nil
+}

@@ -1,0 +1,163 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
+	authv1 "k8s.io/api/authentication/v1"
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
+
+	"github.com/ipvs-proxier/ipvs-proxier/e2e/harness"
+)
+
+// collections are where the kinds of deploy/ipvs-proxier.yaml are created.
+var collections = map[string]string{
+	"Namespace":          "/api/v1/namespaces",
+	"ServiceAccount":     "/api/v1/namespaces/ipvs-proxier/serviceaccounts",
+	"ConfigMap":          "/api/v1/namespaces/ipvs-proxier/configmaps",
+	"ClusterRole":        "/apis/rbac.authorization.k8s.io/v1/clusterroles",
+	"ClusterRoleBinding": "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
+	"DaemonSet":          "/apis/apps/v1/namespaces/ipvs-proxier/daemonsets",
+}
+
+// TestDeployment takes deploy/ipvs-proxier.yaml to a real API server that checks every field, and runs the program as the DaemonSet does:
+// with its arguments, its configuration, its capabilities and exactly its permissions.
+func TestDeployment(t *testing.T) {
+	c := newCluster(t)
+	ctx := t.Context()
+	_, client, _ := c.startAPIServer(c.Node1, "RBAC")
+	text, err := os.ReadFile("deploy/ipvs-proxier.yaml")
+	c.must(err)
+	var config v1.ConfigMap
+	var daemons appsv1.DaemonSet
+	for _, document := range strings.Split(string(text), "\n---\n") {
+		object, err := yaml.YAMLToJSONStrict([]byte(document))
+		c.must(err)
+		var kind metav1.TypeMeta
+		c.must(json.Unmarshal(object, &kind))
+		err = client.CoreV1().RESTClient().Post().AbsPath(collections[kind.Kind]).Param("fieldValidation", "Strict").
+			SetHeader("Content-Type", "application/json").Body(object).Do(ctx).Error()
+		if err != nil {
+			t.Fatalf("%s is not accepted: %v", kind.Kind, err)
+		}
+		switch kind.Kind {
+		case "ConfigMap":
+			c.must(json.Unmarshal(object, &config))
+		case "DaemonSet":
+			c.must(json.Unmarshal(object, &daemons))
+		}
+	}
+	token, err := client.CoreV1().ServiceAccounts("ipvs-proxier").CreateToken(ctx, "ipvs-proxier", &authv1.TokenRequest{}, metav1.CreateOptions{})
+	c.must(err)
+	_, err = client.CoreV1().Nodes().Create(ctx, &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node1"}}, metav1.CreateOptions{})
+	c.must(err)
+
+	container := daemons.Spec.Template.Spec.Containers[0]
+	dir := t.TempDir()
+	file := func(name, content string) string {
+		path := filepath.Join(dir, name)
+		c.must(os.WriteFile(path, []byte(content), 0o600))
+		return path
+	}
+	kubeconfig := file("kubeconfig", kubeconfigFor(token.Status.Token))
+	start := func(config string) *harness.Process {
+		t.Helper()
+		capabilities := "-all"
+		for _, name := range container.SecurityContext.Capabilities.Add {
+			capabilities += ",+" + strings.ToLower(string(name))
+		}
+		args := []string{"--bounding-set=" + capabilities, "--inh-caps=-all", "--no-new-privs", programs.Path("ipvs-proxier")}
+		for _, arg := range container.Args {
+			arg = strings.ReplaceAll(arg, "/etc/ipvs-proxier/config.yaml", file("config.yaml", config))
+			args = append(args, strings.ReplaceAll(arg, "$(NODE_NAME)", "node1"))
+		}
+		p, err := harness.Start(c.Node1, "setpriv", append(args, "--kubeconfig", kubeconfig)...)
+		c.must(err)
+		t.Cleanup(func() {
+			p.Kill()
+			if t.Failed() {
+				t.Logf("log of the proxier:\n%s", p.Output())
+			}
+		})
+		return p
+	}
+	says := func(p *harness.Process, words string) {
+		t.Helper()
+		c.await(func() error {
+			if !strings.Contains(p.Output(), words) {
+				return fmt.Errorf("the log does not say %q", words)
+			}
+			return nil
+		})
+	}
+	// As it comes it says what is left to be written.
+	says(start(config.Data["config.yaml"]), "placeholder")
+	filled := regexp.MustCompile(`https://REPLACE[^\]]*`).ReplaceAllString(config.Data["config.yaml"], "https://127.0.0.1:6443")
+	p := start(filled)
+	pod := c.pod(1, 50, "client")
+	s := web(scheduled("fastest"))
+	_, err = client.CoreV1().Services("default").Create(ctx, s, metav1.CreateOptions{})
+	c.must(err)
+	for _, slice := range endpointSlices(web(), c.backend(1, 10, "one")) {
+		_, err := client.DiscoveryV1().EndpointSlices("default").Create(ctx, slice, metav1.CreateOptions{})
+		c.must(err)
+	}
+	c.await(func() error { _, err := harness.Ask(pod, "tcp", web4); return err })
+	// Users are told in Events, of the mistake and of its end.
+	event := func(kind, reason, words string) {
+		t.Helper()
+		c.await(func() error {
+			all, err := client.EventsV1().Events("").List(ctx, metav1.ListOptions{})
+			if err != nil {
+				return err
+			}
+			for _, e := range all.Items {
+				if e.Regarding.Kind == kind && e.Reason == reason && strings.Contains(e.Note, words) && e.ReportingController == "ipvs-proxier" {
+					return nil
+				}
+			}
+			return fmt.Errorf("no Event %s about a %s among %d", reason, kind, len(all.Items))
+		})
+	}
+	event("Node", "Starting", "ipvs-proxier")
+	event("Service", "InvalidAnnotation", "fastest")
+	s, err = client.CoreV1().Services("default").Get(ctx, "web", metav1.GetOptions{})
+	c.must(err)
+	s.Annotations["ipvs-proxier.io/scheduler"] = "lc"
+	_, err = client.CoreV1().Services("default").Update(ctx, s, metav1.UpdateOptions{})
+	c.must(err)
+	event("Service", "Recovered", "")
+
+	metrics, err := client.CoreV1().RESTClient().Get().AbsPath("/metrics").DoRaw(ctx)
+	c.must(err)
+	if denied := regexp.MustCompile(`(?m)^apiserver_request_total\{code="403".*$`).FindAllString(string(metrics), -1); len(denied) > 0 {
+		t.Errorf("the API server has denied requests: %q", denied)
+	}
+	if strings.Contains(p.Output(), "level=ERROR") {
+		t.Error("the proxier logs errors")
+	}
+	p.Kill()
+
+	// A permission that is missing is named.
+	role, err := client.RbacV1().ClusterRoles().Get(ctx, "ipvs-proxier", metav1.GetOptions{})
+	c.must(err)
+	for i := range role.Rules {
+		if role.Rules[i].Resources[0] == "endpointslices" {
+			role.Rules = append(role.Rules[:i], role.Rules[i+1:]...)
+			break
+		}
+	}
+	_, err = client.RbacV1().ClusterRoles().Update(ctx, role, metav1.UpdateOptions{})
+	c.must(err)
+	says(start(filled), `cannot list resource "endpointslices"`)
+}
