@@ -30,7 +30,9 @@ func TestPredecessorsVirtualServersAreOurs(t *testing.T) {
 	s.engine.settings.Predecessor = func(id dataplane.VirtualServerID) bool {
 		return !taken && (id == wanted || id == stale || id == late)
 	}
-	broken := &brokenKernel{Kernel: s.memory, refuse: func(op dataplane.Op) bool { return strings.HasPrefix(op.String(), "delete virtual-server "+stale.String()) }}
+	broken := &brokenKernel{Kernel: s.memory, refuse: func(op dataplane.Op) bool {
+		return strings.HasPrefix(op.String(), "delete virtual-server "+stale.String())
+	}}
 	s.engine.kernel = broken
 	var created []string
 	check := s.memory.AfterEach
