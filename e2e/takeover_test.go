@@ -258,8 +258,13 @@ func TestTakeOverFromKubeProxy(t *testing.T) {
 			if kubeProxy.Ended() {
 				t.Fatal("kube-proxy has ended")
 			}
-			_, err := harness.Ask(ask.from, "tcp", ask.to)
-			return err
+			// kube-proxy masquerades a while after it serves: both endpoints must answer, twice.
+			for range 4 {
+				if _, err := harness.Ask(ask.from, "tcp", ask.to); err != nil {
+					return err
+				}
+			}
+			return nil
 		}))
 	}
 	held := slices.Concat(c.hold(client, web4, 4), c.hold(client, web6, 2), c.hold(c.Outside, np4, 4), c.hold(c.Outside, np6, 2))

@@ -59,19 +59,15 @@ func (s *succession) owns(id dataplane.VirtualServerID) bool { return !s.begun &
 
 // tell warns of what other proxies have left.
 func (s *succession) tell(ctx context.Context) {
-	for _, proxy := range predecessor.Proxies() {
-		if proxy == s.proxy {
-			continue
-		}
-		left, err := predecessor.Find(ctx, proxy, s.link)
-		switch {
-		case ctx.Err() != nil:
-			return
-		case err != nil:
-			s.log.Warn("it is not known whether another proxy has left something", "proxy", string(proxy), "err", err)
-		case !left.Empty():
-			s.log.Warn("another proxy that is gone has left rules, which may stand in the way of traffic; --take-over removes them", "proxy", string(proxy),
-				"left", left.String(), "option", "--take-over="+string(proxy))
+	others := slices.DeleteFunc(predecessor.Proxies(), func(p predecessor.Proxy) bool { return p == s.proxy })
+	all, err := predecessor.Find(ctx, s.link, others...)
+	if err != nil && ctx.Err() == nil {
+		s.log.Warn("it is not known whether other proxies have left something", "err", err)
+	}
+	for _, left := range all {
+		if !left.Empty() {
+			s.log.Warn("another proxy that is gone has left rules, which may stand in the way of traffic; --take-over removes them", "proxy", string(left.Proxy),
+				"left", left.String(), "option", "--take-over="+string(left.Proxy))
 		}
 		s.tellByHand(left)
 	}

@@ -60,19 +60,32 @@ func (l Leftovers) String() string {
 	return strings.Join(parts, ", ")
 }
 
-// Find returns what the proxy has left. link is the name of our own dummy link, which stays in any case. It changes nothing.
-func Find(ctx context.Context, proxy Proxy, link string) (Leftovers, error) {
+// Find returns what the proxies have left, in their order. link is the name of our own dummy link, which stays in any case. It
+// changes nothing.
+func Find(ctx context.Context, link string, proxies ...Proxy) ([]Leftovers, error) {
+	saved, err := save(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var all []Leftovers
+	for _, proxy := range proxies {
+		l, err := find(ctx, saved, proxy, link)
+		if err != nil {
+			return nil, fmt.Errorf("look for what %s has left: %w", proxy, err)
+		}
+		all = append(all, l)
+	}
+	return all, nil
+}
+
+func find(ctx context.Context, saved []savedTable, proxy Proxy, link string) (Leftovers, error) {
+	l := Leftovers{Proxy: proxy}
 	of, known := traces[proxy]
 	if !known {
-		return Leftovers{}, fmt.Errorf("BUG: %q is not a proxy that can be succeeded", proxy)
+		return l, fmt.Errorf("BUG: %q is not a proxy that can be succeeded", proxy)
 	}
-	l := Leftovers{Proxy: proxy}
-	used, err := l.findRules(ctx, of)
-	if err != nil {
-		return l, err
-	}
-	if err := l.findSets(of, used); err != nil {
-		return l, err
+	if err := l.findSets(of, l.findRules(saved, of)); err != nil {
+		return l, fmt.Errorf("list sets: %w", err)
 	}
 	if of.link != link {
 		if err := l.findLink(of.link); err != nil {
@@ -87,28 +100,42 @@ func Find(ctx context.Context, proxy Proxy, link string) (Leftovers, error) {
 	return l, nil
 }
 
-// findRules returns the sets that rules name which stay.
-func (l *Leftovers) findRules(ctx context.Context, of trace) (used []string, err error) {
-	for _, program := range backEnds() {
+// savedTable is a table as a back end of iptables has it.
+type savedTable struct {
+	program string
+	table
+}
+
+// save lists the rules of all back ends.
+func save(ctx context.Context) (saved []savedTable, err error) {
+	for _, program := range backEnds(ctx) {
 		text, err := run(ctx, nil, program.name+"-save")
 		if err != nil {
 			if program.optional {
 				continue // what this kernel cannot list it does not have
 			}
-			return nil, fmt.Errorf("list the rules of %s: %w", l.Proxy, err)
+			return nil, fmt.Errorf("list rules: %w", err)
 		}
 		for _, t := range parseSave(string(text)) {
-			p := plan(t, of)
-			used = append(used, p.sets...)
-			l.Kept = append(l.Kept, p.kept...)
-			if p.empty() {
-				continue
-			}
-			l.Rules, l.Chains = l.Rules+len(p.rules), l.Chains+len(p.chains)
-			l.removals = append(l.removals, familyRemoval{program.name, p})
+			saved = append(saved, savedTable{program.name, t})
 		}
 	}
-	return used, nil
+	return saved, nil
+}
+
+// findRules returns the sets that rules name which stay.
+func (l *Leftovers) findRules(saved []savedTable, of trace) (used []string) {
+	for _, t := range saved {
+		p := plan(t.table, of)
+		used = append(used, p.sets...)
+		l.Kept = append(l.Kept, p.kept...)
+		if p.empty() {
+			continue
+		}
+		l.Rules, l.Chains = l.Rules+len(p.rules), l.Chains+len(p.chains)
+		l.removals = append(l.removals, familyRemoval{t.program, p})
+	}
+	return used
 }
 
 type backEnd struct {
@@ -119,13 +146,13 @@ type backEnd struct {
 // backEnds returns the iptables programs whose rules the kernel may hold: those that we use ourselves, and those of the other
 // back end where they are installed, because the predecessor may have brought its own. Tables of the legacy back end come
 // into being by being listed: it is asked only where there are some.
-func backEnds() (found []backEnd) {
+func backEnds(ctx context.Context) (found []backEnd) {
 	for _, family := range []struct{ name, tables string }{{"iptables", "/proc/net/ip_tables_names"}, {"ip6tables", "/proc/net/ip6_tables_names"}} {
 		if !installed(family.name + "-save") {
 			continue
 		}
 		found = append(found, backEnd{name: family.name})
-		version, _ := exec.Command(family.name, "--version").Output()
+		version, _ := run(ctx, nil, family.name, "--version")
 		if strings.Contains(string(version), "nf_tables") {
 			if names, err := os.ReadFile(family.tables); err == nil && len(names) > 0 && installed(family.name+"-legacy-save") {
 				found = append(found, backEnd{family.name + "-legacy", true})
@@ -156,7 +183,7 @@ func run(ctx context.Context, input []byte, program string, args ...string) ([]b
 func (l *Leftovers) findSets(of trace, used []string) error {
 	sets, err := listSets(of)
 	if err != nil {
-		return fmt.Errorf("list the sets of %s: %w", l.Proxy, err)
+		return err
 	}
 	for _, set := range sets {
 		if slices.Contains(used, set.Name) {
@@ -249,10 +276,11 @@ func (l *Leftovers) findPolicyRouting() {
 // is in the error; the rest is done all the same, and a second call does the rest. It is for the time when our own rules are
 // in force.
 func Remove(ctx context.Context, proxy Proxy, link string) (Leftovers, error) {
-	l, err := Find(ctx, proxy, link)
+	found, err := Find(ctx, link, proxy)
 	if err != nil {
-		return l, err
+		return Leftovers{Proxy: proxy}, err
 	}
+	l := found[0]
 	var errs []error
 	for _, r := range l.removals {
 		if _, err := run(ctx, []byte(r.restore()), r.program+"-restore", "--noflush", "-w", "10"); err != nil {

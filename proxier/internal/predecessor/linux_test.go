@@ -228,10 +228,11 @@ func TestForeignLinkStays(t *testing.T) {
 func TestDirectServerReturnIsTold(t *testing.T) {
 	own(t)
 	shell(t, "ip rule add prio 32764 fwmark 0x1234 table 78; ip -6 rule add prio 32765 from all table 79")
-	left, err := Find(t.Context(), KubeRouter, "kube-ipvs0")
+	found, err := Find(t.Context(), "kube-ipvs0", KubeProxy, KubeRouter)
 	if err != nil {
 		t.Fatal(err)
 	}
+	left := found[1]
 	for _, want := range []string{"ip rule del fwmark 0x1234 table 78", "ipvsadm -D -f 4660", "ip -6 rule del table 79"} {
 		if !slices.Contains(left.ByHand, want) {
 			t.Errorf("%q is not among %q", want, left.ByHand)
@@ -242,8 +243,8 @@ func TestDirectServerReturnIsTold(t *testing.T) {
 			shell(t, command)
 		}
 	}
-	if left, err = Find(t.Context(), KubeRouter, "kube-ipvs0"); err != nil || len(left.ByHand) != 0 {
-		t.Errorf("the commands leave %q, %v", left.ByHand, err)
+	if found, err = Find(t.Context(), "kube-ipvs0", KubeRouter); err != nil || len(found[0].ByHand) != 0 {
+		t.Errorf("the commands leave %+v, %v", found, err)
 	}
 }
 
