@@ -95,6 +95,8 @@ func sysctls(c Config) map[string]string {
 		s["net.ipv4.conf.all.arp_announce"] = "2"
 	}
 	if c.Serves(cluster.IPv6) {
+		// Without it nothing reaches a pod of another node. Links that live by router advertisements are prepared for it
+		// before (kernel.KeepRouterAdvertisements).
 		s["net.ipv6.conf.all.forwarding"] = "1"
 	}
 	for name, timeout := range map[string]time.Duration{SysctlTCPTimeout: c.TCPTimeout, SysctlTCPFinTimeout: c.TCPFinTimeout, SysctlUDPTimeout: c.UDPTimeout} {
