@@ -105,7 +105,8 @@ func TestDeployment(t *testing.T) {
 	filled := regexp.MustCompile(`https://REPLACE[^\]]*`).ReplaceAllString(config.Data["config.yaml"], "https://127.0.0.1:6443")
 	p := start(filled)
 	pod := c.pod(1, 50, "client")
-	s := web(scheduled("fastest"))
+	dual := v1.IPFamilyPolicyRequireDualStack
+	s := web(scheduled("fastest"), func(s *v1.Service) { s.Spec.IPFamilyPolicy = &dual })
 	_, err = client.CoreV1().Services("default").Create(ctx, s, metav1.CreateOptions{})
 	c.must(err)
 	for _, slice := range endpointSlices(web(), c.backend(1, 10, "one")) {
@@ -159,5 +160,5 @@ func TestDeployment(t *testing.T) {
 	}
 	_, err = client.RbacV1().ClusterRoles().Update(ctx, role, metav1.UpdateOptions{})
 	c.must(err)
-	says(start(filled), `cannot list resource "endpointslices"`)
+	says(start(filled), `cannot list resource \"endpointslices\"`)
 }
