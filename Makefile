@@ -63,7 +63,13 @@ test-kernel: lab ## the contract of the kernel adapters, on a real kernel (root)
 e2e: build lab peers ## traffic through the real programs, on a real kernel, with a real API server (root)
 	@go test -c -tags e2e -o bin/e2e.test ./e2e
 	@mkdir -p bin/peers && for program in kube-apiserver kube-proxy etcd; do ln -f $(PEERS)/$$program bin/peers/ 2>/dev/null || cp -f $(PEERS)/$$program bin/peers/; done
-	@IPVSP_BIN=$(CURDIR)/bin IPVSP_PEERS=$(CURDIR)/bin/peers $(LAB) -- bash -c 'uname -sr; bin/e2e.test -test.v -test.timeout 18m -test.run "$(RUN)" $(E2EFLAGS)' | $(SHORTEN)
+	@IPVSP_BIN=$(CURDIR)/bin IPVSP_PEERS=$(CURDIR)/bin/peers IPVSP_CONFORMANCE=$(IPVSP_CONFORMANCE) $(LAB) $(if $(IPVSP_CONFORMANCE),--write $(CURDIR)/bin/out) -- bash -c 'uname -sr; bin/e2e.test -test.v -test.timeout 18m -test.run "$(RUN)" $(E2EFLAGS)' | $(SHORTEN)
+
+.PHONY: conformance
+conformance: ## every way in, side by side with the real kube-proxy: writes docs/conformance.md (root; ten minutes; nightly)
+	@mkdir -p bin/out
+	@IPVSP_CONFORMANCE=bin/out/conformance.md $(MAKE) --no-print-directory e2e RUN=TestConformance
+	@cp bin/out/conformance.md docs/conformance.md && tail -1 docs/conformance.md
 
 # Lines that only say that a test began are left out.
 SHORTEN := grep -v -E '^ *=== (RUN|PAUSE|CONT|NAME)'

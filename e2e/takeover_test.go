@@ -203,6 +203,21 @@ func (c *cluster) sameAsFresh(args ...string) {
 	}
 }
 
+// startKubeProxy starts the real kube-proxy in ipvs mode on node1.
+func (c *cluster) startKubeProxy(kubeconfig string) *harness.Process {
+	c.t.Helper()
+	p, err := harness.Start(c.Node1, filepath.Join(peers, "kube-proxy"), "--kubeconfig", kubeconfig, "--proxy-mode", "ipvs", "--hostname-override", c.Node1.Name,
+		"--cluster-cidr", topology.PodCIDRs, "--ipvs-scheduler", "rr", "--conntrack-max-per-core", "0", "--conntrack-min", "0")
+	c.must(err)
+	c.t.Cleanup(func() {
+		p.Kill()
+		if c.t.Failed() {
+			c.t.Logf("log of kube-proxy:\n%s", p.Output())
+		}
+	})
+	return p
+}
+
 // TestTakeOverFromKubeProxy: the real kube-proxy in ipvs mode is killed under load, a Service goes, and ipvs-proxier starts in its
 // place. No request fails and no connection breaks; nothing of kube-proxy's is left, the Service's node port included.
 func TestTakeOverFromKubeProxy(t *testing.T) {
@@ -236,18 +251,7 @@ func TestTakeOverFromKubeProxy(t *testing.T) {
 	})
 	create(gone, one)
 
-	start := func() *harness.Process {
-		p, err := harness.Start(c.Node1, filepath.Join(peers, "kube-proxy"), "--kubeconfig", kubeconfig, "--proxy-mode", "ipvs", "--hostname-override", c.Node1.Name,
-			"--cluster-cidr", topology.PodCIDRs, "--ipvs-scheduler", "rr", "--conntrack-max-per-core", "0", "--conntrack-min", "0")
-		c.must(err)
-		t.Cleanup(func() {
-			p.Kill()
-			if t.Failed() {
-				t.Logf("log of kube-proxy:\n%s", p.Output())
-			}
-		})
-		return p
-	}
+	start := func() *harness.Process { return c.startKubeProxy(kubeconfig) }
 	kubeProxy := start()
 	np4, np6 := at(c.Node1.IPv4, webNodePort), at(c.Node1.IPv6, webNodePort)
 	for _, ask := range []struct {

@@ -1,0 +1,158 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/ipvs-proxier/ipvs-proxier/e2e/harness"
+	"github.com/ipvs-proxier/ipvs-proxier/e2e/topology"
+)
+
+// TestConformance asks for every cell of trafficCases twice, of ipvs-proxier and of the real kube-proxy in ipvs mode, fed by the same API
+// server. A cell where the two differ must be known, and listed in docs/differences.md. It takes some minutes and is run by
+// `make conformance`, which names in IPVSP_CONFORMANCE the file for the table.
+func TestConformance(t *testing.T) {
+	table := os.Getenv("IPVSP_CONFORMANCE")
+	if table == "" {
+		t.Skip("run by make conformance")
+	}
+	listed, err := os.ReadFile("docs/differences.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := newCluster(t)
+	hosts := c.caseHosts()
+	kubeconfig, client, _ := c.startAPIServer(c.Node1)
+	cells := c.createCases(client, hosts)
+
+	kubeProxy := c.startKubeProxy(kubeconfig)
+	c.awaitSettled(cells, hosts, func(cell trafficCell) string {
+		if cell.kubeProxy != "" {
+			return cell.kubeProxy
+		}
+		return cell.want
+	})
+	theirs := c.outcomes(cells, hosts)
+	kubeProxy.Kill()
+
+	c.start("--kubeconfig", kubeconfig, "--external-ip-cidrs", topology.ExternalCIDRs, "--take-over", "kube-proxy")
+	c.must(c.proxier.AwaitReady())
+	c.awaitSettled(cells, hosts, func(cell trafficCell) string { return cell.want })
+	ours := c.outcomes(cells, hosts)
+
+	differ := 0
+	for i, cell := range cells {
+		if !cell.accepts(cell.want, ours[i]) {
+			t.Errorf("ipvs-proxier: %s", cell.text(ours[i]))
+		}
+		switch same := cell.accepts(cell.want, theirs[i]); {
+		case same && cell.kubeProxy != "":
+			t.Errorf("kube-proxy does not differ any more: %s", cell.text(theirs[i]))
+		case !same && theirs[i] != cell.kubeProxy:
+			t.Errorf("a difference that is not known: kube-proxy: %s", cell.text(theirs[i]))
+		case !same:
+			differ++
+			if word := strings.TrimPrefix(cell.where, "row "); !strings.Contains(string(listed), word) {
+				t.Errorf("docs/differences.md does not name %s: %s", cell.where, cell.text(theirs[i]))
+			}
+		}
+	}
+	t.Logf("%d cells, %d known differences", len(cells), differ)
+	kernel, err := c.Node1.Run("uname", "-sr")
+	c.must(err)
+	c.must(os.WriteFile(table, []byte(conformanceTable(strings.TrimSpace(kernel), cells, ours, theirs)), 0o644))
+}
+
+// createCases puts the objects of all cases into the API and returns their cells.
+func (c *cluster) createCases(client kubernetes.Interface, hosts map[string]*topology.Host) (cells []trafficCell) {
+	c.t.Helper()
+	ctx := c.t.Context()
+	node := thisNode(c.Node1)
+	made, err := client.CoreV1().Nodes().Create(ctx, node, metav1.CreateOptions{})
+	c.must(err)
+	made.Status = node.Status
+	_, err = client.CoreV1().Nodes().UpdateStatus(ctx, made, metav1.UpdateOptions{})
+	c.must(err)
+	for number, tc := range trafficCases(c.Node1, c.Outside, hosts["p2"]) {
+		s, slices := tc.objects(number, hosts)
+		made, err := client.CoreV1().Services("default").Create(ctx, s, metav1.CreateOptions{})
+		if err != nil {
+			c.t.Fatalf("case %s: %v", tc.name, err)
+		}
+		if made.Status = s.Status; len(s.Status.LoadBalancer.Ingress) > 0 {
+			_, err = client.CoreV1().Services("default").UpdateStatus(ctx, made, metav1.UpdateOptions{})
+			c.must(err)
+		}
+		for _, slice := range slices {
+			_, err := client.DiscoveryV1().EndpointSlices("default").Create(ctx, slice, metav1.CreateOptions{})
+			c.must(err)
+		}
+		cells = append(cells, tc.expand(c, s)...)
+	}
+	return cells
+}
+
+// awaitSettled waits until all cells that answer do so as expected: kube-proxy masquerades a while after it serves. What does not
+// settle is for the comparison to tell.
+func (c *cluster) awaitSettled(cells []trafficCell, hosts map[string]*topology.Host, expect func(trafficCell) string) {
+	c.t.Helper()
+	var answering []trafficCell
+	for _, cell := range cells {
+		if expected := expect(cell); cell.network == "tcp" && expected != "timeout" && expected != "nothing" {
+			answering = append(answering, cell)
+		}
+	}
+	err := harness.Await(3*time.Minute, func() error {
+		for i, got := range c.outcomes(answering, hosts) {
+			if !answering[i].accepts(expect(answering[i]), got) {
+				return fmt.Errorf("%s", answering[i].text(got))
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		c.t.Logf("not settled: %v", err)
+	}
+}
+
+// conformanceTable is one line for each client and target of each case, with the protocols and families together that agree.
+func conformanceTable(kernel string, cells []trafficCell, ours, theirs []string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "# Conformance\n\nMade by `make conformance` on %s: what clients get from ipvs-proxier and from kube-proxy 1.37.2 in ipvs mode, on the same node from\n"+
+		"the same API server. Rows and B numbers are those of [differences.md](differences.md) and of the tests (e2e/cases_test.go). gw is the node's\n"+
+		"address on the pod network, node on the LAN, own the client's, vip the Service's.\n\n"+
+		"| rows | Service | client | target | TCP and UDP, IPv4 and IPv6 | ipvs-proxier | kube-proxy | |\n|---|---|---|---|---|---|---|---|\n", kernel)
+	type line struct{ rows, service, from, target, ours, theirs, where string }
+	var order []line
+	count := map[line]int{}
+	for i, cell := range cells {
+		l := line{cell.rows, cell.service, cell.from, cell.target, ours[i], theirs[i], cell.where}
+		if count[l] == 0 {
+			order = append(order, l)
+		}
+		count[l]++
+	}
+	for _, l := range order {
+		which := "all 4"
+		if count[l] != 4 {
+			which = fmt.Sprintf("%d of 4", count[l])
+		}
+		fmt.Fprintf(&b, "| %s |\n", strings.Join([]string{l.rows, l.service, l.from, l.target, which, l.ours, l.theirs, l.where}, " | "))
+	}
+	same := 0
+	for i := range cells {
+		if ours[i] == theirs[i] {
+			same++
+		}
+	}
+	fmt.Fprintf(&b, "\n%d cells; %d are the same.\n", len(cells), same)
+	return b.String()
+}
