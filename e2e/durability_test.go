@@ -1,0 +1,216 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+
+	"github.com/ipvs-proxier/ipvs-proxier/e2e/harness"
+	"github.com/ipvs-proxier/ipvs-proxier/e2e/topology"
+)
+
+// kills is how often TestKilledAtAnyMoment kills the proxier.
+const kills = 50
+
+// TestKilledAtAnyMoment kills the proxier with SIGKILL at random moments, while Services around the ones under load keep changing: no
+// connection breaks, no request fails, and in the end the kernel holds what a fresh start would make. TEST_SEED repeats the moments.
+func TestKilledAtAnyMoment(t *testing.T) {
+	c := newCluster(t)
+	seed := uint64(time.Now().UnixNano())
+	if text := os.Getenv("TEST_SEED"); text != "" {
+		n, err := strconv.ParseUint(text, 10, 64)
+		c.must(err)
+		seed = n
+	}
+	t.Logf("to repeat: TEST_SEED=%d", seed)
+	r := rand.New(rand.NewPCG(seed, 1))
+	client := c.pod(1, 50, "client")
+	one, two := c.backend(1, 10, "one"), c.backend(2, 10, "two")
+	c.write("web.yaml", with(web(nodePort), one, two))
+	c.run()
+	held := c.hold(client, web4, 20)
+	for _, to := range []netip.AddrPort{web6, at(c.Node1.IPv4, webNodePort), at(c.Node1.IPv6, webNodePort)} {
+		held = append(held, c.hold(c.Outside, to, 10)...)
+	}
+	const duration = "75s" // longer than all kills take; what matters is that it covers most of them
+	loads := []*harness.Load{
+		c.startLoad(client, "--mode", "crr", "--rate", "40", "--duration", duration, "tcp://"+web4.String()),
+		c.startLoad(c.Outside, "--mode", "crr", "--rate", "20", "--duration", duration, "tcp://"+at(c.Node1.IPv6, webNodePort).String()),
+		c.startLoad(client, "--mode", "udp-rr", "--rate", "20", "--duration", duration, "udp://"+web6.String()),
+	}
+	var changes sync.WaitGroup
+	done := make(chan struct{})
+	churn := rand.New(rand.NewPCG(seed, 2))
+	changes.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			case <-time.After(time.Duration(50+churn.IntN(200)) * time.Millisecond):
+				c.write("others.yaml", others(churn, one, two)...)
+			}
+		}
+	})
+	for range kills {
+		time.Sleep(time.Duration(r.IntN(2200)) * time.Millisecond) // the moment of the kill, not a wait
+		c.proxier.Kill()
+		c.start(c.args...)
+	}
+	close(done)
+	changes.Wait()
+	c.must(c.proxier.AwaitReady())
+	stillUsable(t, held, fmt.Sprintf("%d kills", kills))
+	for _, l := range loads {
+		report, err := l.Wait()
+		c.must(err)
+		withoutErrors(t, report)
+		t.Logf("%+v over %d kills", report.Requests, kills)
+	}
+	for _, conn := range held {
+		conn.Close()
+	}
+	c.sameAsFresh(c.args...)
+}
+
+// others are some Services with any ports, node ports and endpoints, none of which is in the way of the one under load.
+func others(r *rand.Rand, pods ...*topology.Host) []string {
+	var texts []string
+	for i := range r.IntN(6) {
+		s := service(fmt.Sprintf("other-%d", i), []string{fmt.Sprintf("10.96.3.%d", 1+i), fmt.Sprintf("fd00:10:96::3%02x", i)}, func(s *v1.Service) {
+			if r.IntN(2) == 0 {
+				nodePort(s)
+				for p := range s.Spec.Ports {
+					s.Spec.Ports[p].NodePort = int32(30200 + i)
+				}
+			}
+			if r.IntN(3) == 0 {
+				externalLocal(s)
+			}
+			if r.IntN(3) == 0 {
+				scheduled([]string{"lc", "sh"}[r.IntN(2)])(s)
+			}
+		})
+		texts = append(texts, with(s, pods[:r.IntN(len(pods)+1)]...))
+	}
+	return append(texts, manifest(service("always", []string{"10.96.3.99", "fd00:10:96::399"})))
+}
+
+// TestRollingUpdate replaces all endpoints, two at a time, as a Deployment does: those that go terminate, serve for a while and are taken
+// out. Under 500 new connections a second none is refused, and 200 long-lived ones, on endpoints that go, all live on.
+func TestRollingUpdate(t *testing.T) {
+	c := newCluster(t)
+	client := c.pod(1, 50, "client")
+	const pods = 6
+	var before, after []*topology.Host
+	for i := range pods {
+		node := 1 + i%2
+		before = append(before, c.backend(node, 10+i, fmt.Sprintf("old%d", i)))
+		after = append(after, c.backend(node, 30+i, fmt.Sprintf("new%d", i)))
+	}
+	roll := func(gone, leaving, come int) {
+		s := web()
+		slices := endpointSlices(s)
+		text := manifest(s)
+		for _, slice := range slices {
+			for i := gone; i < pods; i++ {
+				state := ""
+				if i < leaving {
+					state = "leaving"
+				}
+				slice.Endpoints = append(slice.Endpoints, endpointOf(before[i], slice.AddressType, state))
+			}
+			for i := range come {
+				slice.Endpoints = append(slice.Endpoints, endpointOf(after[i], slice.AddressType, ""))
+			}
+			text += "---\n" + manifest(slice)
+		}
+		c.write("web.yaml", text)
+	}
+	roll(0, 0, 0)
+	c.run()
+	held := append(c.hold(client, web4, 100), c.hold(c.Outside, web6, 100)...)
+	load := c.startLoad(client, "--mode", "crr", "--rate", "500", "--duration", "25s", "tcp://"+web4.String())
+	weights := func(ready, draining int) {
+		t.Helper()
+		c.await(func() error {
+			v, err := c.kernel.VirtualServer("tcp", web4)
+			if err != nil {
+				return err
+			}
+			counts := map[int]int{}
+			for _, d := range v.RealServers {
+				counts[d.Weight]++
+			}
+			if counts[1] != ready || counts[0] < draining {
+				return errStill(v.Text())
+			}
+			return nil
+		})
+	}
+	for i := 0; i < pods; i += 2 {
+		roll(i, i, i+2) // two more
+		weights(pods+2, i)
+		roll(i, i+2, i+2) // two old ones leave: they serve, and get nothing new
+		weights(pods, i+2)
+		roll(i+2, i+2, i+2) // and are gone
+		weights(pods, i+2)
+		stillUsable(t, held, fmt.Sprintf("%d endpoints were replaced", i+2))
+	}
+	report, err := load.Wait()
+	c.must(err)
+	withoutErrors(t, report)
+	t.Logf("%+v, latency in µs %+v, %v", report.Requests, report.Latency, report.SelfCheck.Warnings)
+	stillUsable(t, held, "the whole update")
+}
+
+// TestMasqueradePortsAreNoNodePorts (B5, kubernetes#139276): with as many node ports as there are ports to masquerade with, connections
+// fail; with the ports that masquerading takes by default, none does.
+func TestMasqueradePortsAreNoNodePorts(t *testing.T) {
+	c := newCluster(t)
+	r := c.backend(2, 10, "r")
+	const nodePorts = 200
+	texts := []string{with(web(), r)}
+	for i := range nodePorts {
+		s := service(fmt.Sprintf("np-%d", i), []string{fmt.Sprintf("10.96.4.%d", 1+i)}, withNodePort, func(s *v1.Service) {
+			s.Spec.Ports = s.Spec.Ports[:1]
+			s.Spec.Ports[0].NodePort = int32(30300 + i)
+		})
+		texts = append(texts, manifest(s))
+	}
+	c.write("services.yaml", texts...)
+	failures := func(args ...string) (n int) {
+		t.Helper()
+		c.run(args...)
+		defer func() {
+			c.must(c.proxier.Stop())
+			if output, err := programs.Cleanup(c.Node1); err != nil {
+				t.Fatal(err, output)
+			}
+		}()
+		for range 4 {
+			if _, err := harness.Ask(c.Node1, "tcp", web4); err != nil {
+				n++
+			}
+		}
+		if n > 0 {
+			return n
+		}
+		report := c.load(c.Node1, "--mode", "crr", "--rate", "100", "--duration", "10s", "tcp://"+web4.String())
+		return int(report.Requests.Errors + report.Requests.Unfinished)
+	}
+	if n := failures("--masquerade-ports", "30300-30499"); n == 0 {
+		t.Error("masquerading with node ports fails nothing: this test proves nothing")
+	}
+	if n := failures(); n != 0 {
+		t.Errorf("%d connections failed", n)
+	}
+}
