@@ -160,14 +160,7 @@ func (h *Host) AddDummy(name string) error {
 
 // route sends what is for the destination through the gateway.
 func (h *Host) route(destination netip.Prefix, gateway netip.Addr) error {
-	_, dst, err := net.ParseCIDR(destination.String())
-	if err != nil {
-		return err
-	}
-	if err := h.handle.RouteAdd(&netlink.Route{Dst: dst, Gw: gateway.AsSlice()}); err != nil {
-		return fmt.Errorf("host %s: route %s via %s: %w", h.Name, destination, gateway, err)
-	}
-	return nil
+	return h.addRoute(destination, "via "+gateway.String(), &netlink.Route{Gw: gateway.AsSlice()})
 }
 
 // routeLink sends what is for the destination straight to the link, from source when it is valid.
@@ -176,16 +169,20 @@ func (h *Host) routeLink(destination netip.Prefix, link string, source netip.Add
 	if err != nil {
 		return err
 	}
-	_, dst, err := net.ParseCIDR(destination.String())
-	if err != nil {
-		return err
-	}
-	r := &netlink.Route{Dst: dst, LinkIndex: l.Attrs().Index, Scope: netlink.SCOPE_LINK}
+	r := &netlink.Route{LinkIndex: l.Attrs().Index, Scope: netlink.SCOPE_LINK}
 	if source.IsValid() {
 		r.Src = source.AsSlice()
 	}
+	return h.addRoute(destination, "dev "+link, r)
+}
+
+func (h *Host) addRoute(destination netip.Prefix, way string, r *netlink.Route) error {
+	var err error
+	if _, r.Dst, err = net.ParseCIDR(destination.String()); err != nil {
+		return err
+	}
 	if err := h.handle.RouteAdd(r); err != nil {
-		return fmt.Errorf("host %s: route %s dev %s: %w", h.Name, destination, link, err)
+		return fmt.Errorf("host %s: route %s %s: %w", h.Name, destination, way, err)
 	}
 	return nil
 }

@@ -58,33 +58,27 @@ func FromClient(client kubernetes.Interface, choice Selection) Source {
 		}
 		return o
 	}
-	// The wrapper knows which clients cannot stream a list: those of tests.
 	return Source{
-		Services: cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
-			ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-				return services.List(ctx, selectServices(o))
-			},
-			WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-				return services.Watch(ctx, selectServices(o))
-			},
-		}, client),
-		Slices: cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
-			ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-				return slices.List(ctx, selectSlices(o))
-			},
-			WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-				return slices.Watch(ctx, selectSlices(o))
-			},
-		}, client),
-		Nodes: cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
-			ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-				return nodes.List(ctx, selectNodes(o))
-			},
-			WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-				return nodes.Watch(ctx, selectNodes(o))
-			},
-		}, client),
+		Services: listerWatcher(client, selectServices, services.List, services.Watch),
+		Slices:   listerWatcher(client, selectSlices, slices.List, slices.Watch),
+		Nodes:    listerWatcher(client, selectNodes, nodes.List, nodes.Watch),
 	}
+}
+
+// listerWatcher lists and watches what choose selects.
+func listerWatcher[L runtime.Object](
+	client kubernetes.Interface, choose func(metav1.ListOptions) metav1.ListOptions,
+	lists func(context.Context, metav1.ListOptions) (L, error), watches func(context.Context, metav1.ListOptions) (watch.Interface, error),
+) cache.ListerWatcher {
+	// The wrapper knows which clients cannot stream a list: those of tests.
+	return cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+			return lists(ctx, choose(o))
+		},
+		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			return watches(ctx, choose(o))
+		},
+	}, client)
 }
 
 // services returns what the labels of a Service must be like.

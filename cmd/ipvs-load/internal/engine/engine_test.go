@@ -97,6 +97,12 @@ func serve(t *testing.T, id string, listen ...string) []target.Target {
 // tcpServer gives each connection, after its request line, to answer; the connection is closed afterwards.
 func tcpServer(t *testing.T, answer func(c *net.TCPConn)) target.Target {
 	t.Helper()
+	return lineServer(t, func(c *net.TCPConn, _ string) { answer(c) })
+}
+
+// lineServer gives each connection with its request line to answer; the connection is closed afterwards.
+func lineServer(t *testing.T, answer func(c *net.TCPConn, line string)) target.Target {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -110,8 +116,8 @@ func tcpServer(t *testing.T, answer func(c *net.TCPConn)) target.Target {
 			}
 			go func() {
 				defer c.Close()
-				if _, err := bufio.NewReader(c).ReadString('\n'); err == nil {
-					answer(c.(*net.TCPConn))
+				if line, err := bufio.NewReader(c).ReadString('\n'); err == nil {
+					answer(c.(*net.TCPConn), line)
 				}
 			}()
 		}

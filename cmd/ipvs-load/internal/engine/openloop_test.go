@@ -43,37 +43,19 @@ func TestCoordinatedOmission(t *testing.T) {
 		began, end time.Time
 		over       = make(chan struct{})
 	)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				line, err := bufio.NewReader(c).ReadString('\n')
-				if err != nil {
-					return
-				}
-				// Request 250 of 1000, at about 0.5 s, makes the server stand still; no later one is answered before.
-				if seen.Add(1) >= 250 {
-					once.Do(func() {
-						began = time.Now()
-						time.AfterFunc(stall, func() { end = time.Now(); close(over) })
-					})
-					<-over
-				}
-				echoToken(c, line)
-				_, _ = io.Copy(io.Discard, c)
-			}()
+	server := lineServer(t, func(c *net.TCPConn, line string) {
+		// Request 250 of 1000, at about 0.5 s, makes the server stand still; no later one is answered before.
+		if seen.Add(1) >= 250 {
+			once.Do(func() {
+				began = time.Now()
+				time.AfterFunc(stall, func() { end = time.Now(); close(over) })
+			})
+			<-over
 		}
-	}()
-	c := config(CRR, count, tcpTarget(t, l.Addr()))
+		echoToken(c, line)
+		_, _ = io.Copy(io.Discard, c)
+	})
+	c := config(CRR, count, server)
 	c.Plan.Rate = rate
 	c.ConnectionsMax = 1000
 	r := mustRun(t, c)
@@ -96,41 +78,23 @@ func TestRequestsBeyondTheLimitWaitAndTheWaitCounts(t *testing.T) {
 	const limit = 5
 	var open, most atomic.Int64
 	full, release := make(chan struct{}), make(chan struct{})
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				line, err := bufio.NewReader(c).ReadString('\n')
-				if err != nil {
-					return
-				}
-				n := open.Add(1)
-				for old := most.Load(); n > old && !most.CompareAndSwap(old, n); old = most.Load() {
-				}
-				if n == limit {
-					select {
-					case <-full:
-					default:
-						close(full)
-					}
-				}
-				<-release
-				open.Add(-1)
-				echoToken(c, line)
-				_, _ = io.Copy(io.Discard, c)
-			}()
+	server := lineServer(t, func(c *net.TCPConn, line string) {
+		n := open.Add(1)
+		for old := most.Load(); n > old && !most.CompareAndSwap(old, n); old = most.Load() {
 		}
-	}()
-	c := config(CRR, 100, tcpTarget(t, l.Addr()))
+		if n == limit {
+			select {
+			case <-full:
+			default:
+				close(full)
+			}
+		}
+		<-release
+		open.Add(-1)
+		echoToken(c, line)
+		_, _ = io.Copy(io.Discard, c)
+	})
+	c := config(CRR, 100, server)
 	c.ConnectionsMax = limit
 	go func() {
 		<-full
@@ -179,35 +143,17 @@ func TestAnInterruptedRunReturnsWhatItHas(t *testing.T) {
 	hold := make(chan struct{})
 	defer close(hold)
 	var seen atomic.Int64
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
+	server := lineServer(t, func(c *net.TCPConn, line string) {
+		if n := seen.Add(1); n > 10 {
+			if n == 20 {
+				cancel()
 			}
-			go func() {
-				defer c.Close()
-				line, err := bufio.NewReader(c).ReadString('\n')
-				if err != nil {
-					return
-				}
-				if n := seen.Add(1); n > 10 {
-					if n == 20 {
-						cancel()
-					}
-					<-hold
-					return
-				}
-				echoToken(c, line)
-			}()
+			<-hold
+			return
 		}
-	}()
-	c := config(CRR, 0, tcpTarget(t, l.Addr()))
+		echoToken(c, line)
+	})
+	c := config(CRR, 0, server)
 	c.Plan.Count, c.Plan.Duration, c.Plan.Rate, c.Plan.Workers = 0, time.Hour, 500, 2
 	r, err := Run(ctx, c)
 	if err != nil {
