@@ -61,10 +61,14 @@ func (c *cluster) startAPIServer(h *topology.Host, authorization ...string) (kub
 	}
 	start("etcd", "--data-dir", filepath.Join(dir, "etcd"), "--listen-client-urls", "http://127.0.0.1:2379", "--advertise-client-urls", "http://127.0.0.1:2379",
 		"--listen-peer-urls", "http://127.0.0.1:2380", "--unsafe-no-fsync", "--log-level", "warn")
-	server := start("kube-apiserver", "--etcd-servers", "http://127.0.0.1:2379", "--service-cluster-ip-range", "10.96.0.0/16,fd00:10:96::/112",
-		"--service-account-issuer", "https://kubernetes.default.svc", "--service-account-key-file", signing, "--service-account-signing-key-file", signing,
-		"--authorization-mode", strings.Join(authorization, ","), "--token-auth-file", tokens, "--cert-dir", filepath.Join(dir, "certs"), "--bind-address", "127.0.0.1",
-		"--advertise-address", "127.0.0.1", "--endpoint-reconciler-type", "none", "--disable-admission-plugins", "ServiceAccount")
+	apiServer := func(port int) *harness.Process {
+		return start("kube-apiserver", "--etcd-servers", "http://127.0.0.1:2379", "--service-cluster-ip-range", "10.96.0.0/16,fd00:10:96::/112",
+			"--service-account-issuer", "https://kubernetes.default.svc", "--service-account-key-file", signing, "--service-account-signing-key-file", signing,
+			"--authorization-mode", strings.Join(authorization, ","), "--token-auth-file", tokens, "--cert-dir", filepath.Join(dir, fmt.Sprint("certs-", port)), "--bind-address", "127.0.0.1",
+			"--secure-port", fmt.Sprint(port), "--advertise-address", "127.0.0.1", "--endpoint-reconciler-type", "none", "--disable-admission-plugins", "ServiceAccount")
+	}
+	server := apiServer(6443)
+	c.secondAPIServer = func() *harness.Process { return apiServer(6444) }
 	config := &rest.Config{
 		Host: "https://127.0.0.1:6443", BearerToken: adminToken, TLSClientConfig: rest.TLSClientConfig{Insecure: true}, Timeout: 20 * time.Second,
 		Dial: func(ctx context.Context, network, address string) (conn net.Conn, err error) {

@@ -23,6 +23,8 @@ type cluster struct {
 	proxier   *harness.Proxier
 	kernel    *harness.Kernel
 	args      []string
+	// secondAPIServer starts another API server beside the one of startAPIServer, on port 6444.
+	secondAPIServer func() *harness.Process
 }
 
 // newCluster builds the network; the proxier is not started yet.
