@@ -1,0 +1,127 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+
+	"github.com/ipvs-proxier/ipvs-proxier/e2e/harness"
+	"github.com/ipvs-proxier/ipvs-proxier/e2e/topology"
+)
+
+// TestARP (rows 91, 127): the node answers ARP for an external IP of its LAN, and with --ipvs-strict-arp it does not.
+func TestARP(t *testing.T) {
+	for _, strict := range []bool{false, true} {
+		c := newCluster(t)
+		lan := netip.MustParseAddrPort("192.168.50.200:80")
+		s := service("lan", []string{"10.96.1.1", "fd00:10:96::101"}, func(s *v1.Service) { s.Spec.ExternalIPs = []string{lan.Addr().String()} })
+		c.write("services.yaml", with(s, c.backend(1, 10, "p1")))
+		c.run("--external-ip-cidrs", "192.168.50.0/24", fmt.Sprintf("--ipvs-strict-arp=%v", strict))
+		answer, err := harness.Ask(c.Outside, "tcp", lan)
+		if strict && err == nil {
+			t.Errorf("strict ARP, and %s answers", answer.ID)
+		}
+		if !strict && err != nil {
+			t.Errorf("nobody answers ARP: %v", err)
+		}
+		// Who sends to the node itself is served in both cases.
+		if _, err := harness.Ask(c.Outside, "tcp", netip.MustParseAddrPort("10.96.1.1:80")); err != nil {
+			t.Error(err)
+		}
+		c.must(c.proxier.Stop())
+	}
+}
+
+// TestUnusedServiceAddress (row 10): the node's own sockets do not answer for an address that no Service has.
+func TestUnusedServiceAddress(t *testing.T) {
+	c := newCluster(t)
+	c.serve(c.Node1, "host")
+	c.write("services.yaml", with(web(), c.backend(1, 10, "p1")))
+	client := c.pod(1, 50, "client")
+	c.run()
+	for _, from := range []*topology.Host{client, c.Node1, c.Outside} {
+		for _, text := range []string{"10.96.77.1:8080", "[fd00:10:96::7701]:8080"} {
+			if answer, err := harness.Ask(from, "tcp", netip.MustParseAddrPort(text)); err == nil || strings.Contains(err.Error(), "refused") {
+				t.Errorf("%s asks %s: %+v %v; want no answer, not even a refusal", from.Name, text, answer, err)
+			}
+		}
+	}
+}
+
+// TestAffinityWithLocalPolicy (row 101): a client outside sticks to one endpoint, and to one of this node.
+func TestAffinityWithLocalPolicy(t *testing.T) {
+	c := newCluster(t)
+	s := service("sticky", []string{"10.96.1.1", "fd00:10:96::101"}, loadBalancer(1, 30081), externalLocal, affinity(600))
+	c.write("services.yaml", with(s, c.backend(1, 10, "p1"), c.backend(1, 11, "p2"), c.backend(2, 10, "r")))
+	c.run()
+	for _, network := range []string{"tcp", "udp"} {
+		for _, text := range []string{external4(1), external6(1)} {
+			var seen []string
+			for range 8 {
+				if id := c.ask(c.Outside, network, at(netip.MustParseAddr(text), 80)).ID; !slices.Contains(seen, id) {
+					seen = append(seen, id)
+				}
+			}
+			if len(seen) != 1 || seen[0] == "r" {
+				t.Errorf("%s %s: %v answer, want p1 or p2 alone", network, text, seen)
+			}
+		}
+	}
+}
+
+// TestBurstsGather (row 133): 300 changes come in a moment; a pass takes what has gathered, and in the end everything is right.
+func TestBurstsGather(t *testing.T) {
+	c := newCluster(t)
+	one, two := c.backend(1, 10, "one"), c.backend(2, 10, "two")
+	c.write("web.yaml", with(web(), one))
+	c.run("--ipvs-min-sync-period", "1s", "--audit-period", "0")
+	passes := func() float64 {
+		n, err := c.proxier.Metric("ipvs_proxier_passes_total")
+		c.must(err)
+		return n
+	}
+	before, began := passes(), time.Now()
+	for i := range 300 {
+		pods := []*topology.Host{one, two}[:1+i%2]
+		c.write("web.yaml", with(web(), pods...))
+	}
+	c.awaitVirtualServer("udp", web4, fmt.Sprintf("rr %s/1 %s/1", at(one.IPv4, 8080), at(two.IPv4, 8080)))
+	// One pass a second, and one for each second of draining.
+	if n, most := passes()-before, 3+2*time.Since(began).Seconds(); n > most {
+		t.Errorf("%v passes, want at most %.0f", n, most)
+	}
+}
+
+// TestSCTP (row 102): a Service of SCTP has its virtual servers and node ports like any other.
+func TestSCTP(t *testing.T) {
+	c := newCluster(t)
+	pod := c.pod(1, 10, "one")
+	s := web(nodePort)
+	s.Spec.Ports = s.Spec.Ports[:1]
+	s.Spec.Ports[0].Protocol = v1.ProtocolSCTP
+	c.write("web.yaml", with(s, pod))
+	c.run()
+	out, err := c.Node1.Run("ipset", "list", "IPVSP-NODE-PORT")
+	c.must(err)
+	if want := at(c.Node1.IPv4, webNodePort); !strings.Contains(out, fmt.Sprintf("%s,sctp:%d", want.Addr(), want.Port())) {
+		t.Errorf("no node port of SCTP in\n%s", out)
+	}
+	status, err := c.proxier.Status()
+	c.must(err)
+	n := 0
+	for _, front := range status.Services[0].FrontEnds {
+		if front.Protocol == "sctp" && front.Programmed {
+			n++
+		}
+	}
+	if n != len(status.Services[0].FrontEnds) || n < 4 {
+		t.Errorf("%+v", status.Services[0])
+	}
+}
