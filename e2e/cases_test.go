@@ -126,6 +126,11 @@ func trafficCases(n, x, p2 *topology.Host) []trafficCase {
 			denied p2 -> vip: timeout`},
 		{"89", "external", external(), "p1 r", "outside p2 node1 -> vip: p1 gw, r node"},
 		{"90", "external-local", external(externalLocal), "p1 r", "outside -> vip: p1 own"},
+		{"B6", "same-number", []func(*v1.Service){func(s *v1.Service) {
+			for i := range s.Spec.Ports {
+				s.Spec.Ports[i].Port = 30105 // the node port of "np"
+			}
+		}}, "p1", "p2 -> cip:30105: p1 own [kube-proxy: p1 gw; B6]"},
 		{"94", "external-none", external(), "", "outside p2 node1 -> vip: refused"},
 	}
 }

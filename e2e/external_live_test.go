@@ -12,13 +12,13 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/e2e/harness"
 )
 
-// TestUnderAnInputPolicyOfDrop (row 129, B31): what the operator's own rules leave open stays open, and service addresses are.
-func TestUnderAnInputPolicyOfDrop(t *testing.T) {
+// TestUnderAPolicyOfDrop (row 129, B31, B32): INPUT and FORWARD drop by policy. What the operator's own rules leave open stays open, and service addresses are.
+func TestUnderAPolicyOfDrop(t *testing.T) {
 	c := newCluster(t)
 	p1, p2, r := c.backend(1, 10, "p1"), c.pod(1, 11, "p2"), c.backend(2, 10, "r")
 	for _, rule := range []string{
-		"iptables -A INPUT -i lo -j ACCEPT", "iptables -A INPUT -p tcp --dport 22 -j ACCEPT", "iptables -P INPUT DROP",
-		"ip6tables -A INPUT -p tcp --dport 22 -j ACCEPT", "ip6tables -A INPUT -p ipv6-icmp -j ACCEPT", "ip6tables -P INPUT DROP",
+		"iptables -A INPUT -i lo -j ACCEPT", "iptables -A INPUT -p tcp --dport 22 -j ACCEPT", "iptables -P INPUT DROP", "iptables -P FORWARD DROP",
+		"ip6tables -A INPUT -p tcp --dport 22 -j ACCEPT", "ip6tables -A INPUT -p ipv6-icmp -j ACCEPT", "ip6tables -P INPUT DROP", "ip6tables -P FORWARD DROP",
 	} {
 		words := strings.Fields(rule)
 		if out, err := c.Node1.Run(words[0], append([]string{"-w"}, words[1:]...)...); err != nil {

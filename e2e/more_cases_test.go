@@ -3,12 +3,17 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	v1 "k8s.io/api/core/v1"
 
@@ -76,6 +81,57 @@ func TestAffinityWithLocalPolicy(t *testing.T) {
 	}
 }
 
+// TestServiceComesAgain (B47): a Service is deleted and made again, 20 times, with the same address and endpoint: no sooner is it there
+// than it answers, and goes on to.
+func TestServiceComesAgain(t *testing.T) {
+	c := newCluster(t)
+	client := c.pod(1, 50, "client")
+	text := with(web(), c.backend(1, 10, "one"))
+	c.write("web.yaml", text)
+	c.run("--audit-period", "1s")
+	for range 20 {
+		c.remove("web.yaml")
+		c.awaitVirtualServer("tcp", web4, "none")
+		c.write("web.yaml", text)
+		c.await(func() error { _, err := harness.Ask(client, "tcp", web4); return err })
+		for range 5 {
+			if _, err := harness.Ask(client, "tcp", web4); err != nil {
+				t.Fatalf("after it was there: %v", err)
+			}
+		}
+	}
+}
+
+// TestOnePortForServiceAndPod (B40): one source port to a Service and to its endpoint at once. The answers to both would be the same
+// flow to connection tracking, which takes the first only, as with kube-proxy; where clients are masqueraded, both live.
+func TestOnePortForServiceAndPod(t *testing.T) {
+	c := newCluster(t)
+	client, one := c.pod(1, 50, "client"), c.backend(2, 10, "one")
+	c.write("web.yaml", with(web(), one))
+	c.run("--masquerade-all")
+	dial := func(to netip.AddrPort) (conn net.Conn, err error) {
+		d := net.Dialer{Timeout: 3 * time.Second, LocalAddr: &net.TCPAddr{IP: client.IPv4.AsSlice(), Port: 45678}, Control: func(_, _ string, raw syscall.RawConn) error {
+			var failed error
+			err := raw.Control(func(fd uintptr) {
+				failed = errors.Join(unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEADDR, 1), unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1))
+			})
+			return errors.Join(err, failed)
+		}}
+		err = client.Do(func() (err error) { conn, err = d.Dial("tcp", to.String()); return err })
+		return conn, err
+	}
+	var held []net.Conn
+	for _, to := range []netip.AddrPort{web4, at(one.IPv4, 8080)} {
+		conn, err := dial(to)
+		if err != nil {
+			t.Fatalf("to %s: %v", to, err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		held = append(held, conn)
+		stillUsable(t, held, "opening "+to.String())
+	}
+}
+
 // TestBurstsGather (row 133): 300 changes come in a moment; a pass takes what has gathered, and in the end everything is right.
 func TestBurstsGather(t *testing.T) {
 	c := newCluster(t)
@@ -99,29 +155,51 @@ func TestBurstsGather(t *testing.T) {
 	}
 }
 
-// TestSCTP (row 102): a Service of SCTP has its virtual servers and node ports like any other.
+// TestSCTP (row 102): by SCTP everything is as by TCP, masquerading included.
 func TestSCTP(t *testing.T) {
 	c := newCluster(t)
-	pod := c.pod(1, 10, "one")
+	c.must(harness.LoadSCTP())
+	one, two, client := c.pod(1, 10, "one"), c.pod(2, 10, "two"), c.pod(1, 50, "client")
+	for _, pod := range []*topology.Host{one, two} {
+		end, err := harness.ServeSCTP(pod, 8080, pod.Name)
+		c.must(err)
+		t.Cleanup(end)
+	}
 	s := web(nodePort)
 	s.Spec.Ports = s.Spec.Ports[:1]
 	s.Spec.Ports[0].Protocol = v1.ProtocolSCTP
-	c.write("web.yaml", with(s, pod))
+	c.write("web.yaml", with(s, one, two))
 	c.run()
-	out, err := c.Node1.Run("ipset", "list", "IPVSP-NODE-PORT")
-	c.must(err)
-	if want := at(c.Node1.IPv4, webNodePort); !strings.Contains(out, fmt.Sprintf("%s,sctp:%d", want.Addr(), want.Port())) {
-		t.Errorf("no node port of SCTP in\n%s", out)
-	}
-	status, err := c.proxier.Status()
-	c.must(err)
-	n := 0
-	for _, front := range status.Services[0].FrontEnds {
-		if front.Protocol == "sctp" && front.Programmed {
-			n++
+	for _, clusterIP := range []netip.AddrPort{web4, web6} {
+		like := clusterIP.Addr()
+		for _, ask := range []struct {
+			from           *topology.Host
+			to             netip.AddrPort
+			byOne, byOther netip.Addr // the address that the server on this node sees, and the other one
+		}{
+			{client, clusterIP, hostAddr(client, like), hostAddr(client, like)},
+			{c.Node1, clusterIP, gateway(like), hostAddr(c.Node1, like)},
+			{c.Outside, at(hostAddr(c.Node1, like), webNodePort), gateway(like), hostAddr(c.Node1, like)},
+		} {
+			seen := map[string]netip.Addr{}
+			for range 4 {
+				answer, err := harness.AskSCTP(ask.from, ask.to)
+				if err != nil {
+					t.Fatalf("%s asks %s: %v", ask.from.Name, ask.to, err)
+				}
+				seen[answer.ID] = answer.Client
+			}
+			if len(seen) != 2 || seen["one"] != ask.byOne || seen["two"] != ask.byOther {
+				t.Errorf("%s asks %s: %v, want one to see %s and two %s", ask.from.Name, ask.to, seen, ask.byOne, ask.byOther)
+			}
 		}
 	}
-	if n != len(status.Services[0].FrontEnds) || n < 4 {
-		t.Errorf("%+v", status.Services[0])
-	}
+	// Without endpoints nobody answers. Linux's SCTP takes the refusal for a lost packet and tries again.
+	c.write("web.yaml", with(s))
+	c.await(func() error {
+		if answer, err := harness.AskSCTP(client, web4); err == nil {
+			return errStill(answer.ID + " answers")
+		}
+		return nil
+	})
 }

@@ -42,6 +42,10 @@ func AskOn(conn net.Conn) (Answer, error) {
 	if err != nil {
 		return Answer{}, err
 	}
+	return parseAnswer(line)
+}
+
+func parseAnswer(line string) (Answer, error) {
 	found := answerLine.FindStringSubmatch(line)
 	if found == nil {
 		return Answer{}, fmt.Errorf("not an answer of ipvs-load: %q", line)
