@@ -3,17 +3,12 @@
 package e2e
 
 import (
-	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	v1 "k8s.io/api/core/v1"
 
@@ -99,36 +94,6 @@ func TestServiceComesAgain(t *testing.T) {
 				t.Fatalf("after it was there: %v", err)
 			}
 		}
-	}
-}
-
-// TestOnePortForServiceAndPod (B40): one source port to a Service and to its endpoint at once. The answers to both would be the same
-// flow to connection tracking, which takes the first only, as with kube-proxy; where clients are masqueraded, both live.
-func TestOnePortForServiceAndPod(t *testing.T) {
-	c := newCluster(t)
-	client, one := c.pod(1, 50, "client"), c.backend(2, 10, "one")
-	c.write("web.yaml", with(web(), one))
-	c.run("--masquerade-all")
-	dial := func(to netip.AddrPort) (conn net.Conn, err error) {
-		d := net.Dialer{Timeout: 3 * time.Second, LocalAddr: &net.TCPAddr{IP: client.IPv4.AsSlice(), Port: 45678}, Control: func(_, _ string, raw syscall.RawConn) error {
-			var failed error
-			err := raw.Control(func(fd uintptr) {
-				failed = errors.Join(unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEADDR, 1), unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1))
-			})
-			return errors.Join(err, failed)
-		}}
-		err = client.Do(func() (err error) { conn, err = d.Dial("tcp", to.String()); return err })
-		return conn, err
-	}
-	var held []net.Conn
-	for _, to := range []netip.AddrPort{web4, at(one.IPv4, 8080)} {
-		conn, err := dial(to)
-		if err != nil {
-			t.Fatalf("to %s: %v", to, err)
-		}
-		t.Cleanup(func() { conn.Close() })
-		held = append(held, conn)
-		stillUsable(t, held, "opening "+to.String())
 	}
 }
 
