@@ -215,3 +215,49 @@ func TestCleanup(t *testing.T) {
 }
 
 var _ lister = (*objects)(nil)
+
+// forgetless is a kernel that cannot forget flows.
+type forgetless struct{ Kernel }
+
+func (forgetless) Forget(map[dataplane.VirtualServerID][]netip.AddrPort) (int, error) {
+	return 0, syscall.EPROTONOSUPPORT
+}
+
+// TestFlowsThatCannotBeForgotten are told and tried again, and are no reason to call the node unhealthy: the kernel is in line.
+func TestFlowsThatCannotBeForgotten(t *testing.T) {
+	s := newScenario(t, 0, 0)
+	s.engine.kernel = forgetless{s.memory}
+	udp := strings.ReplaceAll(manyServices(1), "port: 80,", "port: 80, protocol: UDP,")
+	r := s.engine.pass(s.now, s.apply([]byte(udp)), false)
+	if r.Error() != nil || len(r.Warnings) != 1 {
+		t.Fatalf("errors %v, warnings %v", r.Error(), r.Warnings)
+	}
+	if due := s.engine.stale.next(); !due.Equal(s.now.Add(forgetAgain)) {
+		t.Errorf("tried again at %v, want after %s", due, forgetAgain)
+	}
+	s.engine.kernel = s.memory
+	if r := s.engine.pass(s.now, nil, false); len(r.Warnings) != 1 {
+		t.Error("a pass before it is due does not tell any more")
+	}
+	if r := s.engine.pass(s.now.Add(forgetAgain), nil, false); len(r.Warnings) != 0 || !s.engine.stale.next().IsZero() {
+		t.Errorf("after a try that did it: %v, next %v", r.Warnings, s.engine.stale.next())
+	}
+}
+
+// TestPrimaryAddressesUnknown: node ports that are limited to addresses which nobody knows are told.
+func TestPrimaryAddressesUnknown(t *testing.T) {
+	s := newScenario(t, 0, 0)
+	s.engine.settings.Dataplane.NodePortsOnPrimary = true
+	service := strings.ReplaceAll(manyServices(1), "targetPort: 8080", "targetPort: 8080, nodePort: 30080")
+	s.converge(s.apply([]byte(service)), false)
+	if text := s.problems(); !strings.Contains(text, "NodeUnknown") || !strings.Contains(text, "Node n1") {
+		t.Errorf("problems %q", text)
+	}
+	s.converge(s.apply([]byte("apiVersion: v1\nkind: Node\nmetadata: {name: n1}\nstatus: {addresses: [{type: InternalIP, address: 192.168.50.1}]}\n")), false)
+	if text := s.problems(); text != "" {
+		t.Errorf("problems %q", text)
+	}
+	if _, served := s.memory.State().VirtualServers[dataplane.VirtualServerID{Addr: netip.MustParseAddr("192.168.50.1"), Port: 30080, Protocol: cluster.TCP}]; !served {
+		t.Error("the node port is not served on the primary address")
+	}
+}

@@ -17,8 +17,9 @@ const forgetAgain = 5 * time.Second
 type stale struct {
 	// frontEnds tells of each whether an operation failed: whether it was carried out is not known before the next pass.
 	frontEnds map[dataplane.VirtualServerID]bool
-	// due is when to try again after a failure; else the zero time.
+	// due is when to try again after a failure, whose reason is err; else the zero time.
 	due time.Time
+	err error
 }
 
 // note notes the front end of an operation after which flows are stale: a real server or a virtual server is gone, or the
@@ -58,28 +59,35 @@ func (s *stale) next() time.Time {
 
 // forget makes connection tracking forget the stale flows, all with one look at its table.
 func (e *engine) forget(now time.Time, r *Report) {
-	if len(e.stale.frontEnds) == 0 || now.Before(e.stale.due) {
-		return
-	}
-	flows := map[dataplane.VirtualServerID][]netip.AddrPort{}
-	for id := range e.stale.frontEnds {
-		flows[id] = nil
-		for _, rs := range e.have.VirtualServers[id].RealServers {
-			flows[id] = append(flows[id], netip.AddrPortFrom(rs.Addr, rs.Port))
+	s := &e.stale
+	if len(s.frontEnds) > 0 && !now.Before(s.due) {
+		flows := map[dataplane.VirtualServerID][]netip.AddrPort{}
+		for id := range s.frontEnds {
+			flows[id] = nil
+			for _, rs := range e.have.VirtualServers[id].RealServers {
+				flows[id] = append(flows[id], netip.AddrPortFrom(rs.Addr, rs.Port))
+			}
 		}
+		r.Forgotten, s.err = e.kernel.Forget(flows)
+		s.settle(now)
 	}
-	var err error
-	if r.Forgotten, err = e.kernel.Forget(flows); err != nil {
-		r.Errors = append(r.Errors, fmt.Errorf("forget UDP flows of %d front ends: %w", len(flows), err))
-		e.stale.due = now.Add(forgetAgain)
+	if s.err != nil {
+		r.Warnings = append(r.Warnings, fmt.Errorf("stale UDP flows of %d front ends are not forgotten, and may go to endpoints that are gone: %w", len(s.frontEnds), s.err))
+	}
+}
+
+// settle takes note of what came of a try.
+func (s *stale) settle(now time.Time) {
+	if s.err != nil {
+		s.due = now.Add(forgetAgain)
 		return
 	}
-	e.stale.due = time.Time{}
-	for id, unknown := range e.stale.frontEnds {
+	s.due = time.Time{}
+	for id, unknown := range s.frontEnds {
 		if unknown {
-			e.stale.frontEnds[id] = false // the next pass knows
+			s.frontEnds[id] = false // the next pass knows
 		} else {
-			delete(e.stale.frontEnds, id)
+			delete(s.frontEnds, id)
 		}
 	}
 }

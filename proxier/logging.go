@@ -2,6 +2,7 @@ package proxier
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"maps"
 	"slices"
@@ -16,6 +17,7 @@ type logObserver struct {
 	log      *slog.Logger
 	problems map[cluster.Name][]cluster.Problem
 	errText  string
+	warned   string
 	foreign  int
 }
 
@@ -42,6 +44,7 @@ func (l *logObserver) Observe(r Report) {
 	l.log.Log(context.Background(), level, "pass", attrs...)
 	logSysctls(l.log, r.Sysctls)
 	l.errors(r)
+	l.warn(r)
 	if r.Audit && r.Foreign != l.foreign {
 		l.foreign = r.Foreign
 		l.log.Info("virtual servers of others are left alone", "count", r.Foreign)
@@ -66,6 +69,18 @@ func (l *logObserver) errors(r Report) {
 		return // what failed is not due yet
 	}
 	l.errText = text
+}
+
+// warn tells of warnings when they are new.
+func (l *logObserver) warn(r Report) {
+	text := ""
+	if err := errors.Join(r.Warnings...); err != nil {
+		text = err.Error()
+	}
+	if text != "" && text != l.warned {
+		l.log.Warn("something is left for later", "err", text)
+	}
+	l.warned = text
 }
 
 func (l *logObserver) problemsOf(row Row) {

@@ -68,6 +68,12 @@ func (e *engine) checkFrontEnds(s *cluster.Service, f *dataplane.Fragment) {
 		return false
 	})
 	for _, port := range s.Ports {
+		if port.NodePort != 0 && e.settings.Dataplane.NodePortsOnPrimary && len(e.node.Primary) == 0 {
+			s.Problems = append(s.Problems, cluster.Problem{
+				Reason: cluster.NodeUnknown, Field: "spec.ports[" + port.Name + "].nodePort",
+				Message: fmt.Sprintf("--nodeport-addresses limits node ports to the primary addresses of Node %s, which are not known: there is no such Node, or it has none", e.node.Name),
+			})
+		}
 		if ports := e.settings.Dataplane.MasqueradePorts; port.NodePort != 0 && ports[0] <= port.NodePort && port.NodePort <= ports[1] {
 			s.Problems = append(s.Problems, cluster.Problem{
 				Reason: cluster.PortInUse, Field: "spec.ports[" + port.Name + "].nodePort",

@@ -27,8 +27,9 @@ type Report struct {
 	Sysctls []dataplane.SysctlChange
 	// Err is set when the kernel could not be read: then nothing was done.
 	Err error
-	// Errors are what else went wrong without being an operation's failure.
-	Errors []error
+	// Errors are what else went wrong without being an operation's failure; Warnings what does not keep the kernel from being in
+	// line with what is wanted.
+	Errors, Warnings []error
 	// Changed are the Services whose status may have changed.
 	Changed []Row
 	// Foreign counts virtual servers of others, Draining real servers that are on their way out, Pending Services (and

@@ -149,6 +149,9 @@ func (b *board) status(only func(cluster.Name) bool) Status {
 	if err := b.last.Error(); err != nil {
 		s.Errors = strings.Split(err.Error(), "\n")
 	}
+	for _, warning := range b.last.Warnings {
+		s.Errors = append(s.Errors, warning.Error())
+	}
 	var rows []boardRow
 	for name, row := range b.rows {
 		if only == nil || only(name) {

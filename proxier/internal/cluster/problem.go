@@ -18,6 +18,7 @@ const (
 	SourceRangesOpen     Reason = "SourceRangesOpen"     // source ranges that leave a family open
 	AddressInUse         Reason = "AddressInUse"         // an address of a Service that another machine, or the node itself, has
 	PortInUse            Reason = "PortInUse"            // a node port on which a program of the node listens
+	NodeUnknown          Reason = "NodeUnknown"          // something that depends on this Node, of which too little is known
 	ForeignVirtualServer Reason = "ForeignVirtualServer" // somebody else's virtual server in an excluded network
 	FrontEndConflict     Reason = "FrontEndConflict"     // another Service has the same address, port and protocol
 	SchedulerMissing     Reason = "SchedulerMissing"     // this node's kernel lacks the scheduler
