@@ -3,7 +3,7 @@
 //	Kubernetes API, or a directory of manifests      internal/source: informers; the same path from here on
 //	        |  keys only
 //	        v
-//	dirty set, coalesced --> one goroutine, the only writer (proxier.go)
+//	dirty set, coalesced --> one goroutine, the only writer (loop.go, engine.go)
 //	        v
 //	cluster.Service       parsed once; a user's mistake becomes a Problem, which is a value
 //	        v
@@ -18,9 +18,11 @@
 //	        v
 //	Kernel.Apply          one result per operation; only what succeeded enters the mirror
 //	        v
-//	Report                -> log, metrics, status, health
+//	Kernel.Forget         UDP flows that the change has made stale
+//	        v
+//	Report                -> log, metrics, status, health, health check node ports, Events
 //	        ^
-//	audit                 at start, by a timer, when the node's addresses change, or after a surprising errno:
+//	audit                 at start, by a timer, or after a surprising errno:
 //	                      Kernel.Observe -> the mirror -> the same Diff
 //
 // Cleanup is Diff(have, nothing). A restart is an audit before the first pass; with nothing changed it writes nothing.
