@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -34,6 +35,10 @@ func (s setters) parse(args []string) (unknown []Note, err error) {
 			continue
 		}
 		if err := set(value); err != nil {
+			var number *strconv.NumError
+			if errors.As(err, &number) {
+				err = fmt.Errorf("not what this flag takes: %w", number.Err)
+			}
 			return nil, fmt.Errorf("--%s=%s: %w", name, value, err)
 		}
 	}
