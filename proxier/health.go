@@ -31,20 +31,21 @@ type health struct {
 	families []cluster.Family
 	// node returns this Node and whether it has to be there; nil where there are no Nodes to ask for.
 	node func() (node *v1.Node, expected bool)
-	// busy holds since when a pass runs, in nanoseconds since 1970; 0 when none does.
+	// busy holds since when the loop is at work, in nanoseconds since 1970; 0 while it waits.
 	busy atomic.Int64
 	// answered is told the name of a path and the status of each answer.
 	answered func(path string, status int)
 }
 
-// begin and end tell when passes run.
+// begin and end tell when the loop is at work, which is in passes and wherever else it asks the kernel.
 func (h *health) begin(now time.Time) { h.busy.Store(now.UnixNano()) }
 func (h *health) end()                { h.busy.Store(0) }
 
-// healthy tells whether the kernel is in line with what is wanted, or has not been for less than the grace.
+// healthy tells whether the kernel is in line with what is wanted, or has not been for less than the grace, and no pass hangs.
 func (h *health) healthy() bool {
-	ok, _ := h.board.healthy(h.board.now(), healthGrace)
-	return ok
+	now := h.board.now()
+	ok, _ := h.board.healthy(now, healthGrace)
+	return ok && !h.hung(now)
 }
 
 // eligible tells whether load balancers may send traffic to this node.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -79,6 +80,9 @@ func TestLiveness(t *testing.T) {
 		a, b := httptest.NewRecorder(), httptest.NewRecorder()
 		h.healthz(a, nil)
 		h.livez(b, nil)
+		if h.healthy() != (healthz == 200) {
+			t.Errorf("%s: health check node ports tell healthy %v, and /healthz %d", what, h.healthy(), healthz)
+		}
 		if a.Code != healthz || b.Code != livez {
 			t.Errorf("%s: %d and %d, want %d and %d", what, a.Code, b.Code, healthz, livez)
 		}
@@ -97,6 +101,38 @@ func TestLiveness(t *testing.T) {
 	check("a pass that hangs", 503, 503)
 	h.end()
 	check("and ends after all", 200, 200)
+}
+
+// TestLookingAtAddressesCanHang (B29): the loop asks the kernel between passes, too, and /livez knows.
+func TestLookingAtAddressesCanHang(t *testing.T) {
+	s := newScenario(t, 0, 0)
+	h := &health{board: newBoard("n1", "v1", nil, opened{}), answered: func(string, int) {}}
+	asked := 0
+	s.engine.kernel = askedKernel{s.memory, func() {
+		asked++
+		if !h.hung(time.Now().Add(hangGrace + time.Second)) {
+			t.Error("a kernel that does not answer would not be noticed")
+		}
+	}}
+	l := &loop{engine: s.engine, health: h}
+	l.look()
+	if asked != 1 {
+		t.Errorf("asked %d times, want 1", asked)
+	}
+	if h.hung(time.Now().Add(time.Hour)) {
+		t.Error("a loop that waits is taken for hung")
+	}
+}
+
+// askedKernel tells when it is asked for addresses.
+type askedKernel struct {
+	Kernel
+	asked func()
+}
+
+func (k askedKernel) NodeAddresses() ([]netip.Addr, error) {
+	k.asked()
+	return k.Kernel.NodeAddresses()
 }
 
 // TestHealthChecks: ports come, tell what is new and go with the rows of their Services.

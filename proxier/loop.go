@@ -59,10 +59,7 @@ func (l *loop) run(ctx context.Context) error {
 			}
 			l.pass(l.watcher.Take(), false)
 		case <-l.addresses:
-			dirty, err := l.engine.readAddresses()
-			if err != nil || len(dirty) > 0 {
-				l.pass(dirty, err != nil)
-			}
+			l.look()
 		case now := <-timer.C:
 			l.gathering = false
 			due := l.audit > 0 && now.Sub(audited) >= l.audit
@@ -89,6 +86,16 @@ func (l *loop) wait(now, audited time.Time) time.Duration {
 		wait = min(wait, audited.Add(l.audit).Sub(now))
 	}
 	return max(wait, time.Millisecond)
+}
+
+// look reads the node's addresses, and makes a pass when something depends on those that came or went.
+func (l *loop) look() {
+	l.health.begin(time.Now()) // the kernel may hang here as well as in a pass
+	dirty, err := l.engine.readAddresses()
+	l.health.end()
+	if err != nil || len(dirty) > 0 {
+		l.pass(dirty, err != nil)
+	}
 }
 
 func (l *loop) pass(dirty []cluster.Name, audit bool) {
