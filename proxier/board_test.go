@@ -199,6 +199,27 @@ func TestMetrics(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
+	// What dashboards for kube-proxy ask for; a pass that fails takes its time, and is no last good one.
+	timed := newMetrics(nil, "v1")
+	timed.Observe(Report{Start: time.Unix(1000, 0), Duration: 500 * time.Millisecond})
+	timed.Observe(Report{Start: time.Unix(2000, 0), Duration: 250 * time.Millisecond, Err: errors.New("no")})
+	if got := testutil.ToFloat64(timed.syncLast); got != 1000.5 {
+		t.Errorf("the last sync was at %v, want 1000.5", got)
+	}
+	all, err := timed.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	syncs, took := uint64(0), 0.0
+	for _, family := range all {
+		if family.GetName() == "kubeproxy_sync_proxy_rules_duration_seconds" {
+			h := family.GetMetric()[0].GetHistogram()
+			syncs, took = h.GetSampleCount(), h.GetSampleSum()
+		}
+	}
+	if syncs != 2 || took != 0.75 {
+		t.Errorf("%d syncs of %v s together, want 2 of 0.75", syncs, took)
+	}
 	// Row 59: the gauge follows what becomes of a Service.
 	local := testRow("local", "rr")
 	for _, step := range []struct{ internal, external int }{{1, 2}, {0, 1}, {0, 0}} {

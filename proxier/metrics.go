@@ -27,6 +27,8 @@ type metrics struct {
 	// Those of kube-proxy that dashboards and alerts go by, under its names.
 	healthz, livez *prometheus.CounterVec
 	noLocal        *prometheus.GaugeVec
+	syncDuration   prometheus.Histogram
+	syncLast       prometheus.Gauge
 
 	known map[cluster.Name]Row
 }
@@ -72,10 +74,17 @@ func newMetrics(k traffic, version string) *metrics {
 	}, []string{"traffic_policy"})
 	m.noLocal.WithLabelValues("internal")
 	m.noLocal.WithLabelValues("external")
+	// The buckets are kube-proxy's, so that quantiles over nodes of both kinds mean something.
+	m.syncDuration = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "kubeproxy_sync_proxy_rules_duration_seconds", Help: "Time of a pass.", Buckets: prometheus.ExponentialBuckets(0.001, 2, 15),
+	})
+	m.syncLast = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "kubeproxy_sync_proxy_rules_last_timestamp_seconds", Help: "When a pass last ended without an error, in seconds since 1970.",
+	})
 	info := prometheus.NewGauge(prometheus.GaugeOpts{Name: "ipvs_proxier_info", Help: "Always 1.", ConstLabels: prometheus.Labels{"version": version}})
 	info.Set(1)
 	m.registry.MustRegister(m.passes, m.audits, m.ops, m.failures, m.forgotten, m.duration, m.services, m.draining, m.pending, m.foreign, m.synced,
-		m.messages, m.sends, m.processes, m.problems, m.healthz, m.livez, m.noLocal, info, collectors.NewGoCollector(),
+		m.messages, m.sends, m.processes, m.problems, m.healthz, m.livez, m.noLocal, m.syncDuration, m.syncLast, info, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -84,7 +93,9 @@ func newMetrics(k traffic, version string) *metrics {
 func (m *metrics) Observe(r Report) {
 	if r.Error() == nil {
 		m.passes.WithLabelValues("success").Inc()
-		m.synced.Set(float64(r.Start.Add(r.Duration).UnixMilli()) / 1000)
+		ended := float64(r.Start.Add(r.Duration).UnixMilli()) / 1000
+		m.synced.Set(ended)
+		m.syncLast.Set(ended)
 	} else {
 		m.passes.WithLabelValues("error").Inc()
 	}
@@ -101,6 +112,7 @@ func (m *metrics) Observe(r Report) {
 		}
 	}
 	m.duration.Observe(r.Duration.Seconds())
+	m.syncDuration.Observe(r.Duration.Seconds())
 	m.forgotten.WithLabelValues().Add(float64(r.Forgotten))
 	m.draining.Set(float64(r.Draining))
 	m.pending.Set(float64(r.Pending))
