@@ -3,6 +3,7 @@ package proxier
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -40,7 +41,9 @@ func newEventObserver(r recorder) *eventObserver {
 	return &eventObserver{recorder: r, problems: map[cluster.Name][]cluster.Problem{}}
 }
 
-// startRecorder returns a recorder for the API, and what ends it. Events of all nodes about the same thing are one series there.
+// startRecorder returns a recorder for the API, and what ends it. What is told again within minutes about the same object, version
+// and field, for the same reason, becomes a series there: the recorder compares these, and not the text, and keeps the first text
+// (client-go, tools/events, getKey).
 func startRecorder(client kubernetes.Interface) (recorder, func()) {
 	broadcaster := events.NewBroadcaster(&events.EventSinkImpl{Interface: client.EventsV1()})
 	stop := make(chan struct{})
@@ -57,11 +60,11 @@ func (o *eventObserver) Observe(r Report) {
 		before := o.problems[row.Name]
 		for _, p := range row.Problems {
 			if !slices.Contains(before, p) {
-				o.tell(row, v1.EventTypeWarning, string(p.Reason), p.Field+": "+p.Message)
+				o.tell(row, p.Field, v1.EventTypeWarning, string(p.Reason), p.Field+": "+p.Message)
 			}
 		}
 		if len(before) > 0 && len(row.Problems) == 0 && !row.Gone {
-			o.tell(row, v1.EventTypeNormal, reasonRecovered, "everything that the Service asks for is carried out")
+			o.tell(row, "", v1.EventTypeNormal, reasonRecovered, "everything that the Service asks for is carried out")
 		}
 		if len(row.Problems) == 0 {
 			delete(o.problems, row.Name)
@@ -71,8 +74,10 @@ func (o *eventObserver) Observe(r Report) {
 	}
 }
 
-func (o *eventObserver) tell(row Row, kind, reason, note string) {
-	o.recorder.Eventf(serviceReference(row.Name, row.UID), nil, kind, reason, "Programming", "%s", limited(note))
+func (o *eventObserver) tell(row Row, field, kind, reason, note string) {
+	about := serviceReference(row.Name, row.UID)
+	about.FieldPath, about.ResourceVersion = field, row.Version
+	o.recorder.Eventf(about, nil, kind, reason, "Programming", "%s", limited(note))
 }
 
 // noteLimit is what the API server takes (k8s.io/kubernetes/pkg/apis/core/validation, NoteLengthLimit).
@@ -80,7 +85,7 @@ const noteLimit = 1024
 
 func limited(note string) string {
 	if len(note) > noteLimit {
-		return note[:noteLimit-3] + "..."
+		return strings.ToValidUTF8(note[:noteLimit-3], "") + "..." // the cut may go through a letter
 	}
 	return note
 }

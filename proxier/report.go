@@ -51,6 +51,8 @@ type OpLabel struct {
 type Row struct {
 	Name cluster.Name
 	UID  string
+	// Version is the Service's resourceVersion.
+	Version string
 	// Gone tells that the Service is not served any more; then the rest is empty.
 	Gone      bool
 	FrontEnds []FrontEndRow
@@ -144,6 +146,7 @@ func (e *engine) row(name cluster.Name, failures []Failure) Row {
 	if !present {
 		return row
 	}
+	row.Version = s.Version
 	row.UID, row.Problems, row.HealthCheckPort = s.UID, slices.Clone(s.Problems), s.HealthCheckNodePort
 	fragment, _ := e.want.Fragment(name)
 	row.LocalReady = fragment.LocalReady

@@ -14,6 +14,8 @@ import (
 type Service struct {
 	Name Name
 	UID  string
+	// Version is the resourceVersion that was read: Events name it.
+	Version string
 	// Created settles conflicts: the older Service wins. Zero counts as oldest.
 	Created time.Time
 	// ClusterIPs holds at most one address of each family.
@@ -92,6 +94,7 @@ func Parse(in Input) Service {
 	s := Service{
 		Name:    Name{in.Service.Namespace, in.Service.Name},
 		UID:     string(in.Service.UID),
+		Version: in.Service.ResourceVersion,
 		Created: in.Service.CreationTimestamp.Time,
 	}
 	choice, problems := readAnnotations(in.Service.Annotations, in.Schedulers.choice(s.Name.Namespace), in.LastGood)
