@@ -4,7 +4,6 @@ package servicehealth
 
 import (
 	"encoding/json"
-	"errors"
 	"net"
 	"net/http"
 	"net/netip"
@@ -78,6 +77,9 @@ func (s *Servers) Set(services map[uint16]Service) {
 			s.ports[number] = p
 		}
 		p.mu.Lock()
+		if p.service.Name != service.Name || p.service.UID != service.UID {
+			p.failed = "" // the new Service has not been told
+		}
 		p.service = service
 		p.mu.Unlock()
 	}
@@ -184,8 +186,6 @@ func (g guarded) Accept() (net.Conn, error) {
 		if err == nil && (at.Addr().Unmap().IsLoopback() || g.serves(at.Addr().Unmap())) {
 			return conn, nil
 		}
-		if err := conn.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
-			return nil, err
-		}
+		conn.Close() // whatever becomes of it, others are to be let in
 	}
 }

@@ -113,6 +113,16 @@ func TestAPortInUse(t *testing.T) {
 	if err := <-reports; err == nil || len(reports) != 0 {
 		t.Errorf("%v, and %d reports more", err, len(reports))
 	}
+	// Another Service that is given the port is told, too.
+	next := web(1)
+	next.Name.Name = "next"
+	both[port] = next
+	for range 3 {
+		s.Set(both)
+	}
+	if err := <-reports; err == nil || len(reports) != 0 {
+		t.Errorf("the next Service: %v, and %d reports more", err, len(reports))
+	}
 	taken.Close()
 	if err := <-reports; err != nil { // by itself, without another Set
 		t.Error(err)
