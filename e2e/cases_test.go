@@ -21,12 +21,14 @@ type trafficCase struct {
 	change     []func(*v1.Service)
 	// endpoints are names of pods, "p1 p2 r" (r is on node2; "host" is node1 itself), each with its state where it is not just ready:
 	// "p1(dead)" neither serves nor is ready, "p1(leaving)" terminates and serves, "p1(zone=a)" has a hint, "p1(node=node1)" too.
+	// After "|" they stand in further slices, and "ports(NAME)" gives the ports of the slices another name than the Service's.
 	endpoints string
 	// cells are lines "CLIENT... -> TARGET...: OUTCOME", and where kube-proxy is known to differ " [kube-proxy: OUTCOME; WHERE]", WHERE
 	// being the case in docs/differences.md. A client is a host or pod; a target "cip", "np", "vip", each with ":PORT" for
-	// another port, or "lo" for the node port on a loopback address. The outcome is "refused", "timeout", or all the answers that
-	// come in turns: "p1 gw, r own": who answers, and whose address it saw: the client's own, node1's on the pod
-	// network (gw) or on the LAN (node), or the Service's (vip).
+	// another port, "lo" for the node port on a loopback address, or "gw" for it on node1's address on the pod network. Targets that end in
+	// "/tcp", "/udp", "/4" or "/6" are asked by that protocol or in that family alone. The outcome is "refused", "timeout", or all the
+	// answers that come in turns: "p1 gw, r own": who answers, and whose address it saw: the client's own, node1's on the pod
+	// network (gw) or on the LAN (node), or the Service's (vip). "p1 gw | r own" is one of the two, always the same one.
 	cells string
 }
 
@@ -58,18 +60,20 @@ func trafficCases(n, x, p2 *topology.Host) []trafficCase {
 	external := func(change ...func(*v1.Service)) []func(*v1.Service) {
 		return append([]func(*v1.Service){withExternalIP}, change...)
 	}
+	ranges4 := func(s *v1.Service) { s.Spec.LoadBalancerSourceRanges = s.Spec.LoadBalancerSourceRanges[:1] }
 	everywhere := func(s *v1.Service) { s.Spec.LoadBalancerSourceRanges = []string{"0.0.0.0/0", "::/0"} }
 	return []trafficCase{
-		{"1, 2, 3, 8", "cip", nil, "p1 p2 r", `
+		{"1, 2, 3, 8, 9", "cip", nil, "p1 p2 r", `
 			p1 -> cip: ` + podClients + `
 			node1 outside -> cip: ` + masqAll + `
-			p1 node1 outside -> cip:81: refused`},
+			p1 node1 outside -> cip:81 cip:8080: refused`}, // host listens on 8080
 		{"11, 12", "none", np(), "", "p1 outside node1 -> cip np: refused"},
 		{"13, 62", "unready", np(), "p1(dead) r(dead)", "p1 outside node1 -> cip np: refused"},
 		{"16", "hairpin", lb(), "p1", "p1 -> cip np vip: p1 gw"},
 		{"18", "hostnet", np(), "host", "outside -> cip np: host own"},
-		{"29, 30, 31, 32", "np", np(), "p1 p2 r", `
+		{"29, 30, 31, 32, 34", "np", np(), "p1 p2 r", `
 			p1 outside node1 node2 denied -> np: ` + masqAll + `
+			p1 node1 -> gw: ` + masqAll + `
 			node1 -> lo: refused`},
 		{"40, 41, 42, 43, 48", "local", lb(externalLocal), "p1 r", `
 			outside node2 denied -> np: p1 own
@@ -104,19 +108,23 @@ func trafficCases(n, x, p2 *topology.Host) []trafficCase {
 		{"71, 72, 30", "lb", lb(), "p1 r", `
 			node1 p2 outside node2 -> vip: p1 gw, r node
 			node1 p2 outside -> vip:81: refused`},
-		{"73", "proxied", lb(proxied), "p1 r", "outside -> np: p1 gw, r node"},
+		{"73", "proxied", lb(proxied), "p1 r", `
+			outside -> np: p1 gw, r node
+			outside p2 -> vip: timeout`},
 		{"75", "no-np", vipOnly(withoutNodePorts), "p1 r", "outside p2 -> vip: p1 gw, r node"},
 		{"76", "by-name", lb(byName), "p1", "outside -> np: p1 gw"},
 		{"78, 79, 80", "ranges", lb(sourceRanges(x)), "p1 r", `
 			outside -> vip: p1 gw, r node
 			denied node2 p2 -> vip: timeout
-			node1 -> vip: nothing
+			node1 -> vip/tcp: timeout
+			node1 -> vip/udp: refused [kube-proxy: timeout; row 79]
 			denied -> np: p1 gw, r node
 			p2 -> cip: p1 own, r own`},
 		{"81", "ranges-pod", lb(sourceRanges(p2)), "p1 r", `
 			p2 -> vip: p1 gw, r node
 			p1 outside -> vip: timeout
-			node1 -> vip: nothing`},
+			node1 -> vip/tcp: timeout
+			node1 -> vip/udp: refused [kube-proxy: timeout; row 79]`},
 		{"83", "ranges-all", lb(everywhere), "p1 r", "denied -> vip: p1 gw, r node"},
 		{"B35", "ranges-node", lb(sourceRanges(n)), "p1 r", `
 			node1 -> vip: p1 gw, r node
@@ -132,6 +140,23 @@ func trafficCases(n, x, p2 *topology.Host) []trafficCase {
 			}
 		}}, "p1", "p2 -> cip:30105: p1 own [kube-proxy: p1 gw; B6]"},
 		{"94", "external-none", external(), "", "outside p2 node1 -> vip: refused"},
+		{"10, 21", "another-proxys", np(func(s *v1.Service) { s.Labels = map[string]string{"service.kubernetes.io/service-proxy-name": ""} }), "p1", `
+			p1 node1 outside -> cip cip:8080: timeout
+			p1 node1 outside -> np: refused`},
+		{"15", "published", np(func(s *v1.Service) { s.Spec.PublishNotReadyAddresses = true }), "p1", "p2 -> cip: p1 own\noutside -> np: p1 gw"},
+		{"24", "two-slices", np(), "p1 | r", "p2 -> cip: p1 own, r own\noutside -> np: p1 gw, r node"},
+		{"26", "port-names", np(), "ports(other) p1", "p2 node1 outside -> cip np: refused"},
+		{"85", "ranges-4", lb(sourceRanges(x), ranges4), "p1 r", `
+			outside -> vip: p1 gw, r node
+			denied p2 -> vip/4: timeout
+			denied p2 -> vip/6: p1 gw, r node`},
+		{"91", "lan", []func(*v1.Service){func(s *v1.Service) { s.Spec.ExternalIPs = []string{"192.168.50.150"} }}, "p1 r",
+			"outside node2 denied p2 node1 -> vip/4: p1 gw, r node"},
+		{"97", "sticky", np(affinity(600)), "p1 r", `
+			p2 -> cip: p1 own | r own
+			p2 node1 outside -> np: p1 gw | r node
+			node1 outside -> cip: p1 gw | r node`},
+		{"101", "sticky-local", lb(externalLocal, affinity(600)), "p1 p2 r", "outside denied -> np vip: p1 own | p2 own"},
 	}
 }
 
@@ -181,14 +206,27 @@ func (tc trafficCase) objects(number int, pods map[string]*topology.Host) (*v1.S
 			s.Spec.Ports[i].NodePort = int32(30100 + number)
 		}
 	}
+	var before []*discovery.EndpointSlice
 	slices := endpointSlices(s)
 	for word := range strings.FieldsSeq(tc.endpoints) {
 		name, state, _ := strings.Cut(strings.TrimSuffix(word, ")"), "(")
+		if name == "|" {
+			before, slices = append(before, slices...), endpointSlices(s)
+		}
 		for _, slice := range slices {
-			slice.Endpoints = append(slice.Endpoints, endpointOf(pods[name], slice.AddressType, state))
+			switch name {
+			case "|":
+				slice.Name += fmt.Sprint("-", len(before))
+			case "ports":
+				for i := range slice.Ports {
+					slice.Ports[i].Name = new(state + *slice.Ports[i].Name)
+				}
+			default:
+				slice.Endpoints = append(slice.Endpoints, endpointOf(pods[name], slice.AddressType, state))
+			}
 		}
 	}
-	return s, slices
+	return s, append(before, slices...)
 }
 
 func endpointOf(pod *topology.Host, family discovery.AddressType, states string) discovery.Endpoint {
@@ -258,9 +296,17 @@ func (tc trafficCase) expand(c *cluster, s *v1.Service) []trafficCell {
 		}
 		for from := range strings.FieldsSeq(found[1]) {
 			for target := range strings.FieldsSeq(found[2]) {
+				target, only, _ := strings.Cut(target, "/")
 				for _, ip := range s.Spec.ClusterIPs {
+					addr := netip.MustParseAddr(ip)
+					if only == "4" && addr.Is6() || only == "6" && addr.Is4() {
+						continue
+					}
 					for _, network := range []string{"tcp", "udp"} {
-						cells = append(cells, trafficCell{tc.rows, tc.name, from, target, network, c.target(s, target, netip.MustParseAddr(ip)), found[3], found[4], found[5]})
+						if (only == "tcp" || only == "udp") && only != network {
+							continue
+						}
+						cells = append(cells, trafficCell{tc.rows, tc.name, from, target, network, c.target(s, target, addr), found[3], found[4], found[5]})
 					}
 				}
 			}

@@ -25,6 +25,8 @@ type cluster struct {
 	args      []string
 	// secondAPIServer starts another API server beside the one of startAPIServer, on port 6444.
 	secondAPIServer func() *harness.Process
+	// asks is how often outcome asks at least.
+	asks int
 }
 
 // newCluster builds the network; the proxier is not started yet.
