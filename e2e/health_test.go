@@ -19,8 +19,8 @@ import (
 
 const autoscalerTaint = "ToBeDeletedByClusterAutoscaler"
 
-// TestHealth feeds the proxier from a real API server and asks what load balancers, the kubelet and users are told.
-func TestHealth(t *testing.T) {
+// TestHealthIsTold feeds the proxier from a real API server and asks what load balancers, the kubelet and users are told.
+func TestHealthIsTold(t *testing.T) {
 	c := newCluster(t)
 	ctx := t.Context()
 	p1 := c.backend(1, 10, "p1")
