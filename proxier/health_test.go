@@ -153,7 +153,7 @@ func TestHealthChecks(t *testing.T) {
 		return response.StatusCode
 	}
 	for _, step := range []struct{ ready, want int }{{1, 200}, {0, 503}, {3, 200}} {
-		row.HealthCheckPort, row.LocalReady = port, step.ready
+		row.HealthCheckPort, row.LocalReady.IPv4 = port, step.ready
 		checks.Observe(Report{Changed: []Row{row}})
 		if got := ask(); got != step.want {
 			t.Errorf("%d endpoints: %d, want %d", step.ready, got, step.want)

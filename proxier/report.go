@@ -61,7 +61,7 @@ type Row struct {
 	// HealthCheckPort is the healthCheckNodePort, 0 for none; LocalReady the number of addresses of ready endpoints on this
 	// node, which it tells.
 	HealthCheckPort uint16
-	LocalReady      int
+	LocalReady      dataplane.LocalReady
 	// NoLocalInternal and NoLocalExternal count the ports, in each family, whose endpoints are all on other nodes while
 	// the traffic policy is Local.
 	NoLocalInternal, NoLocalExternal int

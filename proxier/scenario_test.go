@@ -349,7 +349,7 @@ func (s *scenario) health() string {
 	var lines []string
 	for name, row := range s.rows {
 		if row.HealthCheckPort != 0 {
-			lines = append(lines, fmt.Sprintf("%s health check port %d: %d here\n", name, row.HealthCheckPort, row.LocalReady))
+			lines = append(lines, fmt.Sprintf("%s health check port %d: %d and %d (IPv6) here\n", name, row.HealthCheckPort, row.LocalReady.IPv4, row.LocalReady.IPv6))
 		}
 		if row.NoLocalInternal+row.NoLocalExternal > 0 {
 			lines = append(lines, fmt.Sprintf("%s none here: internal %d, external %d\n", name, row.NoLocalInternal, row.NoLocalExternal))

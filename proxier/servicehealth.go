@@ -47,7 +47,7 @@ func (h *healthChecks) Observe(r Report) {
 	for name, row := range h.rows {
 		// The API server gives no port twice. Should it have, one Service has it as long as it wants it.
 		if other, taken := ports[row.HealthCheckPort]; !taken || name.Compare(other.Name) < 0 {
-			ports[row.HealthCheckPort] = servicehealth.Service{Name: name, UID: row.UID, LocalEndpoints: row.LocalReady}
+			ports[row.HealthCheckPort] = servicehealth.Service{Name: name, UID: row.UID, IPv4: row.LocalReady.IPv4, IPv6: row.LocalReady.IPv6}
 		}
 	}
 	h.servers.Set(ports)

@@ -21,8 +21,8 @@ type Fragment struct {
 	FrontEnds []FrontEnd
 	// DrainTimeout is how long connections of an endpoint that is gone may go on.
 	DrainTimeout time.Duration
-	// LocalReady is the number of addresses of ready endpoints on this node: what the health check node port tells.
-	LocalReady int
+	// LocalReady is what the health check node port tells.
+	LocalReady LocalReady
 	// Entries are set entries that belong to no single front end. Several Services may want the same one.
 	Entries []SetEntry
 }
@@ -104,7 +104,10 @@ func Compile(s cluster.Service, node Node, c Config) Fragment {
 	return f
 }
 
-func localReady(s cluster.Service) int {
+// LocalReady is the number of addresses of ready endpoints on this node, over all ports.
+type LocalReady struct{ IPv4, IPv6 int }
+
+func localReady(s cluster.Service) (n LocalReady) {
 	addrs := map[netip.Addr]struct{}{}
 	for _, port := range s.Ports {
 		for _, e := range port.Endpoints {
@@ -113,7 +116,14 @@ func localReady(s cluster.Service) int {
 			}
 		}
 	}
-	return len(addrs)
+	for addr := range addrs {
+		if addr.Is4() {
+			n.IPv4++
+		} else {
+			n.IPv6++
+		}
+	}
+	return n
 }
 
 // compiler makes the front ends of one port in one family.

@@ -21,8 +21,9 @@ const retry = 5 * time.Second
 type Service struct {
 	Name cluster.Name
 	UID  string
-	// LocalEndpoints is the number of addresses of ready endpoints on this node.
-	LocalEndpoints int
+	// IPv4 and IPv6 are the numbers of addresses of ready endpoints on this node. Each is told to who asks by that family, as
+	// kube-proxy's servers for each family do.
+	IPv4, IPv6 int
 }
 
 // Config is what Servers go by.
@@ -152,13 +153,16 @@ type answer struct {
 }
 
 func (p *port) handler(c Config) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p.mu.Lock()
 		service := p.service
 		p.mu.Unlock()
 		var a answer
 		a.Service.Namespace, a.Service.Name = service.Name.Namespace, service.Name.Name
-		a.LocalEndpoints, a.ServiceProxyHealthy = service.LocalEndpoints, c.Healthy()
+		a.LocalEndpoints, a.ServiceProxyHealthy = service.IPv4, c.Healthy()
+		if askedBy6(r) {
+			a.LocalEndpoints = service.IPv6
+		}
 		header := w.Header()
 		header.Set("Content-Type", "application/json")
 		header.Set("X-Content-Type-Options", "nosniff")
@@ -168,6 +172,16 @@ func (p *port) handler(c Config) http.Handler {
 		}
 		json.NewEncoder(w).Encode(a)
 	})
+}
+
+// askedBy6 tells whether the client came by IPv6.
+func askedBy6(r *http.Request) bool {
+	local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	if !ok {
+		return false
+	}
+	at, err := netip.ParseAddrPort(local.String())
+	return err == nil && at.Addr().Unmap().Is6()
 }
 
 // guarded takes connections to the node's addresses on which node ports are served, and to loopback ones.

@@ -15,7 +15,7 @@ import (
 )
 
 func web(endpoints int) servicehealth.Service {
-	return servicehealth.Service{Name: cluster.Name{Namespace: "shop", Name: "web"}, LocalEndpoints: endpoints}
+	return servicehealth.Service{Name: cluster.Name{Namespace: "shop", Name: "web"}, IPv4: endpoints, IPv6: 7 * endpoints}
 }
 
 // freePort returns a port that nobody listens on.
@@ -71,6 +71,15 @@ func TestWhatAPortTells(t *testing.T) {
 		if response.StatusCode != c.status || body != c.body || response.Header.Get("X-Load-Balancing-Endpoint-Weight") != fmt.Sprint(c.endpoints) ||
 			response.Header.Get("Content-Type") != "application/json" || response.Header.Get("X-Content-Type-Options") != "nosniff" {
 			t.Errorf("%d endpoints, healthy %v: %d %s %v", c.endpoints, c.healthy, response.StatusCode, body, response.Header)
+		}
+	}
+	// By IPv6 the other number is told.
+	if l, err := net.Listen("tcp", "[::1]:0"); err != nil {
+		t.Logf("no IPv6 here: %v", err)
+	} else {
+		l.Close()
+		if response, _, err := get("::1", port); err != nil || response.Header.Get("X-Load-Balancing-Endpoint-Weight") != "7" {
+			t.Errorf("by IPv6: %v, %v", response, err)
 		}
 	}
 	// The port of a Service that is gone is closed at once, and another one is open.
