@@ -114,23 +114,23 @@ func trafficCases(n, x, p2 *topology.Host) []trafficCase {
 		{"75", "no-np", vipOnly(withoutNodePorts), "p1 r", "outside p2 -> vip: p1 gw, r node"},
 		{"76", "by-name", lb(byName), "p1", "outside -> np: p1 gw"},
 		{"78, 79, 80", "ranges", lb(sourceRanges(x)), "p1 r", `
-			outside -> vip: p1 gw, r node
+			outside -> vip: p1 gw, r node [kube-proxy: p1 gw, r node | timeout; B3]
 			denied node2 p2 -> vip: timeout
 			node1 -> vip/tcp: timeout
 			node1 -> vip/udp: refused [kube-proxy: timeout; row 79]
 			denied -> np: p1 gw, r node
 			p2 -> cip: p1 own, r own`},
 		{"81", "ranges-pod", lb(sourceRanges(p2)), "p1 r", `
-			p2 -> vip: p1 gw, r node
+			p2 -> vip: p1 gw, r node [kube-proxy: p1 gw, r node | timeout; B3]
 			p1 outside -> vip: timeout
 			node1 -> vip/tcp: timeout
 			node1 -> vip/udp: refused [kube-proxy: timeout; row 79]`},
 		{"83", "ranges-all", lb(everywhere), "p1 r", "denied -> vip: p1 gw, r node"},
 		{"B35", "ranges-node", lb(sourceRanges(n)), "p1 r", `
-			node1 -> vip: p1 gw, r node
+			node1 -> vip: p1 gw, r node [kube-proxy: p1 gw, r node | timeout; B3]
 			outside -> vip: timeout`},
 		{"86", "ranges-local", lb(sourceRanges(x), externalLocal), "p1 r", `
-			outside -> vip: p1 own
+			outside -> vip: p1 own [kube-proxy: p1 own | timeout; B3]
 			denied p2 -> vip: timeout`},
 		{"89", "external", external(), "p1 r", "outside p2 node1 -> vip: p1 gw, r node"},
 		{"90", "external-local", external(externalLocal), "p1 r", "outside -> vip: p1 own"},
@@ -147,7 +147,7 @@ func trafficCases(n, x, p2 *topology.Host) []trafficCase {
 		{"24", "two-slices", np(), "p1 | r", "p2 -> cip: p1 own, r own\noutside -> np: p1 gw, r node"},
 		{"26", "port-names", np(), "ports(other) p1", "p2 node1 outside -> cip np: refused"},
 		{"85", "ranges-4", lb(sourceRanges(x), ranges4), "p1 r", `
-			outside -> vip: p1 gw, r node
+			outside -> vip: p1 gw, r node [kube-proxy: p1 gw, r node | timeout; B3]
 			denied p2 -> vip/4: timeout
 			denied p2 -> vip/6: p1 gw, r node`},
 		{"91", "lan", []func(*v1.Service){func(s *v1.Service) { s.Spec.ExternalIPs = []string{"192.168.50.150"} }}, "p1 r",

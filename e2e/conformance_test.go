@@ -57,10 +57,11 @@ func TestConformance(t *testing.T) {
 		if !cell.accepts(cell.want, ours[i]) {
 			t.Errorf("ipvs-proxier: %s", cell.text(ours[i]))
 		}
+		// What kube-proxy gives only now and then, such as a timeout while it writes a set anew, need not be met this time.
 		switch same := cell.accepts(cell.want, theirs[i]); {
-		case same && cell.kubeProxy != "":
+		case same && cell.kubeProxy != "" && !cell.accepts(cell.kubeProxy, theirs[i]):
 			t.Errorf("kube-proxy does not differ any more: %s", cell.text(theirs[i]))
-		case !same && theirs[i] != cell.kubeProxy:
+		case !same && !cell.accepts(cell.kubeProxy, theirs[i]):
 			t.Errorf("a difference that is not known: kube-proxy: %s", cell.text(theirs[i]))
 		case !same:
 			differ++
@@ -197,6 +198,9 @@ func conformanceTable(kernel string, cells []trafficCell, ours, theirs []string)
 	count := map[line]int{}
 	for i, cell := range cells {
 		l := line{cell.rows, cell.service, cell.from, cell.target, ours[i], theirs[i], cell.where}
+		if l.ours == l.theirs {
+			l.where = ""
+		}
 		if count[l] == 0 {
 			order = append(order, l)
 		}
