@@ -104,6 +104,25 @@ func TestReadOnlyParameters(t *testing.T) {
 	}
 }
 
+// TestParametersOfTheHost: a container whose own /proc/sys is read-only writes by way of the node's (deploy/ipvs-proxier.yaml).
+func TestParametersOfTheHost(t *testing.T) {
+	own(t)
+	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+		t.Fatal(err)
+	}
+	host := t.TempDir()
+	t.Cleanup(kernel.SetHostRoot(host))
+	shell(t, "mount --make-rprivate /; mkdir -p "+host+"/proc/sys; mount --bind /proc/sys "+host+"/proc/sys; mount --bind /proc/sys /proc/sys; mount -o remount,bind,ro /proc/sys")
+	changed, _, err := kernel.ConntrackLimits{TCPCloseWaitTimeout: 1234 * time.Second}.Apply()
+	if err != nil || len(changed) != 1 {
+		t.Fatalf("changed %v, %v", changed, err)
+	}
+	if got := shellLine(t, "cat /proc/sys/net/netfilter/nf_conntrack_tcp_timeout_close_wait"); got != "1234" {
+		t.Errorf("the parameter is %s", got)
+	}
+	shell(t, "umount "+host+"/proc/sys")
+}
+
 // TestRoutersStayHeard: a link that lives by router advertisements keeps its default route when IPv6 forwarding is switched on,
 // and is the only one whose parameter changes.
 func TestRoutersStayHeard(t *testing.T) {

@@ -26,7 +26,7 @@ func readFile(path string) (string, error) {
 
 // hostRoot is where a container has the node's /proc/sys when its own is read-only, as it is without privileges
 // (deploy/ipvs-proxier.yaml). It shows the network namespace of the process just as its own does.
-const hostRoot = "/host"
+var hostRoot = "/host"
 
 func writeFile(path, value string) error {
 	err := os.WriteFile(path, []byte(value), 0o644)
