@@ -82,7 +82,8 @@ func TestAPIServersFailOver(t *testing.T) {
 		t.Errorf("a start without an API server makes of the dataplane\n%s\nwant\n%s", now, before)
 	}
 	c.secondAPIServer()
-	c.must(c.proxier.AwaitReady())
+	// It takes its time to start, and who was turned away asks again after half a minute at most.
+	c.must(harness.Await(4*time.Minute, c.proxier.AwaitReady))
 	if now := c.writes(); now != 0 {
 		t.Errorf("%v operations when the API came back and nothing had changed", now)
 	}
