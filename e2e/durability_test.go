@@ -5,8 +5,8 @@ package e2e
 import (
 	"fmt"
 	"math/rand/v2"
-	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -38,14 +38,13 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	one, two := c.backend(1, 10, "one"), c.backend(2, 10, "two")
 	c.write("web.yaml", with(web(nodePort), one, two))
 	c.run()
-	held := c.hold(client, web4, 20)
-	for _, to := range []netip.AddrPort{web6, at(c.Node1.IPv4, webNodePort), at(c.Node1.IPv6, webNodePort)} {
-		held = append(held, c.hold(c.Outside, to, 10)...)
-	}
-	const duration = "75s" // longer than all kills take; what matters is that it covers most of them
+	// No client asks the same endpoints by two ways at once, neither here nor below: should it use one source port for both, IPVS
+	// could not tell the answers apart (B40 in docs/cases.md).
+	held := slices.Concat(c.hold(client, web4, 20), c.hold(c.Outside, web6, 10), c.hold(c.Node2, at(c.Node1.IPv4, webNodePort), 10), c.hold(c.Node2, at(c.Node1.IPv6, webNodePort), 10))
+	const duration = "55s" // longer than all kills take; what matters is that it covers most of them
 	loads := []*harness.Load{
 		c.startLoad(client, "--mode", "crr", "--rate", "40", "--duration", duration, "tcp://"+web4.String()),
-		c.startLoad(c.Outside, "--mode", "crr", "--rate", "20", "--duration", duration, "tcp://"+at(c.Node1.IPv6, webNodePort).String()),
+		c.startLoad(c.Denied, "--mode", "crr", "--rate", "20", "--duration", duration, "tcp://"+at(c.Node1.IPv6, webNodePort).String()),
 		c.startLoad(client, "--mode", "udp-rr", "--rate", "20", "--duration", duration, "udp://"+web6.String()),
 	}
 	var changes sync.WaitGroup
@@ -62,7 +61,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 		}
 	})
 	for range kills {
-		time.Sleep(time.Duration(r.IntN(2200)) * time.Millisecond) // the moment of the kill, not a wait
+		time.Sleep(time.Duration(r.IntN(1600)) * time.Millisecond) // the moment of the kill, not a wait
 		c.proxier.Kill()
 		c.start(c.args...)
 	}
