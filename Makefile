@@ -22,6 +22,9 @@ RUN ?=
 KERNEL ?= auto
 LAB := bin/lab run --kernel $(KERNEL)
 
+# GUESTS is the number of kernels that share the end-to-end tests.
+GUESTS ?= $(shell [ $$(nproc) -gt 1 ] && echo 2 || echo 1)
+
 .PHONY: help
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,7 +66,7 @@ test-kernel: lab ## the contract of the kernel adapters, on a real kernel (root)
 e2e: build lab peers ## traffic through the real programs, on a real kernel, with a real API server (root)
 	@go test -c -tags e2e -o bin/e2e.test ./e2e
 	@mkdir -p bin/peers && for program in kube-apiserver kube-proxy etcd; do ln -f $(PEERS)/$$program bin/peers/ 2>/dev/null || cp -f $(PEERS)/$$program bin/peers/; done
-	@IPVSP_BIN=$(CURDIR)/bin IPVSP_PEERS=$(CURDIR)/bin/peers IPVSP_CONFORMANCE=$(IPVSP_CONFORMANCE) $(LAB) --timeout 27m $(if $(IPVSP_CONFORMANCE),--write $(CURDIR)/bin/out) -- bash -c 'uname -sr; bin/e2e.test -test.v -test.timeout 25m -test.run "$(RUN)" $(E2EFLAGS)' | $(SHORTEN)
+	@LAB='$(LAB)' GUESTS=$(GUESTS) IPVSP_BIN=$(CURDIR)/bin IPVSP_PEERS=$(CURDIR)/bin/peers IPVSP_CONFORMANCE=$(IPVSP_CONFORMANCE) E2EFLAGS='$(E2EFLAGS)' bash e2e/run.sh '$(RUN)'
 
 .PHONY: conformance
 conformance: ## every way in, side by side with the real kube-proxy: writes docs/conformance.md (root; ten minutes; nightly)
