@@ -4,12 +4,13 @@ package account
 // addresses than MaxClients, is still counted fully; what lies beyond is counted together.
 const (
 	MaxEndpoints = 10_000
-	MaxClients   = 64
+	MaxClients   = 1024
 )
 
 // TargetTally is what became of the requests to one target.
 type TargetTally struct {
 	Requests  int64
+	Answered  int64
 	Endpoints map[string]*Endpoint // by the identity that answered
 	Beyond    int64                // answers of endpoints beyond MaxEndpoints
 }
@@ -19,15 +20,16 @@ type Endpoint struct {
 	Answered int64
 	Clients  map[string]*int64 // by address, without port
 	Beyond   int64             // answers to clients beyond MaxClients
+	presence presence
 }
 
 // answered looks up by the bytes of the reply: a map index of string(bytes) allocates nothing when the key is there.
-func (t *TargetTally) answered(id, client []byte) {
+func (t *TargetTally) answered(id, client []byte) *Endpoint {
 	e := t.Endpoints[string(id)]
 	if e == nil {
 		if len(t.Endpoints) >= MaxEndpoints {
 			t.Beyond++
-			return
+			return nil
 		}
 		e = &Endpoint{Clients: map[string]*int64{}}
 		t.Endpoints[string(id)] = e
@@ -35,9 +37,10 @@ func (t *TargetTally) answered(id, client []byte) {
 	e.Answered++
 	if n := e.Clients[string(client)]; n != nil {
 		*n++
-		return
+	} else {
+		e.client(string(client), 1)
 	}
-	e.client(string(client), 1)
+	return e
 }
 
 func (e *Endpoint) client(address string, n int64) {
@@ -56,6 +59,7 @@ func (e *Endpoint) client(address string, n int64) {
 func (e *Endpoint) Merge(o *Endpoint) {
 	e.Answered += o.Answered
 	e.Beyond += o.Beyond
+	e.presence.merge(o.presence)
 	for address, n := range o.Clients {
 		e.client(address, *n)
 	}
@@ -63,6 +67,7 @@ func (e *Endpoint) Merge(o *Endpoint) {
 
 func (t *TargetTally) merge(o *TargetTally) {
 	t.Requests += o.Requests
+	t.Answered += o.Answered
 	t.Beyond += o.Beyond
 	for id, endpoint := range o.Endpoints {
 		known := t.Endpoints[id]

@@ -25,6 +25,7 @@ type Window struct{ From, To time.Duration }
 type Tally struct {
 	window  Window
 	timeout time.Duration
+	watch   map[string]bool
 
 	Kinds     [kinds]int64
 	OtherText map[string]int64 // bounded to maxTexts
@@ -48,6 +49,16 @@ type Tally struct {
 	Strays int64
 
 	Targets []TargetTally
+	Series  *Series
+	Held    Held
+	Streams []int64 // mode stream: bytes of each connection within the window
+}
+
+// Held counts the connections of the modes that keep theirs, from before the window until its end.
+type Held struct {
+	Opened int64 // connected, the first time and again
+	Failed int64 // attempts that did not connect
+	Lost   int64 // ended by the other side, or given up after an error, though they stood
 }
 
 // Warmup counts the requests before the window, which enter nothing else.
@@ -61,8 +72,8 @@ type SynDelays struct {
 	Never        int64 // not connected at all
 }
 
-// NewTally returns empty books for a run with that many targets.
-func NewTally(window Window, timeout time.Duration, targets int) *Tally {
+// NewTally returns empty books for a run with that many targets. Of the endpoints in watch it notes when they answered.
+func NewTally(window Window, timeout time.Duration, targets int, watch ...string) *Tally {
 	t := &Tally{
 		window: window, timeout: timeout,
 		OtherText: map[string]int64{},
@@ -72,6 +83,13 @@ func NewTally(window Window, timeout time.Duration, targets int) *Tally {
 	}
 	for i := range t.Targets {
 		t.Targets[i].Endpoints = map[string]*Endpoint{}
+	}
+	t.Series = NewSeries(window.From)
+	if len(watch) > 0 {
+		t.watch = map[string]bool{}
+		for _, id := range watch {
+			t.watch[id] = true
+		}
 	}
 	return t
 }
@@ -91,6 +109,7 @@ func (t *Tally) Record(o *Outcome) time.Duration {
 		return latency
 	}
 	t.Kinds[o.Kind]++
+	t.Series.record(o.Kind, o.Finished, latency)
 	t.Latency.Record(latency)
 	t.StartLag.Record(o.Started - o.Intended)
 	if o.Started >= t.window.To {
@@ -113,7 +132,13 @@ func (t *Tally) Record(o *Outcome) time.Duration {
 		if o.Finished < t.window.To {
 			t.InWindow++
 		}
-		target.answered(o.ID, o.ClientIP)
+		target.Answered++
+		if o.ID == nil {
+			break // nothing was asked
+		}
+		if e := target.answered(o.ID, o.ClientIP); e != nil && t.watch[string(o.ID)] {
+			e.presence.add(o.Started, o.Finished)
+		}
 	case Timeout:
 		if o.Connected == 0 {
 			t.TimeoutsConnecting++
@@ -169,6 +194,11 @@ func (t *Tally) Merge(o *Tally) {
 	t.Syn.Never += o.Syn.Never
 	t.TimeoutsConnecting += o.TimeoutsConnecting
 	t.Strays += o.Strays
+	t.Series.Merge(o.Series)
+	t.Streams = append(t.Streams, o.Streams...)
+	t.Held.Opened += o.Held.Opened
+	t.Held.Failed += o.Held.Failed
+	t.Held.Lost += o.Held.Lost
 	for i := range o.Targets {
 		t.Targets[i].merge(&o.Targets[i])
 	}

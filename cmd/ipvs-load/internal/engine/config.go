@@ -6,10 +6,12 @@ import (
 	"math"
 	"net/netip"
 	"runtime"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/ipvs-proxier/ipvs-proxier/cmd/ipvs-load/internal/account"
 	"github.com/ipvs-proxier/ipvs-proxier/cmd/ipvs-load/internal/schedule"
 	"github.com/ipvs-proxier/ipvs-proxier/cmd/ipvs-load/internal/target"
 )
@@ -17,11 +19,30 @@ import (
 // Mode is what a request does.
 type Mode string
 
-// The modes.
+// The modes. All but UDPRR are for TCP and SCTP.
 const (
-	CRR   Mode = "crr"    // TCP: connect, request, reply, close
-	UDPRR Mode = "udp-rr" // UDP: one datagram out, one back
+	Connect Mode = "connect" // connect and close: from the SYN to the SYN-ACK, nothing is sent
+	CRR     Mode = "crr"     // connect, request, reply, close
+	RR      Mode = "rr"      // request and reply on connections that stay
+	Idle    Mode = "idle"    // rr on many connections, each of which speaks once in a while
+	Stream  Mode = "stream"  // connections that carry as much as they can, one way; as closed a loop as there is
+	UDPRR   Mode = "udp-rr"  // UDP: one datagram out, one back
 )
+
+// Direction is the way of the bytes of mode stream.
+type Direction string
+
+// The directions, as the client sees them.
+const (
+	Upload   Direction = "upload"
+	Download Direction = "download"
+)
+
+// Modes lists them all.
+func Modes() []Mode { return []Mode{Connect, CRR, RR, Idle, Stream, UDPRR} }
+
+// persistent says whether connections are held instead of made for each request.
+func (m Mode) persistent() bool { return m == RR || m == Idle || m == Stream }
 
 // UDPPort is where the source port of a datagram comes from.
 type UDPPort string
@@ -48,9 +69,21 @@ type Config struct {
 	Targets        []target.Target // requests go to them in turn
 	Sources        []netip.Addr    // taken in turn; empty leaves the choice to the kernel's routing
 	Timeout        time.Duration   // of one request, from its actual start
-	ConnectionsMax int             // requests that may be open at once, over all workers
+	ConnectionsMax int             // requests that may be open at once, over all workers; of a closed loop: that are
+	Connections    int             // of rr, idle and stream: connections held, over all workers; of the other modes 0
+	Direction      Direction       // of stream; of the other modes empty
 	UDPPort        UDPPort
 	Close          Close
+
+	// Watch names the endpoints of which Result tells when they answered, beside how often.
+	Watch []string
+
+	// Ready, when set, is called when the connections of rr and idle stand, with the moment at which the window begins.
+	Ready func(window time.Time)
+
+	// Trace, when set, receives every outcome, that of the warm-up too, from the worker's own goroutine: it must not block,
+	// and the outcome's slices live only as long as the call.
+	Trace func(worker int, o *account.Outcome)
 
 	// Live, when set, receives what each worker did in the last second. A worker never waits for a slow reader: it
 	// keeps what it could not hand over for the next time.
@@ -100,8 +133,17 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("connections-max %d is out of range; allowed is %d (the number of workers) to %d (the limit of open files less %d)",
 			c.ConnectionsMax, c.Plan.Workers, limit, spareFiles)
 	}
+	if err := c.validateConnections(limit); err != nil {
+		return err
+	}
 	if c.UDPPort != Rotate && c.UDPPort != Fixed {
 		return fmt.Errorf("UDP port %q is not known; allowed are rotate and fixed", c.UDPPort)
+	}
+	if (c.Mode == Stream) != (c.Direction != "") || c.Direction != "" && c.Direction != Upload && c.Direction != Download {
+		return fmt.Errorf("direction %q does not fit mode %s; mode stream needs upload or download, the others none", c.Direction, c.Mode)
+	}
+	if c.Mode == Stream && !c.Plan.Closed {
+		return errors.New("mode stream has no rate: it carries as much as it can")
 	}
 	if c.UDPPort == Fixed && c.Plan.Workers > 1 {
 		return fmt.Errorf("a fixed UDP port allows 1 worker, %d are asked for: each would have a port of its own", c.Plan.Workers)
@@ -112,22 +154,38 @@ func (c *Config) Validate() error {
 	return c.validateSources()
 }
 
+// validateConnections looks at the connections that stay.
+func (c *Config) validateConnections(limit int) error {
+	if !c.Mode.persistent() {
+		if c.Connections != 0 {
+			return fmt.Errorf("connections %d are for modes rr, idle and stream; mode %s makes one for each request", c.Connections, c.Mode)
+		}
+		return nil
+	}
+	if c.Connections < c.Plan.Workers || c.Connections > limit {
+		return fmt.Errorf("connections %d are out of range; allowed is %d (the number of workers) to %d (the limit of open files less %d)",
+			c.Connections, c.Plan.Workers, limit, spareFiles)
+	}
+	return nil
+}
+
 func (c *Config) validateTargets() error {
-	var want target.Protocol
-	switch c.Mode {
-	case CRR:
-		want = target.TCP
-	case UDPRR:
-		want = target.UDP
-	default:
-		return fmt.Errorf("mode %q is not known; allowed are crr (TCP) and udp-rr (UDP)", c.Mode)
+	if !slices.Contains(Modes(), c.Mode) {
+		return fmt.Errorf("mode %q is not known; allowed are connect, crr, rr, idle and stream (TCP, SCTP) and udp-rr (UDP)", c.Mode)
 	}
 	if len(c.Targets) == 0 {
-		return errors.New("no target is given; write at least one, as tcp://ADDRESS:PORT or udp://ADDRESS:PORT")
+		return errors.New("no target is given; write at least one, as tcp://ADDRESS:PORT, udp://ADDRESS:PORT or sctp://ADDRESS:PORT")
 	}
 	for _, t := range c.Targets {
-		if t.Protocol != want {
+		if (t.Protocol == target.UDP) != (c.Mode == UDPRR) {
+			want := "tcp:// or sctp"
+			if c.Mode == UDPRR {
+				want = "udp"
+			}
 			return fmt.Errorf("target %s does not fit mode %s, which needs %s://", t, c.Mode, want)
+		}
+		if err := tryProtocol(t.Protocol); err != nil {
+			return fmt.Errorf("target %s: %w", t, err)
 		}
 		if _, err := newSockaddr(t.Addr); err != nil {
 			return fmt.Errorf("target %s: %w", t, err)

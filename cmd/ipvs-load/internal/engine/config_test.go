@@ -18,7 +18,7 @@ func TestImpossibleRunsAreNamed(t *testing.T) {
 	udp, _ := target.Parse("udp://10.96.0.10:53")
 	zone, _ := target.Parse("tcp://[fe80::1%nosuchlink]:80")
 	for part, change := range map[string]func(*Config){
-		`mode "rr" is not known; allowed are crr (TCP) and udp-rr (UDP)`: func(c *Config) { c.Mode = "rr" },
+		`mode "ping" is not known; allowed are connect, crr, rr, idle and stream (TCP, SCTP) and udp-rr (UDP)`: func(c *Config) { c.Mode = "ping" },
 		"no target is given": func(c *Config) { c.Targets = nil },
 		"target udp://10.96.0.10:53 does not fit mode crr":             func(c *Config) { c.Targets = append(c.Targets, udp) },
 		`zone "nosuchlink" is no link of this machine`:                 func(c *Config) { c.Targets = []target.Target{zone} },

@@ -13,6 +13,8 @@ const (
 	slotTimer  = -1
 	slotWake   = -2
 	slotShared = -3 // and below: shared UDP socket n is slotShared-n
+
+	slotConn = -1 << 24 // and below: connection n that stays is slotConn-n; there are fewer shared sockets than lie between
 )
 
 // poller is an epoll set with an exact alarm.

@@ -18,6 +18,9 @@ const headStart = 10 * time.Millisecond
 // Run carries out a valid Config. When the context ends, the run ends with what it has and without an error; an error
 // means that the run could not be made or that the instrument itself failed.
 func Run(ctx context.Context, c Config) (*account.Result, error) {
+	if c.Mode == Stream {
+		return runStream(ctx, c)
+	}
 	window := account.Window{From: c.Plan.Warmup, To: c.Plan.Warmup + c.Plan.Window()}
 	var stop atomic.Bool
 	workers := make([]*worker, c.Plan.Workers)
@@ -45,9 +48,19 @@ func Run(ctx context.Context, c Config) (*account.Result, error) {
 		close(told)
 	})
 
-	began := time.Now().Add(headStart)
 	errs := make([]error, len(workers))
 	var wait sync.WaitGroup
+	for i, w := range workers {
+		wait.Go(func() { errs[i] = w.prepare() })
+	}
+	wait.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	began := time.Now().Add(headStart)
+	if c.Ready != nil {
+		c.Ready(began.Add(window.From))
+	}
 	for i, w := range workers {
 		w.began = began
 		wait.Go(func() {
@@ -74,7 +87,7 @@ func merge(workers []*worker, window account.Window, began time.Time, stopped bo
 	first := workers[0]
 	r := &account.Result{
 		Began: began, Window: window,
-		Tally: account.NewTally(window, first.config.Timeout, len(first.config.Targets)),
+		Tally: account.NewTally(window, first.config.Timeout, len(first.config.Targets), first.config.Watch...),
 		Self:  account.NewSelfCheck(),
 	}
 	for _, w := range workers {
@@ -84,27 +97,36 @@ func merge(workers []*worker, window account.Window, began time.Time, stopped bo
 		r.Self.Merge(w.self)
 		r.StoppedAt = max(r.StoppedAt, w.self.Ran)
 	}
+	if first.closed != nil && first.config.Plan.Count > 0 {
+		r.Window.To = max(r.StoppedAt, r.Window.From) // nothing but the answers said how long it takes
+	}
 	// A stop that came when everything was done already interrupted nothing.
 	r.Interrupted = stopped && (r.Unfinished() > 0 || r.StoppedAt < window.To)
 	return r
 }
 
 func newWorker(c *Config, i int, window account.Window, stop *atomic.Bool) (*worker, error) {
-	limit := c.ConnectionsMax / c.Plan.Workers
-	if i < c.ConnectionsMax%c.Plan.Workers {
-		limit++
+	limit := part(c.ConnectionsMax, i, c.Plan.Workers)
+	if c.Mode.persistent() {
+		limit = part(c.Connections, i, c.Plan.Workers)
 	}
 	w := &worker{
-		config: c, window: window, stop: stop,
-		slots: slots{limit: limit},
-		next:  c.Plan.Cursor(i), due: c.Plan.Cursor(i),
-		tally: account.NewTally(window, c.Timeout, len(c.Targets)),
-		self:  account.NewSelfCheck(),
-		live:  newLive(c.Live, i),
+		number: i, config: c, window: window, stop: stop,
+		slots:  slots{limit: limit},
+		closed: newClosedLoop(c.Plan, i, window),
+		tally:  account.NewTally(window, c.Timeout, len(c.Targets), c.Watch...),
+		self:   account.NewSelfCheck(),
+		live:   newLive(c.Live, i),
+	}
+	if w.closed == nil {
+		w.next, w.due = c.Plan.Cursor(i), c.Plan.Cursor(i)
 	}
 	var err error
 	if w.routes, err = newRoutes(c); err != nil {
 		return nil, err
+	}
+	if c.Mode.persistent() {
+		w.pool = newPool(limit, w.pickRoute, i, c.Plan.Workers)
 	}
 	if w.poller, err = newPoller(); err != nil {
 		return nil, err
@@ -118,15 +140,27 @@ func newWorker(c *Config, i int, window account.Window, stop *atomic.Bool) (*wor
 	return w, nil
 }
 
+// part is the share of one of several workers in a whole.
+func part(whole, worker, workers int) int {
+	n := whole / workers
+	if worker < whole%workers {
+		n++
+	}
+	return n
+}
+
 // close ends what is still open; a nil worker has nothing.
 func (w *worker) close() {
 	if w == nil {
 		return
 	}
 	for x := w.slots.first; x != nil; x = x.next {
-		if x.fd >= 0 {
+		if x.fd >= 0 && x.conn == nil {
 			unix.Close(x.fd)
 		}
+	}
+	if w.pool != nil {
+		w.pool.close()
 	}
 	if w.shared != nil {
 		w.shared.close()

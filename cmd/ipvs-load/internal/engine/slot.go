@@ -21,6 +21,7 @@ type slot struct {
 	state      state
 	fd         int // -1 when the request uses a shared socket
 	route      *route
+	conn       *conn // the connection that stays, of modes rr and idle
 	intended   time.Duration
 	started    time.Duration
 	connected  time.Duration
@@ -54,7 +55,7 @@ func (s *slots) take() *slot {
 		s.all = append(s.all, x)
 	}
 	x.generation++
-	x.fd, x.connected, x.syn, x.read = -1, 0, 0, 0
+	x.fd, x.conn, x.connected, x.syn, x.read = -1, nil, 0, 0, 0
 	x.previous, x.next = s.last, nil
 	if s.last != nil {
 		s.last.next = x

@@ -73,10 +73,7 @@ func newSockaddr(a netip.AddrPort) (unix.Sockaddr, error) {
 // open makes the route's socket and binds it if the user named a source. The operation that failed is returned with
 // the error number.
 func (r *route) open() (fd int, op string, err error) {
-	kind, protocol := unix.SOCK_STREAM, unix.IPPROTO_TCP
-	if r.protocol == target.UDP {
-		kind, protocol = unix.SOCK_DGRAM, unix.IPPROTO_UDP
-	}
+	kind, protocol := socketKind(r.protocol)
 	fd, err = unix.Socket(r.domain, kind|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, protocol)
 	if err != nil {
 		return -1, "socket", err
@@ -97,6 +94,28 @@ func (r *route) open() (fd int, op string, err error) {
 		return -1, "bind", err
 	}
 	return fd, "", nil
+}
+
+// socketKind is the type and the protocol of a socket; SCTP's is the one-to-one style of RFC 6458, which works as TCP's does.
+func socketKind(p target.Protocol) (kind, protocol int) {
+	switch p {
+	case target.UDP:
+		return unix.SOCK_DGRAM, unix.IPPROTO_UDP
+	case target.SCTP:
+		return unix.SOCK_STREAM, unix.IPPROTO_SCTP
+	}
+	return unix.SOCK_STREAM, unix.IPPROTO_TCP
+}
+
+// tryProtocol says why this kernel cannot speak the protocol, or nil. Only SCTP may be missing: it is a module, which an
+// unprivileged process makes the kernel load where the distribution has not forbidden that.
+func tryProtocol(p target.Protocol) error {
+	kind, protocol := socketKind(p)
+	fd, err := unix.Socket(unix.AF_INET, kind|unix.SOCK_CLOEXEC, protocol)
+	if err != nil {
+		return fmt.Errorf("this kernel has no %s socket: %w (modprobe %s)", p, err, p)
+	}
+	return unix.Close(fd)
 }
 
 func tryBind(a netip.Addr) error {

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ipvs-proxier/ipvs-proxier/cmd/ipvs-load/internal/account"
+	"github.com/ipvs-proxier/ipvs-proxier/cmd/ipvs-load/internal/target"
 	"github.com/ipvs-proxier/ipvs-proxier/cmd/ipvs-load/internal/wire"
 )
 
@@ -15,7 +16,7 @@ import (
 // after 1 s (TCP_TIMEOUT_INIT); the kernel is asked only then, so that ordinary connections pay nothing.
 const slowConnect = 900 * time.Millisecond
 
-// connect begins a request of mode crr.
+// connect begins a request of modes connect and crr.
 func (w *worker) connect(x *slot) {
 	x.state = connecting
 	fd, op, err := x.route.open()
@@ -49,6 +50,14 @@ func (w *worker) advance(x *slot, events uint32) {
 		x.connected = w.now()
 		x.syn = w.synRetransmits(x)
 		x.state = waiting
+		if x.conn != nil {
+			x.conn.stands = true
+			w.tally.Held.Opened++
+		}
+		if w.config.Mode == Connect {
+			w.finish(x, account.Answered, "")
+			return
+		}
 		if !w.sendRequest(x) {
 			return
 		}
@@ -59,7 +68,7 @@ func (w *worker) advance(x *slot, events uint32) {
 }
 
 func (w *worker) synRetransmits(x *slot) int {
-	if w.now()-x.started < slowConnect {
+	if w.now()-x.started < slowConnect || x.route.protocol != target.TCP {
 		return 0
 	}
 	return retransmits(x.fd)

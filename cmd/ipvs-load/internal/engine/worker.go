@@ -19,6 +19,7 @@ const startsPerLoop = 16
 const longestSleep = time.Hour
 
 type worker struct {
+	number int
 	config *Config
 	began  time.Time // offset 0 of the run
 	window account.Window
@@ -28,9 +29,11 @@ type worker struct {
 	slots  slots
 	routes [][]*route
 	shared *sharedSockets // of a fixed UDP port
+	pool   *pool          // of modes rr and idle
 
-	next schedule.Cursor // the next start to make
-	due  schedule.Cursor // the first start that is not due yet
+	next   schedule.Cursor // the next start to make
+	due    schedule.Cursor // the first start that is not due yet
+	closed *closedLoop     // in the place of both
 
 	tally      *account.Tally
 	self       account.SelfCheck
@@ -59,7 +62,7 @@ func (w *worker) run() error {
 		}
 		w.begin(now)
 		w.peak = max(w.peak, w.backlog())
-		if w.next.Done() && w.slots.inUse == 0 {
+		if w.noMoreStarts() && w.slots.inUse == 0 {
 			break
 		}
 		w.live.publish(w, now)
@@ -99,14 +102,30 @@ func (w *worker) nextWake() (at time.Duration, forStart bool) {
 	if w.live != nil {
 		at = min(at, w.live.nextAt)
 	}
+	if w.closed != nil {
+		if !w.noMoreStarts() && w.slots.available() {
+			return w.now(), false // no start is late where none is intended
+		}
+		return at, false
+	}
 	if !w.next.Done() && w.slots.available() && w.next.At() <= at {
 		return w.next.At(), true
 	}
 	return at, false
 }
 
+func (w *worker) noMoreStarts() bool {
+	if w.closed != nil {
+		return w.closed.done
+	}
+	return w.next.Done()
+}
+
 // countDue brings the number of requests that ought to have been started up to date.
 func (w *worker) countDue(now time.Duration) {
+	if w.closed != nil {
+		return // nothing is due before it is started
+	}
 	for !w.due.Done() && w.due.At() <= now {
 		if w.due.At() >= w.window.From {
 			w.dueCounted++
@@ -122,7 +141,7 @@ func (w *worker) backlog() int64 { return w.dueAll - w.begun }
 // expire ends the requests whose timeout is over.
 func (w *worker) expire(now time.Duration) {
 	for x := w.slots.first; x != nil && now >= x.started+w.config.Timeout; x = w.slots.first {
-		if x.state == connecting {
+		if x.state == connecting && x.route.protocol == target.TCP {
 			x.syn = retransmits(x.fd)
 		}
 		w.finish(x, account.Timeout, "")
@@ -132,15 +151,25 @@ func (w *worker) expire(now time.Duration) {
 // begin starts what is due, as far as there are slots.
 func (w *worker) begin(now time.Duration) {
 	for range startsPerLoop {
-		if w.next.Done() || w.next.At() > now || !w.slots.available() {
+		if !w.slots.available() {
+			return
+		}
+		intended, number, ok := w.nextStart(now)
+		if !ok {
 			return
 		}
 		x := w.slots.take()
-		x.intended = w.next.At()
-		x.route = w.pickRoute(w.next.Number())
-		w.next.Next()
+		x.intended = intended
 		w.begun++
-		x.started = w.now()
+		x.started = max(w.now(), 0)
+		if w.closed != nil {
+			x.intended = x.started
+		}
+		if w.pool != nil {
+			w.ask(x, w.pool.take())
+			continue
+		}
+		x.route = w.pickRoute(number)
 		switch {
 		case w.shared != nil:
 			w.sendShared(x)
@@ -152,15 +181,38 @@ func (w *worker) begin(now time.Duration) {
 	}
 }
 
+// nextStart takes the next start from the schedule, if one is due.
+func (w *worker) nextStart(now time.Duration) (intended time.Duration, number int64, ok bool) {
+	if w.closed != nil {
+		if number, ok = w.closed.next(now); ok {
+			w.dueAll++
+			if now >= w.window.From {
+				w.dueCounted++
+			}
+		}
+		return now, number, ok
+	}
+	if w.next.Done() || w.next.At() > now {
+		return 0, 0, false
+	}
+	intended, number = w.next.At(), w.next.Number()
+	w.next.Next()
+	return intended, number, true
+}
+
 // abandonStarts gives up the requests that could not be started before the run's end and a timeout more.
 func (w *worker) abandonStarts(now time.Duration) {
+	if w.closed != nil {
+		w.closed.done = true
+		return
+	}
 	for ; !w.next.Done(); w.next.Next() {
 		w.begun++
 		o := account.Outcome{
 			Kind: account.Unsent, Intended: w.next.At(), Started: now, Finished: now,
 			Target: w.pickRoute(w.next.Number()).target,
 		}
-		w.live.record(account.Unsent, w.tally.Record(&o))
+		w.record(&o)
 	}
 }
 
@@ -175,7 +227,12 @@ func (w *worker) handle(events []unix.EpollEvent) {
 	for i := range events {
 		e := &events[i]
 		if e.Fd < 0 {
-			if e.Fd <= slotShared {
+			switch {
+			case e.Fd <= slotConn:
+				if c := w.pool.find(int(slotConn-e.Fd), uint32(e.Pad)); c != nil {
+					w.conversation(c, e.Events)
+				}
+			case e.Fd <= slotShared:
 				w.readShared(int(slotShared - e.Fd))
 			}
 			continue
@@ -205,12 +262,23 @@ func (w *worker) finishWith(x *slot, kind account.Kind, text string) {
 	o.Kind, o.Text, o.Target = kind, text, x.route.target
 	o.Intended, o.Started, o.Connected, o.Finished = x.intended, x.started, x.connected, w.now()
 	o.SynRetransmits = x.syn
-	if x.fd >= 0 {
-		if w.config.Close == Reset && x.state == waiting && x.route.protocol == target.TCP {
+	switch {
+	case x.conn != nil:
+		w.rest(x, kind == account.Answered)
+	case x.fd >= 0:
+		if w.config.Close == Reset && x.state == waiting && x.route.protocol != target.UDP {
 			resetOnClose(x.fd)
 		}
 		unix.Close(x.fd)
 	}
-	w.live.record(kind, w.tally.Record(o))
+	w.record(o)
 	w.slots.release(x)
+}
+
+// record enters an outcome wherever outcomes are counted.
+func (w *worker) record(o *account.Outcome) {
+	if w.config.Trace != nil {
+		w.config.Trace(w.number, o)
+	}
+	w.live.record(o.Kind, w.tally.Record(o))
 }

@@ -35,17 +35,41 @@ type Report struct {
 	Connect         *Percentiles `json:"connect_us,omitempty"`
 	StartLag        Percentiles  `json:"start_lag_us"`
 
-	Endpoints []Endpoint `json:"endpoints"`
-	Targets   []Target   `json:"targets"`
-	Warmup    Warmup     `json:"warmup"`
-	SelfCheck SelfCheck  `json:"self_check"`
+	Endpoints   []Endpoint   `json:"endpoints"`
+	Targets     []Target     `json:"targets"`
+	Stickiness  Stickiness   `json:"stickiness"`
+	Connections *Connections `json:"connections,omitempty"`
+	Phases      []PhaseStats `json:"phases,omitempty"`
+	Events      []Event      `json:"events,omitempty"`
+	Series      Series       `json:"series"`
+	Throughput  *Throughput  `json:"throughput,omitempty"`
+	Warmup      Warmup       `json:"warmup"`
+	SelfCheck   SelfCheck    `json:"self_check"`
+	Verdict     Verdict      `json:"verdict"`
+}
+
+// The values of Settings.Loop.
+const (
+	openLoop   = "open"
+	closedLoop = "closed"
+)
+
+// Loop names whether the requests' starts depend on the answers.
+func Loop(closed bool) string {
+	if closed {
+		return closedLoop
+	}
+	return openLoop
 }
 
 // Settings are what the user asked for, with every default filled in.
 type Settings struct {
 	Mode           string   `json:"mode"`
 	Arrivals       string   `json:"arrivals"`
+	Loop           string   `json:"loop"` // open or closed
 	Rate           float64  `json:"rate_per_s"`
+	Phases         []Phase  `json:"phases,omitempty"`
+	Connections    int      `json:"connections,omitempty"`
 	Duration       float64  `json:"duration_s"`
 	Count          int64    `json:"count,omitempty"`
 	Warmup         float64  `json:"warmup_s"`
@@ -54,10 +78,22 @@ type Settings struct {
 	Workers        int      `json:"workers"`
 	UDPPort        string   `json:"udp_port,omitempty"`
 	Close          string   `json:"close,omitempty"`
+	Direction      string   `json:"direction,omitempty"`
 	Seed           uint64   `json:"seed"`
 	Sources        []string `json:"sources"`
 	Targets        []string `json:"targets"`
 	MaxErrorRatio  float64  `json:"max_error_ratio"`
+
+	// Weights are the expected shares of the endpoints; those that are not named get none. Empty means that all that
+	// answered should have got the same.
+	Weights map[string]float64 `json:"weights,omitempty"`
+}
+
+// Phase is a part of the window in which the rate goes evenly from one value to another.
+type Phase struct {
+	From   float64 `json:"from_per_s"`
+	To     float64 `json:"to_per_s"`
+	Length float64 `json:"length_s"`
 }
 
 // Requests add up: planned = answered + errors + unfinished.
@@ -131,6 +167,7 @@ type Target struct {
 	Errors          int64           `json:"errors"`
 	Endpoints       []EndpointShare `json:"endpoints"`
 	EndpointsBeyond int64           `json:"answered_by_further_endpoints"`
+	Fairness        *Fairness       `json:"fairness,omitempty"`
 }
 
 // EndpointShare is an endpoint's part in the answers of one target.
@@ -138,6 +175,7 @@ type EndpointShare struct {
 	ID       string  `json:"id"`
 	Answered int64   `json:"answered"`
 	Share    float64 `json:"share"`
+	Expected float64 `json:"expected_share"`
 }
 
 // Warmup is what happened before the window; it is counted nowhere else.
@@ -156,8 +194,8 @@ type SelfCheck struct {
 	Warnings    []string    `json:"warnings"`
 }
 
-// New makes the report of a run.
-func New(version string, s Settings, r *account.Result) *Report {
+// New makes the report of a run, and of what was done meanwhile.
+func New(version string, s Settings, r *account.Result, happenings ...Happening) *Report {
 	t := r.Tally
 	p := &Report{
 		Schema: Schema, Version: version, Began: r.Began.UTC().Round(0), Interrupted: r.Interrupted, Settings: s,
@@ -194,7 +232,16 @@ func New(version string, s Settings, r *account.Result) *Report {
 		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Text, b.Text))
 	})
 	p.attribute(s.Targets, t)
+	p.Stickiness = stickiness(t)
+	if p.Settings.Connections > 0 {
+		p.Connections = &Connections{Held: p.Settings.Connections, Opened: t.Held.Opened, Failed: t.Held.Failed, Lost: t.Held.Lost}
+	}
+	p.Series = series(r)
+	p.Phases = phases(p.Settings, r)
+	p.Throughput = throughput(p.Settings, r)
+	p.addEvents(happenings, r)
 	p.SelfCheck = selfCheck(p, r)
+	p.Verdict = p.judge()
 	return p
 }
 
@@ -219,9 +266,8 @@ func (p *Report) attribute(names []string, t *account.Tally) {
 	p.Targets, p.Endpoints = []Target{}, []Endpoint{}
 	for i := range t.Targets {
 		from := &t.Targets[i]
-		to := Target{Target: names[i], Requests: from.Requests, Answered: from.Beyond, EndpointsBeyond: from.Beyond, Endpoints: []EndpointShare{}}
+		to := Target{Target: names[i], Requests: from.Requests, Answered: from.Answered, EndpointsBeyond: from.Beyond, Endpoints: []EndpointShare{}}
 		for id, e := range from.Endpoints {
-			to.Answered += e.Answered
 			to.Endpoints = append(to.Endpoints, EndpointShare{ID: id, Answered: e.Answered})
 			if all[id] == nil {
 				all[id] = &account.Endpoint{Clients: map[string]*int64{}}
@@ -232,7 +278,7 @@ func (p *Report) attribute(names []string, t *account.Tally) {
 		for j := range to.Endpoints {
 			to.Endpoints[j].Share = ratio(to.Endpoints[j].Answered, to.Answered)
 		}
-		slices.SortFunc(to.Endpoints, func(a, b EndpointShare) int { return cmp.Compare(a.ID, b.ID) })
+		to.expect(p.Settings.Weights)
 		p.Targets = append(p.Targets, to)
 	}
 	for id, e := range all {

@@ -21,7 +21,7 @@ const ms = time.Millisecond
 
 func settings() Settings {
 	return Settings{
-		Mode: "crr", Arrivals: "constant", Rate: 1000, Duration: 1, Timeout: 1, ConnectionsMax: 100, Workers: 1,
+		Mode: "crr", Loop: "open", Arrivals: "constant", Rate: 1000, Duration: 1, Timeout: 1, ConnectionsMax: 100, Workers: 1,
 		Close: "fin", Sources: []string{}, Targets: []string{"tcp://10.96.0.10:80"},
 	}
 }
@@ -157,13 +157,13 @@ func TestExitStatus(t *testing.T) {
 		"one error, none allowed":      {99, 1, 0, ExitErrors},
 		"as many errors as allowed":    {99, 1, 0.01, ExitFine},
 		"one error more than allowed":  {98, 2, 0.01, ExitErrors},
-		"nothing answered":             {0, 5, 0, ExitNoAnswer},
-		"nothing answered, any number": {0, 5, 1, ExitNoAnswer},
-		"nothing done at all":          {0, 0, 0, ExitNoAnswer},
+		"nothing answered":             {0, 5, 0, ExitUnreachable},
+		"nothing answered, any number": {0, 5, 1, ExitUnreachable},
+		"nothing done at all":          {0, 0, 0, ExitUnreachable},
 	} {
 		p := &Report{Requests: Requests{Answered: tc.answered, Errors: tc.errors, ErrorRatio: ratio(tc.errors, tc.answered+tc.errors)}}
 		p.Settings.MaxErrorRatio = tc.allowed
-		if got := p.ExitStatus(); got != tc.want {
+		if got := p.judge().ExitStatus; got != tc.want {
 			t.Errorf("%s: exit status %d, want %d", name, got, tc.want)
 		}
 	}

@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -17,8 +18,12 @@ func (p *Report) WriteText(w io.Writer) error {
 	var b strings.Builder
 	p.head(&b)
 	p.latencies(&b)
+	p.phases(&b)
 	p.errors(&b)
 	p.endpoints(&b)
+	p.fairness(&b)
+	p.events(&b)
+	p.sparklines(&b)
 	p.self(&b)
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -26,13 +31,24 @@ func (p *Report) WriteText(w io.Writer) error {
 
 func (p *Report) head(b *strings.Builder) {
 	s := p.Settings
-	fmt.Fprintf(b, "%s to %s, %s arrivals, %s/s", s.Mode, strings.Join(s.Targets, " "), s.Arrivals, number(s.Rate))
+	fmt.Fprintf(b, "%s to %s, ", s.Mode, strings.Join(s.Targets, " "))
+	switch {
+	case s.Loop == closedLoop:
+		fmt.Fprintf(b, "%d at a time", s.ConnectionsMax)
+	case len(s.Phases) > 0:
+		fmt.Fprintf(b, "%s arrivals, %d phases", s.Arrivals, len(s.Phases))
+	default:
+		fmt.Fprintf(b, "%s arrivals, %s/s", s.Arrivals, number(s.Rate))
+	}
 	if s.Count > 0 {
 		fmt.Fprintf(b, ", %d requests", s.Count)
 	} else {
 		fmt.Fprintf(b, " for %s s", number(s.Duration))
 	}
-	fmt.Fprintf(b, ", timeout %s s (open loop)\n", number(s.Timeout))
+	fmt.Fprintf(b, ", timeout %s s (%s loop)\n", number(s.Timeout), s.Loop)
+	if s.Loop == closedLoop {
+		b.WriteString("CLOSED LOOP: a slow answer delays the next request, which is not counted: latencies look better than users find them\n")
+	}
 	if p.Interrupted {
 		fmt.Fprintf(b, "INTERRUPTED after %.1f s of the measured window; %d requests have no outcome\n", p.Rate.Window, p.Requests.Unfinished)
 	}
@@ -41,6 +57,142 @@ func (p *Report) head(b *strings.Builder) {
 	}
 	fmt.Fprintf(b, "requests   %d answered, %d errors (%s) of %d\n", p.Requests.Answered, p.Requests.Errors, percent(p.Requests.ErrorRatio), p.Requests.Planned)
 	fmt.Fprintf(b, "rate       offered %.1f/s, achieved %.1f/s, backlog at most %d, %d at the end\n", p.Rate.Offered, p.Rate.Achieved, p.Backlog.Peak, p.Backlog.AtEnd)
+	if x := p.Throughput; x != nil {
+		fmt.Fprintf(b, "throughput %s %s, %d bytes; a connection %s to %s (Jain's index %.4f)\n", x.Direction, bitRate(x.BitsPerSecond), x.Bytes, bitRate(x.Least), bitRate(x.Most), x.Jain)
+	}
+	if c := p.Connections; c != nil {
+		fmt.Fprintf(b, "held       %d connections: opened %d times, %d attempts failed, %d lost\n", c.Held, c.Opened, c.Failed, c.Lost)
+	}
+}
+
+func (p *Report) phases(b *strings.Builder) {
+	if len(p.Phases) == 0 {
+		return
+	}
+	b.WriteString("\n")
+	t := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "phase from\trate\tachieved\terrors\tp50\tp99")
+	for _, x := range p.Phases {
+		rate := number(x.From) + "/s"
+		if x.From != x.To {
+			rate = number(x.From) + " to " + number(x.To) + "/s"
+		}
+		fmt.Fprintf(t, "%s s\t%s\t%.1f/s\t%d\t%s\t%s\n", number(x.At), rate, x.Achieved, x.Errors, duration(x.P50), duration(x.P99))
+	}
+	t.Flush()
+}
+
+// fairness holds the endpoints of each target against what was expected of them.
+func (p *Report) fairness(b *strings.Builder) {
+	for _, x := range p.Targets {
+		f := x.Fairness
+		if f == nil || len(x.Endpoints) < 2 {
+			continue
+		}
+		expected := "equal shares"
+		if f.Expected == "weights" {
+			expected = "the weights told"
+		}
+		fmt.Fprintf(b, "\nfairness of %s against %s: Jain's index %.4f, max/mean %.3f, ", x.Target, expected, f.Jain, f.MaxOverMean)
+		if f.Unexpected > 0 {
+			fmt.Fprintf(b, "%d answers of endpoints that should give none\n", f.Unexpected)
+			continue
+		}
+		fmt.Fprintf(b, "chi-square %.4g (%d degrees of freedom, p %.3g)\n", f.ChiSquare, f.Degrees, f.P)
+	}
+	if s := p.Stickiness; s.Clients > 1 && len(p.Endpoints) > 1 {
+		fmt.Fprintf(b, "\nstickiness: %d of %d clients had one endpoint (%s)\n", s.Sticky, s.Clients, percent(s.Share))
+	}
+}
+
+func (p *Report) events(b *strings.Builder) {
+	if len(p.Events) == 0 {
+		return
+	}
+	b.WriteString("\n")
+	t := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "event at\ttook\twhat\tanswered until the next\terrors\tp50\tp99\tits endpoint")
+	for _, e := range p.Events {
+		errors := "none"
+		if len(e.Errors) > 0 {
+			var parts []string
+			for _, k := range account.Errors() {
+				if n := e.Errors[k.String()]; n > 0 {
+					parts = append(parts, fmt.Sprintf("%d %s", n, k))
+				}
+			}
+			errors = strings.Join(parts, ", ")
+		}
+		fmt.Fprintf(t, "%.3f s\t%.3f s\t%s\t%d\t%s\t%s\t%s\t%s\n", e.At, e.Ended-e.At, e.Name, e.Answered, errors, duration(e.P50), duration(e.P99), e.endpoint())
+	}
+	t.Flush()
+	for _, e := range p.Events {
+		if e.Failure != "" {
+			fmt.Fprintf(b, "WARNING: event %s: %s\n", e.Name, e.Failure)
+		}
+	}
+}
+
+// endpoint says when the event's endpoint answered, in time since the event.
+func (e *Event) endpoint() string {
+	since := func(at float64) string { return duration((at - e.At) * 1e6) }
+	switch {
+	case e.Endpoint == "":
+		return ""
+	case e.FirstAnswer == nil:
+		return e.Endpoint + " answered no request started after it"
+	case e.Kind == "removed", e.Kind == "drained", e.Kind == "not-ready":
+		return e.Endpoint + ": last request after " + since(*e.LastRequest)
+	}
+	return e.Endpoint + ": first answer after " + since(*e.FirstAnswer)
+}
+
+// sparklineWidth is the most columns of a sparkline.
+const sparklineWidth = 60
+
+// sparklines draw the course of the run for who has only a terminal.
+func (p *Report) sparklines(b *strings.Builder) {
+	points := p.Series.Points
+	if len(points) < 10 {
+		return
+	}
+	each := (len(points) + sparklineWidth - 1) / sparklineWidth
+	var rate, p99, errors []float64
+	for i := 0; i < len(points); i += each {
+		group := points[i:min(i+each, len(points))]
+		var answered, failed int64
+		var worst float64
+		for _, x := range group {
+			answered += x.Answered
+			worst = max(worst, x.P99)
+			for _, n := range x.Errors {
+				failed += n
+			}
+		}
+		length := float64(len(group)) * p.Series.Bucket
+		rate, p99, errors = append(rate, float64(answered)/length), append(p99, worst), append(errors, float64(failed)/length)
+	}
+	fmt.Fprintf(b, "\nanswered/s  %s  up to %.4g\n", sparkline(rate), slices.Max(rate))
+	fmt.Fprintf(b, "p99         %s  up to %s\n", sparkline(p99), duration(slices.Max(p99)))
+	if slices.Max(errors) > 0 {
+		fmt.Fprintf(b, "errors/s    %s  up to %.4g\n", sparkline(errors), slices.Max(errors))
+	}
+	fmt.Fprintf(b, "            one column is %.4g s\n", float64(each)*p.Series.Bucket)
+}
+
+// sparkline draws values from 0 to the largest one; a value that is not 0 is always seen.
+func sparkline(values []float64) string {
+	blocks := []rune(" ▁▂▃▄▅▆▇█")
+	most := slices.Max(values)
+	var b strings.Builder
+	for _, v := range values {
+		level := 0
+		if v > 0 {
+			level = max(1, int(v/most*float64(len(blocks)-1)+0.5))
+		}
+		b.WriteRune(blocks[level])
+	}
+	return b.String()
 }
 
 func (p *Report) latencies(b *strings.Builder) {
@@ -147,6 +299,9 @@ func (p *Report) self(b *strings.Builder) {
 	for _, w := range s.Warnings {
 		fmt.Fprintf(b, "WARNING: %s\n", w)
 	}
+	if p.Verdict.ExitStatus != ExitFine {
+		fmt.Fprintf(b, "VERDICT: %s\n", p.Verdict.Text)
+	}
 }
 
 // duration shows three significant digits of microseconds in the unit that fits.
@@ -160,6 +315,17 @@ func duration(us float64) string {
 		return fmt.Sprintf("%.3g s", us/1e6)
 	}
 	return fmt.Sprintf("%.0f s", us/1e6)
+}
+
+// bitRate shows three significant digits in the unit that fits.
+func bitRate(v float64) string {
+	for _, unit := range []string{"bit/s", "kbit/s", "Mbit/s"} {
+		if v < 999.5 {
+			return fmt.Sprintf("%.3g %s", v, unit)
+		}
+		v /= 1000
+	}
+	return fmt.Sprintf("%.3g Gbit/s", v)
 }
 
 func percent(share float64) string { return fmt.Sprintf("%.2f %%", 100*share) }

@@ -48,19 +48,39 @@ const (
 	MaxCount  = 1_000_000_000
 )
 
-// Plan is an open-loop schedule. Exactly one of Duration and Count is set.
+// Plan is an open-loop schedule. Exactly one of Phases, Duration and Count is set; Rate goes with the latter two.
 type Plan struct {
 	Arrivals Arrivals
 	Rate     float64       // starts per second, over all workers
+	Phases   []Phase       // of the measured window, one after the other; the warm-up runs at the rate of their beginning
 	Warmup   time.Duration // starts before this offset load the target, but are not measured
 	Duration time.Duration // length of the measured window, which follows the warm-up
 	Count    int64         // number of measured starts
 	Workers  int           // at least 1
 	Seed     uint64        // of the Poisson gaps
+
+	// Closed makes it no schedule at all: whoever is free starts the next request at once, for Duration or Count. There are
+	// no intended starts, so a slow target is asked less, and its latencies look better than an open loop's.
+	Closed bool
 }
 
 // Validate says in one sentence what makes the plan impossible, or returns nil.
 func (p Plan) Validate() error {
+	if len(p.Phases) > 0 {
+		if p.Rate != 0 || p.Duration != 0 || p.Count != 0 {
+			return fmt.Errorf("phases of the rate are given beside a rate, a duration or a count; the phases say all of that")
+		}
+		if err := validatePhases(p.Phases); err != nil {
+			return err
+		}
+		p.Rate, p.Duration = p.peak(), p.Window()
+	}
+	switch {
+	case p.Closed && (p.Rate != 0 || p.Arrivals != Constant):
+		return fmt.Errorf("a closed loop has neither a rate nor arrivals: the answers set the pace")
+	case p.Closed: // the rate of the checks below
+		p.Rate = MaxRate
+	}
 	switch {
 	case !(p.Rate > 0) || p.Rate > MaxRate:
 		return fmt.Errorf("rate %v is out of range; allowed is more than 0 and at most %d requests per second", p.Rate, MaxRate)
@@ -85,8 +105,14 @@ func (p Plan) Validate() error {
 // Window is the length of the measured part: the given duration, or the time that the given count takes at the rate. A
 // Poisson plan with a count ends with its last start, wherever chance put it.
 func (p Plan) Window() time.Duration {
+	if len(p.Phases) > 0 {
+		return phasesLength(p.Phases)
+	}
 	if p.Duration > 0 {
 		return p.Duration
+	}
+	if p.Closed {
+		return MaxLength // the answers will tell
 	}
 	window := offset(float64(p.Count), p.Rate)
 	if p.Arrivals == Poisson {
@@ -102,16 +128,19 @@ func (p Plan) Window() time.Duration {
 // Cursor returns the walk over the starts of one worker, from 0 to Workers-1.
 //
 // Constant: worker w has the starts w, w+W, w+2W of the whole. Poisson: each worker draws a process of rate/W of its
-// own, and independent Poisson processes laid over one another are one Poisson process of the summed rate.
+// own, and independent Poisson processes laid over one another are one Poisson process of the summed rate. Where the rate
+// changes, both are carried over to it by the time that the expected number of starts takes (phases.go).
 func (p Plan) Cursor(worker int) Cursor {
 	c := Cursor{
 		arrivals: p.Arrivals,
 		warmup:   p.Warmup,
-		end:      p.Warmup + p.Duration,
 		counted:  p.Count > 0,
 		number:   int64(worker),
 		stride:   int64(p.Workers),
-		rate:     p.Rate,
+		profile:  p.profile(),
+	}
+	if !c.counted {
+		c.end = p.Warmup + p.Window()
 	}
 	switch {
 	case p.Arrivals == Poisson:
@@ -120,7 +149,6 @@ func (p Plan) Cursor(worker int) Cursor {
 		if c.number < p.Count%c.stride {
 			c.left++
 		}
-		c.rate = p.Rate / float64(p.Workers)
 		c.gap()
 	case c.counted:
 		// The measured starts are the Count ones behind the warm-up's: a start at exactly the warm-up's end is measured.
@@ -147,9 +175,9 @@ type Cursor struct {
 	left     int64 // Poisson with a count: measured starts yet to come
 	number   int64
 	stride   int64
-	rate     float64
+	profile  profile
 	random   rand.PCG
-	exact    float64 // Poisson: the start's offset in seconds, without rounding
+	exact    float64 // Poisson: the number of starts expected before this one, over all workers
 	at       time.Duration
 	done     bool
 }
@@ -181,18 +209,18 @@ func (c *Cursor) Next() {
 // settle computes At for the present number and finds out whether the schedule has ended.
 func (c *Cursor) settle() {
 	if c.arrivals == Poisson {
-		c.at = time.Duration(c.exact * float64(time.Second))
+		c.at = c.profile.offset(c.exact)
 		c.done = c.counted && c.left <= 0 || !c.counted && c.at >= c.end
 		return
 	}
-	c.at = offset(float64(c.number), c.rate)
+	c.at = c.profile.offset(float64(c.number))
 	c.done = c.counted && c.number >= c.last || !c.counted && c.at >= c.end
 }
 
 // gap draws the next exponential gap by inversion; u is never 0, so the logarithm is finite.
 func (c *Cursor) gap() {
 	u := (float64(c.random.Uint64()>>11) + 0.5) / (1 << 53)
-	c.exact += -math.Log(u) / c.rate
+	c.exact += -math.Log(u) * float64(c.stride)
 }
 
 // offset multiplies before it divides: summing rounded gaps would drift by up to half a nanosecond a start.

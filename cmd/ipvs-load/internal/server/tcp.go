@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"errors"
+	"io"
 	"net"
 	"net/netip"
 	"syscall"
@@ -77,6 +78,14 @@ func (s *Server) converse(c net.Conn) {
 			if !s.reply(c, out[:0], in[:end+1], client) {
 				return
 			}
+			switch wire.ParseStream(in[:end+1]) {
+			case wire.Upload:
+				_, _ = io.Copy(io.Discard, c)
+				return
+			case wire.Download:
+				_, _ = io.Copy(c, zeros{})
+				return
+			}
 			have = copy(in[:], in[end+1:have])
 		}
 		if have == len(in) {
@@ -85,6 +94,24 @@ func (s *Server) converse(c net.Conn) {
 		}
 		if err != nil {
 			return
+		}
+	}
+}
+
+// zeros is a stream of bytes without end.
+type zeros struct{}
+
+func (zeros) Read(b []byte) (int, error) { return len(b), nil }
+
+// WriteTo writes until the other side has enough.
+func (zeros) WriteTo(w io.Writer) (int64, error) {
+	buf := make([]byte, 128<<10)
+	var sum int64
+	for {
+		n, err := w.Write(buf)
+		sum += int64(n)
+		if err != nil {
+			return sum, err
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -16,14 +17,12 @@ type Protocol uint8
 const (
 	TCP Protocol = iota
 	UDP
+	SCTP
 )
 
-func (p Protocol) String() string {
-	if p == UDP {
-		return "udp"
-	}
-	return "tcp"
-}
+var protocolNames = []string{"tcp", "udp", "sctp"}
+
+func (p Protocol) String() string { return protocolNames[p] }
 
 // Target is one place that requests go to, or one that a server listens on.
 type Target struct {
@@ -71,17 +70,14 @@ func ParseListen(s string) (Target, error) {
 func parse(s string) (Target, error) {
 	scheme, rest, found := strings.Cut(s, "://")
 	if !found {
-		return Target{}, errors.New("it has no scheme; write tcp://ADDRESS:PORT or udp://ADDRESS:PORT")
+		return Target{}, errors.New("it has no scheme; write tcp://ADDRESS:PORT, udp://ADDRESS:PORT or sctp://ADDRESS:PORT")
 	}
 	var t Target
-	switch scheme {
-	case "tcp":
-		t.Protocol = TCP
-	case "udp":
-		t.Protocol = UDP
-	default:
-		return Target{}, fmt.Errorf("scheme %q is not known; allowed are tcp and udp", scheme)
+	number := slices.Index(protocolNames, scheme)
+	if number < 0 {
+		return Target{}, fmt.Errorf("scheme %q is not known; allowed are tcp, udp and sctp", scheme)
 	}
+	t.Protocol = Protocol(number)
 	host, port, err := splitHostPort(rest)
 	if err != nil {
 		return Target{}, err
@@ -90,11 +86,11 @@ func parse(s string) (Target, error) {
 	if err != nil {
 		return Target{}, fmt.Errorf("host %q is not an IPv4 or IPv6 address; names are not resolved", host)
 	}
-	number, err := strconv.ParseUint(port, 10, 16)
+	n, err := strconv.ParseUint(port, 10, 16)
 	if err != nil {
 		return Target{}, fmt.Errorf("port %q is not a number from 0 to 65535", port)
 	}
-	t.Addr = netip.AddrPortFrom(addr.Unmap(), uint16(number))
+	t.Addr = netip.AddrPortFrom(addr.Unmap(), uint16(n))
 	return t, nil
 }
 

@@ -23,7 +23,7 @@ func TestParse(t *testing.T) {
 func TestBadTargetsAreNamed(t *testing.T) {
 	for in, part := range map[string]string{
 		"10.96.0.10:80":            "no scheme",
-		"http://10.96.0.10:80":     `scheme "http" is not known; allowed are tcp and udp`,
+		"http://10.96.0.10:80":     `scheme "http" is not known; allowed are tcp, udp and sctp`,
 		"tcp://10.96.0.10":         "no port",
 		"tcp://web:80":             "names are not resolved",
 		"tcp://10.96.0.300:80":     "not an IPv4 or IPv6 address",
@@ -55,7 +55,7 @@ func TestParseListen(t *testing.T) {
 		"tcp://127.0.0.1:0":   "tcp://127.0.0.1:0",
 		"tcp://web:80":        "",
 		"udp://[ff02::1]:80":  "",
-		"sctp://127.0.0.1:80": "",
+		"sctp://127.0.0.1:80": "sctp://127.0.0.1:80",
 	} {
 		got, err := ParseListen(in)
 		if (err != nil) != (want == "") || err == nil && got.String() != want {

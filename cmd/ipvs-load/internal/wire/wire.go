@@ -63,6 +63,38 @@ func AppendRequest(b, token []byte) []byte {
 	return append(b, '\n')
 }
 
+// The streams that a request can ask for, behind its reply: the client sends bytes, which the server throws away, or the
+// server sends bytes, until one of them closes the connection.
+const (
+	Upload   = "upload"
+	Download = "download"
+)
+
+// streamToken is the token of a request for a stream, which has a connection of its own.
+const streamToken = "stream"
+
+// AppendStreamRequest appends the request line that asks for a stream.
+func AppendStreamRequest(b []byte, direction string) []byte {
+	b = append(b, Version+" "+streamToken+" "...)
+	b = append(b, direction...)
+	return append(b, '\n')
+}
+
+// ParseStream says which stream a request line asks for, "" for none.
+func ParseStream(line []byte) string {
+	rest, found := bytes.CutPrefix(trimNewline(line), []byte(Version+" "+streamToken+" "))
+	if !found {
+		return ""
+	}
+	switch string(rest) {
+	case Upload:
+		return Upload
+	case Download:
+		return Download
+	}
+	return ""
+}
+
 // ParseRequest returns the token of a request line, nil when it has none. The newline may be there or not.
 func ParseRequest(line []byte) ([]byte, error) {
 	line = trimNewline(line)
