@@ -37,6 +37,7 @@ type Tally struct {
 	Service         *Distribution // every request that was started
 	Connect         *Distribution // SYN to SYN-ACK
 	StartLag        *Distribution // actual minus intended start
+	Series          *Series       // every request, by when it ended
 
 	// Syn counts connections by how long their SYN's retransmissions delayed them.
 	Syn SynDelays
@@ -67,7 +68,7 @@ func NewTally(window Window, timeout time.Duration, targets int) *Tally {
 		window: window, timeout: timeout,
 		OtherText: map[string]int64{},
 		Latency:   NewDistribution(), AnsweredLatency: NewDistribution(), Service: NewDistribution(),
-		Connect: NewDistribution(), StartLag: NewDistribution(),
+		Connect: NewDistribution(), StartLag: NewDistribution(), Series: NewSeries(),
 		Targets: make([]TargetTally, targets),
 	}
 	for i := range t.Targets {
@@ -92,6 +93,7 @@ func (t *Tally) Record(o *Outcome) time.Duration {
 	}
 	t.Kinds[o.Kind]++
 	t.Latency.Record(latency)
+	t.Series.Record(finished-t.window.From, o.Kind, latency)
 	t.StartLag.Record(o.Started - o.Intended)
 	if o.Started >= t.window.To {
 		t.LateStart++
@@ -164,6 +166,7 @@ func (t *Tally) Merge(o *Tally) {
 	t.Service.Merge(o.Service)
 	t.Connect.Merge(o.Connect)
 	t.StartLag.Merge(o.StartLag)
+	t.Series.Merge(o.Series)
 	t.Syn.OneSecond += o.Syn.OneSecond
 	t.Syn.ThreeSeconds += o.Syn.ThreeSeconds
 	t.Syn.Never += o.Syn.Never

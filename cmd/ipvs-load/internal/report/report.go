@@ -35,6 +35,12 @@ type Report struct {
 	Connect         *Percentiles `json:"connect_us,omitempty"`
 	StartLag        Percentiles  `json:"start_lag_us"`
 
+	LatencySpectrum []Quantile `json:"latency_spectrum"`
+	ServiceSpectrum []Quantile `json:"service_spectrum"`
+	Series          Series     `json:"series"`
+	Events          []Event    `json:"events,omitempty"`
+	Fairness        *Fairness  `json:"fairness,omitempty"`
+
 	Endpoints []Endpoint `json:"endpoints"`
 	Targets   []Target   `json:"targets"`
 	Warmup    Warmup     `json:"warmup"`
@@ -107,11 +113,12 @@ type Percentiles struct {
 	Max   float64 `json:"max"`
 }
 
-// Endpoint is one identity that answered, over all targets.
+// Endpoint is one identity that answered, over all targets. Expected is 0 when nothing was said about what it should get.
 type Endpoint struct {
 	ID       string  `json:"id"`
 	Answered int64   `json:"answered"`
 	Share    float64 `json:"share"`
+	Expected float64 `json:"expected_share,omitempty"`
 
 	Clients       []Client `json:"clients"`
 	ClientsBeyond int64    `json:"answered_to_further_clients"`
@@ -175,6 +182,9 @@ func New(version string, s Settings, r *account.Result) *Report {
 		AnsweredLatency:    percentiles(t.AnsweredLatency),
 		Service:            percentiles(t.Service),
 		StartLag:           percentiles(t.StartLag),
+		LatencySpectrum:    spectrum(t.Latency),
+		ServiceSpectrum:    spectrum(t.Service),
+		Series:             series(t.Series),
 		Warmup:             Warmup(t.Warmup),
 	}
 	if t.Connect.Count() > 0 {
@@ -194,6 +204,7 @@ func New(version string, s Settings, r *account.Result) *Report {
 		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Text, b.Text))
 	})
 	p.attribute(s.Targets, t)
+	p.Fairness = fairness(p.Endpoints)
 	p.SelfCheck = selfCheck(p, r)
 	return p
 }

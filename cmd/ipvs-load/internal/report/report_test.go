@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -196,6 +197,88 @@ func TestDurationsKeepThreeDigits(t *testing.T) {
 	} {
 		if got := duration(us); got != want {
 			t.Errorf("duration(%v) = %q, want %q", us, got, want)
+		}
+	}
+}
+
+func TestWhatWasWrittenCanBeRead(t *testing.T) {
+	var b bytes.Buffer
+	all := cases()
+	for _, name := range []string{"clean", "errors", "silent"} {
+		if err := all[name].WriteJSON(&b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := Read(&b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff([]*Report{all["clean"], all["errors"], all["silent"]}, got); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestWhatIsNoReportIsNotRead(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                            "it is empty",
+		"loadavg":                     "not the JSON of a run",
+		`{"schema":"ipvs-load/v2"}`:   `its schema is "ipvs-load/v2"`,
+		`{}`:                          `its schema is ""`,
+		`{"schema":"ipvs-load/v1"} x`: "not the JSON of a run",
+		`{"schema":"ipvs-load/v1","series":{"answered":[1]}}`:                                                                "series.bucket_s is 0",
+		`{"schema":"ipvs-load/v1","series":{"bucket_s":1,"answered":[1],"p50_us":[1]}}`:                                      "of one length",
+		`{"schema":"ipvs-load/v1","series":{"bucket_s":1,"answered":[1],"p50_us":[1],"p99_us":[1],"errors":{"refused":[]}}}`: "series.errors.refused is of 0 entries",
+	} {
+		if _, err := Read(strings.NewReader(text)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: error %v, want %q", text, err, want)
+		}
+	}
+}
+
+func TestTheSeriesAndTheSpectrumAgreeWithTheWhole(t *testing.T) {
+	for name, p := range cases() {
+		var answered, errors int64
+		for i, n := range p.Series.Answered {
+			answered += n
+			for _, counts := range p.Series.Errors {
+				errors += counts[i]
+			}
+		}
+		if answered != p.Requests.Answered || errors != p.Requests.Errors {
+			t.Errorf("%s: the series has %d answers and %d errors, the run %+v", name, answered, errors, p.Requests)
+		}
+		last := Quantile{Percentile: -1}
+		for _, q := range p.LatencySpectrum {
+			if q.Percentile <= last.Percentile || q.Time < last.Time {
+				t.Errorf("%s: %+v after %+v", name, q, last)
+			}
+			last = q
+		}
+		if first := p.LatencySpectrum[0]; first != (Quantile{0, p.Latency.Min}) || last != (Quantile{100, p.Latency.Max}) {
+			t.Errorf("%s: from %+v to %+v, want the extremes of %+v", name, first, last, p.Latency)
+		}
+	}
+}
+
+func TestFairness(t *testing.T) {
+	shares := func(s ...float64) []Endpoint {
+		var all []Endpoint
+		for _, x := range s {
+			all = append(all, Endpoint{Share: x})
+		}
+		return all
+	}
+	for name, tc := range map[string]struct {
+		endpoints []Endpoint
+		want      *Fairness
+	}{
+		"no endpoint":           {nil, nil},
+		"one endpoint":          {shares(1), nil},
+		"even":                  {shares(0.5, 0.5), &Fairness{Jain: 1, MaxToMean: 1}},
+		"three times the other": {shares(0.75, 0.25), &Fairness{Jain: 0.8, MaxToMean: 1.5}},
+	} {
+		if d := cmp.Diff(tc.want, fairness(tc.endpoints)); d != "" {
+			t.Errorf("%s: %s", name, d)
 		}
 	}
 }
