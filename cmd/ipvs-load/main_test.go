@@ -89,8 +89,8 @@ func TestServeAndRun(t *testing.T) {
 
 	// The server is gone, so its port is refused: nothing answers.
 	out.Reset()
-	if status := run(context.Background(), []string{"run", "--mode", "crr", "--rate", "500", "--count", "10", address}, &out, &errs); status != report.ExitNoAnswer {
-		t.Errorf("exit status %d without any answer, want %d", status, report.ExitNoAnswer)
+	if status := run(context.Background(), []string{"run", "--mode", "crr", "--rate", "500", "--count", "10", address}, &out, &errs); status != report.ExitRefused {
+		t.Errorf("exit status %d without any answer, want %d", status, report.ExitRefused)
 	}
 	if !strings.Contains(out.String(), "refused            10") || !strings.Contains(out.String(), "no endpoint answered") {
 		t.Errorf("the summary hides the refusals:\n%s", &out)

@@ -1,6 +1,7 @@
 package account
 
 import (
+	"math"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -83,3 +84,29 @@ func (d *Distribution) Min() time.Duration { return d.min }
 
 // Max is the exact largest time, 0 when nothing was recorded.
 func (d *Distribution) Max() time.Duration { return d.max }
+
+// Quantile is a point of a distribution: Percentile percent of the recorded times do not exceed Value.
+type Quantile struct {
+	Percentile float64
+	Value      time.Duration
+}
+
+// spectrumSteps is how many points there are each time that the distance to 100 % halves.
+const spectrumSteps = 8
+
+// Spectrum is the distribution as points that lie the denser the nearer they are to 100 %, from the minimum on; the last
+// is the maximum. There are no points between the last percentile that the count can tell from 100 % and 100 %.
+func (d *Distribution) Spectrum() []Quantile {
+	if d.Count() == 0 {
+		return nil
+	}
+	points := []Quantile{{0, d.min}}
+	for i := 1; ; i++ {
+		rest := math.Exp2(-float64(i) / spectrumSteps)
+		if rest*float64(d.Count()) < 1 {
+			return append(points, Quantile{100, d.max})
+		}
+		p := 100 * (1 - rest)
+		points = append(points, Quantile{p, d.Percentile(p)})
+	}
+}

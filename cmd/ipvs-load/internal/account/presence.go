@@ -5,8 +5,10 @@ import (
 	"time"
 )
 
-// presence is when an endpoint answered: for each bucket of a Series in which it did, the exact extremes.
+// presence is when an endpoint answered: for each stayLength in which it did, the exact extremes.
 type presence []stay
+
+const stayLength = 100 * time.Millisecond
 
 type stay struct {
 	bucket        int64         // of the request's actual start
@@ -15,7 +17,7 @@ type stay struct {
 }
 
 func (p *presence) add(started, finished time.Duration) {
-	bucket := int64(started / BucketLength)
+	bucket := int64(started / stayLength)
 	// Answers come nearly in the order of their starts, so the bucket is near the end.
 	i := len(*p)
 	for i > 0 && (*p)[i-1].bucket > bucket {
@@ -44,11 +46,11 @@ func (p *presence) merge(o presence) {
 }
 
 // FirstAnswer is when the first answer from a watched endpoint was complete, of the requests that were started from that
-// moment on and, to a bucket, before until. It says whether there was one.
+// moment on and, to a stayLength, before until. It says whether there was one.
 func (e *Endpoint) FirstAnswer(from, until time.Duration) (time.Duration, bool) {
 	first, found := time.Duration(0), false
 	for _, s := range e.presence {
-		if s.lastStarted >= from && s.bucket < int64(until/BucketLength) && s.firstFinished >= from && (!found || s.firstFinished < first) {
+		if s.lastStarted >= from && s.bucket < int64(until/stayLength) && s.firstFinished >= from && (!found || s.firstFinished < first) {
 			first, found = s.firstFinished, true
 		}
 	}
@@ -56,11 +58,11 @@ func (e *Endpoint) FirstAnswer(from, until time.Duration) (time.Duration, bool) 
 }
 
 // LastStart is when the last request was started that a watched endpoint answered, of those started from that moment on and,
-// to a bucket, before until.
+// to a stayLength, before until.
 func (e *Endpoint) LastStart(from, until time.Duration) (time.Duration, bool) {
 	last, found := time.Duration(0), false
 	for _, s := range e.presence {
-		if s.lastStarted >= from && s.bucket < int64(until/BucketLength) {
+		if s.lastStarted >= from && s.bucket < int64(until/stayLength) {
 			last, found = max(last, s.lastStarted), true
 		}
 	}

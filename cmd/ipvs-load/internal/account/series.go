@@ -6,97 +6,103 @@ import (
 	"time"
 )
 
-// BucketLength is the grain of a Series.
-const BucketLength = 100 * time.Millisecond
+// Buckets of a Series. A run that would need more than maxBuckets of them gets wider ones: two become one, and the width
+// doubles. 1024 buckets are 102 s at first.
+const (
+	firstWidth = 100 * time.Millisecond
+	maxBuckets = 1024
+)
 
-// Series is what was completed in each tenth of a second of the window and behind it: how much, how long it took, and what
-// went wrong. Everything is entered when it ends, because that is when a user would notice: a server that stalls shows as
-// buckets without answers and then as one with long latencies.
+// Series is what happened over time: each measured request counts in the moment in which it ended.
 type Series struct {
-	from    time.Duration
-	buckets []Bucket
+	Width   time.Duration
+	Buckets []*Bucket // from the beginning of the window on; nil when nothing ended in it
 }
 
-// Bucket is one grain of a Series.
+// Bucket is what ended within one width of time.
 type Bucket struct {
-	Kinds [kinds]int64
-	Bytes int64  // of mode stream
-	sizes []size // by class, in order
+	Kinds   [kinds]int64
+	Bytes   int64 // of mode stream
+	latency coarse
 }
 
-// size is how many latencies fell into a class of sizeClass. Few classes are touched in a tenth of a second, so a list of
-// them is a hundredth of a histogram.
-type size struct {
-	class uint16
-	count uint32
+// NewSeries returns an empty one.
+func NewSeries() *Series { return &Series{Width: firstWidth} }
+
+// Record enters a request that ended at that time after the beginning of the window.
+func (s *Series) Record(at time.Duration, k Kind, latency time.Duration) {
+	b := s.at(at)
+	b.Kinds[k]++
+	b.latency.record(latency)
 }
 
-// NewSeries returns an empty one for a window that begins at from.
-func NewSeries(from time.Duration) *Series { return &Series{from: from} }
+// Carry enters bytes of mode stream at that time after the beginning of the window.
+func (s *Series) Carry(at time.Duration, bytes int64) { s.at(at).Bytes += bytes }
 
-func (s *Series) record(kind Kind, finished, latency time.Duration) {
-	i := max(int((finished-s.from)/BucketLength), 0)
-	for len(s.buckets) <= i {
-		s.buckets = append(s.buckets, Bucket{})
+func (s *Series) at(at time.Duration) *Bucket {
+	at = max(at, 0)
+	for at/s.Width >= maxBuckets {
+		s.widen()
 	}
-	s.buckets[i].Kinds[kind]++
-	s.buckets[i].add(sizeClass(latency), 1)
+	return s.bucket(int(at / s.Width))
 }
 
-func (b *Bucket) add(class uint16, n uint32) {
-	i, found := slices.BinarySearchFunc(b.sizes, class, func(s size, class uint16) int { return int(s.class) - int(class) })
-	if !found {
-		b.sizes = slices.Insert(b.sizes, i, size{class: class})
+func (s *Series) bucket(i int) *Bucket {
+	for len(s.Buckets) <= i {
+		s.Buckets = append(s.Buckets, nil)
 	}
-	b.sizes[i].count += n
+	if s.Buckets[i] == nil {
+		s.Buckets[i] = &Bucket{}
+	}
+	return s.Buckets[i]
 }
 
-// Carried adds bytes of mode stream at an offset of the run; those of the warm-up are left out.
-func (s *Series) Carried(at time.Duration, bytes int64) {
-	if at < s.from {
-		return
+// widen makes one bucket of every two.
+func (s *Series) widen() {
+	s.Width *= 2
+	for i, b := range s.Buckets {
+		s.Buckets[i] = nil
+		if b == nil {
+			continue
+		}
+		if into := s.Buckets[i/2]; into != nil {
+			into.merge(b)
+		} else {
+			s.Buckets[i/2] = b
+		}
 	}
-	i := int((at - s.from) / BucketLength)
-	for len(s.buckets) <= i {
-		s.buckets = append(s.buckets, Bucket{})
-	}
-	s.buckets[i].Bytes += bytes
+	s.Buckets = s.Buckets[:(len(s.Buckets)+1)/2]
 }
 
-// Merge adds what o holds; both began at the same time.
+// Merge adds what o holds, which may come out wider.
 func (s *Series) Merge(o *Series) {
-	for len(s.buckets) < len(o.buckets) {
-		s.buckets = append(s.buckets, Bucket{})
+	for o.Width < s.Width {
+		o.widen()
 	}
-	for i := range o.buckets {
-		s.buckets[i].merge(&o.buckets[i])
+	for s.Width < o.Width {
+		s.widen()
 	}
-}
-
-func (b *Bucket) merge(o *Bucket) {
-	b.Bytes += o.Bytes
-	for k, n := range o.Kinds {
-		b.Kinds[k] += n
-	}
-	for _, x := range o.sizes {
-		b.add(x.class, x.count)
+	for i, b := range o.Buckets {
+		if b != nil {
+			s.bucket(i).merge(b)
+		}
 	}
 }
 
-// Buckets are those from the beginning of the window until the last completion, without gaps.
-func (s *Series) Buckets() []Bucket { return s.buckets }
-
-// Sum is one bucket of all that was completed from the one moment to before the other, in offsets of the run and to whole
+// Sum is one bucket of all that ended from the one time to before the other after the beginning of the window, to whole
 // buckets.
 func (s *Series) Sum(from, to time.Duration) Bucket {
 	var sum Bucket
-	for i := range s.buckets {
-		if at := s.from + time.Duration(i)*BucketLength; at >= from.Truncate(BucketLength) && at < to {
-			sum.merge(&s.buckets[i])
+	for i, b := range s.Buckets {
+		if at := time.Duration(i) * s.Width; b != nil && at >= from.Truncate(s.Width) && at < to {
+			sum.merge(b)
 		}
 	}
 	return sum
 }
+
+// Length is the time from the beginning of the window to the end of the last bucket.
+func (s *Series) Length() time.Duration { return time.Duration(len(s.Buckets)) * s.Width }
 
 // Answered is the number of answers.
 func (b *Bucket) Answered() int64 { return b.Kinds[Answered] }
@@ -110,32 +116,67 @@ func (b *Bucket) Errors() int64 {
 	return n
 }
 
-// Percentile is the latency that p percent of the bucket's requests, errors too, do not exceed, to 0.8 percent; 0 of an empty
-// bucket. Within a class latencies are taken for evenly spread.
-func (b *Bucket) Percentile(p float64) time.Duration {
-	var total, below float64
-	for _, s := range b.sizes {
-		total += float64(s.count)
+func (b *Bucket) merge(o *Bucket) {
+	b.Bytes += o.Bytes
+	for k, n := range o.Kinds {
+		b.Kinds[k] += n
 	}
-	for _, s := range b.sizes {
-		if n := float64(s.count); below+n >= total*p/100 {
-			low, high := classBounds(s.class)
+	b.latency.merge(&o.latency)
+}
+
+// Percentile is the latency that p percent of the bucket's requests do not exceed, whatever became of them, to 0.8 %.
+func (b *Bucket) Percentile(p float64) time.Duration { return b.latency.percentile(p) }
+
+// coarse is a histogram of few values: how many fell into each class of sizeClass, in the order of the classes. A bucket
+// touches a few dozen of them.
+type coarse []classCount
+
+type classCount struct {
+	class uint16
+	count uint32
+}
+
+func (c *coarse) record(v time.Duration) { c.add(sizeClass(v), 1) }
+
+func (c *coarse) add(class uint16, n uint32) {
+	i, found := slices.BinarySearchFunc(*c, class, func(x classCount, class uint16) int { return int(x.class) - int(class) })
+	if !found {
+		*c = slices.Insert(*c, i, classCount{class: class})
+	}
+	(*c)[i].count += n
+}
+
+func (c *coarse) merge(o *coarse) {
+	for _, x := range *o {
+		c.add(x.class, x.count)
+	}
+}
+
+// percentile takes the values of a class for evenly spread.
+func (c *coarse) percentile(p float64) time.Duration {
+	var total, below float64
+	for _, x := range *c {
+		total += float64(x.count)
+	}
+	for _, x := range *c {
+		if n := float64(x.count); below+n >= total*p/100 {
+			low, high := classBounds(x.class)
 			return low + time.Duration(float64(high-low)*max(total*p/100-below, 0)/n)
 		}
-		below += float64(s.count)
+		below += float64(x.count)
 	}
 	return 0
 }
 
 // Classes of latencies: one for each microsecond up to linear, then linear for each doubling, of equal length. The last octave
-// ends far beyond the longest timeout.
+// ends beyond highest.
 const (
 	linearBits = 7
 	linear     = 1 << linearBits
 )
 
 func sizeClass(d time.Duration) uint16 {
-	us := uint64(max(d, 0) / time.Microsecond)
+	us := uint64(min(max(d, 0), highest) / time.Microsecond)
 	if us < linear {
 		return uint16(us)
 	}

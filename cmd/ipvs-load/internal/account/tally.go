@@ -38,6 +38,7 @@ type Tally struct {
 	Service         *Distribution // every request that was started
 	Connect         *Distribution // SYN to SYN-ACK
 	StartLag        *Distribution // actual minus intended start
+	Series          *Series       // every request, by when it ended
 
 	// Syn counts connections by how long their SYN's retransmissions delayed them.
 	Syn SynDelays
@@ -49,7 +50,6 @@ type Tally struct {
 	Strays int64
 
 	Targets []TargetTally
-	Series  *Series
 	Held    Held
 	Streams []int64 // mode stream: bytes of each connection within the window
 }
@@ -78,13 +78,12 @@ func NewTally(window Window, timeout time.Duration, targets int, watch ...string
 		window: window, timeout: timeout,
 		OtherText: map[string]int64{},
 		Latency:   NewDistribution(), AnsweredLatency: NewDistribution(), Service: NewDistribution(),
-		Connect: NewDistribution(), StartLag: NewDistribution(),
+		Connect: NewDistribution(), StartLag: NewDistribution(), Series: NewSeries(),
 		Targets: make([]TargetTally, targets),
 	}
 	for i := range t.Targets {
 		t.Targets[i].Endpoints = map[string]*Endpoint{}
 	}
-	t.Series = NewSeries(window.From)
 	if len(watch) > 0 {
 		t.watch = map[string]bool{}
 		for _, id := range watch {
@@ -109,8 +108,8 @@ func (t *Tally) Record(o *Outcome) time.Duration {
 		return latency
 	}
 	t.Kinds[o.Kind]++
-	t.Series.record(o.Kind, o.Finished, latency)
 	t.Latency.Record(latency)
+	t.Series.Record(finished-t.window.From, o.Kind, latency)
 	t.StartLag.Record(o.Started - o.Intended)
 	if o.Started >= t.window.To {
 		t.LateStart++

@@ -142,7 +142,7 @@ func (s *streams) pump(f *os.File, carried *int64) (account.Kind, string) {
 		if at := s.now(); at >= s.window.From && at < s.window.To {
 			*carried += int64(n)
 			s.mu.Lock()
-			s.tally.Series.Carried(at, int64(n))
+			s.tally.Series.Carry(at-s.window.From, int64(n))
 			s.mu.Unlock()
 		}
 		switch {

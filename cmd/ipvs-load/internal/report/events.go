@@ -47,7 +47,7 @@ type Event struct {
 // addEvents lines the happenings up with the run.
 func (p *Report) addEvents(all []Happening, r *account.Result) {
 	all = slices.SortedFunc(slices.Values(all), func(a, b Happening) int { return a.Began.Compare(b.Began) })
-	end := r.Window.From + time.Duration(len(r.Tally.Series.Buckets()))*account.BucketLength
+	end := r.Window.From + r.Tally.Series.Length()
 	for i, h := range all {
 		at := h.Began.Sub(r.Began)
 		until, endpointUntil := end, end
@@ -60,14 +60,11 @@ func (p *Report) addEvents(all []Happening, r *account.Result) {
 				break
 			}
 		}
-		b := r.Tally.Series.Sum(at, until)
+		b := r.Tally.Series.Sum(at-r.Window.From, until-r.Window.From)
 		e := Event{
 			Name: h.Name, Kind: h.Kind, Endpoint: h.Endpoint, Command: h.Command, Failure: h.Failure,
 			At: fromWindow(r, at), Ended: fromWindow(r, h.Ended.Sub(r.Began)), Until: fromWindow(r, until),
 			Answered: b.Answered(), Errors: kinds(&b), P50: us(b.Percentile(50)), P99: us(b.Percentile(99)),
-		}
-		if e.Errors == nil {
-			e.Errors = map[string]int64{}
 		}
 		if h.Endpoint != "" {
 			e.FirstAnswer, e.LastRequest = presence(r, h.Endpoint, at, endpointUntil)

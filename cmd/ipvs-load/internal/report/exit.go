@@ -15,9 +15,12 @@ const (
 	ExitClientLimit = 5 // the client could not keep the rate
 )
 
-// clientLimit is the share of requests that the client may start after the window, or not at all, before the run counts as
-// one that it could not carry.
-const clientLimit = 0.01
+// A run counts as one that the client could not carry when more than clientLimit of its requests were not sent, or that many
+// and the requests of clientLag were not started when the window ended.
+const (
+	clientLimit = 0.01
+	clientLag   = 0.1 // seconds
+)
 
 // Verdict is what the exit status means, in one sentence.
 type Verdict struct {
@@ -28,13 +31,15 @@ type Verdict struct {
 // judge looks at what was measured; an interrupted run is judged by what it got done.
 func (p *Report) judge() Verdict {
 	r := p.Requests
+	unsent := p.Errors[account.NoLocalPort.String()] + p.Errors[account.Unsent.String()]
 	late := p.Backlog.AtEnd + p.Errors[account.NoLocalPort.String()]
+	tooMany := clientLimit * float64(r.Planned)
 	switch {
 	case r.Answered == 0 && r.Errors > 0 && p.Errors[account.Refused.String()] == r.Errors:
 		return Verdict{ExitRefused, "every request was refused: the Service has no endpoints, or nothing listens at the target"}
 	case r.Answered == 0:
 		return Verdict{ExitUnreachable, "not a single request was answered: the target is not reachable from here, or does not answer"}
-	case float64(late) > clientLimit*float64(r.Planned):
+	case float64(unsent) > tooMany, float64(late) > max(tooMany, clientLag*p.Rate.Offered):
 		return Verdict{ExitClientLimit, fmt.Sprintf("the client could not keep the rate: %d of %d requests were started after the window or not at all; the warnings say what it lacked", late, r.Planned)}
 	case r.ErrorRatio > p.Settings.MaxErrorRatio:
 		return Verdict{ExitErrors, fmt.Sprintf("%s of the requests failed, allowed is %s", percent(r.ErrorRatio), percent(p.Settings.MaxErrorRatio))}

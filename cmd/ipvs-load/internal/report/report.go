@@ -42,10 +42,15 @@ type Report struct {
 	Phases      []PhaseStats `json:"phases,omitempty"`
 	Events      []Event      `json:"events,omitempty"`
 	Series      Series       `json:"series"`
-	Throughput  *Throughput  `json:"throughput,omitempty"`
-	Warmup      Warmup       `json:"warmup"`
-	SelfCheck   SelfCheck    `json:"self_check"`
-	Verdict     Verdict      `json:"verdict"`
+
+	// The whole distributions, for plots.
+	LatencySpectrum []Quantile `json:"latency_spectrum"`
+	ServiceSpectrum []Quantile `json:"service_spectrum"`
+
+	Throughput *Throughput `json:"throughput,omitempty"`
+	Warmup     Warmup      `json:"warmup"`
+	SelfCheck  SelfCheck   `json:"self_check"`
+	Verdict    Verdict     `json:"verdict"`
 }
 
 // The values of Settings.Loop.
@@ -213,6 +218,8 @@ func New(version string, s Settings, r *account.Result, happenings ...Happening)
 		AnsweredLatency:    percentiles(t.AnsweredLatency),
 		Service:            percentiles(t.Service),
 		StartLag:           percentiles(t.StartLag),
+		LatencySpectrum:    spectrum(t.Latency),
+		ServiceSpectrum:    spectrum(t.Service),
 		Warmup:             Warmup(t.Warmup),
 	}
 	if t.Connect.Count() > 0 {
@@ -236,8 +243,8 @@ func New(version string, s Settings, r *account.Result, happenings ...Happening)
 	if p.Settings.Connections > 0 {
 		p.Connections = &Connections{Held: p.Settings.Connections, Opened: t.Held.Opened, Failed: t.Held.Failed, Lost: t.Held.Lost}
 	}
-	p.Series = series(r)
-	p.Phases = phases(p.Settings, r)
+	p.Series = series(t.Series)
+	p.Phases = phases(p.Settings, t.Series)
 	p.Throughput = throughput(p.Settings, r)
 	p.addEvents(happenings, r)
 	p.SelfCheck = selfCheck(p, r)

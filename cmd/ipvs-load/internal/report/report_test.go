@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/ipvs-proxier/ipvs-proxier/cmd/ipvs-load/internal/account"
 )
@@ -147,24 +149,35 @@ func TestTheNumbersAddUp(t *testing.T) {
 	}
 }
 
-func TestExitStatus(t *testing.T) {
+func TestVerdict(t *testing.T) {
+	refused := func(n int64) map[string]int64 { return map[string]int64{"refused": n} }
 	for name, tc := range map[string]struct {
-		answered, errors int64
-		allowed          float64
-		want             int
+		report  Report
+		allowed float64
+		want    int
 	}{
-		"everything answered":          {100, 0, 0, ExitFine},
-		"one error, none allowed":      {99, 1, 0, ExitErrors},
-		"as many errors as allowed":    {99, 1, 0.01, ExitFine},
-		"one error more than allowed":  {98, 2, 0.01, ExitErrors},
-		"nothing answered":             {0, 5, 0, ExitUnreachable},
-		"nothing answered, any number": {0, 5, 1, ExitUnreachable},
-		"nothing done at all":          {0, 0, 0, ExitUnreachable},
+		"everything answered":          {report: Report{Requests: Requests{Answered: 100}}, want: ExitFine},
+		"one error, none allowed":      {Report{Requests: Requests{Answered: 99, Errors: 1}}, 0, ExitErrors},
+		"as many errors as allowed":    {Report{Requests: Requests{Answered: 99, Errors: 1}}, 0.01, ExitFine},
+		"one error more than allowed":  {Report{Requests: Requests{Answered: 98, Errors: 2}}, 0.01, ExitErrors},
+		"nothing answered":             {Report{Requests: Requests{Errors: 5}}, 0, ExitUnreachable},
+		"nothing answered, any number": {Report{Requests: Requests{Errors: 5}}, 1, ExitUnreachable},
+		"nothing done at all":          {Report{}, 0, ExitUnreachable},
+		"all refused":                  {Report{Requests: Requests{Errors: 5}, Errors: refused(5)}, 1, ExitRefused},
+		"all but one refused":          {Report{Requests: Requests{Errors: 6}, Errors: refused(5)}, 1, ExitUnreachable},
+		"two in a hundred late":        {Report{Requests: Requests{Answered: 100}, Backlog: Backlog{AtEnd: 2}}, 0, ExitClientLimit},
+		"one in a hundred late":        {Report{Requests: Requests{Answered: 100}, Backlog: Backlog{AtEnd: 1}}, 0, ExitFine},
+		"no ports left":                {Report{Requests: Requests{Answered: 90, Errors: 10}, Errors: map[string]int64{"no-local-port": 10}}, 1, ExitClientLimit},
+		"a held connection lost":       {Report{Requests: Requests{Answered: 100}, Connections: &Connections{Held: 10, Lost: 1}}, 0, ExitErrors},
+		"as many lost as allowed":      {Report{Requests: Requests{Answered: 100}, Connections: &Connections{Held: 10, Lost: 1}}, 0.1, ExitFine},
+		"an event that failed":         {Report{Requests: Requests{Answered: 100}, Events: []Event{{Name: "x", Failure: "exit status 1"}}}, 0, ExitErrors},
 	} {
-		p := &Report{Requests: Requests{Answered: tc.answered, Errors: tc.errors, ErrorRatio: ratio(tc.errors, tc.answered+tc.errors)}}
+		p := &tc.report
+		p.Requests.Planned = p.Requests.Answered + p.Requests.Errors
+		p.Requests.ErrorRatio = ratio(p.Requests.Errors, p.Requests.Planned)
 		p.Settings.MaxErrorRatio = tc.allowed
-		if got := p.judge().ExitStatus; got != tc.want {
-			t.Errorf("%s: exit status %d, want %d", name, got, tc.want)
+		if got := p.judge(); got.ExitStatus != tc.want || got.Text == "" {
+			t.Errorf("%s: %+v, want exit status %d and a sentence", name, got, tc.want)
 		}
 	}
 }
@@ -196,6 +209,95 @@ func TestDurationsKeepThreeDigits(t *testing.T) {
 	} {
 		if got := duration(us); got != want {
 			t.Errorf("duration(%v) = %q, want %q", us, got, want)
+		}
+	}
+}
+
+func TestWhatWasWrittenCanBeRead(t *testing.T) {
+	var b bytes.Buffer
+	all := cases()
+	for _, name := range []string{"clean", "errors", "silent"} {
+		if err := all[name].WriteJSON(&b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := Read(&b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff([]*Report{all["clean"], all["errors"], all["silent"]}, got); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestWhatIsNoReportIsNotRead(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                            "it is empty",
+		"loadavg":                     "not the JSON of a run",
+		`{"schema":"ipvs-load/v2"}`:   `its schema is "ipvs-load/v2"`,
+		`{}`:                          `its schema is ""`,
+		`{"schema":"ipvs-load/v1"} x`: "not the JSON of a run",
+		`{"schema":"ipvs-load/v1","series":{"answered":[1]}}`:                                                                "series.bucket_s is 0",
+		`{"schema":"ipvs-load/v1","series":{"bucket_s":1,"answered":[1],"p50_us":[1]}}`:                                      "of one length",
+		`{"schema":"ipvs-load/v1","series":{"bucket_s":1,"answered":[1],"p50_us":[1],"p99_us":[1],"errors":{"refused":[]}}}`: "series.errors.refused is of 0 entries",
+	} {
+		if _, err := Read(strings.NewReader(text)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: error %v, want %q", text, err, want)
+		}
+	}
+}
+
+func TestTheSeriesAndTheSpectrumAgreeWithTheWhole(t *testing.T) {
+	for name, p := range cases() {
+		var answered, errors int64
+		for i, n := range p.Series.Answered {
+			answered += n
+			for _, counts := range p.Series.Errors {
+				errors += counts[i]
+			}
+		}
+		if answered != p.Requests.Answered || errors != p.Requests.Errors {
+			t.Errorf("%s: the series has %d answers and %d errors, the run %+v", name, answered, errors, p.Requests)
+		}
+		last := Quantile{Percentile: -1}
+		for _, q := range p.LatencySpectrum {
+			if q.Percentile <= last.Percentile || q.Time < last.Time {
+				t.Errorf("%s: %+v after %+v", name, q, last)
+			}
+			last = q
+		}
+		if first := p.LatencySpectrum[0]; first != (Quantile{0, p.Latency.Min}) || last != (Quantile{100, p.Latency.Max}) {
+			t.Errorf("%s: from %+v to %+v, want the extremes of %+v", name, first, last, p.Latency)
+		}
+	}
+}
+
+func TestFairness(t *testing.T) {
+	counts := func(n ...int64) *Target {
+		x := &Target{}
+		for i, n := range n {
+			x.Answered += n
+			x.Endpoints = append(x.Endpoints, EndpointShare{ID: fmt.Sprintf("web-%d", i+1), Answered: n, Share: 1})
+		}
+		return x
+	}
+	for name, tc := range map[string]struct {
+		target  *Target
+		weights map[string]float64
+		want    *Fairness
+	}{
+		"no endpoint":           {target: counts()},
+		"one endpoint":          {counts(7), nil, &Fairness{Expected: "equal", Jain: 1, MaxOverMean: 1, P: 1}},
+		"even":                  {counts(50, 50), nil, &Fairness{Expected: "equal", Jain: 1, MaxOverMean: 1, Degrees: 1, P: 1}},
+		"three times the other": {counts(75, 25), nil, &Fairness{Expected: "equal", Jain: 0.8, MaxOverMean: 1.5, ChiSquare: 25, Degrees: 1, P: 5.733e-7}},
+		"as weighted":           {counts(75, 25), map[string]float64{"web-1": 3, "web-2": 1}, &Fairness{Expected: "weights", Jain: 1, MaxOverMean: 1, Degrees: 1, P: 1}},
+		"one that was told is silent": {counts(100), map[string]float64{"web-1": 1, "web-2": 1},
+			&Fairness{Expected: "weights", Jain: 0.5, MaxOverMean: 2, ChiSquare: 100, Degrees: 1, P: 1.524e-23}},
+		"one that was not told answers": {counts(90, 10), map[string]float64{"web-1": 1}, &Fairness{Expected: "weights", Jain: 1, MaxOverMean: 0.9, ChiSquare: -1, Degrees: 1, Unexpected: 10}},
+	} {
+		tc.target.expect(tc.weights)
+		if d := cmp.Diff(tc.want, tc.target.Fairness, cmpopts.EquateApprox(0.001, 1e-30)); d != "" {
+			t.Errorf("%s: %s", name, d)
 		}
 	}
 }

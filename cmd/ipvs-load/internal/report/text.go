@@ -152,32 +152,37 @@ const sparklineWidth = 60
 
 // sparklines draw the course of the run for who has only a terminal.
 func (p *Report) sparklines(b *strings.Builder) {
-	points := p.Series.Points
-	if len(points) < 10 {
+	n := len(p.Series.Answered)
+	if n < 10 {
 		return
 	}
-	each := (len(points) + sparklineWidth - 1) / sparklineWidth
+	each := (n + sparklineWidth - 1) / sparklineWidth
 	var rate, p99, errors []float64
-	for i := 0; i < len(points); i += each {
-		group := points[i:min(i+each, len(points))]
-		var answered, failed int64
-		var worst float64
-		for _, x := range group {
-			answered += x.Answered
-			worst = max(worst, x.P99)
-			for _, n := range x.Errors {
-				failed += n
-			}
+	for i := 0; i < n; i += each {
+		end := min(i+each, n)
+		length := float64(end-i) * p.Series.Width
+		failed := int64(0)
+		for _, counts := range p.Series.Errors {
+			failed += sum(counts[i:end])
 		}
-		length := float64(len(group)) * p.Series.Bucket
-		rate, p99, errors = append(rate, float64(answered)/length), append(p99, worst), append(errors, float64(failed)/length)
+		rate = append(rate, float64(sum(p.Series.Answered[i:end]))/length)
+		p99 = append(p99, slices.Max(p.Series.P99[i:end]))
+		errors = append(errors, float64(failed)/length)
 	}
 	fmt.Fprintf(b, "\nanswered/s  %s  up to %.4g\n", sparkline(rate), slices.Max(rate))
 	fmt.Fprintf(b, "p99         %s  up to %s\n", sparkline(p99), duration(slices.Max(p99)))
 	if slices.Max(errors) > 0 {
 		fmt.Fprintf(b, "errors/s    %s  up to %.4g\n", sparkline(errors), slices.Max(errors))
 	}
-	fmt.Fprintf(b, "            one column is %.4g s\n", float64(each)*p.Series.Bucket)
+	fmt.Fprintf(b, "            one column is %.4g s\n", float64(each)*p.Series.Width)
+}
+
+func sum(values []int64) int64 {
+	var n int64
+	for _, v := range values {
+		n += v
+	}
+	return n
 }
 
 // sparkline draws values from 0 to the largest one; a value that is not 0 is always seen.
