@@ -72,6 +72,15 @@ func (s *streams) carry(ctx context.Context, r *route) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	switch {
+	case life.connected == 0:
+		s.tally.Held.Failed++
+	case life.kind == account.Answered:
+		s.tally.Held.Opened++
+	default:
+		s.tally.Held.Opened++
+		s.tally.Held.Lost++
+	}
 	if s.config.Trace != nil {
 		s.config.Trace(0, &o)
 	}

@@ -159,11 +159,10 @@ func (w *worker) begin(now time.Duration) {
 			return
 		}
 		x := w.slots.take()
-		x.intended = intended
+		x.intended, x.started = intended, intended
 		w.begun++
-		x.started = max(w.now(), 0)
-		if w.closed != nil {
-			x.intended = x.started
+		if w.closed == nil {
+			x.started = w.now()
 		}
 		if w.pool != nil {
 			w.ask(x, w.pool.take())
@@ -184,6 +183,7 @@ func (w *worker) begin(now time.Duration) {
 // nextStart takes the next start from the schedule, if one is due.
 func (w *worker) nextStart(now time.Duration) (intended time.Duration, number int64, ok bool) {
 	if w.closed != nil {
+		now = w.now() // the requests started before took their time
 		if number, ok = w.closed.next(now); ok {
 			w.dueAll++
 			if now >= w.window.From {

@@ -38,7 +38,7 @@ func selfCheck(p *Report, r *account.Result) SelfCheck {
 	if s.BusyRatio > fullProcessor {
 		warn("the client was awake %.0f %% of the time: it may be what limits the rate; try a lower --rate or more --workers", 100*s.BusyRatio)
 	}
-	if s.WakeLate.Count == 0 && p.Latency.Count > 0 {
+	if s.WakeLate.Count == 0 && p.Latency.Count > 0 && p.Settings.Loop != closedLoop {
 		warn("the client never slept before a start, so its jitter is unknown; the latency contains its own delays")
 	}
 	if n := p.Errors[account.NoLocalPort.String()]; n > 0 {

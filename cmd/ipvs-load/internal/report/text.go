@@ -33,6 +33,8 @@ func (p *Report) head(b *strings.Builder) {
 	s := p.Settings
 	fmt.Fprintf(b, "%s to %s, ", s.Mode, strings.Join(s.Targets, " "))
 	switch {
+	case s.Loop == closedLoop && s.Connections > 0:
+		fmt.Fprintf(b, "%d connections", s.Connections)
 	case s.Loop == closedLoop:
 		fmt.Fprintf(b, "%d at a time", s.ConnectionsMax)
 	case len(s.Phases) > 0:
@@ -100,7 +102,8 @@ func (p *Report) fairness(b *strings.Builder) {
 		}
 		fmt.Fprintf(b, "chi-square %.4g (%d degrees of freedom, p %.3g)\n", f.ChiSquare, f.Degrees, f.P)
 	}
-	if s := p.Stickiness; s.Clients > 1 && len(p.Endpoints) > 1 {
+	several := func(x Target) bool { return len(x.Endpoints) > 1 }
+	if s := p.Stickiness; s.Clients > 1 && slices.ContainsFunc(p.Targets, several) {
 		fmt.Fprintf(b, "\nstickiness: %d of %d clients had one endpoint (%s)\n", s.Sticky, s.Clients, percent(s.Share))
 	}
 }
@@ -165,14 +168,22 @@ func (p *Report) sparklines(b *strings.Builder) {
 		for _, counts := range p.Series.Errors {
 			failed += sum(counts[i:end])
 		}
-		rate = append(rate, float64(sum(p.Series.Answered[i:end]))/length)
+		if p.Series.Bytes != nil {
+			rate = append(rate, 8*float64(sum(p.Series.Bytes[i:end]))/length)
+		} else {
+			rate = append(rate, float64(sum(p.Series.Answered[i:end]))/length)
+		}
 		p99 = append(p99, slices.Max(p.Series.P99[i:end]))
 		errors = append(errors, float64(failed)/length)
 	}
-	fmt.Fprintf(b, "\nanswered/s  %s  up to %.4g\n", sparkline(rate), slices.Max(rate))
-	fmt.Fprintf(b, "p99         %s  up to %s\n", sparkline(p99), duration(slices.Max(p99)))
+	if p.Series.Bytes != nil {
+		fmt.Fprintf(b, "\nbit/s       %s  up to %s\n", sparkline(rate), bitRate(slices.Max(rate)))
+	} else {
+		fmt.Fprintf(b, "\nanswered/s  %s  up to %.0f\n", sparkline(rate), slices.Max(rate))
+		fmt.Fprintf(b, "p99         %s  up to %s\n", sparkline(p99), duration(slices.Max(p99)))
+	}
 	if slices.Max(errors) > 0 {
-		fmt.Fprintf(b, "errors/s    %s  up to %.4g\n", sparkline(errors), slices.Max(errors))
+		fmt.Fprintf(b, "errors/s    %s  up to %.0f\n", sparkline(errors), slices.Max(errors))
 	}
 	fmt.Fprintf(b, "            one column is %.4g s\n", float64(each)*p.Series.Width)
 }
@@ -188,7 +199,7 @@ func sum(values []int64) int64 {
 // sparkline draws values from 0 to the largest one; a value that is not 0 is always seen.
 func sparkline(values []float64) string {
 	blocks := []rune(" ▁▂▃▄▅▆▇█")
-	most := slices.Max(values)
+	most := max(slices.Max(values), 1e-9)
 	var b strings.Builder
 	for _, v := range values {
 		level := 0
@@ -253,8 +264,10 @@ func (p *Report) errors(b *strings.Builder) {
 
 func (p *Report) endpoints(b *strings.Builder) {
 	if len(p.Endpoints) == 0 {
-		b.WriteString("\nno endpoint answered\n")
-		return
+		if p.Requests.Answered == 0 {
+			b.WriteString("\nno endpoint answered\n")
+		}
+		return // of answered connects nobody asked who it was
 	}
 	b.WriteString("\n")
 	t := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
