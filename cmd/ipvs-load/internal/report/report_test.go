@@ -207,8 +207,8 @@ func TestDurationsKeepThreeDigits(t *testing.T) {
 		0: "0 us", 4.567: "4.57 us", 999.4: "999 us", 999.6: "1 ms", 1234: "1.23 ms", 999_499: "999 ms", 999_600: "1 s",
 		12_345_678: "12.3 s", 123_456_789: "123 s",
 	} {
-		if got := duration(us); got != want {
-			t.Errorf("duration(%v) = %q, want %q", us, got, want)
+		if got := Duration(us); got != want {
+			t.Errorf("Duration(%v) = %q, want %q", us, got, want)
 		}
 	}
 }

@@ -60,7 +60,7 @@ func (p *Report) head(b *strings.Builder) {
 	fmt.Fprintf(b, "requests   %d answered, %d errors (%s) of %d\n", p.Requests.Answered, p.Requests.Errors, percent(p.Requests.ErrorRatio), p.Requests.Planned)
 	fmt.Fprintf(b, "rate       offered %.1f/s, achieved %.1f/s, backlog at most %d, %d at the end\n", p.Rate.Offered, p.Rate.Achieved, p.Backlog.Peak, p.Backlog.AtEnd)
 	if x := p.Throughput; x != nil {
-		fmt.Fprintf(b, "throughput %s %s, %d bytes; a connection %s to %s (Jain's index %.4f)\n", x.Direction, bitRate(x.BitsPerSecond), x.Bytes, bitRate(x.Least), bitRate(x.Most), x.Jain)
+		fmt.Fprintf(b, "throughput %s %s, %d bytes; a connection %s to %s (Jain's index %.4f)\n", x.Direction, BitRate(x.BitsPerSecond), x.Bytes, BitRate(x.Least), BitRate(x.Most), x.Jain)
 	}
 	if c := p.Connections; c != nil {
 		fmt.Fprintf(b, "held       %d connections: opened %d times, %d attempts failed, %d lost\n", c.Held, c.Opened, c.Failed, c.Lost)
@@ -79,7 +79,7 @@ func (p *Report) phases(b *strings.Builder) {
 		if x.From != x.To {
 			rate = number(x.From) + " to " + number(x.To) + "/s"
 		}
-		fmt.Fprintf(t, "%s s\t%s\t%.1f/s\t%d\t%s\t%s\n", number(x.At), rate, x.Achieved, x.Errors, duration(x.P50), duration(x.P99))
+		fmt.Fprintf(t, "%s s\t%s\t%.1f/s\t%d\t%s\t%s\n", number(x.At), rate, x.Achieved, x.Errors, Duration(x.P50), Duration(x.P99))
 	}
 	t.Flush()
 }
@@ -126,7 +126,7 @@ func (p *Report) events(b *strings.Builder) {
 			}
 			errors = strings.Join(parts, ", ")
 		}
-		fmt.Fprintf(t, "%.3f s\t%.3f s\t%s\t%d\t%s\t%s\t%s\t%s\n", e.At, e.Ended-e.At, e.Name, e.Answered, errors, duration(e.P50), duration(e.P99), e.endpoint())
+		fmt.Fprintf(t, "%.3f s\t%.3f s\t%s\t%d\t%s\t%s\t%s\t%s\n", e.At, e.Ended-e.At, e.Name, e.Answered, errors, Duration(e.P50), Duration(e.P99), e.endpoint())
 	}
 	t.Flush()
 	for _, e := range p.Events {
@@ -138,7 +138,7 @@ func (p *Report) events(b *strings.Builder) {
 
 // endpoint says when the event's endpoint answered, in time since the event.
 func (e *Event) endpoint() string {
-	since := func(at float64) string { return duration((at - e.At) * 1e6) }
+	since := func(at float64) string { return Duration((at - e.At) * 1e6) }
 	switch {
 	case e.Endpoint == "":
 		return ""
@@ -177,10 +177,10 @@ func (p *Report) sparklines(b *strings.Builder) {
 		errors = append(errors, float64(failed)/length)
 	}
 	if p.Series.Bytes != nil {
-		fmt.Fprintf(b, "\nbit/s       %s  up to %s\n", sparkline(rate), bitRate(slices.Max(rate)))
+		fmt.Fprintf(b, "\nbit/s       %s  up to %s\n", sparkline(rate), BitRate(slices.Max(rate)))
 	} else {
 		fmt.Fprintf(b, "\nanswered/s  %s  up to %.0f\n", sparkline(rate), slices.Max(rate))
-		fmt.Fprintf(b, "p99         %s  up to %s\n", sparkline(p99), duration(slices.Max(p99)))
+		fmt.Fprintf(b, "p99         %s  up to %s\n", sparkline(p99), Duration(slices.Max(p99)))
 	}
 	if slices.Max(errors) > 0 {
 		fmt.Fprintf(b, "errors/s    %s  up to %.0f\n", sparkline(errors), slices.Max(errors))
@@ -220,7 +220,7 @@ func (p *Report) latencies(b *strings.Builder) {
 			return
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t\n", name,
-			duration(d.P50), duration(d.P90), duration(d.P99), duration(d.P999), duration(d.Max), duration(d.Mean), d.Count)
+			Duration(d.P50), Duration(d.P90), Duration(d.P99), Duration(d.P999), Duration(d.Max), Duration(d.Mean), d.Count)
 	}
 	row("latency, from intended start", p.Latency)
 	if p.Requests.Errors > 0 {
@@ -310,7 +310,7 @@ func clients(e Endpoint) string {
 func (p *Report) self(b *strings.Builder) {
 	s := p.SelfCheck
 	fmt.Fprintf(b, "\nself-check: jitter %s (p99 of %d wake-ups), loop p99 %s, awake %s of the time, %d workers\n",
-		duration(s.Jitter), s.WakeLate.Count, duration(s.Loop.P99), percent(s.BusyRatio), p.Settings.Workers)
+		Duration(s.Jitter), s.WakeLate.Count, Duration(s.Loop.P99), percent(s.BusyRatio), p.Settings.Workers)
 	if len(s.BelowJitter) > 0 {
 		fmt.Fprintf(b, "below the jitter, so not to be trusted: %s\n", strings.Join(s.BelowJitter, " "))
 	}
@@ -322,8 +322,8 @@ func (p *Report) self(b *strings.Builder) {
 	}
 }
 
-// duration shows three significant digits of microseconds in the unit that fits.
-func duration(us float64) string {
+// Duration shows three significant digits of microseconds in the unit that fits.
+func Duration(us float64) string {
 	switch {
 	case us < 999.5:
 		return fmt.Sprintf("%.3g us", us)
@@ -335,8 +335,8 @@ func duration(us float64) string {
 	return fmt.Sprintf("%.0f s", us/1e6)
 }
 
-// bitRate shows three significant digits in the unit that fits.
-func bitRate(v float64) string {
+// BitRate shows three significant digits in the unit that fits.
+func BitRate(v float64) string {
 	for _, unit := range []string{"bit/s", "kbit/s", "Mbit/s"} {
 		if v < 999.5 {
 			return fmt.Sprintf("%.3g %s", v, unit)
