@@ -248,3 +248,82 @@ func TestThereIsNoProgressLineElsewhereThanOnATerminal(t *testing.T) {
 		}
 	}
 }
+
+// invoke runs the program in this process and returns its exit status, standard output and standard error.
+func invoke(args ...string) (int, string, string) {
+	var out, errs bytes.Buffer
+	status := run(context.Background(), args, &out, &errs)
+	return status, out.String(), errs.String()
+}
+
+func TestEventsStandBesideTheRun(t *testing.T) {
+	address, end := serveProcess(t)
+	defer end()
+	dir := t.TempDir()
+	status, out, errs := invoke("run", "--mode", "crr", "--rate", "200", "--duration", "500ms", "--json", "--weights", "web-1=1,web-2=1",
+		"--hdr-log", dir+"/run.hlog", "--event", "100ms removed web-1 echo done", "--event", "200ms scheduler", address)
+	var p report.Report
+	if err := json.Unmarshal([]byte(out), &p); err != nil || status != 0 {
+		t.Fatalf("exit status %d, %v, %s", status, err, errs)
+	}
+	if len(p.Events) != 2 || p.Events[0].Endpoint != "web-1" || p.Events[0].LastRequest == nil || *p.Events[0].LastRequest <= p.Events[0].At || p.Events[1].Kind != "scheduler" {
+		t.Errorf("events %+v", p.Events)
+	}
+	if p.Events[0].Answered+p.Events[1].Answered == 0 || !strings.Contains(errs, "done\n") {
+		t.Errorf("events %+v, log %q", p.Events, errs)
+	}
+	if f := p.Targets[0].Fairness; f == nil || f.Expected != "weights" || f.Jain != 0.5 {
+		t.Errorf("fairness %+v, want that of one of two", f)
+	}
+	log, err := os.ReadFile(dir + "/run.hlog")
+	if err != nil || !strings.Contains(string(log), "Tag=latency,") || !strings.HasPrefix(string(log), "#[") {
+		t.Errorf("%v, HdrHistogram log %.200q", err, log)
+	}
+
+	status, out, _ = invoke("run", "--mode", "crr", "--rate", "200", "--duration", "200ms", "--event", "10ms sh -c 'exit 3'", address)
+	if status != report.ExitErrors || !strings.Contains(out, "exit status 3") {
+		t.Errorf("an event that fails: exit status %d\n%s", status, out)
+	}
+}
+
+func TestScenariosAndComparisonsEndToEnd(t *testing.T) {
+	address, end := serveProcess(t)
+	defer end()
+	file := t.TempDir() + "/scenario.yaml"
+	text := "name: two\nrepetitions: 2\nload: {mode: crr, rate: 200, duration: 200ms, targets: [\"${TARGET}\"]}\nvariants: [{name: a}, {name: b, load: {mode: connect}}]\n"
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	status, out, errs := invoke("scenario", file, "--set", "TARGET="+address, "--json")
+	if status != 0 && status != report.ExitErrors || !strings.Contains(errs, "round 2 of 2, a: 40 answered, 0 errors") {
+		t.Fatalf("exit status %d\n%s", status, errs)
+	}
+	result := t.TempDir() + "/result.json"
+	if err := os.WriteFile(result, []byte(out), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	status, out, errs = invoke("compare", result)
+	if status > 1 || !strings.Contains(out, "b against a (2 and 2 rounds, fewer than 5, so blocks of time within them)") || !strings.Contains(out, "the mode is crr in a and connect in b") {
+		t.Errorf("exit status %d\n%s%s", status, out, errs)
+	}
+	if status, out, _ := invoke("scenario", "--list"); status != 0 || !strings.Contains(out, "rolling-update") {
+		t.Errorf("exit status %d\n%s", status, out)
+	}
+	if status, out, _ := invoke("scenario", "--show", "cps"); status != 0 || !strings.HasPrefix(out, "name: cps\n") {
+		t.Errorf("exit status %d\n%s", status, out)
+	}
+	for want, args := range map[string][]string{
+		"variables without a value: TARGET": {"scenario", file},
+		`there is no scenario "cpu"`:        {"scenario", "cpu"},
+		"read the scenario":                 {"scenario", "./none.yaml"},
+		"give one scenario":                 {"scenario"},
+		"no file is given":                  {"compare"},
+		"read the runs":                     {"compare", "none.json", file},
+		"it is no JSON of ipvs-load":        {"compare", file, file},
+		`"soon" is not a time after`:        {"run", "--mode", "crr", "--rate", "1", "--event", "soon", address},
+	} {
+		if status, _, errs := invoke(args...); status != exitUsage || !strings.Contains(errs, want) {
+			t.Errorf("%v: exit status %d, %s; want %q", args, status, errs, want)
+		}
+	}
+}

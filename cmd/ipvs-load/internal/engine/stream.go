@@ -21,11 +21,13 @@ const streamBuffer = 128 << 10
 // carrying at the end, and its latency is that of the server's first line.
 func runStream(ctx context.Context, c Config) (*account.Result, error) {
 	window := account.Window{From: c.Plan.Warmup, To: c.Plan.Warmup + c.Plan.Window()}
-	routes, err := newRoutes(&c)
-	if err != nil {
-		return nil, err
+	workers := make([]worker, c.Connections) // for their routes, which are not to be shared
+	for i := range workers {
+		var err error
+		if workers[i].routes, err = newRoutes(&c); err != nil {
+			return nil, err
+		}
 	}
-	w := &worker{routes: routes}
 	s := &streams{config: &c, window: window, began: time.Now(), tally: account.NewTally(window, c.Timeout, len(c.Targets), c.Watch...)}
 	if c.Ready != nil {
 		c.Ready(s.began.Add(window.From))
@@ -34,7 +36,7 @@ func runStream(ctx context.Context, c Config) (*account.Result, error) {
 	defer cancel()
 	var all sync.WaitGroup
 	for i := range c.Connections {
-		all.Go(func() { s.carry(ctx, w.pickRoute(int64(i))) })
+		all.Go(func() { s.carry(ctx, workers[i].pickRoute(int64(i))) })
 	}
 	all.Wait()
 	ran := time.Since(s.began)
@@ -184,15 +186,12 @@ func connectFile(ctx context.Context, r *route, timeout time.Duration) (*os.File
 	raw, err := f.SyscallConn()
 	if err == nil {
 		var failed error
-		// The first call finds the connection under way and waits until the socket can be written.
-		waited := false
 		err = raw.Write(func(fd uintptr) bool {
-			if !waited {
-				waited = true
-				return false
+			if failed = socketError(int(fd)); failed != nil {
+				return true
 			}
-			failed = socketError(int(fd))
-			return true
+			_, waiting := unix.Getpeername(int(fd))
+			return waiting == nil
 		})
 		err = errors.Join(err, failed)
 	}

@@ -140,6 +140,9 @@ func (p Plan) profile() profile {
 	return all
 }
 
+// never is later than every plan.
+const never = time.Duration(math.MaxInt64)
+
 // offset is when n starts are expected to have been made.
 func (p profile) offset(n float64) time.Duration {
 	// The last piece that begins at or before n.
@@ -156,9 +159,8 @@ func (p profile) offset(n float64) time.Duration {
 	slope := (x.to - x.from) / x.length
 	root := math.Sqrt(max(x.from*x.from+2*slope*n, 0))
 	t := 2 * n / (x.from + root)
-	if t > x.length && i == len(p)-1 {
-		// Beyond the end of a plan nobody starts anything.
-		return x.at + time.Duration(x.length*float64(time.Second))
+	if t >= x.length && i == len(p)-1 {
+		return never // a rate that has gone down to 0 starts nothing more
 	}
 	return x.at + time.Duration(t*float64(time.Second))
 }

@@ -71,7 +71,7 @@ func New(c Config) (*Server, error) {
 			}
 		} else {
 			var l net.Listener
-			if l, err = net.Listen(network(t), t.Addr.String()); err == nil {
+			if l, err = listen(t); err == nil {
 				s.tcp = append(s.tcp, l)
 			}
 		}
@@ -92,11 +92,15 @@ func network(t target.Target) string {
 	return name
 }
 
-// Addresses are what the server really listens on, in the order of its configuration within each protocol, TCP first.
+// Addresses are what the server really listens on, in the order of its configuration within each protocol, TCP and SCTP first.
 func (s *Server) Addresses() []string {
 	var all []string
 	for _, l := range s.tcp {
-		all = append(all, "tcp://"+l.Addr().String())
+		scheme := "tcp://"
+		if _, sctp := l.(sctpListener); sctp {
+			scheme = "sctp://"
+		}
+		all = append(all, scheme+l.Addr().String())
 	}
 	for _, d := range s.udp {
 		all = append(all, "udp://"+d.conn.LocalAddr().String())

@@ -56,11 +56,14 @@ func (r *Rate) String() string {
 // Type names the flag's value in help.
 func (r *Rate) Type() string { return "N|PHASES" }
 
-// UnmarshalJSON reads a number, or a text as Set does.
+// UnmarshalJSON reads a number, or a text as Set does; an empty one is no rate.
 func (r *Rate) UnmarshalJSON(b []byte) error {
 	var s string
 	if json.Unmarshal(b, &s) != nil {
 		s = string(b)
+	} else if s == "" {
+		*r = Rate{}
+		return nil
 	}
 	return r.Set(s)
 }

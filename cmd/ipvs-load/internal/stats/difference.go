@@ -96,8 +96,8 @@ type Ratio struct {
 	Low, High float64 // confidence interval of 95 percent, by the percentile bootstrap
 }
 
-// resamples of the bootstrap: the bounds of the interval are the 250th from both ends.
-const resamples = 10_000
+// resamples of the bootstrap: the bounds of the interval are the 50th from both ends.
+const resamples = 2000
 
 // RatioOfMedians compares two sets of positive values. The resamples are drawn with a fixed seed: the same values give the same
 // interval.
