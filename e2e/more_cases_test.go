@@ -87,9 +87,7 @@ func TestSCTP(t *testing.T) {
 	c.must(harness.LoadSCTP())
 	one, two, client := c.pod(1, 10, "one"), c.pod(2, 10, "two"), c.pod(1, 50, "client")
 	for _, pod := range []*topology.Host{one, two} {
-		end, err := harness.ServeSCTP(pod, 8080, pod.Name)
-		c.must(err)
-		t.Cleanup(end)
+		c.serve(pod, pod.Name, "--listen", "sctp://[::]:8080")
 	}
 	s := web(nodePort)
 	s.Spec.Ports = s.Spec.Ports[:1]
@@ -107,15 +105,15 @@ func TestSCTP(t *testing.T) {
 			{c.Node1, clusterIP, gateway(like), hostAddr(c.Node1, like)},
 			{c.Outside, at(hostAddr(c.Node1, like), webNodePort), gateway(like), hostAddr(c.Node1, like)},
 		} {
-			seen := map[string]netip.Addr{}
-			for range 4 {
-				answer, err := harness.AskSCTP(ask.from, ask.to)
-				if err != nil {
-					t.Fatalf("%s asks %s: %v", ask.from.Name, ask.to, err)
+			r := c.load(ask.from, "--mode", "crr", "--rate", "50", "--count", "10", "sctp://"+ask.to.String())
+			withoutErrors(t, r)
+			seen := map[string]string{}
+			for _, e := range r.Endpoints {
+				for _, client := range e.Clients {
+					seen[e.ID] += client.Address
 				}
-				seen[answer.ID] = answer.Client
 			}
-			if len(seen) != 2 || seen["one"] != ask.byOne || seen["two"] != ask.byOther {
+			if len(seen) != 2 || seen["one"] != ask.byOne.String() || seen["two"] != ask.byOther.String() {
 				t.Errorf("%s asks %s: %v, want one to see %s and two %s", ask.from.Name, ask.to, seen, ask.byOne, ask.byOther)
 			}
 		}
@@ -123,8 +121,9 @@ func TestSCTP(t *testing.T) {
 	// Without endpoints nobody answers. Linux's SCTP takes the refusal for a lost packet and tries again.
 	c.write("web.yaml", with(s))
 	c.await(func() error {
-		if answer, err := harness.AskSCTP(client, web4); err == nil {
-			return errStill(answer.ID + " answers")
+		r := c.load(client, "--mode", "crr", "--rate", "10", "--count", "1", "--timeout", "1s", "sctp://"+web4.String())
+		if r.Requests.Answered > 0 {
+			return errStill(r.Endpoints[0].ID + " answers")
 		}
 		return nil
 	})

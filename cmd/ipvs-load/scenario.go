@@ -17,6 +17,8 @@ import (
 func scenarioCommand() *cobra.Command {
 	var set map[string]string
 	var asJSON, list, show bool
+	var repetitions int
+	var variant string
 	c := &cobra.Command{
 		Use:   "scenario NAME|FILE.yaml [--set NAME=VALUE]...",
 		Short: "Carry out a scenario: a load with its events, in variants and rounds",
@@ -31,6 +33,8 @@ Exit status: that of the worst run (see "run --help"); 1 also when a variant is 
 	}
 	f := c.Flags()
 	f.StringToStringVar(&set, "set", nil, "value of a ${NAME} in the file; the environment has the others")
+	f.IntVar(&repetitions, "repetitions", 0, "rounds, in the place of what the file says")
+	f.StringVar(&variant, "variant", "", "carry out this variant alone")
 	f.BoolVar(&asJSON, "json", false, "print one JSON object instead of text")
 	f.BoolVar(&list, "list", false, "list the library")
 	f.BoolVar(&show, "show", false, "print the scenario instead of carrying it out")
@@ -52,6 +56,15 @@ Exit status: that of the worst run (see "run --help"); 1 also when a variant is 
 		s, err := scenario.Parse(text, scenario.Variables(set))
 		if err != nil {
 			return usageError{fmt.Errorf("scenario %s: %w", args[0], err)}
+		}
+		if variant != "" {
+			err = s.Only(variant)
+		}
+		if err == nil && c.Flags().Changed("repetitions") {
+			err = s.Repeat(repetitions)
+		}
+		if err != nil {
+			return usageError{err}
 		}
 		return runScenario(c, s, asJSON)
 	}

@@ -74,11 +74,15 @@ func (p Programs) StartLoad(h *topology.Host, args ...string) (*Load, error) {
 	return l, nil
 }
 
+// verdicts are the exit statuses of a run that was carried out, with a report that says what went wrong: errors, nothing answered,
+// everything refused, the rate not kept.
+var verdicts = []int{1, 3, 4, 5}
+
 // Wait waits for the end of the load and returns its report, which may hold errors.
 func (l *Load) Wait() (*LoadReport, error) {
 	err := l.cmd.Wait()
 	var failed *exec.ExitError
-	if err != nil && !(errors.As(err, &failed) && failed.ExitCode() == 3) { // 3: not one answer; the report says so
+	if err != nil && !(errors.As(err, &failed) && slices.Contains(verdicts, failed.ExitCode())) {
 		return nil, fmt.Errorf("%v: %w\n%s", l.cmd.Args, err, l.errors.String())
 	}
 	r := &LoadReport{}

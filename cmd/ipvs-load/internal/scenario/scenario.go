@@ -74,8 +74,8 @@ func Parse(text string, variables func(name string) (string, bool)) (*Scenario, 
 	if s.Repetitions == 0 {
 		s.Repetitions = 1
 	}
-	if s.Repetitions < 0 || s.Repetitions > MaxRepetitions {
-		return nil, fmt.Errorf("repetitions: %d is out of range; allowed is 1 to %d", s.Repetitions, MaxRepetitions)
+	if err := s.Repeat(s.Repetitions); err != nil {
+		return nil, err
 	}
 	if s.Pause < 0 {
 		return nil, fmt.Errorf("pause: %v is out of range; allowed is 0 and more", s.Pause)
@@ -89,6 +89,25 @@ func Parse(text string, variables func(name string) (string, bool)) (*Scenario, 
 		}
 	}
 	return s, nil
+}
+
+// Repeat sets the number of rounds.
+func (s *Scenario) Repeat(n int) error {
+	if n < 1 || n > MaxRepetitions {
+		return fmt.Errorf("repetitions: %d is out of range; allowed is 1 to %d", n, MaxRepetitions)
+	}
+	s.Repetitions = n
+	return nil
+}
+
+// Only leaves one variant.
+func (s *Scenario) Only(name string) error {
+	i := slices.IndexFunc(s.Variants, func(v Variant) bool { return v.Name == name })
+	if i < 0 {
+		return fmt.Errorf("scenario %s has no variant %q", s.Name, name)
+	}
+	s.Variants = s.Variants[i : i+1]
+	return nil
 }
 
 func (s *Scenario) merge(i int) error {

@@ -48,11 +48,13 @@ func (l Load) Config() (engine.Config, report.Settings, error) {
 
 func (l *Load) addresses(c *engine.Config) error {
 	for _, s := range l.Targets {
-		t, err := target.Parse(s)
-		if err != nil {
-			return err
+		for part := range strings.SplitSeq(s, ",") {
+			t, err := target.Parse(strings.TrimSpace(part))
+			if err != nil {
+				return err
+			}
+			c.Targets = append(c.Targets, t)
 		}
-		c.Targets = append(c.Targets, t)
 	}
 	for _, s := range l.Sources {
 		a, err := netip.ParseAddr(s)

@@ -13,7 +13,7 @@ import (
 // the name of its flag; in a scenario file the names are those of the JSON tags.
 type Load struct {
 	Mode    string   `json:"mode"`
-	Targets []string `json:"targets"`
+	Targets []string `json:"targets"` // each one target, or several with commas between them
 
 	Rate     Rate   `json:"rate"`     // of an open loop
 	Closed   bool   `json:"closed"`   // without a rate: Concurrency requests at a time
