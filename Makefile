@@ -66,13 +66,18 @@ test-kernel: lab ## the contract of the kernel adapters, on a real kernel (root)
 e2e: build lab peers ## traffic through the real programs, on a real kernel, with a real API server (root)
 	@go test -c -tags e2e -o bin/e2e.test ./e2e
 	@mkdir -p bin/peers && for program in kube-apiserver kube-proxy etcd; do ln -f $(PEERS)/$$program bin/peers/ 2>/dev/null || cp -f $(PEERS)/$$program bin/peers/; done
-	@LAB='$(LAB)' GUESTS=$(GUESTS) IPVSP_BIN=$(CURDIR)/bin IPVSP_PEERS=$(CURDIR)/bin/peers IPVSP_CONFORMANCE=$(IPVSP_CONFORMANCE) E2EFLAGS='$(E2EFLAGS)' bash e2e/run.sh '$(RUN)'
+	@LAB='$(LAB)' GUESTS=$(GUESTS) IPVSP_BIN=$(CURDIR)/bin IPVSP_PEERS=$(CURDIR)/bin/peers IPVSP_CONFORMANCE=$(IPVSP_CONFORMANCE) IPVSP_BENCH_DATA=$(IPVSP_BENCH_DATA) E2EFLAGS='$(E2EFLAGS)' bash e2e/run.sh '$(RUN)'
 
 .PHONY: conformance
 conformance: ## every way in, side by side with the real kube-proxy: writes docs/conformance.md (root; ten minutes; nightly)
 	@mkdir -p bin/out
 	@IPVSP_CONFORMANCE=bin/out/conformance.md $(MAKE) --no-print-directory e2e RUN=TestConformance
 	@cp bin/out/conformance.md docs/conformance.md && tail -1 docs/conformance.md
+
+.PHONY: bench-data
+bench-data: ## what a Service costs its clients: direct, kube-proxy and this side by side; writes docs/data-plane.md (root; ten minutes; nightly)
+	@IPVSP_BENCH_DATA=$(CURDIR)/bin/out $(MAKE) --no-print-directory e2e RUN=TestDataPlane
+	@cp bin/out/data-plane.md docs/data-plane.md && cat docs/data-plane.md
 
 # Lines that only say that a test began are left out.
 SHORTEN := grep -v -E '^ *=== (RUN|PAUSE|CONT|NAME)'

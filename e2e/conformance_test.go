@@ -31,7 +31,7 @@ func TestConformance(t *testing.T) {
 	kubeconfig, client, _ := c.startAPIServer(c.Node1)
 	cells := c.createCases(client, hosts)
 
-	kubeProxy := c.startKubeProxy(kubeconfig)
+	kubeProxy := c.startKubeProxy(c.Node1, kubeconfig)
 	c.awaitSettled(cells, hosts, func(cell trafficCell) string {
 		if cell.kubeProxy != "" {
 			return cell.kubeProxy

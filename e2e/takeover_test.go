@@ -203,10 +203,10 @@ func (c *cluster) sameAsFresh(args ...string) {
 	}
 }
 
-// startKubeProxy starts the real kube-proxy in ipvs mode on node1.
-func (c *cluster) startKubeProxy(kubeconfig string) *harness.Process {
+// startKubeProxy starts the real kube-proxy in ipvs mode on the node.
+func (c *cluster) startKubeProxy(node *topology.Host, kubeconfig string) *harness.Process {
 	c.t.Helper()
-	p, err := harness.Start(c.Node1, filepath.Join(peers, "kube-proxy"), "--kubeconfig", kubeconfig, "--proxy-mode", "ipvs", "--hostname-override", c.Node1.Name,
+	p, err := harness.Start(node, filepath.Join(peers, "kube-proxy"), "--kubeconfig", kubeconfig, "--proxy-mode", "ipvs", "--hostname-override", node.Name,
 		"--cluster-cidr", topology.PodCIDRs, "--ipvs-scheduler", "rr", "--conntrack-max-per-core", "0", "--conntrack-min", "0")
 	c.must(err)
 	c.t.Cleanup(func() {
@@ -251,7 +251,7 @@ func TestTakeOverFromKubeProxy(t *testing.T) {
 	})
 	create(gone, one)
 
-	start := func() *harness.Process { return c.startKubeProxy(kubeconfig) }
+	start := func() *harness.Process { return c.startKubeProxy(c.Node1, kubeconfig) }
 	kubeProxy := start()
 	np4, np6 := at(c.Node1.IPv4, webNodePort), at(c.Node1.IPv6, webNodePort)
 	for _, ask := range []struct {

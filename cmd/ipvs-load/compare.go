@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -69,5 +71,5 @@ func readSides(path string) ([]compare.Side, error) {
 		return nil, fmt.Errorf("read the runs: %w", err)
 	}
 	defer f.Close()
-	return scenario.ReadSides(path, f)
+	return scenario.ReadSides(strings.TrimSuffix(filepath.Base(path), ".json"), f)
 }
