@@ -42,9 +42,9 @@ demo: build lab ## Services balanced by a real kernel, before your eyes (root; a
 	@go build -o bin/ ./e2e/demo
 	@IPVSP_BIN=$(CURDIR)/bin $(LAB) -- bin/demo
 
-STEPS := lint test-unit test-kernel e2e
+STEPS := lint test-unit test-browser test-kernel e2e
 .PHONY: test
-test: ## everything that proves it works: lint, test-unit, test-kernel, e2e (root)
+test: ## everything that proves it works: lint, test-unit, test-browser, test-kernel, e2e (root)
 	@table=""; for step in $(STEPS); do \
 	  printf '\n== make %s\n' $$step; began=$$SECONDS; \
 	  $(MAKE) --no-print-directory $$step || { printf '\n== make %s FAILED\n' $$step; exit 1; }; \
@@ -54,6 +54,11 @@ test: ## everything that proves it works: lint, test-unit, test-kernel, e2e (roo
 .PHONY: test-unit
 test-unit: ## tests that need neither root nor IPVS, with the race detector where there is a C compiler
 	@if command -v gcc >/dev/null; then CGO_ENABLED=1 go test -race ./...; else echo "no gcc: without the race detector"; go test ./...; fi
+
+.PHONY: test-browser
+test-browser: lab ## the page of ipvs-load, in a real browser: drawn, readable, and without a request
+	@bin/lab install chromium
+	go test -count=1 -tags browser -run Browser ./cmd/ipvs-load/internal/html
 
 .PHONY: test-kernel
 test-kernel: lab ## the contract of the kernel adapters, on a real kernel (root)
@@ -109,8 +114,8 @@ fuzz: ## every fuzz target for FUZZTIME (10s)
 .PHONY: lint
 lint: ## gofmt, vet, staticcheck, govulncheck, go mod tidy
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "gofmt: $$unformatted"; exit 1; }
-	go vet ./... && go vet -tags kernel,e2e ./...
-	go run $(STATICCHECK) -tags kernel,e2e ./...
+	go vet ./... && go vet -tags kernel,e2e,browser ./...
+	go run $(STATICCHECK) -tags kernel,e2e,browser ./...
 	go mod tidy -diff
 	@$(MAKE) --no-print-directory vulnerabilities
 

@@ -186,6 +186,8 @@ func TestWrongUse(t *testing.T) {
 		"max-error-ratio 2 is out of range":            {"run", "--mode", "crr", "--rate", "1", "--max-error-ratio", "2", "tcp://127.0.0.1:1"},
 		`source "eth0" is not an IPv4 or IPv6 address`: {"run", "--mode", "crr", "--rate", "1", "--source", "eth0", "tcp://127.0.0.1:1"},
 		"unknown flag: --nope":                         {"run", "--nope"},
+		"no file is given":                             {"report", "--html", "runs.html"},
+		"--html is not given":                          {"report", "run.json"},
 		"nothing to listen on":                         {"serve"},
 		`scheme "http" is not known`:                   {"serve", "--listen", "http://127.0.0.1:0"},
 		"takes no arguments":                           {"serve", "tcp://127.0.0.1:0"},
@@ -207,6 +209,7 @@ func TestHelpAndVersion(t *testing.T) {
 		version + "\n":                {"version"},
 		"ipvs-load run --mode udp-rr": {"run", "-h"},
 		"echo | nc 127.0.0.1 8080":    {"serve", "-h"},
+		"--html runs.html":            {"report", "-h"},
 	} {
 		var out bytes.Buffer
 		if status := run(context.Background(), args, &out, io.Discard); status != 0 || !strings.Contains(out.String(), part) {

@@ -15,6 +15,7 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/cmd/ipvs-load/internal/account"
 	"github.com/ipvs-proxier/ipvs-proxier/cmd/ipvs-load/internal/churn"
 	"github.com/ipvs-proxier/ipvs-proxier/cmd/ipvs-load/internal/engine"
+	"github.com/ipvs-proxier/ipvs-proxier/cmd/ipvs-load/internal/html"
 	"github.com/ipvs-proxier/ipvs-proxier/cmd/ipvs-load/internal/report"
 	"github.com/ipvs-proxier/ipvs-proxier/cmd/ipvs-load/internal/spec"
 )
@@ -127,6 +128,7 @@ type outputs struct {
 	json, quiet bool
 	hdrLog      string
 	hdr         *os.File
+	html        htmlFile
 }
 
 func (o *outputs) define(c *cobra.Command) {
@@ -134,6 +136,7 @@ func (o *outputs) define(c *cobra.Command) {
 	f.BoolVar(&o.json, "json", false, "print one JSON object instead of text")
 	f.BoolVar(&o.quiet, "quiet", false, "no progress line, even on a terminal")
 	f.StringVar(&o.hdrLog, "hdr-log", "", "write the distributions to this `FILE`, as an HdrHistogram log (V2)")
+	f.StringVar((*string)(&o.html), "html", "", "write a page with plots to this `FILE`; one that exists is replaced")
 }
 
 // open makes the files before the load starts, which might take an hour.
@@ -143,7 +146,7 @@ func (o *outputs) open() (err error) {
 			return fmt.Errorf("hdr-log: %w", err)
 		}
 	}
-	return nil
+	return o.html.try()
 }
 
 // write tells of the run; an error is that of writing, or the run's own exit status.
@@ -156,6 +159,7 @@ func (o *outputs) write(stdout io.Writer, p *report.Report, result *account.Resu
 	if o.hdr != nil {
 		err = errors.Join(err, report.WriteHdrLog(o.hdr, result), o.hdr.Close())
 	}
+	err = errors.Join(err, o.html.save(html.Run{Name: "run", Report: p}))
 	if err != nil {
 		return err
 	}

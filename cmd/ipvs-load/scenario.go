@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ipvs-proxier/ipvs-proxier/cmd/ipvs-load/internal/html"
 	"github.com/ipvs-proxier/ipvs-proxier/cmd/ipvs-load/internal/report"
 	"github.com/ipvs-proxier/ipvs-proxier/cmd/ipvs-load/internal/scenario"
 	"github.com/ipvs-proxier/ipvs-proxier/cmd/ipvs-load/internal/spec"
@@ -17,6 +18,7 @@ import (
 func scenarioCommand() *cobra.Command {
 	var set map[string]string
 	var asJSON, list, show bool
+	var page htmlFile
 	var repetitions int
 	var variant string
 	c := &cobra.Command{
@@ -36,6 +38,7 @@ Exit status: that of the worst run (see "run --help"); 1 also when a variant is 
 	f.IntVar(&repetitions, "repetitions", 0, "rounds, in the place of what the file says")
 	f.StringVar(&variant, "variant", "", "carry out this variant alone")
 	f.BoolVar(&asJSON, "json", false, "print one JSON object instead of text")
+	f.StringVar((*string)(&page), "html", "", "write a page with plots of all runs to this `FILE`; one that exists is replaced")
 	f.BoolVar(&list, "list", false, "list the library")
 	f.BoolVar(&show, "show", false, "print the scenario instead of carrying it out")
 	c.RunE = func(c *cobra.Command, args []string) error {
@@ -63,10 +66,13 @@ Exit status: that of the worst run (see "run --help"); 1 also when a variant is 
 		if err == nil && c.Flags().Changed("repetitions") {
 			err = s.Repeat(repetitions)
 		}
+		if err == nil {
+			err = page.try()
+		}
 		if err != nil {
 			return usageError{err}
 		}
-		return runScenario(c, s, asJSON)
+		return runScenario(c, s, asJSON, page)
 	}
 	return c
 }
@@ -82,7 +88,7 @@ func scenarioText(name string) (string, error) {
 	return string(text), nil
 }
 
-func runScenario(c *cobra.Command, s *scenario.Scenario, asJSON bool) error {
+func runScenario(c *cobra.Command, s *scenario.Scenario, asJSON bool, page htmlFile) error {
 	ctx, stop := untilSignal(c.Context())
 	defer stop()
 	run := func(ctx context.Context, l spec.Load) (*report.Report, error) {
@@ -98,11 +104,19 @@ func runScenario(c *cobra.Command, s *scenario.Scenario, asJSON bool) error {
 	if asJSON {
 		write = result.WriteJSON
 	}
-	if err := errors.Join(failed, write(c.OutOrStdout())); err != nil {
+	if err := errors.Join(failed, write(c.OutOrStdout()), page.save(runsOf(result)...)); err != nil {
 		return err
 	}
 	if status := result.ExitStatus(); status != report.ExitFine {
 		return exitError(status)
 	}
 	return nil
+}
+
+func runsOf(r *scenario.Result) []html.Run {
+	var runs []html.Run
+	for _, v := range r.Variants {
+		runs = append(runs, roundsOf(v.Name, v.Rounds)...)
+	}
+	return runs
 }

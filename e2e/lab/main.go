@@ -2,6 +2,7 @@
 //
 //	lab run [flags] -- COMMAND [ARG...]   run the command
 //	lab which                             say which kernel would be taken, and why not the others
+//	lab install PROGRAM...                install the Debian packages of these names, where no such program is there
 //	lab check                             inside: does the kernel have all that the tests need?
 //
 // The command's output is passed on, and its exit status is lab's. What the command writes is gone afterwards, except
@@ -52,6 +53,10 @@ func run() int {
 		ctx, stop := untilSignal(context.Background())
 		defer stop()
 		return runCommand(ctx, os.Args[2:])
+	case "install":
+		ctx, stop := untilSignal(context.Background())
+		defer stop()
+		return installPrograms(ctx, os.Args[2:])
 	case "check":
 		return check()
 	case guardArg:
@@ -69,6 +74,7 @@ func run() int {
 func usage() int {
 	fmt.Fprintln(os.Stderr, `usage: lab run [--kernel auto|own|uml|qemu] [--mem 3G] [--timeout 20m] [--write DIR]... -- COMMAND [ARG...]
        lab which
+       lab install PROGRAM...
        lab check`)
 	return exitUsage
 }

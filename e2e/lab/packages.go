@@ -31,6 +31,27 @@ func install(ctx context.Context, packages []string) error {
 	return nil
 }
 
+// installPrograms gets the programs that are not there, each from the package of its name.
+func installPrograms(ctx context.Context, names []string) int {
+	if err := install(ctx, missingPrograms(names)); err != nil {
+		return refused(err)
+	}
+	if missing := missingPrograms(names); len(missing) > 0 {
+		return refused(fmt.Errorf("the packages are installed, but these programs are not on the PATH: %s", strings.Join(missing, " ")))
+	}
+	return 0
+}
+
+func missingPrograms(names []string) []string {
+	var missing []string
+	for _, name := range names {
+		if _, err := exec.LookPath(name); err != nil {
+			missing = append(missing, name)
+		}
+	}
+	return missing
+}
+
 func installCommand(packages []string) string {
 	return "sudo apt-get install -y --no-install-recommends " + strings.Join(packages, " ")
 }

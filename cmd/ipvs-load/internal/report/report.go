@@ -44,8 +44,9 @@ type Report struct {
 	Series      Series       `json:"series"`
 
 	// The whole distributions, for plots.
-	LatencySpectrum []Quantile `json:"latency_spectrum"`
-	ServiceSpectrum []Quantile `json:"service_spectrum"`
+	LatencySpectrum  []Quantile `json:"latency_spectrum"`
+	AnsweredSpectrum []Quantile `json:"answered_latency_spectrum"`
+	ServiceSpectrum  []Quantile `json:"service_spectrum"`
 
 	Throughput *Throughput `json:"throughput,omitempty"`
 	Warmup     Warmup      `json:"warmup"`
@@ -219,6 +220,7 @@ func New(version string, s Settings, r *account.Result, happenings ...Happening)
 		Service:            percentiles(t.Service),
 		StartLag:           percentiles(t.StartLag),
 		LatencySpectrum:    spectrum(t.Latency),
+		AnsweredSpectrum:   spectrum(t.AnsweredLatency),
 		ServiceSpectrum:    spectrum(t.Service),
 		Warmup:             Warmup(t.Warmup),
 	}
