@@ -3,8 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -54,9 +52,6 @@ func readRuns(path string) ([]html.Run, error) {
 	}
 	var runs []html.Run
 	for _, side := range sides {
-		if side.Name == path {
-			side.Name = strings.TrimSuffix(filepath.Base(path), ".json")
-		}
 		runs = append(runs, roundsOf(side.Name, side.Rounds)...)
 	}
 	return runs, nil

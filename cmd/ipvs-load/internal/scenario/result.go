@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/ipvs-proxier/ipvs-proxier/cmd/ipvs-load/internal/compare"
 	"github.com/ipvs-proxier/ipvs-proxier/cmd/ipvs-load/internal/report"
@@ -67,6 +68,9 @@ func ReadSides(name string, r io.Reader) ([]compare.Side, error) {
 	}
 	var sides []compare.Side
 	for _, v := range result.Variants {
+		if slices.Contains(v.Rounds, nil) {
+			return nil, fmt.Errorf("%s: a round of %s is null", name, v.Name)
+		}
 		side := compare.Side{Name: v.Name, Rounds: v.Rounds}
 		if len(result.Variants) == 1 {
 			side.Name = name
