@@ -1,0 +1,97 @@
+package control
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Usage is what a process has used since it began.
+type Usage struct {
+	Own      time.Duration // user and system
+	Children time.Duration // of its children that have ended and been waited for
+	PeakRSS  int64         // bytes
+	Switches int64         // context switches
+	Forks    int64         // processes and threads started on the machine, by anybody
+}
+
+// clockTick is the unit of times in /proc/PID/stat, USER_HZ, which is 100 on every architecture that Go and Kubernetes share.
+const clockTick = 10 * time.Millisecond
+
+func readUsage(pid int) (Usage, error) {
+	read := func(path string) string {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return ""
+		}
+		return string(b)
+	}
+	u, err := parseUsage(read(fmt.Sprintf("/proc/%d/stat", pid)), read(fmt.Sprintf("/proc/%d/status", pid)))
+	if err != nil {
+		return u, err
+	}
+	// The status of a process counts the switches of its first thread alone.
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
+	if err != nil {
+		return u, err
+	}
+	for _, path := range threads {
+		u.Switches += parseSwitches(read(path))
+	}
+	u.Forks, err = parseForks(read("/proc/stat"))
+	return u, err
+}
+
+// parseUsage reads /proc/PID/stat (proc(5): utime, stime, cutime, cstime are fields 14 to 17; the name in field 2 may hold anything
+// but ends with the last bracket) and /proc/PID/status.
+func parseUsage(stat, status string) (Usage, error) {
+	var u Usage
+	bad := errors.New("the process has ended, or /proc does not show it")
+	fields := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])
+	if len(fields) < 15 {
+		return u, bad
+	}
+	var ticks [4]time.Duration
+	for i := range ticks {
+		n, err := strconv.ParseInt(fields[11+i], 10, 64)
+		if err != nil {
+			return u, bad
+		}
+		ticks[i] = time.Duration(n) * clockTick
+	}
+	u.Own, u.Children = ticks[0]+ticks[1], ticks[2]+ticks[3]
+	u.PeakRSS = statusNumbers(status)["VmHWM"] << 10
+	return u, nil
+}
+
+func parseSwitches(status string) int64 {
+	n := statusNumbers(status)
+	return n["voluntary_ctxt_switches"] + n["nonvoluntary_ctxt_switches"]
+}
+
+// statusNumbers are the lines of a status file that begin with a number.
+func statusNumbers(status string) map[string]int64 {
+	all := map[string]int64{}
+	for line := range strings.Lines(status) {
+		key, value, _ := strings.Cut(line, ":")
+		if words := strings.Fields(value); len(words) > 0 {
+			if n, err := strconv.ParseInt(words[0], 10, 64); err == nil {
+				all[key] = n
+			}
+		}
+	}
+	return all
+}
+
+func parseForks(stat string) (int64, error) {
+	for line := range strings.Lines(stat) {
+		if text, found := strings.CutPrefix(line, "processes "); found {
+			return strconv.ParseInt(strings.TrimSpace(text), 10, 64)
+		}
+	}
+	return 0, errors.New("/proc/stat has no line \"processes\"")
+}
