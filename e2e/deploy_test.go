@@ -5,6 +5,7 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -13,21 +14,45 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	authv1 "k8s.io/api/authentication/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
 	"sigs.k8s.io/yaml"
 
 	"github.com/ipvs-proxier/ipvs-proxier/e2e/harness"
 )
 
-// collections are where the kinds of deploy/ipvs-proxier.yaml are created.
+// collections are where the kinds of deploy/ are created; NS is the namespace.
 var collections = map[string]string{
 	"Namespace":          "/api/v1/namespaces",
-	"ServiceAccount":     "/api/v1/namespaces/ipvs-proxier/serviceaccounts",
-	"ConfigMap":          "/api/v1/namespaces/ipvs-proxier/configmaps",
+	"ServiceAccount":     "/api/v1/namespaces/NS/serviceaccounts",
+	"ConfigMap":          "/api/v1/namespaces/NS/configmaps",
+	"Service":            "/api/v1/namespaces/NS/services",
 	"ClusterRole":        "/apis/rbac.authorization.k8s.io/v1/clusterroles",
 	"ClusterRoleBinding": "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
-	"DaemonSet":          "/apis/apps/v1/namespaces/ipvs-proxier/daemonsets",
+	"DaemonSet":          "/apis/apps/v1/namespaces/NS/daemonsets",
+	"Deployment":         "/apis/apps/v1/namespaces/NS/deployments",
+	"Job":                "/apis/batch/v1/namespaces/NS/jobs",
+}
+
+// deployed creates what is in a file of deploy/, with every field checked, and hands each object out as JSON.
+func (c *cluster) deployed(client kubernetes.Interface, path string, each func(kind string, object []byte)) {
+	c.t.Helper()
+	text, err := os.ReadFile(path)
+	c.must(err)
+	for _, document := range strings.Split(string(text), "\n---\n") {
+		object, err := yaml.YAMLToJSONStrict([]byte(document))
+		c.must(err)
+		var head metav1.PartialObjectMetadata
+		c.must(json.Unmarshal(object, &head))
+		err = client.CoreV1().RESTClient().Post().AbsPath(strings.Replace(collections[head.Kind], "NS", head.Namespace, 1)).Param("fieldValidation", "Strict").
+			SetHeader("Content-Type", "application/json").Body(object).Do(c.t.Context()).Error()
+		if err != nil {
+			c.t.Fatalf("%s: %s is not accepted: %v", path, head.Kind, err)
+		}
+		each(head.Kind, object)
+	}
 }
 
 // TestDeployment takes deploy/ipvs-proxier.yaml to a real API server that checks every field, and runs the program as the DaemonSet does:
@@ -36,27 +61,17 @@ func TestDeployment(t *testing.T) {
 	c := newCluster(t)
 	ctx := t.Context()
 	_, client, _ := c.startAPIServer(c.Node1, "RBAC")
-	text, err := os.ReadFile("deploy/ipvs-proxier.yaml")
-	c.must(err)
 	var config v1.ConfigMap
 	var daemons appsv1.DaemonSet
-	for _, document := range strings.Split(string(text), "\n---\n") {
-		object, err := yaml.YAMLToJSONStrict([]byte(document))
-		c.must(err)
-		var kind metav1.TypeMeta
-		c.must(json.Unmarshal(object, &kind))
-		err = client.CoreV1().RESTClient().Post().AbsPath(collections[kind.Kind]).Param("fieldValidation", "Strict").
-			SetHeader("Content-Type", "application/json").Body(object).Do(ctx).Error()
-		if err != nil {
-			t.Fatalf("%s is not accepted: %v", kind.Kind, err)
-		}
-		switch kind.Kind {
+	c.deployed(client, "deploy/ipvs-proxier.yaml", func(kind string, object []byte) {
+		switch kind {
 		case "ConfigMap":
 			c.must(json.Unmarshal(object, &config))
 		case "DaemonSet":
 			c.must(json.Unmarshal(object, &daemons))
 		}
-	}
+	})
+	c.loadDeployed(client)
 	token, err := client.CoreV1().ServiceAccounts("ipvs-proxier").CreateToken(ctx, "ipvs-proxier", &authv1.TokenRequest{}, metav1.CreateOptions{})
 	c.must(err)
 	_, err = client.CoreV1().Nodes().Create(ctx, &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node1"}}, metav1.CreateOptions{})
@@ -161,4 +176,56 @@ func TestDeployment(t *testing.T) {
 	_, err = client.RbacV1().ClusterRoles().Update(ctx, role, metav1.UpdateOptions{})
 	c.must(err)
 	says(start(filled), `cannot list resource \"endpointslices\"`)
+}
+
+// loadDeployed takes deploy/ipvs-load.yaml to the API server, and runs its server and its Job as they say: without a single privilege.
+func (c *cluster) loadDeployed(client kubernetes.Interface) {
+	c.t.Helper()
+	var server appsv1.Deployment
+	var job batchv1.Job
+	var service v1.Service
+	c.deployed(client, "deploy/ipvs-load.yaml", func(kind string, object []byte) {
+		switch kind {
+		case "Deployment":
+			c.must(json.Unmarshal(object, &server))
+		case "Job":
+			c.must(json.Unmarshal(object, &job))
+		case "Service":
+			c.must(json.Unmarshal(object, &service))
+		}
+	})
+	// The program may lie where that user must not look.
+	program := filepath.Join(c.t.TempDir(), "ipvs-load")
+	binary, err := os.ReadFile(programs.Path("ipvs-load"))
+	c.must(err)
+	c.must(os.WriteFile(program, binary, 0o755))
+	for dir := filepath.Dir(program); dir != "/"; dir = filepath.Dir(dir) {
+		c.must(os.Chmod(dir, 0o777))
+	}
+	backend := c.pod(1, 30, "load-server")
+	arguments := func(container v1.Container, values map[string]string) []string {
+		user := fmt.Sprint(*container.SecurityContext.RunAsUser)
+		args := []string{"--reuid", user, "--regid", user, "--clear-groups", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs", program}
+		for _, arg := range container.Args {
+			for name, value := range values {
+				arg = strings.ReplaceAll(arg, "$("+name+")", value)
+			}
+			args = append(args, arg)
+		}
+		return args
+	}
+	p, err := harness.Start(backend, "setpriv", arguments(server.Spec.Template.Spec.Containers[0], map[string]string{"POD_NAME": "ipvs-load-server-1"})...)
+	c.must(err)
+	c.t.Cleanup(p.Kill)
+	c.await(func() error { _, err := harness.Ask(backend, "tcp", at(backend.IPv4, 8080)); return err })
+	// The endpoint itself in the place of the Service, and fewer requests: what is tried is the Job, not the proxy.
+	args := arguments(job.Spec.Template.Spec.Containers[0], map[string]string{"IPVS_LOAD_SERVICE_HOST": backend.IPv4.String()})
+	args = append(args[:len(args)-1], strings.Replace(args[len(args)-1], ":80", ":8080", 1), "--rate", "50", "--duration", "1s", "--warmup", "0s")
+	output, err := c.pod(1, 31, "load-client").Run("setpriv", args...)
+	if err != nil || !strings.Contains(output, "50 answered, 0 errors") || !strings.Contains(output, "ipvs-load-server-1") {
+		c.t.Errorf("the Job: %v\n%s", err, output)
+	}
+	if service.Spec.Ports[0].TargetPort.IntValue() != 8080 || !maps.Equal(service.Spec.Selector, server.Spec.Template.Labels) {
+		c.t.Errorf("the Service does not lead to its servers: %+v", service.Spec)
+	}
 }
