@@ -34,6 +34,8 @@ func TestDataPlane(t *testing.T) {
 	c := newCluster(t)
 	pods := []*topology.Host{c.backend(1, 10, "one"), c.backend(1, 11, "two"), c.backend(2, 10, "three"), c.backend(2, 11, "four")}
 	client1, client2 := c.pod(1, 50, "client1"), c.pod(2, 50, "client2")
+	// A client that asks an endpoint by the Service must not ask it straight as well: IPVS cannot tell flows with one source port apart.
+	straight := c.pod(1, 51, "straight")
 
 	kubeconfig, api, _ := c.startAPIServer(c.Node2)
 	ctx := t.Context()
@@ -70,7 +72,7 @@ func TestDataPlane(t *testing.T) {
 		direct = append(direct, at(p.IPv4, 8080).String())
 	}
 	variants := []dataPlaneVariant{
-		{"direct", client1, direct}, {"kube-proxy", client2, []string{web4.String()}}, {"ipvs-proxier", client1, []string{web4.String()}},
+		{"direct", straight, direct}, {"kube-proxy", client2, []string{web4.String()}}, {"ipvs-proxier", client1, []string{web4.String()}},
 	}
 	kernel, err := c.Node1.Run("uname", "-sr")
 	c.must(err)

@@ -46,6 +46,7 @@ type Versus struct {
 	ByBlocks bool     `json:"by_blocks"` // too few rounds: blocks of time within the runs were compared
 	Metrics  []Metric `json:"metrics"`
 	Errors   Errors   `json:"errors"`
+	Clients  Clients  `json:"clients"`
 	Verdict  string   `json:"verdict"`
 	Warnings []string `json:"warnings"`
 }
@@ -108,7 +109,7 @@ func versus(base, other Side, threshold float64) Versus {
 			v.Metrics = append(v.Metrics, m)
 		}
 	}
-	v.Errors = compareErrors(base, other)
+	v.Errors, v.Clients = compareErrors(base, other), moved(base, other)
 	// The worst counts: a lower median does not make up for a longer tail.
 	verdicts := map[string]bool{v.Errors.Verdict: true}
 	for _, m := range v.Metrics {

@@ -153,3 +153,26 @@ func TestWhatCannotBeComparedIsSaid(t *testing.T) {
 		t.Errorf("%v %s", err, &b)
 	}
 }
+
+func TestClientsThatMovedThoughTheirEndpointStayed(t *testing.T) {
+	run := func(homes map[string]map[string]int64) Side {
+		r := &report.Report{}
+		for id, clients := range homes {
+			e := report.Endpoint{ID: id, Answered: 1}
+			for address, n := range clients {
+				e.Clients = append(e.Clients, report.Client{Address: address, Answered: n})
+			}
+			r.Endpoints = append(r.Endpoints, e)
+		}
+		return Side{Rounds: []*report.Report{r}}
+	}
+	before := run(map[string]map[string]int64{"a": {"1": 9, "2": 9, "3": 5}, "b": {"3": 4, "4": 9}, "gone": {"5": 9}})
+	after := run(map[string]map[string]int64{"a": {"1": 9, "4": 5}, "b": {"2": 9, "3": 9, "4": 6, "5": 9}})
+	// 1 stays, 2 and 3 move from a to b, 4 belongs to b still; 5 had to move.
+	if got := moved(before, after); got.Both != 4 || got.Moved != 2 || got.Share != 0.5 {
+		t.Errorf("%+v", got)
+	}
+	if got := moved(Side{}, after); got != (Clients{}) {
+		t.Errorf("%+v", got)
+	}
+}
