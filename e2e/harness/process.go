@@ -43,6 +43,9 @@ func Start(h *topology.Host, name string, args ...string) (*Process, error) {
 	return p, nil
 }
 
+// PID is its number, for commands that end it.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
 // Output is what the program has printed so far.
 func (p *Process) Output() string { return p.output.String() }
 

@@ -138,6 +138,10 @@ func (w *worker) prepare() error {
 			}
 			c.stands = true
 			w.tally.Held.Opened++
+			if events[i].Events&unix.EPOLLRDHUP != 0 { // and has ended already
+				c.hangUp()
+				w.tally.Held.Lost++
+			}
 		}
 	}
 	for _, c := range w.pool.all {

@@ -46,11 +46,7 @@ func WriteLibrary(w io.Writer) error {
 		var head struct {
 			Description string `json:"description"`
 		}
-		described, err := substitute(text, func(string) (string, bool) { return "0", true })
-		if err != nil {
-			return err
-		}
-		if err := yaml.Unmarshal([]byte(described), &head); err != nil {
+		if err := yaml.Unmarshal([]byte(text), &head); err != nil {
 			return fmt.Errorf("scenario %s: %w", name, err)
 		}
 		fmt.Fprintf(t, "%s\t%s\n\t  needs %s\n", name, strings.TrimSpace(head.Description), needs(text))

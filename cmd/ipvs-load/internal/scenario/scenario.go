@@ -9,6 +9,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"sigs.k8s.io/yaml"
@@ -60,12 +61,12 @@ const MaxRepetitions = 1000
 
 // Parse reads a scenario and puts the variables into their places. Every error names the field.
 func Parse(text string, variables func(name string) (string, bool)) (*Scenario, error) {
-	text, err := substitute(text, variables)
+	document, source, err := fill(text, variables)
 	if err != nil {
 		return nil, err
 	}
-	s := &Scenario{source: text}
-	if err := yaml.UnmarshalStrict([]byte(text), s); err != nil {
+	s := &Scenario{source: source}
+	if err := yaml.UnmarshalStrict(document, s); err != nil {
 		return nil, readable(err)
 	}
 	if s.Name == "" {
@@ -149,23 +150,68 @@ func readable(err error) error {
 
 var variable = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*)(:-([^}]*))?\}`)
 
-// substitute puts the values of ${NAME} and ${NAME:-default} in their places, in the text before it is read.
-func substitute(text string, variables func(name string) (string, bool)) (string, error) {
-	var missing []string
-	text = variable.ReplaceAllStringFunc(text, func(found string) string {
+// fill puts the values of ${NAME} and ${NAME:-default} in their places: in the texts of the file once it has been read, so that a
+// value may hold quotes and colons as commands do. A text that is nothing but one variable becomes a number where its value is one. It
+// returns the filled file as JSON, for the program, and as YAML, for people.
+func fill(text string, variables func(name string) (string, bool)) (document []byte, source string, err error) {
+	document, err = yaml.YAMLToJSONStrict([]byte(text))
+	if err != nil {
+		return nil, "", readable(err)
+	}
+	var tree any
+	if err := json.Unmarshal(document, &tree); err != nil {
+		return nil, "", readable(err)
+	}
+	f := &filler{variables: variables}
+	tree = f.walk(tree)
+	if len(f.missing) > 0 {
+		return nil, "", fmt.Errorf("variables without a value: %s; give each by --set NAME=VALUE or in the environment", strings.Join(slices.Compact(slices.Sorted(slices.Values(f.missing))), ", "))
+	}
+	if document, err = json.Marshal(tree); err != nil {
+		return nil, "", err
+	}
+	filled, err := yaml.JSONToYAML(document)
+	return document, string(filled), err
+}
+
+type filler struct {
+	variables func(name string) (string, bool)
+	missing   []string
+}
+
+func (f *filler) walk(node any) any {
+	switch x := node.(type) {
+	case map[string]any:
+		for k := range x {
+			x[k] = f.walk(x[k])
+		}
+	case []any:
+		for i := range x {
+			x[i] = f.walk(x[i])
+		}
+	case string:
+		filled := f.text(x)
+		if variable.FindString(x) == x && x != "" {
+			if _, err := strconv.ParseInt(filled, 10, 64); err == nil {
+				return json.Number(filled)
+			}
+		}
+		return filled
+	}
+	return node
+}
+
+func (f *filler) text(s string) string {
+	return variable.ReplaceAllStringFunc(s, func(found string) string {
 		parts := variable.FindStringSubmatch(found)
-		if v, ok := variables(parts[1]); ok {
+		if v, ok := f.variables(parts[1]); ok {
 			return v
 		}
-		if parts[2] == "" && !slices.Contains(missing, parts[1]) {
-			missing = append(missing, parts[1])
+		if parts[2] == "" {
+			f.missing = append(f.missing, parts[1])
 		}
 		return parts[3]
 	})
-	if len(missing) > 0 {
-		return "", fmt.Errorf("variables without a value: %s; give each by --set NAME=VALUE or in the environment", strings.Join(missing, ", "))
-	}
-	return text, nil
 }
 
 // Variables looks a name up among those that were set, then in the environment.

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"sigs.k8s.io/yaml"
 
 	"github.com/ipvs-proxier/ipvs-proxier/cmd/ipvs-load/internal/report"
 	"github.com/ipvs-proxier/ipvs-proxier/cmd/ipvs-load/internal/spec"
@@ -97,13 +98,15 @@ func TestWrongScenariosAreNamed(t *testing.T) {
 }
 
 func TestVariables(t *testing.T) {
-	text, err := substitute("a ${X} ${Y:-default} ${Z:-} $HOME $${X}", Variables(map[string]string{"X": "1"}))
-	if err != nil || text != "a 1 default  $HOME $1" {
-		t.Errorf("%q, %v", text, err)
-	}
 	t.Setenv("FROM_OUTSIDE", "env")
-	if text, _ := substitute("${FROM_OUTSIDE}", Variables(nil)); text != "env" {
-		t.Errorf("the environment is not asked: %q", text)
+	document, source, err := fill(`{a: "x ${X} ${Y:-default} ${Z:-} $HOME $${X}", number: "${N}", d: "${D:-7}", list: ["${FROM_OUTSIDE}"], t: "n ${N}", c: "${C}"}`,
+		Variables(map[string]string{"X": "1", "N": "5", "C": `sh -c "echo 'a: b'" # \\`}))
+	want := `{"a":"x 1 default  $HOME $1","c":"sh -c \"echo 'a: b'\" # \\\\","d":7,"list":["env"],"number":5,"t":"n 5"}`
+	if err != nil || string(document) != want {
+		t.Errorf("%v\n%s\nwant\n%s", err, document, want)
+	}
+	if again, err := yaml.YAMLToJSON([]byte(source)); err != nil || string(again) != want {
+		t.Errorf("the YAML says something else: %v\n%s", err, source)
 	}
 }
 

@@ -57,11 +57,13 @@ func (l *Load) addresses(c *engine.Config) error {
 		}
 	}
 	for _, s := range l.Sources {
-		a, err := netip.ParseAddr(s)
-		if err != nil {
-			return fmt.Errorf("source %q is not an IPv4 or IPv6 address", s)
+		for part := range strings.SplitSeq(s, ",") {
+			a, err := netip.ParseAddr(strings.TrimSpace(part))
+			if err != nil {
+				return fmt.Errorf("source %q is not an IPv4 or IPv6 address", part)
+			}
+			c.Sources = append(c.Sources, a.Unmap())
 		}
-		c.Sources = append(c.Sources, a.Unmap())
 	}
 	return nil
 }

@@ -31,7 +31,7 @@ type Load struct {
 	ConnectionsMax int      `json:"connectionsMax"`
 	Workers        int      `json:"workers"`
 
-	Sources   []string `json:"sources"`
+	Sources   []string `json:"sources"` // as Targets
 	UDPPort   string   `json:"udpPort"`
 	Close     string   `json:"close"`
 	Direction string   `json:"direction"`
