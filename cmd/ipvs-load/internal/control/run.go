@@ -260,7 +260,7 @@ func (m *measurement) patience(ctx context.Context) func() error {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case time.Now().After(deadline):
-			return fmt.Errorf("%w (%v); the proxy's last words:\n%s\n", ErrNotConverged, m.config.Timeout, m.output.String())
+			return fmt.Errorf("%w (%v); the proxy's last words:\n%s", ErrNotConverged, m.config.Timeout, m.output.String())
 		}
 		return nil
 	}
