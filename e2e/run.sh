@@ -34,7 +34,7 @@ count=$(wc -l <"$out/tests")
 ((guests <= count)) || guests=$count
 pids=()
 for ((guest = 1; guest <= guests; guest++)); do
-	$LAB --timeout 27m --write "$out" -- bash e2e/run.sh --guest $guest </dev/null &
+	$LAB --timeout 27m --write "$out" -- env "E2EFLAGS=${E2EFLAGS-}" bash e2e/run.sh --guest $guest </dev/null &
 	pids+=($!)
 done
 alive() { local p; for p in "${pids[@]}"; do kill -0 "$p" 2>/dev/null && return; done; return 1; }
