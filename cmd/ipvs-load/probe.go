@@ -1,11 +1,9 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -17,6 +15,7 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/cmd/ipvs-load/internal/probe"
 	"github.com/ipvs-proxier/ipvs-proxier/cmd/ipvs-load/internal/report"
 	"github.com/ipvs-proxier/ipvs-proxier/cmd/ipvs-load/internal/spec"
+	"github.com/ipvs-proxier/ipvs-proxier/cmd/ipvs-load/internal/stats"
 	"github.com/ipvs-proxier/ipvs-proxier/cmd/ipvs-load/internal/target"
 )
 
@@ -214,19 +213,14 @@ func (p *probeReport) summarize() {
 		if len(all) == 0 {
 			return nil
 		}
-		slices.Sort(all)
-		at := func(percent int) float64 { return all[(len(all)*percent+99)/100-1] }
-		return &probeSummary{at(50), at(99), at(100)}
+		return &probeSummary{stats.Percentile(all, 50), stats.Percentile(all, 99), stats.Percentile(all, 100)}
 	}
 	p.First = summary(func(r *probeResult) *float64 { return r.First })
 	p.Stable = summary(func(r *probeResult) *float64 { return r.Stable })
 }
 
 func (p *probeReport) writeJSON(w io.Writer) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	e.SetEscapeHTML(false)
-	return e.Encode(p)
+	return report.WriteObject(w, p)
 }
 
 func (p *probeReport) writeText(w io.Writer) error {

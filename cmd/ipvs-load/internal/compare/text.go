@@ -1,7 +1,6 @@
 package compare
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -61,8 +60,5 @@ func value(v float64, unit string) string {
 
 // WriteJSON writes the comparison as one indented JSON object and a newline.
 func (c *Comparison) WriteJSON(w io.Writer) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	e.SetEscapeHTML(false)
-	return e.Encode(c)
+	return report.WriteObject(w, c)
 }

@@ -1,13 +1,14 @@
 package control
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/ipvs-proxier/ipvs-proxier/cmd/ipvs-load/internal/report"
+	"github.com/ipvs-proxier/ipvs-proxier/cmd/ipvs-load/internal/stats"
 )
 
 // Schema names the JSON form.
@@ -67,11 +68,13 @@ func NewReport(version string, c Config, r *Result, err error, interrupted bool)
 		p.First, p.PeakRSS = part(r.First), &r.First.Usage.PeakRSS
 	}
 	if len(r.Changes) > 0 {
-		s := slices.Sorted(slices.Values(r.Changes))
-		at := func(percent int) float64 {
-			return float64(s[(len(s)*percent+99)/100-1]) / float64(time.Millisecond)
+		var ms []float64
+		for _, d := range r.Changes {
+			ms = append(ms, float64(d)/float64(time.Millisecond))
 		}
-		p.Change = &Changes{PartReport: *part(r.Change), Count: len(s), P50: at(50), P99: at(99), Max: at(100)}
+		p.Change = &Changes{
+			PartReport: *part(r.Change), Count: len(ms), P50: stats.Percentile(ms, 50), P99: stats.Percentile(ms, 99), Max: stats.Percentile(ms, 100),
+		}
 		p.PeakRSS = &r.Change.Usage.PeakRSS
 	}
 	if r.Idle.Took > 0 {
@@ -92,10 +95,7 @@ func part(x Part) *PartReport {
 
 // WriteJSON writes the report as one indented JSON object and a newline.
 func (p *Report) WriteJSON(w io.Writer) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	e.SetEscapeHTML(false)
-	return e.Encode(p)
+	return report.WriteObject(w, p)
 }
 
 // WriteText writes the report for a person.

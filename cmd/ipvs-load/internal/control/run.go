@@ -38,7 +38,7 @@ type Config struct {
 // ErrNotConverged says that the kernel did not get what it should in time.
 var ErrNotConverged = errors.New("the kernel did not get everything in time")
 
-// MaxTimeout and the like bound a measurement.
+// MaxTimeout bounds every wait of a measurement.
 const MaxTimeout = 24 * time.Hour
 
 // Validate says in one sentence what makes the measurement impossible, or returns nil.
@@ -79,7 +79,6 @@ type Result struct {
 	Idle       Part
 	Resolution time.Duration // of the times: how far two looks at the kernel lay apart at most
 	NoNetlink  string        // why netlink was not counted
-	Closing    Usage         // at the end of the proxy, its children included
 }
 
 // Run measures one proxy. When the context ends, or something fails, the result is what there is by then.
@@ -181,10 +180,6 @@ func (m *measurement) start() error {
 	// A group of its own, so that an interrupt of this program does not end the proxy before it has been measured.
 	m.process.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	m.before = m.count()
-	m.before.usage.Own, m.before.usage.Children, m.before.usage.Switches = 0, 0, 0
-	if stat, err := os.ReadFile("/proc/stat"); err == nil {
-		m.before.usage.Forks, _ = parseForks(string(stat))
-	}
 	m.began = time.Now()
 	if err := m.process.Start(); err != nil {
 		return fmt.Errorf("start the proxy: %w", err)
@@ -208,21 +203,19 @@ func (m *measurement) stop() {
 		_ = m.process.Process.Kill()
 		<-m.ended
 	}
-	if s := m.process.ProcessState; s != nil {
-		m.result.Closing.Own = s.UserTime() + s.SystemTime()
-	}
 }
 
 // snapshot is every counter at one moment.
 type snapshot struct {
 	usage          Usage
 	packets, bytes int64
-	at             time.Time
 }
 
 func (m *measurement) count() snapshot {
-	s := snapshot{at: time.Now()}
-	if m.process != nil && m.process.Process != nil {
+	var s snapshot
+	if m.process.Process == nil {
+		s.usage.Forks, _ = readForks() // before its start a process has used nothing
+	} else {
 		s.usage, _ = readUsage(m.process.Process.Pid)
 	}
 	if m.monitor != nil {

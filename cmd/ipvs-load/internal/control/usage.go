@@ -42,8 +42,16 @@ func readUsage(pid int) (Usage, error) {
 	for _, path := range threads {
 		u.Switches += parseSwitches(read(path))
 	}
-	u.Forks, err = parseForks(read("/proc/stat"))
+	u.Forks, err = readForks()
 	return u, err
+}
+
+func readForks() (int64, error) {
+	stat, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0, err
+	}
+	return parseForks(string(stat))
 }
 
 // parseUsage reads /proc/PID/stat (proc(5): utime, stime, cutime, cstime are fields 14 to 17; the name in field 2 may hold anything

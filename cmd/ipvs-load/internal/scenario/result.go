@@ -36,10 +36,7 @@ type VariantResult struct {
 
 // WriteJSON writes the result as one indented JSON object and a newline.
 func (r *Result) WriteJSON(w io.Writer) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	e.SetEscapeHTML(false)
-	return e.Encode(r)
+	return report.WriteObject(w, r)
 }
 
 // ReadSides reads what a run, several runs one after the other, or a scenario wrote as JSON. Runs are the rounds of one side

@@ -18,6 +18,15 @@ func Median(values []float64) float64 {
 	return s[len(s)/2]
 }
 
+// Percentile is the smallest of the values that at least p percent of them do not exceed (nearest rank); NaN without any.
+func Percentile(values []float64, p int) float64 {
+	if len(values) == 0 {
+		return math.NaN()
+	}
+	s := slices.Sorted(slices.Values(values))
+	return s[max((len(s)*p+99)/100-1, 0)]
+}
+
 // MannWhitney is the probability, from both sides, that two sets of values from one and the same distribution are at least so
 // far apart in rank (Mann and Whitney 1947). It is exact without ties for up to 20 values a side, otherwise by the normal
 // approximation with the correction for ties and continuity.

@@ -79,6 +79,18 @@ func TestMedian(t *testing.T) {
 	}
 }
 
+func TestPercentile(t *testing.T) {
+	values := []float64{4, 1, 3, 2}
+	for p, want := range map[int]float64{0: 1, 1: 1, 25: 1, 26: 2, 50: 2, 99: 4, 100: 4} {
+		if got := Percentile(values, p); got != want {
+			t.Errorf("p%d is %v, want %v", p, got, want)
+		}
+	}
+	if !math.IsNaN(Percentile(nil, 50)) {
+		t.Error("nothing has a percentile")
+	}
+}
+
 // The interval holds the true ratio in about 95 of 100 draws.
 func TestTheIntervalOfARatioHoldsTheTruth(t *testing.T) {
 	random := rand.New(rand.NewPCG(5, 6))
