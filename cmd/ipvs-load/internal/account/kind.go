@@ -33,6 +33,24 @@ func (k Kind) String() string {
 	return fmt.Sprintf("kind(%d)", uint8(k))
 }
 
+// Counts is a number for each kind.
+type Counts [kinds]int64
+
+// Errors is the sum over every kind that is an error.
+func (c *Counts) Errors() int64 {
+	var n int64
+	for _, k := range Errors() {
+		n += c[k]
+	}
+	return n
+}
+
+func (c *Counts) add(o *Counts) {
+	for k, n := range o {
+		c[k] += n
+	}
+}
+
 // Errors lists every kind that is an error, in the order in which reports show them.
 func Errors() []Kind {
 	var all []Kind

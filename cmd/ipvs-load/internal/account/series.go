@@ -21,7 +21,7 @@ type Series struct {
 
 // Bucket is what ended within one width of time.
 type Bucket struct {
-	Kinds   [kinds]int64
+	Kinds   Counts
 	Bytes   int64 // of mode stream
 	latency coarse
 }
@@ -108,19 +108,11 @@ func (s *Series) Length() time.Duration { return time.Duration(len(s.Buckets)) *
 func (b *Bucket) Answered() int64 { return b.Kinds[Answered] }
 
 // Errors is the number of requests that ended without an answer.
-func (b *Bucket) Errors() int64 {
-	var n int64
-	for _, k := range Errors() {
-		n += b.Kinds[k]
-	}
-	return n
-}
+func (b *Bucket) Errors() int64 { return b.Kinds.Errors() }
 
 func (b *Bucket) merge(o *Bucket) {
 	b.Bytes += o.Bytes
-	for k, n := range o.Kinds {
-		b.Kinds[k] += n
-	}
+	b.Kinds.add(&o.Kinds)
 	b.latency.merge(&o.latency)
 }
 

@@ -27,7 +27,7 @@ type Tally struct {
 	timeout time.Duration
 	watch   map[string]bool
 
-	Kinds     [kinds]int64
+	Kinds     Counts
 	OtherText map[string]int64 // bounded to maxTexts
 	InWindow  int64            // answers that came before the window's end
 	LateStart int64            // requests that were due in the window and were not started in it
@@ -163,19 +163,11 @@ func (s *SynDelays) add(o *Outcome) {
 func (t *Tally) Requests() int64 { return t.Kinds[Answered] + t.ErrorCount() }
 
 // ErrorCount is the number of measured requests that were not answered.
-func (t *Tally) ErrorCount() int64 {
-	var n int64
-	for _, k := range Errors() {
-		n += t.Kinds[k]
-	}
-	return n
-}
+func (t *Tally) ErrorCount() int64 { return t.Kinds.Errors() }
 
 // Merge adds the books of another worker of the same run.
 func (t *Tally) Merge(o *Tally) {
-	for k := range o.Kinds {
-		t.Kinds[k] += o.Kinds[k]
-	}
+	t.Kinds.add(&o.Kinds)
 	for text, n := range o.OtherText {
 		addText(t.OtherText, text, n)
 	}

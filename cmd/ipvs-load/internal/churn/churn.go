@@ -32,12 +32,9 @@ func Start(ctx context.Context, window time.Time, events []spec.Event, log io.Wr
 	log = &locked{w: log}
 	for _, e := range events {
 		running.Go(func() {
-			timer := time.NewTimer(time.Until(window.Add(time.Duration(e.At))))
-			defer timer.Stop()
-			select {
-			case <-ctx.Done():
+			Wait(ctx, time.Until(window.Add(time.Duration(e.At))))
+			if ctx.Err() != nil {
 				return
-			case <-timer.C:
 			}
 			h := report.Happening{Name: e.Name, Kind: e.Kind, Endpoint: e.Endpoint, Command: e.Command, Began: time.Now()}
 			if h.Kind == "" {
@@ -83,6 +80,16 @@ func Run(ctx context.Context, command string, log io.Writer) error {
 		return fmt.Errorf("%w: %s", err, last)
 	}
 	return err
+}
+
+// Wait returns after d, or when the context ends.
+func Wait(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
 }
 
 func lastLine(s string) string {

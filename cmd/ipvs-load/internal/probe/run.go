@@ -111,7 +111,7 @@ func (r *run) trace(_ int, o *account.Outcome) {
 }
 
 func (r *run) change(ctx context.Context) {
-	wait(ctx, time.Until(r.zero.Add(r.config.Lead)))
+	churn.Wait(ctx, time.Until(r.zero.Add(r.config.Lead)))
 	began := r.now()
 	err := churn.Run(ctx, r.config.Change, r.config.Command)
 	r.mu.Lock()
@@ -132,15 +132,6 @@ func (r *run) settle(ctx context.Context) {
 		if over {
 			return
 		}
-		wait(ctx, 20*time.Millisecond)
-	}
-}
-
-func wait(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
+		churn.Wait(ctx, 20*time.Millisecond)
 	}
 }

@@ -34,7 +34,7 @@ func (s *Scenario) Run(ctx context.Context, version string, run Runner, log io.W
 	for round := range s.Repetitions {
 		for _, i := range order {
 			if round > 0 || i != order[0] {
-				sleep(ctx, time.Duration(s.Pause))
+				churn.Wait(ctx, time.Duration(s.Pause))
 			}
 			if ctx.Err() != nil {
 				result.Interrupted = true
@@ -100,13 +100,4 @@ func (s *Scenario) compare(r *Result) error {
 	var err error
 	r.Comparison, err = compare.Compare(sides, threshold)
 	return err
-}
-
-func sleep(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	}
 }
