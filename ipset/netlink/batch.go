@@ -16,10 +16,12 @@ import (
 type Batch struct {
 	buf    []byte
 	starts []int
+	// joined are the messages that must go out with the one after them.
+	joined map[int]bool
 }
 
 // Reset empties the batch and keeps its memory.
-func (b *Batch) Reset() { b.buf, b.starts = b.buf[:0], b.starts[:0] }
+func (b *Batch) Reset() { b.buf, b.starts, b.joined = b.buf[:0], b.starts[:0], nil }
 
 // Len is the number of messages.
 func (b *Batch) Len() int { return len(b.starts) }
@@ -40,6 +42,15 @@ func (b *Batch) Begin(messageType, flags uint16) {
 func (b *Batch) End() {
 	start := b.starts[len(b.starts)-1]
 	binary.NativeEndian.PutUint32(b.buf[start:], uint32(len(b.buf)-start))
+}
+
+// EndWithNext is End for a message that must go out in one send with the next one.
+func (b *Batch) EndWithNext() {
+	b.End()
+	if b.joined == nil {
+		b.joined = map[int]bool{}
+	}
+	b.joined[b.Len()-1] = true
 }
 
 // Raw adds bytes as they are, such as the header of a protocol; their number must be a multiple of 4.

@@ -100,6 +100,9 @@ func (s *Socket) Execute(b *Batch) []error {
 			size += len(b.message(end))
 			end++
 		}
+		if end < b.Len() && end-start > 1 && b.joined[end-1] {
+			end--
+		}
 		s.send(b, start, end, errs)
 		start = end
 	}
