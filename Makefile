@@ -105,6 +105,10 @@ bench: lab ## benchmarks: ratios measured side by side (those of the kernel adap
 	@go test -c -tags kernel -o bin/kernel/ ./ipset/... ./proxier/internal/kernel/... ./proxier/internal/predecessor/... >/dev/null
 	@$(LAB) -- bash -c 'uname -sr; for t in bin/kernel/*.test; do $$t -test.run "^$$" -test.bench . -test.benchtime 3x || exit 1; done'
 
+.PHONY: generate
+generate: ## docs/annotations.md and deploy/annotations-policy.yaml, from the tables of annotations and schedulers
+	UPDATE_GOLDEN=1 go test -count=1 -run TestGenerated ./proxier/internal/annotation
+
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (10s)
 	@for package in $$(grep -l -r --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \

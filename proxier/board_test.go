@@ -36,7 +36,7 @@ func testRow(name, scheduler string, problems ...cluster.Problem) Row {
 		Name: cluster.Name{Namespace: "ns", Name: name}, Problems: problems,
 		FrontEnds: []FrontEndRow{{
 			ID:   dataplane.VirtualServerID{Addr: netip.MustParseAddr("10.96.0.1"), Port: 80, Protocol: cluster.TCP},
-			Kind: "ClusterIP", Choice: cluster.Choice{Scheduler: scheduler, Source: "default"}, Programmed: true,
+			Kind: "ClusterIP", Settings: []cluster.Setting{{Key: "scheduler", Value: scheduler, Source: "default"}}, Programmed: true,
 			RealServers: []netip.AddrPort{netip.MustParseAddrPort("10.0.0.1:80")},
 		}},
 	}

@@ -12,9 +12,9 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/validation"
 
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/annotation"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
-	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/spelling"
 	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
 )
 
@@ -69,8 +69,15 @@ type Config struct {
 	// TakeOver names the proxy whose place is taken: one of TakeOvers, or empty.
 	TakeOver string `json:"takeOver,omitempty"`
 	// Scheduler is in force for Services that choose none; Namespaces overrides it.
-	Scheduler  string               `json:"scheduler,omitempty"`
-	Namespaces map[string]Namespace `json:"namespaces,omitempty"`
+	Scheduler string `json:"scheduler,omitempty"`
+	// SchedulerFlags, SlowStart and MaxConnections are in force for Services that say nothing, in the words of the annotations of
+	// these names.
+	SchedulerFlags string               `json:"schedulerFlags,omitempty"`
+	SlowStart      string               `json:"slowStart,omitempty"`
+	MaxConnections string               `json:"maxConnections,omitempty"`
+	Namespaces     map[string]Namespace `json:"namespaces,omitempty"`
+	// IgnoreAliases gives annotations of other projects (kube-router.io, service.cilium.io) no meaning.
+	IgnoreAliases bool `json:"ignoreAliases,omitempty"`
 	// StrictARP keeps the node from answering ARP for VIPs on other links.
 	StrictARP bool `json:"strictARP,omitempty"`
 	// DrainTimeout is how long connections to an endpoint that is gone may go on.
@@ -89,7 +96,24 @@ type Config struct {
 
 // Namespace is what an operator can choose for the Services of one namespace.
 type Namespace struct {
-	Scheduler string `json:"scheduler,omitempty"`
+	Scheduler      string `json:"scheduler,omitempty"`
+	SchedulerFlags string `json:"schedulerFlags,omitempty"`
+	SlowStart      string `json:"slowStart,omitempty"`
+	MaxConnections string `json:"maxConnections,omitempty"`
+	DrainTimeout   string `json:"drainTimeout,omitempty"`
+}
+
+// choices returns what is chosen, by the names of the annotations.
+func (n Namespace) choices() map[string]string {
+	return map[string]string{
+		annotation.Scheduler: n.Scheduler, annotation.SchedulerFlags: n.SchedulerFlags, annotation.SlowStart: n.SlowStart,
+		annotation.MaxConnections: n.MaxConnections, annotation.DrainTimeout: n.DrainTimeout,
+	}
+}
+
+// choices are those of all namespaces.
+func (c Config) choices() map[string]string {
+	return Namespace{c.Scheduler, c.SchedulerFlags, c.SlowStart, c.MaxConnections, ""}.choices()
 }
 
 // Conntrack are settings of connection tracking, with kube-proxy's names and defaults. 0 leaves what the node has.
@@ -153,7 +177,7 @@ func Default() Config {
 		MasqueradeBit:      14,                      // kube-proxy's, known to be free
 		MasqueradePorts:    PortRange{32768, 65535}, // beside the API server's default for node ports, 30000-32767
 		Scheduler:          scheduler.Default,
-		DrainTimeout:       Duration{15 * time.Minute},
+		DrainTimeout:       Duration{cluster.DefaultDrainTimeout},
 		AuditPeriod:        Duration{30 * time.Second}, // drift is mended as fast as kube-proxy mends it
 		HealthzBindAddress: "0.0.0.0:10256",
 		MetricsBindAddress: "127.0.0.1:10249",
@@ -275,20 +299,40 @@ func oneOf(bad func(field, format string, args ...any), field, value string, all
 }
 
 func (c Config) validateSchedulers(bad func(field, format string, args ...any)) {
-	check := func(field, name string) {
-		if _, known := scheduler.Lookup(name); known || name == "" {
-			return
+	check := func(prefix string, choices map[string]string) {
+		for name, text := range choices {
+			if _, err := operatorValue(name, text); err != nil && text != "" {
+				bad(prefix+fieldNamed(name), "%s", err)
+			}
 		}
-		hint := ""
-		if near, found := spelling.Nearest(strings.ToLower(name), scheduler.Words()); found {
-			hint = fmt.Sprintf(" (did you mean %s?)", near)
-		}
-		bad(field, "%q is no scheduler%s; allowed are %s", name, hint, strings.Join(scheduler.Names(), ", "))
 	}
-	check("scheduler", c.Scheduler)
+	check("", c.choices())
 	for namespace, of := range c.Namespaces {
-		check("namespaces."+namespace+".scheduler", of.Scheduler)
+		check("namespaces."+namespace+".", of.choices())
 	}
+}
+
+// fieldNamed returns the field for an annotation: schedulerFlags for scheduler-flags.
+func fieldNamed(key string) string {
+	words := strings.Split(key, "-")
+	for i := range words[1:] {
+		words[i+1] = strings.ToUpper(words[i+1][:1]) + words[i+1][1:]
+	}
+	return strings.Join(words, "")
+}
+
+// operatorValue reads a value that is in force for every port alike.
+func operatorValue(name, text string) (string, error) {
+	key, _ := annotation.Lookup(annotation.Service, name)
+	values, err := key.Parse(text)
+	if err != nil {
+		return "", err
+	}
+	value, all := values[annotation.AllPorts]
+	if !all || len(values) > 1 {
+		return "", fmt.Errorf("%q names ports, which only a Service can", text)
+	}
+	return value, nil
 }
 
 // The words that Config.NodePortAddresses may hold beside networks.
@@ -313,20 +357,28 @@ func parseCIDRs(texts []string) ([]netip.Prefix, error) {
 	return cidrs, nil
 }
 
-// schedulers returns the operator's choices under canonical names. The Config is valid.
-func (c Config) schedulers() cluster.Schedulers {
-	canonical := func(name string) string {
-		s, _ := scheduler.Lookup(name)
-		return s.Name
+// operator returns the operator's choices in canonical words. The Config is valid.
+func (c Config) operator() cluster.Operator {
+	canonical := func(choices map[string]string) map[string]string {
+		said := map[string]string{}
+		for name, text := range choices {
+			if value, err := operatorValue(name, text); err == nil && text != "" {
+				said[name] = value
+			}
+		}
+		return said
 	}
-	s := cluster.Schedulers{Namespaces: map[string]string{}}
-	if name := canonical(c.Scheduler); name != scheduler.Default {
-		s.Default = name
+	o := cluster.Operator{Global: canonical(c.choices()), Namespaces: map[string]map[string]string{}}
+	if o.Global[annotation.Scheduler] == scheduler.Default {
+		delete(o.Global, annotation.Scheduler) // what nobody chose
+	}
+	if c.DrainTimeout.Duration != cluster.DefaultDrainTimeout {
+		o.Global[annotation.DrainTimeout] = c.DrainTimeout.String()
 	}
 	for namespace, of := range c.Namespaces {
-		s.Namespaces[namespace] = canonical(of.Scheduler)
+		o.Namespaces[namespace] = canonical(of.choices())
 	}
-	return s
+	return o
 }
 
 // dataplane returns what the dataplane goes by. The Config is valid.
@@ -373,7 +425,7 @@ func networks(texts []string) []netip.Prefix {
 // settings returns what the engine goes by. The Config is valid.
 func (c Config) settings(d dataplane.Config) settings {
 	return settings{
-		NodeName: c.NodeName, ProxyName: c.ServiceProxyName, Dataplane: d, Schedulers: c.schedulers(), DrainTimeout: c.DrainTimeout.Duration,
+		NodeName: c.NodeName, ProxyName: c.ServiceProxyName, Dataplane: d, Operator: c.operator(), NoAliases: c.IgnoreAliases,
 		ExternalIPCIDRs: networks(c.ExternalIPCIDRs), Exclude: networks(c.ExcludeCIDRs),
 	}
 }

@@ -35,7 +35,7 @@ metricsBindAddress: ""
 	got, err := ReadConfig(path, Default())
 	want := Default()
 	want.NodeName, want.ClusterCIDRs, want.MasqueradeBit, want.Scheduler = "n1", []string{"10.244.0.0/16", "fd00::/56"}, 3, "least-connection"
-	want.Namespaces = map[string]Namespace{"cache": {"sh"}}
+	want.Namespaces = map[string]Namespace{"cache": {Scheduler: "sh"}}
 	want.DrainTimeout, want.AuditPeriod, want.MetricsBindAddress = Duration{5 * time.Minute}, Duration{}, ""
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
@@ -43,7 +43,7 @@ metricsBindAddress: ""
 	if err := got.Validate(); err != nil {
 		t.Error(err)
 	}
-	if s := got.schedulers(); s.Default != "lc" || s.Namespaces["cache"] != "sh" {
+	if s := got.operator(); s.Global["scheduler"] != "lc" || s.Global["drain-timeout"] != "5m0s" || s.Namespaces["cache"]["scheduler"] != "sh" {
 		t.Errorf("schedulers %+v", s)
 	}
 	for text, says := range map[string]string{
@@ -85,16 +85,21 @@ func TestValidate(t *testing.T) {
 	}
 	all, said := good, []string{}
 	for says, change := range map[string]func(*Config){
-		"nodeName missing":                               func(c *Config) { c.NodeName = "" },
-		"manifests kubeconfig one source":                func(c *Config) { c.Manifests, c.Kubeconfig = "a", "b" },
-		"link 15 a-name-that-is-too-long":                func(c *Config) { c.Link = "a-name-that-is-too-long" },
-		"masqueradeBit 32 between 0 and 31":              func(c *Config) { c.MasqueradeBit = 32 },
-		"clusterCIDRs 10.0.0.0 10.244.0.0/16":            func(c *Config) { c.ClusterCIDRs = []string{"10.0.0.0"} },
-		"nodePortAddresses x":                            func(c *Config) { c.NodePortAddresses = []string{"x"} },
-		"scheduler roundrobbin lc, rr, sh":               func(c *Config) { c.Scheduler = "roundrobbin" },
-		"namespaces.a.scheduler b lc, rr, sh":            func(c *Config) { c.Namespaces = map[string]Namespace{"a": {"b"}} },
-		"drainTimeout below":                             func(c *Config) { c.DrainTimeout.Duration = -1 },
-		"auditPeriod 1s":                                 func(c *Config) { c.AuditPeriod.Duration = time.Millisecond },
+		"nodeName missing":                                  func(c *Config) { c.NodeName = "" },
+		"manifests kubeconfig one source":                   func(c *Config) { c.Manifests, c.Kubeconfig = "a", "b" },
+		"link 15 a-name-that-is-too-long":                   func(c *Config) { c.Link = "a-name-that-is-too-long" },
+		"masqueradeBit 32 between 0 and 31":                 func(c *Config) { c.MasqueradeBit = 32 },
+		"clusterCIDRs 10.0.0.0 10.244.0.0/16":               func(c *Config) { c.ClusterCIDRs = []string{"10.0.0.0"} },
+		"nodePortAddresses x":                               func(c *Config) { c.NodePortAddresses = []string{"x"} },
+		"scheduler roundrobbin mean roundrobin? lc, mh, nq": func(c *Config) { c.Scheduler = "roundrobbin" },
+		"namespaces.a.scheduler b lc, mh, nq":               func(c *Config) { c.Namespaces = map[string]Namespace{"a": {Scheduler: "b"}} },
+		"slowStart 1d 30s":                                  func(c *Config) { c.SlowStart = "1d" },
+		"schedulerFlags http=port which only a Service":     func(c *Config) { c.SchedulerFlags = "http=port" },
+		"namespaces.b.maxConnections 0 9999999": func(c *Config) {
+			c.Namespaces = map[string]Namespace{"a": {Scheduler: "b"}, "b": {MaxConnections: "0"}}
+		},
+		"drainTimeout below": func(c *Config) { c.DrainTimeout.Duration = -1 },
+		"auditPeriod 1s":     func(c *Config) { c.AuditPeriod.Duration = time.Millisecond },
 		"healthzBindAddress localhost:1 127.0.0.1:10249": func(c *Config) { c.HealthzBindAddress = "localhost:1" },
 		"metricsBindAddress 10249":                       func(c *Config) { c.MetricsBindAddress = "10249" },
 		"logLevel loud debug, info, warn, error":         func(c *Config) { c.LogLevel = "loud" },
@@ -152,7 +157,7 @@ func FuzzConfig(f *testing.F) {
 			c.NodeName = "n"
 		}
 		if c.Validate() == nil {
-			c.schedulers()
+			c.operator()
 			c.dataplane(nil, dataplane.Facts{})
 		}
 	})

@@ -11,7 +11,6 @@ import (
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
-	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
 )
 
 // lister is where the engine looks up what a key stands for.
@@ -24,17 +23,22 @@ type lister interface {
 	Node() *v1.Node
 	// NodeAt returns the name of the node that has the address, "" when none is known to.
 	NodeAt(netip.Addr) string
+	// NodeWeight returns what the annotation of a Node says about the weight of the endpoints there.
+	NodeWeight(node string) (weight uint32, said bool)
+	// NodeWeightsVersion is another number after each change of such an annotation.
+	NodeWeightsVersion() uint64
 	// NodesVersion is another number after each change of the Nodes.
 	NodesVersion() uint64
 }
 
 // settings are what the engine goes by; they do not change while it runs.
 type settings struct {
-	NodeName     string
-	ProxyName    string
-	Dataplane    dataplane.Config
-	Schedulers   cluster.Schedulers
-	DrainTimeout time.Duration
+	NodeName  string
+	ProxyName string
+	Dataplane dataplane.Config
+	Operator  cluster.Operator
+	// NoAliases tells that annotations of other projects have no meaning.
+	NoAliases bool
 	// ExternalIPCIDRs are the networks in which Services may have externalIPs.
 	ExternalIPCIDRs []netip.Prefix
 	// Exclude are networks in which virtual servers of others are left alone even where a Service wants theirs.
@@ -59,14 +63,16 @@ type engine struct {
 	// listeners are the node's sockets that the last audit found.
 	listeners []dataplane.Listener
 	node      dataplane.Node
-	zone      string
 	// nodesVersion is what the lister told when the Nodes were looked at.
-	nodesVersion uint64
+	nodesVersion, weightsVersion uint64
 
 	services map[cluster.Name]cluster.Service // without endpoints: what status shows
-	drains   drains
-	retries  retries
-	stale    stale
+	// ignored are the Services that ask to be left alone.
+	ignored map[cluster.Name]bool
+	drains  drains
+	starts  starts
+	retries retries
+	stale   stale
 }
 
 func newEngine(s settings, kernel Kernel, l lister) *engine {
@@ -77,7 +83,9 @@ func newEngine(s settings, kernel Kernel, l lister) *engine {
 		want:     dataplane.NewWant(dataplane.Foundation(s.Dataplane)),
 		node:     dataplane.Node{Name: s.NodeName},
 		services: map[cluster.Name]cluster.Service{},
+		ignored:  map[cluster.Name]bool{},
 		drains:   drains{},
+		starts:   newStarts(),
 		retries:  retries{},
 		stale:    stale{frontEnds: map[dataplane.VirtualServerID]bool{}},
 	}
@@ -118,6 +126,7 @@ func (e *engine) pass(now time.Time, dirty []cluster.Name, audit bool) Report {
 		touched.Add(dataplane.All(e.want.Owner, e.have, e.want.State))
 	}
 	r.Errors = append(r.Errors, e.pollDrains(now, &touched)...)
+	e.starts.grow(now, e.want, &touched)
 
 	ops := dataplane.Diff(e.have, e.target(now, touched), touched)
 	e.apply(&r, ops, touched)
@@ -191,49 +200,42 @@ func (e *engine) compile(name cluster.Name, affected map[cluster.Name]struct{}) 
 	api := e.lister.Service(name)
 	if api == nil || !cluster.Proxied(api, e.settings.ProxyName) {
 		delete(e.services, name)
+		delete(e.ignored, name)
 		return e.want.Remove(name, affected)
 	}
+	ignored, mistakes := cluster.Ignored(api, e.ignored[name])
+	if e.ignored[name] = ignored; ignored && len(mistakes) == 0 {
+		delete(e.services, name)
+		return e.want.Remove(name, affected)
+	}
+	delete(e.ignored, name)
+	if ignored {
+		e.ignored[name] = true
+		api = api.DeepCopy()
+		api.Spec.Ports = nil
+	}
 	s := cluster.Parse(cluster.Input{
-		Service:         api,
-		Slices:          e.lister.Slices(name),
-		NodeName:        e.settings.NodeName,
-		Zone:            e.zone,
-		Schedulers:      e.settings.Schedulers,
-		DrainTimeout:    e.settings.DrainTimeout,
-		ExternalIPCIDRs: e.settings.ExternalIPCIDRs,
-		LastGood:        e.programmed(name, api),
+		Service:          api,
+		Slices:           e.lister.Slices(name),
+		NodeName:         e.settings.NodeName,
+		Zone:             e.node.Zone,
+		Operator:         e.settings.Operator,
+		NoAliases:        e.settings.NoAliases,
+		KernelSchedulers: e.settings.Dataplane.Facts.Schedulers,
+		NodeWeight:       e.lister.NodeWeight,
+		ExternalIPCIDRs:  e.settings.ExternalIPCIDRs,
+		LastGood:         e.lastGood(name, api),
 	})
-	e.checkSchedulers(&s)
+	s.Problems = cluster.SortProblems(append(s.Problems, mistakes...))
 	fragment := dataplane.Compile(s, e.node, e.settings.Dataplane)
 	e.checkFrontEnds(&s, &fragment)
+	e.starts.note(s)
 	touched := e.want.Set(fragment, affected)
 	for i := range s.Ports {
 		s.Ports[i].Endpoints = nil // the Fragment has what is needed of them
 	}
 	e.services[name] = s
 	return touched
-}
-
-// programmed returns the scheduler that the kernel runs for the Service, or "": the value that stays in force when the
-// annotation cannot be honoured. The kernel remembers it over a restart.
-func (e *engine) programmed(name cluster.Name, api *v1.Service) string {
-	addr, err := netip.ParseAddr(api.Spec.ClusterIP)
-	if err != nil {
-		return ""
-	}
-	for _, port := range api.Spec.Ports {
-		for _, protocol := range []cluster.Protocol{cluster.TCP, cluster.UDP, cluster.SCTP} {
-			id := dataplane.VirtualServerID{Addr: addr, Port: uint16(port.Port), Protocol: protocol}
-			v, found := e.have.VirtualServers[id]
-			if owner := e.want.Owner(id); !found || owner != name && owner != (cluster.Name{}) {
-				continue
-			}
-			if s, known := scheduler.Lookup(v.Scheduler); known {
-				return s.Name
-			}
-		}
-	}
-	return ""
 }
 
 // target returns the wanted State of the touched keys, with what has to drain first.
@@ -245,9 +247,11 @@ func (e *engine) target(now time.Time, touched dataplane.Touched) *dataplane.Sta
 	}
 	for id := range touched.VirtualServers {
 		if v, wanted := want.VirtualServers[id]; wanted {
-			of, _ := e.want.Fragment(e.want.Owner(id))
-			done := func(rs dataplane.RealServerID) bool { return e.drains.done(rs, now, of.DrainTimeout) }
-			target.SetVirtualServer(id, dataplane.Drain(id, v, e.have.VirtualServers[id], done))
+			front, _ := e.want.FrontEnd(id)
+			have, present := e.have.VirtualServers[id]
+			done := func(rs dataplane.RealServerID) bool { return e.drains.done(rs, now, front.DrainTimeout) }
+			v = e.starts.weigh(now, e.want.Owner(id), front, v, have, present)
+			target.SetVirtualServer(id, dataplane.Drain(id, v, have, done))
 		}
 	}
 	for entry := range touched.Entries {

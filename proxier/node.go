@@ -22,8 +22,9 @@ func (e *engine) readNode() (dirty []cluster.Name) {
 	if node := e.lister.Node(); node != nil {
 		zone, primary = node.Labels[v1.LabelTopologyZone], primaryAddresses(node)
 	}
-	all := zone != e.zone || !slices.Equal(primary, e.node.Primary)
-	e.zone, e.node.Primary = zone, primary
+	weights := e.lister.NodeWeightsVersion()
+	all := weights != e.weightsVersion || zone != e.node.Zone || !slices.Equal(primary, e.node.Primary)
+	e.weightsVersion, e.node.Zone, e.node.Primary = weights, zone, primary
 	for name, s := range e.services {
 		if all || len(s.ExternalIPs)+len(s.LoadBalancerIPs) > 0 {
 			dirty = append(dirty, name)

@@ -37,7 +37,7 @@ func Run(ctx context.Context, c Config, version string, log *slog.Logger) error 
 		return err
 	}
 	defer succession.release()
-	facts, err := kernel.Probe(scheduler.Names())
+	facts, err := kernel.Probe(scheduler.KernelNames())
 	if err != nil {
 		return err
 	}

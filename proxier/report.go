@@ -56,8 +56,10 @@ type Row struct {
 	// Gone tells that the Service is not served any more; then the rest is empty.
 	Gone      bool
 	FrontEnds []FrontEndRow
-	Problems  []cluster.Problem
-	Errors    []string
+	// Settings are those of the whole Service.
+	Settings []cluster.Setting
+	Problems []cluster.Problem
+	Errors   []string
 	// HealthCheckPort is the healthCheckNodePort, 0 for none; LocalReady the number of addresses of ready endpoints on this
 	// node, which it tells.
 	HealthCheckPort uint16
@@ -72,7 +74,7 @@ type FrontEndRow struct {
 	ID          dataplane.VirtualServerID
 	Kind        string // "ClusterIP", "ExternalIP", "LoadBalancer" or "NodePort"
 	Port        string // the Service port's name
-	Choice      cluster.Choice
+	Settings    []cluster.Setting
 	Config      dataplane.VirtualServer
 	LostTo      cluster.Name // the Service that has the front end, when it is not this one
 	Programmed  bool
@@ -146,14 +148,14 @@ func (e *engine) row(name cluster.Name, failures []Failure) Row {
 	if !present {
 		return row
 	}
-	row.Version = s.Version
+	row.Version, row.Settings = s.Version, s.Settings
 	row.UID, row.Problems, row.HealthCheckPort = s.UID, slices.Clone(s.Problems), s.HealthCheckNodePort
 	fragment, _ := e.want.Fragment(name)
 	row.LocalReady = fragment.LocalReady
 	row.NoLocalInternal, row.NoLocalExternal = noLocal(fragment)
 	for _, front := range fragment.FrontEnds {
 		port := s.Ports[front.Port]
-		f := FrontEndRow{ID: front.ID, Kind: front.Kind.String(), Port: port.Name, Choice: port.Choice, Config: front.VirtualServer}
+		f := FrontEndRow{ID: front.ID, Kind: front.Kind.String(), Port: port.Name, Settings: port.Settings, Config: front.VirtualServer}
 		if winner := e.want.Owner(front.ID); winner != name {
 			f.LostTo = winner
 			row.Problems = append(row.Problems, conflictProblem(front, winner))

@@ -22,9 +22,11 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/ipvs-proxier/ipvs-proxier/ipset"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/annotation"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel"
+	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
 )
 
 // Scenarios are the files testdata/*.txtar: manifests in, kernel state out. The files of an archive are steps in their order;
@@ -122,6 +124,10 @@ func (o objects) NodeAt(addr netip.Addr) string {
 
 func (o objects) NodesVersion() uint64 { return o.version }
 
+// NodeWeight says nothing: scenarios have no Nodes with weights.
+func (o objects) NodeWeight(string) (uint32, bool) { return 0, false }
+func (o objects) NodeWeightsVersion() uint64       { return 0 }
+
 func (o objects) Service(name cluster.Name) *v1.Service { return o.services[name] }
 
 func (o objects) Slices(of cluster.Name) []*discovery.EndpointSlice {
@@ -198,10 +204,9 @@ func (s *scenario) restart() {
 		NodeName: "n1",
 		Dataplane: dataplane.Config{
 			Link: "kube-ipvs0", Families: []cluster.Family{cluster.IPv4, cluster.IPv6}, MasqueradeMark: 1 << 14, MasqueradePorts: [2]uint16{32768, 65535},
-			Facts: dataplane.Facts{KernelMajor: 6, KernelMinor: 1, Schedulers: []string{"lc", "rr", "sh"}},
+			Facts: dataplane.Facts{KernelMajor: 6, KernelMinor: 1, Schedulers: scheduler.KernelNames()},
 		},
-		Schedulers:      cluster.Schedulers{Namespaces: map[string]string{"cache": "sh"}},
-		DrainTimeout:    15 * time.Minute,
+		Operator:        cluster.Operator{Namespaces: map[string]map[string]string{"cache": {annotation.Scheduler: "sh"}}},
 		ExternalIPCIDRs: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24"), netip.MustParsePrefix("fd00:203::/64")},
 		Exclude:         []netip.Prefix{netip.MustParsePrefix("10.97.0.0/16")},
 	}, s.faulty, s.objects)
@@ -414,7 +419,7 @@ func (s *scenario) do(fields []string) {
 		n, err := strconv.ParseUint(args[3], 10, 16)
 		s.must(err)
 		s.tampered = true
-		state.Apply(dataplane.Op{Verb: dataplane.Update, Object: s.realServer(args, uint16(n))})
+		state.Apply(dataplane.Op{Verb: dataplane.Update, Object: s.realServer(args, uint32(n))})
 	case "add":
 		s.tampered = true
 		state.Apply(dataplane.Op{Verb: dataplane.Create, Object: s.object(args)})
@@ -460,7 +465,7 @@ func (s *scenario) id(args []string) dataplane.VirtualServerID {
 	return dataplane.VirtualServerID{Addr: at.Addr(), Port: at.Port(), Protocol: protocol}
 }
 
-func (s *scenario) realServer(args []string, weight uint16) dataplane.RealServerObject {
+func (s *scenario) realServer(args []string, weight uint32) dataplane.RealServerObject {
 	at := netip.MustParseAddrPort(args[2])
 	return dataplane.RealServerObject{VirtualServer: s.id(args), RealServer: dataplane.RealServer{Addr: at.Addr(), Port: at.Port(), Weight: weight}}
 }

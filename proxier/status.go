@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/annotation"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
@@ -40,8 +41,10 @@ type ServiceStatus struct {
 	Namespace string           `json:"namespace"`
 	Name      string           `json:"name"`
 	FrontEnds []FrontEndStatus `json:"frontEnds"`
-	Problems  []ProblemStatus  `json:"problems,omitempty"`
-	Errors    []string         `json:"errors,omitempty"`
+	// Settings are those of the whole Service.
+	Settings []SettingStatus `json:"settings"`
+	Problems []ProblemStatus `json:"problems,omitempty"`
+	Errors   []string        `json:"errors,omitempty"`
 	// Changed is when what is wanted for it last changed.
 	Changed time.Time `json:"changed"`
 }
@@ -56,6 +59,10 @@ type FrontEndStatus struct {
 	// Source says who chose the scheduler.
 	Source string `json:"schedulerSource"`
 	Flags  string `json:"flags"`
+	// Settings are all settings of the port, by the names of the annotations.
+	Settings []SettingStatus `json:"settings"`
+	// Digest is the same on all nodes that map clients to endpoints alike; schedulers that do not have none.
+	Digest string `json:"digest,omitempty"`
 	// Affinity is the session affinity timeout in seconds, 0 for none.
 	Affinity    uint32             `json:"affinitySeconds,omitempty"`
 	Programmed  bool               `json:"programmed"`
@@ -63,10 +70,17 @@ type FrontEndStatus struct {
 	RealServers []RealServerStatus `json:"realServers"`
 }
 
+// SettingStatus is the value of one annotation that is in force, and where it comes from; "" is off, or the kernel's.
+type SettingStatus struct {
+	Key    string `json:"key"`
+	Value  string `json:"value"`
+	Source string `json:"source"`
+}
+
 // RealServerStatus is one real server as the kernel has it now.
 type RealServerStatus struct {
 	Address  string `json:"address"`
-	Weight   uint16 `json:"weight"`
+	Weight   uint32 `json:"weight"`
 	Active   uint32 `json:"activeConnections"`
 	Inactive uint32 `json:"inactiveConnections"`
 	// Wanted is false for one that drains.
@@ -182,7 +196,7 @@ func (b *board) status(only func(cluster.Name) bool) Status {
 }
 
 func (r boardRow) status(counter connectionCounter) ServiceStatus {
-	s := ServiceStatus{Namespace: r.Name.Namespace, Name: r.Name.Name, Errors: r.Errors, Changed: r.changed, FrontEnds: []FrontEndStatus{}}
+	s := ServiceStatus{Namespace: r.Name.Namespace, Name: r.Name.Name, Errors: r.Errors, Changed: r.changed, FrontEnds: []FrontEndStatus{}, Settings: settingStatus(r.Settings)}
 	for _, p := range r.Problems {
 		s.Problems = append(s.Problems, ProblemStatus{string(p.Reason), p.Field, p.Message})
 	}
@@ -192,13 +206,26 @@ func (r boardRow) status(counter connectionCounter) ServiceStatus {
 	return s
 }
 
+func settingStatus(settings []cluster.Setting) []SettingStatus {
+	status := []SettingStatus{}
+	for _, s := range settings {
+		status = append(status, SettingStatus(s))
+	}
+	return status
+}
+
 var errNotCounted = errors.New("connections cannot be counted")
 
 func (f FrontEndRow) status(counter connectionCounter) FrontEndStatus {
 	s := FrontEndStatus{
 		Kind: f.Kind, Protocol: f.ID.Protocol.String(), Address: netip.AddrPortFrom(f.ID.Addr, f.ID.Port).String(), Port: f.Port,
-		Scheduler: f.Choice.Scheduler, Source: f.Choice.Source, Flags: f.Config.Flags.String(), Affinity: f.Config.Timeout,
+		Settings: settingStatus(f.Settings), Flags: f.Config.Flags.String(), Affinity: f.Config.Timeout,
 		Programmed: f.Programmed && f.LostTo == (cluster.Name{}), LostTo: f.LostTo.String(), RealServers: []RealServerStatus{},
+	}
+	for _, setting := range f.Settings {
+		if setting.Key == annotation.Scheduler {
+			s.Scheduler, s.Source = setting.Value, setting.Source
+		}
 	}
 	if !s.Programmed {
 		return s

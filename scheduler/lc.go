@@ -5,6 +5,6 @@ func init() {
 		Name:    "lc",
 		Aliases: []string{"least-connection", "least-connections", "leastconn"},
 		Kernel:  "lc",
-		Summary: "Least connection: the endpoint with the fewest open connections of this node. Good when some requests or endpoints are slow.",
+		Summary: "Least connection: the endpoint with the fewest connections of this node. Good when some requests or endpoints are slow.",
 	})
 }

@@ -1,7 +1,8 @@
 // Package scheduler is the registry of the schedulers that a Service may choose.
 //
 // A scheduler is one file: it describes itself in a [Scheduler] value and hands it to [Register] from its init function.
-// Parser, documentation, status and tests pick it up from here; there is no other list.
+// The parser of annotations, documentation, admission policy, shell completion, status and tests pick it up from here; there
+// is no other list. docs/adding-a-scheduler.md walks through one.
 package scheduler
 
 import (
@@ -12,18 +13,71 @@ import (
 
 // Scheduler describes one way of choosing a real server for a new connection.
 type Scheduler struct {
-	// Name is the canonical name, which is also the kernel's where the kernel does the work ("rr").
+	// Name is the canonical name, which is also the kernel's where the kernel does all of the work ("rr").
 	Name string
 	// Aliases are long names that mean the same ("round-robin"). They are read case-insensitively and never echoed.
 	Aliases []string
-	// Kernel is the name under which Linux knows the scheduler; the module is "ip_vs_" followed by it.
+	// Kernel is the name under which Linux knows the scheduler; the module is "ip_vs_" followed by it. A policy of its own,
+	// which decides by [Scheduler.Weigh], names the kernel's scheduler that carries it out.
 	Kernel string
 	// Summary says in one line what it does and what it is good for.
 	Summary string
+	// Caution, when set, says why a Service that chooses it may not get what its author expects; it becomes a Problem of the
+	// Service, and the choice is in force all the same.
+	Caution string
+	// CautionUnweighted is the same for a port none of whose endpoints has a weight above 1.
+	CautionUnweighted string
 	// Weighted tells whether weights other than 0 and 1 make a difference.
 	Weighted bool
+	// SlowStart tells whether a growing weight lets an endpoint's share grow with it, without moving other clients about.
+	SlowStart bool
 	// Supported are the flags that the kernel's scheduler understands, Default those in force when a Service says nothing.
 	Supported, Default Flags
+	// Order is the order in which the kernel has the endpoints.
+	Order Order
+	// Idle is what has to be done with an endpoint of weight 0, so that no new connection is refused on its account.
+	Idle Idle
+	// Weigh, when set, returns the weight that the kernel gets for each of the endpoints, which are those of one virtual
+	// server, in their order. A weight of 0 stays 0. It looks at nothing but its arguments.
+	Weigh func(here Place, endpoints []Endpoint) []uint32
+}
+
+// Order is an order of endpoints. The kernel's schedulers go by the order of their list.
+type Order uint8
+
+// The orders.
+const (
+	// Seeded differs from node to node and from Service to Service, and is always the same on one node, so that many
+	// nodes do not all start with the same endpoint (kubernetes#79213, #121591).
+	Seeded Order = iota
+	// Canonical is by address and port, so that every node maps a client to the same endpoint.
+	Canonical
+)
+
+// Idle is how a scheduler treats a real server of weight 0, which has connections and gets no new ones.
+type Idle uint8
+
+// The ways.
+const (
+	// IdleSkipped: the scheduler passes over it.
+	IdleSkipped Idle = iota
+	// IdleRenewed: the scheduler goes by the last weight above 0, and would refuse its clients or move them on. A real
+	// server that is deleted and added with weight 0 has no such weight, and keeps its connections.
+	IdleRenewed
+	// IdleLast: the scheduler's table would hold it, unless those in front of it fill the table.
+	IdleLast
+	// IdleAside: the scheduler takes one place of the list ([DestinationHashPlace]): another endpoint has to stand there.
+	IdleAside
+)
+
+// Place is where something is in the cluster; a name that is not known is empty.
+type Place struct{ Node, Zone string }
+
+// Endpoint is what a policy may go by.
+type Endpoint struct {
+	Place
+	// Weight is 0 to 65535: what annotations of EndpointSlices, the Service and Nodes say, else 1.
+	Weight uint32
 }
 
 // Flags are scheduler flags, with the values of the kernel's virtual server flags IP_VS_SVC_F_SCHED1 to SCHED3
@@ -39,6 +93,9 @@ const (
 	// FlagMask covers every scheduler flag.
 	FlagMask Flags = 0x38
 )
+
+// FlagNames are the flags by the names that users write.
+var FlagNames = map[string]Flags{"fallback": Fallback, "port": Port}
 
 // String returns the names of the flags, comma separated, or "none".
 func (f Flags) String() string {
@@ -73,8 +130,8 @@ func Register(s Scheduler) {
 		panic(fmt.Sprintf("BUG: scheduler %+v: name, kernel name and summary must be set, and defaults supported", s))
 	}
 	for _, name := range append([]string{s.Name}, s.Aliases...) {
-		if name != strings.ToLower(name) || strings.ContainsAny(name, " ,=") {
-			panic(fmt.Sprintf("BUG: scheduler name %q is not lower case or has a separator in it", name))
+		if strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
+			panic(fmt.Sprintf("BUG: scheduler name %q has other characters than a-z, 0-9 and -", name))
 		}
 		if other, taken := byName[name]; taken {
 			panic(fmt.Sprintf("BUG: scheduler name %q belongs to %s already", name, other.Name))
@@ -93,6 +150,22 @@ func Lookup(name string) (Scheduler, bool) {
 
 // Names returns the canonical names, sorted.
 func Names() []string { return slices.Clone(names) }
+
+// KernelNames returns the kernel's names of all schedulers, sorted.
+func KernelNames() []string {
+	var kernel []string
+	for _, name := range names {
+		kernel = append(kernel, byName[name].Kernel)
+	}
+	slices.Sort(kernel)
+	return slices.Compact(kernel)
+}
+
+// OfKernel returns the scheduler that is the kernel's own of that name.
+func OfKernel(name string) (Scheduler, bool) {
+	s, found := byName[name]
+	return s, found && s.Name == s.Kernel
+}
 
 // Words returns every name and alias, sorted: what a user may write.
 func Words() []string {

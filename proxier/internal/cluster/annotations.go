@@ -6,107 +6,348 @@ import (
 	"strings"
 	"time"
 
+	v1 "k8s.io/api/core/v1"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/annotation"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/spelling"
 	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
 )
 
-// AnnotationPrefix begins every annotation of ours.
-const AnnotationPrefix = "ipvs-proxier.io/"
-
-// The keys of our annotations. They are read in this file and nowhere else.
-const (
-	AnnotationScheduler    = AnnotationPrefix + "scheduler"
-	AnnotationDrainTimeout = AnnotationPrefix + "drain-timeout"
-)
-
-var annotationKeys = []string{AnnotationScheduler, AnnotationDrainTimeout}
-
-// Choice is a scheduler and where it comes from.
-type Choice struct {
-	// Scheduler is the canonical name, registered in package scheduler.
-	Scheduler string
-	// Source says for people who chose it: an annotation, the configuration, the default, or the kernel, when an
-	// invalid annotation leaves the value in force that is programmed.
+// Setting is the value of one key that is in force, and where it comes from.
+type Setting struct {
+	// Key is the name of the annotation without its prefix.
+	Key string
+	// Value is canonical; "" is the kernel's, or off.
+	Value string
+	// Source says for people who chose it.
 	Source string
 }
 
-// The sources of a Choice.
+// The sources of a Setting, beside "annotation KEY".
 const (
-	SourceAnnotation = "annotation " + AnnotationScheduler
-	SourceLastGood   = "last good value"
-	SourceConfig     = "configuration"
-	SourceNamespace  = "configuration of the namespace"
-	SourceDefault    = "default"
+	SourceLastGood  = "last good value"
+	SourceConfig    = "configuration"
+	SourceNamespace = "configuration of the namespace"
+	SourceDefault   = "default"
 )
 
-// Schedulers are the choices of the operator, below those of a Service's own annotation.
-type Schedulers struct {
-	Default    string            // canonical name, or "" for scheduler.Default
-	Namespaces map[string]string // canonical names by namespace
+// SourceOf is the source of a Setting that an annotation says.
+func SourceOf(key string) string { return "annotation " + key }
+
+// Operator is what the operator has chosen, below the annotations of Services: canonical values by the names of the keys.
+type Operator struct {
+	Global     map[string]string
+	Namespaces map[string]map[string]string
 }
 
-func (s Schedulers) choice(namespace string) Choice {
-	if name := s.Namespaces[namespace]; name != "" {
-		return Choice{name, SourceNamespace}
+func (o Operator) setting(namespace, key, otherwise string) Setting {
+	if value, said := o.Namespaces[namespace][key]; said {
+		return Setting{key, value, SourceNamespace}
 	}
-	if s.Default != "" {
-		return Choice{s.Default, SourceConfig}
+	if value, said := o.Global[key]; said {
+		return Setting{key, value, SourceConfig}
 	}
-	return Choice{scheduler.Default, SourceDefault}
+	return Setting{key, otherwise, SourceDefault}
 }
 
-// readAnnotations returns the scheduler in force. A value that cannot be honoured leaves lastGood in force, or the
-// operator's choice where there is none.
-func readAnnotations(annotations map[string]string, operator Choice, lastGood string) (Choice, []Problem) {
-	problems := unknownKeys(annotations)
-	text, written := annotations[AnnotationScheduler]
-	if !written {
-		return operator, problems
-	}
-	if found, known := scheduler.Lookup(text); known {
-		return Choice{found.Name, SourceAnnotation}, problems
-	}
-	inForce := operator
-	if lastGood != "" {
-		inForce = Choice{lastGood, SourceLastGood}
-	}
-	return inForce, append(problems, Problem{
-		Reason: InvalidAnnotation,
-		Field:  fmt.Sprintf("metadata.annotations[%s]", AnnotationScheduler),
-		Message: fmt.Sprintf("%q is no scheduler%s; allowed are %s; in force is %s (%s)",
-			text, didYouMean(text, scheduler.Words()), strings.Join(scheduler.Names(), ", "), inForce.Scheduler, inForce.Source),
-	})
+// LastGood returns the canonical value of a key that is in force for a Service: for its port of that index, or with -1 for the
+// whole Service. It counts when what is written now cannot be honoured.
+type LastGood func(key string, port int) (value string, known bool)
+
+// WholeService is the index under which [LastGood] is asked for keys that no port has.
+const WholeService = -1
+
+// said is what the annotations of a Service say about one key.
+type said struct {
+	key    annotation.Key
+	source string
+	// values is nil when nothing is said, or nothing that can be honoured: then bad is set.
+	values annotation.Values
+	bad    *Problem
 }
 
-// drainTimeout returns the annotation's duration, or the operator's where there is none or it cannot be read.
-func (p *parser) drainTimeout() time.Duration {
-	text, written := p.in.Service.Annotations[AnnotationDrainTimeout]
-	if !written {
-		return p.in.DrainTimeout
+// read returns what the annotations say about a key of the Service: our own annotation, else an alias.
+func (p *parser) read(name string) said {
+	key, _ := annotation.Lookup(annotation.Service, name)
+	s := said{key: key}
+	if text, written := p.in.Service.Annotations[key.String()]; written {
+		s.source = SourceOf(key.String())
+		s.values, s.bad = parsed(key, key.String(), text)
 	}
-	d, err := time.ParseDuration(strings.TrimSpace(text))
-	if err != nil || d < 0 {
-		p.problem(InvalidAnnotation, fmt.Sprintf("metadata.annotations[%s]", AnnotationDrainTimeout),
-			"%q is not a duration from 0s such as 90s or 15m; in force is %s (configuration)", text, p.in.DrainTimeout)
-		return p.in.DrainTimeout
+	if p.in.NoAliases {
+		return s
 	}
-	return d
-}
-
-func unknownKeys(annotations map[string]string) []Problem {
-	var problems []Problem
-	for key := range annotations {
-		if !strings.HasPrefix(key, AnnotationPrefix) || slices.Contains(annotationKeys, key) {
+	for _, alias := range annotation.Aliases {
+		text, written := p.in.Service.Annotations[alias.Key]
+		if alias.Name != name || !written {
 			continue
 		}
-		problems = append(problems, Problem{
-			Reason: UnknownAnnotation,
-			Field:  fmt.Sprintf("metadata.annotations[%s]", key),
-			Message: fmt.Sprintf("this version knows no such key%s; known are %s; the annotation has no effect",
-				didYouMean(key, annotationKeys), strings.Join(annotationKeys, ", ")),
-		})
+		values, bad := annotation.Values(nil), (*Problem)(nil)
+		if ours, understood := alias.Translate(text); understood {
+			values, bad = parsed(key, alias.Key, ours)
+		} else {
+			bad = &Problem{InvalidAnnotation, annotation.Field(alias.Key), fmt.Sprintf("%q is not understood here", text)}
+		}
+		switch {
+		case s.source == "":
+			s.source, s.values, s.bad = SourceOf(alias.Key), values, bad
+		case values != nil && s.values != nil && values.String() != s.values.String():
+			p.problem(AnnotationConflict, annotation.Field(alias.Key), "%q says something else than the %s; in force is %s", text, s.source, s.values)
+		}
 	}
-	return problems
+	return s
+}
+
+func parsed(key annotation.Key, written, text string) (annotation.Values, *Problem) {
+	values, err := key.Parse(text)
+	if err != nil {
+		return nil, &Problem{InvalidAnnotation, annotation.Field(written), err.Error()}
+	}
+	return values, nil
+}
+
+// settle returns what is in force for a port of the Service, or for the whole Service, and adds to a Problem what that is.
+func (p *parser) settle(s *said, port int, name string, number uint16, otherwise string) Setting {
+	if value, named := s.values.For(name, number); named {
+		return Setting{s.key.Name, value, s.source}
+	}
+	inForce := p.in.Operator.setting(p.in.Service.Namespace, s.key.Name, otherwise)
+	if s.bad != nil && p.in.LastGood != nil {
+		if value, known := p.in.LastGood(s.key.Name, port); known {
+			inForce = Setting{s.key.Name, value, SourceLastGood}
+		}
+	}
+	return inForce
+}
+
+// told adds the Problem of a key, if it has one, with what is in force instead.
+func (p *parser) told(s said, inForce []Setting) {
+	if s.bad == nil {
+		return
+	}
+	var words []string
+	for _, setting := range inForce {
+		value := setting.Value
+		if value == "" {
+			value = "none"
+		}
+		if word := fmt.Sprintf("%s (%s)", value, setting.Source); !slices.Contains(words, word) {
+			words = append(words, word)
+		}
+	}
+	if len(words) > 0 {
+		s.bad.Message += "; in force is " + strings.Join(words, ", ")
+	}
+	p.problems = append(p.problems, *s.bad)
+}
+
+// serviceSetting settles a key that no port has.
+func (p *parser) serviceSetting(name, otherwise string) Setting {
+	s := p.read(name)
+	inForce := p.settle(&s, WholeService, "", 0, otherwise)
+	p.told(s, []Setting{inForce})
+	return inForce
+}
+
+// options settles the keys of all ports.
+func (p *parser) options(ports []ServicePort) {
+	for _, name := range []string{annotation.Scheduler, annotation.SchedulerFlags, annotation.SlowStart, annotation.MaxConnections, annotation.DrainTimeout, annotation.OnePacket} {
+		s := p.read(name)
+		p.portsNamed(s, ports)
+		var all []Setting
+		for i := range ports {
+			port := &ports[i]
+			setting := p.settle(&s, i, port.Name, port.Port, portDefault(name, *port))
+			setting = p.apply(port, i, setting)
+			port.Settings = append(port.Settings, setting)
+			all = append(all, setting)
+		}
+		p.told(s, all)
+	}
+	p.without(ports)
+}
+
+// portDefault is in force where neither the Service nor the operator says anything.
+func portDefault(key string, port ServicePort) string {
+	switch key {
+	case annotation.Scheduler:
+		return scheduler.Default
+	case annotation.SchedulerFlags:
+		return chosen(port).Default.String()
+	case annotation.OnePacket:
+		return "false"
+	case annotation.DrainTimeout:
+		return DefaultDrainTimeout.String()
+	}
+	return ""
+}
+
+// DefaultDrainTimeout is in force where nobody chooses another.
+const DefaultDrainTimeout = 15 * time.Minute
+
+func chosen(port ServicePort) scheduler.Scheduler {
+	s, _ := scheduler.Lookup(port.Setting(annotation.Scheduler).Value)
+	return s
+}
+
+// apply carries a setting into the port, as far as it can be, and returns what is in force.
+func (p *parser) apply(port *ServicePort, index int, setting Setting) Setting {
+	switch setting.Key {
+	case annotation.Scheduler:
+		setting = p.available(index, setting)
+		port.Scheduler = setting.Value
+	case annotation.SchedulerFlags:
+		port.Flags = annotation.ParseFlags(setting.Value) & chosen(*port).Supported
+		setting.Value = port.Flags.String()
+	case annotation.SlowStart:
+		port.SlowStart = annotation.ParseDuration(setting.Value)
+		if !chosen(*port).SlowStart {
+			port.SlowStart, setting.Value = 0, ""
+		}
+	case annotation.MaxConnections:
+		port.Limit = annotation.ParseLimit(setting.Value)
+		setting.Value = port.Limit.String()
+	case annotation.DrainTimeout:
+		port.DrainTimeout = annotation.ParseDuration(setting.Value)
+	case annotation.OnePacket:
+		port.OnePacket = annotation.ParseBool(setting.Value) && port.Protocol == UDP
+		setting.Value = fmt.Sprint(port.OnePacket)
+	}
+	return setting
+}
+
+// available returns the choice, or what is in force instead of one that this node's kernel lacks.
+func (p *parser) available(port int, setting Setting) Setting {
+	has := func(name string) bool {
+		s, _ := scheduler.Lookup(name)
+		return p.in.KernelSchedulers == nil || slices.Contains(p.in.KernelSchedulers, s.Kernel)
+	}
+	if has(setting.Value) {
+		return setting
+	}
+	lacking, _ := scheduler.Lookup(setting.Value)
+	instead := p.in.Operator.setting(p.in.Service.Namespace, annotation.Scheduler, scheduler.Default)
+	if !has(instead.Value) {
+		instead = Setting{annotation.Scheduler, scheduler.Default, SourceDefault}
+	}
+	if p.in.LastGood != nil {
+		if value, known := p.in.LastGood(annotation.Scheduler, port); known && has(value) {
+			instead = Setting{annotation.Scheduler, value, SourceLastGood}
+		}
+	}
+	field := annotation.Field(annotation.Prefix + annotation.Scheduler)
+	if !strings.HasPrefix(setting.Source, "annotation") {
+		field = setting.Source
+	}
+	p.problem(UnsupportedScheduler, field, "the kernel of this node has no scheduler %s (module ip_vs_%s); it has %s; in force is %s (%s)",
+		lacking.Name, lacking.Kernel, strings.Join(p.in.KernelSchedulers, ", "), instead.Value, instead.Source)
+	return instead
+}
+
+// portsNamed tells of ports that the value names and the Service does not have.
+func (p *parser) portsNamed(s said, ports []ServicePort) {
+	var words []string
+	for _, port := range ports {
+		words = append(words, strings.ToLower(port.Name), fmt.Sprint(port.Port))
+	}
+	for _, name := range sortedKeys(s.values) {
+		if name != annotation.AllPorts && !slices.Contains(words, name) {
+			p.problem(AnnotationWithoutEffect, annotation.Field(strings.TrimPrefix(s.source, "annotation ")), "the service has no port %s%s; the rest is in force", name, didYouMean(name, words))
+		}
+	}
+}
+
+// without tells of annotations that change nothing, for the sake of others.
+func (p *parser) without(ports []ServicePort) {
+	says := func(key string) (string, bool) {
+		s := p.read(key)
+		return strings.TrimPrefix(s.source, "annotation "), s.values != nil
+	}
+	tell := func(key, why string, useful func(ServicePort) bool, asked func(string) bool) {
+		written, said := says(key)
+		values := p.read(key).values
+		if !said {
+			return
+		}
+		wanted := slices.ContainsFunc(sortedKeys(values), func(name string) bool { return asked(values[name]) })
+		if wanted && !slices.ContainsFunc(ports, useful) {
+			p.problem(AnnotationWithoutEffect, annotation.Field(written), "%q has no effect: %s", values, why)
+		}
+	}
+	anything := func(string) bool { return true }
+	tell(annotation.SchedulerFlags, "of the schedulers only mh and sh have flags; in force is none",
+		func(port ServicePort) bool { return chosen(port).Supported != 0 }, func(value string) bool { return value != "none" })
+	tell(annotation.SlowStart, "it needs a scheduler that goes by growing weights ("+strings.Join(slowStarters(), ", ")+"); in force is off",
+		func(port ServicePort) bool { return chosen(port).SlowStart }, func(value string) bool { return annotation.ParseDuration(value) > 0 })
+	tell(annotation.OnePacket, "the service has no UDP port; in force is false",
+		func(port ServicePort) bool { return port.Protocol == UDP }, annotation.ParseBool)
+	tell(annotation.Weight, "no port has a scheduler that goes by weights; of weights only 0 counts",
+		func(port ServicePort) bool { return chosen(port).Weighted }, anything)
+}
+
+func slowStarters() (names []string) {
+	for _, name := range scheduler.Names() {
+		if s, _ := scheduler.Lookup(name); s.SlowStart {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// cautions tells what an author may not expect of a scheduler.
+func (p *parser) cautions(ports []ServicePort) {
+	for _, port := range ports {
+		s, setting := chosen(port), port.Setting(annotation.Scheduler)
+		even := !slices.ContainsFunc(port.Endpoints, func(e Endpoint) bool { return e.Weight > 1 })
+		for _, caution := range []struct {
+			text string
+			due  bool
+		}{{s.Caution, true}, {s.CautionUnweighted, even}} {
+			if caution.text != "" && caution.due && setting.Source != SourceDefault {
+				p.problem(UnsuitableScheduler, "scheduler "+s.Name, "%s; it is in force", caution.text)
+			}
+		}
+	}
+}
+
+// exposure reads which addresses are to be served.
+func (p *parser) exposure(s *Service) {
+	setting := p.serviceSetting(annotation.Expose, "")
+	s.Settings = append(s.Settings, setting)
+	exposed := func(word string) bool {
+		return setting.Value == "" || slices.Contains(strings.Split(setting.Value, ","), word)
+	}
+	s.ClusterIPHidden = !exposed("cluster-ip")
+	if !exposed("external-ip") {
+		s.ExternalIPs = nil
+	}
+	if !exposed("load-balancer") {
+		s.LoadBalancerIPs = nil
+	}
+	if !exposed("node-port") {
+		for i := range s.Ports {
+			s.Ports[i].NodePort = 0
+		}
+	}
+}
+
+// others reads the keys that have no effect on front ends, and those of others that have one.
+func (p *parser) others(s *Service) {
+	p.serviceSetting(annotation.Forwarding, "nat")
+	annotations := p.in.Service.Annotations
+	for _, key := range annotation.Unknown(annotation.Service, annotations) {
+		known := annotation.Names(annotation.Service)
+		p.problem(UnknownAnnotation, annotation.Field(key), "this version knows no such key%s; known are %s; the annotation has no effect", didYouMean(key, known), strings.Join(known, ", "))
+	}
+	if p.in.NoAliases {
+		return
+	}
+	if _, written := annotations[annotation.KubeRouterDSR]; written {
+		p.problem(InvalidAnnotation, annotation.Field(annotation.KubeRouterDSR), "direct return is not built; in force is forwarding nat")
+	}
+	if strings.EqualFold(strings.TrimSpace(annotations[annotation.KubeRouterLocal]), "true") {
+		s.ExternalLocal = true
+	}
 }
 
 func didYouMean(word string, known []string) string {
@@ -114,4 +355,11 @@ func didYouMean(word string, known []string) string {
 		return fmt.Sprintf(" (did you mean %s?)", near)
 	}
 	return ""
+}
+
+// Ignored tells whether the Service asks to be left alone. What cannot be read leaves it as it was; the Problem says so.
+func Ignored(s *v1.Service, before bool) (ignored bool, problems []Problem) {
+	p := parser{in: Input{Service: s, LastGood: func(string, int) (string, bool) { return fmt.Sprint(before), before }}}
+	ignored = annotation.ParseBool(p.serviceSetting(annotation.Ignore, "false").Value)
+	return ignored, p.problems
 }

@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	discovery "k8s.io/api/discovery/v1"
+
+	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
 )
 
 // Endpoint is one endpoint of one Service port.
@@ -19,6 +21,12 @@ type Endpoint struct {
 	Local bool
 	// Remote tells that the endpoint is on another node. One without a nodeName is neither Local nor Remote.
 	Remote bool
+	// Place is where it is, Weight 0 to 65535 what annotations give it, else 1.
+	scheduler.Place
+	Weight uint32
+	// Identity is the UID of what stands behind the address, or the address itself where that is not known: a new pod with the
+	// address of an old one has another.
+	Identity string
 	// NodeHint and ZoneHint tell for whose clients the EndpointSlice controller means the endpoint.
 	NodeHint, ZoneHint Hint
 }
@@ -71,6 +79,7 @@ func slicePort(port discovery.EndpointPort, name string, protocol Protocol) (uin
 
 func (p *parser) sliceEndpoints(slice *discovery.EndpointSlice, port uint16) []Endpoint {
 	var endpoints []Endpoint
+	weight, weighted := p.sliceWeight(slice)
 	for i, e := range slice.Endpoints {
 		if len(e.Addresses) == 0 {
 			continue
@@ -83,12 +92,19 @@ func (p *parser) sliceEndpoints(slice *discovery.EndpointSlice, port uint16) []E
 				"%q is no %s address that can be an endpoint; it is left out", e.Addresses[0], slice.AddressType)
 			continue
 		}
-		c := e.Conditions
+		c, place, identity := e.Conditions, scheduler.Place{Node: text(e.NodeName), Zone: text(e.Zone)}, addr.String()
+		if e.TargetRef != nil && e.TargetRef.UID != "" {
+			identity = string(e.TargetRef.UID)
+		}
+		if !weighted {
+			weight = p.weigh.of(place)
+		}
 		endpoints = append(endpoints, Endpoint{
 			Addr: addr, Port: port,
 			Ready: is(c.Ready, true), Serving: is(c.Serving, true), Terminating: is(c.Terminating, false),
-			Local:    e.NodeName != nil && *e.NodeName == p.in.NodeName,
-			Remote:   e.NodeName != nil && *e.NodeName != p.in.NodeName,
+			Local:  e.NodeName != nil && *e.NodeName == p.in.NodeName,
+			Remote: e.NodeName != nil && *e.NodeName != p.in.NodeName,
+			Place:  place, Weight: weight, Identity: identity,
 			NodeHint: p.nodeHint(e.Hints), ZoneHint: p.zoneHint(e.Hints),
 		})
 	}
@@ -117,6 +133,13 @@ func (p *parser) zoneHint(hints *discovery.EndpointHints) Hint {
 		}
 	}
 	return HintElsewhere
+}
+
+func text(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
 }
 
 func is(condition *bool, otherwise bool) bool {

@@ -9,6 +9,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	discovery "k8s.io/api/discovery/v1"
 
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/annotation"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 )
 
@@ -91,13 +92,13 @@ func TestNoExternalIPsWithoutAPermit(t *testing.T) {
 // TestDrainTimeout is the Service's own, or the configuration's.
 func TestDrainTimeout(t *testing.T) {
 	for text, want := range map[string]time.Duration{"": time.Hour, "0s": 0, " 90s ": 90 * time.Second, "-1s": time.Hour, "ten": time.Hour, "5": time.Hour} {
-		got := cluster.Parse(cluster.Input{DrainTimeout: time.Hour, Service: shopService(func(s *v1.Service) {
+		got := cluster.Parse(cluster.Input{Operator: cluster.Operator{Global: map[string]string{annotation.DrainTimeout: "1h0m0s"}}, Service: shopService(func(s *v1.Service) {
 			if text != "" {
-				s.Annotations = map[string]string{cluster.AnnotationDrainTimeout: text}
+				s.Annotations = map[string]string{"ipvs-proxier.io/drain-timeout": text}
 			}
 		})})
-		if got.DrainTimeout != want {
-			t.Errorf("%q: %s, want %s", text, got.DrainTimeout, want)
+		if got.Ports[0].DrainTimeout != want {
+			t.Errorf("%q: %s, want %s", text, got.Ports[0].DrainTimeout, want)
 		}
 		if invalid := want == time.Hour && text != ""; invalid {
 			wantProblems(t, got.Problems, fmt.Sprintf("InvalidAnnotation metadata.annotations[ipvs-proxier.io/drain-timeout] %q 1h0m0s", text))

@@ -11,17 +11,20 @@ type Reason string
 
 // The reasons.
 const (
-	InvalidAnnotation    Reason = "InvalidAnnotation"    // the value of one of our annotations
-	UnknownAnnotation    Reason = "UnknownAnnotation"    // a key under our prefix that does not exist
-	InvalidField         Reason = "InvalidField"         // a field that the API server would not have let through
-	ExternalIPNotAllowed Reason = "ExternalIPNotAllowed" // an external IP outside of the operator's networks
-	SourceRangesOpen     Reason = "SourceRangesOpen"     // source ranges that leave a family open
-	AddressInUse         Reason = "AddressInUse"         // an address of a Service that another machine, or the node itself, has
-	PortInUse            Reason = "PortInUse"            // a node port on which a program of the node listens
-	NodeUnknown          Reason = "NodeUnknown"          // something that depends on this Node, of which too little is known
-	ForeignVirtualServer Reason = "ForeignVirtualServer" // somebody else's virtual server in an excluded network
-	FrontEndConflict     Reason = "FrontEndConflict"     // another Service has the same address, port and protocol
-	SchedulerMissing     Reason = "SchedulerMissing"     // this node's kernel lacks the scheduler
+	InvalidAnnotation       Reason = "InvalidAnnotation"       // the value of one of our annotations
+	UnknownAnnotation       Reason = "UnknownAnnotation"       // a key under our prefix that does not exist
+	InvalidField            Reason = "InvalidField"            // a field that the API server would not have let through
+	ExternalIPNotAllowed    Reason = "ExternalIPNotAllowed"    // an external IP outside of the operator's networks
+	SourceRangesOpen        Reason = "SourceRangesOpen"        // source ranges that leave a family open
+	AddressInUse            Reason = "AddressInUse"            // an address of a Service that another machine, or the node itself, has
+	PortInUse               Reason = "PortInUse"               // a node port on which a program of the node listens
+	NodeUnknown             Reason = "NodeUnknown"             // something that depends on this Node, of which too little is known
+	ForeignVirtualServer    Reason = "ForeignVirtualServer"    // somebody else's virtual server in an excluded network
+	FrontEndConflict        Reason = "FrontEndConflict"        // another Service has the same address, port and protocol
+	UnsupportedScheduler    Reason = "UnsupportedScheduler"    // this node's kernel lacks the scheduler
+	UnsuitableScheduler     Reason = "UnsuitableScheduler"     // a scheduler that will not do what its author probably expects
+	AnnotationConflict      Reason = "AnnotationConflict"      // an annotation of ours and its alias say different things
+	AnnotationWithoutEffect Reason = "AnnotationWithoutEffect" // a good value that nothing goes by
 )
 
 // Problem is something a user wrote that could not be honoured. It is a value: two equal Problems are the same Problem.

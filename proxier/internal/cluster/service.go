@@ -8,6 +8,9 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	discovery "k8s.io/api/discovery/v1"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/annotation"
+	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
 )
 
 // Service is what a Service and its EndpointSlices want, as far as this node carries it out.
@@ -33,8 +36,12 @@ type Service struct {
 	Ports               []ServicePort
 	// Affinity is the timeout of ClientIP session affinity in whole seconds, 0 for no affinity.
 	Affinity time.Duration
-	// DrainTimeout is how long the connections of an endpoint that is gone may go on; 0 ends them at once.
-	DrainTimeout time.Duration
+	// ClusterIPHidden tells that the ClusterIPs are not to be served; they still tell the families.
+	ClusterIPHidden bool
+	// Settings are those in force for the whole Service.
+	Settings []Setting
+	// SliceWeights are the weights of EndpointSlices that are in force, by [SliceWeightKey].
+	SliceWeights map[string]string
 	// Problems are sorted and without repetition.
 	Problems []Problem
 }
@@ -50,9 +57,32 @@ type ServicePort struct {
 	Protocol Protocol
 	Port     uint16
 	NodePort uint16 // 0 for none
-	Choice   Choice
+	// Settings are those in force for this port; the fields below say the same in our types.
+	Settings []Setting
+	// Scheduler is a canonical name, registered in package scheduler.
+	Scheduler string
+	// Flags are flags that the scheduler supports.
+	Flags scheduler.Flags
+	// SlowStart is how long the weight of a new endpoint grows, 0 for no time.
+	SlowStart time.Duration
+	// Limit is the ceiling of connections of each endpoint.
+	Limit annotation.ConnectionLimit
+	// DrainTimeout is how long the connections of an endpoint that is gone may go on; 0 ends them at once.
+	DrainTimeout time.Duration
+	// OnePacket schedules every datagram by itself.
+	OnePacket bool
 	// Endpoints are of both families, sorted by address and port, without duplicates.
 	Endpoints []Endpoint
+}
+
+// Setting returns the setting of a key; the zero Setting when it has none.
+func (p ServicePort) Setting(key string) Setting {
+	for _, s := range p.Settings {
+		if s.Key == key {
+			return s
+		}
+	}
+	return Setting{}
 }
 
 // Input is all that Parse looks at.
@@ -61,13 +91,17 @@ type Input struct {
 	Slices  []*discovery.EndpointSlice
 	// NodeName decides which endpoints are local. Zone is the node's, "" when it has none.
 	NodeName, Zone string
-	Schedulers     Schedulers
-	// DrainTimeout is in force where the Service does not choose its own.
-	DrainTimeout time.Duration
+	Operator       Operator
+	// NoAliases tells that annotations of other projects have no meaning.
+	NoAliases bool
+	// KernelSchedulers are the schedulers of this node's kernel; nil when nobody has asked.
+	KernelSchedulers []string
+	// NodeWeight returns what the annotation of a Node says about its endpoints; nil is nothing.
+	NodeWeight func(node string) (weight uint32, said bool)
 	// ExternalIPCIDRs are the networks in which Services may have externalIPs.
 	ExternalIPCIDRs []netip.Prefix
-	// LastGood is the canonical name of the scheduler that is programmed for this Service already, "" for none.
-	LastGood string
+	// LastGood is what is in force for the Service already; nil is nothing.
+	LastGood LastGood
 }
 
 // defaultAffinity is what the API server fills in for sessionAffinityConfig.clientIP.timeoutSeconds.
@@ -97,18 +131,20 @@ func Parse(in Input) Service {
 		Version: in.Service.ResourceVersion,
 		Created: in.Service.CreationTimestamp.Time,
 	}
-	choice, problems := readAnnotations(in.Service.Annotations, in.Schedulers.choice(s.Name.Namespace), in.LastGood)
-	p.problems = problems
-	s.DrainTimeout = p.drainTimeout()
 	s.ClusterIPs = p.clusterIPs()
 	s.Affinity = p.affinity()
 	p.external(&s)
+	p.others(&s)
+	p.weights(&s)
 	for i, port := range in.Service.Spec.Ports {
 		if parsed, ok := p.port(i, port); ok {
-			parsed.Choice = choice
 			s.Ports = append(s.Ports, parsed)
 		}
 	}
+	p.exposure(&s)
+	p.options(s.Ports)
+	p.cautions(s.Ports)
+	s.SliceWeights = p.sliceWeights
 	s.Problems = SortProblems(p.problems)
 	return s
 }
@@ -116,6 +152,9 @@ func Parse(in Input) Service {
 type parser struct {
 	in       Input
 	problems []Problem
+	weigh    weigh
+	// sliceWeights are what SliceWeights becomes.
+	sliceWeights map[string]string
 }
 
 func (p *parser) problem(reason Reason, field, format string, args ...any) {

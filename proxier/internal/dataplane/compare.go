@@ -30,14 +30,27 @@ func (h Hook) compare(other Hook) int {
 	return cmp.Or(h.Chain.compare(other.Chain), strings.Compare(h.Builtin, other.Builtin), strings.Compare(h.Comment, other.Comment))
 }
 
-// Has tells whether the virtual server has a real server with that address and port.
-func (v VirtualServer) Has(r RealServer) bool {
-	_, found := slices.BinarySearchFunc(v.RealServers, r, CompareEndpoint)
-	return found
+// index returns the place of a real server in the list, -1 when it is not there.
+func index(list []RealServer, r RealServer) int {
+	return slices.IndexFunc(list, func(o RealServer) bool { return o.Addr == r.Addr && o.Port == r.Port })
 }
 
-// insertRealServer returns a new sorted list with r in it.
-func insertRealServer(list []RealServer, r RealServer) []RealServer {
-	at, _ := slices.BinarySearchFunc(list, r, CompareEndpoint)
-	return slices.Insert(slices.Clone(list), at, r)
+// Has tells whether the virtual server has a real server with that address and port.
+func (v VirtualServer) Has(r RealServer) bool { return index(v.RealServers, r) >= 0 }
+
+// positions returns the places in the list.
+func positions(list []RealServer) map[netip.AddrPort]int {
+	at := make(map[netip.AddrPort]int, len(list))
+	for i, r := range list {
+		at[r.endpoint()] = i
+	}
+	return at
+}
+
+// WeightOf returns the weight of the real server with the address and port of r.
+func (v VirtualServer) WeightOf(r RealServer) (weight uint32, has bool) {
+	if at := index(v.RealServers, r); at >= 0 {
+		return v.RealServers[at].Weight, true
+	}
+	return 0, false
 }

@@ -9,7 +9,6 @@ import (
 
 	"github.com/ipvs-proxier/ipvs-proxier/ipset"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
-	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
 )
 
 // Fragment is what one Service wants of this node's kernel.
@@ -19,8 +18,6 @@ type Fragment struct {
 	Created time.Time
 	// FrontEnds are in the order of the Service: by port and family, then by kind.
 	FrontEnds []FrontEnd
-	// DrainTimeout is how long connections of an endpoint that is gone may go on.
-	DrainTimeout time.Duration
 	// LocalReady is what the health check node port tells.
 	LocalReady LocalReady
 	// Entries are set entries that belong to no single front end. Several Services may want the same one.
@@ -40,6 +37,11 @@ type FrontEnd struct {
 	NoLocal bool
 	// Entries are the set entries that decide how its packets are treated.
 	Entries []SetEntry
+	// DrainTimeout is how long connections of an endpoint that is gone may go on.
+	DrainTimeout time.Duration
+	// SlowStart is how long the weight of a new endpoint grows; Identities tell of each real server whether it is new.
+	SlowStart  time.Duration
+	Identities []string
 }
 
 // FrontEndKind tells which field of the Service asks for the front end.
@@ -71,6 +73,8 @@ func (k FrontEndKind) String() string {
 // Node is what the dataplane needs to know of the node itself.
 type Node struct {
 	Name string
+	// Zone is the node's zone, "" when it has none.
+	Zone string
 	// Addresses are those of the node's links but ours, without loopback and IPv6 link-local ones.
 	Addresses []netip.Addr
 	// Primary are the addresses by which the cluster knows the node, at most one of each family; empty when unknown.
@@ -79,7 +83,7 @@ type Node struct {
 
 // Compile returns what the Service wants on this node. It looks at nothing but its arguments.
 func Compile(s cluster.Service, node Node, c Config) Fragment {
-	f := Fragment{Owner: s.Name, Created: s.Created, DrainTimeout: s.DrainTimeout}
+	f := Fragment{Owner: s.Name, Created: s.Created}
 	entries := map[SetEntry]struct{}{}
 	for i, port := range s.Ports {
 		for _, clusterIP := range s.ClusterIPs {
@@ -138,7 +142,10 @@ type compiler struct {
 }
 
 func (k compiler) frontEnds(clusterIP netip.Addr) []FrontEnd {
-	fronts := []FrontEnd{k.clusterIP(clusterIP)}
+	var fronts []FrontEnd
+	if !k.service.ClusterIPHidden {
+		fronts = append(fronts, k.clusterIP(clusterIP))
+	}
 	for _, addr := range k.service.ExternalIPs {
 		if cluster.FamilyOf(addr) == k.family {
 			fronts = append(fronts, k.external(ExternalIP, addr, k.port.Port))
@@ -207,29 +214,23 @@ func (k compiler) external(kind FrontEndKind, addr netip.Addr, port uint16) Fron
 
 // frontEnd binds the address to our link, unless it is the node's own already: then only this port of it is ours.
 func (k compiler) frontEnd(kind FrontEndKind, addr netip.Addr, port uint16, endpoints []cluster.Endpoint) FrontEnd {
+	endpoints = k.ordered(endpoints)
 	front := FrontEnd{
 		ID:            VirtualServerID{Addr: addr, Port: port, Protocol: k.port.Protocol},
-		VirtualServer: virtualServer(k.service, k.port, endpoints),
+		VirtualServer: k.virtualServer(addr, endpoints),
 		Kind:          kind,
 		Port:          k.index,
+		DrainTimeout:  k.port.DrainTimeout,
+		SlowStart:     k.port.SlowStart,
+	}
+	for _, e := range endpoints {
+		front.Identities = append(front.Identities, e.Identity)
 	}
 	if kind != NodePort && !slices.Contains(k.node.Addresses, addr) {
 		front.Bind = true
 		front.Entries = append(front.Entries, vipEntry(addr))
 	}
 	return front
-}
-
-func virtualServer(s cluster.Service, port cluster.ServicePort, endpoints []cluster.Endpoint) VirtualServer {
-	chosen, known := scheduler.Lookup(port.Choice.Scheduler)
-	if !known {
-		chosen, _ = scheduler.Lookup(scheduler.Default)
-	}
-	v := VirtualServer{Scheduler: chosen.Kernel, Flags: chosen.Default, Timeout: uint32(s.Affinity / time.Second)}
-	for _, e := range endpoints {
-		v.RealServers = append(v.RealServers, RealServer{Addr: e.Addr, Port: e.Port, Weight: 1})
-	}
-	return v
 }
 
 // clients returns who may reach a restricted front end. A client on the node itself has the front end's address as its

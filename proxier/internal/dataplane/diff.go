@@ -2,10 +2,12 @@ package dataplane
 
 import (
 	"maps"
+	"net/netip"
 	"slices"
 
 	"github.com/ipvs-proxier/ipvs-proxier/ipset"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
+	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
 )
 
 // Diff returns the operations, in order, that turn have into want, as far as the touched keys go. Diff of equal States is
@@ -142,16 +144,16 @@ func (d *differ) virtualServer(id VirtualServerID, have, want *State) {
 	if !wanted {
 		return
 	}
-	o := VirtualServerObject{ID: id, Scheduler: w.Scheduler, Flags: w.Flags, Timeout: w.Timeout}
+	o := VirtualServerObject{ID: id, Scheduler: w.Scheduler, Flags: w.Flags, OnePacket: w.OnePacket, Timeout: w.Timeout}
 	switch {
 	case !present:
 		d.add(Create, o)
 	case h.Scheduler != w.Scheduler:
 		d.exchange(o, have)
-	case h.Flags != w.Flags || h.Timeout != w.Timeout:
+	case h.Flags != w.Flags || h.OnePacket != w.OnePacket || h.Timeout != w.Timeout:
 		d.add(Update, o)
 	}
-	d.realServers(id, h.RealServers, w.RealServers)
+	d.realServers(id, h, w)
 }
 
 // exchange gives a virtual server another scheduler. For the time of an RCU grace period, some 10 ms where there are several
@@ -169,41 +171,39 @@ func (d *differ) exchange(o VirtualServerObject, have *State) {
 	d.add(Update, o)
 }
 
-// realServers walks two sorted lists side by side. New real servers are added from the back: the kernel puts each at the
-// head of its list (ip_vs_ctl.c, __ip_vs_add_dest), so that a virtual server that is filled at once has them in order.
-func (d *differ) realServers(id VirtualServerID, have, want []RealServer) {
-	var gone []RealServer
-	h, w := len(have)-1, len(want)-1
-	for h >= 0 || w >= 0 {
-		switch c := compareTails(have, want, h, w); {
-		case c < 0:
-			d.add(Create, RealServerObject{id, want[w]})
-			w--
-		case c > 0:
-			gone = append(gone, have[h])
-			h--
-		default:
-			if have[h] != want[w] {
-				d.add(Update, RealServerObject{id, want[w]})
-			}
-			h--
-			w--
+// realServers updates in place what stays where it is, and creates or renews the others in the reverse order of the list: the
+// kernel puts each at the head. Between the two messages of a renewal the real server is gone for some microseconds, and packets
+// of its connections are dropped; the others serve on.
+//
+// Where the scheduler goes by the last weight above 0, one that gets weight 0 is renewed, so that it has none; and so are all of
+// weight 0 when the virtual server gets such a scheduler.
+func (d *differ) realServers(id VirtualServerID, have, want VirtualServer) {
+	list, placed := Arrange(want, have.RealServers)
+	at := positions(have.RealServers)
+	renewed := make(map[netip.AddrPort]bool)
+	for _, r := range renewals(list, placed, have.RealServers, func(r RealServer) bool {
+		i, present := at[r.endpoint()]
+		return present && r.Weight == 0 && want.List.Idle == scheduler.IdleRenewed &&
+			(have.RealServers[i].Weight != 0 || have.Scheduler != want.Scheduler)
+	}) {
+		verb := Create
+		if _, present := at[r.endpoint()]; present {
+			verb = Renew
+		}
+		d.add(verb, RealServerObject{id, r})
+		renewed[r.endpoint()] = true
+	}
+	wanted := positions(list)
+	for _, r := range list {
+		if i, present := at[r.endpoint()]; present && !renewed[r.endpoint()] && have.RealServers[i] != r {
+			d.add(Update, RealServerObject{id, r})
 		}
 	}
-	for _, r := range slices.Backward(gone) {
-		d.add(Delete, RealServerObject{id, r})
+	for _, r := range have.RealServers {
+		if _, is := wanted[r.endpoint()]; !is {
+			d.add(Delete, RealServerObject{id, r})
+		}
 	}
-}
-
-// compareTails tells which list's last element is the greater one: below 0 want's, above 0 have's.
-func compareTails(have, want []RealServer, h, w int) int {
-	switch {
-	case h < 0:
-		return -1
-	case w < 0:
-		return 1
-	}
-	return CompareEndpoint(have[h], want[w])
 }
 
 func sortedKeys[K comparable, V any](m map[K]V, compare func(a, b K) int) []K {

@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 )
@@ -12,7 +13,7 @@ type RealServerID struct {
 	Endpoint      netip.AddrPort
 }
 
-// Drain returns the virtual server as it is to be programmed: want, and at weight 0 those real servers of have that are no
+// Drain returns the virtual server as it is to be programmed: want, and behind it at weight 0 those real servers of have that are no
 // longer wanted and whose connections may finish. done tells of one that its time is over: it is idle, or past its deadline.
 //
 // UDP has no connections to wait for: its real servers go at once, and so do all when the virtual server itself goes.
@@ -21,11 +22,12 @@ func Drain(id VirtualServerID, want, have VirtualServer, done func(RealServerID)
 	if id.Protocol == cluster.UDP {
 		return want
 	}
+	wanted := positions(want.RealServers)
+	want.RealServers = slices.Clone(want.RealServers)
 	for _, present := range have.RealServers {
 		rs := RealServerID{id, netip.AddrPortFrom(present.Addr, present.Port)}
-		if !want.Has(present) && !done(rs) {
-			present.Weight, present.Foreign = 0, false
-			want.RealServers = insertRealServer(want.RealServers, present)
+		if _, is := wanted[rs.Endpoint]; !is && !done(rs) {
+			want.RealServers = append(want.RealServers, RealServer{Addr: present.Addr, Port: present.Port, Upper: present.Upper, Lower: present.Lower})
 		}
 	}
 	return want

@@ -121,6 +121,14 @@ func (w *Want) Fragment(owner cluster.Name) (Fragment, bool) {
 	return f, found
 }
 
+// FrontEnd returns what the Service that has the front end wants there.
+func (w *Want) FrontEnd(id VirtualServerID) (FrontEnd, bool) {
+	if c := w.claims[id]; len(c) > 0 {
+		return c[0].front, true
+	}
+	return FrontEnd{}, false
+}
+
 // Owner returns the Service that has the front end, or the zero Name.
 func (w *Want) Owner(id VirtualServerID) cluster.Name {
 	if c := w.claims[id]; len(c) > 0 {

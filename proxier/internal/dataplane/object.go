@@ -14,11 +14,13 @@ import (
 // Verb is what an operation does with its object.
 type Verb uint8
 
-// The verbs. Update changes in place: the kernel keeps the connections of a virtual or real server that is updated.
+// The verbs. Update changes in place: the kernel keeps the connections of a virtual or real server that is updated. Renew is for
+// real servers: it deletes and adds one at a stroke, so that it is the first of the kernel's list and its connections go on.
 const (
 	Create Verb = iota + 1
 	Update
 	Delete
+	Renew
 )
 
 // String returns the verb's name, which is also its metric label.
@@ -30,6 +32,8 @@ func (v Verb) String() string {
 		return "update"
 	case Delete:
 		return "delete"
+	case Renew:
+		return "renew"
 	}
 	return fmt.Sprintf("verb(%d)", uint8(v))
 }
@@ -167,25 +171,34 @@ type VirtualServer struct {
 	Flags scheduler.Flags
 	// Timeout is the persistence timeout (session affinity) in seconds, 0 for none.
 	Timeout uint32
-	// RealServers are sorted by address and port, without duplicates, and never changed in place: States share them.
+	// OnePacket schedules every datagram by itself, and keeps no connections.
+	OnePacket bool
+	// RealServers are in the order of the kernel's list, without duplicates, and never changed in place: States share them.
 	RealServers []RealServer
+	// List says how they are to be arranged, for a virtual server that is wanted.
+	List List
 }
 
 // RealServer is one destination of a virtual server; forwarding is always masquerading (NAT).
 type RealServer struct {
 	Addr   netip.Addr
 	Port   uint16
-	Weight uint16
-	// Foreign tells that the kernel's real server has something which we never set: another forwarding method, or
-	// thresholds. A wanted one is never Foreign, so that it is updated to what is wanted.
+	Weight uint32
+	// Upper is the number of connections from which on it gets no new ones, Lower that at which it does again; 0 is no limit.
+	Upper, Lower uint32
+	// Foreign tells that the kernel's real server has something which we never set: another forwarding method. A wanted one is
+	// never Foreign, so that it is updated to what is wanted.
 	Foreign bool
 }
+
+func (r RealServer) endpoint() netip.AddrPort { return netip.AddrPortFrom(r.Addr, r.Port) }
 
 // VirtualServerObject is a virtual server as the object of an operation, without its real servers.
 type VirtualServerObject struct {
 	ID        VirtualServerID
 	Scheduler string
 	Flags     scheduler.Flags
+	OnePacket bool
 	Timeout   uint32
 }
 
@@ -242,13 +255,16 @@ func (id VirtualServerID) String() string {
 }
 
 func (v VirtualServerObject) String() string {
-	return v.ID.String() + " " + configText(v.Scheduler, v.Flags, v.Timeout)
+	return v.ID.String() + " " + configText(v.Scheduler, v.Flags, v.OnePacket, v.Timeout)
 }
 
-func configText(name string, flags scheduler.Flags, timeout uint32) string {
+func configText(name string, flags scheduler.Flags, onePacket bool, timeout uint32) string {
 	parts := []string{name}
 	if flags != 0 {
 		parts = append(parts, "flags "+flags.String())
+	}
+	if onePacket {
+		parts = append(parts, "one-packet")
 	}
 	if timeout != 0 {
 		parts = append(parts, fmt.Sprintf("persistent %d", timeout))
@@ -263,6 +279,9 @@ func (r RealServerObject) String() string {
 // String returns for example "10.244.1.7:8080 weight 1".
 func (r RealServer) String() string {
 	text := fmt.Sprintf("%s weight %d", netip.AddrPortFrom(r.Addr, r.Port), r.Weight)
+	if r.Upper != 0 || r.Lower != 0 {
+		text += fmt.Sprintf(" connections %d/%d", r.Upper, r.Lower)
+	}
 	if r.Foreign {
 		text += " (changed by others)"
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel"
+	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
 )
 
 // seeded returns a source of chance whose seed is printed when the test fails; TEST_SEED repeats it.
@@ -72,7 +73,7 @@ func anyService(r *rand.Rand, name int) cluster.Service {
 	for i := range r.IntN(4) {
 		port := cluster.ServicePort{
 			Name: strconv.Itoa(i), Protocol: []cluster.Protocol{cluster.TCP, cluster.UDP, cluster.SCTP}[r.IntN(3)], Port: uint16(80 + r.IntN(3)),
-			Choice: cluster.Choice{Scheduler: []string{"rr", "lc", "sh"}[r.IntN(3)]},
+			Scheduler: scheduler.Names()[r.IntN(len(scheduler.Names()))], Flags: scheduler.Flags(r.IntN(4) << 3), OnePacket: r.IntN(4) == 0,
 		}
 		if r.IntN(2) == 0 {
 			port.NodePort = uint16(30080 + r.IntN(3))
@@ -83,7 +84,7 @@ func anyService(r *rand.Rand, name int) cluster.Service {
 				addr = netip.MustParseAddr(fmt.Sprintf("fd00:244::%d", 1+e))
 			}
 			port.Endpoints = append(port.Endpoints, cluster.Endpoint{
-				Addr: addr, Port: uint16(8080 + r.IntN(2)), Ready: r.IntN(4) > 0, Serving: r.IntN(2) == 0, Terminating: r.IntN(4) == 0, Remote: r.IntN(2) == 0, Local: r.IntN(4) == 0,
+				Weight: uint32(r.IntN(4)), Addr: addr, Port: uint16(8080 + r.IntN(2)), Ready: r.IntN(4) > 0, Serving: r.IntN(2) == 0, Terminating: r.IntN(4) == 0, Remote: r.IntN(2) == 0, Local: r.IntN(4) == 0,
 				ZoneHint: cluster.Hint(r.IntN(3)), NodeHint: cluster.Hint(r.IntN(3)),
 			})
 		}
@@ -131,7 +132,7 @@ func TestDiffLeadsThere(t *testing.T) {
 		want := anyWant(r).State
 		carryOut(t, m, dataplane.Diff(m.State(), want, dataplane.All(nil, m.State(), want)))
 		same(t, "the kernel", m.State(), want)
-		if ops := dataplane.Diff(want, want.Clone(), dataplane.All(nil, want)); len(ops) > 0 {
+		if ops := dataplane.Diff(m.State(), want, dataplane.All(nil, want)); len(ops) > 0 {
 			t.Fatalf("Diff of equal states: %v", ops)
 		}
 	}
@@ -212,7 +213,7 @@ func TestTheOlderServiceWins(t *testing.T) {
 		return dataplane.Compile(cluster.Service{
 			Name: cluster.Name{Namespace: "ns", Name: name}, Created: time.Unix(created, 0),
 			ClusterIPs: []netip.Addr{netip.MustParseAddr("10.96.0.1")},
-			Ports:      []cluster.ServicePort{{Protocol: cluster.TCP, Port: 80, Choice: cluster.Choice{Scheduler: scheduler}}},
+			Ports:      []cluster.ServicePort{{Protocol: cluster.TCP, Port: 80, Scheduler: scheduler}},
 		}, node, config)
 	}
 	id := dataplane.VirtualServerID{Addr: netip.MustParseAddr("10.96.0.1"), Port: 80, Protocol: cluster.TCP}

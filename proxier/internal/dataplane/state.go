@@ -100,7 +100,7 @@ func (s *State) Apply(op Op) {
 	case VirtualServerObject:
 		s.applyVirtualServer(o, gone)
 	case RealServerObject:
-		s.applyRealServer(o, gone)
+		s.applyRealServer(o, op.Verb)
 	case Address:
 		put(s.Addresses, o.Addr, struct{}{}, gone)
 	}
@@ -147,26 +147,34 @@ func (s *State) applyVirtualServer(o VirtualServerObject, gone bool) {
 		return
 	}
 	v := s.VirtualServers[o.ID]
-	v.Scheduler, v.Flags, v.Timeout = o.Scheduler, o.Flags, o.Timeout
+	v.Scheduler, v.Flags, v.OnePacket, v.Timeout = o.Scheduler, o.Flags, o.OnePacket, o.Timeout
 	s.SetVirtualServer(o.ID, v)
 }
 
-func (s *State) applyRealServer(o RealServerObject, gone bool) {
+// applyRealServer puts a new or renewed real server at the head of the list, as the kernel does (net/netfilter/ipvs/ip_vs_ctl.c,
+// __ip_vs_update_dest, Linux 6.12).
+func (s *State) applyRealServer(o RealServerObject, verb Verb) {
 	v, present := s.VirtualServers[o.VirtualServer]
 	if !present {
 		return // its virtual server went away: the kernel took the real servers along
 	}
-	at, found := slices.BinarySearchFunc(v.RealServers, o.RealServer, CompareEndpoint)
-	switch {
-	case gone && found:
-		v.RealServers = slices.Concat(v.RealServers[:at], v.RealServers[at+1:])
-	case gone:
-	case found:
+	at := index(v.RealServers, o.RealServer)
+	if verb == Update && at >= 0 {
 		v.RealServers = slices.Clone(v.RealServers)
 		v.RealServers[at] = o.RealServer
-	default:
-		v.RealServers = slices.Concat(v.RealServers[:at], []RealServer{o.RealServer}, v.RealServers[at:])
+		s.VirtualServers[o.VirtualServer] = v
+		return
 	}
+	list := make([]RealServer, 0, len(v.RealServers)+1)
+	if verb != Delete {
+		list = append(list, o.RealServer)
+	}
+	for i, r := range v.RealServers {
+		if i != at {
+			list = append(list, r)
+		}
+	}
+	v.RealServers = list
 	s.VirtualServers[o.VirtualServer] = v
 }
 

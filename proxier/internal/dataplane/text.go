@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -37,7 +38,8 @@ func (s *State) Text() string {
 	return b.String()
 }
 
-// ServiceText is the part of Text that Services decide: set entries, virtual servers with their real servers, addresses.
+// ServiceText is the part of Text that Services decide: set entries, virtual servers with their real servers, addresses. Real
+// servers are sorted: their order in the kernel's list is shown by [State.ListText].
 func (s *State) ServiceText() string {
 	var b strings.Builder
 	for _, e := range sortedKeys(s.Entries, SetEntry.compare) {
@@ -45,13 +47,22 @@ func (s *State) ServiceText() string {
 	}
 	for _, id := range sortedKeys(s.VirtualServers, VirtualServerID.compare) {
 		v := s.VirtualServers[id]
-		fmt.Fprintf(&b, "virtual-server %s %s\n", id, configText(v.Scheduler, v.Flags, v.Timeout))
-		for _, r := range v.RealServers {
+		fmt.Fprintf(&b, "virtual-server %s %s\n", id, configText(v.Scheduler, v.Flags, v.OnePacket, v.Timeout))
+		for _, r := range slices.SortedFunc(slices.Values(v.RealServers), CompareEndpoint) {
 			fmt.Fprintf(&b, "  -> %s\n", r)
 		}
 	}
 	for _, addr := range sortedKeys(s.Addresses, compareAddr) {
 		fmt.Fprintf(&b, "address %s\n", addr)
+	}
+	return b.String()
+}
+
+// ListText returns the real servers of a virtual server in the order of the kernel's list.
+func (s *State) ListText(id VirtualServerID) string {
+	var b strings.Builder
+	for _, r := range s.VirtualServers[id].RealServers {
+		fmt.Fprintf(&b, "%s\n", r)
 	}
 	return b.String()
 }

@@ -2,9 +2,9 @@ package kernel
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
-	"math"
 	"net/netip"
 	"slices"
 	"strings"
@@ -39,8 +39,8 @@ const (
 	netmask4, netmask6 = 0xffffffff, 128
 )
 
-// unmanaged is the scheduler under which Observe shows a virtual server that has something which we never set (one-packet
-// scheduling, a wider persistence netmask): no wanted one has that name, so that it is updated to what is wanted.
+// unmanaged is the scheduler under which Observe shows a virtual server that has something which we never set (a wider
+// persistence netmask): no wanted one has that name, so that it is updated to what is wanted.
 const unmanaged = "(changed by others)"
 
 // The library writes to a log of its own, also that it could not load a module which is in the kernel already. What matters
@@ -76,10 +76,24 @@ func (v *ipvs) begin(cmd byte) {
 	v.batch.Raw(cmd, 1, 0, 0) // struct genlmsghdr: command, version
 }
 
-// apply sends virtual and real servers, many to a system call.
+// expireNodest makes the kernel end the connections of a real server whose packet finds it gone.
+const expireNodest = "net.ipv4.vs.expire_nodest_conn"
+
+// apply sends virtual and real servers, many to a system call. While real servers are renewed their connections must not be
+// ended, so the sysctl that says so is off for that time.
 func (v *ipvs) apply(ops []dataplane.Op) []error {
+	if slices.ContainsFunc(ops, func(op dataplane.Op) bool { return op.Verb == dataplane.Renew }) {
+		if value, err := readSysctl(expireNodest); err == nil && value != "0" {
+			if err := writeSysctl(expireNodest, "0"); err != nil {
+				return slices.Repeat([]error{err}, len(ops))
+			}
+			defer writeSysctl(expireNodest, value) // an audit finds it when this fails
+		}
+	}
 	v.batch.Reset()
+	var first []int // the message of each operation; a renewal has two
 	for _, op := range ops {
+		first = append(first, v.batch.Len())
 		switch o := op.Object.(type) {
 		case dataplane.VirtualServerObject:
 			v.begin([]byte{dataplane.Create: cmdNewService, dataplane.Update: cmdSetService, dataplane.Delete: cmdDelService}[op.Verb])
@@ -89,13 +103,29 @@ func (v *ipvs) apply(ops []dataplane.Op) []error {
 				}
 			})
 		case dataplane.RealServerObject:
-			v.begin([]byte{dataplane.Create: cmdNewDest, dataplane.Update: cmdSetDest, dataplane.Delete: cmdDelDest}[op.Verb])
+			if op.Verb == dataplane.Renew {
+				v.begin(cmdDelDest)
+				v.service(o.VirtualServer, func() {})
+				v.dest(o.RealServer, false)
+				v.batch.EndWithNext()
+			}
+			v.begin([]byte{dataplane.Create: cmdNewDest, dataplane.Renew: cmdNewDest, dataplane.Update: cmdSetDest, dataplane.Delete: cmdDelDest}[op.Verb])
 			v.service(o.VirtualServer, func() {})
 			v.dest(o.RealServer, op.Verb != dataplane.Delete)
 		}
 		v.batch.End()
 	}
-	return v.socket.Execute(&v.batch)
+	errs := v.socket.Execute(&v.batch)
+	outcome := make([]error, len(ops))
+	for i, at := range first {
+		outcome[i] = errs[at]
+		if ops[i].Verb == dataplane.Renew && errs[at+1] != nil {
+			outcome[i] = errors.Join(errs[at], errs[at+1])
+		} else if ops[i].Verb == dataplane.Renew {
+			outcome[i] = nil // also where there was none to be deleted
+		}
+	}
+	return outcome
 }
 
 func (v *ipvs) service(id dataplane.VirtualServerID, config func()) {
@@ -112,6 +142,9 @@ func (v *ipvs) serviceConfig(o dataplane.VirtualServerObject) {
 	flags := uint32(o.Flags)
 	if o.Timeout > 0 {
 		flags |= flagPersistent
+	}
+	if o.OnePacket {
+		flags |= flagOnePacket
 	}
 	netmask := uint32(netmask4)
 	if o.ID.Addr.Is6() {
@@ -130,9 +163,9 @@ func (v *ipvs) dest(r dataplane.RealServer, config bool) {
 	v.batch.Uint16(destAF, addressFamily(r.Addr))
 	if config {
 		v.batch.Uint32(destMethod, 0) // IP_VS_CONN_F_MASQ
-		v.batch.Uint32(destWeight, uint32(r.Weight))
-		v.batch.Uint32(destUpper, 0)
-		v.batch.Uint32(destLower, 0)
+		v.batch.Uint32(destWeight, r.Weight)
+		v.batch.Uint32(destUpper, r.Upper)
+		v.batch.Uint32(destLower, r.Lower)
 	}
 	v.batch.EndNest(nest)
 }
@@ -165,7 +198,6 @@ func (v *ipvs) observe() (map[dataplane.VirtualServerID]dataplane.VirtualServer,
 		if err != nil {
 			return nil, fmt.Errorf("real servers of %s: %w", id, err)
 		}
-		slices.SortFunc(server.RealServers, dataplane.CompareEndpoint)
 		servers[id] = server
 	}
 	return servers, nil
@@ -204,7 +236,8 @@ func parseService(payload []byte) (id dataplane.VirtualServerID, server dataplan
 		server.Timeout = timeout
 	}
 	whole := family == unix.AF_INET && netmask == netmask4 || family == unix.AF_INET6 && netmask == netmask6
-	if flags&flagOnePacket != 0 || !whole {
+	server.OnePacket = flags&flagOnePacket != 0
+	if !whole {
 		server.Scheduler = unmanaged
 	}
 	return id, server, id.Addr.IsValid()
@@ -235,13 +268,14 @@ type destination struct {
 	addr             netip.Addr
 	port             uint16
 	weight           uint32
+	upper, lower     uint32
 	active, inactive uint32
-	// foreign tells that it has something which we never set: another forwarding method, or thresholds.
+	// foreign tells that it has something which we never set: another forwarding method.
 	foreign bool
 }
 
 func (d destination) realServer() dataplane.RealServer {
-	return dataplane.RealServer{Addr: d.addr, Port: d.port, Weight: uint16(min(d.weight, math.MaxUint16)), Foreign: d.foreign || d.weight > math.MaxUint16}
+	return dataplane.RealServer{Addr: d.addr, Port: d.port, Weight: d.weight, Upper: d.upper, Lower: d.lower, Foreign: d.foreign}
 }
 
 func (d destination) connections() dataplane.Connections {
@@ -269,8 +303,10 @@ func (v *ipvs) destinations(id dataplane.VirtualServerID, reset func(), each fun
 				d.foreign = d.foreign || netlink.Uint32(value)&methodMask != 0
 			case destWeight:
 				d.weight = netlink.Uint32(value)
-			case destUpper, destLower:
-				d.foreign = d.foreign || netlink.Uint32(value) != 0
+			case destUpper:
+				d.upper = netlink.Uint32(value)
+			case destLower:
+				d.lower = netlink.Uint32(value)
 			case destActive:
 				d.active = netlink.Uint32(value)
 			case destInactive:

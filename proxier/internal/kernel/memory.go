@@ -77,7 +77,7 @@ func (m *Memory) Forget(flows map[dataplane.VirtualServerID][]netip.AddrPort) (d
 }
 
 // Send sends a UDP datagram and returns who gets it, as Linux does with net.ipv4.vs.expire_nodest_conn=1: the real server of
-// the flow, which is the first one of the virtual server when the flow is new, or the address itself where there is no virtual
+// the flow, which is that with the lowest address when the flow is new, or the address itself where there is no virtual
 // server. Nobody gets the one datagram that finds the real server of its flow gone.
 func (m *Memory) Send(client, to netip.AddrPort) (server netip.AddrPort, delivered bool) {
 	v, served := m.state.VirtualServers[dataplane.VirtualServerID{Addr: to.Addr(), Port: to.Port(), Protocol: cluster.UDP}]
@@ -94,11 +94,12 @@ func (m *Memory) Send(client, to netip.AddrPort) (server netip.AddrPort, deliver
 	}
 	server = to
 	if served {
-		first := slices.IndexFunc(v.RealServers, func(r dataplane.RealServer) bool { return r.Weight > 0 })
-		if first < 0 {
+		ready := slices.DeleteFunc(slices.Clone(v.RealServers), func(r dataplane.RealServer) bool { return r.Weight == 0 })
+		if len(ready) == 0 {
 			return netip.AddrPort{}, false
 		}
-		server = netip.AddrPortFrom(v.RealServers[first].Addr, v.RealServers[first].Port)
+		first := slices.MinFunc(ready, dataplane.CompareEndpoint)
+		server = netip.AddrPortFrom(first.Addr, first.Port)
 	}
 	if at < 0 {
 		m.Flows = append(m.Flows, Flow{Client: client, FrontEnd: to, Server: server})
@@ -241,8 +242,10 @@ func (m *Memory) refuseRealServer(verb dataplane.Verb, o dataplane.RealServerObj
 	switch {
 	case verb == dataplane.Create && has:
 		return syscall.EEXIST
-	case verb != dataplane.Create && !has:
+	case verb != dataplane.Create && verb != dataplane.Renew && !has:
 		return syscall.ENOENT
+	case o.Lower > o.Upper && verb != dataplane.Delete: // ip_vs_ctl.c, ip_vs_add_dest
+		return syscall.ERANGE
 	}
 	return nil
 }

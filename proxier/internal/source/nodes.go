@@ -10,6 +10,8 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/tools/cache"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/annotation"
 )
 
 // nodes are the Nodes of the cluster, of which one is this node. Heartbeats wake nobody: a change counts when something is
@@ -25,10 +27,13 @@ type nodes struct {
 	at      map[netip.Addr]string
 	known   map[string][]netip.Addr
 	version uint64
+	// weights are the good values of the annotations of Nodes, weightsVersion another number after each change of them.
+	weights        map[string]uint32
+	weightsVersion uint64
 }
 
 func newNodes(source cache.ListerWatcher, name string, tell func()) (*nodes, error) {
-	n := &nodes{name: name, informer: cache.NewSharedIndexInformer(source, &v1.Node{}, 0, nil), tell: tell, at: map[netip.Addr]string{}, known: map[string][]netip.Addr{}}
+	n := &nodes{name: name, informer: cache.NewSharedIndexInformer(source, &v1.Node{}, 0, nil), tell: tell, at: map[netip.Addr]string{}, known: map[string][]netip.Addr{}, weights: map[string]uint32{}}
 	if err := n.informer.SetTransform(strip); err != nil {
 		return nil, fmt.Errorf("set up informer: %w", err)
 	}
@@ -60,7 +65,8 @@ func (n *nodes) put(before, after *v1.Node) {
 			n.at[addr] = after.Name
 		}
 	}
-	changed := moved || after.Name == n.name && (before == nil || differs(before, after))
+	weighed := n.weigh(after)
+	changed := moved || weighed || after.Name == n.name && (before == nil || differs(before, after))
 	if changed {
 		n.version++
 	}
@@ -70,9 +76,34 @@ func (n *nodes) put(before, after *v1.Node) {
 	}
 }
 
+// weigh takes note of the Node's annotation and tells whether it says something else now. A value that cannot be read leaves the
+// last good one in force; the node itself tells of it.
+func (n *nodes) weigh(node *v1.Node) bool {
+	key, _ := annotation.Lookup(annotation.Node, annotation.Weight)
+	text, written := node.Annotations[key.String()]
+	before, had := n.weights[node.Name]
+	values, err := key.Parse(text)
+	switch {
+	case !written:
+		delete(n.weights, node.Name)
+	case err == nil:
+		n.weights[node.Name] = annotation.ParseWeight(values[annotation.AllPorts])
+	}
+	after, has := n.weights[node.Name]
+	if had == has && before == after {
+		return false
+	}
+	n.weightsVersion++
+	return true
+}
+
 func (n *nodes) drop(gone *v1.Node) {
 	n.mu.Lock()
 	n.forget(gone.Name)
+	if _, weighed := n.weights[gone.Name]; weighed {
+		delete(n.weights, gone.Name)
+		n.weightsVersion++
+	}
 	n.version++
 	n.mu.Unlock()
 	n.tell()
@@ -128,4 +159,19 @@ func (w *Watcher) NodesVersion() uint64 {
 	w.nodes.mu.Lock()
 	defer w.nodes.mu.Unlock()
 	return w.nodes.version
+}
+
+// NodeWeight returns what the annotation of a Node says about the weight of the endpoints there.
+func (w *Watcher) NodeWeight(node string) (weight uint32, said bool) {
+	w.nodes.mu.Lock()
+	defer w.nodes.mu.Unlock()
+	weight, said = w.nodes.weights[node]
+	return weight, said
+}
+
+// NodeWeightsVersion is another number after each change of such an annotation.
+func (w *Watcher) NodeWeightsVersion() uint64 {
+	w.nodes.mu.Lock()
+	defer w.nodes.mu.Unlock()
+	return w.nodes.weightsVersion
 }

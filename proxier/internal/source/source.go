@@ -22,6 +22,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
 
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/annotation"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 )
 
@@ -264,7 +265,7 @@ func strip(o any) (any, error) {
 		meta.SetFinalizers(nil)
 		kept := map[string]string{}
 		for key, value := range meta.GetAnnotations() {
-			if strings.HasPrefix(key, cluster.AnnotationPrefix) {
+			if strings.HasPrefix(key, annotation.Prefix) {
 				kept[key] = value
 			}
 		}

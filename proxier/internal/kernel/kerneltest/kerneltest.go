@@ -49,6 +49,7 @@ func Run(t *testing.T, open func(t *testing.T) (Kernel, Flows)) {
 		{"takes real servers along with their virtual server", (*suite).cascades},
 		{"keeps real servers when their virtual server is updated", (*suite).updates},
 		{"holds every weight, timeout and flag", (*suite).values},
+		{"puts a real server that is new or renewed at the head of the list", (*suite).list},
 		{"holds every type of set", (*suite).sets},
 		{"carries out thousands of operations at once", (*suite).thousands},
 		{"answers an unknown object with a bug", (*suite).unknown},
@@ -137,7 +138,7 @@ func services(a, n int) *dataplane.State {
 			s.Affinity = 3 * time.Hour
 		}
 		for j, protocol := range []cluster.Protocol{cluster.TCP, cluster.UDP, cluster.SCTP} {
-			port := cluster.ServicePort{Protocol: protocol, Port: uint16(80 + j), Choice: cluster.Choice{Scheduler: []string{"rr", "lc", "sh"}[i%3]}}
+			port := cluster.ServicePort{Protocol: protocol, Port: uint16(80 + j), Scheduler: []string{"rr", "lc", "sh"}[i%3]}
 			if i%2 == 0 {
 				port.NodePort = uint16(30000 + i)
 			}
@@ -313,9 +314,60 @@ func (s *suite) updates() {
 	}
 }
 
+// list: the order of the kernel's list is what some schedulers go by, and what Diff arranges.
+func (s *suite) list() {
+	s.do(everything()...)
+	real := func(last int, weight uint32) dataplane.RealServerObject {
+		return dataplane.RealServerObject{VirtualServer: id, RealServer: dataplane.RealServer{Addr: netip.AddrFrom4([4]byte{10, 244, 9, byte(last)}), Port: 80, Weight: weight, Upper: 9, Lower: 3}}
+	}
+	order := func(want ...byte) {
+		s.Helper()
+		var got []byte
+		for _, r := range s.observe().VirtualServers[id].RealServers {
+			if r.Addr.Is4() && r.Addr.As4()[2] == 9 {
+				got = append(got, r.Addr.As4()[3])
+			}
+		}
+		if !slices.Equal(got, want) {
+			s.Errorf("the list is %v, want %v", got, want)
+		}
+	}
+	s.do(op(dataplane.Create, real(1, 1)), op(dataplane.Create, real(2, 1)), op(dataplane.Create, real(3, 1)))
+	order(3, 2, 1)
+	s.do(op(dataplane.Update, real(2, 7)))
+	order(3, 2, 1)
+	s.do(op(dataplane.Renew, real(2, 0)), op(dataplane.Delete, real(3, 0)))
+	order(2, 1)
+	s.do(op(dataplane.Renew, real(4, 5))) // there is none to be deleted
+	order(4, 2, 1)
+	for _, r := range s.observe().VirtualServers[id].RealServers {
+		if want := map[byte]uint32{1: 1, 2: 0, 4: 5}[r.Addr.As4()[3]]; r.Addr.As4()[2] == 9 && (r.Weight != want || r.Upper != 9 || r.Lower != 3) {
+			s.Errorf("%+v, want the weight %d and the limits 9 and 3", r, want)
+		}
+	}
+	bad := real(5, 1)
+	bad.Lower = 10
+	s.refused(op(dataplane.Create, bad), syscall.ERANGE)
+
+	// An order that no history gives by itself.
+	s.do(op(dataplane.Update, dataplane.VirtualServerObject{ID: id, Scheduler: "mh"}))
+	want := s.observe().Clone()
+	v := want.VirtualServers[id]
+	v.List = dataplane.List{Order: scheduler.Canonical, Idle: scheduler.IdleRenewed}
+	v.RealServers = nil
+	for _, last := range []byte{2, 5, 3, 1, 4} {
+		v.RealServers = append(v.RealServers, dataplane.RealServer{Addr: netip.AddrFrom4([4]byte{10, 244, 9, last}), Port: 80, Weight: uint32(last)})
+	}
+	want.SetVirtualServer(id, v)
+	s.become(want)
+	if got := s.observe().ListText(id); got != want.ListText(id) {
+		s.Errorf("the list is\n%s, want\n%s", got, want.ListText(id))
+	}
+}
+
 func (s *suite) values() {
 	s.do(everything()...)
-	for _, weight := range []uint16{0, 1, 100, 65535} {
+	for _, weight := range []uint32{0, 1, 100, 65535} {
 		r := rs
 		r.Weight = weight
 		s.do(op(dataplane.Update, r))

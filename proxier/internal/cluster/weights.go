@@ -1,0 +1,77 @@
+package cluster
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	discovery "k8s.io/api/discovery/v1"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/annotation"
+	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
+)
+
+// weigh gives every endpoint its weight: the EndpointSlice's annotation, else the Service's list, else the Node's annotation, else 1.
+type weigh struct {
+	service annotation.Weights
+	node    func(node string) (weight uint32, said bool)
+}
+
+func (p *parser) weights(s *Service) {
+	setting := p.serviceSetting(annotation.Weight, "")
+	s.Settings = append(s.Settings, setting)
+	p.weigh.node = p.in.NodeWeight
+	if setting.Value != "" {
+		p.weigh.service = annotation.ParseWeights(setting.Value)
+	}
+}
+
+// sliceWeight returns what the EndpointSlice's annotation says, and sorts its mistakes among the Service's Problems.
+func (p *parser) sliceWeight(slice *discovery.EndpointSlice) (weight uint32, said bool) {
+	key, _ := annotation.Lookup(annotation.EndpointSlice, annotation.Weight)
+	text, written := slice.Annotations[key.String()]
+	if !written {
+		return 0, false
+	}
+	field := "endpointslice " + slice.Name + " " + key.Field()
+	values, err := key.Parse(text)
+	if err == nil {
+		p.good(SliceWeightKey(slice.Name), values[annotation.AllPorts])
+		return annotation.ParseWeight(values[annotation.AllPorts]), true
+	}
+	if p.in.LastGood != nil {
+		if value, known := p.in.LastGood(SliceWeightKey(slice.Name), WholeService); known {
+			p.good(SliceWeightKey(slice.Name), value)
+			p.problem(InvalidAnnotation, field, "%s; in force is %s (%s)", err, value, SourceLastGood)
+			return annotation.ParseWeight(value), true
+		}
+	}
+	p.problem(InvalidAnnotation, field, "%s; it has no effect", err)
+	return 0, false
+}
+
+// SliceWeightKey is the key under which [LastGood] is asked for the weight of an EndpointSlice.
+func SliceWeightKey(slice string) string {
+	return fmt.Sprintf("%s of endpointslice %s", annotation.Weight, slice)
+}
+
+func (p *parser) good(key, value string) {
+	if p.sliceWeights == nil {
+		p.sliceWeights = map[string]string{}
+	}
+	p.sliceWeights[key] = value
+}
+
+func (w weigh) of(at scheduler.Place) uint32 {
+	if weight, said := w.service.For(at); said {
+		return weight
+	}
+	if w.node != nil {
+		if weight, said := w.node(at.Node); said {
+			return weight
+		}
+	}
+	return 1
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

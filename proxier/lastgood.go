@@ -1,0 +1,76 @@
+package proxier
+
+import (
+	"net/netip"
+
+	v1 "k8s.io/api/core/v1"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/annotation"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
+	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
+)
+
+// lastGood returns what is in force for a Service, so that it stays so while what is written cannot be honoured. The engine knows
+// what it has compiled; after a restart the kernel remembers what it is programmed with.
+func (e *engine) lastGood(name cluster.Name, api *v1.Service) cluster.LastGood {
+	before, known := e.services[name]
+	return func(key string, port int) (string, bool) {
+		if !known {
+			return e.programmed(name, api, key, port)
+		}
+		if weight, slice := before.SliceWeights[key]; slice {
+			return weight, true
+		}
+		settings := before.Settings
+		if port != cluster.WholeService {
+			settings = portSettings(before, api.Spec.Ports[port])
+		}
+		for _, s := range settings {
+			if s.Key == key {
+				return s.Value, s.Source != cluster.SourceDefault && s.Source != cluster.SourceConfig && s.Source != cluster.SourceNamespace
+			}
+		}
+		return "", false
+	}
+}
+
+// portSettings returns the settings of the Service's port of that name, or number and protocol.
+func portSettings(s cluster.Service, api v1.ServicePort) []cluster.Setting {
+	for _, port := range s.Ports {
+		if port.Name == api.Name && port.Port == uint16(api.Port) {
+			return port.Settings
+		}
+	}
+	return nil
+}
+
+// programmed returns what the kernel has for a port of the Service.
+func (e *engine) programmed(name cluster.Name, api *v1.Service, key string, port int) (string, bool) {
+	addr, err := netip.ParseAddr(api.Spec.ClusterIP)
+	if err != nil || port == cluster.WholeService {
+		return "", false
+	}
+	for _, protocol := range []cluster.Protocol{cluster.TCP, cluster.UDP, cluster.SCTP} {
+		id := dataplane.VirtualServerID{Addr: addr, Port: uint16(api.Spec.Ports[port].Port), Protocol: protocol}
+		v, found := e.have.VirtualServers[id]
+		if owner := e.want.Owner(id); !found || owner != name && owner != (cluster.Name{}) {
+			continue
+		}
+		switch key {
+		case annotation.Scheduler:
+			s, known := scheduler.OfKernel(v.Scheduler)
+			return s.Name, known
+		case annotation.SchedulerFlags:
+			return v.Flags.String(), true
+		case annotation.OnePacket:
+			return map[bool]string{true: "true", false: "false"}[v.OnePacket], true
+		case annotation.MaxConnections:
+			for _, r := range v.RealServers {
+				return annotation.ConnectionLimit{Upper: r.Upper, Lower: r.Lower}.String(), r.Upper != 0
+			}
+		}
+		return "", false
+	}
+	return "", false
+}
