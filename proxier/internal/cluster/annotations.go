@@ -70,11 +70,12 @@ func readAnnotations(annotations map[string]string, operator Choice, lastGood st
 	if lastGood != "" {
 		inForce = Choice{lastGood, SourceLastGood}
 	}
+	// The message does not say which it is: every node sees this Problem, and they may run different ones.
 	return inForce, append(problems, Problem{
 		Reason: InvalidAnnotation,
 		Field:  fmt.Sprintf("metadata.annotations[%s]", AnnotationScheduler),
-		Message: fmt.Sprintf("%q is no scheduler%s; allowed are %s; in force is %s (%s)",
-			text, didYouMean(text, scheduler.Words()), strings.Join(scheduler.Names(), ", "), inForce.Scheduler, inForce.Source),
+		Message: fmt.Sprintf("%q is no scheduler%s; allowed are %s; what the kernel runs stays in force, else %s (%s)",
+			text, didYouMean(text, scheduler.Words()), strings.Join(scheduler.Names(), ", "), operator.Scheduler, operator.Source),
 	})
 }
 

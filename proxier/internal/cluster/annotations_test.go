@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	v1 "k8s.io/api/core/v1"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
@@ -34,15 +35,15 @@ func TestSchedulerChoice(t *testing.T) {
 		"a long name":              {chosen("least-connection"), operator, "", cluster.Choice{Scheduler: "lc", Source: cluster.SourceAnnotation}, nil},
 		"case and space":           {chosen(" Round-Robin\n"), operator, "", cluster.Choice{Scheduler: "rr", Source: cluster.SourceAnnotation}, nil},
 		"a typing error": {chosen("least-conection"), cluster.Schedulers{}, "", cluster.Choice{Scheduler: "rr", Source: cluster.SourceDefault},
-			[]string{`InvalidAnnotation metadata.annotations[ipvs-proxier.io/scheduler] "least-conection" mean least-connection? lc, rr, sh in force is rr (default)`}},
+			[]string{`InvalidAnnotation metadata.annotations[ipvs-proxier.io/scheduler] "least-conection" mean least-connection? lc, rr, sh else rr (default)`}},
 		"a typing error while something runs": {chosen("least-conection"), operator, "lc", cluster.Choice{Scheduler: "lc", Source: cluster.SourceLastGood},
-			[]string{"InvalidAnnotation least-conection in force is lc (last good value)"}},
+			[]string{"InvalidAnnotation least-conection what the kernel runs stays in force, else sh (configuration of the namespace)"}},
 		"a typing error under the operator's choice": {chosen("x"), cluster.Schedulers{Default: "lc"}, "", cluster.Choice{Scheduler: "lc", Source: cluster.SourceConfig},
-			[]string{`"x" in force is lc (configuration)`}},
-		"empty":                               {chosen(""), operator, "", cluster.Choice{Scheduler: "sh", Source: cluster.SourceNamespace}, []string{`InvalidAnnotation "" lc, rr, sh in force is sh`}},
-		"only space":                          {chosen("  "), operator, "", cluster.Choice{Scheduler: "sh", Source: cluster.SourceNamespace}, []string{`InvalidAnnotation in force is sh`}},
-		"two":                                 {chosen("rr,lc"), operator, "rr", cluster.Choice{Scheduler: "rr", Source: cluster.SourceLastGood}, []string{`"rr,lc" in force is rr`}},
-		"a kernel scheduler that is not ours": {chosen("dh"), operator, "", cluster.Choice{Scheduler: "sh", Source: cluster.SourceNamespace}, []string{`"dh" in force is sh`}},
+			[]string{`"x" else lc (configuration)`}},
+		"empty":                               {chosen(""), operator, "", cluster.Choice{Scheduler: "sh", Source: cluster.SourceNamespace}, []string{`InvalidAnnotation "" lc, rr, sh else sh`}},
+		"only space":                          {chosen("  "), operator, "", cluster.Choice{Scheduler: "sh", Source: cluster.SourceNamespace}, []string{`InvalidAnnotation else sh`}},
+		"two":                                 {chosen("rr,lc"), operator, "rr", cluster.Choice{Scheduler: "rr", Source: cluster.SourceLastGood}, []string{`"rr,lc" else sh`}},
+		"a kernel scheduler that is not ours": {chosen("dh"), operator, "", cluster.Choice{Scheduler: "sh", Source: cluster.SourceNamespace}, []string{`"dh" else sh`}},
 		"an unknown key": {map[string]string{"ipvs-proxier.io/schedular": "lc"}, cluster.Schedulers{}, "", cluster.Choice{Scheduler: "rr", Source: cluster.SourceDefault},
 			[]string{"UnknownAnnotation metadata.annotations[ipvs-proxier.io/schedular] mean ipvs-proxier.io/scheduler? no effect"}},
 		"an unknown key beside a good one": {map[string]string{"ipvs-proxier.io/wait": "1", cluster.AnnotationScheduler: "lc"}, cluster.Schedulers{}, "",
@@ -59,6 +60,18 @@ func TestSchedulerChoice(t *testing.T) {
 			}
 			wantProblems(t, got.Problems, c.problems...)
 		})
+	}
+}
+
+// TestAllNodesSeeTheSameProblem: whatever their kernels run.
+func TestAllNodesSeeTheSameProblem(t *testing.T) {
+	var seen [][]cluster.Problem
+	for _, lastGood := range []string{"", "lc"} {
+		in := cluster.Input{Service: annotatedWith(map[string]string{cluster.AnnotationScheduler: "fastest"}), NodeName: "n1", LastGood: lastGood}
+		seen = append(seen, cluster.Parse(in).Problems)
+	}
+	if diff := cmp.Diff(seen[0], seen[1]); diff != "" || len(seen[0]) != 1 {
+		t.Errorf("(-new node +node that runs lc):\n%s", diff)
 	}
 }
 

@@ -24,6 +24,16 @@ const (
 	SchedulerMissing     Reason = "SchedulerMissing"     // this node's kernel lacks the scheduler
 )
 
+// OfNode tells that such a Problem is of one node alone: of its kernel, its programs, its addresses. The others come from what was
+// written and from the configuration, and every node has them alike, word for word.
+func (r Reason) OfNode() bool {
+	switch r {
+	case AddressInUse, PortInUse, NodeUnknown, ForeignVirtualServer, SchedulerMissing:
+		return true
+	}
+	return false
+}
+
 // Problem is something a user wrote that could not be honoured. It is a value: two equal Problems are the same Problem.
 type Problem struct {
 	Reason Reason

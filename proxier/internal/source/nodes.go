@@ -21,14 +21,19 @@ type nodes struct {
 	tell     func()
 
 	mu sync.Mutex
-	// at are the addresses of all nodes, known the names of the nodes with their addresses.
+	// at are the addresses of all nodes, known the names of the nodes with their addresses, ready those of nodes that may run a
+	// proxier.
 	at      map[netip.Addr]string
 	known   map[string][]netip.Addr
+	ready   map[string]struct{}
 	version uint64
 }
 
 func newNodes(source cache.ListerWatcher, name string, tell func()) (*nodes, error) {
-	n := &nodes{name: name, informer: cache.NewSharedIndexInformer(source, &v1.Node{}, 0, nil), tell: tell, at: map[netip.Addr]string{}, known: map[string][]netip.Addr{}}
+	n := &nodes{
+		name: name, informer: cache.NewSharedIndexInformer(source, &v1.Node{}, 0, nil), tell: tell,
+		at: map[netip.Addr]string{}, known: map[string][]netip.Addr{}, ready: map[string]struct{}{},
+	}
 	if err := n.informer.SetTransform(strip); err != nil {
 		return nil, fmt.Errorf("set up informer: %w", err)
 	}
@@ -52,6 +57,10 @@ func newNodes(source cache.ListerWatcher, name string, tell func()) (*nodes, err
 func (n *nodes) put(before, after *v1.Node) {
 	addrs := addressesOf(after)
 	n.mu.Lock()
+	delete(n.ready, after.Name)
+	if runs(after) {
+		n.ready[after.Name] = struct{}{}
+	}
 	moved := !slices.Equal(n.known[after.Name], addrs)
 	if moved {
 		n.forget(after.Name)
@@ -73,6 +82,7 @@ func (n *nodes) put(before, after *v1.Node) {
 func (n *nodes) drop(gone *v1.Node) {
 	n.mu.Lock()
 	n.forget(gone.Name)
+	delete(n.ready, gone.Name)
 	n.version++
 	n.mu.Unlock()
 	n.tell()
@@ -85,6 +95,14 @@ func (n *nodes) forget(name string) {
 		}
 	}
 	delete(n.known, name)
+}
+
+// runs tells whether a proxier may run on the node: it is ready, and no node of another system.
+func runs(node *v1.Node) bool {
+	if system := node.Labels[v1.LabelOSStable]; system != "" && system != string(v1.Linux) {
+		return false
+	}
+	return slices.ContainsFunc(node.Status.Conditions, func(c v1.NodeCondition) bool { return c.Type == v1.NodeReady && c.Status == v1.ConditionTrue })
 }
 
 // differs tells whether something is different that a proxy goes by on the node itself.
@@ -115,6 +133,17 @@ func (w *Watcher) Node() *v1.Node {
 
 // NodesKnown tells whether the source has told which Nodes there are.
 func (w *Watcher) NodesKnown() bool { return w.nodes.synced() }
+
+// ReadyNodes returns the names of the nodes on which a proxier may run, sorted; none while the source has not told which Nodes
+// there are. It is no part of NodesVersion.
+func (w *Watcher) ReadyNodes() []string {
+	if !w.NodesKnown() {
+		return nil
+	}
+	w.nodes.mu.Lock()
+	defer w.nodes.mu.Unlock()
+	return slices.Sorted(maps.Keys(w.nodes.ready))
+}
 
 // NodeAt returns the name of the node that has the address, "" when none is known to.
 func (w *Watcher) NodeAt(addr netip.Addr) string {
