@@ -64,7 +64,7 @@ func (c *cluster) startAPIServer(h *topology.Host, authorization ...string) (kub
 	apiServer := func(port int) *harness.Process {
 		return start("kube-apiserver", "--etcd-servers", "http://127.0.0.1:2379", "--service-cluster-ip-range", "10.96.0.0/16,fd00:10:96::/112",
 			"--service-account-issuer", "https://kubernetes.default.svc", "--service-account-key-file", signing, "--service-account-signing-key-file", signing,
-			"--authorization-mode", strings.Join(authorization, ","), "--token-auth-file", tokens, "--cert-dir", filepath.Join(dir, fmt.Sprint("certs-", port)), "--bind-address", "127.0.0.1",
+			"--authorization-mode", strings.Join(authorization, ","), "--token-auth-file", tokens, "--cert-dir", filepath.Join(dir, fmt.Sprint("certs-", port)), "--bind-address", "0.0.0.0",
 			"--secure-port", fmt.Sprint(port), "--advertise-address", "127.0.0.1", "--endpoint-reconciler-type", "none", "--disable-admission-plugins", "ServiceAccount")
 	}
 	server := apiServer(6443)

@@ -74,8 +74,7 @@ func TestDeployment(t *testing.T) {
 	c.loadDeployed(client)
 	token, err := client.CoreV1().ServiceAccounts("ipvs-proxier").CreateToken(ctx, "ipvs-proxier", &authv1.TokenRequest{}, metav1.CreateOptions{})
 	c.must(err)
-	_, err = client.CoreV1().Nodes().Create(ctx, &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node1"}}, metav1.CreateOptions{})
-	c.must(err)
+	c.readyNode(client, "node1")
 
 	container := daemons.Spec.Template.Spec.Containers[0]
 	dir := t.TempDir()

@@ -34,6 +34,7 @@ func TestHealthIsTold(t *testing.T) {
 	node, err := nodes.Create(ctx, &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node1", Finalizers: []string{"example.com/held"}}}, metav1.CreateOptions{})
 	c.must(err)
 	c.awaitHealth("the Node has come", true)
+	c.becomeReady(client, node)
 	patch := func(text string) {
 		t.Helper()
 		_, err := nodes.Patch(ctx, node.Name, "application/merge-patch+json", []byte(text), metav1.PatchOptions{})
@@ -66,13 +67,6 @@ func TestHealthIsTold(t *testing.T) {
 	taken.Close()
 	c.await(func() error { return c.healthCheck(32000) })
 
-	patch(`{"spec": {"taints": [{"key": "dedicated", "effect": "NoSchedule"}]}}`)
-	c.awaitHealth("the autoscaler has changed its mind", true)
-	c.must(nodes.Delete(ctx, node.Name, metav1.DeleteOptions{}))
-	c.awaitHealth("the Node is being deleted", false)
-	patch(`{"metadata": {"finalizers": null}}`)
-	c.awaitHealth("the Node is gone", false)
-
 	// Each wrong value is told, also the second in the same field and with the same reason.
 	services := client.CoreV1().Services("default")
 	wrong := create(web(scheduled("fastest")))
@@ -81,6 +75,13 @@ func TestHealthIsTold(t *testing.T) {
 	_, err = services.Update(ctx, wrong, metav1.UpdateOptions{})
 	c.must(err)
 	c.awaitEvent(client, wrong, "InvalidAnnotation", "quickest")
+
+	patch(`{"spec": {"taints": [{"key": "dedicated", "effect": "NoSchedule"}]}}`)
+	c.awaitHealth("the autoscaler has changed its mind", true)
+	c.must(nodes.Delete(ctx, node.Name, metav1.DeleteOptions{}))
+	c.awaitHealth("the Node is being deleted", false)
+	patch(`{"metadata": {"finalizers": null}}`)
+	c.awaitHealth("the Node is gone", false)
 
 	for _, name := range []string{"kubeproxy_proxy_healthz_total", "kubeproxy_proxy_livez_total", "kubeproxy_sync_proxy_rules_last_timestamp_seconds", "kubeproxy_sync_proxy_rules_duration_seconds_count"} {
 		if n, err := c.proxier.Metric(name); err != nil || n == 0 {

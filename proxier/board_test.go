@@ -5,10 +5,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -181,7 +183,7 @@ func TestMetrics(t *testing.T) {
 		"bad":        {testutil.ToFloat64(m.passes.WithLabelValues("error")), 1},
 		"audits":     {testutil.ToFloat64(m.audits.WithLabelValues()), 1},
 		"services":   {testutil.ToFloat64(m.services), 1},
-		"problems":   {testutil.ToFloat64(m.problems.WithLabelValues("InvalidAnnotation")), 0},
+		"problems":   {float64(testutil.CollectAndCount(m.problems)), 0},
 		"foreign":    {testutil.ToFloat64(m.foreign), 3},
 		"draining":   {testutil.ToFloat64(m.draining), 4},
 		"pending":    {testutil.ToFloat64(m.pending), 1},
@@ -220,6 +222,23 @@ func TestMetrics(t *testing.T) {
 	if syncs != 2 || took != 0.75 {
 		t.Errorf("%d syncs of %v s together, want 2 of 0.75", syncs, took)
 	}
+	// Problems have series of their Service's, which go with them.
+	two := []cluster.Problem{{Reason: cluster.InvalidField, Field: "a"}, {Reason: cluster.InvalidField, Field: "b"}}
+	for _, step := range []struct {
+		row  Row
+		want string
+	}{
+		{testRow("web", "rr", append(two, problem)...), `web InvalidAnnotation 1, web InvalidField 2`},
+		{testRow("other", "rr", problem), `other InvalidAnnotation 1, web InvalidAnnotation 1, web InvalidField 2`},
+		{testRow("web", "rr", two[0]), `other InvalidAnnotation 1, web InvalidField 1`},
+		{Row{Name: cluster.Name{Namespace: "ns", Name: "web"}, Gone: true}, `other InvalidAnnotation 1`},
+		{testRow("other", "rr"), ``},
+	} {
+		m.Observe(Report{Changed: []Row{step.row}})
+		if got := problemSeries(t, m); got != step.want {
+			t.Errorf("series %q, want %q", got, step.want)
+		}
+	}
 	// Row 59: the gauge follows what becomes of a Service.
 	local := testRow("local", "rr")
 	for _, step := range []struct{ internal, external int }{{1, 2}, {0, 1}, {0, 0}} {
@@ -230,4 +249,27 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("no local endpoints: internal %v, external %v, want %+v", internal, external, step)
 		}
 	}
+}
+
+// problemSeries returns the series of Problems, sorted, without their namespace.
+func problemSeries(t *testing.T, m *metrics) string {
+	t.Helper()
+	all, err := m.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var series []string
+	for _, family := range all {
+		if family.GetName() == "ipvs_proxier_problems" {
+			for _, one := range family.GetMetric() {
+				labels := map[string]string{}
+				for _, l := range one.GetLabel() {
+					labels[l.GetName()] = l.GetValue()
+				}
+				series = append(series, fmt.Sprintf("%s %s %v", labels["service"], labels["reason"], one.GetGauge().GetValue()))
+			}
+		}
+	}
+	slices.Sort(series)
+	return strings.Join(series, ", ")
 }

@@ -83,6 +83,7 @@ func TestValidate(t *testing.T) {
 	if err := good.Validate(); err != nil {
 		t.Fatal(err)
 	}
+	namespaces := map[string]Namespace{"a": {Scheduler: "b"}, "b": {MaxConnections: "0"}}
 	all, said := good, []string{}
 	for says, change := range map[string]func(*Config){
 		"nodeName missing":                                  func(c *Config) { c.NodeName = "" },
@@ -92,18 +93,16 @@ func TestValidate(t *testing.T) {
 		"clusterCIDRs 10.0.0.0 10.244.0.0/16":               func(c *Config) { c.ClusterCIDRs = []string{"10.0.0.0"} },
 		"nodePortAddresses x":                               func(c *Config) { c.NodePortAddresses = []string{"x"} },
 		"scheduler roundrobbin mean roundrobin? lc, mh, nq": func(c *Config) { c.Scheduler = "roundrobbin" },
-		"namespaces.a.scheduler b lc, mh, nq":               func(c *Config) { c.Namespaces = map[string]Namespace{"a": {Scheduler: "b"}} },
+		"namespaces.a.scheduler b lc, mh, nq":               func(c *Config) { c.Namespaces = namespaces },
 		"slowStart 1d 30s":                                  func(c *Config) { c.SlowStart = "1d" },
 		"schedulerFlags http=port which only a Service":     func(c *Config) { c.SchedulerFlags = "http=port" },
-		"namespaces.b.maxConnections 0 9999999": func(c *Config) {
-			c.Namespaces = map[string]Namespace{"a": {Scheduler: "b"}, "b": {MaxConnections: "0"}}
-		},
-		"drainTimeout below": func(c *Config) { c.DrainTimeout.Duration = -1 },
-		"auditPeriod 1s":     func(c *Config) { c.AuditPeriod.Duration = time.Millisecond },
-		"healthzBindAddress localhost:1 127.0.0.1:10249": func(c *Config) { c.HealthzBindAddress = "localhost:1" },
-		"metricsBindAddress 10249":                       func(c *Config) { c.MetricsBindAddress = "10249" },
-		"logLevel loud debug, info, warn, error":         func(c *Config) { c.LogLevel = "loud" },
-		"logFormat xml text, json":                       func(c *Config) { c.LogFormat = "xml" },
+		"namespaces.b.maxConnections 0 9999999":             func(c *Config) { c.Namespaces = namespaces },
+		"drainTimeout below":                                func(c *Config) { c.DrainTimeout.Duration = -1 },
+		"auditPeriod 1s":                                    func(c *Config) { c.AuditPeriod.Duration = time.Millisecond },
+		"healthzBindAddress localhost:1 127.0.0.1:10249":    func(c *Config) { c.HealthzBindAddress = "localhost:1" },
+		"metricsBindAddress 10249":                          func(c *Config) { c.MetricsBindAddress = "10249" },
+		"logLevel loud debug, info, warn, error":            func(c *Config) { c.LogLevel = "loud" },
+		"logFormat xml text, json":                          func(c *Config) { c.LogFormat = "xml" },
 	} {
 		bad := good
 		change(&bad)

@@ -3,21 +3,16 @@ package proxier
 import (
 	"fmt"
 	"slices"
-	"strings"
+	"sync"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/runtime"
+	eventsv1 "k8s.io/api/events/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/kubernetes/scheme"
-	"k8s.io/client-go/tools/events"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/servicehealth"
 )
-
-// component is who reports Events.
-const component = "ipvs-proxier"
 
 // The reasons of Events that are no Problems.
 const (
@@ -26,87 +21,135 @@ const (
 	reasonHealthCheck = "FailedToStartServiceHealthcheck" // kube-proxy's word
 )
 
-// recorder is where Events go. It never blocks: an Event for which there is no room is lost.
-type recorder interface {
-	Eventf(regarding, related runtime.Object, eventtype, reason, action, note string, args ...any)
-}
-
-// eventObserver tells of Problems where users look: in Events of their Services. It says each once, and that it is over.
+// eventObserver tells of Problems where users look: in Events of their Services. What all nodes see alike is told once, by the
+// node whose turn it is, what is of a node by that node; and that it is over, by whoever told it.
 type eventObserver struct {
-	recorder recorder
-	problems map[cluster.Name][]cluster.Problem
+	node string
+	sink *eventSink
+	// ready returns the names of the nodes that take turns, none when they are not known.
+	ready    func() []string
+	services map[cluster.Name]*serviceEvents
 }
 
-func newEventObserver(r recorder) *eventObserver {
-	return &eventObserver{recorder: r, problems: map[cluster.Name][]cluster.Problem{}}
+// serviceEvents is what there is to tell of one Service. What all nodes see and what is of this node are told apart: a node
+// knows nothing of the Problems of others, and all have to say the same of those that they share.
+type serviceEvents struct {
+	uid            string
+	shared, ofNode problemEvents
 }
 
-// startRecorder returns a recorder for the API, and what ends it. What is told again within minutes about the same object, version
-// and field, for the same reason, becomes a series there: the recorder compares these, and not the text, and keeps the first text
-// (client-go, tools/events, getKey).
-func startRecorder(client kubernetes.Interface) (recorder, func()) {
-	broadcaster := events.NewBroadcaster(&events.EventSinkImpl{Interface: client.EventsV1()})
-	stop := make(chan struct{})
-	broadcaster.StartRecordingToSink(stop)
-	return broadcaster.NewRecorder(scheme.Scheme, component), func() {
-		broadcaster.Shutdown()
-		close(stop)
-	}
+// problemEvents are Problems with their Events.
+type problemEvents struct {
+	// problems are those there are, as all nodes say them, with their Events; nil for those that other nodes tell.
+	problems map[cluster.Problem]*message
+	// told is set while one was told, and since then not that all are gone. delay is that of the last one.
+	told  bool
+	delay time.Duration
+	// recovered tells that all are gone.
+	recovered *message
+}
+
+func newEventObserver(node string, sink *eventSink, ready func() []string) *eventObserver {
+	return &eventObserver{node: node, sink: sink, ready: ready, services: map[cluster.Name]*serviceEvents{}}
 }
 
 // Observe implements Observer.
 func (o *eventObserver) Observe(r Report) {
+	ready := sync.OnceValue(o.ready)
 	for _, row := range r.Changed {
-		before := o.problems[row.Name]
-		for _, p := range row.Problems {
-			if !slices.Contains(before, p) {
-				o.tell(row, p.Field, v1.EventTypeWarning, string(p.Reason), p.Field+": "+p.Message)
-			}
+		s := o.services[row.Name]
+		if s != nil && (row.Gone || row.UID != s.uid) {
+			s.shared.withdraw(o.sink)
+			s.ofNode.withdraw(o.sink)
+			delete(o.services, row.Name)
+			s = nil
 		}
-		if len(before) > 0 && len(row.Problems) == 0 && !row.Gone {
-			o.tell(row, "", v1.EventTypeNormal, reasonRecovered, "everything that the Service asks for is carried out")
+		if s == nil && len(row.Problems) == 0 {
+			continue
 		}
-		if len(row.Problems) == 0 {
-			delete(o.problems, row.Name)
-		} else {
-			o.problems[row.Name] = row.Problems
+		if s == nil {
+			s = &serviceEvents{uid: row.UID}
+			s.shared.problems, s.ofNode.problems = map[cluster.Problem]*message{}, map[cluster.Problem]*message{}
+			o.services[row.Name] = s
 		}
+		o.follow(&s.shared, r.Start, row, false, func() (time.Duration, bool) { return turn(o.node, row.UID, ready()) })
+		o.follow(&s.ofNode, r.Start, row, true, func() (time.Duration, bool) { return 0, true })
 	}
 }
 
-func (o *eventObserver) tell(row Row, field, kind, reason, note string) {
+// follow brings the Events in line with the row's Problems that are, or are not, of the node. turn is when this node tells one,
+// and whether it does.
+func (o *eventObserver) follow(e *problemEvents, now time.Time, row Row, ofNode bool, turn func() (time.Duration, bool)) {
+	for p, m := range e.problems {
+		if !slices.ContainsFunc(row.Problems, func(now cluster.Problem) bool { return now.Shared() == p }) {
+			e.told = m != nil && o.sink.withdraw(m) || e.told
+			delete(e.problems, p)
+		}
+	}
+	for _, p := range row.Problems {
+		if _, known := e.problems[p.Shared()]; known || p.Reason.OfNode() != ofNode {
+			continue
+		}
+		if e.recovered != nil {
+			e.told = !o.sink.withdraw(e.recovered)
+			e.recovered = nil
+		}
+		e.problems[p.Shared()] = nil
+		if delay, mine := turn(); mine {
+			e.delay = delay
+			e.problems[p.Shared()] = o.sink.put(now.Add(delay), o.problem(row, p))
+		}
+	}
+	if len(e.problems) == 0 && e.told {
+		e.told = false
+		e.recovered = o.sink.put(now.Add(e.delay), o.recovered(row, ofNode))
+	}
+}
+
+func (e *problemEvents) withdraw(sink *eventSink) {
+	for _, m := range e.problems {
+		if m != nil {
+			sink.withdraw(m)
+		}
+	}
+	if e.recovered != nil {
+		sink.withdraw(e.recovered)
+	}
+}
+
+func (o *eventObserver) problem(row Row, p cluster.Problem) *eventsv1.Event {
+	identity := []string{row.UID, string(p.Reason), p.Field, p.Message, row.Version}
+	return o.event(row, p.Reason.OfNode(), v1.EventTypeWarning, string(p.Reason), p.Field, p.Field+": "+p.Text(), identity)
+}
+
+func (o *eventObserver) recovered(row Row, ofNode bool) *eventsv1.Event {
+	identity := []string{row.UID, reasonRecovered, row.Version}
+	return o.event(row, ofNode, v1.EventTypeNormal, reasonRecovered, "", "what could not be honoured is mended", identity)
+}
+
+// event returns what is told of the Service; what is of this node names it.
+func (o *eventObserver) event(row Row, ofNode bool, kind, reason, field, note string, identity []string) *eventsv1.Event {
 	about := serviceReference(row.Name, row.UID)
 	about.FieldPath, about.ResourceVersion = field, row.Version
-	o.recorder.Eventf(about, nil, kind, reason, "Programming", "%s", limited(note))
-}
-
-// noteLimit is what the API server takes (k8s.io/kubernetes/pkg/apis/core/validation, NoteLengthLimit).
-const noteLimit = 1024
-
-func limited(note string) string {
-	if len(note) > noteLimit {
-		return strings.ToValidUTF8(note[:noteLimit-3], "") + "..." // the cut may go through a letter
+	if ofNode {
+		identity, note = append(identity, o.node), "node "+o.node+": "+note
 	}
-	return note
-}
-
-func serviceReference(name cluster.Name, uid string) *v1.ObjectReference {
-	return &v1.ObjectReference{APIVersion: "v1", Kind: "Service", Namespace: name.Namespace, Name: name.Name, UID: types.UID(uid)}
+	return newEvent(o.node, about, kind, reason, "Programming", note, identity...)
 }
 
 // started tells of the start, on the Node.
-func started(r recorder, nodeName, version string) {
-	node := &v1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: nodeName, UID: types.UID(nodeName)}
-	r.Eventf(node, nil, v1.EventTypeNormal, reasonStarting, "Starting", "%s", fmt.Sprintf("ipvs-proxier %s", version))
+func started(sink *eventSink, now time.Time, nodeName, version string) {
+	node := v1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: nodeName, UID: types.UID(nodeName)}
+	sink.put(now, newEvent(nodeName, node, v1.EventTypeNormal, reasonStarting, "Starting", "ipvs-proxier "+version, now.String()))
 }
 
 // healthCheckEvents adds an Event to what is done when a health check node port cannot be opened.
-func healthCheckEvents(r recorder, also func(servicehealth.Service, uint16, error)) func(servicehealth.Service, uint16, error) {
+func healthCheckEvents(sink *eventSink, node string, also func(servicehealth.Service, uint16, error)) func(servicehealth.Service, uint16, error) {
 	return func(s servicehealth.Service, port uint16, err error) {
 		also(s, port, err)
 		if err != nil {
-			r.Eventf(serviceReference(s.Name, s.UID), nil, v1.EventTypeWarning, reasonHealthCheck, "Listening", "%s",
-				limited(fmt.Sprintf("health check node port %d cannot be opened: %v; it is tried again", port, err)))
+			note := fmt.Sprintf("node %s: health check node port %d cannot be opened: %v; it is tried again", node, port, err)
+			sink.put(time.Now(), newEvent(node, serviceReference(s.Name, s.UID), v1.EventTypeWarning, reasonHealthCheck, "Listening", note, s.UID, reasonHealthCheck, note))
 		}
 	}
 }

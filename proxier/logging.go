@@ -90,7 +90,7 @@ func (l *logObserver) problemsOf(row Row) {
 	}
 	for _, p := range row.Problems {
 		if !slices.Contains(before, p) {
-			l.log.Warn("problem", "service", row.Name.String(), "reason", string(p.Reason), "field", p.Field, "message", p.Message)
+			l.log.Warn("problem", "service", row.Name.String(), "reason", string(p.Reason), "field", p.Field, "message", p.Text())
 		}
 	}
 	for _, p := range before {

@@ -13,16 +13,17 @@ import (
 // traffic is what the kernel adapter counts by itself.
 type traffic interface{ Traffic() kernel.Traffic }
 
-// metrics makes Prometheus metrics of Reports. Labels are bounded: verb, kind, reason; never a Service's name.
+// metrics makes Prometheus metrics of Reports. Labels are bounded: verb, kind, result. Services are named for as long as they have
+// Problems, so that an alert says whose they are.
 type metrics struct {
 	registry *prometheus.Registry
 	kernel   traffic
 
-	passes, audits, ops, failures, forgotten     *prometheus.CounterVec
-	duration                                     prometheus.Histogram
-	services, draining, pending, foreign, synced prometheus.Gauge
-	problems                                     *prometheus.GaugeVec
-	messages, sends, processes                   prometheus.Gauge
+	passes, audits, ops, failures, forgotten, events *prometheus.CounterVec
+	duration                                         prometheus.Histogram
+	services, draining, pending, foreign, synced     prometheus.Gauge
+	problems                                         *prometheus.GaugeVec
+	messages, sends, processes                       prometheus.Gauge
 
 	// Those of kube-proxy that dashboards and alerts go by, under its names.
 	healthz, livez *prometheus.CounterVec
@@ -48,6 +49,7 @@ func newMetrics(k traffic, version string) *metrics {
 		audits:    counter("audits_total", "Passes that compared the whole kernel."),
 		ops:       counter("operations_total", "Operations that the kernel carried out.", "verb", "kind"),
 		forgotten: counter("forgotten_flows_total", "UDP flows that connection tracking was made to forget, because their endpoint is gone."),
+		events:    counter("events_total", "Events for the API, by result (created, exists, failed or dropped).", "result"),
 		failures:  counter("operation_failures_total", "Operations that were refused, or left out because one that they need was.", "verb", "kind"),
 		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "ipvs_proxier_pass_duration_seconds", Help: "Time of a pass, from the first look at a Service to the last answer of the kernel.",
@@ -62,8 +64,11 @@ func newMetrics(k traffic, version string) *metrics {
 		sends:     gauge("netlink_sends", "System calls that carried netlink requests since the start."),
 		processes: gauge("processes_started", "Programs started since the start (iptables and its relatives)."),
 		problems: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "ipvs_proxier_problems", Help: "What users wrote and could not be honoured, by reason; status names the Services.",
-		}, []string{"reason"}),
+			Name: "ipvs_proxier_problems", Help: "What users wrote and could not be honoured, by Service and reason.",
+		}, []string{"namespace", "service", "reason"}),
+	}
+	for _, result := range eventResults {
+		m.events.WithLabelValues(result)
 	}
 	code := func(path string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kubeproxy_proxy_" + path + "_total", Help: "Answers of /" + path + ", by status."}, []string{"code"})
@@ -83,7 +88,7 @@ func newMetrics(k traffic, version string) *metrics {
 	})
 	info := prometheus.NewGauge(prometheus.GaugeOpts{Name: "ipvs_proxier_info", Help: "Always 1.", ConstLabels: prometheus.Labels{"version": version}})
 	info.Set(1)
-	m.registry.MustRegister(m.passes, m.audits, m.ops, m.failures, m.forgotten, m.duration, m.services, m.draining, m.pending, m.foreign, m.synced,
+	m.registry.MustRegister(m.passes, m.audits, m.ops, m.failures, m.forgotten, m.events, m.duration, m.services, m.draining, m.pending, m.foreign, m.synced,
 		m.messages, m.sends, m.processes, m.problems, m.healthz, m.livez, m.noLocal, m.syncDuration, m.syncLast, info, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
@@ -137,8 +142,13 @@ func (m *metrics) answered(path string, status int) {
 	of.WithLabelValues(strconv.Itoa(status)).Inc()
 }
 
+// told counts what became of an Event.
+func (m *metrics) told(result string) { m.events.WithLabelValues(result).Inc() }
+
 func (m *metrics) count(row Row) {
-	m.add(m.known[row.Name], -1)
+	before := m.known[row.Name]
+	m.countProblems(row.Name, before.Problems, row.Problems)
+	m.add(before, -1)
 	delete(m.known, row.Name)
 	if !row.Gone {
 		m.known[row.Name] = Row{Problems: row.Problems, NoLocalInternal: row.NoLocalInternal, NoLocalExternal: row.NoLocalExternal}
@@ -146,10 +156,23 @@ func (m *metrics) count(row Row) {
 	}
 }
 
-func (m *metrics) add(row Row, sign float64) {
-	for _, p := range row.Problems {
-		m.problems.WithLabelValues(string(p.Reason)).Add(sign)
+// countProblems makes the Service's series those of its Problems now; the others go.
+func (m *metrics) countProblems(name cluster.Name, before, now []cluster.Problem) {
+	counts := map[cluster.Reason]int{}
+	for _, p := range now {
+		counts[p.Reason]++
 	}
+	for reason, n := range counts {
+		m.problems.WithLabelValues(name.Namespace, name.Name, string(reason)).Set(float64(n))
+	}
+	for _, p := range before {
+		if counts[p.Reason] == 0 {
+			m.problems.DeleteLabelValues(name.Namespace, name.Name, string(p.Reason))
+		}
+	}
+}
+
+func (m *metrics) add(row Row, sign float64) {
 	m.noLocal.WithLabelValues("internal").Add(sign * float64(row.NoLocalInternal))
 	m.noLocal.WithLabelValues("external").Add(sign * float64(row.NoLocalExternal))
 }

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
 
@@ -82,11 +83,11 @@ func Run(ctx context.Context, c Config, version string, log *slog.Logger) error 
 	observers := []Observer{newLogObserver(log), metrics, board, succession}
 	portFailed := logHealthCheck(log)
 	if from.client != nil {
-		recorder, end := startRecorder(from.client)
-		defer end()
-		started(recorder, c.NodeName, version)
-		observers = append(observers, newEventObserver(recorder))
-		portFailed = healthCheckEvents(recorder, portFailed)
+		sink := newEventSink(from.client.EventsV1(), log, metrics.told)
+		go sink.run(ctx)
+		started(sink, time.Now(), c.NodeName, version)
+		observers = append(observers, newEventObserver(c.NodeName, sink, c.readyNodes(watcher)))
+		portFailed = healthCheckEvents(sink, c.NodeName, portFailed)
 	}
 	checks := newHealthChecks(servicehealth.Config{Serves: c.healthCheckOn(watcher), Healthy: health.healthy, Report: portFailed})
 	defer checks.servers.Close()
@@ -130,6 +131,14 @@ func (c Config) healthCheckOn(w *source.Watcher) func(netip.Addr) bool {
 		}
 		return limits.ServesNodePortsOn(addr, node)
 	}
+}
+
+// readyNodes returns what names the nodes that share the telling of Events: none where only this node is watched.
+func (c Config) readyNodes(w *source.Watcher) func() []string {
+	if c.WatchNodes == OwnNode {
+		return func() []string { return nil }
+	}
+	return w.ReadyNodes
 }
 
 // linux returns what the adapter has to know.

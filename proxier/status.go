@@ -198,7 +198,7 @@ func (b *board) status(only func(cluster.Name) bool) Status {
 func (r boardRow) status(counter connectionCounter) ServiceStatus {
 	s := ServiceStatus{Namespace: r.Name.Namespace, Name: r.Name.Name, Errors: r.Errors, Changed: r.changed, FrontEnds: []FrontEndStatus{}, Settings: settingStatus(r.Settings)}
 	for _, p := range r.Problems {
-		s.Problems = append(s.Problems, ProblemStatus{string(p.Reason), p.Field, p.Message})
+		s.Problems = append(s.Problems, ProblemStatus{string(p.Reason), p.Field, p.Text()})
 	}
 	for _, front := range r.FrontEnds {
 		s.FrontEnds = append(s.FrontEnds, front.status(counter))

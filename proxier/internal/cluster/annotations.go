@@ -86,7 +86,7 @@ func (p *parser) read(name string) said {
 		if ours, understood := alias.Translate(text); understood {
 			values, bad = parsed(key, alias.Key, ours)
 		} else {
-			bad = &Problem{InvalidAnnotation, annotation.Field(alias.Key), fmt.Sprintf("%q is not understood here", text)}
+			bad = &Problem{Reason: InvalidAnnotation, Field: annotation.Field(alias.Key), Message: fmt.Sprintf("%q is not understood here", text)}
 		}
 		switch {
 		case s.source == "":
@@ -101,7 +101,7 @@ func (p *parser) read(name string) said {
 func parsed(key annotation.Key, written, text string) (annotation.Values, *Problem) {
 	values, err := key.Parse(text)
 	if err != nil {
-		return nil, &Problem{InvalidAnnotation, annotation.Field(written), err.Error()}
+		return nil, &Problem{Reason: InvalidAnnotation, Field: annotation.Field(written), Message: err.Error()}
 	}
 	return values, nil
 }
@@ -136,7 +136,7 @@ func (p *parser) told(s said, inForce []Setting) {
 		}
 	}
 	if len(words) > 0 {
-		s.bad.Message += "; in force is " + strings.Join(words, ", ")
+		s.bad.InForce = strings.Join(words, ", ")
 	}
 	p.problems = append(p.problems, *s.bad)
 }

@@ -31,6 +31,22 @@ func was(key, value string) cluster.LastGood {
 	return func(asked string, _ int) (string, bool) { return value, asked == key && value != "" }
 }
 
+// TestAllNodesSeeTheSameProblem: whatever their kernels run, but for what is in force.
+func TestAllNodesSeeTheSameProblem(t *testing.T) {
+	var seen []cluster.Problem
+	for _, lastGood := range []string{"", "lc"} {
+		in := cluster.Input{Service: annotatedWith(map[string]string{"ipvs-proxier.io/scheduler": "fastest"}), NodeName: "n1", LastGood: was(annotation.Scheduler, lastGood)}
+		got := cluster.Parse(in).Problems
+		if len(got) != 1 {
+			t.Fatalf("%v, want one Problem", got)
+		}
+		seen = append(seen, got[0])
+	}
+	if seen[0].Shared() != seen[1].Shared() || seen[0].Text() == seen[1].Text() {
+		t.Errorf("a new node says %s, one that runs lc %s", seen[0], seen[1])
+	}
+}
+
 func TestSchedulerChoice(t *testing.T) {
 	const key = "ipvs-proxier.io/scheduler"
 	chosen := func(text string) map[string]string { return map[string]string{key: text} }
@@ -199,7 +215,7 @@ func TestWeights(t *testing.T) {
 		{nil, ours("weight=zone=a:4,node=N1:0,*=3"), nodes, 0, nil},
 		{nil, ours("weight=zone=b:4,node=n2:5"), nodes, 7, nil},
 		{ours("weight=00012"), ours("weight=zone=a:4,node=n1:5,*=3"), nodes, 12, nil},
-		{ours("weight=many"), ours("weight=*=3"), nodes, 3, []string{"InvalidAnnotation endpointslice shop-1 metadata.annotations[ipvs-proxier.io/weight] many 65535 no effect"}},
+		{ours("weight=many"), ours("weight=*=3"), nodes, 3, []string{"InvalidAnnotation endpointslice shop-1 metadata.annotations[ipvs-proxier.io/weight] many 65535 in force is none"}},
 	} {
 		service := annotatedWith(c.service)
 		if c.service != nil {

@@ -27,19 +27,45 @@ const (
 	AnnotationWithoutEffect Reason = "AnnotationWithoutEffect" // a good value that nothing goes by
 )
 
+// OfNode tells that such a Problem is of one node alone: of its kernel, its programs, its addresses. The others come from what was
+// written and from the configuration, and every node has them alike, word for word but for InForce.
+func (r Reason) OfNode() bool {
+	switch r {
+	case AddressInUse, PortInUse, NodeUnknown, ForeignVirtualServer, UnsupportedScheduler:
+		return true
+	}
+	return false
+}
+
 // Problem is something a user wrote that could not be honoured. It is a value: two equal Problems are the same Problem.
 type Problem struct {
 	Reason Reason
 	// Field is the place in the Service or EndpointSlice: "metadata.annotations[ipvs-proxier.io/scheduler]".
 	Field string
-	// Message is one sentence or two: what was written, what is allowed, the nearest match, and what is in force now.
+	// Message is one sentence or two: what was written, what is allowed, the nearest match.
 	Message string
+	// InForce is what this node has in force instead, where nodes may differ; the message of others says it.
+	InForce string
 }
 
-// String returns "reason: field: message".
-func (p Problem) String() string { return fmt.Sprintf("%s: %s: %s", p.Reason, p.Field, p.Message) }
+// Text returns the message with what is in force now.
+func (p Problem) Text() string {
+	if p.InForce == "" {
+		return p.Message
+	}
+	return p.Message + "; in force is " + p.InForce
+}
 
-// SortProblems sorts by reason, field and message and drops repetitions.
+// Shared returns what all nodes say of the Problem.
+func (p Problem) Shared() Problem {
+	p.InForce = ""
+	return p
+}
+
+// String returns "reason: field: text".
+func (p Problem) String() string { return fmt.Sprintf("%s: %s: %s", p.Reason, p.Field, p.Text()) }
+
+// SortProblems sorts by reason, field and text and drops repetitions.
 func SortProblems(problems []Problem) []Problem {
 	slices.SortFunc(problems, func(a, b Problem) int {
 		if c := strings.Compare(string(a.Reason), string(b.Reason)); c != 0 {
@@ -48,7 +74,7 @@ func SortProblems(problems []Problem) []Problem {
 		if c := strings.Compare(a.Field, b.Field); c != 0 {
 			return c
 		}
-		return strings.Compare(a.Message, b.Message)
+		return strings.Compare(a.Text(), b.Text())
 	})
 	return slices.Compact(problems)
 }

@@ -158,7 +158,7 @@ type parser struct {
 }
 
 func (p *parser) problem(reason Reason, field, format string, args ...any) {
-	p.problems = append(p.problems, Problem{reason, field, fmt.Sprintf(format, args...)})
+	p.problems = append(p.problems, Problem{Reason: reason, Field: field, Message: fmt.Sprintf(format, args...)})
 }
 
 func (p *parser) clusterIPs() []netip.Addr {

@@ -42,11 +42,11 @@ func (p *parser) sliceWeight(slice *discovery.EndpointSlice) (weight uint32, sai
 	if p.in.LastGood != nil {
 		if value, known := p.in.LastGood(SliceWeightKey(slice.Name), WholeService); known {
 			p.good(SliceWeightKey(slice.Name), value)
-			p.problem(InvalidAnnotation, field, "%s; in force is %s (%s)", err, value, SourceLastGood)
+			p.problems = append(p.problems, Problem{InvalidAnnotation, field, err.Error(), fmt.Sprintf("%s (%s)", value, SourceLastGood)})
 			return annotation.ParseWeight(value), true
 		}
 	}
-	p.problem(InvalidAnnotation, field, "%s; it has no effect", err)
+	p.problems = append(p.problems, Problem{InvalidAnnotation, field, err.Error(), "none"})
 	return 0, false
 }
 

@@ -23,9 +23,11 @@ type nodes struct {
 	tell     func()
 
 	mu sync.Mutex
-	// at are the addresses of all nodes, known the names of the nodes with their addresses.
+	// at are the addresses of all nodes, known the names of the nodes with their addresses, ready those of nodes that may run a
+	// proxier.
 	at      map[netip.Addr]string
 	known   map[string][]netip.Addr
+	ready   map[string]struct{}
 	version uint64
 	// weights are the good values of the annotations of Nodes, weightsVersion another number after each change of them.
 	weights        map[string]uint32
@@ -33,7 +35,10 @@ type nodes struct {
 }
 
 func newNodes(source cache.ListerWatcher, name string, tell func()) (*nodes, error) {
-	n := &nodes{name: name, informer: cache.NewSharedIndexInformer(source, &v1.Node{}, 0, nil), tell: tell, at: map[netip.Addr]string{}, known: map[string][]netip.Addr{}, weights: map[string]uint32{}}
+	n := &nodes{
+		name: name, informer: cache.NewSharedIndexInformer(source, &v1.Node{}, 0, nil), tell: tell,
+		at: map[netip.Addr]string{}, known: map[string][]netip.Addr{}, ready: map[string]struct{}{}, weights: map[string]uint32{},
+	}
 	if err := n.informer.SetTransform(strip); err != nil {
 		return nil, fmt.Errorf("set up informer: %w", err)
 	}
@@ -57,6 +62,10 @@ func newNodes(source cache.ListerWatcher, name string, tell func()) (*nodes, err
 func (n *nodes) put(before, after *v1.Node) {
 	addrs := addressesOf(after)
 	n.mu.Lock()
+	delete(n.ready, after.Name)
+	if runs(after) {
+		n.ready[after.Name] = struct{}{}
+	}
 	moved := !slices.Equal(n.known[after.Name], addrs)
 	if moved {
 		n.forget(after.Name)
@@ -104,6 +113,7 @@ func (n *nodes) drop(gone *v1.Node) {
 		delete(n.weights, gone.Name)
 		n.weightsVersion++
 	}
+	delete(n.ready, gone.Name)
 	n.version++
 	n.mu.Unlock()
 	n.tell()
@@ -116,6 +126,14 @@ func (n *nodes) forget(name string) {
 		}
 	}
 	delete(n.known, name)
+}
+
+// runs tells whether a proxier may run on the node: it is ready, and no node of another system.
+func runs(node *v1.Node) bool {
+	if system := node.Labels[v1.LabelOSStable]; system != "" && system != string(v1.Linux) {
+		return false
+	}
+	return slices.ContainsFunc(node.Status.Conditions, func(c v1.NodeCondition) bool { return c.Type == v1.NodeReady && c.Status == v1.ConditionTrue })
 }
 
 // differs tells whether something is different that a proxy goes by on the node itself.
@@ -146,6 +164,17 @@ func (w *Watcher) Node() *v1.Node {
 
 // NodesKnown tells whether the source has told which Nodes there are.
 func (w *Watcher) NodesKnown() bool { return w.nodes.synced() }
+
+// ReadyNodes returns the names of the nodes on which a proxier may run, sorted; none while the source has not told which Nodes
+// there are. It is no part of NodesVersion.
+func (w *Watcher) ReadyNodes() []string {
+	if !w.NodesKnown() {
+		return nil
+	}
+	w.nodes.mu.Lock()
+	defer w.nodes.mu.Unlock()
+	return slices.Sorted(maps.Keys(w.nodes.ready))
+}
 
 // NodeAt returns the name of the node that has the address, "" when none is known to.
 func (w *Watcher) NodeAt(addr netip.Addr) string {

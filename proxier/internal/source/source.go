@@ -276,7 +276,13 @@ func strip(o any) (any, error) {
 		o.Spec.Selector = nil
 		o.Status.Conditions = nil
 	case *v1.Node:
-		o.Status = v1.NodeStatus{Addresses: o.Status.Addresses}
+		var ready []v1.NodeCondition
+		for _, c := range o.Status.Conditions {
+			if c.Type == v1.NodeReady {
+				ready = append(ready, v1.NodeCondition{Type: c.Type, Status: c.Status})
+			}
+		}
+		o.Status = v1.NodeStatus{Addresses: o.Status.Addresses, Conditions: ready}
 	}
 	return o, nil
 }

@@ -337,6 +337,55 @@ func TestNodes(t *testing.T) {
 	}
 }
 
+// TestReadyNodes: those that are ready and may run a proxier; readiness alone wakes nobody.
+func TestReadyNodes(t *testing.T) {
+	api := newAPI(t)
+	ready := func(n *v1.Node, status v1.ConditionStatus, system string) *v1.Node {
+		n.Labels = map[string]string{v1.LabelOSStable: system}
+		n.Status.Conditions = []v1.NodeCondition{{Type: v1.NodeMemoryPressure, Status: v1.ConditionTrue}, {Type: v1.NodeReady, Status: status}}
+		return n
+	}
+	api.put(ready(node("n3"), v1.ConditionTrue, "linux"))
+	api.put(ready(node("n2"), v1.ConditionTrue, "linux"))
+	api.put(ready(node("n1"), v1.ConditionUnknown, "linux"))
+	api.put(ready(node("w1"), v1.ConditionTrue, "windows"))
+	api.put(node("new"))
+	watcher, err := source.NewWatcher(api.source(), "n1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if known := watcher.ReadyNodes(); known != nil {
+		t.Errorf("before the source has told: %v", known)
+	}
+	go watcher.Run(t.Context())
+	if !watcher.WaitForSync(t.Context()) {
+		t.Fatal("not synced")
+	}
+	api.watched()
+	wants := func(want ...string) {
+		t.Helper()
+		if got := watcher.ReadyNodes(); !slices.Equal(got, want) {
+			t.Errorf("ready %v, want %v", got, want)
+		}
+	}
+	wants("n2", "n3")
+	before := watcher.NodesVersion()
+	api.put(ready(node("n2"), v1.ConditionFalse, "linux"))
+	api.put(ready(node("new"), v1.ConditionTrue, "linux"))
+	api.remove(node("n3")) // which is told
+	for deadline := time.After(20 * time.Second); watcher.NodesVersion() == before; {
+		select {
+		case <-watcher.Changed():
+		case <-deadline:
+			t.Fatal("the end of n3 is not seen")
+		}
+	}
+	if n := watcher.NodesVersion() - before; n != 1 {
+		t.Errorf("%d changes were told, want 1", n)
+	}
+	wants("new")
+}
+
 func node(name string, addrs ...string) *v1.Node {
 	n := &v1.Node{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Node"}, ObjectMeta: metav1.ObjectMeta{Name: name}}
 	for _, a := range addrs {

@@ -1,0 +1,177 @@
+package proxier
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+	eventsv1 "k8s.io/api/events/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	eventsclient "k8s.io/client-go/kubernetes/typed/events/v1"
+)
+
+const (
+	// eventRoom is how many Events may wait: what mistakes a start finds in a large cluster, and a quarter of an hour of the rate.
+	eventRoom = 1000
+	// eventBurst and eventRate, in a second, keep a DaemonSet of thousands from being a burden to the API server.
+	eventBurst = 25
+	eventRate  = 1
+	// An Event that is refused is tried again after 1, 3, 9, 27 and 81 seconds, in which an API server fails over.
+	eventAttempts = 6
+	eventBackoff  = time.Second
+	// eventPatience is how long one attempt may take.
+	eventPatience = 30 * time.Second
+)
+
+// The results of Events, for counting.
+const (
+	eventCreated = "created"
+	eventExists  = "exists"  // another node, or this one in an earlier life, has told it
+	eventFailed  = "failed"  // refused too often
+	eventDropped = "dropped" // there was no room
+)
+
+// eventResults are all of them.
+var eventResults = []string{eventCreated, eventExists, eventFailed, eventDropped}
+
+// eventSink creates Events in the API, each when it is due. Its methods may be called from any goroutine and never wait for
+// the API; run does.
+type eventSink struct {
+	client  eventsclient.EventsGetter
+	log     *slog.Logger
+	count   func(result string)
+	limiter *rate.Limiter
+	wake    chan struct{}
+
+	mu      sync.Mutex
+	waiting []*message
+	// failing is set while what is lost has been logged.
+	failing bool
+}
+
+// message is an Event on its way.
+type message struct {
+	event    *eventsv1.Event
+	due      time.Time
+	attempts int
+	backoff  time.Duration
+	// told is set once the Event is in the API, and while it may be.
+	told, withdrawn bool
+}
+
+func newEventSink(client eventsclient.EventsGetter, log *slog.Logger, count func(result string)) *eventSink {
+	return &eventSink{client: client, log: log, count: count, limiter: rate.NewLimiter(eventRate, eventBurst), wake: make(chan struct{}, 1)}
+}
+
+// put lets the Event be told when it is due. Without room it is lost, and counted.
+func (s *eventSink) put(due time.Time, event *eventsv1.Event) *message {
+	m := &message{event: event, due: due, backoff: eventBackoff}
+	s.mu.Lock()
+	full := len(s.waiting) >= eventRoom
+	if !full {
+		s.waiting = append(s.waiting, m)
+	}
+	s.mu.Unlock()
+	if full {
+		s.count(eventDropped)
+		return m
+	}
+	select {
+	case s.wake <- struct{}{}:
+	default: // it is awake
+	}
+	return m
+}
+
+// withdraw takes back what has not been told, and returns whether it has been.
+func (s *eventSink) withdraw(m *message) (told bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m.withdrawn = true
+	s.waiting = slices.DeleteFunc(s.waiting, func(w *message) bool { return w == m })
+	return m.told
+}
+
+// run tells Events until ctx ends. What is not due then is not told.
+func (s *eventSink) run(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.wake:
+		case <-timer.C:
+		}
+		timer.Reset(s.step(ctx, time.Now()))
+	}
+}
+
+// step tells one Event that is due, and returns after how long there may be another.
+func (s *eventSink) step(ctx context.Context, now time.Time) time.Duration {
+	m, wait := s.take(now)
+	if m == nil {
+		return wait
+	}
+	patience, cancel := context.WithTimeout(ctx, eventPatience)
+	defer cancel()
+	event := m.event.DeepCopy()
+	event.EventTime = metav1.NewMicroTime(now)
+	_, err := s.client.Events(event.Namespace).Create(patience, event, metav1.CreateOptions{})
+	s.settle(now, m, err)
+	return 0
+}
+
+// take returns what is due first, or how long to wait.
+func (s *eventSink) take(now time.Time) (*message, time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.waiting) == 0 {
+		return nil, time.Hour
+	}
+	first := slices.MinFunc(s.waiting, func(a, b *message) int { return a.due.Compare(b.due) })
+	if first.due.After(now) {
+		return nil, first.due.Sub(now)
+	}
+	if !s.limiter.AllowN(now, 1) {
+		return nil, time.Second / eventRate
+	}
+	s.waiting = slices.DeleteFunc(s.waiting, func(w *message) bool { return w == first })
+	first.told = true
+	return first, 0
+}
+
+// settle takes note of what the API said.
+func (s *eventSink) settle(now time.Time, m *message, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case err == nil:
+		s.failing = false
+		s.count(eventCreated)
+		return
+	case apierrors.IsAlreadyExists(err):
+		s.failing = false
+		s.count(eventExists)
+		return
+	}
+	m.told = false
+	if m.withdrawn {
+		return
+	}
+	if m.attempts++; m.attempts < eventAttempts {
+		m.due = now.Add(m.backoff)
+		m.backoff *= 3
+		s.waiting = append(s.waiting, m)
+		return
+	}
+	s.count(eventFailed)
+	if !s.failing {
+		s.failing = true
+		s.log.Warn("Events are lost: the API does not take them", "event", m.event.Namespace+"/"+m.event.Name, "note", m.event.Note, "err", err)
+	}
+}
