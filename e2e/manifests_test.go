@@ -60,7 +60,7 @@ func TestBrokenManifest(t *testing.T) {
 	})
 	c.awaitVirtualServer("tcp", web4, strings.Replace(text, "rr", "lc", 1))
 	c.remove("web.yaml")
-	c.awaitVirtualServer("tcp", web4, strings.Replace(text, "rr", "sh", 1))
+	c.awaitVirtualServer("tcp", web4, fmt.Sprintf("sh %s/256", at(backend.IPv4, 8080)))
 }
 
 // TestWrongUse: what an operator gets wrong is refused with status 2, and named.
@@ -185,8 +185,9 @@ func TestOneChangeCostsTheSameAmongMany(t *testing.T) {
 	}
 	// Messages are shown and not compared: the kernel's news of addresses may have made the proxier list them meanwhile.
 	a, b := costOfOne[10], costOfOne[1000]
-	if a.Operations != 2 || a.Operations != b.Operations || b.Processes != 0 {
-		t.Errorf("one exchange costs %+v with 10 Services and %+v with 1,000; want 2 operations and no process", a, b)
+	// One comes, one goes, and the first four of the list may have to be put into their order of this node.
+	if a.Operations > 6 || a.Operations != b.Operations || b.Processes != 0 {
+		t.Errorf("one exchange costs %+v with 10 Services and %+v with 1,000; want the same 2 to 6 operations and no process", a, b)
 	}
 }
 
@@ -207,7 +208,7 @@ func TestEditorsAndRenames(t *testing.T) {
 	}
 	// Renamed over.
 	c.write("web.yaml", with(web(scheduled("sh")), backend))
-	c.awaitVirtualServer("tcp", web4, text("sh"))
+	c.awaitVirtualServer("tcp", web4, fmt.Sprintf("sh %s/256", at(backend.IPv4, 8080)))
 	if s, err := c.proxier.Status(); err != nil || len(s.Manifests) != 0 {
 		t.Errorf("status tells of %v, %v", s, err)
 	}

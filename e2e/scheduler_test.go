@@ -76,12 +76,13 @@ func TestAnnotationChangesLive(t *testing.T) {
 	client := c.pod(1, 50, "client")
 	one, two := c.backend(1, 10, "one"), c.backend(2, 10, "two")
 	servers := fmt.Sprintf(" %s/1 %s/1", at(one.IPv4, 8080), at(two.IPv4, 8080))
+	buckets := strings.ReplaceAll(servers, "/1", "/128") // of the 256 that sh has
 	c.write("web.yaml", with(web(), one, two))
 	c.run()
 	load := c.startLoad(client, "--mode", "crr", "--rate", "40", "--duration", "8s", "tcp://"+web4.String())
-	for _, step := range []struct{ value, kernel string }{{"lc", "lc"}, {"source-hash", "sh"}, {"round-robin", "rr"}, {"least-connection", "lc"}} {
+	for _, step := range []struct{ value, kernel string }{{"lc", "lc" + servers}, {"source-hash", "sh" + buckets}, {"round-robin", "rr" + servers}, {"least-connection", "lc" + servers}} {
 		c.write("web.yaml", with(web(scheduled(step.value)), one, two))
-		c.awaitVirtualServer("tcp", web4, step.kernel+servers)
+		c.awaitVirtualServer("tcp", web4, step.kernel)
 	}
 	r, err := load.Wait()
 	c.must(err)

@@ -12,6 +12,7 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/annotation"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
+	"github.com/ipvs-proxier/ipvs-proxier/scheduler/hashing"
 )
 
 // Status is what the daemon says of itself; `ipvs-proxier status -o json` prints it as it is.
@@ -242,6 +243,7 @@ func (f FrontEndRow) status(counter connectionCounter) FrontEndStatus {
 		}
 		return s
 	}
+	s.Digest = digest(f.Config, servers)
 	for i, rs := range servers {
 		s.RealServers = append(s.RealServers, RealServerStatus{
 			Address: netip.AddrPortFrom(rs.Addr, rs.Port).String(), Weight: rs.Weight, Active: counts[i].Active, Inactive: counts[i].Inactive,
@@ -250,6 +252,20 @@ func (f FrontEndRow) status(counter connectionCounter) FrontEndStatus {
 	}
 	slices.SortFunc(s.RealServers, func(a, b RealServerStatus) int { return strings.Compare(a.Address, b.Address) })
 	return s
+}
+
+// digest returns that of the table that the kernel's scheduler has made from its list, "" for one without a table. A real server of
+// weight 0 has no last weight: where that counts, it was added anew with weight 0 ([scheduler.IdleRenewed]).
+func digest(of dataplane.VirtualServer, list []dataplane.RealServer) string {
+	var servers []hashing.RealServer
+	for _, r := range list {
+		servers = append(servers, hashing.RealServer{Addr: r.Addr, Port: r.Port, Weight: r.Weight, LastWeight: r.Weight})
+	}
+	table, has := hashing.New(of.Scheduler, of.Flags, servers)
+	if !has {
+		return ""
+	}
+	return table.Digest()
 }
 
 // healthy tells whether the kernel has been in line with what is wanted within the last grace, and since when it is not.
