@@ -27,7 +27,7 @@ type Kernel interface {
 	// those of weight 0 included; for front ends that are new, too, because a flow that began before its virtual
 	// server was made is not masqueraded, and never will be. IPVS has a table of its own, and with
 	// net.ipv4.vs.expire_nodest_conn=1 it ends the flows of a real server that is gone, and their conntrack entries with
-	// them: at their next datagram, and from Linux 5.9 on by itself a tick later (ip_vs_conn.c, ip_vs_expire_nodest_conn_flush).
+	// them, at their next datagram.
 	// What becomes of the datagrams until then hangs on conntrack: with the old entry they are dropped, without one they go to
 	// another real server at once (ip_vs_core.c, ip_vs_in_hook, ip_vs_conn_uses_old_conntrack, Linux 6.1).
 	// Forgetting before the real server is deleted gains nothing: the next datagram makes the same entry again.

@@ -31,6 +31,8 @@ type Status struct {
 	APIUnreachable string `json:"apiUnreachable,omitempty"`
 	// Manifests are files with mistakes.
 	Manifests []string `json:"manifests,omitempty"`
+	// Schedulers are those that this node's kernel has.
+	Schedulers []string `json:"schedulers"`
 	// Foreign counts virtual servers of others, Draining real servers on their way out.
 	Foreign  int             `json:"foreignVirtualServers"`
 	Draining int             `json:"drainingRealServers"`
@@ -109,6 +111,8 @@ type board struct {
 	counter       func() (connectionCounter, error)
 	from          opened
 	now           func() time.Time
+	// schedulers are those of the kernel.
+	schedulers []string
 
 	mu      sync.Mutex
 	rows    map[cluster.Name]boardRow
@@ -159,7 +163,7 @@ func (b *board) status(only func(cluster.Name) bool) Status {
 	b.mu.Lock()
 	s := Status{
 		Node: b.node, Version: b.version, Started: b.started, LastPass: b.passed, Healthy: b.failing.IsZero() && !b.passed.IsZero(),
-		Foreign: b.last.Foreign, Draining: b.last.Draining, Services: []ServiceStatus{},
+		Schedulers: b.schedulers, Foreign: b.last.Foreign, Draining: b.last.Draining, Services: []ServiceStatus{},
 	}
 	if err := b.last.Error(); err != nil {
 		s.Errors = strings.Split(err.Error(), "\n")

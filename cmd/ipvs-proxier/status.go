@@ -78,7 +78,8 @@ func statusTable(w io.Writer, s proxier.Status, now time.Time) error {
 	if !s.Healthy {
 		health = "NOT HEALTHY"
 	}
-	fmt.Fprintf(w, "node %s: %s, %d services, %d real servers drain, %d virtual servers of others\n\n", s.Node, health, len(s.Services), s.Draining, s.Foreign)
+	fmt.Fprintf(w, "node %s: %s, %d services, %d real servers drain, %d virtual servers of others\n", s.Node, health, len(s.Services), s.Draining, s.Foreign)
+	fmt.Fprintf(w, "schedulers of this kernel: %s\n\n", strings.Join(s.Schedulers, ", "))
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(t, "SERVICE\tKIND\tADDRESS\tSCHEDULER\tCHOSEN BY\tREAL SERVER\tWEIGHT\tACTIVE\tINACTIVE\tCHANGED")
 	for _, service := range s.Services {

@@ -47,6 +47,8 @@ type VirtualServer struct {
 	Flags       uint32
 	Timeout     uint32
 	RealServers []RealServer
+	// Connections is how many connections it has got since it was made.
+	Connections uint32
 }
 
 // VirtualServer returns the virtual server for the protocol, tcp or udp, and address; nil when there is none.
@@ -63,7 +65,7 @@ func (k *Kernel) VirtualServer(network string, at netip.AddrPort) (*VirtualServe
 	if err != nil {
 		return nil, err
 	}
-	v := &VirtualServer{Scheduler: found.SchedName, Flags: found.Flags, Timeout: found.Timeout}
+	v := &VirtualServer{Scheduler: found.SchedName, Flags: found.Flags, Timeout: found.Timeout, Connections: found.Stats.Connections}
 	for _, d := range destinations {
 		addr, _ := netip.AddrFromSlice(d.Address)
 		v.RealServers = append(v.RealServers, RealServer{Address: netip.AddrPortFrom(addr.Unmap(), d.Port), Weight: d.Weight, Active: d.ActiveConnections})

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os/exec"
 	"slices"
+	"syscall"
 
 	"github.com/ipvs-proxier/ipvs-proxier/e2e/topology"
 )
@@ -90,6 +91,18 @@ func (l *Load) Wait() (*LoadReport, error) {
 		return nil, fmt.Errorf("%v: %w\n%s", l.cmd.Args, err, l.output.String())
 	}
 	return r, nil
+}
+
+// Stop ends the load before its time and returns the report of what it did. Requests that are open at that moment do not count.
+func (l *Load) Stop() (*LoadReport, error) {
+	if err := l.cmd.Process.Signal(syscall.SIGINT); err != nil {
+		return nil, err
+	}
+	r, err := l.Wait()
+	if err == nil {
+		r.Requests.Unfinished = 0
+	}
+	return r, err
 }
 
 // Load runs ipvs-load run to its end.

@@ -87,7 +87,9 @@ type Status struct {
 	Manifests []string `json:"manifests"`
 	Foreign   int      `json:"foreignVirtualServers"`
 	Draining  int      `json:"drainingRealServers"`
-	Services  []struct {
+	// Schedulers are those of the kernel.
+	Schedulers []string `json:"schedulers"`
+	Services   []struct {
 		Namespace string `json:"namespace"`
 		Name      string `json:"name"`
 		FrontEnds []struct {
@@ -96,6 +98,7 @@ type Status struct {
 			Address    string `json:"address"`
 			Scheduler  string `json:"scheduler"`
 			Source     string `json:"schedulerSource"`
+			Digest     string `json:"digest"`
 			Programmed bool   `json:"programmed"`
 		} `json:"frontEnds"`
 		Problems []struct {

@@ -79,10 +79,14 @@ func (v *ipvs) begin(cmd byte) {
 // expireNodest makes the kernel end the connections of a real server whose packet finds it gone.
 const expireNodest = "net.ipv4.vs.expire_nodest_conn"
 
-// apply sends virtual and real servers, many to a system call. While real servers are renewed their connections must not be
-// ended, so the sysctl that says so is off for that time.
+// apply sends virtual and real servers, many to a system call.
+//
+// While real servers are renewed their connections must not be ended, so the sysctl that says so is off for that time. It is off
+// while others are deleted, too: with it, Linux 5.9 and later ends a tick after a deletion all connections whose real server is
+// away at that moment (ip_vs_ctl.c, __ip_vs_del_dest; ip_vs_conn.c, ip_vs_expire_nodest_conn_flush, which does not look at the sysctl
+// again), and one that is just being renewed would be among them. The next packet of such a connection still ends it, as on all kernels.
 func (v *ipvs) apply(ops []dataplane.Op) []error {
-	if slices.ContainsFunc(ops, func(op dataplane.Op) bool { return op.Verb == dataplane.Renew }) {
+	if slices.ContainsFunc(ops, func(op dataplane.Op) bool { return op.Verb == dataplane.Renew || op.Verb == dataplane.Delete }) {
 		if value, err := readSysctl(expireNodest); err == nil && value != "0" {
 			if err := writeSysctl(expireNodest, "0"); err != nil {
 				return slices.Repeat([]error{err}, len(ops))
