@@ -76,6 +76,7 @@ func (c *cluster) startAPIServer(h *topology.Host, authorization ...string) (kub
 			return conn, err
 		},
 	}
+	c.rest = config
 	client, err = kubernetes.NewForConfig(config)
 	c.must(err)
 	began := time.Now()

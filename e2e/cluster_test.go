@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/client-go/rest"
+
 	"github.com/ipvs-proxier/ipvs-proxier/e2e/harness"
 	"github.com/ipvs-proxier/ipvs-proxier/e2e/topology"
 )
@@ -23,6 +25,8 @@ type cluster struct {
 	proxier   *harness.Proxier
 	kernel    *harness.Kernel
 	args      []string
+	// rest is how startAPIServer's client reaches the API server.
+	rest *rest.Config
 	// secondAPIServer starts another API server beside the one of startAPIServer, on port 6444.
 	secondAPIServer func() *harness.Process
 	// asks is how often outcome asks at least.

@@ -34,6 +34,9 @@ var collections = map[string]string{
 	"DaemonSet":          "/apis/apps/v1/namespaces/NS/daemonsets",
 	"Deployment":         "/apis/apps/v1/namespaces/NS/deployments",
 	"Job":                "/apis/batch/v1/namespaces/NS/jobs",
+
+	"ValidatingAdmissionPolicy":        "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies",
+	"ValidatingAdmissionPolicyBinding": "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings",
 }
 
 // deployed creates what is in a file of deploy/, with every field checked, and hands each object out as JSON.
@@ -44,6 +47,9 @@ func (c *cluster) deployed(client kubernetes.Interface, path string, each func(k
 	for _, document := range strings.Split(string(text), "\n---\n") {
 		object, err := yaml.YAMLToJSONStrict([]byte(document))
 		c.must(err)
+		if string(object) == "null" { // only a comment
+			continue
+		}
 		var head metav1.PartialObjectMetadata
 		c.must(json.Unmarshal(object, &head))
 		err = client.CoreV1().RESTClient().Post().AbsPath(strings.Replace(collections[head.Kind], "NS", head.Namespace, 1)).Param("fieldValidation", "Strict").

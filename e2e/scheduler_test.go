@@ -11,7 +11,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/e2e/topology"
 )
 
-// TestRoundRobinSharesAreEqual: as many requests as a multiple of the endpoints give equal shares, to the request.
+// TestRoundRobinSharesAreEqual: as many requests as a multiple of the endpoints give equal shares, to the request. Of UDP a few may be
+// missing: a source port that the client's kernel takes again is the same flow, and goes where it went before.
 func TestRoundRobinSharesAreEqual(t *testing.T) {
 	c := newCluster(t)
 	client := c.pod(1, 50, "client")
@@ -22,8 +23,9 @@ func TestRoundRobinSharesAreEqual(t *testing.T) {
 			r := c.load(client, "--mode", target.mode, "--rate", "100", "--count", "90", target.network+"://"+to.String())
 			withoutErrors(t, r)
 			for _, id := range []string{"one", "two", "three"} {
-				if n := r.Answered(id); n != 30 {
-					t.Errorf("%s %s: %s answered %d of 90, want 30", target.network, to, id, n)
+				off := map[string]int64{"tcp": 0, "udp": 3}[target.network]
+				if n := r.Answered(id); n < 30-off || n > 30+off {
+					t.Errorf("%s %s: %s answered %d of 90, want 30 ± %d", target.network, to, id, n, off)
 				}
 			}
 		}

@@ -41,7 +41,8 @@ func run() int {
 		RunE:          noCommand,
 	}
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(runCommand(), statusCommand(), cleanupCommand(), convertCommand(), versionCommand())
+	root.AddCommand(runCommand(), statusCommand(), checkCommand(), cleanupCommand(), convertCommand(), versionCommand())
+	completeFlags(root)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return 0

@@ -1,6 +1,7 @@
 package annotation_test
 
 import (
+	"encoding/json"
 	"os"
 	"slices"
 	"strings"
@@ -14,7 +15,7 @@ import (
 
 // TestGenerated: what is generated from the table is what the repository holds; UPDATE_GOLDEN=1 writes it.
 func TestGenerated(t *testing.T) {
-	const docs, policy = "../../../docs/annotations.md", "../../../deploy/annotations-policy.yaml"
+	const docs, policy, corpus = "../../../docs/annotations.md", "../../../deploy/annotations-policy.yaml", "testdata/corpus.json"
 	text, err := os.ReadFile(docs)
 	if err != nil {
 		t.Fatal(err)
@@ -23,7 +24,7 @@ func TestGenerated(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for path, want := range map[string]string{docs: document, policy: annotation.Policy()} {
+	for path, want := range map[string]string{docs: document, policy: annotation.Policy(), corpus: corpusText(t)} {
 		if os.Getenv("UPDATE_GOLDEN") != "" {
 			if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
 				t.Fatal(err)
@@ -37,6 +38,20 @@ func TestGenerated(t *testing.T) {
 			t.Errorf("%s is out of date: make generate (-want +is)\n%s", path, diff)
 		}
 	}
+}
+
+// corpusText is the corpus with what the parser says of it, by which a real API server's verdicts are judged (e2e, TestPolicy).
+func corpusText(t *testing.T) string {
+	t.Helper()
+	var text strings.Builder
+	for _, c := range annotationtest.Corpus(1, 3000) {
+		line, err := json.Marshal(map[string]any{"object": c.Object, "key": c.Key.String(), "value": c.Value, "good": c.Good()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		text.Write(append(line, '\n'))
+	}
+	return text.String()
 }
 
 // TestTable: every key can be explained, and its example and words are read as they should be.

@@ -1,0 +1,145 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier"
+)
+
+func checkCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "check {FILE | DIRECTORY | - | KEY=VALUE} ...",
+		Short: "Say what would not be honoured of Services and annotations, without a cluster",
+		Long: "Read the Services, EndpointSlices and Nodes of files (.yaml, .yml, .json of a directory; - is standard input) and say what the proxier would\n" +
+			"not honour of them: annotations, aliases, fields. Or check annotations alone: KEY=VALUE, node/weight=3, endpointslice/weight=3; they are\n" +
+			"printed as they are understood. No cluster and no kernel are asked. The exit status is 1 when something would not be honoured.",
+		Example: "  ipvs-proxier check web.yaml\n" +
+			"  kubectl get services -A -o yaml | ipvs-proxier check -\n" +
+			"  ipvs-proxier check scheduler=http=maglev,*=wlc slow-start=30s node/weight=3",
+		ValidArgsFunction: func(_ *cobra.Command, _ []string, toComplete string) ([]string, cobra.ShellCompDirective) {
+			return proxier.CompleteAnnotation(toComplete), cobra.ShellCompDirectiveNoSpace
+		},
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usageError{errors.New("check takes files, directories, - for standard input, or KEY=VALUE")}
+			}
+			return nil
+		},
+	}
+	config := c.Flags().String("config", "", "configuration file whose choices count, under the Services' own")
+	settings := c.Flags().Bool("settings", false, "print for each port what would be in force, and who chose it")
+	output := c.Flags().StringP("output", "o", "table", "table or json")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		base := proxier.Default()
+		if *config != "" {
+			var err error
+			if base, err = proxier.ReadConfig(*config, base); err != nil {
+				return usageError{err}
+			}
+		}
+		if *output != "table" && *output != "json" {
+			return usageError{fmt.Errorf("output %q is unknown; allowed are table, json", *output)}
+		}
+		return check(c.InOrStdin(), c.OutOrStdout(), base, args, *settings, *output == "json")
+	}
+	return c
+}
+
+func check(stdin io.Reader, w io.Writer, config proxier.Config, args []string, settings, asJSON bool) error {
+	checker, wrong, said := proxier.NewChecker(config), 0, false
+	for _, arg := range args {
+		if _, err := os.Stat(arg); arg != "-" && err != nil && strings.Contains(arg, "=") {
+			said = true
+			canonical, err := proxier.CheckAnnotation(arg)
+			if err != nil {
+				wrong++
+				canonical = "problem: " + err.Error()
+			}
+			fmt.Fprintln(w, canonical)
+			continue
+		}
+		if err := readInto(checker, stdin, arg); err != nil {
+			return usageError{err}
+		}
+	}
+	objects := checker.Result()
+	for _, o := range objects {
+		wrong += len(o.Problems)
+	}
+	switch {
+	case asJSON:
+		e := json.NewEncoder(w)
+		e.SetIndent("", "  ")
+		if err := e.Encode(objects); err != nil {
+			return err
+		}
+	default:
+		printChecked(w, objects, settings)
+		if !said || len(objects) > 0 {
+			fmt.Fprintf(w, "%d objects: %d problems\n", len(objects), wrong)
+		}
+	}
+	if wrong > 0 {
+		return fmt.Errorf("%d problems, see above", wrong)
+	}
+	return nil
+}
+
+func printChecked(w io.Writer, objects []proxier.Checked, settings bool) {
+	for _, o := range objects {
+		for _, p := range o.Problems {
+			fmt.Fprintf(w, "%s: %s: %s: %s: %s\n", o.File, o.Object, p.Reason, p.Field, p.Message)
+		}
+		if !settings {
+			continue
+		}
+		for _, port := range slices.Sorted(maps.Keys(o.Settings)) {
+			for _, s := range o.Settings[port] {
+				value := s.Value
+				if value == "" {
+					value = "-"
+				}
+				fmt.Fprintf(w, "%s: port %s: %s %s (%s)\n", o.Object, portLabel(port), s.Key, value, s.Source)
+			}
+		}
+	}
+}
+
+func portLabel(port string) string {
+	if port == "" {
+		return "*"
+	}
+	return port
+}
+
+// readInto reads a file, the files of a directory, or standard input.
+func readInto(checker *proxier.Checker, stdin io.Reader, path string) error {
+	if path == "-" {
+		return checker.Read("standard input", stdin)
+	}
+	return filepath.WalkDir(path, func(file string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		if file != path && !slices.Contains([]string{".yaml", ".yml", ".json"}, filepath.Ext(file)) {
+			return nil
+		}
+		f, err := os.Open(file)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		return checker.Read(file, f)
+	})
+}
