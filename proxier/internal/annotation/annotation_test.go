@@ -44,7 +44,7 @@ func TestGenerated(t *testing.T) {
 func corpusText(t *testing.T) string {
 	t.Helper()
 	var text strings.Builder
-	for _, c := range annotationtest.Corpus(1, 3000) {
+	for _, c := range annotationtest.Corpus(1, 1500) {
 		line, err := json.Marshal(map[string]any{"object": c.Object, "key": c.Key.String(), "value": c.Value, "good": c.Good()})
 		if err != nil {
 			t.Fatal(err)
