@@ -2,28 +2,27 @@ package kernel
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"os/exec"
 	"slices"
 	"strings"
 
-	"github.com/coreos/go-iptables/iptables"
 	"golang.org/x/sys/unix"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
 
-// chains handles our iptables chains. Their contents go in with one iptables-restore for each table, which the kernel takes
-// as a whole or not at all; they are read with one iptables-save; hooks go through go-iptables. Our rules are few
-// and do not change while Services do, so that no process is ever started for a Service.
+// chains handles our iptables chains, and the hooks that lead to them. What is written goes in with one iptables-restore for each family,
+// which the kernel takes table by table as a whole or not at all; it is read with one iptables-save. Our rules are few and do not change while
+// Services do, so that no process is ever started for a Service.
 type chains struct {
 	families  []cluster.Family
-	tables    map[cluster.Family]*iptables.IPTables
 	processes uint64
 	// spelled are the chains that are listed in another spelling than we wrote them.
 	spelled map[dataplane.ChainID]spelling
+	// saved is what iptables-save has just said, after chains were written: hooks, which come next, need no other look.
+	saved map[cluster.Family]string
 }
 
 type spelling struct{ written, listed []string }
@@ -32,25 +31,14 @@ type spelling struct{ written, listed []string }
 var commands = map[cluster.Family]string{cluster.IPv4: "iptables", cluster.IPv6: "ip6tables"}
 
 func newChains(families []cluster.Family) (*chains, error) {
-	c := &chains{
-		families: families,
-		tables:   map[cluster.Family]*iptables.IPTables{},
-		spelled:  map[dataplane.ChainID]spelling{},
-	}
 	for _, family := range families {
-		protocol := iptables.ProtocolIPv4
-		if family == cluster.IPv6 {
-			protocol = iptables.ProtocolIPv6
+		for _, program := range []string{"-save", "-restore"} {
+			if _, err := exec.LookPath(commands[family] + program); err != nil {
+				return nil, fmt.Errorf("%s%s is not installed: %w (on Debian and Ubuntu: apt-get install iptables)", commands[family], program, err)
+			}
 		}
-		// Another program may hold the lock for some seconds.
-		t, err := iptables.New(iptables.IPFamily(protocol), iptables.Timeout(10))
-		if err != nil {
-			return nil, fmt.Errorf("%s does not work: %w (on Debian and Ubuntu: apt-get install iptables)", commands[family], err)
-		}
-		c.processes++
-		c.tables[family] = t
 	}
-	return c, nil
+	return &chains{families: families, spelled: map[dataplane.ChainID]spelling{}, saved: map[cluster.Family]string{}}, nil
 }
 
 // run starts one of the programs and returns its output.
@@ -66,53 +54,89 @@ func (c *chains) run(input []byte, name string, args ...string) ([]byte, error) 
 	return out.Bytes(), nil
 }
 
-// apply writes or deletes chains of one table.
+// apply writes or deletes chains, or hooks, of one family.
 func (c *chains) apply(ops []dataplane.Op) []error {
 	errs := make([]error, len(ops))
-	if err := c.restore(ops); err == nil || len(ops) == 1 {
+	carryOut := c.restore
+	if _, hooks := ops[0].Object.(dataplane.Hook); hooks {
+		carryOut = c.hook
+	}
+	if err := carryOut(ops); err == nil || len(ops) == 1 {
 		for i := range errs {
 			errs[i] = err
 		}
 		return errs
 	}
-	// Nothing was done. One by one shows which of them is at fault.
+	// Some tables may have been done, and can be done again. One by one shows which operation is at fault.
 	for i := range ops {
-		errs[i] = c.restore(ops[i : i+1])
+		errs[i] = carryOut(ops[i : i+1])
 	}
 	return errs
 }
 
-func (c *chains) restore(ops []dataplane.Op) error {
-	id := ops[0].Object.(dataplane.Chain).ID
+// input is what iptables-restore reads.
+type input struct {
+	tables []string // in the order of their first lines
+	lines  map[string][]string
+}
+
+func (in *input) add(table, format string, args ...any) {
+	if in.lines == nil {
+		in.lines = map[string][]string{}
+	}
+	if in.lines[table] == nil {
+		in.tables = append(in.tables, table)
+	}
+	in.lines[table] = append(in.lines[table], fmt.Sprintf(format, args...))
+}
+
+func (in *input) text() []byte {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "*%s\n", id.Table)
+	for _, table := range in.tables {
+		fmt.Fprintf(&b, "*%s\n%s\nCOMMIT\n", table, strings.Join(in.lines[table], "\n"))
+	}
+	return b.Bytes()
+}
+
+// write has the input carried out; another program may hold the lock for some seconds.
+func (c *chains) write(family cluster.Family, in *input) error {
+	_, err := c.run(in.text(), commands[family]+"-restore", "--noflush", "-w", "10")
+	return err
+}
+
+func (c *chains) restore(ops []dataplane.Op) error {
+	var in input
 	for _, op := range ops {
-		fmt.Fprintf(&b, ":%s - [0:0]\n", op.Object.(dataplane.Chain).ID.Name) // empties it, or makes it
+		id := op.Object.(dataplane.Chain).ID
+		in.add(id.Table, ":%s - [0:0]", id.Name) // empties it, or makes it
 	}
 	for _, op := range ops {
 		chain := op.Object.(dataplane.Chain)
 		if op.Verb == dataplane.Delete {
-			fmt.Fprintf(&b, "-X %s\n", chain.ID.Name)
+			in.add(chain.ID.Table, "-X %s", chain.ID.Name)
 			continue
 		}
 		for _, rule := range chain.Rules {
-			fmt.Fprintf(&b, "-A %s %s\n", chain.ID.Name, rule)
+			in.add(chain.ID.Table, "-A %s %s", chain.ID.Name, rule)
 		}
 	}
-	b.WriteString("COMMIT\n")
-	if _, err := c.run(b.Bytes(), commands[id.Family]+"-restore", "--noflush", "-w", "10"); err != nil {
+	family := ops[0].Object.(dataplane.Chain).ID.Family
+	if err := c.write(family, &in); err != nil {
 		return err
 	}
-	return c.learn(id.Family, id.Table, ops)
+	return c.learn(family, ops)
 }
 
 // learn lists what was written just now: where the words differ, that is how this iptables spells our rules. Later it could
 // be what somebody else has done to them.
-func (c *chains) learn(family cluster.Family, table string, ops []dataplane.Op) error {
-	listed := dataplane.NewState()
-	if err := c.list(listed, family, "-t", table); err != nil {
+func (c *chains) learn(family cluster.Family, ops []dataplane.Op) error {
+	saved, err := c.save(family)
+	if err != nil {
 		return err
 	}
+	listed := dataplane.NewState()
+	parseSave(listed, family, saved)
+	c.saved[family] = saved
 	for _, op := range ops {
 		chain := op.Object.(dataplane.Chain)
 		delete(c.spelled, chain.ID)
@@ -123,39 +147,57 @@ func (c *chains) learn(family cluster.Family, table string, ops []dataplane.Op) 
 	return nil
 }
 
-// hook inserts or deletes the jump from a built-in chain. There is never a second one: whether the first try was carried
+// hook inserts or deletes jumps from built-in chains. There is never a second one of a kind: whether the first try was carried
 // out is not always known, and somebody may have copied it.
-func (c *chains) hook(verb dataplane.Verb, h dataplane.Hook) error {
-	t := c.tables[h.Chain.Family]
-	if t == nil {
-		return fmt.Errorf("%s is not served: %w", h.Chain.Family, unix.EAFNOSUPPORT)
+func (c *chains) hook(ops []dataplane.Op) error {
+	family := ops[0].Object.(dataplane.Hook).Chain.Family
+	if !slices.Contains(c.families, family) {
+		return fmt.Errorf("%s is not served: %w", family, unix.EAFNOSUPPORT)
 	}
-	rule := []string{"-m", "comment", "--comment", h.Comment, "-j", h.Chain.Name}
-	if verb != dataplane.Delete {
-		c.processes += 2
-		if h.Last() {
-			return t.AppendUnique(h.Chain.Table, h.Builtin, rule...)
-		}
-		return t.InsertUnique(h.Chain.Table, h.Builtin, 1, rule...)
-	}
-	for first := true; ; first = false {
-		c.processes++
-		if err := t.Delete(h.Chain.Table, h.Builtin, rule...); err != nil {
-			var gone *iptables.Error
-			if !first && errors.As(err, &gone) && gone.IsNotExist() {
-				return nil
-			}
+	saved, fresh := c.saved[family]
+	if delete(c.saved, family); !fresh {
+		var err error
+		if saved, err = c.save(family); err != nil {
 			return err
 		}
 	}
+	present := countHooks(family, saved)
+	var in input
+	for _, op := range ops {
+		h := op.Object.(dataplane.Hook)
+		rule := fmt.Sprintf("-m comment --comment %q -j %s", h.Comment, h.Chain.Name)
+		switch {
+		case op.Verb == dataplane.Delete && present[h] == 0:
+			return fmt.Errorf("there is no such rule: %w", unix.ENOENT)
+		case op.Verb == dataplane.Delete:
+			for range present[h] {
+				in.add(h.Chain.Table, "-D %s %s", h.Builtin, rule)
+			}
+			present[h] = 0
+		case present[h] > 0:
+		case h.Last():
+			in.add(h.Chain.Table, "-A %s %s", h.Builtin, rule)
+			present[h]++
+		default:
+			in.add(h.Chain.Table, "-I %s 1 %s", h.Builtin, rule)
+			present[h]++
+		}
+	}
+	if len(in.tables) == 0 {
+		return nil
+	}
+	return c.write(family, &in)
 }
 
 // observe puts our chains and hooks into s.
 func (c *chains) observe(s *dataplane.State) error {
+	clear(c.saved)
 	for _, family := range c.families {
-		if err := c.list(s, family); err != nil {
+		saved, err := c.save(family)
+		if err != nil {
 			return err
 		}
+		parseSave(s, family, saved)
 	}
 	for id, chain := range s.Chains {
 		if known, found := c.spelled[id]; found && slices.Equal(known.listed, chain.Rules) {
@@ -166,14 +208,30 @@ func (c *chains) observe(s *dataplane.State) error {
 	return nil
 }
 
-// list puts our chains and hooks into s, as iptables-save spells them. args limit it to a table.
-func (c *chains) list(s *dataplane.State, family cluster.Family, args ...string) error {
-	out, err := c.run(nil, commands[family]+"-save", args...)
+func (c *chains) save(family cluster.Family) (string, error) {
+	out, err := c.run(nil, commands[family]+"-save")
 	if err != nil {
-		return fmt.Errorf("list %s chains: %w", family, err)
+		return "", fmt.Errorf("list %s chains: %w", family, err)
 	}
-	parseSave(s, family, string(out))
-	return nil
+	return string(out), nil
+}
+
+// countHooks returns how often each of our hooks stands in what iptables-save prints.
+func countHooks(family cluster.Family, text string) map[dataplane.Hook]int {
+	counts := map[dataplane.Hook]int{}
+	table := ""
+	for line := range strings.Lines(text) {
+		line = strings.TrimSpace(line)
+		if name, ok := strings.CutPrefix(line, "*"); ok {
+			table = name
+		} else if rule, ok := strings.CutPrefix(line, "-A "); ok {
+			builtin, rule, _ := strings.Cut(rule, " ")
+			if target, comment, ours := parseHook(rule); ours && !strings.HasPrefix(builtin, dataplane.Prefix) {
+				counts[dataplane.Hook{Chain: dataplane.ChainID{Family: family, Table: table, Name: target}, Builtin: builtin, Comment: comment}]++
+			}
+		}
+	}
+	return counts
 }
 
 // parseSave reads what iptables-save prints.

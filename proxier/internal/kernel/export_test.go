@@ -6,3 +6,23 @@ func SetHostRoot(dir string) (back func()) {
 	hostRoot = dir
 	return func() { hostRoot = before }
 }
+
+// SetCostlyTable makes the scheduler count as one that builds a costly table, for a test, and returns what ends that.
+func SetCostlyTable(name string, costly bool) (back func()) {
+	before, was := costlyTables[name]
+	costlyTables[name] = costly
+	return func() {
+		if costlyTables[name] = before; !was {
+			delete(costlyTables, name)
+		}
+	}
+}
+
+// ByNetlink makes Linux list real servers by netlink, for a test.
+func (k *Linux) ByNetlink() {
+	_ = k.ipvs.reader.close()
+	k.ipvs.reader = nil
+}
+
+// ByGetsockopt tells whether real servers of IPv4 are listed by getsockopt.
+func (k *Linux) ByGetsockopt() bool { return k.ipvs.reader != nil }

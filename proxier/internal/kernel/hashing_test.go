@@ -103,7 +103,7 @@ ip route add local 172.16.0.0/12 dev lo; ip -6 route add local fd99::/16 dev lo`
 					send(t, flow.source, netip.AddrPortFrom(end.ClusterIPs[familyOf(flow.source)], port.Port))
 				}
 			}
-			got := connections(t)
+			got := connectionsOf(t)
 			wrong := 0
 			for _, flow := range flows {
 				for _, port := range end.Ports {
@@ -187,8 +187,8 @@ func socketAddress(a netip.AddrPort) unix.Sockaddr {
 	return &unix.SockaddrInet6{Port: int(a.Port()), Addr: a.Addr().As16()}
 }
 
-// connections returns where the kernel sends whom.
-func connections(t *testing.T) map[client]netip.AddrPort {
+// connectionsOf returns where the kernel sends whom.
+func connectionsOf(t *testing.T) map[client]netip.AddrPort {
 	t.Helper()
 	data, err := os.ReadFile("/proc/thread-self/net/ip_vs_conn")
 	if err != nil {

@@ -32,6 +32,8 @@ const (
 
 	destAddr, destPort, destMethod, destWeight, destUpper, destLower, destActive, destInactive, destAF = 1, 2, 3, 4, 5, 6, 7, 8, 11
 
+	forwardingMask = 0x7 // IP_VS_CONN_F_FWD_MASK, of which 0 is NAT
+
 	flagPersistent = 0x1
 	flagOnePacket  = 0x4
 
@@ -51,6 +53,8 @@ type ipvs struct {
 	socket *netlink.Socket
 	family uint16
 	batch  netlink.Batch
+	// reader lists real servers of IPv4; nil where netlink does.
+	reader *destinationReader
 }
 
 func newIPVS() (*ipvs, error) {
@@ -68,7 +72,14 @@ func newIPVS() (*ipvs, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &ipvs{socket: socket, family: family.ID}, nil
+	return &ipvs{socket: socket, family: family.ID, reader: newDestinationReader()}, nil
+}
+
+func (v *ipvs) close() error {
+	if v.reader == nil {
+		return v.socket.Close()
+	}
+	return errors.Join(v.socket.Close(), v.reader.close())
 }
 
 func (v *ipvs) begin(cmd byte) {
@@ -96,10 +107,15 @@ func (v *ipvs) apply(ops []dataplane.Op) []error {
 	}
 	v.batch.Reset()
 	var first []int // the message of each operation; a renewal has two
-	for _, op := range ops {
+	var late []lateTable
+	for i, op := range ops {
 		first = append(first, v.batch.Len())
 		switch o := op.Object.(type) {
 		case dataplane.VirtualServerObject:
+			if n := realServersOf(o, op.Verb, ops[i+1:]); costlyTables[o.Scheduler] && n > 1 {
+				late = append(late, lateTable{server: i, last: i + n, object: o})
+				o.Scheduler, o.Flags = noScheduler, 0
+			}
 			v.begin([]byte{dataplane.Create: cmdNewService, dataplane.Update: cmdSetService, dataplane.Delete: cmdDelService}[op.Verb])
 			v.service(o.ID, func() {
 				if op.Verb != dataplane.Delete {
@@ -118,6 +134,12 @@ func (v *ipvs) apply(ops []dataplane.Op) []error {
 			v.dest(o.RealServer, op.Verb != dataplane.Delete)
 		}
 		v.batch.End()
+		if n := len(late); n > 0 && late[n-1].last == i {
+			late[n-1].message = v.batch.Len()
+			v.begin(cmdSetService)
+			v.service(late[n-1].object.ID, func() { v.serviceConfig(late[n-1].object) })
+			v.batch.End()
+		}
 	}
 	errs := v.socket.Execute(&v.batch)
 	outcome := make([]error, len(ops))
@@ -129,7 +151,55 @@ func (v *ipvs) apply(ops []dataplane.Op) []error {
 			outcome[i] = nil // also where there was none to be deleted
 		}
 	}
+	for _, l := range late {
+		if err := errs[l.message]; err != nil && outcome[l.server] == nil {
+			v.undo(l, err, outcome)
+		}
+	}
 	return outcome
+}
+
+// costlyTables are schedulers that build a table anew for each real server that is added: some 100 to 500 us each with mh
+// (net/netfilter/ipvs/ip_vs_mh.c, ip_vs_mh_dest_changed). A virtual server of theirs is made without a scheduler, which the kernel has had a name
+// for since 3.18, gets its real servers, and then its scheduler, which builds one table. Connections that come in between, which is some
+// microseconds, are refused, as they were before it was there. Where a virtual server lives already each change builds its table: to be
+// without a scheduler would cost it connections, and the kernel an RCU grace period.
+var costlyTables = map[string]bool{"mh": true}
+
+const noScheduler = "none"
+
+// lateTable is a virtual server that gets its scheduler after its real servers: operations server to last, and a message of its own.
+type lateTable struct {
+	server, last int
+	object       dataplane.VirtualServerObject
+	message      int
+}
+
+// realServersOf returns how many of the operations, from the first one on, create real servers of the new virtual server.
+func realServersOf(o dataplane.VirtualServerObject, verb dataplane.Verb, ops []dataplane.Op) (n int) {
+	if verb != dataplane.Create {
+		return 0
+	}
+	for n < len(ops) {
+		r, is := ops[n].Object.(dataplane.RealServerObject)
+		if !is || ops[n].Verb != dataplane.Create || r.VirtualServer != o.ID {
+			break
+		}
+		n++
+	}
+	return n
+}
+
+// undo takes away a virtual server that could not get its scheduler: creating it has failed, and with it its real servers.
+func (v *ipvs) undo(l lateTable, why error, outcome []error) {
+	v.batch.Reset()
+	v.begin(cmdDelService)
+	v.service(l.object.ID, func() {})
+	v.batch.End()
+	outcome[l.server] = errors.Join(append(v.socket.Execute(&v.batch), why)...)
+	for i := l.server + 1; i <= l.last; i++ {
+		outcome[i] = errors.Join(outcome[i], unix.ESRCH)
+	}
 }
 
 func (v *ipvs) service(id dataplane.VirtualServerID, config func()) {
@@ -288,6 +358,16 @@ func (d destination) connections() dataplane.Connections {
 
 // destinations lists the real servers of one virtual server; none when it does not exist.
 func (v *ipvs) destinations(id dataplane.VirtualServerID, reset func(), each func(destination)) error {
+	if v.reader != nil && id.Addr.Is4() {
+		reset()
+		err := v.reader.each(id, each)
+		if err == nil || errors.Is(err, unix.ESRCH) {
+			return nil
+		}
+		// Whatever a kernel does not like about that interface, netlink has the answer.
+		_ = v.reader.close()
+		v.reader = nil
+	}
 	v.batch.Reset()
 	v.begin(cmdGetDest)
 	v.service(id, func() {})
@@ -303,8 +383,7 @@ func (v *ipvs) destinations(id dataplane.VirtualServerID, reset func(), each fun
 			case destPort:
 				d.port = netlink.Uint16BE(value)
 			case destMethod:
-				const methodMask = 0x7 // IP_VS_CONN_F_FWD_MASK
-				d.foreign = d.foreign || netlink.Uint32(value)&methodMask != 0
+				d.foreign = d.foreign || netlink.Uint32(value)&forwardingMask != 0
 			case destWeight:
 				d.weight = netlink.Uint32(value)
 			case destUpper:

@@ -68,7 +68,7 @@ func NewLinux(c LinuxConfig) (*Linux, error) {
 func (k *Linux) Close() error {
 	var errs []error
 	if k.ipvs != nil {
-		errs = append(errs, k.ipvs.socket.Close())
+		errs = append(errs, k.ipvs.close())
 	}
 	if k.link != nil {
 		errs = append(errs, k.link.socket.Close())
@@ -211,7 +211,9 @@ func subsystem(op dataplane.Op) string {
 	case dataplane.Address:
 		return "address"
 	case dataplane.Chain:
-		return op.Verb.String() + "chain" + o.ID.Family.String() + o.ID.Table
+		return op.Verb.String() + "chain" + o.ID.Family.String()
+	case dataplane.Hook:
+		return op.Verb.String() + "hook" + o.Chain.Family.String()
 	}
 	return op.String()
 }
@@ -224,7 +226,7 @@ func (k *Linux) applyRun(run []dataplane.Op) []error {
 		return k.link.applyAddresses(run)
 	case dataplane.SetEntry:
 		return k.applyEntries(run[0].Verb, o.Set, o.Type, run)
-	case dataplane.Chain:
+	case dataplane.Chain, dataplane.Hook:
 		return k.chains.apply(run)
 	}
 	// The rest is rare: one at a time, equal ones only by mistake.
@@ -261,8 +263,6 @@ func (k *Linux) applyOne(op dataplane.Op) error {
 			return k.sets.Destroy(o.Name)
 		}
 		return k.sets.Create(o.Set)
-	case dataplane.Hook:
-		return k.chains.hook(op.Verb, o)
 	}
 	return fmt.Errorf("BUG: operation on unknown object %T", op.Object)
 }

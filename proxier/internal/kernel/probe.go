@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/coreos/go-iptables/iptables"
 	moby "github.com/moby/ipvs"
 	vnl "github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -49,35 +50,43 @@ func Probe(schedulers []string) (dataplane.Facts, error) {
 		return facts, fmt.Errorf("the kernel has no IPVS (module ip_vs); try: modprobe ip_vs: %w", err)
 	}
 	defer handle.Close()
-	for _, name := range schedulers {
-		has, err := probeScheduler(handle, name)
-		if err != nil {
-			return facts, err
-		}
-		if has {
-			facts.Schedulers = append(facts.Schedulers, name)
-		}
+	if facts.Schedulers, err = probeSchedulers(handle, schedulers); err != nil {
+		return facts, err
 	}
 	facts.RandomFully = knowsRandomFully()
 	return facts, nil
 }
 
-// probeScheduler makes and deletes a virtual server on an address of RFC 5737 that nobody has.
-func probeScheduler(handle *moby.Handle, name string) (bool, error) {
-	service := &moby.Service{
-		AddressFamily: unix.AF_INET, Protocol: unix.IPPROTO_TCP, Address: netip.MustParseAddr("198.51.100.0").AsSlice(), Port: 20000,
-		SchedName: name, Netmask: netmask4,
+// probeSchedulers makes a virtual server with each on an address of RFC 5737 that nobody has, and returns those that the kernel took. All stay until
+// the last one was tried: with its last virtual server of a family IPVS takes its hooks out of the network, and waits for all processors
+// before it puts them back for the next one.
+func probeSchedulers(handle *moby.Handle, names []string) (has []string, err error) {
+	has = []string{}
+	var made []*moby.Service
+	defer func() {
+		for _, service := range made {
+			err = errors.Join(err, handle.DelService(service))
+		}
+	}()
+	for i, name := range names {
+		service := &moby.Service{
+			AddressFamily: unix.AF_INET, Protocol: unix.IPPROTO_TCP, Address: netip.MustParseAddr("198.51.100.0").AsSlice(), Port: uint16(20000 + i),
+			SchedName: name, Netmask: netmask4,
+		}
+		err := handle.NewService(service)
+		if errors.Is(err, unix.EEXIST) { // left over from a probe that was killed, perhaps with another scheduler
+			if err = handle.DelService(service); err == nil {
+				err = handle.NewService(service)
+			}
+		}
+		switch {
+		case err == nil:
+			made, has = append(made, service), append(has, name)
+		case !errors.Is(err, unix.ENOENT):
+			return has, fmt.Errorf("try scheduler %s: %w (does the process have CAP_NET_ADMIN?)", name, err)
+		}
 	}
-	err := handle.NewService(service)
-	switch {
-	case err == nil:
-		return true, handle.DelService(service)
-	case errors.Is(err, unix.ENOENT):
-		return false, nil
-	case errors.Is(err, unix.EEXIST): // left over from a probe that was killed
-		return true, handle.DelService(service)
-	}
-	return false, fmt.Errorf("try scheduler %s: %w (does the process have CAP_NET_ADMIN?)", name, err)
+	return has, nil
 }
 
 // parseRelease reads "6.12.3-amd64"; what cannot be read counts as 0.
@@ -95,10 +104,10 @@ func parseRelease(release string) (major, minor int) {
 	return major, minor
 }
 
-// knowsRandomFully asks iptables, which has had the option since 1.6.2.
+// knowsRandomFully asks for the version of iptables, which has had the option since 1.6.2. One that does not work is told of by newChains.
 func knowsRandomFully() bool {
-	out, err := exec.Command("iptables", "-j", "MASQUERADE", "--help").CombinedOutput()
-	return err == nil && strings.Contains(string(out), "--random-fully")
+	t, err := iptables.New()
+	return err == nil && t.HasRandomFully()
 }
 
 // WatchAddresses calls changed after addresses of any link but ours have changed, until ctx ends. Bursts become few calls.
