@@ -17,7 +17,6 @@ import (
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/annotation"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
-	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/spelling"
 	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
 )
 
@@ -165,29 +164,7 @@ func (c *Checker) service(file string, name cluster.Name, s *v1.Service, of []*d
 }
 
 func checkedAnnotations(file string, of annotation.Object, object string, annotations map[string]string) Checked {
-	checked := Checked{Object: object, File: file}
-	for _, key := range annotation.Keys(of) {
-		text, written := annotations[key.String()]
-		if !written {
-			continue
-		}
-		if _, err := key.Parse(text); err != nil {
-			checked.Problems = append(checked.Problems, ProblemStatus{string(cluster.InvalidAnnotation), key.Field(), err.Error()})
-		}
-	}
-	for _, key := range annotation.Unknown(of, annotations) {
-		checked.Problems = append(checked.Problems, ProblemStatus{string(cluster.UnknownAnnotation), annotation.Field(key), unknownKey(of, key).Error()})
-	}
-	return checked
-}
-
-func unknownKey(of annotation.Object, key string) error {
-	names := annotation.Names(of)
-	near := ""
-	if name, found := spelling.Nearest(strings.ToLower(key), names); found {
-		near = " (did you mean " + name + "?)"
-	}
-	return fmt.Errorf("%s: this version knows no such key of a %s%s; known are %s", key, of, near, strings.Join(names, ", "))
+	return Checked{Object: object, File: file, Problems: problemStatus(cluster.AnnotationProblems(of, annotations))}
 }
 
 // CheckAnnotation reads "KEY=VALUE", the key with or without its prefix, and after the kind of its object where that is no Service:
@@ -199,7 +176,7 @@ func CheckAnnotation(text string) (canonical string, err error) {
 	}
 	key, known := annotation.Lookup(of, name)
 	if !known {
-		return "", unknownKey(of, annotation.Prefix+name)
+		return "", errors.New(cluster.AnnotationProblems(of, map[string]string{annotation.Prefix + name: value})[0].String())
 	}
 	values, err := key.Parse(value)
 	if err != nil {

@@ -60,6 +60,11 @@ func limited(text string, limit int) string {
 	return text
 }
 
+// nodeReference has the name for the UID: kubectl describe node looks for that.
+func nodeReference(name string) v1.ObjectReference {
+	return v1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: name, UID: types.UID(name)}
+}
+
 func serviceReference(name cluster.Name, uid string) v1.ObjectReference {
 	return v1.ObjectReference{APIVersion: "v1", Kind: "Service", Namespace: name.Namespace, Name: name.Name, UID: types.UID(uid)}
 }

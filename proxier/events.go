@@ -8,7 +8,6 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/servicehealth"
@@ -29,6 +28,8 @@ type eventObserver struct {
 	// ready returns the names of the nodes that take turns, none when they are not known.
 	ready    func() []string
 	services map[cluster.Name]*serviceEvents
+	// own are those of the annotations of this Node.
+	own problemEvents
 }
 
 // serviceEvents is what there is to tell of one Service. What all nodes see and what is of this node are told apart: a node
@@ -50,12 +51,16 @@ type problemEvents struct {
 }
 
 func newEventObserver(node string, sink *eventSink, ready func() []string) *eventObserver {
-	return &eventObserver{node: node, sink: sink, ready: ready, services: map[cluster.Name]*serviceEvents{}}
+	return &eventObserver{node: node, sink: sink, ready: ready, services: map[cluster.Name]*serviceEvents{}, own: problemEvents{problems: map[cluster.Problem]*message{}}}
 }
 
 // Observe implements Observer.
 func (o *eventObserver) Observe(r Report) {
 	ready := sync.OnceValue(o.ready)
+	if r.Err == nil {
+		node := Row{UID: o.node, Version: r.NodeVersion, Problems: r.NodeProblems}
+		o.follow(&o.own, r.Start, node, false, func() (time.Duration, bool) { return 0, true })
+	}
 	for _, row := range r.Changed {
 		s := o.services[row.Name]
 		if s != nil && (row.Gone || row.UID != s.uid) {
@@ -130,6 +135,9 @@ func (o *eventObserver) recovered(row Row, ofNode bool) *eventsv1.Event {
 // event returns what is told of the Service; what is of this node names it.
 func (o *eventObserver) event(row Row, ofNode bool, kind, reason, field, note string, identity []string) *eventsv1.Event {
 	about := serviceReference(row.Name, row.UID)
+	if row.Name == (cluster.Name{}) {
+		about = nodeReference(o.node)
+	}
 	about.FieldPath, about.ResourceVersion = field, row.Version
 	if ofNode {
 		identity, note = append(identity, o.node), "node "+o.node+": "+note
@@ -139,8 +147,7 @@ func (o *eventObserver) event(row Row, ofNode bool, kind, reason, field, note st
 
 // started tells of the start, on the Node.
 func started(sink *eventSink, now time.Time, nodeName, version string) {
-	node := v1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: nodeName, UID: types.UID(nodeName)}
-	sink.put(now, newEvent(nodeName, node, v1.EventTypeNormal, reasonStarting, "Starting", "ipvs-proxier "+version, now.String()))
+	sink.put(now, newEvent(nodeName, nodeReference(nodeName), v1.EventTypeNormal, reasonStarting, "Starting", "ipvs-proxier "+version, now.String()))
 }
 
 // healthCheckEvents adds an Event to what is done when a health check node port cannot be opened.

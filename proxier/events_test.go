@@ -98,7 +98,7 @@ func (d *daemons) told() []string {
 	text := []string{}
 	for _, e := range all.Items {
 		o := e.Regarding
-		if e.ReportingController != component || e.ReportingInstance == "" || e.Action == "" || e.EventTime.IsZero() || e.Namespace != o.Namespace ||
+		if e.ReportingController != component || e.ReportingInstance == "" || e.Action == "" || e.EventTime.IsZero() || e.Namespace != namespaced(o.Namespace) ||
 			len(validation.IsDNS1123Subdomain(e.Name)) > 0 {
 			d.t.Errorf("the API would not take %+v", e)
 		}
@@ -319,6 +319,25 @@ func TestNodesTellTheirOwn(t *testing.T) {
 			t.Errorf("asked the API to %s", verb)
 		}
 	}
+}
+
+// TestNodesTellOfTheirAnnotations: each of its own, once, and that it is over.
+func TestNodesTellOfTheirAnnotations(t *testing.T) {
+	d := newDaemons(t, "n1", "n2")
+	heavy := cluster.Problem{Reason: cluster.InvalidAnnotation, Field: "metadata.annotations[ipvs-proxier.io/weight]", Message: `"heavy" is not allowed`, InForce: "1 (default)"}
+	report := func(version string, problems ...cluster.Problem) {
+		d.observers["n1"].Observe(Report{Start: d.now, NodeVersion: version, NodeProblems: problems})
+		d.observers["n2"].Observe(Report{Start: d.now, NodeVersion: "9"})
+		d.pass(0)
+	}
+	report("5", heavy)
+	told := `Node /n1 n1 "metadata.annotations[ipvs-proxier.io/weight]" version 5: Warning InvalidAnnotation: metadata.annotations[ipvs-proxier.io/weight]: "heavy" is not allowed; in force is 1 (default)`
+	d.wants(told)
+	heavy.InForce = "3 (last good value)"
+	report("6", heavy)
+	d.wants(told)
+	report("7")
+	d.wants(told, `Node /n1 n1 "" version 7: Normal Recovered: what could not be honoured is mended`)
 }
 
 // TestRestartTellsNothingAgain: neither that of one node nor that of all.

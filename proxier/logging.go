@@ -52,6 +52,9 @@ func (l *logObserver) Observe(r Report) {
 	for _, row := range r.Changed {
 		l.problemsOf(row)
 	}
+	if r.Err == nil {
+		l.problemsOf(Row{Problems: r.NodeProblems})
+	}
 }
 
 // errors tells of failures when they change, not at every retry.
@@ -85,17 +88,21 @@ func (l *logObserver) warn(r Report) {
 
 func (l *logObserver) problemsOf(row Row) {
 	before := l.problems[row.Name]
+	of, name := "service", row.Name.String()
+	if row.Name == (cluster.Name{}) {
+		of, name = "annotations of", "this node"
+	}
 	if slices.Equal(before, row.Problems) {
 		return
 	}
 	for _, p := range row.Problems {
 		if !slices.Contains(before, p) {
-			l.log.Warn("problem", "service", row.Name.String(), "reason", string(p.Reason), "field", p.Field, "message", p.Text())
+			l.log.Warn("problem", of, name, "reason", string(p.Reason), "field", p.Field, "message", p.Text())
 		}
 	}
 	for _, p := range before {
 		if !slices.Contains(row.Problems, p) {
-			l.log.Info("problem is gone", "service", row.Name.String(), "reason", string(p.Reason), "field", p.Field)
+			l.log.Info("problem is gone", of, name, "reason", string(p.Reason), "field", p.Field)
 		}
 	}
 	if len(row.Problems) == 0 {

@@ -1,11 +1,13 @@
 package proxier
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 
 	v1 "k8s.io/api/core/v1"
 
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/annotation"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
@@ -19,8 +21,10 @@ func (e *engine) readNode() (dirty []cluster.Name) {
 	}
 	e.nodesVersion = version
 	zone, primary := "", []netip.Addr(nil)
+	e.nodeProblems = nil
 	if node := e.lister.Node(); node != nil {
 		zone, primary = node.Labels[v1.LabelTopologyZone], primaryAddresses(node)
+		e.nodeProblems, e.nodeVersion = e.problemsOf(node), node.ResourceVersion
 	}
 	weights := e.lister.NodeWeightsVersion()
 	all := weights != e.weightsVersion || zone != e.node.Zone || !slices.Equal(primary, e.node.Primary)
@@ -31,6 +35,20 @@ func (e *engine) readNode() (dirty []cluster.Name) {
 		}
 	}
 	return dirty
+}
+
+// problemsOf returns what cannot be honoured of the Node's annotations, with what is in force instead.
+func (e *engine) problemsOf(node *v1.Node) []cluster.Problem {
+	problems := cluster.AnnotationProblems(annotation.Node, node.Annotations)
+	for i, p := range problems {
+		if p.Reason == cluster.InvalidAnnotation {
+			problems[i].InForce = "1 (" + cluster.SourceDefault + ")"
+			if weight, said := e.lister.NodeWeight(node.Name); said {
+				problems[i].InForce = fmt.Sprintf("%d (%s)", weight, cluster.SourceLastGood)
+			}
+		}
+	}
+	return cluster.SortProblems(problems)
 }
 
 // primaryAddresses returns the node's first InternalIP of each family, else its first ExternalIP, as kube-proxy chooses them.

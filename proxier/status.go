@@ -29,6 +29,8 @@ type Status struct {
 	// while one does. The dataplane stays as it is meanwhile.
 	APIServer      string `json:"apiServer,omitempty"`
 	APIUnreachable string `json:"apiUnreachable,omitempty"`
+	// NodeProblems are of the annotations of this Node.
+	NodeProblems []ProblemStatus `json:"nodeProblems,omitempty"`
 	// Manifests are files with mistakes.
 	Manifests []string `json:"manifests,omitempty"`
 	// Schedulers are those that this node's kernel has.
@@ -165,6 +167,7 @@ func (b *board) status(only func(cluster.Name) bool) Status {
 		Node: b.node, Version: b.version, Started: b.started, LastPass: b.passed, Healthy: b.failing.IsZero() && !b.passed.IsZero(),
 		Schedulers: b.schedulers, Foreign: b.last.Foreign, Draining: b.last.Draining, Services: []ServiceStatus{},
 	}
+	s.NodeProblems = problemStatus(b.last.NodeProblems)
 	if err := b.last.Error(); err != nil {
 		s.Errors = strings.Split(err.Error(), "\n")
 	}
@@ -202,13 +205,18 @@ func (b *board) status(only func(cluster.Name) bool) Status {
 
 func (r boardRow) status(counter connectionCounter) ServiceStatus {
 	s := ServiceStatus{Namespace: r.Name.Namespace, Name: r.Name.Name, Errors: r.Errors, Changed: r.changed, FrontEnds: []FrontEndStatus{}, Settings: settingStatus(r.Settings)}
-	for _, p := range r.Problems {
-		s.Problems = append(s.Problems, ProblemStatus{string(p.Reason), p.Field, p.Text()})
-	}
+	s.Problems = problemStatus(r.Problems)
 	for _, front := range r.FrontEnds {
 		s.FrontEnds = append(s.FrontEnds, front.status(counter))
 	}
 	return s
+}
+
+func problemStatus(problems []cluster.Problem) (status []ProblemStatus) {
+	for _, p := range problems {
+		status = append(status, ProblemStatus{string(p.Reason), p.Field, p.Text()})
+	}
+	return status
 }
 
 func settingStatus(settings []cluster.Setting) []SettingStatus {

@@ -13,5 +13,7 @@ func init() {
 		// (net/netfilter/ipvs/ip_vs_mh.c, ip_vs_mh_populate, Linux 6.12).
 		Order: Canonical,
 		Idle:  IdleRenewed,
+		// CONFIG_IP_VS_MH_TAB_INDEX 12, unless a kernel was built otherwise.
+		Places: 4093,
 	})
 }

@@ -27,6 +27,9 @@ type Scheduler struct {
 	Caution string
 	// CautionUnweighted is the same for a port none of whose endpoints has a weight above 1.
 	CautionUnweighted string
+	// Places is the size of the kernel's table, where it has one in which each endpoint needs a place: those beyond get nothing,
+	// which is a Problem of the Service. 0 is no such table.
+	Places int
 	// Weighted tells whether weights other than 0 and 1 make a difference.
 	Weighted bool
 	// SlowStart tells whether a growing weight lets an endpoint's share grow with it, without moving other clients about.

@@ -16,6 +16,7 @@ func init() {
 		Default:   Fallback,
 		Order:     Canonical,
 		Idle:      IdleLast,
+		Places:    sourceHashBuckets,
 		Weigh:     func(_ Place, endpoints []Endpoint) []uint32 { return apportion(sourceHashBuckets, endpoints) },
 	})
 }

@@ -110,7 +110,7 @@ func TestCheckAnnotations(t *testing.T) {
 		{"node/weight=07", "ipvs-proxier.io/weight=7", true},
 		{"weight=zone=a:3", "ipvs-proxier.io/weight=zone=a:3", true},
 		{"weight=3", "problem: ipvs-proxier.io/weight: ", false},
-		{"node/scheduler=rr", "no such key of a Node", false},
+		{"node/scheduler=rr", "no such key of Nodes", false},
 		{"schedular=rr", "did you mean ipvs-proxier.io/scheduler?", false},
 		{"scheduler=quickest", "is not allowed", false},
 	} {

@@ -112,6 +112,9 @@ func statusTable(w io.Writer, s proxier.Status, now time.Time) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
+	for _, p := range s.NodeProblems {
+		fmt.Fprintf(w, "\nproblem: node %s %s: %s: %s", s.Node, p.Reason, p.Field, p.Message)
+	}
 	for _, service := range s.Services {
 		for _, p := range service.Problems {
 			fmt.Fprintf(w, "\nproblem: %s/%s %s: %s: %s", service.Namespace, service.Name, p.Reason, p.Field, p.Message)

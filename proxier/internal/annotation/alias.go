@@ -1,6 +1,9 @@
 package annotation
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Alias is another project's annotation that means one of ours. Ours wins where both are set.
 type Alias struct {
@@ -20,6 +23,12 @@ const (
 	// KubeRouterDSR asks for direct return, which is not built.
 	KubeRouterDSR = "kube-router.io/service.dsr"
 )
+
+// Relevant tells whether an annotation of that key may mean something to us.
+func Relevant(key string) bool {
+	return strings.HasPrefix(key, Prefix) || key == KubeRouterLocal || key == KubeRouterDSR ||
+		slices.ContainsFunc(Aliases, func(a Alias) bool { return a.Key == key })
+}
 
 func same(value string) (string, bool) { return value, true }
 

@@ -120,6 +120,11 @@ func (p *parser) settle(s *said, port int, name string, number uint16, otherwise
 	return inForce
 }
 
+// nothingSaid is what a setting without a value means.
+var nothingSaid = map[string]string{
+	annotation.Expose: "all", annotation.SlowStart: "off", annotation.MaxConnections: "no limit", annotation.Weight: "the Nodes' weights, else 1",
+}
+
 // told adds the Problem of a key, if it has one, with what is in force instead.
 func (p *parser) told(s said, inForce []Setting) {
 	if s.bad == nil {
@@ -129,7 +134,7 @@ func (p *parser) told(s said, inForce []Setting) {
 	for _, setting := range inForce {
 		value := setting.Value
 		if value == "" {
-			value = "none"
+			value = nothingSaid[setting.Key]
 		}
 		if word := fmt.Sprintf("%s (%s)", value, setting.Source); !slices.Contains(words, word) {
 			words = append(words, word)
@@ -274,6 +279,9 @@ func (p *parser) without(ports []ServicePort) {
 			p.problem(AnnotationWithoutEffect, annotation.Field(written), "%q has no effect: %s", values, why)
 		}
 	}
+	if len(p.in.Service.Annotations) == 0 {
+		return
+	}
 	anything := func(string) bool { return true }
 	tell(annotation.SchedulerFlags, "of the schedulers only mh and sh have flags; in force is none",
 		func(port ServicePort) bool { return chosen(port).Supported != 0 }, func(value string) bool { return value != "none" })
@@ -307,7 +315,26 @@ func (p *parser) cautions(ports []ServicePort) {
 				p.problem(UnsuitableScheduler, "scheduler "+s.Name, "%s; it is in force", caution.text)
 			}
 		}
+		if most := most(port.Endpoints); s.Places > 0 && most > s.Places {
+			p.problem(UnsuitableScheduler, "scheduler "+s.Name, "its table in the kernel has %d places, and port %d/%s has %d endpoints: those beyond get no connections; allowed are at most %d; it is in force",
+				s.Places, port.Port, port.Protocol, most, s.Places)
+		}
 	}
+}
+
+// most returns how many endpoints with a weight the port has in the family that has more of them.
+func most(endpoints []Endpoint) int {
+	var n [2]int
+	for _, e := range endpoints {
+		if e.Ready && e.Weight > 0 {
+			family := 0
+			if e.Addr.Is6() {
+				family = 1
+			}
+			n[family]++
+		}
+	}
+	return max(n[0], n[1])
 }
 
 // exposure reads which addresses are to be served.
@@ -335,10 +362,7 @@ func (p *parser) exposure(s *Service) {
 func (p *parser) others(s *Service) {
 	p.serviceSetting(annotation.Forwarding, "nat")
 	annotations := p.in.Service.Annotations
-	for _, key := range annotation.Unknown(annotation.Service, annotations) {
-		known := annotation.Names(annotation.Service)
-		p.problem(UnknownAnnotation, annotation.Field(key), "this version knows no such key%s; known are %s; the annotation has no effect", didYouMean(key, known), strings.Join(known, ", "))
-	}
+	p.problems = append(p.problems, unknownKeys(annotation.Service, annotations)...)
 	if p.in.NoAliases {
 		return
 	}

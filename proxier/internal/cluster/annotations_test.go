@@ -120,18 +120,18 @@ func TestOptions(t *testing.T) {
 		"an unknown flag":        {"scheduler=mh; scheduler-flags=ports", "mh fallback 0s  15m0s false", []string{"InvalidAnnotation scheduler-flags mean port? in force is fallback (default)"}},
 		"slow start":             {"scheduler=wlc; slow-start=30s", "wlc none 30s  15m0s false", nil},
 		"slow start of rr":       {"slow-start=30s", "rr none 0s  15m0s false", []string{"AnnotationWithoutEffect slow-start nq, sed, wlc, wrr in force is off"}},
-		"slow start too slow":    {"scheduler=wlc; slow-start=25h", "wlc none 0s  15m0s false", []string{"InvalidAnnotation slow-start 24h in force is none (default)"}},
+		"slow start too slow":    {"scheduler=wlc; slow-start=25h", "wlc none 0s  15m0s false", []string{"InvalidAnnotation slow-start 24h in force is off (default)"}},
 		"a ceiling":              {"max-connections=100", "rr none 0s 100/75 15m0s false", nil},
 		"two ceilings":           {"max-connections=100 / 20", "rr none 0s 100/20 15m0s false", nil},
-		"a ceiling upside down":  {"max-connections=20/100", "rr none 0s  15m0s false", []string{"InvalidAnnotation max-connections in force is none"}},
-		"no ceiling":             {"max-connections=0", "rr none 0s  15m0s false", []string{"InvalidAnnotation max-connections in force is none"}},
+		"a ceiling upside down":  {"max-connections=20/100", "rr none 0s  15m0s false", []string{"InvalidAnnotation max-connections in force is no limit"}},
+		"no ceiling":             {"max-connections=0", "rr none 0s  15m0s false", []string{"InvalidAnnotation max-connections in force is no limit"}},
 		"drain":                  {"drain-timeout=http=1m,*=2m", "rr none 0s  1m0s false", nil},
 		"one packet of TCP only": {"one-packet=true", "rr none 0s  15m0s false", []string{"AnnotationWithoutEffect one-packet no UDP port"}},
 		"one packet is no word":  {"one-packet=yes", "rr none 0s  15m0s false", []string{"InvalidAnnotation one-packet in force is false (default)"}},
 		"tunnel":                 {"forwarding=tunnel", "rr none 0s  15m0s false", []string{"InvalidAnnotation forwarding in force is nat"}},
 		"weights of rr":          {"weight=*=3", "rr none 0s  15m0s false", []string{"AnnotationWithoutEffect weight only 0 counts"}},
 		"weights":                {"scheduler=wrr; weight=zone=a:3,*=1", "wrr none 0s  15m0s false", nil},
-		"weights beyond":         {"scheduler=wrr; weight=zone=a:65536", "wrr none 0s  15m0s false", []string{"InvalidAnnotation weight in force is none"}},
+		"weights beyond":         {"scheduler=wrr; weight=zone=a:65536", "wrr none 0s  15m0s false", []string{"InvalidAnnotation weight in force is the Nodes' weights, else 1"}},
 		"all wrong at once": {"scheduler=x; scheduler-flags=x; weight=x; slow-start=x; max-connections=x; drain-timeout=x; forwarding=x; one-packet=x; expose=x; x=x", "rr none 0s  15m0s false",
 			[]string{"drain-timeout", "expose", "forwarding", "max-connections", "one-packet", "scheduler-flags", "scheduler]", "slow-start", "weight", "UnknownAnnotation"}},
 	} {
@@ -284,4 +284,22 @@ func FuzzAnnotation(f *testing.F) {
 			t.Errorf("%q puts %+v in force, it was %s", value, s, lastGood)
 		}
 	})
+}
+
+// TestMoreEndpointsThanPlaces: the kernel's table of sh has 256 places.
+func TestMoreEndpointsThanPlaces(t *testing.T) {
+	slice := &discovery.EndpointSlice{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web-a"}, AddressType: discovery.AddressTypeIPv4,
+		Ports: []discovery.EndpointPort{{Name: new("http"), Port: new(int32(80))}},
+	}
+	s := annotatedWith(map[string]string{annotation.Prefix + annotation.Scheduler: "sh"})
+	for i := range 257 {
+		slice.Endpoints = append(slice.Endpoints, discovery.Endpoint{Addresses: []string{fmt.Sprintf("10.244.%d.%d", i/200, 1+i%200)}})
+		switch got := parse(s, slice).Problems; i + 1 {
+		case 256:
+			wantProblems(t, got)
+		case 257:
+			wantProblems(t, got, "UnsuitableScheduler 256 places 257 endpoints it is in force")
+		}
+	}
 }

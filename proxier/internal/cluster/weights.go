@@ -28,6 +28,10 @@ func (p *parser) weights(s *Service) {
 
 // sliceWeight returns what the EndpointSlice's annotation says, and sorts its mistakes among the Service's Problems.
 func (p *parser) sliceWeight(slice *discovery.EndpointSlice) (weight uint32, said bool) {
+	for _, unknown := range unknownKeys(annotation.EndpointSlice, slice.Annotations) {
+		unknown.Field = "endpointslice " + slice.Name + " " + unknown.Field
+		p.problems = append(p.problems, unknown)
+	}
 	key, _ := annotation.Lookup(annotation.EndpointSlice, annotation.Weight)
 	text, written := slice.Annotations[key.String()]
 	if !written {
