@@ -49,7 +49,7 @@ type settings struct {
 }
 
 // engine decides and does: it holds what is wanted, what the kernel holds, and what is still to be done. One goroutine owns
-// it. Time is an argument, so that tests are their own clock.
+// it. Time is an argument, so that tests are their own clock; a real one measures only how long something took.
 type engine struct {
 	settings settings
 	kernel   Kernel
@@ -58,6 +58,9 @@ type engine struct {
 	want *dataplane.Want
 	// have mirrors the kernel; nil until the first successful audit, and nothing is written before that.
 	have *dataplane.State
+	// seen is what was seen of the kernel ahead of the first pass, and when; nil after that.
+	seen   *dataplane.Observation
+	seenAt time.Time
 	// foreign are the virtual servers that the last audit found to be somebody else's.
 	foreign map[dataplane.VirtualServerID]dataplane.VirtualServer
 	// listeners are the node's sockets that the last audit found.
@@ -65,6 +68,9 @@ type engine struct {
 	node      dataplane.Node
 	// nodesVersion is what the lister told when the Nodes were looked at.
 	nodesVersion, weightsVersion uint64
+	// nodeProblems are those of the annotations of this Node.
+	nodeProblems []cluster.Problem
+	nodeVersion  string
 
 	services map[cluster.Name]cluster.Service // without endpoints: what status shows
 	// ignored are the Services that ask to be left alone.
@@ -94,11 +100,11 @@ func newEngine(s settings, kernel Kernel, l lister) *engine {
 // pass brings the kernel to what the dirty Services want, retries what failed before and is due, and moves drains on. With
 // audit it first reads the whole kernel, and compares everything. The first pass audits and takes all Services.
 func (e *engine) pass(now time.Time, dirty []cluster.Name, audit bool) Report {
-	r := Report{Start: now, failed: map[cluster.Name][]Failure{}}
+	r, began := Report{Start: now, failed: map[cluster.Name][]Failure{}}, time.Now()
 	touched, dueAudit := e.retries.take(now)
 	first := e.have == nil
 	if r.Audit = audit || dueAudit || first; r.Audit {
-		if err := e.audit(&dirty); err != nil {
+		if err := e.audit(now, &dirty); err != nil {
 			r.Err = err
 			e.retries.put(now, cluster.Name{}, touched, true)
 			for _, name := range dirty {
@@ -129,7 +135,9 @@ func (e *engine) pass(now time.Time, dirty []cluster.Name, audit bool) Report {
 	e.starts.grow(now, e.want, &touched)
 
 	ops := dataplane.Diff(e.have, e.target(now, touched), touched)
+	compiled := time.Now()
 	e.apply(&r, ops, touched)
+	r.Compile, r.Kernel = compiled.Sub(began), time.Since(compiled)
 	if first {
 		e.stale.noteAll(e.have)
 	}
@@ -137,13 +145,33 @@ func (e *engine) pass(now time.Time, dirty []cluster.Name, audit bool) Report {
 	e.drains.settle(e.have, e.want.State, touched)
 	e.scheduleRetries(now, &r, affected)
 	r.Changed = e.rows(affected, r.failed)
+	r.NodeProblems, r.NodeVersion = e.nodeProblems, e.nodeVersion
 	r.Foreign, r.Draining, r.Pending = len(e.foreign), e.drains.count(), len(e.retries)
 	return r
 }
 
+// look reads the kernel ahead of the first pass, while the API's lists are on their way. What fails is tried again by the pass.
+func (e *engine) look(now time.Time) {
+	if seen, err := e.kernel.Observe(); err == nil {
+		e.seen, e.seenAt = &seen, now
+	}
+}
+
+// lookLasts is how long the first pass may go by what look has seen; others may have changed the kernel since.
+const lookLasts = 10 * time.Second
+
+func (e *engine) observe(now time.Time) (dataplane.Observation, error) {
+	seen := e.seen
+	e.seen = nil
+	if seen != nil && now.Sub(e.seenAt) < lookLasts {
+		return *seen, nil
+	}
+	return e.kernel.Observe()
+}
+
 // audit reads the kernel into the mirror. Services become dirty when the node's addresses have changed.
-func (e *engine) audit(dirty *[]cluster.Name) error {
-	seen, err := e.kernel.Observe()
+func (e *engine) audit(now time.Time, dirty *[]cluster.Name) error {
+	seen, err := e.observe(now)
 	if err != nil {
 		return err
 	}

@@ -21,6 +21,8 @@ type loop struct {
 	rest      time.Duration
 	ended     time.Time
 	gathering bool
+	// waiting are changes that have not come to the kernel yet, because something of their Services failed.
+	waiting map[cluster.Name]source.Change
 	// outdated tells what has changed that only a new start can take note of; nil when nothing can.
 	outdated func() error
 }
@@ -34,12 +36,15 @@ func (l *loop) addressesChanged() {
 
 // run returns when ctx ends, or with the reason why the program should be started anew.
 func (l *loop) run(ctx context.Context) error {
+	l.health.begin(time.Now())
+	l.engine.look(time.Now())
+	l.health.end()
 	// Nothing is deleted before every source has told what it has.
 	if !l.watcher.WaitForSync(ctx) {
 		return nil
 	}
 	l.watcher.Take() // the first pass takes all
-	l.pass(nil, true)
+	l.pass(nil, nil, true)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	audited := time.Now()
@@ -57,7 +62,7 @@ func (l *loop) run(ctx context.Context) error {
 			if l.gathering = time.Since(l.ended) < l.rest; l.gathering {
 				continue
 			}
-			l.pass(l.watcher.Take(), false)
+			l.pass(l.watcher.Take(), nil, false)
 		case <-l.addresses:
 			l.look()
 		case now := <-timer.C:
@@ -66,7 +71,7 @@ func (l *loop) run(ctx context.Context) error {
 			if due {
 				audited = now
 			}
-			l.pass(l.watcher.Take(), due)
+			l.pass(l.watcher.Take(), nil, due)
 		}
 	}
 }
@@ -94,18 +99,48 @@ func (l *loop) look() {
 	dirty, err := l.engine.readAddresses()
 	l.health.end()
 	if err != nil || len(dirty) > 0 {
-		l.pass(dirty, err != nil)
+		l.pass(nil, dirty, err != nil)
 	}
 }
 
-func (l *loop) pass(dirty []cluster.Name, audit bool) {
+// pass brings what has changed, and the Services that are dirty for other reasons, to the kernel.
+func (l *loop) pass(changes []source.Change, dirty []cluster.Name, audit bool) {
 	start := time.Now()
 	l.health.begin(start)
 	defer l.health.end()
+	for _, c := range changes {
+		dirty = append(dirty, c.Name)
+	}
 	r := l.engine.pass(start, dirty, audit)
 	l.ended = time.Now()
 	r.Duration = l.ended.Sub(start)
+	l.time(&r, changes)
 	for _, o := range l.observers {
 		o.Observe(r)
+	}
+}
+
+// time notes how long the changes took that are in the kernel now. The others wait, as long as they fail.
+func (l *loop) time(r *Report, changes []source.Change) {
+	for _, c := range changes {
+		if before, waits := l.waiting[c.Name]; waits {
+			c.Arrived, c.Triggered = before.Arrived, append(before.Triggered, c.Triggered...)
+		}
+		l.waiting[c.Name] = c
+	}
+	if r.Err != nil {
+		return
+	}
+	for name, c := range l.waiting {
+		if _, failed := r.failed[name]; failed {
+			continue
+		}
+		times := ChangeTimes{Queue: r.Start.Sub(c.Arrived), Total: l.ended.Sub(c.Arrived)}
+		for _, t := range c.Triggered {
+			times.Watch = append(times.Watch, c.Arrived.Sub(t))
+			times.Programmed = append(times.Programmed, l.ended.Sub(t))
+		}
+		r.Changes = append(r.Changes, times)
+		delete(l.waiting, name)
 	}
 }

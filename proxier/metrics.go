@@ -1,7 +1,9 @@
 package proxier
 
 import (
+	"slices"
 	"strconv"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -21,7 +23,9 @@ type metrics struct {
 
 	passes, audits, ops, failures, forgotten, events *prometheus.CounterVec
 	duration                                         prometheus.Histogram
+	changes                                          *prometheus.HistogramVec
 	services, draining, pending, foreign, synced     prometheus.Gauge
+	nodeProblems                                     []cluster.Problem
 	problems                                         *prometheus.GaugeVec
 	messages, sends, processes                       prometheus.Gauge
 
@@ -29,6 +33,7 @@ type metrics struct {
 	healthz, livez *prometheus.CounterVec
 	noLocal        *prometheus.GaugeVec
 	syncDuration   prometheus.Histogram
+	programming    prometheus.Histogram
 	syncLast       prometheus.Gauge
 
 	known map[cluster.Name]Row
@@ -55,6 +60,10 @@ func newMetrics(k traffic, version string) *metrics {
 			Name: "ipvs_proxier_pass_duration_seconds", Help: "Time of a pass, from the first look at a Service to the last answer of the kernel.",
 			Buckets: prometheus.ExponentialBuckets(0.0001, 2, 20),
 		}),
+		changes: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "ipvs_proxier_change_duration_seconds", Help: "Time of a change of a Service or its endpoints, by stage: watch (from what led to changed endpoints, by the control plane's clock, to its arrival here), queue (to the start of a pass), compile (to the first operation of the pass), kernel (its operations), total (from arrival to the end of the pass).",
+			Buckets: prometheus.ExponentialBuckets(0.0001, 2, 20),
+		}, []string{"stage"}),
 		services:  gauge("services", "Services that are served."),
 		draining:  gauge("draining_real_servers", "Real servers at weight 0 that wait for their connections to end."),
 		pending:   gauge("pending_retries", "Services, and the foundation, with operations to be tried again."),
@@ -64,7 +73,7 @@ func newMetrics(k traffic, version string) *metrics {
 		sends:     gauge("netlink_sends", "System calls that carried netlink requests since the start."),
 		processes: gauge("processes_started", "Programs started since the start (iptables and its relatives)."),
 		problems: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "ipvs_proxier_problems", Help: "What users wrote and could not be honoured, by Service and reason.",
+			Name: "ipvs_proxier_problems", Help: "What users wrote and could not be honoured, by Service and reason; namespace and service are empty for the annotations of this Node.",
 		}, []string{"namespace", "service", "reason"}),
 	}
 	for _, result := range eventResults {
@@ -86,10 +95,17 @@ func newMetrics(k traffic, version string) *metrics {
 	m.syncLast = prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "kubeproxy_sync_proxy_rules_last_timestamp_seconds", Help: "When a pass last ended without an error, in seconds since 1970.",
 	})
+	m.programming = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "kubeproxy_network_programming_duration_seconds", Help: "Time from what led to changed endpoints to their being in the kernel.",
+		Buckets: slices.Concat(prometheus.LinearBuckets(0.25, 0.25, 2), prometheus.LinearBuckets(1, 1, 59), prometheus.LinearBuckets(60, 5, 12), prometheus.LinearBuckets(120, 30, 7)),
+	})
+	for _, stage := range []string{"watch", "queue", "compile", "kernel", "total"} {
+		m.changes.WithLabelValues(stage)
+	}
 	info := prometheus.NewGauge(prometheus.GaugeOpts{Name: "ipvs_proxier_info", Help: "Always 1.", ConstLabels: prometheus.Labels{"version": version}})
 	info.Set(1)
 	m.registry.MustRegister(m.passes, m.audits, m.ops, m.failures, m.forgotten, m.events, m.duration, m.services, m.draining, m.pending, m.foreign, m.synced,
-		m.messages, m.sends, m.processes, m.problems, m.healthz, m.livez, m.noLocal, m.syncDuration, m.syncLast, info, collectors.NewGoCollector(),
+		m.messages, m.sends, m.processes, m.problems, m.healthz, m.livez, m.noLocal, m.syncDuration, m.syncLast, m.programming, m.changes, info, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -118,11 +134,16 @@ func (m *metrics) Observe(r Report) {
 	}
 	m.duration.Observe(r.Duration.Seconds())
 	m.syncDuration.Observe(r.Duration.Seconds())
+	m.time(r)
 	m.forgotten.WithLabelValues().Add(float64(r.Forgotten))
 	m.draining.Set(float64(r.Draining))
 	m.pending.Set(float64(r.Pending))
 	for _, row := range r.Changed {
 		m.count(row)
+	}
+	if r.Err == nil {
+		m.countProblems(cluster.Name{}, m.nodeProblems, r.NodeProblems)
+		m.nodeProblems = r.NodeProblems
 	}
 	m.services.Set(float64(len(m.known)))
 	if m.kernel != nil {
@@ -130,6 +151,25 @@ func (m *metrics) Observe(r Report) {
 		m.messages.Set(float64(t.Messages))
 		m.sends.Set(float64(t.Sends))
 		m.processes.Set(float64(t.Processes))
+	}
+}
+
+// time observes the stages of what has changed. Clocks of two machines may differ: nothing takes less than no time.
+func (m *metrics) time(r Report) {
+	observe := func(stage string, d time.Duration) { m.changes.WithLabelValues(stage).Observe(max(d, 0).Seconds()) }
+	for _, c := range r.Changes {
+		observe("queue", c.Queue)
+		observe("total", c.Total)
+		for _, d := range c.Watch {
+			observe("watch", d)
+		}
+		for _, d := range c.Programmed {
+			m.programming.Observe(max(d, 0).Seconds())
+		}
+	}
+	if len(r.Changes) > 0 {
+		observe("compile", r.Compile)
+		observe("kernel", r.Kernel)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/servicehealth"
@@ -38,14 +39,7 @@ func Run(ctx context.Context, c Config, version string, log *slog.Logger) error 
 		return err
 	}
 	defer succession.release()
-	facts, err := kernel.Probe(scheduler.KernelNames())
-	if err != nil {
-		return err
-	}
-	families := kernel.Families()
-	log.Info("starting", "version", version, "node", c.NodeName, "kernel", fmt.Sprintf("%d.%d", facts.KernelMajor, facts.KernelMinor),
-		"families", fmt.Sprint(families), "schedulers", fmt.Sprint(facts.Schedulers), "pid", os.Getpid())
-
+	// The lists of the API are on their way while the kernel is looked at.
 	from, err := open(ctx, c, version, log)
 	if err != nil {
 		return err
@@ -55,6 +49,14 @@ func Run(ctx context.Context, c Config, version string, log *slog.Logger) error 
 		return err
 	}
 	go watcher.Run(ctx)
+	facts, err := kernel.Probe(scheduler.KernelNames())
+	if err != nil {
+		return err
+	}
+	families := kernel.Families()
+	log.Info("starting", "version", version, "node", c.NodeName, "kernel", fmt.Sprintf("%d.%d", facts.KernelMajor, facts.KernelMinor),
+		"families", fmt.Sprint(families), "schedulers", fmt.Sprint(facts.Schedulers), "pid", os.Getpid())
+
 	config := c.dataplane(families, facts)
 	if c.DetectLocalMode == DetectNodeCIDR {
 		if config.Pods.CIDRs, err = awaitPodCIDRs(ctx, watcher, c.NodeName, log); err != nil {
@@ -103,6 +105,7 @@ func Run(ctx context.Context, c Config, version string, log *slog.Logger) error 
 		audit:     c.AuditPeriod.Duration,
 		rest:      c.MinSyncPeriod.Duration,
 		addresses: make(chan struct{}, 1),
+		waiting:   map[cluster.Name]source.Change{},
 	}
 	if c.DetectLocalMode == DetectNodeCIDR {
 		l.outdated = func() error { return podCIDRsChanged(watcher.Node(), config.Pods.CIDRs) }

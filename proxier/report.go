@@ -17,6 +17,10 @@ type Report struct {
 	// Start is the engine's time of the pass, Duration what it took on a real clock.
 	Start    time.Time
 	Duration time.Duration
+	// Compile is the time from the start to the first operation, Kernel that of the operations.
+	Compile, Kernel time.Duration
+	// Changes are those that this pass brought to the kernel.
+	Changes []ChangeTimes
 	// Audit tells that the kernel was read first.
 	Audit bool
 	// Services is the number of Services that were looked at.
@@ -32,6 +36,10 @@ type Report struct {
 	Errors, Warnings []error
 	// Changed are the Services whose status may have changed.
 	Changed []Row
+	// NodeProblems are those of the annotations of this Node.
+	NodeProblems []cluster.Problem
+	// NodeVersion is this Node's resourceVersion when its annotations were read.
+	NodeVersion string
 	// Foreign counts virtual servers of others, Draining real servers that are on their way out, Pending Services (and
 	// the foundation) that have something to be tried again.
 	Foreign, Draining, Pending int
@@ -39,6 +47,15 @@ type Report struct {
 	Forgotten int
 
 	failed map[cluster.Name][]Failure
+}
+
+// ChangeTimes is how long a change of a Service took on its way.
+type ChangeTimes struct {
+	// Queue is the time from its arrival to the start of the pass, Total that from its arrival to the end of the pass.
+	Queue, Total time.Duration
+	// Watch are the times from what led to changed endpoints, by the clock of the control plane, to the arrival here; Programmed those to the end
+	// of the pass.
+	Watch, Programmed []time.Duration
 }
 
 // OpLabel is the kind of an operation, for counting.

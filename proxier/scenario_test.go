@@ -124,9 +124,19 @@ func (o objects) NodeAt(addr netip.Addr) string {
 
 func (o objects) NodesVersion() uint64 { return o.version }
 
-// NodeWeight says nothing: scenarios have no Nodes with weights.
-func (o objects) NodeWeight(string) (uint32, bool) { return 0, false }
-func (o objects) NodeWeightsVersion() uint64       { return 0 }
+func (o objects) NodeWeight(node string) (uint32, bool) {
+	key, _ := annotation.Lookup(annotation.Node, annotation.Weight)
+	if o.nodes[node] == nil {
+		return 0, false
+	}
+	values, err := key.Parse(o.nodes[node].Annotations[key.String()])
+	if err != nil {
+		return 0, false
+	}
+	return annotation.ParseWeight(values[annotation.AllPorts]), true
+}
+
+func (o objects) NodeWeightsVersion() uint64 { return o.version }
 
 func (o objects) Service(name cluster.Name) *v1.Service { return o.services[name] }
 
@@ -149,13 +159,14 @@ func (o objects) clone() objects {
 
 // scenario is an engine on a kernel in memory, with a clock that only moves when it is told to.
 type scenario struct {
-	t       *testing.T
+	t       testing.TB
 	objects *objects
 	memory  *kernel.Memory
 	faulty  *kernel.Faulty
 	engine  *engine
 	now     time.Time
 	rows    map[cluster.Name]Row
+	node    []cluster.Problem // of this Node
 	ops     int
 	foreign map[dataplane.VirtualServerID]bool
 	// tampered says that the kernel is in a state that is not ours to answer for, until the next audit is over.
@@ -164,7 +175,7 @@ type scenario struct {
 	after func(objects)
 }
 
-func newScenario(t *testing.T, rate float64, seed uint64) *scenario {
+func newScenario(t testing.TB, rate float64, seed uint64) *scenario {
 	s := &scenario{
 		t: t, objects: &objects{services: map[cluster.Name]*v1.Service{}, slices: map[cluster.Name]*discovery.EndpointSlice{}, nodes: map[string]*v1.Node{}},
 		memory: kernel.NewMemory(), now: time.Unix(1e9, 0), rows: map[cluster.Name]Row{}, foreign: map[dataplane.VirtualServerID]bool{},
@@ -219,6 +230,7 @@ func (s *scenario) converge(dirty []cluster.Name, audit bool) {
 	for i := 0; ; i++ {
 		r := s.engine.pass(s.now, dirty, audit)
 		s.ops += r.OpCount()
+		s.node = r.NodeProblems
 		for _, row := range r.Changed {
 			s.rows[row.Name] = row
 		}
@@ -345,6 +357,9 @@ func (s *scenario) problems() string {
 		for _, e := range row.Errors {
 			lines = append(lines, fmt.Sprintf("%s error %s\n", name, e))
 		}
+	}
+	for _, p := range s.node {
+		lines = append(lines, fmt.Sprintf("node %s\n", p))
 	}
 	slices.Sort(lines)
 	return strings.Join(lines, "")

@@ -21,6 +21,8 @@ type succession struct {
 	ctx         context.Context // ends the attempts to remove
 	remove      func(context.Context, predecessor.Proxy, string) (predecessor.Leftovers, error)
 	begun, told bool
+	// looked says that the log tells what others have left.
+	looked bool
 }
 
 // succeed returns when no other service proxy is alive on this node; until then nothing is touched. It waits for the end of the
@@ -42,7 +44,6 @@ func succeed(ctx context.Context, c Config, log *slog.Logger) (*succession, erro
 			return nil, err
 		}
 	}
-	go s.tell(ctx)
 	return s, nil
 }
 
@@ -82,8 +83,13 @@ func (s *succession) tellByHand(left predecessor.Leftovers) {
 	}
 }
 
-// Observe implements Observer: after the first pass that leaves nothing to be done, the predecessor's rules go.
+// Observe implements Observer: what others have left is looked at after the first pass, which is not to wait for it; and after the first pass that
+// leaves nothing to be done, the predecessor's rules go.
 func (s *succession) Observe(r Report) {
+	if !s.looked {
+		s.looked = true
+		go s.tell(s.ctx)
+	}
 	if s.proxy == "" || s.begun {
 		return
 	}

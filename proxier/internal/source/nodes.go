@@ -138,7 +138,7 @@ func runs(node *v1.Node) bool {
 
 // differs tells whether something is different that a proxy goes by on the node itself.
 func differs(a, b *v1.Node) bool {
-	return !maps.Equal(a.Labels, b.Labels) || !slices.Equal(a.Spec.PodCIDRs, b.Spec.PodCIDRs) || !reflect.DeepEqual(a.Spec.Taints, b.Spec.Taints) ||
+	return !maps.Equal(a.Labels, b.Labels) || !maps.Equal(a.Annotations, b.Annotations) || !slices.Equal(a.Spec.PodCIDRs, b.Spec.PodCIDRs) || !reflect.DeepEqual(a.Spec.Taints, b.Spec.Taints) ||
 		a.DeletionTimestamp.IsZero() != b.DeletionTimestamp.IsZero()
 }
 

@@ -111,8 +111,11 @@ type Watcher struct {
 	synced           []cache.InformerSynced
 	nodes            *nodes
 
+	// started is when it was made: what happened before is nothing that it could have been late with.
+	started time.Time
+
 	mu      sync.Mutex
-	dirty   map[cluster.Name]struct{}
+	dirty   map[cluster.Name]Change
 	changed chan struct{}
 }
 
@@ -126,7 +129,8 @@ func NewWatcher(s Source, nodeName string) (*Watcher, error) {
 			}
 			return nil, nil
 		}}),
-		dirty:   map[cluster.Name]struct{}{},
+		dirty:   map[cluster.Name]Change{},
+		started: time.Now(),
 		changed: make(chan struct{}, 1),
 	}
 	for _, informer := range []cache.SharedIndexInformer{w.services, w.slices} {
@@ -134,13 +138,13 @@ func NewWatcher(s Source, nodeName string) (*Watcher, error) {
 			return nil, fmt.Errorf("set up informer: %w", err)
 		}
 		registration, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
-			AddFunc:    func(o any) { w.mark(o) },
-			UpdateFunc: func(before, after any) { w.mark(before); w.mark(after) },
+			AddFunc:    func(o any) { w.mark(o, triggered(o)) },
+			UpdateFunc: func(before, after any) { w.mark(before, time.Time{}); w.mark(after, triggered(after)) },
 			DeleteFunc: func(o any) {
 				if gone, unseen := o.(cache.DeletedFinalStateUnknown); unseen {
 					o = gone.Obj
 				}
-				w.mark(o)
+				w.mark(o, time.Time{}) // what the annotation says is of an earlier change
 			},
 		})
 		if err != nil {
@@ -180,13 +184,24 @@ func (w *Watcher) WaitForSync(ctx context.Context) bool {
 // Changed delivers something after there is something to Take.
 func (w *Watcher) Changed() <-chan struct{} { return w.changed }
 
-// Take returns the Services that changed since the last call, sorted.
-func (w *Watcher) Take() []cluster.Name {
+// Change is a Service of which something has changed.
+type Change struct {
+	Name cluster.Name
+	// Arrived is when the first of what has changed was seen here.
+	Arrived time.Time
+	// Triggered are the times, by the clock of the control plane, at which what led to changed endpoints happened: a pod became ready, a Service
+	// got another selector. An EndpointSlice's annotation endpoints.kubernetes.io/last-change-trigger-time tells (KEP-752); only those after
+	// the start of the Watcher are here.
+	Triggered []time.Time
+}
+
+// Take returns what changed since the last call, sorted by name.
+func (w *Watcher) Take() []Change {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	names := slices.SortedFunc(maps.Keys(w.dirty), cluster.Name.Compare)
+	changes := slices.SortedFunc(maps.Values(w.dirty), func(a, b Change) int { return a.Name.Compare(b.Name) })
 	clear(w.dirty)
-	return names
+	return changes
 }
 
 // Service returns nil for one that is gone.
@@ -221,15 +236,35 @@ func (w *Watcher) Names() []cluster.Name {
 	return names
 }
 
-func (w *Watcher) mark(o any) {
+func (w *Watcher) mark(o any, triggered time.Time) {
 	name, belongs := serviceOf(o)
 	if !belongs {
 		return
 	}
 	w.mu.Lock()
-	w.dirty[name] = struct{}{}
+	change, marked := w.dirty[name]
+	if !marked {
+		change = Change{Name: name, Arrived: time.Now()}
+	}
+	if triggered.After(w.started) && !slices.ContainsFunc(change.Triggered, triggered.Equal) {
+		change.Triggered = append(change.Triggered, triggered)
+	}
+	w.dirty[name] = change
 	w.mu.Unlock()
 	w.tell()
+}
+
+// triggered is what an EndpointSlice says of its last change, else zero.
+func triggered(o any) time.Time {
+	slice, is := o.(*discovery.EndpointSlice)
+	if !is {
+		return time.Time{}
+	}
+	t, err := time.Parse(time.RFC3339Nano, slice.Annotations[v1.EndpointsLastChangeTriggerTime])
+	if err != nil {
+		return time.Time{}
+	}
+	return t
 }
 
 // tell makes Changed deliver.
@@ -265,7 +300,7 @@ func strip(o any) (any, error) {
 		meta.SetFinalizers(nil)
 		kept := map[string]string{}
 		for key, value := range meta.GetAnnotations() {
-			if strings.HasPrefix(key, annotation.Prefix) {
+			if annotation.Relevant(key) || key == v1.EndpointsLastChangeTriggerTime {
 				kept[key] = value
 			}
 		}

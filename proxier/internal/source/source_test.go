@@ -190,7 +190,8 @@ func (w *world) await(want string) {
 	w.t.Helper()
 	deadline := time.After(20 * time.Second)
 	for {
-		for _, name := range w.Take() {
+		for _, change := range w.Take() {
+			name := change.Name
 			w.dirty[name] = true
 			if s := w.Service(name); s == nil {
 				delete(w.seen, name)
@@ -438,5 +439,29 @@ func TestWhatIsNotNeededIsNotKept(t *testing.T) {
 	s := watcher.Service(cluster.Name{Namespace: "default", Name: "a"})
 	if len(s.ManagedFields) != 0 || len(s.Annotations) != 1 || s.Annotations["ipvs-proxier.io/scheduler"] != "lc" {
 		t.Errorf("kept: %v %v", s.ManagedFields, s.Annotations)
+	}
+}
+
+// TestAnnotationsThatAreKept: ours and those of other projects that mean something to us; the rest is not worth its memory.
+func TestAnnotationsThatAreKept(t *testing.T) {
+	written := map[string]string{
+		"ipvs-proxier.io/scheduler": "lc", "kube-router.io/service.scheduler": "lc", "kube-router.io/service.local": "true", "kube-router.io/service.dsr": "tunnel",
+		"service.cilium.io/lb-algorithm": "maglev", "kubectl.kubernetes.io/last-applied-configuration": "{}",
+	}
+	client := fake.NewClientset(service("web", "10.96.0.1", func(s *v1.Service) { s.Annotations = maps.Clone(written) }))
+	w, err := source.NewWatcher(source.FromClient(client, source.Selection{}), "n1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go w.Run(ctx)
+	if !w.WaitForSync(ctx) {
+		t.Fatal("the watcher has not synced")
+	}
+	name := cluster.Name{Namespace: "default", Name: "web"}
+	delete(written, "kubectl.kubernetes.io/last-applied-configuration")
+	if got := w.Service(name).Annotations; !maps.Equal(got, written) {
+		t.Errorf("kept are %v, want %v", got, written)
 	}
 }

@@ -1,0 +1,79 @@
+package proxier
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	discovery "k8s.io/api/discovery/v1"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
+)
+
+// willingKernel does nothing and says that all is done, so that what is left is our own work.
+type willingKernel struct{ Kernel }
+
+func (willingKernel) Apply(ops []dataplane.Op) []error { return make([]error, len(ops)) }
+
+// indexed finds slices by their Service, as the informers do.
+type indexed struct{ *objects }
+
+func (o indexed) Slices(of cluster.Name) []*discovery.EndpointSlice {
+	return []*discovery.EndpointSlice{o.slices[cluster.Name{Namespace: of.Namespace, Name: of.Name + "-a"}]}
+}
+
+func engineWith(tb testing.TB, services int) *scenario {
+	s := newScenario(tb, 0, 0)
+	s.memory.AfterEach = nil
+	s.apply([]byte(manyServices(services)))
+	begin(s)
+	return s
+}
+
+func begin(s *scenario) {
+	s.restart()
+	s.engine.kernel, s.engine.lister = willingKernel{s.memory}, indexed{s.objects}
+}
+
+// BenchmarkFirstPass is everything from the objects of the API to operations, for Services with 5 endpoints each.
+func BenchmarkFirstPass(b *testing.B) {
+	for _, n := range []int{100, 1000, 10_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			s := engineWith(b, n)
+			b.ReportAllocs()
+			for b.Loop() {
+				b.StopTimer()
+				begin(s)
+				b.StartTimer()
+				if r := s.engine.pass(s.now, nil, false); r.Error() != nil || r.Services != n {
+					b.Fatal(r.Services, r.Error())
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/Service")
+		})
+	}
+}
+
+// BenchmarkOneChange is an endpoint that comes and goes; it should not depend on how many other Services there are.
+func BenchmarkOneChange(b *testing.B) {
+	for _, n := range []int{100, 1000, 10_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			s := engineWith(b, n)
+			s.engine.pass(s.now, nil, false)
+			var dirty []cluster.Name
+			b.ReportAllocs()
+			i := 0
+			for b.Loop() {
+				b.StopTimer()
+				dirty = s.apply([]byte(sliceOf(3, 5+i%2)))
+				i++
+				s.now = s.now.Add(time.Second)
+				b.StartTimer()
+				if r := s.engine.pass(s.now, dirty, false); r.Error() != nil {
+					b.Fatal(r.Error())
+				}
+			}
+		})
+	}
+}
