@@ -71,7 +71,7 @@ test-kernel: lab ## the contract of the kernel adapters, on a real kernel (root)
 e2e: build lab peers ## traffic through the real programs, on a real kernel, with a real API server (root)
 	@go test -c -tags e2e -o bin/e2e.test ./e2e
 	@mkdir -p bin/peers && for program in kube-apiserver kube-proxy etcd; do ln -f $(PEERS)/$$program bin/peers/ 2>/dev/null || cp -f $(PEERS)/$$program bin/peers/; done
-	@LAB='$(LAB)' GUESTS=$(GUESTS) IPVSP_BIN=$(CURDIR)/bin IPVSP_PEERS=$(CURDIR)/bin/peers IPVSP_CONFORMANCE=$(IPVSP_CONFORMANCE) IPVSP_BENCH_DATA=$(IPVSP_BENCH_DATA) E2EFLAGS='$(E2EFLAGS)' bash e2e/run.sh '$(RUN)'
+	@LAB='$(LAB)' GUESTS=$(GUESTS) IPVSP_BIN=$(CURDIR)/bin IPVSP_PEERS=$(CURDIR)/bin/peers IPVSP_CONFORMANCE=$(IPVSP_CONFORMANCE) IPVSP_BENCH_DATA=$(IPVSP_BENCH_DATA) IPVSP_PICTURES=$(IPVSP_PICTURES) IPVSP_BENCH_PROGRAMMING=$(IPVSP_BENCH_PROGRAMMING) IPVSP_BENCH_PROGRAMMING_SIZE=$(SIZE) E2EFLAGS='$(E2EFLAGS)' bash e2e/run.sh '$(RUN)'
 
 .PHONY: conformance
 conformance: ## every way in, side by side with the real kube-proxy: writes docs/conformance.md (root; ten minutes; nightly)
@@ -83,6 +83,16 @@ conformance: ## every way in, side by side with the real kube-proxy: writes docs
 bench-data: ## what a Service costs its clients: direct, kube-proxy and this side by side; writes docs/data-plane.md (root; ten minutes; nightly)
 	@IPVSP_BENCH_DATA=$(CURDIR)/bin/out $(MAKE) --no-print-directory e2e RUN=TestDataPlane
 	@cp bin/out/data-plane.md docs/data-plane.md && cat docs/data-plane.md
+
+.PHONY: bench-programming
+bench-programming: ## what programming Services costs: kube-proxy's ipvs mode and this, one after the other (root; an hour; SIZE=quick takes three minutes)
+	@IPVSP_TIMEOUT=3h IPVSP_BENCH_PROGRAMMING=$(CURDIR)/bin/out $(MAKE) --no-print-directory e2e RUN=TestProgramming E2EFLAGS="-test.timeout 3h"
+	@cat bin/out/programming.md
+
+.PHONY: pictures
+pictures: ## what each scheduler does, measured: the pictures and figures of docs/schedulers.md (root; ten minutes; nightly)
+	@rm -f bin/out/*.svg && IPVSP_PICTURES=$(CURDIR)/bin/out $(MAKE) --no-print-directory e2e RUN=TestPictures
+	@cp bin/out/*.svg docs/schedulers/ && sed -i -e '/<!-- measured/,/<!-- end/{/<!-- measured/{p;r bin/out/schedulers.md' -e '};/<!-- end/!d}' docs/schedulers.md
 
 # Lines that only say that a test began are left out.
 SHORTEN := grep -v -E '^ *=== (RUN|PAUSE|CONT|NAME)'

@@ -5,7 +5,7 @@
 # time. Every test is a process of its own, and each guest takes the next test that none has taken: taking is making a
 # directory, which only one can. A test that nobody took, or that a guest did not live to end, fails the run.
 #
-# Environment: LAB, the command line of the lab; IPVSP_BIN, IPVSP_PEERS, IPVSP_CONFORMANCE, IPVSP_BENCH_DATA and E2EFLAGS, for the tests.
+# Environment: LAB, the command line of the lab; IPVSP_BIN, IPVSP_PEERS, IPVSP_CONFORMANCE, IPVSP_BENCH_DATA, IPVSP_PICTURES, IPVSP_BENCH_PROGRAMMING and E2EFLAGS, for the tests; IPVSP_TIMEOUT, of a guest (27m).
 set -euo pipefail
 pattern=${1:-.} guests=${GUESTS:-1} out=$IPVSP_BIN/out
 
@@ -34,7 +34,7 @@ count=$(wc -l <"$out/tests")
 ((guests <= count)) || guests=$count
 pids=()
 for ((guest = 1; guest <= guests; guest++)); do
-	$LAB --timeout 27m --write "$out" -- env "E2EFLAGS=${E2EFLAGS-}" bash e2e/run.sh --guest $guest </dev/null &
+	$LAB --timeout ${IPVSP_TIMEOUT:-27m} --write "$out" -- env "E2EFLAGS=${E2EFLAGS-}" bash e2e/run.sh --guest $guest </dev/null &
 	pids+=($!)
 done
 alive() { local p; for p in "${pids[@]}"; do kill -0 "$p" 2>/dev/null && return; done; return 1; }
