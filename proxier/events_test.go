@@ -13,9 +13,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	v1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
 
@@ -50,7 +52,7 @@ func newDaemons(t *testing.T, ready ...string) *daemons {
 
 // start starts the node's proxier, anew if it runs.
 func (d *daemons) start(node string) {
-	sink := newEventSink(d.client.EventsV1(), slog.New(slog.NewTextHandler(io.Discard, nil)), func(result string) { d.counts[result]++ })
+	sink := newEventSink(typedEvents{d.client}, slog.New(slog.NewTextHandler(io.Discard, nil)), func(result string) { d.counts[result]++ })
 	d.observers[node] = newEventObserver(node, sink, func() []string { return d.ready })
 }
 
@@ -427,6 +429,14 @@ func TestTurns(t *testing.T) {
 	}
 }
 
+// typedEvents creates Events by a typed client, the fake one.
+type typedEvents struct{ kubernetes.Interface }
+
+func (c typedEvents) create(ctx context.Context, event *eventsv1.Event) error {
+	_, err := c.EventsV1().Events(event.Namespace).Create(ctx, event, metav1.CreateOptions{})
+	return err
+}
+
 // TestEventsAreValid: names are cut where the API takes no longer ones, and differ in everything that they are made of.
 func TestEventsAreValid(t *testing.T) {
 	names := map[string]bool{}
@@ -578,7 +588,7 @@ func TestSinkRuns(t *testing.T) {
 		return false, nil, nil
 	})
 	results := make(chan string, 3)
-	sink := newEventSink(client.EventsV1(), slog.New(slog.NewTextHandler(io.Discard, nil)), func(result string) { results <- result })
+	sink := newEventSink(typedEvents{client}, slog.New(slog.NewTextHandler(io.Discard, nil)), func(result string) { results <- result })
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() { sink.run(ctx); close(ended) }()

@@ -11,7 +11,7 @@ import (
 	eventsv1 "k8s.io/api/events/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	eventsclient "k8s.io/client-go/kubernetes/typed/events/v1"
+	"k8s.io/client-go/rest"
 )
 
 const (
@@ -41,7 +41,7 @@ var eventResults = []string{eventCreated, eventExists, eventFailed, eventDropped
 // eventSink creates Events in the API, each when it is due. Its methods may be called from any goroutine and never wait for
 // the API; run does.
 type eventSink struct {
-	client  eventsclient.EventsGetter
+	client  eventClient
 	log     *slog.Logger
 	count   func(result string)
 	limiter *rate.Limiter
@@ -51,6 +51,18 @@ type eventSink struct {
 	waiting []*message
 	// failing is set while what is lost has been logged.
 	failing bool
+}
+
+// eventClient creates an Event in its namespace. An error is one of the API's, or of the way there.
+type eventClient interface {
+	create(context.Context, *eventsv1.Event) error
+}
+
+// restEvents is the API's group events.k8s.io/v1.
+type restEvents struct{ rest.Interface }
+
+func (c restEvents) create(ctx context.Context, event *eventsv1.Event) error {
+	return c.Post().Namespace(event.Namespace).Resource("events").Body(event).Do(ctx).Error()
 }
 
 // message is an Event on its way.
@@ -63,7 +75,7 @@ type message struct {
 	told, withdrawn bool
 }
 
-func newEventSink(client eventsclient.EventsGetter, log *slog.Logger, count func(result string)) *eventSink {
+func newEventSink(client eventClient, log *slog.Logger, count func(result string)) *eventSink {
 	return &eventSink{client: client, log: log, count: count, limiter: rate.NewLimiter(eventRate, eventBurst), wake: make(chan struct{}, 1)}
 }
 
@@ -121,7 +133,7 @@ func (s *eventSink) step(ctx context.Context, now time.Time) time.Duration {
 	defer cancel()
 	event := m.event.DeepCopy()
 	event.EventTime = metav1.NewMicroTime(now)
-	_, err := s.client.Events(event.Namespace).Create(patience, event, metav1.CreateOptions{})
+	err := s.client.create(patience, event)
 	s.settle(now, m, err)
 	return 0
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 
-	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
@@ -20,7 +19,7 @@ type opened struct {
 	// mistakes are the files that cannot be used.
 	mistakes func() []string
 	// client and servers are those of the Kubernetes API; nil with manifests.
-	client  kubernetes.Interface
+	client  *source.Client
 	servers *source.Servers
 }
 
@@ -58,8 +57,6 @@ func openAPI(c Config, version string, log *slog.Logger) (opened, error) {
 		return opened{}, err
 	}
 	config.UserAgent = "ipvs-proxier/" + version
-	config.ContentType = "application/vnd.kubernetes.protobuf"
-	config.AcceptContentTypes = "application/vnd.kubernetes.protobuf,application/json"
 	urls := c.APIServers
 	if len(urls) == 0 {
 		url, _, err := rest.DefaultServerUrlFor(config)
@@ -73,11 +70,11 @@ func openAPI(c Config, version string, log *slog.Logger) (opened, error) {
 		return opened{}, err
 	}
 	config.Wrap(servers.Wrap)
-	client, err := kubernetes.NewForConfig(config)
+	client, err := source.NewClient(config)
 	if err != nil {
-		return opened{}, fmt.Errorf("kubernetes client: %w", err)
+		return opened{}, err
 	}
-	return opened{Source: source.FromClient(client, c.selection()), mistakes: func() []string { return nil }, client: client, servers: servers}, nil
+	return opened{Source: client.Source(c.selection()), mistakes: func() []string { return nil }, client: client, servers: servers}, nil
 }
 
 // selection returns what to ask the API for.

@@ -44,10 +44,7 @@ func Run(ctx context.Context, c Config, version string, log *slog.Logger) error 
 	if err != nil {
 		return err
 	}
-	watcher, err := source.NewWatcher(from.Source, c.NodeName)
-	if err != nil {
-		return err
-	}
+	watcher := source.NewWatcher(from.Source, c.NodeName)
 	go watcher.Run(ctx)
 	facts, err := kernel.Probe(scheduler.KernelNames())
 	if err != nil {
@@ -86,7 +83,7 @@ func Run(ctx context.Context, c Config, version string, log *slog.Logger) error 
 	observers := []Observer{newLogObserver(log), metrics, board, succession}
 	portFailed := logHealthCheck(log)
 	if from.client != nil {
-		sink := newEventSink(from.client.EventsV1(), log, metrics.told)
+		sink := newEventSink(restEvents{from.client.Events}, log, metrics.told)
 		go sink.run(ctx)
 		started(sink, time.Now(), c.NodeName, version)
 		observers = append(observers, newEventObserver(c.NodeName, sink, c.readyNodes(watcher)))

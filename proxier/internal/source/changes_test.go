@@ -22,10 +22,7 @@ func TestTimesOfChanges(t *testing.T) {
 	first, second := began.Add(time.Hour), began.Add(2*time.Hour)
 	api.put(service("a", "10.96.0.1"))
 	api.put(triggered(slice("a-1", "a", "10.0.0.1"), began.Add(-time.Hour).Format(time.RFC3339)))
-	w, err := source.NewWatcher(api.source(), "n1")
-	if err != nil {
-		t.Fatal(err)
-	}
+	w := source.NewWatcher(api.source(), "n1")
 	go w.Run(t.Context())
 	if !w.WaitForSync(t.Context()) {
 		t.Fatal("not synced")

@@ -1,7 +1,6 @@
 package source
 
 import (
-	"fmt"
 	"maps"
 	"net/netip"
 	"reflect"
@@ -15,14 +14,15 @@ import (
 )
 
 // nodes are the Nodes of the cluster, of which one is this node. Heartbeats wake nobody: a change counts when something is
-// different that a proxy goes by.
+// different that a proxy goes by. Of the other nodes it keeps no objects.
 type nodes struct {
-	name     string
-	informer cache.SharedIndexInformer
-	synced   cache.InformerSynced
-	tell     func()
+	name   string
+	synced *signal
+	tell   func()
 
 	mu sync.Mutex
+	// own is this node, nil while it is not known.
+	own *v1.Node
 	// at are the addresses of all nodes, known the names of the nodes with their addresses, ready those of nodes that may run a
 	// proxier.
 	at      map[netip.Addr]string
@@ -34,32 +34,73 @@ type nodes struct {
 	weightsVersion uint64
 }
 
-func newNodes(source cache.ListerWatcher, name string, tell func()) (*nodes, error) {
-	n := &nodes{
-		name: name, informer: cache.NewSharedIndexInformer(source, &v1.Node{}, 0, nil), tell: tell,
+var _ cache.TransformingStore = &nodes{}
+
+func newNodes(name string, tell func()) *nodes {
+	return &nodes{
+		name: name, synced: newSignal(), tell: tell,
 		at: map[netip.Addr]string{}, known: map[string][]netip.Addr{}, ready: map[string]struct{}{}, weights: map[string]uint32{},
 	}
-	if err := n.informer.SetTransform(strip); err != nil {
-		return nil, fmt.Errorf("set up informer: %w", err)
-	}
-	registration, err := n.informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc:    func(o any) { n.put(nil, o.(*v1.Node)) },
-		UpdateFunc: func(before, after any) { n.put(before.(*v1.Node), after.(*v1.Node)) },
-		DeleteFunc: func(o any) {
-			if gone, unseen := o.(cache.DeletedFinalStateUnknown); unseen {
-				o = gone.Obj
-			}
-			n.drop(o.(*v1.Node))
-		},
-	})
-	if err != nil {
-		return nil, fmt.Errorf("set up informer: %w", err)
-	}
-	n.synced = registration.HasSynced
-	return n, nil
 }
 
-func (n *nodes) put(before, after *v1.Node) {
+// Transformer drops what is never read, before a list is there as a whole.
+func (n *nodes) Transformer() cache.TransformFunc {
+	return func(o any) (any, error) { return strip(o.(*v1.Node)), nil }
+}
+
+// Add implements cache.ReflectorStore.
+func (n *nodes) Add(o any) error { return n.Update(o) }
+
+// Update implements cache.ReflectorStore.
+func (n *nodes) Update(o any) error {
+	n.put(strip(o.(*v1.Node)))
+	return nil
+}
+
+// Delete implements cache.ReflectorStore.
+func (n *nodes) Delete(o any) error {
+	n.drop(o.(*v1.Node).Name)
+	return nil
+}
+
+// Replace implements cache.ReflectorStore: the list is all that there is.
+func (n *nodes) Replace(list []any, _ string) error {
+	present := map[string]struct{}{}
+	for _, o := range list {
+		node := strip(o.(*v1.Node))
+		present[node.Name] = struct{}{}
+		n.put(node)
+	}
+	n.mu.Lock()
+	all := slices.Collect(maps.Keys(n.known))
+	n.mu.Unlock()
+	for _, name := range all {
+		if _, is := present[name]; !is {
+			n.drop(name)
+		}
+	}
+	n.synced.send()
+	return nil
+}
+
+// Resync implements cache.ReflectorStore.
+func (n *nodes) Resync() error { return nil }
+
+// strip drops what is never read.
+func strip(node *v1.Node) *v1.Node {
+	var ready []v1.NodeCondition
+	for _, c := range node.Status.Conditions {
+		if c.Type == v1.NodeReady {
+			ready = append(ready, v1.NodeCondition{Type: c.Type, Status: c.Status})
+		}
+	}
+	node.ManagedFields, node.OwnerReferences, node.Finalizers = nil, nil, nil
+	node.Annotations = relevant(node.Annotations)
+	node.Status = v1.NodeStatus{Addresses: node.Status.Addresses, Conditions: ready}
+	return node
+}
+
+func (n *nodes) put(after *v1.Node) {
 	addrs := addressesOf(after)
 	n.mu.Lock()
 	delete(n.ready, after.Name)
@@ -69,13 +110,19 @@ func (n *nodes) put(before, after *v1.Node) {
 	moved := !slices.Equal(n.known[after.Name], addrs)
 	if moved {
 		n.forget(after.Name)
-		n.known[after.Name] = addrs
+	}
+	n.known[after.Name] = addrs
+	if moved {
 		for _, addr := range addrs {
 			n.at[addr] = after.Name
 		}
 	}
 	weighed := n.weigh(after)
-	changed := moved || weighed || after.Name == n.name && (before == nil || differs(before, after))
+	changed := moved || weighed
+	if after.Name == n.name {
+		changed = changed || n.own == nil || differs(n.own, after)
+		n.own = after
+	}
 	if changed {
 		n.version++
 	}
@@ -106,14 +153,17 @@ func (n *nodes) weigh(node *v1.Node) bool {
 	return true
 }
 
-func (n *nodes) drop(gone *v1.Node) {
+func (n *nodes) drop(name string) {
 	n.mu.Lock()
-	n.forget(gone.Name)
-	if _, weighed := n.weights[gone.Name]; weighed {
-		delete(n.weights, gone.Name)
+	n.forget(name)
+	if _, weighed := n.weights[name]; weighed {
+		delete(n.weights, name)
 		n.weightsVersion++
 	}
-	delete(n.ready, gone.Name)
+	delete(n.ready, name)
+	if name == n.name {
+		n.own = nil
+	}
 	n.version++
 	n.mu.Unlock()
 	n.tell()
@@ -155,15 +205,13 @@ func addressesOf(node *v1.Node) []netip.Addr {
 
 // Node returns this node, nil when it is not known.
 func (w *Watcher) Node() *v1.Node {
-	o, found, err := w.nodes.informer.GetStore().GetByKey(w.nodes.name)
-	if err != nil || !found {
-		return nil
-	}
-	return o.(*v1.Node)
+	w.nodes.mu.Lock()
+	defer w.nodes.mu.Unlock()
+	return w.nodes.own
 }
 
 // NodesKnown tells whether the source has told which Nodes there are.
-func (w *Watcher) NodesKnown() bool { return w.nodes.synced() }
+func (w *Watcher) NodesKnown() bool { return w.nodes.synced.sent() }
 
 // ReadyNodes returns the names of the nodes on which a proxier may run, sorted; none while the source has not told which Nodes
 // there are. It is no part of NodesVersion.

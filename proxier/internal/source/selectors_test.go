@@ -18,7 +18,7 @@ import (
 // TestSelectors: what a proxy of this kind does not serve stays with the API server, in lists and in watches.
 func TestSelectors(t *testing.T) {
 	meta := func(name string, label ...string) metav1.ObjectMeta {
-		m := metav1.ObjectMeta{Namespace: "shop", Name: name, Labels: map[string]string{}}
+		m := metav1.ObjectMeta{Namespace: "shop", Name: name, Labels: map[string]string{discovery.LabelServiceName: "ours"}}
 		for _, key := range label {
 			m.Labels[key] = ""
 		}
@@ -34,10 +34,7 @@ func TestSelectors(t *testing.T) {
 		asked <- fmt.Sprintf("%s: labels %s, fields %s", action.GetResource().Resource, r.Labels, r.Fields)
 		return false, nil, nil
 	})
-	w, err := NewWatcher(FromClient(client, Selection{OnlyNode: "n1"}), "n1")
-	if err != nil {
-		t.Fatal(err)
-	}
+	w := NewWatcher(FromClient(client, Selection{OnlyNode: "n1"}), "n1")
 	ended := make(chan struct{})
 	t.Cleanup(func() { <-ended }) // after the test's context has ended
 	go func() {
@@ -50,7 +47,7 @@ func TestSelectors(t *testing.T) {
 	if names := w.Names(); len(names) != 1 || names[0].Name != "ours" {
 		t.Errorf("Services %v, want ours alone", names)
 	}
-	if keys := w.slices.GetStore().ListKeys(); len(keys) != 1 || keys[0] != "shop/x" {
+	if keys := w.store.sliceNames(); len(keys) != 1 || keys[0].Name != "x" {
 		t.Errorf("slices %v, want x alone", keys)
 	}
 	wanted := map[string]bool{

@@ -237,10 +237,7 @@ func TestBothSourcesTellTheSame(t *testing.T) {
 			s := open(t)
 			s.put(service("a", "10.96.0.1"))
 			s.put(slice("a-1", "a", "10.0.0.1"))
-			watcher, err := source.NewWatcher(s.source(), "n1")
-			if err != nil {
-				t.Fatal(err)
-			}
+			watcher := source.NewWatcher(s.source(), "n1")
 			go watcher.Run(t.Context())
 			if !watcher.WaitForSync(t.Context()) {
 				t.Fatal("not synced")
@@ -284,10 +281,7 @@ func TestNodes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := open(t)
 			s.put(node("n1", "192.0.2.1"))
-			watcher, err := source.NewWatcher(s.source(), "n1")
-			if err != nil {
-				t.Fatal(err)
-			}
+			watcher := source.NewWatcher(s.source(), "n1")
 			go watcher.Run(t.Context())
 			if !watcher.WaitForSync(t.Context()) || !watcher.NodesKnown() {
 				t.Fatal("not synced")
@@ -351,10 +345,7 @@ func TestReadyNodes(t *testing.T) {
 	api.put(ready(node("n1"), v1.ConditionUnknown, "linux"))
 	api.put(ready(node("w1"), v1.ConditionTrue, "windows"))
 	api.put(node("new"))
-	watcher, err := source.NewWatcher(api.source(), "n1")
-	if err != nil {
-		t.Fatal(err)
-	}
+	watcher := source.NewWatcher(api.source(), "n1")
 	if known := watcher.ReadyNodes(); known != nil {
 		t.Errorf("before the source has told: %v", known)
 	}
@@ -408,10 +399,7 @@ func TestNothingIsKnownBeforeAllIsSynced(t *testing.T) {
 		},
 	}, api.client)
 	api.put(service("a", "10.96.0.1"))
-	watcher, err := source.NewWatcher(from, "n1")
-	if err != nil {
-		t.Fatal(err)
-	}
+	watcher := source.NewWatcher(from, "n1")
 	go watcher.Run(t.Context())
 	<-watcher.Changed() // the Service is there
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
@@ -428,10 +416,7 @@ func TestWhatIsNotNeededIsNotKept(t *testing.T) {
 		s.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "kubectl"}}
 		s.Annotations = map[string]string{"kubectl.kubernetes.io/last-applied-configuration": "{}", "ipvs-proxier.io/scheduler": "lc"}
 	}))
-	watcher, err := source.NewWatcher(api.source(), "n1")
-	if err != nil {
-		t.Fatal(err)
-	}
+	watcher := source.NewWatcher(api.source(), "n1")
 	go watcher.Run(t.Context())
 	if !watcher.WaitForSync(t.Context()) {
 		t.Fatal("not synced")
@@ -449,10 +434,7 @@ func TestAnnotationsThatAreKept(t *testing.T) {
 		"service.cilium.io/lb-algorithm": "maglev", "kubectl.kubernetes.io/last-applied-configuration": "{}",
 	}
 	client := fake.NewClientset(service("web", "10.96.0.1", func(s *v1.Service) { s.Annotations = maps.Clone(written) }))
-	w, err := source.NewWatcher(source.FromClient(client, source.Selection{}), "n1")
-	if err != nil {
-		t.Fatal(err)
-	}
+	w := source.NewWatcher(source.FromClient(client, source.Selection{}), "n1")
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	go w.Run(ctx)
