@@ -37,9 +37,12 @@ func testRow(name, scheduler string, problems ...cluster.Problem) Row {
 	return Row{
 		Name: cluster.Name{Namespace: "ns", Name: name}, Problems: problems,
 		FrontEnds: []FrontEndRow{{
-			ID:   dataplane.VirtualServerID{Addr: netip.MustParseAddr("10.96.0.1"), Port: 80, Protocol: cluster.TCP},
-			Kind: "ClusterIP", Settings: []cluster.Setting{{Key: "scheduler", Value: scheduler, Source: "default"}}, Programmed: true,
-			RealServers: []netip.AddrPort{netip.MustParseAddrPort("10.0.0.1:80")},
+			Front: &dataplane.FrontEnd{
+				ID:            dataplane.VirtualServerID{Addr: netip.MustParseAddr("10.96.0.1"), Port: 80, Protocol: cluster.TCP},
+				Kind:          dataplane.ClusterIP,
+				VirtualServer: dataplane.VirtualServer{RealServers: []dataplane.RealServer{{Addr: netip.MustParseAddr("10.0.0.1"), Port: 80, Weight: 1}}},
+			},
+			Settings: []cluster.Setting{{Key: "scheduler", Value: scheduler, Source: "default"}}, Programmed: true,
 		}},
 	}
 }
@@ -174,7 +177,7 @@ func TestMetrics(t *testing.T) {
 	create := OpLabel{dataplane.Create, dataplane.KindVirtualServer}
 	op := dataplane.Op{Verb: dataplane.Delete, Object: dataplane.Link{Name: "l"}}
 	m.Observe(Report{Audit: true, Ops: map[OpLabel]int{create: 2}, Changed: []Row{testRow("a", "rr", problem), testRow("b", "rr", problem)}, Foreign: 3})
-	m.Observe(Report{Ops: map[OpLabel]int{create: 1}, Changed: []Row{testRow("a", "rr"), {Name: cluster.Name{Namespace: "ns", Name: "b"}, Gone: true}},
+	m.Observe(Report{Ops: map[OpLabel]int{create: 1}, Changed: []Row{testRow("a", "rr"), {Name: cluster.Name{Namespace: "ns", Name: "b"}, Gone: true}}, Served: 1,
 		failed: map[cluster.Name][]Failure{{}: {{Op: op, Err: errors.New("no")}}}, Draining: 4, Pending: 1})
 	for name, c := range map[string]struct{ got, want float64 }{
 		"operations": {testutil.ToFloat64(m.ops.WithLabelValues("create", "virtual-server")), 3},

@@ -73,6 +73,7 @@ type engine struct {
 	nodeVersion  string
 
 	services map[cluster.Name]cluster.Service // without endpoints: what status shows
+	usual    usual
 	// ignored are the Services that ask to be left alone.
 	ignored map[cluster.Name]bool
 	drains  drains
@@ -143,10 +144,11 @@ func (e *engine) pass(now time.Time, dirty []cluster.Name, audit bool) Report {
 	}
 	e.forget(now, &r)
 	e.drains.settle(e.have, e.want.State, touched)
+	e.have.Share(e.want.State, touched)
 	e.scheduleRetries(now, &r, affected)
 	r.Changed = e.rows(affected, r.failed)
 	r.NodeProblems, r.NodeVersion = e.nodeProblems, e.nodeVersion
-	r.Foreign, r.Draining, r.Pending = len(e.foreign), e.drains.count(), len(e.retries)
+	r.Served, r.Foreign, r.Draining, r.Pending = len(e.services), len(e.foreign), e.drains.count(), len(e.retries)
 	return r
 }
 
@@ -254,6 +256,7 @@ func (e *engine) compile(name cluster.Name, affected map[cluster.Name]struct{}) 
 		ExternalIPCIDRs:  e.settings.ExternalIPCIDRs,
 		LastGood:         e.lastGood(name, api),
 	})
+	s.Name = name // with the strings that are there already
 	s.Problems = cluster.SortProblems(append(s.Problems, mistakes...))
 	fragment := dataplane.Compile(s, e.node, e.settings.Dataplane)
 	e.checkFrontEnds(&s, &fragment)
@@ -261,7 +264,9 @@ func (e *engine) compile(name cluster.Name, affected map[cluster.Name]struct{}) 
 	touched := e.want.Set(fragment, affected)
 	for i := range s.Ports {
 		s.Ports[i].Endpoints = nil // the Fragment has what is needed of them
+		s.Ports[i].Settings = e.usual.share(s.Ports[i].Settings)
 	}
+	s.Settings = e.usual.share(s.Settings)
 	e.services[name] = s
 	return touched
 }

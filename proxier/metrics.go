@@ -145,7 +145,7 @@ func (m *metrics) Observe(r Report) {
 		m.countProblems(cluster.Name{}, m.nodeProblems, r.NodeProblems)
 		m.nodeProblems = r.NodeProblems
 	}
-	m.services.Set(float64(len(m.known)))
+	m.services.Set(float64(r.Served))
 	if m.kernel != nil {
 		t := m.kernel.Traffic()
 		m.messages.Set(float64(t.Messages))
@@ -190,7 +190,7 @@ func (m *metrics) count(row Row) {
 	m.countProblems(row.Name, before.Problems, row.Problems)
 	m.add(before, -1)
 	delete(m.known, row.Name)
-	if !row.Gone {
+	if len(row.Problems) > 0 || row.NoLocalInternal > 0 || row.NoLocalExternal > 0 {
 		m.known[row.Name] = Row{Problems: row.Problems, NoLocalInternal: row.NoLocalInternal, NoLocalExternal: row.NoLocalExternal}
 		m.add(row, 1)
 	}

@@ -3,7 +3,6 @@ package proxier
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -23,8 +22,8 @@ type Report struct {
 	Changes []ChangeTimes
 	// Audit tells that the kernel was read first.
 	Audit bool
-	// Services is the number of Services that were looked at.
-	Services int
+	// Services is the number of Services that were looked at, Served that of all that are served.
+	Services, Served int
 	// Ops counts the operations that succeeded.
 	Ops map[OpLabel]int
 	// Sysctls are the kernel parameters that were changed, with what they were before.
@@ -86,16 +85,19 @@ type Row struct {
 	NoLocalInternal, NoLocalExternal int
 }
 
-// FrontEndRow is one virtual server of a Service. RealServers are those wanted; what drains is found in the kernel.
+// FrontEndRow is one virtual server of a Service.
 type FrontEndRow struct {
-	ID          dataplane.VirtualServerID
-	Kind        string // "ClusterIP", "ExternalIP", "LoadBalancer" or "NodePort"
-	Port        string // the Service port's name
-	Settings    []cluster.Setting
-	Config      dataplane.VirtualServer
-	LostTo      cluster.Name // the Service that has the front end, when it is not this one
-	Programmed  bool
-	RealServers []netip.AddrPort
+	// Front is what is wanted; it is shared and never changed. What drains is found in the kernel.
+	Front      *dataplane.FrontEnd
+	Port       string // the Service port's name
+	Settings   []cluster.Setting
+	LostTo     cluster.Name // the Service that has the front end, when it is not this one
+	Programmed bool
+}
+
+func (f FrontEndRow) equal(other FrontEndRow) bool {
+	return f.Front.ID == other.Front.ID && f.Port == other.Port && f.LostTo == other.LostTo && f.Programmed == other.Programmed &&
+		slices.Equal(f.Settings, other.Settings) && f.Front.VirtualServer.Equal(other.Front.VirtualServer)
 }
 
 func (r *Report) done(op dataplane.Op) {
@@ -170,17 +172,15 @@ func (e *engine) row(name cluster.Name, failures []Failure) Row {
 	fragment, _ := e.want.Fragment(name)
 	row.LocalReady = fragment.LocalReady
 	row.NoLocalInternal, row.NoLocalExternal = noLocal(fragment)
-	for _, front := range fragment.FrontEnds {
+	for i := range fragment.FrontEnds {
+		front := &fragment.FrontEnds[i]
 		port := s.Ports[front.Port]
-		f := FrontEndRow{ID: front.ID, Kind: front.Kind.String(), Port: port.Name, Settings: port.Settings, Config: front.VirtualServer}
+		f := FrontEndRow{Front: front, Port: port.Name, Settings: port.Settings}
 		if winner := e.want.Owner(front.ID); winner != name {
 			f.LostTo = winner
-			row.Problems = append(row.Problems, conflictProblem(front, winner))
+			row.Problems = append(row.Problems, conflictProblem(*front, winner))
 		}
 		_, f.Programmed = e.have.VirtualServers[front.ID]
-		for _, rs := range front.VirtualServer.RealServers {
-			f.RealServers = append(f.RealServers, netip.AddrPortFrom(rs.Addr, rs.Port))
-		}
 		row.FrontEnds = append(row.FrontEnds, f)
 	}
 	row.Problems = cluster.SortProblems(row.Problems)

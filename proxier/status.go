@@ -125,7 +125,6 @@ type board struct {
 
 type boardRow struct {
 	Row
-	text    string
 	changed time.Time
 }
 
@@ -143,12 +142,11 @@ func (b *board) Observe(r Report) {
 			delete(b.rows, row.Name)
 			continue
 		}
-		text := fmt.Sprint(row.FrontEnds)
 		changed := now
-		if before, known := b.rows[row.Name]; known && before.text == text {
+		if before, known := b.rows[row.Name]; known && slices.EqualFunc(before.FrontEnds, row.FrontEnds, FrontEndRow.equal) {
 			changed = before.changed
 		}
-		b.rows[row.Name] = boardRow{row, text, changed}
+		b.rows[row.Name] = boardRow{row, changed}
 	}
 	r.Changed = nil
 	b.last, b.passed = r, now
@@ -230,9 +228,10 @@ func settingStatus(settings []cluster.Setting) []SettingStatus {
 var errNotCounted = errors.New("connections cannot be counted")
 
 func (f FrontEndRow) status(counter connectionCounter) FrontEndStatus {
+	id, config := f.Front.ID, f.Front.VirtualServer
 	s := FrontEndStatus{
-		Kind: f.Kind, Protocol: f.ID.Protocol.String(), Address: netip.AddrPortFrom(f.ID.Addr, f.ID.Port).String(), Port: f.Port,
-		Settings: settingStatus(f.Settings), Flags: f.Config.Flags.String(), Affinity: f.Config.Timeout,
+		Kind: f.Front.Kind.String(), Protocol: id.Protocol.String(), Address: netip.AddrPortFrom(id.Addr, id.Port).String(), Port: f.Port,
+		Settings: settingStatus(f.Settings), Flags: config.Flags.String(), Affinity: config.Timeout,
 		Programmed: f.Programmed && f.LostTo == (cluster.Name{}), LostTo: f.LostTo.String(), RealServers: []RealServerStatus{},
 	}
 	for _, setting := range f.Settings {
@@ -247,19 +246,19 @@ func (f FrontEndRow) status(counter connectionCounter) FrontEndStatus {
 	var counts []dataplane.Connections
 	err := errNotCounted
 	if counter != nil {
-		servers, counts, err = counter.RealServers(f.ID)
+		servers, counts, err = counter.RealServers(id)
 	}
 	if err != nil { // what is wanted is better than nothing
-		for _, rs := range f.RealServers {
-			s.RealServers = append(s.RealServers, RealServerStatus{Address: rs.String(), Weight: 1, Wanted: true})
+		for _, rs := range config.RealServers {
+			s.RealServers = append(s.RealServers, RealServerStatus{Address: netip.AddrPortFrom(rs.Addr, rs.Port).String(), Weight: rs.Weight, Wanted: true})
 		}
 		return s
 	}
-	s.Digest = digest(f.Config, servers)
+	s.Digest = digest(config, servers)
 	for i, rs := range servers {
 		s.RealServers = append(s.RealServers, RealServerStatus{
 			Address: netip.AddrPortFrom(rs.Addr, rs.Port).String(), Weight: rs.Weight, Active: counts[i].Active, Inactive: counts[i].Inactive,
-			Wanted: slices.Contains(f.RealServers, netip.AddrPortFrom(rs.Addr, rs.Port)),
+			Wanted: config.Has(rs),
 		})
 	}
 	slices.SortFunc(s.RealServers, func(a, b RealServerStatus) int { return strings.Compare(a.Address, b.Address) })

@@ -54,3 +54,21 @@ func (v VirtualServer) WeightOf(r RealServer) (weight uint32, has bool) {
 	}
 	return 0, false
 }
+
+// Equal tells whether both say the same.
+func (v VirtualServer) Equal(other VirtualServer) bool {
+	return v.Scheduler == other.Scheduler && v.Flags == other.Flags && v.Timeout == other.Timeout && v.OnePacket == other.OnePacket && v.List == other.List &&
+		slices.Equal(v.RealServers, other.RealServers)
+}
+
+// Share lets the touched virtual servers of s have the lists of other where they are the same, so that they are in memory once.
+func (s *State) Share(other *State, touched Touched) {
+	for id := range touched.VirtualServers {
+		mine, present := s.VirtualServers[id]
+		theirs := other.VirtualServers[id]
+		if present && len(mine.RealServers) > 0 && slices.Equal(mine.RealServers, theirs.RealServers) {
+			mine.RealServers = theirs.RealServers
+			s.VirtualServers[id] = mine
+		}
+	}
+}

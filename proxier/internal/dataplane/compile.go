@@ -39,7 +39,7 @@ type FrontEnd struct {
 	Entries []SetEntry
 	// DrainTimeout is how long connections of an endpoint that is gone may go on.
 	DrainTimeout time.Duration
-	// SlowStart is how long the weight of a new endpoint grows; Identities tell of each real server whether it is new.
+	// SlowStart is how long the weight of a new endpoint grows; with it, Identities tell of each real server whether it is new.
 	SlowStart  time.Duration
 	Identities []string
 }
@@ -223,8 +223,10 @@ func (k compiler) frontEnd(kind FrontEndKind, addr netip.Addr, port uint16, endp
 		DrainTimeout:  k.port.DrainTimeout,
 		SlowStart:     k.port.SlowStart,
 	}
-	for _, e := range endpoints {
-		front.Identities = append(front.Identities, e.Identity)
+	if front.SlowStart > 0 {
+		for _, e := range endpoints {
+			front.Identities = append(front.Identities, e.Identity)
+		}
 	}
 	if kind != NodePort && !slices.Contains(k.node.Addresses, addr) {
 		front.Bind = true

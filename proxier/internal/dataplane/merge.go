@@ -17,16 +17,25 @@ type Want struct {
 	// State is read only: it is what the winners want, over the foundation.
 	State *State
 
-	fragments map[cluster.Name]Fragment
+	fragments map[cluster.Name]*Fragment
 	claims    map[VirtualServerID][]claim
-	// binds and entries count who wants an address or an entry. An entry of the foundation counts once for ever.
+	// binds and entries count who else wants an address or an entry of the State, beside the first one. An entry of the foundation is wanted
+	// once for ever.
 	binds   map[netip.Addr]int
 	entries map[SetEntry]int
 }
 
+// claim is a front end that a Fragment wants; front points into it.
 type claim struct {
-	owner cluster.Name
-	front FrontEnd
+	of    *Fragment
+	front *FrontEnd
+}
+
+func (c claim) owner() cluster.Name {
+	if c.of == nil {
+		return cluster.Name{}
+	}
+	return c.of.Owner
 }
 
 // Touched is a set of keys of a State, each with the Service on whose behalf it is looked at; the zero Name stands for none.
@@ -76,32 +85,32 @@ func addKeys[K comparable](to, from map[K]cluster.Name) {
 
 // NewWant returns what is wanted before there is any Service. The foundation belongs to the Want from now on.
 func NewWant(foundation *State) *Want {
-	w := &Want{
+	return &Want{
 		State:     foundation,
-		fragments: map[cluster.Name]Fragment{},
+		fragments: map[cluster.Name]*Fragment{},
 		claims:    map[VirtualServerID][]claim{},
 		binds:     map[netip.Addr]int{},
 		entries:   map[SetEntry]int{},
 	}
-	for e := range foundation.Entries {
-		w.entries[e] = 1
-	}
-	return w
 }
 
 // Set puts the Fragment in the place of its owner's previous one and returns the keys whose wanted value may differ now.
 // Services that win or lose a front end by it are added to affected.
 func (w *Want) Set(f Fragment, affected map[cluster.Name]struct{}) Touched {
 	old := w.fragments[f.Owner]
+	if old == nil {
+		old = &Fragment{Owner: f.Owner}
+	}
+	now := &f
 	touched := NewTouched()
 	w.touch(&touched, old)
-	w.touch(&touched, f)
+	w.touch(&touched, now)
 	before := w.winners(touched)
 
 	w.removeClaims(old)
-	w.fragments[f.Owner] = f
-	for _, front := range f.FrontEnds {
-		w.insertClaim(claim{f.Owner, front})
+	w.fragments[f.Owner] = now
+	for i := range now.FrontEnds {
+		w.insertClaim(claim{now, &now.FrontEnds[i]})
 	}
 	w.settle(touched, before, affected)
 	w.recount(old.Entries, f.Entries)
@@ -117,14 +126,16 @@ func (w *Want) Remove(owner cluster.Name, affected map[cluster.Name]struct{}) To
 
 // Fragment returns what the Service wants.
 func (w *Want) Fragment(owner cluster.Name) (Fragment, bool) {
-	f, found := w.fragments[owner]
-	return f, found
+	if f := w.fragments[owner]; f != nil {
+		return *f, true
+	}
+	return Fragment{}, false
 }
 
 // FrontEnd returns what the Service that has the front end wants there.
 func (w *Want) FrontEnd(id VirtualServerID) (FrontEnd, bool) {
 	if c := w.claims[id]; len(c) > 0 {
-		return c[0].front, true
+		return *c[0].front, true
 	}
 	return FrontEnd{}, false
 }
@@ -132,7 +143,7 @@ func (w *Want) FrontEnd(id VirtualServerID) (FrontEnd, bool) {
 // Owner returns the Service that has the front end, or the zero Name.
 func (w *Want) Owner(id VirtualServerID) cluster.Name {
 	if c := w.claims[id]; len(c) > 0 {
-		return c[0].owner
+		return c[0].owner()
 	}
 	return cluster.Name{}
 }
@@ -140,7 +151,8 @@ func (w *Want) Owner(id VirtualServerID) cluster.Name {
 // Conflicts returns the front ends that the Service wants and does not have, in its order.
 func (w *Want) Conflicts(owner cluster.Name) []Conflict {
 	var lost []Conflict
-	for _, front := range w.fragments[owner].FrontEnds {
+	f, _ := w.Fragment(owner)
+	for _, front := range f.FrontEnds {
 		if winner := w.Owner(front.ID); winner != owner {
 			lost = append(lost, Conflict{front.ID, winner})
 		}
@@ -151,12 +163,15 @@ func (w *Want) Conflicts(owner cluster.Name) []Conflict {
 // Touch returns the keys of everything that the Service wants.
 func (w *Want) Touch(owner cluster.Name) Touched {
 	t := NewTouched()
-	w.touch(&t, w.fragments[owner])
+	if f := w.fragments[owner]; f != nil {
+		w.touch(&t, f)
+	}
 	return t
 }
 
-func (w *Want) touch(t *Touched, f Fragment) {
-	for _, front := range f.FrontEnds {
+func (w *Want) touch(t *Touched, f *Fragment) {
+	for i := range f.FrontEnds {
+		front := &f.FrontEnds[i]
 		t.VirtualServers[front.ID] = f.Owner
 		for _, c := range w.claims[front.ID] {
 			// Should the winner change, so does what belongs to either of them.
@@ -169,7 +184,7 @@ func (w *Want) touch(t *Touched, f Fragment) {
 	}
 }
 
-func (t *Touched) frontEnd(front FrontEnd, owner cluster.Name) {
+func (t *Touched) frontEnd(front *FrontEnd, owner cluster.Name) {
 	for _, e := range front.Entries {
 		t.Entries[e] = owner
 	}
@@ -189,9 +204,9 @@ func (w *Want) winners(t Touched) map[VirtualServerID]claim {
 	return won
 }
 
-func (w *Want) removeClaims(f Fragment) {
+func (w *Want) removeClaims(f *Fragment) {
 	for _, front := range f.FrontEnds {
-		left := slices.DeleteFunc(slices.Clone(w.claims[front.ID]), func(c claim) bool { return c.owner == f.Owner })
+		left := slices.DeleteFunc(slices.Clone(w.claims[front.ID]), func(c claim) bool { return c.of == f })
 		if len(left) == 0 {
 			delete(w.claims, front.ID)
 		} else {
@@ -209,10 +224,10 @@ func (w *Want) insertClaim(c claim) {
 }
 
 func (w *Want) compareClaims(a, b claim) int {
-	if c := w.fragments[a.owner].Created.Compare(w.fragments[b.owner].Created); c != 0 {
+	if c := a.of.Created.Compare(b.of.Created); c != 0 {
 		return c
 	}
-	return a.owner.Compare(b.owner)
+	return a.of.Owner.Compare(b.of.Owner)
 }
 
 // settle brings State in line with the winners of the touched front ends.
@@ -230,19 +245,19 @@ func (w *Want) settle(t Touched, before map[VirtualServerID]claim, affected map[
 		} else {
 			w.State.DropVirtualServer(id)
 		}
-		if old.owner == now.owner {
+		if old.owner() == now.owner() {
 			continue
 		}
 		for _, c := range w.claims[id] {
-			affected[c.owner] = struct{}{}
+			affected[c.owner()] = struct{}{}
 		}
 		if had {
-			affected[old.owner] = struct{}{}
+			affected[old.owner()] = struct{}{}
 		}
 	}
 }
 
-func (w *Want) hold(front FrontEnd) {
+func (w *Want) hold(front *FrontEnd) {
 	for _, e := range front.Entries {
 		w.count(e, 1)
 	}
@@ -251,7 +266,7 @@ func (w *Want) hold(front FrontEnd) {
 	}
 }
 
-func (w *Want) release(front FrontEnd) {
+func (w *Want) release(front *FrontEnd) {
 	for _, e := range front.Entries {
 		w.count(e, -1)
 	}
@@ -269,32 +284,27 @@ func (w *Want) recount(old, now []SetEntry) {
 	}
 }
 
-func (w *Want) count(e SetEntry, by int) {
-	if recount(w.entries, e, by) {
-		w.State.Entries[e] = struct{}{}
-	} else {
-		delete(w.State.Entries, e)
-	}
-}
+func (w *Want) count(e SetEntry, by int) { recount(w.State.Entries, w.entries, e, by) }
 
-func (w *Want) bind(addr netip.Addr, by int) {
-	if recount(w.binds, addr, by) {
-		w.State.Addresses[addr] = struct{}{}
-	} else {
-		delete(w.State.Addresses, addr)
-	}
-}
+func (w *Want) bind(addr netip.Addr, by int) { recount(w.State.Addresses, w.binds, addr, by) }
 
-// recount changes a reference count and tells whether there is a reference left.
-func recount[K comparable](counts map[K]int, key K, by int) bool {
-	n := counts[key] + by
-	if n < 0 {
+// recount changes by how many a key is wanted: by the first one it is there, more counts the others.
+func recount[K comparable](there map[K]struct{}, more map[K]int, key K, by int) {
+	n := more[key] + by
+	if _, is := there[key]; is {
+		n++
+	}
+	switch {
+	case n < 0:
 		panic(fmt.Sprintf("BUG: %v is wanted %d times", key, n))
+	case n == 0:
+		delete(there, key)
+	default:
+		there[key] = struct{}{}
 	}
-	if n == 0 {
-		delete(counts, key)
+	if n > 1 {
+		more[key] = n - 1
 	} else {
-		counts[key] = n
+		delete(more, key)
 	}
-	return n > 0
 }

@@ -517,6 +517,7 @@ func TestFlowsOlderThanTheirVirtualServer(t *testing.T) {
 	s.old.received(t) // all neighbours on the way have answered now
 	s.conn = dial(t, net.Outside, netip.AddrPortFrom(id.Addr, id.Port))
 	burst(t, s.conn, 1)
+	node.awaitTracked(t, id, true)
 	frontEnd := s.frontEnd()
 	slices.Reverse(frontEnd)
 	node.do(t, dataplane.Create, append(frontEnd, s.real(s.old))...)
@@ -600,7 +601,10 @@ func TestIdleUDPFlows(t *testing.T) {
 }
 
 // untracked waits until no conntrack entry of the front end is left.
-func (n nodeKernel) untracked(t *testing.T, id dataplane.VirtualServerID) {
+func (n nodeKernel) untracked(t *testing.T, id dataplane.VirtualServerID) { n.awaitTracked(t, id, false) }
+
+// awaitTracked waits until there is a conntrack entry of the front end, or none.
+func (n nodeKernel) awaitTracked(t *testing.T, id dataplane.VirtualServerID, want bool) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); ; {
 		var flows []kernel.Flow
@@ -611,11 +615,11 @@ func (n nodeKernel) untracked(t *testing.T, id dataplane.VirtualServerID) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !slices.ContainsFunc(flows, func(f kernel.Flow) bool { return f.FrontEnd == netip.AddrPortFrom(id.Addr, id.Port) }) {
+		if slices.ContainsFunc(flows, func(f kernel.Flow) bool { return f.FrontEnd == netip.AddrPortFrom(id.Addr, id.Port) }) == want {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("still tracked: %v", flows)
+			t.Fatalf("tracked are %v; want an entry of %s: %t", flows, id, want)
 		}
 	}
 }
