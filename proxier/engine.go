@@ -76,10 +76,13 @@ type engine struct {
 	usual    usual
 	// ignored are the Services that ask to be left alone.
 	ignored map[cluster.Name]bool
-	drains  drains
-	starts  starts
-	retries retries
-	stale   stale
+	// backlog are Services that wait for a pass; starting says that not all have been looked at since the start.
+	backlog  backlog
+	starting bool
+	drains   drains
+	starts   starts
+	retries  retries
+	stale    stale
 }
 
 func newEngine(s settings, kernel Kernel, l lister) *engine {
@@ -91,6 +94,7 @@ func newEngine(s settings, kernel Kernel, l lister) *engine {
 		node:     dataplane.Node{Name: s.NodeName},
 		services: map[cluster.Name]cluster.Service{},
 		ignored:  map[cluster.Name]bool{},
+		backlog:  backlog{limit: passLimit},
 		drains:   drains{},
 		starts:   newStarts(),
 		retries:  retries{},
@@ -99,36 +103,48 @@ func newEngine(s settings, kernel Kernel, l lister) *engine {
 }
 
 // pass brings the kernel to what the dirty Services want, retries what failed before and is due, and moves drains on. With
-// audit it first reads the whole kernel, and compares everything. The first pass audits and takes all Services.
+// audit it first reads the whole kernel, and compares everything. The first pass audits; after it all Services are looked at, a pass full at a time, and
+// what nobody wants goes when that is done. While Report.Backlog is not 0, another pass is to follow at once.
 func (e *engine) pass(now time.Time, dirty []cluster.Name, audit bool) Report {
 	r, began := Report{Start: now, failed: map[cluster.Name][]Failure{}}, time.Now()
 	touched, dueAudit := e.retries.take(now)
 	first := e.have == nil
+	var others []cluster.Name
 	if r.Audit = audit || dueAudit || first; r.Audit {
-		if err := e.audit(now, &dirty); err != nil {
+		if err := e.audit(now, &others); err != nil {
 			r.Err = err
 			e.retries.put(now, cluster.Name{}, touched, true)
-			for _, name := range dirty {
+			for _, name := range append(dirty, others...) {
 				e.retries.dirty(name)
 			}
 			return r
 		}
 	}
-	dirty = append(dirty, e.readNode()...)
+	others = append(others, e.readNode()...)
 	if first {
-		dirty = append(dirty, e.lister.Names()...)
+		others = append(others, e.lister.Names()...)
+		urgentFirst(others)
+		touched.Foundation = true
+		e.starting = true
 	}
-	dirty = append(dirty, e.retries.takeDirty()...)
+	e.backlog.add(append(others, e.retries.takeDirty()...)...)
 
-	affected := map[cluster.Name]struct{}{}
-	for _, name := range dirty {
-		affected[name] = struct{}{}
-	}
-	r.Services = len(affected)
+	affected := e.backlog.next(dirty)
+	r.Services, r.Backlog = len(affected), e.backlog.len()
 	for _, name := range slices.SortedFunc(maps.Keys(affected), cluster.Name.Compare) {
 		touched.Add(e.compile(name, affected))
 	}
-	if r.Audit {
+	started := e.starting && r.Backlog == 0
+	switch {
+	case e.starting:
+		e.adopt()
+		if started {
+			touched.Add(dataplane.Unwanted(e.have, e.want.State))
+			e.starting = false
+		} else if r.Audit && !first { // what others want is not known yet
+			touched.Add(dataplane.All(e.want.Owner, e.want.State))
+		}
+	case r.Audit:
 		e.adopt()
 		touched.Add(dataplane.All(e.want.Owner, e.have, e.want.State))
 	}
@@ -139,10 +155,12 @@ func (e *engine) pass(now time.Time, dirty []cluster.Name, audit bool) Report {
 	compiled := time.Now()
 	e.apply(&r, ops, touched)
 	r.Compile, r.Kernel = compiled.Sub(began), time.Since(compiled)
-	if first {
+	if started {
 		e.stale.noteAll(e.have)
 	}
-	e.forget(now, &r)
+	if !e.starting { // conntrack's table is read once for all Services
+		e.forget(now, &r)
+	}
 	e.drains.settle(e.have, e.want.State, touched)
 	e.have.Share(e.want.State, touched)
 	e.scheduleRetries(now, &r, affected)

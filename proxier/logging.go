@@ -19,6 +19,9 @@ type logObserver struct {
 	errText  string
 	warned   string
 	foreign  int
+	// sum is of the passes since the last one that was told, whose number is given.
+	sum    Report
+	number int
 }
 
 func newLogObserver(log *slog.Logger) *logObserver {
@@ -27,21 +30,7 @@ func newLogObserver(log *slog.Logger) *logObserver {
 
 // Observe implements Observer.
 func (l *logObserver) Observe(r Report) {
-	level := slog.LevelDebug
-	if r.OpCount() > 0 {
-		level = slog.LevelInfo
-	}
-	attrs := []any{"services", r.Services, "ops", r.OpCount(), "duration", r.Duration.String()}
-	if r.Audit {
-		attrs = append(attrs, "audit", true)
-	}
-	if r.Draining > 0 {
-		attrs = append(attrs, "draining", r.Draining)
-	}
-	if counts := opText(r.Ops); counts != "" {
-		attrs = append(attrs, "done", counts)
-	}
-	l.log.Log(context.Background(), level, "pass", attrs...)
+	l.passes(r)
 	logSysctls(l.log, r.Sysctls)
 	l.errors(r)
 	l.warn(r)
@@ -55,6 +44,42 @@ func (l *logObserver) Observe(r Report) {
 	if r.Err == nil {
 		l.problemsOf(Row{Problems: r.NodeProblems})
 	}
+}
+
+// passes tells of a pass; of those that follow one another because one is not enough, there is one line at the end.
+func (l *logObserver) passes(r Report) {
+	sum := &l.sum
+	sum.Services += r.Services
+	sum.Duration += r.Duration
+	sum.Audit = sum.Audit || r.Audit
+	for label, n := range r.Ops {
+		if sum.Ops == nil {
+			sum.Ops = map[OpLabel]int{}
+		}
+		sum.Ops[label] += n
+	}
+	if l.number++; r.Backlog > 0 {
+		return
+	}
+	level := slog.LevelDebug
+	if sum.OpCount() > 0 {
+		level = slog.LevelInfo
+	}
+	attrs := []any{"services", sum.Services, "ops", sum.OpCount(), "duration", sum.Duration.String()}
+	if l.number > 1 {
+		attrs = append(attrs, "passes", l.number)
+	}
+	if sum.Audit {
+		attrs = append(attrs, "audit", true)
+	}
+	if r.Draining > 0 {
+		attrs = append(attrs, "draining", r.Draining)
+	}
+	if counts := opText(sum.Ops); counts != "" {
+		attrs = append(attrs, "done", counts)
+	}
+	l.log.Log(context.Background(), level, "pass", attrs...)
+	l.sum, l.number = Report{}, 0
 }
 
 // errors tells of failures when they change, not at every retry.

@@ -84,6 +84,9 @@ func (l *loop) wait(now, audited time.Time) time.Duration {
 			wait = min(wait, due.Sub(now))
 		}
 	}
+	if l.engine.backlog.len() > 0 {
+		return 0
+	}
 	if l.gathering {
 		wait = min(wait, l.ended.Add(l.rest).Sub(now))
 	}
@@ -132,7 +135,7 @@ func (l *loop) time(r *Report, changes []source.Change) {
 		return
 	}
 	for name, c := range l.waiting {
-		if _, failed := r.failed[name]; failed {
+		if _, failed := r.failed[name]; failed || l.engine.backlog.has(name) {
 			continue
 		}
 		times := ChangeTimes{Queue: r.Start.Sub(c.Arrived), Total: l.ended.Sub(c.Arrived)}

@@ -114,9 +114,11 @@ func newMetrics(k traffic, version string) *metrics {
 func (m *metrics) Observe(r Report) {
 	if r.Error() == nil {
 		m.passes.WithLabelValues("success").Inc()
-		ended := float64(r.Start.Add(r.Duration).UnixMilli()) / 1000
-		m.synced.Set(ended)
-		m.syncLast.Set(ended)
+		if r.Backlog == 0 {
+			ended := float64(r.Start.Add(r.Duration).UnixMilli()) / 1000
+			m.synced.Set(ended)
+			m.syncLast.Set(ended)
+		}
 	} else {
 		m.passes.WithLabelValues("error").Inc()
 	}

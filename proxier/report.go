@@ -24,6 +24,8 @@ type Report struct {
 	Audit bool
 	// Services is the number of Services that were looked at, Served that of all that are served.
 	Services, Served int
+	// Backlog is the number of Services that wait for the passes to come.
+	Backlog int
 	// Ops counts the operations that succeeded.
 	Ops map[OpLabel]int
 	// Sysctls are the kernel parameters that were changed, with what they were before.

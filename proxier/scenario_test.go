@@ -40,7 +40,7 @@ import (
 //	flows     the UDP flows that connection tracking remembers, one a line
 //	health    the health check ports, and the Services without an endpoint here, one a line
 //
-// Faults are on: one call and one operation in ten fails, and still the kernel must get there. TEST_SEED repeats a run;
+// Faults are on: one call and one operation in ten fails, passes look at one to five Services only, and still the kernel must get there. TEST_SEED repeats a run;
 // UPDATE_GOLDEN=1 writes want and problems anew. The archive's comment may hold the line "faults: off" for scenarios that count
 // operations, and "walk: off" where what is wanted depends on the past.
 //
@@ -159,6 +159,8 @@ func (o objects) clone() objects {
 
 // scenario is an engine on a kernel in memory, with a clock that only moves when it is told to.
 type scenario struct {
+	limit int // of a pass, 0 for what it is
+
 	t       testing.TB
 	objects *objects
 	memory  *kernel.Memory
@@ -190,6 +192,7 @@ func newScenario(t testing.TB, rate float64, seed uint64) *scenario {
 	}
 	s.faulty = kernel.NewFaulty(s.memory, rate, seed)
 	if rate > 0 {
+		s.limit = 1 + int(seed%5)
 		t.Cleanup(func() {
 			if t.Failed() {
 				t.Logf("faults came with TEST_SEED=%d", seed)
@@ -221,6 +224,9 @@ func (s *scenario) restart() {
 		ExternalIPCIDRs: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24"), netip.MustParsePrefix("fd00:203::/64")},
 		Exclude:         []netip.Prefix{netip.MustParsePrefix("10.97.0.0/16")},
 	}, s.faulty, s.objects)
+	if s.limit > 0 {
+		s.engine.backlog.limit = s.limit
+	}
 }
 
 // converge makes passes until nothing is left to be tried again.
@@ -238,7 +244,7 @@ func (s *scenario) converge(dirty []cluster.Name, audit bool) {
 		if due := s.engine.stale.next(); next.IsZero() || !due.IsZero() && due.Before(next) {
 			next = due
 		}
-		if next.IsZero() && r.Error() == nil {
+		if next.IsZero() && r.Error() == nil && r.Backlog == 0 {
 			s.tampered = false
 			return
 		}

@@ -83,9 +83,12 @@ func (s *succession) tellByHand(left predecessor.Leftovers) {
 	}
 }
 
-// Observe implements Observer: what others have left is looked at after the first pass, which is not to wait for it; and after the first pass that
+// Observe implements Observer: what others have left is looked at when all Services have been, who are not to wait for it; and after the first pass that
 // leaves nothing to be done, the predecessor's rules go.
 func (s *succession) Observe(r Report) {
+	if r.Backlog > 0 {
+		return
+	}
 	if !s.looked {
 		s.looked = true
 		go s.tell(s.ctx)

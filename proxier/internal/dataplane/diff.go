@@ -53,6 +53,28 @@ func All(owner func(VirtualServerID) cluster.Name, states ...*State) Touched {
 	return t
 }
 
+// Unwanted returns the keys that have holds and want does not, and the foundation.
+func Unwanted(have, want *State) Touched {
+	t := NewTouched()
+	t.Foundation = true
+	for id := range have.VirtualServers {
+		if _, wanted := want.VirtualServers[id]; !wanted {
+			t.VirtualServers[id] = cluster.Name{}
+		}
+	}
+	for e := range have.Entries {
+		if _, wanted := want.Entries[e]; !wanted {
+			t.Entries[e] = cluster.Name{}
+		}
+	}
+	for addr := range have.Addresses {
+		if _, wanted := want.Addresses[addr]; !wanted {
+			t.Addresses[addr] = cluster.Name{}
+		}
+	}
+	return t
+}
+
 type differ struct{ ops []Op }
 
 func (d *differ) add(verb Verb, o Object) { d.ops = append(d.ops, Op{verb, o}) }

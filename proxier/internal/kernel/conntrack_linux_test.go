@@ -601,7 +601,9 @@ func TestIdleUDPFlows(t *testing.T) {
 }
 
 // untracked waits until no conntrack entry of the front end is left.
-func (n nodeKernel) untracked(t *testing.T, id dataplane.VirtualServerID) { n.awaitTracked(t, id, false) }
+func (n nodeKernel) untracked(t *testing.T, id dataplane.VirtualServerID) {
+	n.awaitTracked(t, id, false)
+}
 
 // awaitTracked waits until there is a conntrack entry of the front end, or none.
 func (n nodeKernel) awaitTracked(t *testing.T, id dataplane.VirtualServerID, want bool) {
