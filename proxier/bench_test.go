@@ -36,6 +36,19 @@ func begin(s *scenario) {
 	s.engine.kernel, s.engine.lister = willingKernel{s.memory}, indexed{s.objects}
 }
 
+// firstPasses makes as many passes as a start takes, and returns the number of Services.
+func firstPasses(b *testing.B, s *scenario) (services int) {
+	for {
+		r := s.engine.pass(s.now, nil, false)
+		if r.Error() != nil {
+			b.Fatal(r.Error())
+		}
+		if services += r.Services; r.Backlog == 0 {
+			return services
+		}
+	}
+}
+
 // BenchmarkFirstPass is everything from the objects of the API to operations, for Services with 5 endpoints each.
 func BenchmarkFirstPass(b *testing.B) {
 	for _, n := range []int{100, 1000, 10_000} {
@@ -46,8 +59,8 @@ func BenchmarkFirstPass(b *testing.B) {
 				b.StopTimer()
 				begin(s)
 				b.StartTimer()
-				if r := s.engine.pass(s.now, nil, false); r.Error() != nil || r.Services != n {
-					b.Fatal(r.Services, r.Error())
+				if services := firstPasses(b, s); services != n {
+					b.Fatal(services)
 				}
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/Service")
@@ -60,7 +73,7 @@ func BenchmarkOneChange(b *testing.B) {
 	for _, n := range []int{100, 1000, 10_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			s := engineWith(b, n)
-			s.engine.pass(s.now, nil, false)
+			firstPasses(b, s)
 			var dirty []cluster.Name
 			b.ReportAllocs()
 			i := 0

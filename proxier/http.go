@@ -24,7 +24,8 @@ func serve(c Config, h *health, b *board, m *metrics, log *slog.Logger) (stop fu
 	health.HandleFunc("/healthz", h.healthz)
 	health.HandleFunc("/livez", h.livez)
 	operator := http.NewServeMux()
-	operator.Handle("/metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
+	// A compressor is 1 MiB of memory, for an answer that rarely leaves the node.
+	operator.Handle("/metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{DisableCompression: true}))
 	operator.Handle(StatusPath, b)
 	operator.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "ok") })
 	operator.HandleFunc("/proxyMode", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "ipvs") })

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"encoding/hex"
 	"fmt"
 	"strings"
 	"time"
@@ -8,12 +9,13 @@ import (
 	v1 "k8s.io/api/core/v1"
 	discovery "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/annotation"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 )
 
-// packed is a Service or an EndpointSlice as it is kept: what is read of it, in protobuf. As an object of the API it would take ten times
+// packed is a Service or an EndpointSlice as it is kept: what is read of it, in protobuf, without what the place in the store says. As an object of the API it would take ten times
 // the memory, in hundreds of pieces that the garbage collector has to follow.
 type packed struct {
 	// name is the object's own, of that of the Service that it is or belongs to; empty where it belongs to none.
@@ -65,12 +67,12 @@ func packSlice(s *discovery.EndpointSlice) (*packed, error) {
 	if t, err := time.Parse(time.RFC3339Nano, s.Annotations[v1.EndpointsLastChangeTriggerTime]); err == nil {
 		p.triggered = t
 	}
-	s.ObjectMeta = metav1.ObjectMeta{Namespace: s.Namespace, Name: s.Name, Annotations: relevant(s.Annotations), Labels: only(s.Labels, discovery.LabelServiceName)}
+	s.ObjectMeta = metav1.ObjectMeta{Name: s.Name, Annotations: relevant(s.Annotations)}
 	for i := range s.Endpoints {
 		e := &s.Endpoints[i]
 		e.Hostname, e.DeprecatedTopology = nil, nil
 		if e.TargetRef != nil {
-			e.TargetRef = &v1.ObjectReference{UID: e.TargetRef.UID}
+			e.TargetRef = &v1.ObjectReference{UID: short(e.TargetRef.UID)}
 		}
 	}
 	var err error
@@ -102,6 +104,15 @@ func relevant(annotations map[string]string) (kept map[string]string) {
 		}
 	}
 	return kept
+}
+
+// short is half as long as a UUID is in text, and as good an identity.
+func short(uid types.UID) types.UID {
+	digits := strings.ReplaceAll(string(uid), "-", "")
+	if raw, err := hex.DecodeString(digits); err == nil && len(raw) == 16 {
+		return types.UID(raw)
+	}
+	return uid
 }
 
 func only(labels map[string]string, key string) map[string]string {

@@ -82,7 +82,7 @@ func (k kind) Update(o any) error {
 	if err != nil {
 		return err
 	}
-	k.change(func() { k.mark(k.put(p), p.triggered) })
+	k.change(func() { k.mark(time.Now(), k.put(p), p.triggered) })
 	return nil
 }
 
@@ -92,7 +92,7 @@ func (k kind) Delete(o any) error {
 	if err != nil {
 		return err
 	}
-	k.change(func() { k.mark(k.drop(p.name), time.Time{}) })
+	k.change(func() { k.mark(time.Now(), k.drop(p.name), time.Time{}) })
 	return nil
 }
 
@@ -107,13 +107,14 @@ func (k kind) Replace(list []any, _ string) error {
 		}
 		all[i], present[p.name] = p, struct{}{}
 	}
+	now := time.Now() // where the clock is a system call, one for each object would be a great many
 	k.change(func() {
 		for _, p := range all {
-			k.mark(k.put(p), p.triggered)
+			k.mark(now, k.put(p), p.triggered)
 		}
 		for _, name := range k.names() {
 			if _, is := present[name]; !is {
-				k.mark(k.drop(name), time.Time{})
+				k.mark(now, k.drop(name), time.Time{})
 			}
 		}
 	})
@@ -135,11 +136,11 @@ func (s *store) change(f func()) {
 	}
 }
 
-func (s *store) mark(names []cluster.Name, triggered time.Time) {
+func (s *store) mark(now time.Time, names []cluster.Name, triggered time.Time) {
 	for _, name := range names {
 		change, marked := s.dirty[name]
 		if !marked {
-			change = Change{Name: name, Arrived: time.Now()}
+			change = Change{Name: name, Arrived: now}
 		}
 		if triggered.After(s.started) && !slices.ContainsFunc(change.Triggered, triggered.Equal) {
 			change.Triggered = append(change.Triggered, triggered)
