@@ -51,7 +51,11 @@ func (p *parser) endpoints(name string, protocol Protocol) []Endpoint {
 		}
 		for _, port := range slice.Ports {
 			if number, ok := slicePort(port, name, protocol); ok {
-				all = append(all, p.sliceEndpoints(slice, number)...)
+				if of := p.sliceEndpoints(slice, number); all == nil {
+					all = of
+				} else {
+					all = append(all, of...)
+				}
 			}
 		}
 	}
@@ -78,7 +82,7 @@ func slicePort(port discovery.EndpointPort, name string, protocol Protocol) (uin
 }
 
 func (p *parser) sliceEndpoints(slice *discovery.EndpointSlice, port uint16) []Endpoint {
-	var endpoints []Endpoint
+	endpoints := make([]Endpoint, 0, len(slice.Endpoints))
 	weight, weighted := p.sliceWeight(slice)
 	for i, e := range slice.Endpoints {
 		if len(e.Addresses) == 0 {
@@ -92,9 +96,12 @@ func (p *parser) sliceEndpoints(slice *discovery.EndpointSlice, port uint16) []E
 				"%q is no %s address that can be an endpoint; it is left out", e.Addresses[0], slice.AddressType)
 			continue
 		}
-		c, place, identity := e.Conditions, scheduler.Place{Node: text(e.NodeName), Zone: text(e.Zone)}, addr.String()
-		if e.TargetRef != nil && e.TargetRef.UID != "" {
+		c, place, identity := e.Conditions, scheduler.Place{Node: text(e.NodeName), Zone: text(e.Zone)}, ""
+		if e.TargetRef != nil {
 			identity = string(e.TargetRef.UID)
+		}
+		if identity == "" {
+			identity = addr.String()
 		}
 		if !weighted {
 			weight = p.weigh.of(place)

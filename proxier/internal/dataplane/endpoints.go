@@ -14,49 +14,58 @@ type choice struct {
 
 // choose returns the endpoints of one family that front ends send new connections to.
 func choose(endpoints []cluster.Endpoint, family cluster.Family) choice {
-	var ready, serving, localReady, localServing []cluster.Endpoint
-	for _, e := range endpoints {
-		switch {
-		case cluster.FamilyOf(e.Addr) != family:
-		case e.Ready:
-			ready = append(ready, e)
-			if e.Local {
-				localReady = append(localReady, e)
-			}
-		case e.Serving && e.Terminating:
-			serving = append(serving, e)
-			if e.Local {
-				localServing = append(localServing, e)
-			}
-		}
+	of := those(endpoints, func(e *cluster.Endpoint) bool { return cluster.FamilyOf(e.Addr) == family })
+	ready := those(of, func(e *cluster.Endpoint) bool { return e.Ready })
+	serving := func(of []cluster.Endpoint) []cluster.Endpoint {
+		return those(of, func(e *cluster.Endpoint) bool { return !e.Ready && e.Serving && e.Terminating })
 	}
-	c := choice{cluster: nearest(ready), local: localReady}
+	local := func(e *cluster.Endpoint) bool { return e.Local }
+	c := choice{cluster: nearest(ready), local: those(ready, local)}
 	if len(ready) == 0 {
-		c.cluster = serving
+		c.cluster = serving(of)
 	}
-	if len(localReady) == 0 {
-		c.local = localServing
+	if len(c.local) == 0 {
+		c.local = serving(those(of, local))
 	}
 	return c
+}
+
+// those returns the endpoints of which it is true: the list itself where it is true of all.
+func those(endpoints []cluster.Endpoint, is func(*cluster.Endpoint) bool) []cluster.Endpoint {
+	n := 0
+	for i := range endpoints {
+		if is(&endpoints[i]) {
+			n++
+		}
+	}
+	switch n {
+	case 0:
+		return nil
+	case len(endpoints):
+		return endpoints
+	}
+	chosen := make([]cluster.Endpoint, 0, n)
+	for i := range endpoints {
+		if is(&endpoints[i]) {
+			chosen = append(chosen, endpoints[i])
+		}
+	}
+	return chosen
 }
 
 // nearest returns the ready endpoints that are meant for this node: by their node hints, if all have one and one names this
 // node (KEP-3015), else by their zone hints in the same way (KEP-2433). Otherwise the hints are incomplete, or none is
 // near, and all count.
 func nearest(ready []cluster.Endpoint) []cluster.Endpoint {
-	for _, hint := range []func(cluster.Endpoint) cluster.Hint{
-		func(e cluster.Endpoint) cluster.Hint { return e.NodeHint },
-		func(e cluster.Endpoint) cluster.Hint { return e.ZoneHint },
+	for _, hint := range []func(*cluster.Endpoint) cluster.Hint{
+		func(e *cluster.Endpoint) cluster.Hint { return e.NodeHint },
+		func(e *cluster.Endpoint) cluster.Hint { return e.ZoneHint },
 	} {
-		var near []cluster.Endpoint
-		complete := true
-		for _, e := range ready {
-			complete = complete && hint(e) != cluster.NoHint
-			if hint(e) == cluster.HintHere {
-				near = append(near, e)
-			}
+		complete := those(ready, func(e *cluster.Endpoint) bool { return hint(e) != cluster.NoHint })
+		if len(complete) < len(ready) {
+			continue
 		}
-		if complete && len(near) > 0 {
+		if near := those(ready, func(e *cluster.Endpoint) bool { return hint(e) == cluster.HintHere }); len(near) > 0 {
 			return near
 		}
 	}

@@ -23,6 +23,8 @@ type Want struct {
 	// once for ever.
 	binds   map[netip.Addr]int
 	entries map[SetEntry]int
+	// touched is what Set returns, in maps that are used again.
+	touched Touched
 }
 
 // claim is a front end that a Fragment wants; front points into it.
@@ -91,18 +93,21 @@ func NewWant(foundation *State) *Want {
 		claims:    map[VirtualServerID][]claim{},
 		binds:     map[netip.Addr]int{},
 		entries:   map[SetEntry]int{},
+		touched:   NewTouched(),
 	}
 }
 
 // Set puts the Fragment in the place of its owner's previous one and returns the keys whose wanted value may differ now.
-// Services that win or lose a front end by it are added to affected.
+// Services that win or lose a front end by it are added to affected. The keys are good until the next call.
 func (w *Want) Set(f Fragment, affected map[cluster.Name]struct{}) Touched {
 	old := w.fragments[f.Owner]
 	if old == nil {
 		old = &Fragment{Owner: f.Owner}
 	}
-	now := &f
-	touched := NewTouched()
+	now, touched := &f, w.touched
+	clear(touched.VirtualServers)
+	clear(touched.Entries)
+	clear(touched.Addresses)
 	w.touch(&touched, old)
 	w.touch(&touched, now)
 	before := w.winners(touched)

@@ -18,6 +18,9 @@ func (k compiler) virtualServer(vip netip.Addr, endpoints []cluster.Endpoint) Vi
 		Scheduler: s.Kernel, Flags: k.port.Flags, OnePacket: k.port.OnePacket, Timeout: uint32(k.service.Affinity / time.Second),
 		List: List{Order: s.Order, Idle: s.Idle},
 	}
+	if len(endpoints) > 0 {
+		v.RealServers = make([]RealServer, 0, len(endpoints))
+	}
 	for i, weight := range k.weights(s, endpoints) {
 		v.RealServers = append(v.RealServers, RealServer{
 			Addr: endpoints[i].Addr, Port: endpoints[i].Port, Weight: weight, Upper: k.port.Limit.Upper, Lower: k.port.Limit.Lower,
@@ -67,16 +70,16 @@ func (k compiler) ordered(endpoints []cluster.Endpoint) []cluster.Endpoint {
 	}
 	type seeded struct {
 		seed uint64
-		cluster.Endpoint
+		at   int
 	}
 	list := make([]seeded, len(endpoints))
 	for i, e := range endpoints {
-		list[i] = seeded{k.seed(e), e}
+		list[i] = seeded{k.seed(e), i}
 	}
 	slices.SortStableFunc(list, func(a, b seeded) int { return cmp.Compare(a.seed, b.seed) })
 	in := make([]cluster.Endpoint, len(list))
 	for i, e := range list {
-		in[i] = e.Endpoint
+		in[i] = endpoints[e.at]
 	}
 	return in
 }
