@@ -72,7 +72,7 @@ type engine struct {
 	nodeProblems []cluster.Problem
 	nodeVersion  string
 
-	services map[cluster.Name]cluster.Service // without endpoints: what status shows
+	services map[cluster.Name]*served
 	usual    usual
 	// ignored are the Services that ask to be left alone.
 	ignored map[cluster.Name]bool
@@ -92,7 +92,7 @@ func newEngine(s settings, kernel Kernel, l lister) *engine {
 		lister:   l,
 		want:     dataplane.NewWant(dataplane.Foundation(s.Dataplane)),
 		node:     dataplane.Node{Name: s.NodeName},
-		services: map[cluster.Name]cluster.Service{},
+		services: map[cluster.Name]*served{},
 		ignored:  map[cluster.Name]bool{},
 		backlog:  backlog{limit: passLimit},
 		drains:   drains{},
@@ -280,12 +280,7 @@ func (e *engine) compile(name cluster.Name, affected map[cluster.Name]struct{}) 
 	e.checkFrontEnds(&s, &fragment)
 	e.starts.note(s)
 	touched := e.want.Set(fragment, affected)
-	for i := range s.Ports {
-		s.Ports[i].Endpoints = nil // the Fragment has what is needed of them
-		s.Ports[i].Settings = e.usual.share(s.Ports[i].Settings)
-	}
-	s.Settings = e.usual.share(s.Settings)
-	e.services[name] = s
+	e.services[name] = e.keep(s)
 	return touched
 }
 

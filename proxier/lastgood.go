@@ -19,10 +19,10 @@ func (e *engine) lastGood(name cluster.Name, api *v1.Service) cluster.LastGood {
 		if !known {
 			return e.programmed(name, api, key, port)
 		}
-		if weight, slice := before.SliceWeights[key]; slice {
+		if weight, slice := before.sliceWeights[key]; slice {
 			return weight, true
 		}
-		settings := before.Settings
+		settings := before.settings
 		if port != cluster.WholeService {
 			settings = portSettings(before, api.Spec.Ports[port])
 		}
@@ -36,10 +36,10 @@ func (e *engine) lastGood(name cluster.Name, api *v1.Service) cluster.LastGood {
 }
 
 // portSettings returns the settings of the Service's port of that name, or number and protocol.
-func portSettings(s cluster.Service, api v1.ServicePort) []cluster.Setting {
-	for _, port := range s.Ports {
-		if port.Name == api.Name && port.Port == uint16(api.Port) {
-			return port.Settings
+func portSettings(s *served, api v1.ServicePort) []cluster.Setting {
+	for _, port := range s.ports {
+		if port.name == api.Name && port.port == uint16(api.Port) {
+			return port.settings
 		}
 	}
 	return nil

@@ -30,7 +30,7 @@ func (e *engine) readNode() (dirty []cluster.Name) {
 	all := weights != e.weightsVersion || zone != e.node.Zone || !slices.Equal(primary, e.node.Primary)
 	e.weightsVersion, e.node.Zone, e.node.Primary = weights, zone, primary
 	for name, s := range e.services {
-		if all || len(s.ExternalIPs)+len(s.LoadBalancerIPs) > 0 {
+		if all || len(s.outside) > 0 {
 			dirty = append(dirty, name)
 		}
 	}
@@ -84,8 +84,9 @@ func (e *engine) moved(addresses []netip.Addr) (dirty []cluster.Name) {
 		return slices.Contains(e.node.Addresses, addr) != slices.Contains(addresses, addr)
 	}
 	for name, s := range e.services {
-		nodePorts := slices.ContainsFunc(s.Ports, func(p cluster.ServicePort) bool { return p.NodePort != 0 })
-		if nodePorts || len(s.SourceRanges) > 0 || slices.ContainsFunc(s.Addresses(), changed) {
+		f, _ := e.want.Fragment(name)
+		if s.nodePorts || s.restricted || slices.ContainsFunc(s.outside, changed) ||
+			slices.ContainsFunc(f.FrontEnds, func(front dataplane.FrontEnd) bool { return changed(front.ID.Addr) }) {
 			dirty = append(dirty, name)
 		}
 	}

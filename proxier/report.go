@@ -169,15 +169,15 @@ func (e *engine) row(name cluster.Name, failures []Failure) Row {
 	if !present {
 		return row
 	}
-	row.Version, row.Settings = s.Version, s.Settings
-	row.UID, row.Problems, row.HealthCheckPort = s.UID, slices.Clone(s.Problems), s.HealthCheckNodePort
+	row.Version, row.Settings = s.version, s.settings
+	row.UID, row.Problems, row.HealthCheckPort = s.uid, slices.Clone(s.problems), s.healthCheckPort
 	fragment, _ := e.want.Fragment(name)
 	row.LocalReady = fragment.LocalReady
 	row.NoLocalInternal, row.NoLocalExternal = noLocal(fragment)
 	for i := range fragment.FrontEnds {
 		front := &fragment.FrontEnds[i]
-		port := s.Ports[front.Port]
-		f := FrontEndRow{Front: front, Port: port.Name, Settings: port.Settings}
+		port := s.ports[front.Port]
+		f := FrontEndRow{Front: front, Port: port.name, Settings: port.settings}
 		if winner := e.want.Owner(front.ID); winner != name {
 			f.LostTo = winner
 			row.Problems = append(row.Problems, conflictProblem(*front, winner))

@@ -164,11 +164,11 @@ func testWrongValues(t *testing.T, wrong map[string]string) {
 // settings returns the values in force, without where they come from.
 func (s *scenario) settings(name cluster.Name) (values []string) {
 	service := s.engine.services[name]
-	for _, setting := range service.Settings {
+	for _, setting := range service.settings {
 		values = append(values, setting.Key+"="+setting.Value)
 	}
-	for _, port := range service.Ports {
-		for _, setting := range port.Settings {
+	for _, port := range service.ports {
+		for _, setting := range port.settings {
 			values = append(values, setting.Key+"="+setting.Value)
 		}
 	}

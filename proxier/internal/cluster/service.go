@@ -3,7 +3,6 @@ package cluster
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -44,11 +43,6 @@ type Service struct {
 	SliceWeights map[string]string
 	// Problems are sorted and without repetition.
 	Problems []Problem
-}
-
-// Addresses returns all addresses of the Service, node ports apart.
-func (s Service) Addresses() []netip.Addr {
-	return slices.Concat(s.ClusterIPs, s.ExternalIPs, s.LoadBalancerIPs)
 }
 
 // ServicePort is one port with the endpoints behind it.

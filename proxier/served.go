@@ -1,0 +1,44 @@
+package proxier
+
+import (
+	"net/netip"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
+)
+
+// served is what stays known of a Service once its Fragment is made: what status shows, what is in force where something cannot be honoured, and what
+// it depends on.
+type served struct {
+	uid, version string
+	problems     []cluster.Problem
+	settings     []cluster.Setting
+	sliceWeights map[string]string
+	ports        []servedPort
+	// outside are its addresses but the ClusterIPs.
+	outside []netip.Addr
+	// restricted tells that it has source ranges, nodePorts that it has node ports.
+	restricted, nodePorts bool
+	healthCheckPort       uint16
+}
+
+type servedPort struct {
+	name     string
+	port     uint16
+	settings []cluster.Setting
+}
+
+// keep returns what stays of the Service, its lists of settings shared with others that say the same.
+func (e *engine) keep(s cluster.Service) *served {
+	kept := &served{
+		uid: s.UID, version: s.Version, problems: s.Problems, settings: e.usual.share(s.Settings), sliceWeights: s.SliceWeights,
+		ports: make([]servedPort, len(s.Ports)), restricted: len(s.SourceRanges) > 0, healthCheckPort: s.HealthCheckNodePort,
+	}
+	if len(s.ExternalIPs)+len(s.LoadBalancerIPs) > 0 {
+		kept.outside = append(append(kept.outside, s.ExternalIPs...), s.LoadBalancerIPs...)
+	}
+	for i, port := range s.Ports {
+		kept.ports[i] = servedPort{port.Name, port.Port, e.usual.share(port.Settings)}
+		kept.nodePorts = kept.nodePorts || port.NodePort != 0
+	}
+	return kept
+}
