@@ -26,7 +26,7 @@ func Diff(have, want *State, t Touched) []Op {
 		d.virtualServer(id, have, want)
 	}
 	for _, addr := range sortedKeys(t.Addresses, compareAddr) {
-		diffPresence(&d, have.Addresses, want.Addresses, addr, Address{addr})
+		d.diffVIP(addr, have, want)
 	}
 	order(d.ops)
 	return d.ops
@@ -47,6 +47,9 @@ func All(owner func(VirtualServerID) cluster.Name, states ...*State) Touched {
 			t.Entries[e] = cluster.Name{}
 		}
 		for addr := range s.Addresses {
+			t.Addresses[addr] = cluster.Name{}
+		}
+		for addr := range s.Routes {
 			t.Addresses[addr] = cluster.Name{}
 		}
 	}

@@ -19,7 +19,9 @@ type Want struct {
 
 	fragments map[cluster.Name]Fragment
 	claims    map[VirtualServerID][]claim
-	// binds and entries count who wants an address or an entry. An entry of the foundation counts once for ever.
+	// sources are those of the routes.
+	sources Sources
+	// binds and entries count who wants an address or route, or an entry. An entry of the foundation counts once for ever.
 	binds   map[netip.Addr]int
 	entries map[SetEntry]int
 }
@@ -33,7 +35,8 @@ type claim struct {
 type Touched struct {
 	VirtualServers map[VirtualServerID]cluster.Name
 	Entries        map[SetEntry]cluster.Name
-	Addresses      map[netip.Addr]cluster.Name
+	// Addresses are VIPs, whether they have an address or a route.
+	Addresses map[netip.Addr]cluster.Name
 	// Foundation says that links, sysctls, sets, chains and hooks are to be looked at as well.
 	Foundation bool
 }
@@ -247,7 +250,7 @@ func (w *Want) hold(front FrontEnd) {
 		w.count(e, 1)
 	}
 	if front.Bind {
-		w.bind(front.ID.Addr, 1)
+		w.bind(front, 1)
 	}
 }
 
@@ -256,7 +259,7 @@ func (w *Want) release(front FrontEnd) {
 		w.count(e, -1)
 	}
 	if front.Bind {
-		w.bind(front.ID.Addr, -1)
+		w.bind(front, -1)
 	}
 }
 
@@ -277,13 +280,35 @@ func (w *Want) count(e SetEntry, by int) {
 	}
 }
 
-func (w *Want) bind(addr netip.Addr, by int) {
-	if recount(w.binds, addr, by) {
-		w.State.Addresses[addr] = struct{}{}
+// bind counts who wants the VIP local. All want it by the same mode, which is the node's.
+func (w *Want) bind(front FrontEnd, by int) {
+	addr := front.ID.Addr
+	wanted := recount(w.binds, addr, by)
+	if front.Route {
+		put(w.State.Routes, addr, w.sources.For(addr), !wanted)
 	} else {
-		delete(w.State.Addresses, addr)
+		put(w.State.Addresses, addr, struct{}{}, !wanted)
 	}
 }
+
+// Prefer gives all routes these sources, and returns the VIPs whose route is another one now. It costs nothing while they stay.
+func (w *Want) Prefer(s Sources) Touched {
+	touched := NewTouched()
+	if s == w.sources {
+		return touched
+	}
+	w.sources = s
+	for addr, source := range w.State.Routes {
+		if now := s.For(addr); now != source {
+			w.State.Routes[addr] = now
+			touched.Addresses[addr] = cluster.Name{}
+		}
+	}
+	return touched
+}
+
+// Sources returns what Prefer was told last.
+func (w *Want) Sources() Sources { return w.sources }
 
 // recount changes a reference count and tells whether there is a reference left.
 func recount[K comparable](counts map[K]int, key K, by int) bool {
