@@ -239,3 +239,54 @@ func TestRouteDriftIsRepaired(t *testing.T) {
 		t.Errorf("the dataplane is\n%s\nwant\n%s", now, before)
 	}
 }
+
+// TestClientsOnTheNode: by whatever pods are told from other clients, and whether or not the cluster knows the node's address, the node's own
+// clients reach every endpoint, and are masqueraded. Their source, which routes decide, may even be in the pods' network.
+func TestClientsOnTheNode(t *testing.T) {
+	c := newCluster(t)
+	p1, p2, r := c.backend(1, 10, "p1"), c.pod(1, 11, "p2"), c.backend(2, 10, "r")
+	c.serve(c.Node1, "host")
+	s, self := web(nodePort), service("self", []string{"10.96.0.30", "fd00:10:96::30"})
+	c.write("web.yaml", with(s, p1, r), with(self, c.Node1))
+	for _, mode := range []string{"address", "route"} {
+		for _, known := range []bool{false, true} {
+			if known {
+				c.write("node.yaml", manifest(thisNode(c.Node1)))
+			}
+			for _, pods := range [][]string{
+				{"--cluster-cidr", topology.PodCIDRs}, {"--cluster-cidr", ""}, {"--cluster-cidr", topology.PodCIDRs + ",192.168.50.0/24,fd00:50::/64"},
+				{"--cluster-cidr", "", "--detect-local-mode", "InterfaceNamePrefix", "--pod-interface-name-prefix", "veth"},
+			} {
+				what := fmt.Sprint(mode, " ", known, " ", pods)
+				c.run(append(pods, "--vip-mode", mode)...)
+				c.matrix(what, s, cell{c.Node1, "cip", "p1 gw, r node"}, cell{p2, "cip", "p1 own, r own"}, cell{c.Node1, "np", "p1 gw, r node"})
+				c.matrix(what, self, cell{c.Node1, "cip", "host node | host gw"}, cell{p1, "cip", "host own"})
+				c.must(c.proxier.Stop())
+			}
+			if known {
+				c.remove("node.yaml")
+			}
+		}
+	}
+}
+
+// TestRoutesAndTheLAN: ARP for a service address on the LAN, and pings, are answered as with addresses: where they are to be.
+func TestRoutesAndTheLAN(t *testing.T) {
+	c := newCluster(t)
+	lan := netip.MustParseAddrPort("192.168.50.200:80")
+	s := web(func(s *v1.Service) { s.Spec.ExternalIPs = []string{lan.Addr().String()} })
+	c.write("services.yaml", with(s, c.backend(1, 10, "p1")))
+	for _, allowed := range []bool{false, true} {
+		c.run("--vip-mode", "route", "--external-ip-cidrs", "192.168.50.0/24", fmt.Sprintf("--ipvs-strict-arp=%v", !allowed), fmt.Sprintf("--answer-ping=%v", allowed))
+		c.must(c.Node1.Sysctl("net/ipv4/conf/all/arp_ignore", map[bool]string{false: "1", true: "0"}[allowed])) // nobody takes it back
+		if _, err := harness.Ask(c.Outside, "tcp", lan); (err == nil) != allowed {
+			t.Errorf("ARP, to be answered: %v: %v", allowed, err)
+		}
+		for _, addr := range []netip.Addr{web4.Addr(), web6.Addr()} {
+			if err := harness.Ping(c.Outside, addr); (err == nil) != allowed {
+				t.Errorf("ping of %s, to be answered: %v: %v", addr, allowed, err)
+			}
+		}
+		c.must(c.proxier.Stop())
+	}
+}
