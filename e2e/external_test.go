@@ -172,11 +172,15 @@ func (c *cluster) outcome(from *topology.Host, network string, to netip.AddrPort
 const caseExternalCIDRs = topology.ExternalCIDRs + ",192.168.50.150/32"
 
 // TestTraffic sends packets from inside and outside by every way in, and holds what comes back against the cases.
-func TestTraffic(t *testing.T) {
+func TestTraffic(t *testing.T) { traffic(t) }
+
+// traffic asks for every cell of a proxier with these arguments.
+func traffic(t *testing.T, args ...string) *cluster {
+	t.Helper()
 	c := newCluster(t)
 	hosts := c.caseHosts()
 	cells := c.writeCases(hosts)
-	c.run("--external-ip-cidrs", caseExternalCIDRs)
+	c.run(append(args, "--external-ip-cidrs", caseExternalCIDRs)...)
 	for i, got := range c.outcomes(cells, hosts) {
 		if !cells[i].accepts(cells[i].want, got) {
 			t.Error(cells[i].text(got))
@@ -186,6 +190,7 @@ func TestTraffic(t *testing.T) {
 	if strings.Contains(c.proxier.Output(), "level=ERROR") {
 		t.Errorf("the proxier logs errors:\n%s", c.proxier.Output())
 	}
+	return c
 }
 
 // caseHosts makes the hosts that cases name, and servers on those that are endpoints.

@@ -58,7 +58,8 @@ var changing = regexp.MustCompile(`(?m)^#.*\n|\[\d+:\d+\]|\\? +valid_lft.*|^\d+:
 func (c *cluster) dataplane() string {
 	c.t.Helper()
 	var text strings.Builder
-	for _, command := range [][]string{{"ipvsadm", "-Sn"}, {"ipset", "save", "-sorted"}, {"iptables-save"}, {"ip6tables-save"}, {"ip", "-o", "addr", "show", "dev", "kube-ipvs0"}} {
+	for _, command := range [][]string{{"ipvsadm", "-Sn"}, {"ipset", "save", "-sorted"}, {"iptables-save"}, {"ip6tables-save"}, {"ip", "-o", "addr", "show", "dev", "kube-ipvs0"},
+		{"ip", "route", "show", "table", "local", "proto", "73"}, {"ip", "-6", "route", "show", "table", "local", "proto", "73"}} {
 		output, err := c.Node1.Run(command[0], command[1:]...)
 		if err != nil {
 			output = err.Error() // the link may be away for a moment

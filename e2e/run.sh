@@ -10,7 +10,7 @@ set -euo pipefail
 pattern=${1:-.} guests=${GUESTS:-1} out=$IPVSP_BIN/out
 
 # The longest first, so that no guest ends long before the other.
-longest='TestTraffic TestConformance TestKilledAtAnyMoment TestAPIServersFailOver TestTakeOverFromKubeProxy TestPolicy TestEverySchedulerUnderLoad TestEventsOfTwoNodes TestDeployment TestKubernetesAPI TestRollingUpdate TestDriftIsRepaired TestTakeOverFromKubeRouter'
+longest='TestTraffic TestTrafficByRoute TestConformance TestKilledAtAnyMoment TestAPIServersFailOver TestTakeOverFromKubeProxy TestPolicy TestEverySchedulerUnderLoad TestEventsOfTwoNodes TestDeployment TestKubernetesAPI TestRollingUpdate TestVIPModeChangesLive TestDriftIsRepaired TestClientsOnTheNode TestRouteDriftIsRepaired TestTakeOverFromKubeRouter'
 
 if [ "$pattern" = --guest ]; then # this is a guest
 	echo "guest $2: $(uname -sr)"

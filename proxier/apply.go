@@ -22,7 +22,7 @@ var errBlocked = errors.New("left out")
 // apply carries out ops phase by phase. What a failed operation would have carried is left out, the rest goes on.
 func (e *engine) apply(r *Report, ops []dataplane.Op, touched dataplane.Touched) {
 	for _, phase := range dataplane.Phases(ops) {
-		ready, gate := make([]dataplane.Op, 0, len(phase)), dataplane.NewGate(e.have)
+		ready, gate := make([]dataplane.Op, 0, len(phase)), dataplane.NewGate(e.have, ops)
 		for _, op := range phase {
 			if why := gate.Blocked(op); why != "" {
 				r.fail(owner(op, touched), op, fmt.Errorf("%s: %w: %s", op, errBlocked, why))
@@ -60,6 +60,8 @@ func owner(op dataplane.Op, t dataplane.Touched) cluster.Name {
 		return t.VirtualServers[dataplane.VirtualServerID{Addr: o.Entry.Addr, Port: o.Entry.Port, Protocol: cluster.Protocol(o.Entry.Protocol)}]
 	case dataplane.Address:
 		return t.Addresses[o.Addr]
+	case dataplane.Route:
+		return t.Addresses[o.Addr]
 	}
 	return cluster.Name{}
 }
@@ -75,6 +77,8 @@ func keys(op dataplane.Op, owner cluster.Name) dataplane.Touched {
 	case dataplane.SetEntry:
 		t.Entries[o] = owner
 	case dataplane.Address:
+		t.Addresses[o.Addr] = owner
+	case dataplane.Route:
 		t.Addresses[o.Addr] = owner
 	default:
 		t.Foundation = true

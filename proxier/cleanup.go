@@ -9,7 +9,7 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel"
 )
 
-// Cleanup removes everything that is ours from this node's kernel, and nothing else: virtual servers, real servers, addresses and
+// Cleanup removes everything that is ours from this node's kernel, and nothing else: virtual servers, real servers, addresses, routes and
 // the link, chains and their hooks, sets. Sysctls keep their values. It returns the number of operations.
 func Cleanup(c Config) (int, error) {
 	config := c.dataplane(kernel.Families(), dataplane.Facts{})

@@ -37,6 +37,8 @@ type Config struct {
 	ServiceProxyName string `json:"serviceProxyName,omitempty"`
 	// Link is the name of the dummy link.
 	Link string `json:"link,omitempty"`
+	// VIPMode says what makes VIPs local to the node: "address", on the dummy link, or "route".
+	VIPMode string `json:"vipMode,omitempty"`
 	// ClusterCIDRs are the networks of the pods.
 	ClusterCIDRs []string `json:"clusterCIDRs,omitempty"`
 	// DetectLocalMode says how clients that are pods of this node are told from others: one of DetectLocalModes.
@@ -168,6 +170,7 @@ func (d *Duration) UnmarshalText(text []byte) (err error) {
 func Default() Config {
 	return Config{
 		Link:            dataplane.DefaultLink,
+		VIPMode:         dataplane.ByAddress.String(), // what operators and other node agents expect
 		DetectLocalMode: DetectClusterCIDR,
 		WatchNodes:      AllNodes,
 		Conntrack: Conntrack{
@@ -222,6 +225,7 @@ func (c Config) Validate() error {
 	if errs := validation.IsValidLabelValue(c.ServiceProxyName); len(errs) > 0 {
 		bad("serviceProxyName", "%q is not a label value: %s", c.ServiceProxyName, strings.Join(errs, "; "))
 	}
+	oneOf(bad, "vipMode", c.VIPMode, dataplane.ByAddress.String(), dataplane.ByRoute.String())
 	oneOf(bad, "watchNodes", c.WatchNodes, AllNodes, OwnNode)
 	oneOf(bad, "takeOver", c.TakeOver, "", KubeProxy, KubeRouter)
 	if c.DrainTimeout.Duration < 0 {
@@ -383,8 +387,9 @@ func (c Config) operator() cluster.Operator {
 
 // dataplane returns what the dataplane goes by. The Config is valid.
 func (c Config) dataplane(families []cluster.Family, facts dataplane.Facts) dataplane.Config {
+	mode, _ := dataplane.ParseVIPMode(c.VIPMode)
 	return dataplane.Config{
-		Link: c.Link, Families: families, Pods: c.pods(), MasqueradeAll: c.MasqueradeAll, MasqueradeMark: 1 << c.MasqueradeBit,
+		Link: c.Link, VIPs: mode, Families: families, Pods: c.pods(), MasqueradeAll: c.MasqueradeAll, MasqueradeMark: 1 << c.MasqueradeBit,
 		MasqueradePorts: [2]uint16{c.MasqueradePorts.First, c.MasqueradePorts.Last}, NodePortAddresses: networks(c.nodePortNetworks()), NodePortsOnPrimary: c.nodePortsOnPrimary(),
 		AnswerPing: c.AnswerPing, StrictARP: c.StrictARP, Facts: facts,
 		TCPTimeout: c.TCPTimeout.Duration, TCPFinTimeout: c.TCPFinTimeout.Duration, UDPTimeout: c.UDPTimeout.Duration,

@@ -121,6 +121,7 @@ func (e *engine) pass(now time.Time, dirty []cluster.Name, audit bool) Report {
 		}
 	}
 	others = append(others, e.readNode()...)
+	touched.Add(e.want.Prefer(e.node.Sources()))
 	if first {
 		others = append(others, e.lister.Names()...)
 		urgentFirst(others)
@@ -308,6 +309,9 @@ func (e *engine) target(now time.Time, touched dataplane.Touched) *dataplane.Sta
 	for addr := range touched.Addresses {
 		if _, wanted := want.Addresses[addr]; wanted {
 			target.Addresses[addr] = struct{}{}
+		}
+		if source, wanted := want.Routes[addr]; wanted {
+			target.Routes[addr] = source
 		}
 	}
 	return target

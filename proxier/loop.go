@@ -101,7 +101,7 @@ func (l *loop) look() {
 	l.health.begin(time.Now()) // the kernel may hang here as well as in a pass
 	dirty, err := l.engine.readAddresses()
 	l.health.end()
-	if err != nil || len(dirty) > 0 {
+	if err != nil || len(dirty) > 0 || l.engine.sourcesMoved() {
 		l.pass(nil, dirty, err != nil)
 	}
 }

@@ -2,6 +2,8 @@ package proxier
 
 import (
 	"errors"
+	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -48,6 +50,41 @@ func TestTimesOfPasses(t *testing.T) {
 		if got := samples(t, m, series); got != want {
 			t.Errorf("stage %q has %d samples, want %d", series, got, want)
 		}
+	}
+}
+
+// TestSourcesFollowTheNodesAddresses at once: routes prefer the node's address as long as it has it, also where nothing else depends on it.
+func TestSourcesFollowTheNodesAddresses(t *testing.T) {
+	s := newScenario(t, 0, 0)
+	s.mode = dataplane.ByRoute
+	s.restart()
+	passes := 0
+	l := &loop{engine: s.engine, health: &health{board: newBoard("n1", "v1", nil, opened{}), answered: func(string, int) {}}, waiting: map[cluster.Name]source.Change{},
+		observers: []Observer{observerFunc(func(Report) { passes++ })}}
+	s.apply([]byte("apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {clusterIP: 10.96.0.1, ports: [{port: 80}]}\n"))
+	s.apply([]byte("apiVersion: v1\nkind: Node\nmetadata: {name: n1}\nstatus: {addresses: [{type: InternalIP, address: 192.168.50.7}]}\n"))
+	all := s.memory.Addresses
+	l.pass(nil, nil, true)
+	own := netip.MustParseAddr("192.168.50.7")
+	for i, c := range []struct {
+		addresses []netip.Addr
+		want      netip.Addr
+	}{{append(slices.Clone(all), own), own}, {all, netip.Addr{}}} {
+		s.memory.Addresses = c.addresses
+		l.look()
+		routes := s.memory.State().Routes
+		for vip, got := range routes {
+			if got != c.want {
+				t.Errorf("step %d: the route of %s prefers %v, want %v", i, vip, got, c.want)
+			}
+		}
+		if len(routes) == 0 || passes != i+2 {
+			t.Errorf("step %d: %d routes, %d passes", i, len(routes), passes)
+		}
+	}
+	l.look()
+	if passes != 3 {
+		t.Errorf("a look at what has not changed makes a pass")
 	}
 }
 

@@ -74,6 +74,10 @@ func (e *engine) readAddresses() ([]cluster.Name, error) {
 	return e.moved(addresses), nil
 }
 
+// sourcesMoved tells whether routes are to have other sources than they were made with. The kernel keeps a route whose source is not an
+// address of the node any more (in the table of local routes, Linux 6.1), and clients on the node go on to use it.
+func (e *engine) sourcesMoved() bool { return e.want.Sources() != e.node.Sources() }
+
 // moved takes note of the addresses of the node's links and returns the Services that depend on those that came or went: by node
 // ports, by clients whose address stands for the node, or because the address is theirs.
 func (e *engine) moved(addresses []netip.Addr) (dirty []cluster.Name) {

@@ -70,7 +70,7 @@ func Run(ctx context.Context, c Config, version string, log *slog.Logger) error 
 	}
 
 	board := newBoard(c.NodeName, version, openCounter, from)
-	board.schedulers = facts.Schedulers
+	board.schedulers, board.vipMode = facts.Schedulers, config.VIPs
 	metrics := newMetrics(linux, version)
 	health := &health{board: board, families: families, answered: metrics.answered, node: func() (*v1.Node, bool) {
 		return watcher.Node(), c.Manifests == "" && watcher.NodesKnown()

@@ -57,6 +57,7 @@ import (
 //	add entry SET ENTRY-TYPE ENTRY    somebody adds one
 //	send CLIENT:PORT TO:PORT          a UDP datagram, which connection tracking remembers
 //	foreign PROTOCOL VIP:PORT SCHED   somebody makes a virtual server
+//	mode address|route                restart with this VIP mode
 //	operations N                      the last change took N operations (needs faults: off)
 func TestScenarios(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txtar")
@@ -171,6 +172,8 @@ type scenario struct {
 	node    []cluster.Problem // of this Node
 	ops     int
 	foreign map[dataplane.VirtualServerID]bool
+	// mode is what makes VIPs local.
+	mode dataplane.VIPMode
 	// tampered says that the kernel is in a state that is not ours to answer for, until the next audit is over.
 	tampered bool
 	// after is called with the objects after each step.
@@ -189,6 +192,9 @@ func newScenario(t testing.TB, rate float64, seed uint64) *scenario {
 				t.Errorf("after %s: %s", op, violation)
 			}
 		}
+		if vip, left := s.left(op, state); left {
+			t.Errorf("after %s nothing makes %s local, which is served", op, vip)
+		}
 	}
 	s.faulty = kernel.NewFaulty(s.memory, rate, seed)
 	if rate > 0 {
@@ -201,6 +207,22 @@ func newScenario(t testing.TB, rate float64, seed uint64) *scenario {
 	}
 	s.restart()
 	return s
+}
+
+// left tells whether a VIP has lost its address, or its route, before it got what it is to have instead.
+func (s *scenario) left(op dataplane.Op, state *dataplane.State) (netip.Addr, bool) {
+	if op.Verb != dataplane.Delete {
+		return netip.Addr{}, false
+	}
+	switch o := op.Object.(type) {
+	case dataplane.Address:
+		_, instead := s.engine.want.State.Routes[o.Addr]
+		return o.Addr, instead && !state.Local(o.Addr)
+	case dataplane.Route:
+		_, instead := s.engine.want.State.Addresses[o.Addr]
+		return o.Addr, instead && !state.Local(o.Addr)
+	}
+	return netip.Addr{}, false
 }
 
 // foreignViolation tells whether the violation is that somebody else's virtual server is not ours.
@@ -217,7 +239,7 @@ func (s *scenario) restart() {
 	s.engine = newEngine(settings{
 		NodeName: "n1",
 		Dataplane: dataplane.Config{
-			Link: "kube-ipvs0", Families: []cluster.Family{cluster.IPv4, cluster.IPv6}, MasqueradeMark: 1 << 14, MasqueradePorts: [2]uint16{32768, 65535},
+			VIPs: s.mode, Link: "kube-ipvs0", Families: []cluster.Family{cluster.IPv4, cluster.IPv6}, MasqueradeMark: 1 << 14, MasqueradePorts: [2]uint16{32768, 65535},
 			Facts: dataplane.Facts{KernelMajor: 6, KernelMinor: 1, Schedulers: scheduler.KernelNames()},
 		},
 		Operator:        cluster.Operator{Namespaces: map[string]map[string]string{"cache": {annotation.Scheduler: "sh"}}},
@@ -413,6 +435,14 @@ func (s *scenario) do(fields []string) {
 	case "restart":
 		s.restart()
 		s.converge(nil, true)
+	case "mode":
+		mode, known := dataplane.ParseVIPMode(args[0])
+		if !known {
+			s.t.Fatalf("there is no mode %q", args[0])
+		}
+		s.mode = mode
+		s.restart()
+		s.converge(nil, true)
 	case "addresses":
 		s.memory.Addresses = nil
 		for _, text := range args {
@@ -461,6 +491,12 @@ func (s *scenario) object(args []string) dataplane.Object {
 	switch kind := args[0]; kind {
 	case "address":
 		return dataplane.Address{Addr: netip.MustParseAddr(args[1])}
+	case "route":
+		route := dataplane.Route{Addr: netip.MustParseAddr(args[1])}
+		if len(args) > 2 {
+			route.Source = netip.MustParseAddr(args[2])
+		}
+		return route
 	case "link":
 		return dataplane.Link{Name: args[1]}
 	case "vs":

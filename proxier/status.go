@@ -35,6 +35,8 @@ type Status struct {
 	Manifests []string `json:"manifests,omitempty"`
 	// Schedulers are those that this node's kernel has.
 	Schedulers []string `json:"schedulers"`
+	// VIPMode says what makes service addresses local to the node: "address" or "route".
+	VIPMode string `json:"vipMode"`
 	// Foreign counts virtual servers of others, Draining real servers on their way out.
 	Foreign  int             `json:"foreignVirtualServers"`
 	Draining int             `json:"drainingRealServers"`
@@ -115,6 +117,8 @@ type board struct {
 	now           func() time.Time
 	// schedulers are those of the kernel.
 	schedulers []string
+	// vipMode is what makes VIPs local.
+	vipMode dataplane.VIPMode
 
 	mu      sync.Mutex
 	rows    map[cluster.Name]boardRow
@@ -163,7 +167,7 @@ func (b *board) status(only func(cluster.Name) bool) Status {
 	b.mu.Lock()
 	s := Status{
 		Node: b.node, Version: b.version, Started: b.started, LastPass: b.passed, Healthy: b.failing.IsZero() && !b.passed.IsZero(),
-		Schedulers: b.schedulers, Foreign: b.last.Foreign, Draining: b.last.Draining, Services: []ServiceStatus{},
+		Schedulers: b.schedulers, VIPMode: b.vipMode.String(), Foreign: b.last.Foreign, Draining: b.last.Draining, Services: []ServiceStatus{},
 	}
 	s.NodeProblems = problemStatus(b.last.NodeProblems)
 	if err := b.last.Error(); err != nil {

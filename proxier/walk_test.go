@@ -10,8 +10,10 @@ import (
 
 	gocmp "github.com/google/go-cmp/cmp"
 	"golang.org/x/tools/txtar"
+	v1 "k8s.io/api/core/v1"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
 
 // TestRandomWalk goes from the objects of any step of any scenario to those of any other, with faults and restarts on the way.
@@ -40,9 +42,16 @@ func TestRandomWalk(t *testing.T) {
 	seed := anySeed(t)
 	r := rand.New(rand.NewPCG(seed, 2))
 	s := newScenario(t, 0.1, seed)
+	// Without a Node routes prefer no source.
+	nodes := []map[string]*v1.Node{nil, {"n1": {Status: v1.NodeStatus{Addresses: []v1.NodeAddress{
+		{Type: v1.NodeInternalIP, Address: "192.168.50.1"}, {Type: v1.NodeInternalIP, Address: "fd00:50::1"},
+	}}}}}
 	for range 150 {
+		s.objects.nodes = nodes[r.IntN(len(nodes))]
+		s.objects.version++
 		s.walkTo(places[r.IntN(len(places))].clone())
 		if r.IntN(10) == 0 {
+			s.mode = []dataplane.VIPMode{dataplane.ByAddress, dataplane.ByRoute}[r.IntN(2)]
 			s.restart()
 			s.converge(nil, true)
 		}
@@ -50,7 +59,9 @@ func TestRandomWalk(t *testing.T) {
 		s.converge(nil, false)
 
 		fresh := newScenario(t, 0, 0)
-		fresh.objects.services, fresh.objects.slices = s.objects.services, s.objects.slices
+		fresh.mode = s.mode
+		fresh.objects.services, fresh.objects.slices, fresh.objects.nodes, fresh.objects.version = s.objects.services, s.objects.slices, s.objects.nodes, s.objects.version
+		fresh.restart()
 		fresh.converge(nil, true)
 		if diff := gocmp.Diff(fresh.memory.State().Text(), s.memory.State().Text()); diff != "" {
 			t.Fatalf("(-fresh +walked):\n%s", diff)

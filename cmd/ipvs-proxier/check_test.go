@@ -156,7 +156,7 @@ func TestCompletion(t *testing.T) {
 	}{
 		{[]string{"check", ""}, "\nmax-connections=\t"}, {[]string{"check", "no"}, "\nnode/weight=\t"}, {[]string{"check", "one-packet="}, "\none-packet=true\n"},
 		{[]string{"check", "expose=node-port,"}, "\nexpose=node-port,cluster-ip\n"}, {[]string{"run", "--log-level", ""}, "\nwarn\n"},
-		{[]string{"status", "-o", ""}, "\nyaml\n"}, {[]string{"run", "--take-over", ""}, "\nkube-router\n"}, {[]string{"run", "--watch-nodes", ""}, "\nown\n"},
+		{[]string{"status", "-o", ""}, "\nyaml\n"}, {[]string{"run", "--take-over", ""}, "\nkube-router\n"}, {[]string{"run", "--watch-nodes", ""}, "\nown\n"}, {[]string{"run", "--vip-mode", ""}, "\nroute\n"},
 	} {
 		if got := complete(c.args...); !strings.Contains(got, c.want) {
 			t.Errorf("%q: no %q in\n%s", c.args, c.want, got)

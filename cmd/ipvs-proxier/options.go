@@ -34,7 +34,8 @@ func newOptions(flags *pflag.FlagSet) *options {
 	flags.StringVar(&o.value.ServiceProxyName, "service-proxy-name", "", "serve the Services whose label service.kubernetes.io/service-proxy-name has this value (default: those without the label)")
 	flags.StringVar(&o.value.NodeName, "node-name", "", "name of this node in the cluster (default: the host name in lower case)")
 	flags.StringVar(&o.value.NodeName, "hostname-override", "", "the same as --node-name")
-	flags.StringVar(&o.value.Link, "link", d.Link, "name of the dummy link that carries the service addresses")
+	flags.StringVar(&o.value.Link, "link", d.Link, "name of the dummy link, which carries the service addresses with --vip-mode=address")
+	flags.StringVar(&o.value.VIPMode, "vip-mode", d.VIPMode, "address: service addresses are addresses on the dummy link; route: they are local routes, which costs less where there are thousands")
 	flags.StringSliceVar(&o.clusterCIDR, "cluster-cidr", nil, "networks of the pods, comma separated: clients of a ClusterIP from outside are masqueraded")
 	flags.StringVar(&o.value.DetectLocalMode, "detect-local-mode", d.DetectLocalMode, "how local pods are told from other clients: ClusterCIDR, NodeCIDR, BridgeInterface or InterfaceNamePrefix")
 	flags.StringVar(&o.value.PodBridgeInterface, "pod-bridge-interface", "", "bridge of the local pods, for --detect-local-mode=BridgeInterface")
@@ -91,6 +92,7 @@ func (o *options) complete() (proxier.Config, error) {
 		"node-name":                         func() { c.NodeName = o.value.NodeName },
 		"hostname-override":                 func() { c.NodeName = o.value.NodeName },
 		"link":                              func() { c.Link = o.value.Link },
+		"vip-mode":                          func() { c.VIPMode = o.value.VIPMode },
 		"cluster-cidr":                      func() { c.ClusterCIDRs = o.clusterCIDR },
 		"detect-local-mode":                 func() { c.DetectLocalMode = o.value.DetectLocalMode },
 		"pod-bridge-interface":              func() { c.PodBridgeInterface = o.value.PodBridgeInterface },

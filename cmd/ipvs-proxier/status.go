@@ -79,7 +79,8 @@ func statusTable(w io.Writer, s proxier.Status, now time.Time) error {
 		health = "NOT HEALTHY"
 	}
 	fmt.Fprintf(w, "node %s: %s, %d services, %d real servers drain, %d virtual servers of others\n", s.Node, health, len(s.Services), s.Draining, s.Foreign)
-	fmt.Fprintf(w, "schedulers of this kernel: %s\n\n", strings.Join(s.Schedulers, ", "))
+	fmt.Fprintf(w, "schedulers of this kernel: %s\n", strings.Join(s.Schedulers, ", "))
+	fmt.Fprintf(w, "service addresses are local by %s\n\n", s.VIPMode)
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(t, "SERVICE\tKIND\tADDRESS\tSCHEDULER\tCHOSEN BY\tREAL SERVER\tWEIGHT\tACTIVE\tINACTIVE\tCHANGED")
 	for _, service := range s.Services {

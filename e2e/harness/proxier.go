@@ -148,7 +148,7 @@ func (p *Proxier) Metric(name string) (float64, error) {
 func Dump(h *topology.Host) string {
 	var b strings.Builder
 	for _, c := range [][]string{
-		{"ipvsadm", "-Ln"}, {"ipvsadm", "-Lnc"}, {"ip", "-br", "addr"}, {"ipset", "save"}, {"iptables-save", "-c"}, {"ip6tables-save", "-c"},
+		{"ipvsadm", "-Ln"}, {"ipvsadm", "-Lnc"}, {"ip", "-br", "addr"}, {"ip", "route", "show", "table", "local", "proto", "73"}, {"ip", "-6", "route", "show", "table", "local", "proto", "73"}, {"ipset", "save"}, {"iptables-save", "-c"}, {"ip6tables-save", "-c"},
 	} {
 		cmd := exec.Command(c[0], c[1:]...)
 		fmt.Fprintf(&b, "$ %s\n", strings.Join(c, " "))

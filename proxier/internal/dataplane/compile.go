@@ -31,8 +31,8 @@ type FrontEnd struct {
 	Kind          FrontEndKind
 	// Port is the index of the Service port.
 	Port int
-	// Bind tells that the address belongs on our link.
-	Bind bool
+	// Bind tells that the address is made local to the node; Route that it is by a route, and not by an address on our link.
+	Bind, Route bool
 	// NoLocal tells that the traffic policy is Local, and that all endpoints there are are on other nodes.
 	NoLocal bool
 	// Entries are the set entries that decide how its packets are treated.
@@ -212,7 +212,7 @@ func (k compiler) external(kind FrontEndKind, addr netip.Addr, port uint16) Fron
 	return front
 }
 
-// frontEnd binds the address to our link, unless it is the node's own already: then only this port of it is ours.
+// frontEnd makes the address local to the node, unless it is the node's own already: then only this port of it is ours.
 func (k compiler) frontEnd(kind FrontEndKind, addr netip.Addr, port uint16, endpoints []cluster.Endpoint) FrontEnd {
 	endpoints = k.ordered(endpoints)
 	front := FrontEnd{
@@ -229,14 +229,15 @@ func (k compiler) frontEnd(kind FrontEndKind, addr netip.Addr, port uint16, endp
 		}
 	}
 	if kind != NodePort && !slices.Contains(k.node.Addresses, addr) {
-		front.Bind = true
+		front.Bind, front.Route = true, k.config.VIPs == ByRoute
 		front.Entries = append(front.Entries, vipEntry(addr))
 	}
 	return front
 }
 
-// clients returns who may reach a restricted front end. A client on the node itself has the front end's address as its
-// source; it may if the node's address may.
+// clients returns who may reach a restricted front end. A client on the node itself may if the node's address may. Its source is that
+// address when the front end has a route, else the front end's own. The latter is let in by both modes, so that connections live
+// when the mode changes; nobody else can have it, because the kernel drops packets that come in with a local address.
 func (k compiler) clients(id VirtualServerID) []SetEntry {
 	var entries []SetEntry
 	entry := func(network netip.Prefix) {
@@ -257,8 +258,24 @@ func (k compiler) clients(id VirtualServerID) []SetEntry {
 	}
 	if nodeMay {
 		entry(netip.PrefixFrom(id.Addr, id.Addr.BitLen()))
+		for _, addr := range k.kernelChoice() {
+			entry(netip.PrefixFrom(addr, addr.BitLen()))
+		}
 	}
 	return entries
+}
+
+// kernelChoice returns the addresses among which the kernel chooses the source of the node's own clients: none where it is known.
+func (k compiler) kernelChoice() (addrs []netip.Addr) {
+	if k.config.VIPs != ByRoute || k.family != cluster.IPv6 || k.node.Sources().IPv6.IsValid() {
+		return nil
+	}
+	for _, addr := range k.node.Addresses {
+		if addr.Is6() {
+			addrs = append(addrs, addr)
+		}
+	}
+	return addrs
 }
 
 // identity returns the addresses that stand for the node where clients are told apart.

@@ -11,6 +11,8 @@ import (
 type Config struct {
 	// Link is the name of the dummy link.
 	Link string
+	// VIPs says what makes VIPs local to the node.
+	VIPs VIPMode
 	// Families are the address families to serve: IPv4, IPv6 or both, in any order.
 	Families []cluster.Family
 	// Pods tells clients that are pods from others. A client of a ClusterIP that is none is masqueraded.

@@ -26,7 +26,7 @@ func Diff(have, want *State, t Touched) []Op {
 		d.virtualServer(id, have, want)
 	}
 	for _, addr := range sortedKeys(t.Addresses, compareAddr) {
-		diffPresence(&d, have.Addresses, want.Addresses, addr, Address{addr})
+		d.diffVIP(addr, have, want)
 	}
 	order(d.ops)
 	return d.ops
@@ -49,6 +49,9 @@ func All(owner func(VirtualServerID) cluster.Name, states ...*State) Touched {
 		for addr := range s.Addresses {
 			t.Addresses[addr] = cluster.Name{}
 		}
+		for addr := range s.Routes {
+			t.Addresses[addr] = cluster.Name{}
+		}
 	}
 	return t
 }
@@ -69,6 +72,11 @@ func Unwanted(have, want *State) Touched {
 	}
 	for addr := range have.Addresses {
 		if _, wanted := want.Addresses[addr]; !wanted {
+			t.Addresses[addr] = cluster.Name{}
+		}
+	}
+	for addr := range have.Routes {
+		if _, wanted := want.Routes[addr]; !wanted {
 			t.Addresses[addr] = cluster.Name{}
 		}
 	}

@@ -19,8 +19,10 @@ type Want struct {
 
 	fragments map[cluster.Name]*Fragment
 	claims    map[VirtualServerID][]claim
-	// binds and entries count who else wants an address or an entry of the State, beside the first one. An entry of the foundation is wanted
-	// once for ever.
+	// sources are those of the routes.
+	sources Sources
+	// binds and entries count who else wants an address or route, or an entry, of the State, beside the first one. An entry of the
+	// foundation is wanted once for ever.
 	binds   map[netip.Addr]int
 	entries map[SetEntry]int
 	// touched is what Set returns, in maps that are used again.
@@ -44,7 +46,8 @@ func (c claim) owner() cluster.Name {
 type Touched struct {
 	VirtualServers map[VirtualServerID]cluster.Name
 	Entries        map[SetEntry]cluster.Name
-	Addresses      map[netip.Addr]cluster.Name
+	// Addresses are VIPs, whether they have an address or a route.
+	Addresses map[netip.Addr]cluster.Name
 	// Foundation says that links, sysctls, sets, chains and hooks are to be looked at as well.
 	Foundation bool
 }
@@ -267,7 +270,7 @@ func (w *Want) hold(front *FrontEnd) {
 		w.count(e, 1)
 	}
 	if front.Bind {
-		w.bind(front.ID.Addr, 1)
+		w.bind(front, 1)
 	}
 }
 
@@ -276,7 +279,7 @@ func (w *Want) release(front *FrontEnd) {
 		w.count(e, -1)
 	}
 	if front.Bind {
-		w.bind(front.ID.Addr, -1)
+		w.bind(front, -1)
 	}
 }
 
@@ -289,27 +292,56 @@ func (w *Want) recount(old, now []SetEntry) {
 	}
 }
 
-func (w *Want) count(e SetEntry, by int) { recount(w.State.Entries, w.entries, e, by) }
+func (w *Want) count(e SetEntry, by int) {
+	_, there := w.State.Entries[e]
+	put(w.State.Entries, e, struct{}{}, !recount(w.entries, e, there, by))
+}
 
-func (w *Want) bind(addr netip.Addr, by int) { recount(w.State.Addresses, w.binds, addr, by) }
+// bind counts who wants the VIP local. All want it by the same mode, which is the node's.
+func (w *Want) bind(front *FrontEnd, by int) {
+	addr := front.ID.Addr
+	_, address := w.State.Addresses[addr]
+	_, route := w.State.Routes[addr]
+	wanted := recount(w.binds, addr, address || route, by)
+	if front.Route {
+		put(w.State.Routes, addr, w.sources.For(addr), !wanted)
+	} else {
+		put(w.State.Addresses, addr, struct{}{}, !wanted)
+	}
+}
 
-// recount changes by how many a key is wanted: by the first one it is there, more counts the others.
-func recount[K comparable](there map[K]struct{}, more map[K]int, key K, by int) {
+// Prefer gives all routes these sources, and returns the VIPs whose route is another one now. It costs nothing while they stay.
+func (w *Want) Prefer(s Sources) Touched {
+	touched := NewTouched()
+	if s == w.sources {
+		return touched
+	}
+	w.sources = s
+	for addr, source := range w.State.Routes {
+		if now := s.For(addr); now != source {
+			w.State.Routes[addr] = now
+			touched.Addresses[addr] = cluster.Name{}
+		}
+	}
+	return touched
+}
+
+// Sources returns what Prefer was told last.
+func (w *Want) Sources() Sources { return w.sources }
+
+// recount changes by how many a key is wanted, and tells whether anybody wants it still. The first one is told by there, more counts the others.
+func recount[K comparable](more map[K]int, key K, there bool, by int) bool {
 	n := more[key] + by
-	if _, is := there[key]; is {
+	if there {
 		n++
 	}
-	switch {
-	case n < 0:
+	if n < 0 {
 		panic(fmt.Sprintf("BUG: %v is wanted %d times", key, n))
-	case n == 0:
-		delete(there, key)
-	default:
-		there[key] = struct{}{}
 	}
 	if n > 1 {
 		more[key] = n - 1
 	} else {
 		delete(more, key)
 	}
+	return n > 0
 }

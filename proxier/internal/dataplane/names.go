@@ -22,7 +22,7 @@ const (
 	SetLocal      = Prefix + "LOCAL"       // front ends of the latter two kinds whose externalTrafficPolicy is Local
 
 	SetHairpin      = Prefix + "HAIRPIN"       // endpoint address, protocol and port, and the same address as source
-	SetVIP          = Prefix + "VIP"           // addresses on the dummy link
+	SetVIP          = Prefix + "VIP"           // addresses on the dummy link, or with a route of ours
 	SetPodNet       = Prefix + "POD-NET"       // the networks of the pods
 	SetHold         = Prefix + "HOLD"          // front ends whose scheduler is being exchanged: new connections wait
 	SetNoLocal      = Prefix + "NO-LOCAL"      // front ends of SetLocal whose endpoints are all on other nodes
@@ -82,10 +82,10 @@ func frontEndEntry(set string, id VirtualServerID) SetEntry {
 	}
 }
 
-// Owns tells whether the virtual server is ours, seen from the kernel alone: its address is on our link, or it is recorded.
+// Owns tells whether the virtual server is ours, seen from the kernel alone: its address is on our link or has a route of
+// ours, or it is recorded.
 func (s *State) Owns(id VirtualServerID) bool {
-	_, ours := s.Addresses[id.Addr]
-	return ours || s.Recorded(id)
+	return s.Local(id.Addr) || s.Recorded(id)
 }
 
 // Recorded tells whether the virtual server stands in one of our front-end sets, which are filled before a virtual server

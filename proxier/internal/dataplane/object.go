@@ -52,11 +52,12 @@ const (
 	KindVirtualServer
 	KindRealServer
 	KindAddress
+	KindRoute
 )
 
 var kindNames = [...]string{
 	KindLink: "link", KindSysctl: "sysctl", KindSet: "set", KindEntry: "entry", KindChain: "chain", KindHook: "hook",
-	KindVirtualServer: "virtual-server", KindRealServer: "real-server", KindAddress: "address",
+	KindVirtualServer: "virtual-server", KindRealServer: "real-server", KindAddress: "address", KindRoute: "route",
 }
 
 // String returns the kind's name, which is also its metric label.
@@ -211,6 +212,16 @@ type RealServerObject struct {
 // Address is an address on the dummy link, with the full prefix length and, for IPv6, without duplicate address detection.
 type Address struct{ netip.Addr }
 
+// Route is a local route of one VIP, in the table of local routes and told from others' by its protocol. It lies on the loopback
+// link, because on a dummy link that is down IPv6 routes are refused (ENETDOWN) and because the kernel flushes all IPv4 routes of a link
+// with the link's last address (net/ipv4/fib_frontend.c, fib_inetaddr_event, Linux 6.1), which is what a change from addresses to routes
+// deletes.
+type Route struct {
+	netip.Addr
+	// Source is the preferred source of the node's own clients; invalid is none.
+	Source netip.Addr
+}
+
 // Kind returns KindLink.
 func (Link) Kind() Kind { return KindLink }
 
@@ -238,11 +249,22 @@ func (RealServerObject) Kind() Kind { return KindRealServer }
 // Kind returns KindAddress.
 func (Address) Kind() Kind { return KindAddress }
 
+// Kind returns KindRoute.
+func (Route) Kind() Kind { return KindRoute }
+
 func (l Link) String() string     { return l.Name }
 func (s Sysctl) String() string   { return s.Name + "=" + s.Value }
 func (e SetEntry) String() string { return e.Set + " " + e.Entry.Text(e.Type) }
 func (c ChainID) String() string  { return fmt.Sprintf("%s %s %s", c.Family, c.Table, c.Name) }
 func (c Chain) String() string    { return c.ID.String() }
+
+// String returns for example "10.96.0.1 source 192.168.50.1".
+func (r Route) String() string {
+	if !r.Source.IsValid() {
+		return r.Addr.String()
+	}
+	return r.Addr.String() + " source " + r.Source.String()
+}
 
 // String returns for example "ipv4 nat OUTPUT -> IPVSP-SERVICES".
 func (h Hook) String() string {

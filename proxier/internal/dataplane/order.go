@@ -19,7 +19,7 @@ const (
 	RankCreateChain               // not reachable yet
 	RankCreateHook                // last, so that a half-filled chain is never reached
 	RankVirtualServer             // create or update, each followed by its real servers: smallest window without servers
-	RankCreateAddress             // an address without a virtual server answers from the host's own sockets
+	RankCreateAddress             // an address or route without a virtual server answers from the host's own sockets
 	RankDeleteAddress             // the mirror image
 	RankDeleteServer              // real servers, then the virtual server: no traffic is left
 	RankDeleteHook                // a chain that is jumped to cannot be deleted
@@ -51,7 +51,7 @@ func (o Op) Rank() Rank {
 		return pick(RankCreateHook, RankDeleteHook)
 	case VirtualServerObject, RealServerObject:
 		return pick(RankVirtualServer, RankDeleteServer)
-	case Address:
+	case Address, Route:
 		return pick(RankCreateAddress, RankDeleteAddress)
 	}
 	panic(fmt.Sprintf("BUG: operation on unknown object %T", o.Object))
@@ -80,12 +80,17 @@ func Phases(ops []Op) [][]Op {
 // foundation failed is left out while the rest goes on.
 type Gate struct {
 	have *State
+	ops  []Op
+	// coming are the VIPs that ops give an address or a route; nil until it is asked for.
+	coming map[netip.Addr]Kind
 	// leaving counts the virtual servers of an address that were let through to be deleted.
 	leaving map[netip.Addr]int
 }
 
-// NewGate returns the Gate of one phase. have must not change before its last question.
-func NewGate(have *State) *Gate { return &Gate{have, map[netip.Addr]int{}} }
+// NewGate returns the Gate of one phase of the pass that does ops. have must not change before its last question.
+func NewGate(have *State, ops []Op) *Gate {
+	return &Gate{have: have, ops: ops, leaving: map[netip.Addr]int{}}
+}
 
 // Blocked says why the operation must not be done, or "" when it may and will. Real servers are not asked about their virtual
 // server: it comes in the same batch, and the kernel refuses them itself.
@@ -113,21 +118,64 @@ func (g *Gate) Blocked(op Op) string {
 			return "its set entry is missing, by which we would know that it is ours"
 		}
 	case Address:
-		if g.have.serversAt[o.Addr] == 0 {
-			return "it has no virtual server"
+		return g.unserved(o.Addr)
+	case Route:
+		return g.unserved(o.Addr)
+	}
+	return ""
+}
+
+func (g *Gate) unserved(vip netip.Addr) string {
+	if g.have.serversAt[vip] == 0 {
+		return "it has no virtual server"
+	}
+	return ""
+}
+
+// unreplaced keeps the VIP local while its mode changes: what it has goes only when what it is to have is there.
+func (g *Gate) unreplaced(vip netip.Addr) string {
+	if g.coming == nil {
+		g.coming = map[netip.Addr]Kind{}
+		for _, op := range g.ops {
+			switch o := op.Object.(type) {
+			case Address:
+				g.comes(op, o.Addr)
+			case Route:
+				g.comes(op, o.Addr)
+			}
+		}
+	}
+	switch g.coming[vip] {
+	case KindRoute:
+		if _, there := g.have.Routes[vip]; !there {
+			return "the route that takes its place is missing"
+		}
+	case KindAddress:
+		if _, there := g.have.Addresses[vip]; !there {
+			return "the address that takes its place is missing"
 		}
 	}
 	return ""
+}
+
+func (g *Gate) comes(op Op, vip netip.Addr) {
+	if op.Verb == Create {
+		g.coming[vip] = op.Object.Kind()
+	}
 }
 
 func (g *Gate) blockedDelete(op Op) string {
 	have := g.have
 	switch o := op.Object.(type) {
 	case VirtualServerObject:
-		if _, bound := have.Addresses[o.ID.Addr]; bound && have.serversAt[o.ID.Addr]-g.leaving[o.ID.Addr] == 1 {
-			return "it is the last one of an address that is still there"
+		if have.Local(o.ID.Addr) && have.serversAt[o.ID.Addr]-g.leaving[o.ID.Addr] == 1 {
+			return "it is the last one of an address or a route that is still there"
 		}
 		g.leaving[o.ID.Addr]++
+	case Address:
+		return g.unreplaced(o.Addr)
+	case Route:
+		return g.unreplaced(o.Addr)
 	case Chain:
 		for hook := range have.Hooks {
 			if hook.Chain == o.ID {
@@ -156,6 +204,11 @@ func (s *State) Violations() []string {
 	for addr := range s.Addresses {
 		if s.serversAt[addr] == 0 {
 			found = append(found, fmt.Sprintf("address %s has no virtual server", addr))
+		}
+	}
+	for addr := range s.Routes {
+		if s.serversAt[addr] == 0 {
+			found = append(found, fmt.Sprintf("route %s has no virtual server", addr))
 		}
 	}
 	for hook := range s.Hooks {

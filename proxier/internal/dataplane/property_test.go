@@ -94,11 +94,33 @@ func anyService(r *rand.Rand, name int) cluster.Service {
 }
 
 func anyWant(r *rand.Rand) *dataplane.Want {
-	w := dataplane.NewWant(dataplane.Foundation(config))
+	c := anyMode(r)
+	w := dataplane.NewWant(dataplane.Foundation(c))
+	w.Prefer(anySources(r))
 	for i := range r.IntN(6) {
-		w.Set(dataplane.Compile(anyService(r, i), node, config), map[cluster.Name]struct{}{})
+		w.Set(dataplane.Compile(anyService(r, i), node, c), map[cluster.Name]struct{}{})
 	}
 	return w
+}
+
+// anyMode is the configuration with addresses or with routes.
+func anyMode(r *rand.Rand) dataplane.Config {
+	c := config
+	c.VIPs = []dataplane.VIPMode{dataplane.ByAddress, dataplane.ByRoute}[r.IntN(2)]
+	return c
+}
+
+// anySources are of the node's addresses, or none.
+func anySources(r *rand.Rand) dataplane.Sources {
+	primary := []netip.Addr{node.Addresses[r.IntN(2)], node.Addresses[2]}
+	return dataplane.Node{Addresses: node.Addresses, Primary: primary[r.IntN(3)%2 : r.IntN(2)+1]}.Sources()
+}
+
+// newMemory is a kernel on the node.
+func newMemory() *kernel.Memory {
+	m := kernel.NewMemory()
+	m.Addresses = node.Addresses
+	return m
 }
 
 func same(t *testing.T, what string, got, want *dataplane.State) {
@@ -108,12 +130,28 @@ func same(t *testing.T, what string, got, want *dataplane.State) {
 	}
 }
 
-// carryOut applies ops to a kernel that refuses what Linux refuses, and looks at every state in between.
+// carryOut applies ops to a kernel that refuses what Linux refuses, and looks at every state in between: whatever is local before and
+// afterwards is so all the time.
 func carryOut(t *testing.T, m *kernel.Memory, ops []dataplane.Op) {
 	t.Helper()
+	before, after := m.State().Clone(), m.State().Clone()
+	for _, op := range ops {
+		after.Apply(op)
+	}
+	stays := map[netip.Addr]bool{}
+	for _, op := range ops {
+		for _, vip := range vipsOf(op) {
+			stays[vip] = before.Local(vip) && after.Local(vip)
+		}
+	}
 	m.AfterEach = func(op dataplane.Op, s *dataplane.State) {
 		if v := s.Violations(); len(v) > 0 {
 			t.Fatalf("after %s: %s\nall operations: %v", op, strings.Join(v, "; "), ops)
+		}
+		for _, vip := range vipsOf(op) {
+			if stays[vip] && !s.Local(vip) {
+				t.Fatalf("after %s nothing makes %s local\nall operations: %v", op, vip, ops)
+			}
 		}
 	}
 	for i, err := range m.Apply(ops) {
@@ -123,11 +161,21 @@ func carryOut(t *testing.T, m *kernel.Memory, ops []dataplane.Op) {
 	}
 }
 
+func vipsOf(op dataplane.Op) []netip.Addr {
+	switch o := op.Object.(type) {
+	case dataplane.Address:
+		return []netip.Addr{o.Addr}
+	case dataplane.Route:
+		return []netip.Addr{o.Addr}
+	}
+	return nil
+}
+
 // TestDiffLeadsThere: for any two states, carrying out their Diff in order leads from one to the other, the kernel refuses
 // nothing on the way, and no state between is one that must not be.
 func TestDiffLeadsThere(t *testing.T) {
 	r := seeded(t)
-	m := kernel.NewMemory()
+	m := newMemory()
 	for range 300 {
 		want := anyWant(r).State
 		carryOut(t, m, dataplane.Diff(m.State(), want, dataplane.All(nil, m.State(), want)))
@@ -142,7 +190,7 @@ func TestDiffLeadsThere(t *testing.T) {
 func TestNothingLeadsToNothing(t *testing.T) {
 	r := seeded(t)
 	for range 50 {
-		m, want := kernel.NewMemory(), anyWant(r).State
+		m, want := newMemory(), anyWant(r).State
 		carryOut(t, m, dataplane.Diff(m.State(), want, dataplane.All(nil, want)))
 		carryOut(t, m, dataplane.Diff(m.State(), dataplane.NewState(), dataplane.All(nil, m.State())))
 		for line := range strings.Lines(m.State().Text()) {
@@ -158,7 +206,9 @@ func TestNothingLeadsToNothing(t *testing.T) {
 func TestIncrementalEqualsFull(t *testing.T) {
 	r := seeded(t)
 	for range 60 {
-		incremental, m := dataplane.NewWant(dataplane.Foundation(config)), kernel.NewMemory()
+		config, sources := anyMode(r), anySources(r)
+		incremental, m := dataplane.NewWant(dataplane.Foundation(config)), newMemory()
+		incremental.Prefer(sources)
 		carryOut(t, m, dataplane.Diff(m.State(), incremental.State, dataplane.All(nil, incremental.State)))
 		present := map[int]dataplane.Fragment{}
 		for range 40 {
@@ -173,7 +223,12 @@ func TestIncrementalEqualsFull(t *testing.T) {
 				present[i] = dataplane.Compile(anyService(r, i), node, config)
 				touched = incremental.Set(present[i], affected)
 			}
+			if r.IntN(4) == 0 {
+				sources = anySources(r)
+				touched.Add(incremental.Prefer(sources))
+			}
 			full := dataplane.NewWant(dataplane.Foundation(config))
+			full.Prefer(sources)
 			for _, at := range r.Perm(6) {
 				if f, there := present[at]; there {
 					full.Set(f, map[cluster.Name]struct{}{})

@@ -181,15 +181,17 @@ func (r ruler) masquerade() []string {
 
 // services marks the clients that are to be masqueraded.
 func (r ruler) services() []string {
-	rules := []string{
-		"-s " + r.family4or6("127.0.0.0/8", "::1/128") + " -j RETURN",
-		r.clusterIPMatch() + " -j " + ChainMarkMasq,
-		r.match(SetNodePort, "dst,dst") + " -j " + ChainMarkMasq,
-		r.match(SetExternalIP, "dst,dst") + " -j " + ChainMarkMasq,
+	rules := []string{"-s " + r.family4or6("127.0.0.0/8", "::1/128") + " -j RETURN"}
+	for _, match := range r.clusterIPMatches() {
+		rules = append(rules, match+" -j "+ChainMarkMasq)
+	}
+	rules = append(rules,
+		r.match(SetNodePort, "dst,dst")+" -j "+ChainMarkMasq,
+		r.match(SetExternalIP, "dst,dst")+" -j "+ChainMarkMasq,
 		// With the policy Local clients keep their address, but the node's own could not be answered by other nodes: a VIP,
 		// which is their address, is local there too.
-		r.match(SetLocal, "dst,dst") + " -m addrtype --src-type LOCAL -j " + ChainMarkMasq,
-	}
+		r.match(SetLocal, "dst,dst")+" -m addrtype --src-type LOCAL -j "+ChainMarkMasq,
+	)
 	// Nobody else's DNAT may take what is for a virtual server.
 	for _, set := range frontEndSets {
 		rules = append(rules, r.match(set, "dst,dst")+" -j ACCEPT")
@@ -197,16 +199,22 @@ func (r ruler) services() []string {
 	return rules
 }
 
-// clusterIPMatch returns the match for clients of a ClusterIP that are to be masqueraded.
-func (r ruler) clusterIPMatch() string {
+// clusterIPMatches returns the matches for clients of a ClusterIP that are to be masqueraded.
+func (r ruler) clusterIPMatches() []string {
+	all := r.match(SetClusterIP, "dst,dst")
 	if r.config.MasqueradeAll {
-		return r.match(SetClusterIP, "dst,dst")
+		return []string{all}
 	}
+	var matches []string
 	if others := r.notPods(); others != "" {
-		return r.match(SetClusterIP, "dst,dst") + others
+		matches = append(matches, all+others)
 	}
-	// The node's own clients take the VIP itself as their source, since it is a local address.
-	return r.match(SetClusterIP, "src,dst")
+	// The node's own clients have the VIP itself as their source, or with a route an address of the node, which may lie in the
+	// pods' network. Their packets come in by no link, so that nothing is to be added where the link tells.
+	if pods := r.config.Pods; pods.Bridge == "" && pods.InterfacePrefix == "" {
+		matches = append(matches, all+" -m addrtype --src-type LOCAL")
+	}
+	return matches
 }
 
 // notPods returns the further match for clients that are no pods, with a blank before it; "" when pods cannot be told.

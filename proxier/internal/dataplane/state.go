@@ -19,6 +19,8 @@ type State struct {
 	Hooks          map[Hook]struct{}
 	VirtualServers map[VirtualServerID]VirtualServer
 	Addresses      map[netip.Addr]struct{}
+	// Routes are the local routes of VIPs, each with its preferred source.
+	Routes map[netip.Addr]netip.Addr
 
 	// serversAt counts the virtual servers of each address, so that order.go can tell at once whether an address
 	// still has one.
@@ -36,13 +38,14 @@ func NewState() *State {
 		Hooks:          map[Hook]struct{}{},
 		VirtualServers: map[VirtualServerID]VirtualServer{},
 		Addresses:      map[netip.Addr]struct{}{},
+		Routes:         map[netip.Addr]netip.Addr{},
 		serversAt:      map[netip.Addr]int{},
 	}
 }
 
 // Observation is what a kernel adapter read from the kernel.
 type Observation struct {
-	// State is what is ours: our link with its addresses, the sets and chains with our prefix and their hooks, the
+	// State is what is ours: our link with its addresses, our routes, the sets and chains with our prefix and their hooks, the
 	// sysctls that we manage, and the virtual servers that are ours (see ownership.go).
 	State *State
 	// Foreign are virtual servers that are not ours. They are reported and never touched.
@@ -103,6 +106,8 @@ func (s *State) Apply(op Op) {
 		s.applyRealServer(o, op.Verb)
 	case Address:
 		put(s.Addresses, o.Addr, struct{}{}, gone)
+	case Route:
+		put(s.Routes, o.Addr, o.Source, gone)
 	}
 }
 
@@ -197,6 +202,7 @@ func (s *State) Clone() *State {
 		Hooks:          maps.Clone(s.Hooks),
 		VirtualServers: maps.Clone(s.VirtualServers),
 		Addresses:      maps.Clone(s.Addresses),
+		Routes:         maps.Clone(s.Routes),
 		serversAt:      maps.Clone(s.serversAt),
 	}
 }

@@ -38,7 +38,7 @@ func (s *State) Text() string {
 	return b.String()
 }
 
-// ServiceText is the part of Text that Services decide: set entries, virtual servers with their real servers, addresses. Real
+// ServiceText is the part of Text that Services decide: set entries, virtual servers with their real servers, addresses and routes. Real
 // servers are sorted: their order in the kernel's list is shown by [State.ListText].
 func (s *State) ServiceText() string {
 	var b strings.Builder
@@ -54,6 +54,9 @@ func (s *State) ServiceText() string {
 	}
 	for _, addr := range sortedKeys(s.Addresses, compareAddr) {
 		fmt.Fprintf(&b, "address %s\n", addr)
+	}
+	for _, addr := range sortedKeys(s.Routes, compareAddr) {
+		fmt.Fprintf(&b, "route %s\n", Route{addr, s.Routes[addr]})
 	}
 	return b.String()
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -50,6 +51,21 @@ func (linuxFlows) Send(port uint16, to netip.AddrPort) error {
 	defer c.Close()
 	_, err = c.Write([]byte("x"))
 	return err
+}
+
+func (linuxFlows) Address(addr netip.Addr, present bool) error {
+	verb, more := "del", ""
+	if present {
+		verb = "add"
+		if addr.Is6() {
+			more = "nodad"
+		}
+	}
+	command := fmt.Sprintf("ip addr %s %s/%d dev away %s", verb, addr, addr.BitLen(), more)
+	if out, err := exec.Command("sh", "-c", command).CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w: %s", command, err, out)
+	}
+	return nil
 }
 
 func (linuxFlows) List() (flows []kernel.Flow, err error) {

@@ -14,7 +14,7 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
 
-// link is the dummy link with its addresses. It is never set up: the kernel makes the local routes of its addresses all the
+// link is the dummy link with its addresses, and what may stand in their place, routes. It is never set up: the kernel makes the local routes of its addresses all the
 // same, and answers for them on other links.
 type link struct {
 	name   string
@@ -28,6 +28,7 @@ func newLink(name string, ignore []string) (*link, error) {
 	if err != nil {
 		return nil, err
 	}
+	socket.FilterDumps()
 	return &link{name: name, ignore: ignore, socket: socket}, nil
 }
 

@@ -116,6 +116,9 @@ func (k *Linux) Observe() (dataplane.Observation, error) {
 	for _, addr := range ours {
 		s.Addresses[addr] = struct{}{}
 	}
+	if s.Routes, err = k.link.routes(k.config.Families); err != nil {
+		return seen, fmt.Errorf("list routes: %w", err)
+	}
 	seen.NodeAddresses = others
 	if seen.Listeners, err = listeners(); err != nil {
 		return seen, fmt.Errorf("list sockets: %w", err)
@@ -210,6 +213,8 @@ func subsystem(op dataplane.Op) string {
 		return op.Verb.String() + o.Set
 	case dataplane.Address:
 		return "address"
+	case dataplane.Route:
+		return "route"
 	case dataplane.Chain:
 		return op.Verb.String() + "chain" + o.ID.Family.String()
 	case dataplane.Hook:
@@ -224,6 +229,8 @@ func (k *Linux) applyRun(run []dataplane.Op) []error {
 		return k.ipvs.apply(run)
 	case dataplane.Address:
 		return k.link.applyAddresses(run)
+	case dataplane.Route:
+		return k.link.applyRoutes(run)
 	case dataplane.SetEntry:
 		return k.applyEntries(run[0].Verb, o.Set, o.Type, run)
 	case dataplane.Chain, dataplane.Hook:

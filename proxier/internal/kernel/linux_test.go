@@ -87,8 +87,12 @@ func apply(t testing.TB, k *kernel.Linux, ops []dataplane.Op) {
 }
 
 // want returns n Services with endpoints real servers each.
-func want(n, endpoints int) *dataplane.State {
-	w := dataplane.NewWant(dataplane.Foundation(kerneltest.Config))
+func want(n, endpoints int) *dataplane.State { return wantBy(dataplane.ByAddress, n, endpoints) }
+
+func wantBy(mode dataplane.VIPMode, n, endpoints int) *dataplane.State {
+	config := kerneltest.Config
+	config.VIPs = mode
+	w := dataplane.NewWant(dataplane.Foundation(config))
 	for i := range n {
 		s := cluster.Service{
 			Name:       cluster.Name{Namespace: "ns", Name: fmt.Sprint(i)},
@@ -99,7 +103,7 @@ func want(n, endpoints int) *dataplane.State {
 			s.Ports[0].Endpoints = append(s.Ports[0].Endpoints, cluster.Endpoint{
 				Addr: netip.AddrFrom4([4]byte{10, 244, byte(i), byte(e + 1)}), Port: 80, Ready: true, Remote: true})
 		}
-		w.Set(dataplane.Compile(s, dataplane.Node{}, kerneltest.Config), map[cluster.Name]struct{}{})
+		w.Set(dataplane.Compile(s, dataplane.Node{}, config), map[cluster.Name]struct{}{})
 	}
 	return w.State
 }
@@ -118,10 +122,16 @@ ipvsadm -A -u '[fd00:96::77]:53' -s rr -p 60; ipvsadm -A -f 42 -s rr; ipvsadm -a
 ipset create KUBE-X hash:ip,port; ipset add KUBE-X 10.96.77.77,tcp:80; ipset create other6 hash:net family inet6
 iptables -t nat -N KUBE-X; iptables -t nat -A PREROUTING -m set --match-set KUBE-X dst,dst -j KUBE-X; iptables -P FORWARD DROP
 ip6tables -A INPUT -p tcp --dport 22 -j ACCEPT
-iptables -t nat -A KUBE-X -m comment --comment "about IPVSP-SERVICES" -j RETURN`)
+iptables -t nat -A KUBE-X -m comment --comment "about IPVSP-SERVICES" -j RETURN
+# Local routes of others, and some that only look like ours: another metric, another table, another link, a network.
+ip route add local 10.96.88.1/32 dev lo table local; ip -6 route add local fd00:88::1/128 dev lo table local
+ip route add local 10.96.0.1/32 dev lo table local proto 73; ip -6 route add local fd00:96::1/128 dev lo table local proto 73
+ip route add local 10.96.88.2/32 dev lo table 100 proto 73 metric 73; ip -6 route add local fd00:88::2/128 dev lo table 100 proto 73 metric 73
+ip route add local 10.96.88.3/32 dev other table local proto 73 metric 73; ip -6 route add local fd00:88::3/128 dev other table local proto 73 metric 73
+ip route add local 10.96.89.0/24 dev lo table local proto 73 metric 73; ip -6 route add local fd00:89::/64 dev lo table local proto 73 metric 73`)
 	changing := regexp.MustCompile(`(?m)^#.*\n|\[\d+:\d+\]|initval \S+`)
 	state := func() string {
-		return changing.ReplaceAllString(shell(t, "ipvsadm -Sn; ipset save -sorted; iptables-save -t nat; iptables-save -t filter; ip6tables-save -t nat; ip6tables-save -t filter; ip -br addr show dev other"), "")
+		return changing.ReplaceAllString(shell(t, "ipvsadm -Sn; ipset save -sorted; iptables-save -t nat; iptables-save -t filter; ip6tables-save -t nat; ip6tables-save -t filter; ip -br addr show dev other; ip route show table all type local; ip -6 route show table all type local"), "")
 	}
 	shell(t, "iptables -t nat -S; ip6tables -t nat -S; ip6tables -S") // tables that are used appear in the listing
 	before := state()
@@ -141,14 +151,19 @@ iptables -t nat -A KUBE-X -m comment --comment "about IPVSP-SERVICES" -j RETURN`
 	if want := []string{"10.96.77.77", "fd00:77::1"}; fmt.Sprint(seen.NodeAddresses) != fmt.Sprint(want) {
 		t.Errorf("node addresses %v, want %v", seen.NodeAddresses, want)
 	}
-	apply(t, k, from(seen.State, want(20, 3)))
-	again, err := k.Observe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	apply(t, k, from(again.State, dataplane.NewState()))
-	if diff := cmp.Diff(before, state()); diff != "" {
-		t.Errorf("(-before +after):\n%s", diff)
+	for _, mode := range []dataplane.VIPMode{dataplane.ByAddress, dataplane.ByRoute} {
+		if seen, err = k.Observe(); err != nil {
+			t.Fatal(err)
+		}
+		apply(t, k, from(seen.State, wantBy(mode, 20, 3)))
+		again, err := k.Observe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		apply(t, k, from(again.State, dataplane.NewState()))
+		if diff := cmp.Diff(before, state()); diff != "" {
+			t.Errorf("%s (-before +after):\n%s", mode, diff)
+		}
 	}
 }
 
@@ -156,14 +171,18 @@ iptables -t nat -A KUBE-X -m comment --comment "about IPVSP-SERVICES" -j RETURN`
 // however iptables spells it.
 func TestRestartFindsWhatWasWritten(t *testing.T) {
 	own(t)
-	w := want(3, 2)
-	apply(t, openLinux(t), from(dataplane.NewState(), w))
-	seen, err := openLinux(t).Observe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if ops := from(seen.State, w); len(ops) > 0 {
-		t.Errorf("a restart would write: %v", ops)
+	have := dataplane.NewState()
+	for _, mode := range []dataplane.VIPMode{dataplane.ByAddress, dataplane.ByRoute} {
+		w := wantBy(mode, 3, 2)
+		apply(t, openLinux(t), from(have, w))
+		seen, err := openLinux(t).Observe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ops := from(seen.State, w); len(ops) > 0 {
+			t.Errorf("%s: a restart would write: %v", mode, ops)
+		}
+		have = seen.State
 	}
 }
 

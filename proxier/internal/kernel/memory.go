@@ -155,6 +155,8 @@ func (m *Memory) refuse(op dataplane.Op) error {
 			return syscall.ENODEV
 		}
 		return existence(op.Verb, s.Addresses, o.Addr, syscall.EADDRNOTAVAIL)
+	case dataplane.Route:
+		return m.refuseRoute(op.Verb, o)
 	}
 	return fmt.Errorf("BUG: operation on unknown object %T", op.Object)
 }
@@ -248,6 +250,18 @@ func (m *Memory) refuseRealServer(verb dataplane.Verb, o dataplane.RealServerObj
 		return syscall.ERANGE
 	}
 	return nil
+}
+
+// refuseRoute: a route is updated whether it is there or not, and may only prefer an address that the node has. That it goes on to prefer
+// one that has gone is as on Linux.
+func (m *Memory) refuseRoute(verb dataplane.Verb, o dataplane.Route) error {
+	if verb == dataplane.Update {
+		verb = verbPut
+	}
+	if verb != dataplane.Delete && o.Source.IsValid() && !slices.Contains(m.Addresses, o.Source) {
+		return syscall.EINVAL
+	}
+	return existence(verb, m.state.Routes, o.Addr, syscall.ESRCH)
 }
 
 // AddForeign puts a virtual server into the kernel that is not ours.

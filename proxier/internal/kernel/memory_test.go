@@ -31,4 +31,13 @@ func (m memoryFlows) Send(port uint16, to netip.AddrPort) error {
 	return nil
 }
 
+func (m memoryFlows) Address(addr netip.Addr, present bool) error {
+	if present {
+		m.Addresses = append(m.Addresses, addr)
+	} else {
+		m.Addresses = slices.DeleteFunc(m.Addresses, func(a netip.Addr) bool { return a == addr })
+	}
+	return nil
+}
+
 func (m memoryFlows) List() ([]kernel.Flow, error) { return slices.Clone(m.Flows), nil }

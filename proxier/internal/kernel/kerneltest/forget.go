@@ -12,13 +12,15 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel"
 )
 
-// Flows makes entries of connection tracking in a kernel, and shows those that it has. There must be a way to 10.244.0.0/16,
+// Flows makes entries of connection tracking in a kernel, shows those that it has, and changes the node's addresses. There must be a way to 10.244.0.0/16,
 // 192.0.2.0/24, fd00:244::/32 and 2001:db8::/32, at the end of which nobody answers.
 type Flows interface {
 	// Send sends a UDP datagram from the port of an own address.
 	Send(port uint16, to netip.AddrPort) error
 	// List returns the UDP entries.
 	List() ([]kernel.Flow, error)
+	// Address gives the node an address, or takes it away.
+	Address(addr netip.Addr, present bool) error
 }
 
 // send sends a datagram.

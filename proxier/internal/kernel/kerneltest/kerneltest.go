@@ -55,6 +55,9 @@ func Run(t *testing.T, open func(t *testing.T) (Kernel, Flows)) {
 		{"answers an unknown object with a bug", (*suite).unknown},
 		{"counts no connections where there are none", (*suite).connections},
 		{"holds each sysctl apart from the others", (*suite).sysctls},
+		{"holds routes beside addresses, and goes from one to the other", (*suite).routeTransitions},
+		{"refuses of routes what cannot be, and puts one in the place of another", (*suite).routes},
+		{"keeps routes whatever becomes of addresses and the link", (*suite).routesStay},
 		{"forgets the flows of real servers that are gone", (*suite).forget},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -126,8 +129,11 @@ func (s *suite) become(want *dataplane.State) {
 }
 
 // services returns the state with Services a to a+n-1, of both families and all protocols.
-func services(a, n int) *dataplane.State {
-	w := dataplane.NewWant(dataplane.Foundation(Config))
+func services(a, n int) *dataplane.State { return servicesBy(Config, dataplane.Sources{}, a, n) }
+
+func servicesBy(c dataplane.Config, sources dataplane.Sources, a, n int) *dataplane.State {
+	w := dataplane.NewWant(dataplane.Foundation(c))
+	w.Prefer(sources)
 	node := dataplane.Node{Name: "n1", Addresses: []netip.Addr{netip.MustParseAddr("192.168.50.1"), netip.MustParseAddr("fd00:50::1")}}
 	for i := a; i < a+n; i++ {
 		s := cluster.Service{
@@ -149,7 +155,7 @@ func services(a, n int) *dataplane.State {
 			}
 			s.Ports = append(s.Ports, port)
 		}
-		w.Set(dataplane.Compile(s, node, Config), map[cluster.Name]struct{}{})
+		w.Set(dataplane.Compile(s, node, c), map[cluster.Name]struct{}{})
 	}
 	return w.State
 }
