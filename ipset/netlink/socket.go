@@ -202,7 +202,8 @@ func failure(payload []byte) *Failure {
 	return f
 }
 
-var errInterrupted = errors.New("dump interrupted by a change")
+// errInterrupted is a dump whose beginning does not fit its end, because of changes while it went on.
+var errInterrupted = fmt.Errorf("dump interrupted by a change: %w", unix.EINTR)
 
 // Ask sends the one message of the batch and returns the payload of its answer.
 func (s *Socket) Ask(b *Batch) ([]byte, error) {
@@ -214,7 +215,8 @@ func (s *Socket) Ask(b *Batch) ([]byte, error) {
 }
 
 // Dump sends the one message of the batch as a dump request and calls each with the payload of every answer, which is valid
-// during the call only. A dump that was interrupted by a change is started again: reset is called before each start.
+// during the call only. A dump that was interrupted by a change is started again: reset is called before each start. One that is interrupted
+// again and again fails with EINTR.
 func (s *Socket) Dump(b *Batch, reset func(), each func(payload []byte)) error {
 	header := b.message(0)
 	binary.NativeEndian.PutUint16(header[6:], unix.NLM_F_REQUEST|unix.NLM_F_DUMP)

@@ -54,3 +54,9 @@ func (v VirtualServer) WeightOf(r RealServer) (weight uint32, has bool) {
 	}
 	return 0, false
 }
+
+// Same tells whether the kernel has the same of both: the configuration, and the list of real servers.
+func (v VirtualServer) Same(other VirtualServer) bool {
+	return v.Scheduler == other.Scheduler && v.Flags == other.Flags && v.OnePacket == other.OnePacket && v.Timeout == other.Timeout &&
+		slices.Equal(v.RealServers, other.RealServers)
+}

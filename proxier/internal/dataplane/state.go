@@ -200,3 +200,9 @@ func (s *State) Clone() *State {
 		serversAt:      maps.Clone(s.serversAt),
 	}
 }
+
+// SameFoundation tells whether both have the same links, sysctls, sets, chains and hooks.
+func (s *State) SameFoundation(other *State) bool {
+	return maps.Equal(s.Links, other.Links) && maps.Equal(s.Sysctls, other.Sysctls) && maps.Equal(s.Sets, other.Sets) && maps.Equal(s.Hooks, other.Hooks) &&
+		maps.EqualFunc(s.Chains, other.Chains, func(a, b Chain) bool { return slices.Equal(a.Rules, b.Rules) })
+}

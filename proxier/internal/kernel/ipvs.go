@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 
 	moby "github.com/moby/ipvs"
 	"github.com/sirupsen/logrus"
@@ -55,6 +56,8 @@ type ipvs struct {
 	batch  netlink.Batch
 	// reader lists real servers of IPv4; nil where netlink does.
 	reader *destinationReader
+	// expiry is held while expireNodest is off for a moment: who reads it then beside us would take that for a change.
+	expiry *sync.Mutex
 }
 
 func newIPVS() (*ipvs, error) {
@@ -72,7 +75,7 @@ func newIPVS() (*ipvs, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &ipvs{socket: socket, family: family.ID, reader: newDestinationReader()}, nil
+	return &ipvs{socket: socket, family: family.ID, reader: newDestinationReader(), expiry: &sync.Mutex{}}, nil
 }
 
 func (v *ipvs) close() error {
@@ -98,6 +101,8 @@ const expireNodest = "net.ipv4.vs.expire_nodest_conn"
 // again), and one that is just being renewed would be among them. The next packet of such a connection still ends it, as on all kernels.
 func (v *ipvs) apply(ops []dataplane.Op) []error {
 	if slices.ContainsFunc(ops, func(op dataplane.Op) bool { return op.Verb == dataplane.Renew || op.Verb == dataplane.Delete }) {
+		v.expiry.Lock()
+		defer v.expiry.Unlock()
 		if value, err := readSysctl(expireNodest); err == nil && value != "0" {
 			if err := writeSysctl(expireNodest, "0"); err != nil {
 				return slices.Repeat([]error{err}, len(ops))
@@ -275,6 +280,29 @@ func (v *ipvs) observe() (map[dataplane.VirtualServerID]dataplane.VirtualServer,
 		servers[id] = server
 	}
 	return servers, nil
+}
+
+// virtualServer reads one virtual server with its real servers.
+func (v *ipvs) virtualServer(id dataplane.VirtualServerID) (server dataplane.VirtualServer, present bool, err error) {
+	v.batch.Reset()
+	v.begin(cmdGetService)
+	v.service(id, func() {})
+	v.batch.End()
+	answer, err := v.socket.Ask(&v.batch)
+	if errors.Is(err, unix.ESRCH) {
+		return server, false, nil
+	}
+	if err != nil {
+		return server, false, err
+	}
+	_, server, present = parseService(answer)
+	if !present {
+		return server, false, fmt.Errorf("IPVS answers with %d bytes that tell of no virtual server: %w", len(answer), unix.EBADMSG)
+	}
+	err = v.destinations(id, func() { server.RealServers = nil }, func(d destination) {
+		server.RealServers = append(server.RealServers, d.realServer())
+	})
+	return server, err == nil, err
 }
 
 func parseService(payload []byte) (id dataplane.VirtualServerID, server dataplane.VirtualServer, ok bool) {

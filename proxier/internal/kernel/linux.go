@@ -25,7 +25,7 @@ type LinuxConfig struct {
 	IgnoreLinks []string
 }
 
-// Linux is the kernel of the network namespace of the process. One goroutine uses it at a time.
+// Linux is the kernel of the network namespace of the process. One goroutine uses it at a time; see [Linux.Beside].
 type Linux struct {
 	config    LinuxConfig
 	ipvs      *ipvs
@@ -33,6 +33,8 @@ type Linux struct {
 	sets      *client.Client
 	chains    *chains
 	conntrack *conntrack
+	// beside is what the Readers were asked.
+	beside *trafficSum
 }
 
 // Traffic counts what Linux was asked so far.
@@ -44,7 +46,7 @@ type Traffic struct {
 
 // NewLinux opens the sockets. It changes nothing.
 func NewLinux(c LinuxConfig) (*Linux, error) {
-	k := &Linux{config: c}
+	k := &Linux{config: c, beside: &trafficSum{}}
 	var err error
 	if k.ipvs, err = newIPVS(); err != nil {
 		return nil, err
@@ -84,6 +86,11 @@ func (k *Linux) Close() error {
 
 // Traffic returns the counters.
 func (k *Linux) Traffic() Traffic {
+	beside, own := k.beside.load(), k.own()
+	return Traffic{own.Messages + beside.Messages, own.Sends + beside.Sends, own.Processes + beside.Processes}
+}
+
+func (k *Linux) own() Traffic {
 	messages, sends := k.sets.Traffic()
 	return Traffic{
 		Messages:  messages + k.ipvs.socket.Messages + k.link.socket.Messages + k.conntrack.socket.Messages,
@@ -169,6 +176,14 @@ func (k *Linux) observeSets(s *dataplane.State) error {
 		}
 	}
 	return nil
+}
+
+// VirtualServer implements proxier.Kernel.
+func (k *Linux) VirtualServer(id dataplane.VirtualServerID) (v dataplane.VirtualServer, present bool, err error) {
+	if v, present, err = k.ipvs.virtualServer(id); err != nil {
+		return v, false, fmt.Errorf("read virtual server %s: %w", id, err)
+	}
+	return v, present, nil
 }
 
 // Connections implements proxier.Kernel.
