@@ -26,17 +26,20 @@ type State struct {
 }
 
 // NewState returns an empty State.
-func NewState() *State {
+func NewState() *State { return NewStateFor(0, 0, 0) }
+
+// NewStateFor returns an empty State with room for so many virtual servers, entries and addresses.
+func NewStateFor(servers, entries, addresses int) *State {
 	return &State{
 		Links:          map[string]struct{}{},
 		Sysctls:        map[string]string{},
 		Sets:           map[string]ipset.Set{},
-		Entries:        map[SetEntry]struct{}{},
+		Entries:        make(map[SetEntry]struct{}, entries),
 		Chains:         map[ChainID]Chain{},
 		Hooks:          map[Hook]struct{}{},
-		VirtualServers: map[VirtualServerID]VirtualServer{},
-		Addresses:      map[netip.Addr]struct{}{},
-		serversAt:      map[netip.Addr]int{},
+		VirtualServers: make(map[VirtualServerID]VirtualServer, servers),
+		Addresses:      make(map[netip.Addr]struct{}, addresses),
+		serversAt:      make(map[netip.Addr]int, addresses),
 	}
 }
 

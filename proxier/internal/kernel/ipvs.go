@@ -1,13 +1,13 @@
 package kernel
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"net/netip"
 	"slices"
-	"strings"
 	"sync"
 
 	moby "github.com/moby/ipvs"
@@ -58,6 +58,8 @@ type ipvs struct {
 	reader *destinationReader
 	// expiry is held while expireNodest is off for a moment: who reads it then beside us would take that for a change.
 	expiry *sync.Mutex
+	// servers is how many virtual servers there were at the last look.
+	servers int
 }
 
 func newIPVS() (*ipvs, error) {
@@ -256,30 +258,56 @@ func addressFamily(addr netip.Addr) uint16 {
 	return unix.AF_INET6
 }
 
-// observe lists every virtual server but firewall marks, with its real servers.
-func (v *ipvs) observe() (map[dataplane.VirtualServerID]dataplane.VirtualServer, error) {
-	servers := map[dataplane.VirtualServerID]dataplane.VirtualServer{}
+// observed is a virtual server with its real servers.
+type observed struct {
+	id dataplane.VirtualServerID
+	dataplane.VirtualServer
+}
+
+// observe lists every virtual server but firewall marks, with its real servers. One may be there twice when others come and go meanwhile.
+func (v *ipvs) observe() ([]observed, error) {
+	servers := make([]observed, 0, v.servers)
 	v.batch.Reset()
 	v.begin(cmdGetService)
 	v.batch.End()
-	err := v.socket.Dump(&v.batch, func() { clear(servers) }, func(payload []byte) {
+	err := v.socket.Dump(&v.batch, func() { servers = servers[:0] }, func(payload []byte) {
 		if id, server, ok := parseService(payload); ok {
-			servers[id] = server
+			servers = append(servers, observed{id, server})
 		}
 	})
 	if err != nil {
 		return nil, err
 	}
-	for id, server := range servers {
-		err := v.destinations(id, func() { server.RealServers = nil }, func(d destination) {
-			server.RealServers = append(server.RealServers, d.realServer())
-		})
+	v.servers = len(servers)
+	var found []dataplane.RealServer
+	var room slab
+	for i := range servers {
+		err := v.destinations(servers[i].id, func() { found = found[:0] }, func(d destination) { found = append(found, d.realServer()) })
 		if err != nil {
-			return nil, fmt.Errorf("real servers of %s: %w", id, err)
+			return nil, fmt.Errorf("real servers of %s: %w", servers[i].id, err)
 		}
-		servers[id] = server
+		servers[i].RealServers = room.keep(found)
 	}
 	return servers, nil
+}
+
+// slab is room for many small lists, so that they are not allocated one by one.
+type slab struct{ free []dataplane.RealServer }
+
+const slabSize = 512
+
+// keep returns a copy of the list.
+func (s *slab) keep(list []dataplane.RealServer) []dataplane.RealServer {
+	if len(list) == 0 {
+		return nil
+	}
+	if len(list) > len(s.free) {
+		s.free = make([]dataplane.RealServer, max(slabSize, len(list)))
+	}
+	kept := s.free[:len(list):len(list)]
+	s.free = s.free[len(list):]
+	copy(kept, list)
+	return kept
 }
 
 // virtualServer reads one virtual server with its real servers.
@@ -320,7 +348,7 @@ func parseService(payload []byte) (id dataplane.VirtualServerID, server dataplan
 		case svcPort:
 			id.Port = netlink.Uint16BE(value)
 		case svcSched:
-			server.Scheduler = strings.TrimRight(string(value), "\x00")
+			server.Scheduler = schedulerName(value)
 		case svcFlags:
 			flags = netlink.Uint32(value)
 		case svcTimeout:
@@ -343,6 +371,15 @@ func parseService(payload []byte) (id dataplane.VirtualServerID, server dataplan
 		server.Scheduler = unmanaged
 	}
 	return id, server, id.Addr.IsValid()
+}
+
+// schedulerName returns the name of a scheduler; those of every day take no memory.
+func schedulerName(value []byte) string {
+	value = bytes.TrimRight(value, "\x00")
+	if s, known := scheduler.OfKernel(string(value)); known {
+		return s.Kernel
+	}
+	return string(value)
 }
 
 // body calls each for the attributes of the nest that a generic netlink message carries.

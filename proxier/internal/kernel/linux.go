@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/netip"
 	"slices"
 
@@ -35,6 +36,8 @@ type Linux struct {
 	conntrack *conntrack
 	// beside is what the Readers were asked.
 	beside *trafficSum
+	// servers, entries and addresses are how many there were at the last look.
+	servers, entries, addresses int
 }
 
 // Traffic counts what Linux was asked so far.
@@ -101,7 +104,8 @@ func (k *Linux) own() Traffic {
 
 // Observe implements proxier.Kernel.
 func (k *Linux) Observe() (dataplane.Observation, error) {
-	seen := dataplane.Observation{State: dataplane.NewState(), Foreign: map[dataplane.VirtualServerID]dataplane.VirtualServer{}}
+	// There will be about as much as at the last look.
+	seen := dataplane.Observation{State: dataplane.NewStateFor(k.servers, k.entries, k.addresses), Foreign: map[dataplane.VirtualServerID]dataplane.VirtualServer{}}
 	s := seen.State
 	for _, name := range k.config.Sysctls {
 		value, err := k.Sysctl(name)
@@ -137,13 +141,14 @@ func (k *Linux) Observe() (dataplane.Observation, error) {
 	if err != nil {
 		return seen, fmt.Errorf("list virtual servers: %w", err)
 	}
-	for id, v := range servers {
-		if s.Recorded(id) || s.Owns(id) && !k.excluded(id) {
-			s.SetVirtualServer(id, v)
+	for _, o := range servers {
+		if s.Recorded(o.id) || s.Owns(o.id) && !k.excluded(o.id) {
+			s.SetVirtualServer(o.id, o.VirtualServer)
 		} else {
-			seen.Foreign[id] = v
+			seen.Foreign[o.id] = o.VirtualServer
 		}
 	}
+	k.servers, k.entries, k.addresses = len(s.VirtualServers), len(s.Entries), len(s.Addresses)
 	return seen, nil
 }
 
@@ -167,12 +172,18 @@ func (k *Linux) observeSets(s *dataplane.State) error {
 	}
 	for _, set := range sets {
 		s.Sets[set.Name] = set
-		entries, err := k.sets.Entries(set)
+		n := 0
+		reset := func() {
+			if n > 0 {
+				maps.DeleteFunc(s.Entries, func(e dataplane.SetEntry, _ struct{}) bool { return e.Set == set.Name })
+			}
+		}
+		err := k.sets.EachEntry(set, reset, func(e ipset.Entry) {
+			n++
+			s.Entries[dataplane.SetEntry{Set: set.Name, Type: set.Type, Entry: e}] = struct{}{}
+		})
 		if err != nil {
 			return fmt.Errorf("list entries of set %s: %w", set.Name, err)
-		}
-		for _, e := range entries {
-			s.Entries[dataplane.SetEntry{Set: set.Name, Type: set.Type, Entry: e}] = struct{}{}
 		}
 	}
 	return nil
