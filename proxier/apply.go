@@ -3,7 +3,6 @@ package proxier
 import (
 	"errors"
 	"fmt"
-	"syscall"
 	"time"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
@@ -86,28 +85,22 @@ func keys(op dataplane.Op, owner cluster.Name) dataplane.Touched {
 	return t
 }
 
-// scheduleRetries puts what failed back, with the Service it belongs to. A surprising errno shows that the mirror is wrong,
-// and asks for an audit. Services that are better or worse off than before are added to affected.
+// scheduleRetries puts what failed back, with the Service it belongs to. A surprising errno shows that the mirror is wrong: a virtual server
+// is looked at again before it is tried again, for all else there is an audit. Services that are better or worse off than before are added to affected.
 func (e *engine) scheduleRetries(now time.Time, r *Report, affected map[cluster.Name]struct{}) {
 	for owner, failures := range r.failed {
 		again, audit := dataplane.NewTouched(), false
 		for _, f := range failures {
 			again.Add(keys(f.Op, owner))
-			audit = audit || surprising(f)
+			if id, is := virtualServerOf(f.Op); is && surprising(f.Err) {
+				e.doubts[id] = struct{}{}
+			} else if surprising(f.Err) {
+				audit = true
+				e.mistrusted = e.mistrusted || unknown(f.Err)
+			}
 		}
 		e.retries.put(now, owner, again, audit)
 		affected[owner] = struct{}{}
 	}
 	e.retries.succeed(r.failed, affected)
-}
-
-// surprising tells whether the failure cannot be if the mirror is right, or leaves unknown what was done: the object exists
-// or is missing against expectation, or acknowledgements were lost (ENOBUFS, a timeout).
-func surprising(f Failure) bool {
-	for _, errno := range []error{syscall.EEXIST, syscall.ENOENT, syscall.ESRCH, syscall.ENODEV, syscall.EADDRNOTAVAIL, syscall.ENOBUFS, syscall.EAGAIN, syscall.ETIMEDOUT} {
-		if errors.Is(f.Err, errno) {
-			return true
-		}
-	}
-	return false
 }

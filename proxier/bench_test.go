@@ -2,6 +2,7 @@ package proxier
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -87,6 +88,43 @@ func BenchmarkOneChange(b *testing.B) {
 					b.Fatal(r.Error())
 				}
 			}
+		})
+	}
+}
+
+// BenchmarkRound is what the loop does for an audit beside it, when nothing has drifted: comparing what was seen with the mirror, in pieces, the
+// longest of which is how long a change may have to wait; and the pass at the end.
+func BenchmarkRound(b *testing.B) {
+	for _, n := range []int{1000, 10_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			s := newScenario(b, 0, 0)
+			s.memory.AfterEach = nil
+			s.engine.lister = indexed{s.objects}
+			s.converge(s.apply([]byte(manyServices(n))), false)
+			reader := s.memory.Beside()
+			var longest []time.Duration
+			pieces := 0
+			for b.Loop() {
+				b.StopTimer()
+				s.engine.begin()
+				of := s.engine.round
+				seen, _ := reader.Observe()
+				s.engine.saw(of, seen, nil)
+				longest = append(longest, 0)
+				b.StartTimer()
+				for s.engine.round.judging() {
+					began := time.Now()
+					s.engine.judge()
+					longest[len(longest)-1] = max(longest[len(longest)-1], time.Since(began))
+					pieces++
+				}
+				if r := s.engine.pass(s.now, nil, false); !r.Audit || r.OpCount() != 0 {
+					b.Fatal(r.OpCount(), r.Error())
+				}
+			}
+			slices.Sort(longest)
+			b.ReportMetric(float64(longest[len(longest)/2].Microseconds()), "us/longest-piece")
+			b.ReportMetric(float64(pieces)/float64(b.N), "pieces")
 		})
 	}
 }

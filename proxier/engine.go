@@ -83,6 +83,12 @@ type engine struct {
 	starts   starts
 	retries  retries
 	stale    stale
+	// doubts are virtual servers of which the mirror may be wrong; mistrusted says that it may be of something else.
+	doubts     doubts
+	mistrusted bool
+	// round is the audit that goes on beside the passes; nil when none does. unread is why the last one could not read the kernel.
+	round  *round
+	unread error
 }
 
 func newEngine(s settings, kernel Kernel, l lister) *engine {
@@ -98,27 +104,31 @@ func newEngine(s settings, kernel Kernel, l lister) *engine {
 		drains:   drains{},
 		starts:   newStarts(),
 		retries:  retries{},
+		doubts:   doubts{},
 		stale:    stale{frontEnds: map[dataplane.VirtualServerID]bool{}},
 	}
 }
 
 // pass brings the kernel to what the dirty Services want, retries what failed before and is due, and moves drains on. With
-// audit it first reads the whole kernel, and compares everything. The first pass audits; after it all Services are looked at, a pass full at a time, and
-// what nobody wants goes when that is done. While Report.Backlog is not 0, another pass is to follow at once.
+// audit it first reads the whole kernel, and compares everything; audits by time go on beside the passes, and the pass after one mends what it
+// found (round.go). The first pass audits; after it all Services are looked at, a pass full at a time, and what nobody wants goes when that is
+// done. While Report.Backlog is not 0, another pass is to follow at once.
 func (e *engine) pass(now time.Time, dirty []cluster.Name, audit bool) Report {
 	r, began := Report{Start: now, failed: map[cluster.Name][]Failure{}}, time.Now()
 	touched, dueAudit := e.retries.take(now)
 	first := e.have == nil
 	var others []cluster.Name
-	if r.Audit = audit || dueAudit || first; r.Audit {
+	whole := audit || dueAudit || first || e.mistrusted
+	if r.Audit = whole; whole {
 		if err := e.audit(now, &others); err != nil {
-			r.Err = err
-			e.retries.put(now, cluster.Name{}, touched, true)
-			for _, name := range append(dirty, others...) {
-				e.retries.dirty(name)
-			}
-			return r
+			return e.blind(r, err, touched, dirty)
 		}
+	} else if e.round.judged() {
+		r.Audit = true
+		touched.Add(e.mend(&r, now, &others))
+	}
+	if err := e.settleDoubts(); err != nil {
+		return e.blind(r, err, touched, append(dirty, others...))
 	}
 	others = append(others, e.readNode()...)
 	touched.Add(e.want.Prefer(e.node.Sources()))
@@ -136,23 +146,26 @@ func (e *engine) pass(now time.Time, dirty []cluster.Name, audit bool) Report {
 		touched.Add(e.compile(name, affected))
 	}
 	started := e.starting && r.Backlog == 0
+	if r.Audit || e.starting {
+		e.adopt(&touched)
+	}
 	switch {
-	case e.starting:
-		e.adopt()
-		if started {
-			touched.Add(dataplane.Unwanted(e.have, e.want.State))
-			e.starting = false
-		} else if r.Audit && !first { // what others want is not known yet
-			touched.Add(dataplane.All(e.want.Owner, e.want.State))
-		}
-	case r.Audit:
-		e.adopt()
+	case started:
+		touched.Add(dataplane.Unwanted(e.have, e.want.State))
+		e.starting = false
+	case whole && !e.starting:
 		touched.Add(dataplane.All(e.want.Owner, e.have, e.want.State))
+	case whole && !first: // what others want is not known yet
+		touched.Add(dataplane.All(e.want.Owner, e.want.State))
+	}
+	if e.unread != nil {
+		r.Errors = append(r.Errors, e.unread)
 	}
 	r.Errors = append(r.Errors, e.pollDrains(now, &touched)...)
 	e.starts.grow(now, e.want, &touched)
 
 	ops := dataplane.Diff(e.have, e.target(now, touched), touched)
+	e.round.note(touched, ops)
 	compiled := time.Now()
 	e.apply(&r, ops, touched)
 	r.Compile, r.Kernel = compiled.Sub(began), time.Since(compiled)
@@ -169,79 +182,6 @@ func (e *engine) pass(now time.Time, dirty []cluster.Name, audit bool) Report {
 	r.NodeProblems, r.NodeVersion = e.nodeProblems, e.nodeVersion
 	r.Served, r.Foreign, r.Draining, r.Pending = len(e.services), len(e.foreign), e.drains.count(), len(e.retries)
 	return r
-}
-
-// look reads the kernel ahead of the first pass, while the API's lists are on their way. What fails is tried again by the pass.
-func (e *engine) look(now time.Time) {
-	if seen, err := e.kernel.Observe(); err == nil {
-		e.seen, e.seenAt = &seen, now
-	}
-}
-
-// lookLasts is how long the first pass may go by what look has seen; others may have changed the kernel since.
-const lookLasts = 10 * time.Second
-
-func (e *engine) observe(now time.Time) (dataplane.Observation, error) {
-	seen := e.seen
-	e.seen = nil
-	if seen != nil && now.Sub(e.seenAt) < lookLasts {
-		return *seen, nil
-	}
-	return e.kernel.Observe()
-}
-
-// audit reads the kernel into the mirror. Services become dirty when the node's addresses have changed.
-func (e *engine) audit(now time.Time, dirty *[]cluster.Name) error {
-	seen, err := e.observe(now)
-	if err != nil {
-		return err
-	}
-	before := e.keptOff()
-	e.have, e.foreign = seen.State, seen.Foreign
-	if e.settings.Predecessor != nil {
-		e.inherit()
-	}
-	if !maps.Equal(before, e.keptOff()) {
-		*dirty = append(*dirty, slices.Collect(maps.Keys(e.services))...)
-	}
-	*dirty = append(*dirty, e.moved(seen.NodeAddresses)...)
-	*dirty = append(*dirty, e.heard(seen.Listeners)...)
-	return nil
-}
-
-// inherit makes the predecessor's virtual servers ours: those that no Service wants go with this pass.
-func (e *engine) inherit() {
-	for id, v := range e.foreign {
-		if e.settings.Predecessor(id) && !e.excluded(id.Addr) {
-			e.have.SetVirtualServer(id, v)
-			delete(e.foreign, id)
-		}
-	}
-}
-
-// keptOff returns the virtual servers of others in excluded networks: no Service gets those front ends.
-func (e *engine) keptOff() map[dataplane.VirtualServerID]struct{} {
-	ids := map[dataplane.VirtualServerID]struct{}{}
-	for id := range e.foreign {
-		if e.excluded(id.Addr) {
-			ids[id] = struct{}{}
-		}
-	}
-	return ids
-}
-
-func (e *engine) excluded(addr netip.Addr) bool {
-	return slices.ContainsFunc(e.settings.Exclude, func(network netip.Prefix) bool { return network.Contains(addr) })
-}
-
-// adopt takes over foreign virtual servers that are wanted, with their connections. The set entries that are written ahead of any change to them make them ours.
-func (e *engine) adopt() {
-	for id, v := range e.foreign {
-		if _, wanted := e.want.State.VirtualServers[id]; wanted {
-			e.have.SetVirtualServer(id, v)
-			delete(e.foreign, id)
-		}
-	}
 }
 
 // compile puts what the Service wants now into want.

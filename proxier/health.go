@@ -17,7 +17,7 @@ const (
 	healthGrace = 10 * time.Second
 	// liveGrace is the same for /livez. To start anew does not help a kernel that refuses, so that it comes later.
 	liveGrace = time.Minute
-	// hangGrace is how long one pass may take before /livez takes it for hung. The first one on a slow machine with thousands of
+	// hangGrace is how long one pass, or the reading of an audit beside it, may take before /livez takes it for hung. The first one on a slow machine with thousands of
 	// Services takes a minute; no call to the kernel takes longer than 20 seconds.
 	hangGrace = 5 * time.Minute
 )
@@ -31,15 +31,27 @@ type health struct {
 	families []cluster.Family
 	// node returns this Node and whether it has to be there; nil where there are no Nodes to ask for.
 	node func() (node *v1.Node, expected bool)
-	// busy holds since when the loop is at work, in nanoseconds since 1970; 0 while it waits.
-	busy atomic.Int64
+	// loop is at work in passes and wherever else the loop asks the kernel; read while an audit reads the kernel beside it.
+	loop, read work
 	// answered is told the name of a path and the status of each answer.
 	answered func(path string, status int)
 }
 
-// begin and end tell when the loop is at work, which is in passes and wherever else it asks the kernel.
-func (h *health) begin(now time.Time) { h.busy.Store(now.UnixNano()) }
-func (h *health) end()                { h.busy.Store(0) }
+// work holds since when something is at work, in nanoseconds since 1970; 0 while it waits.
+type work struct{ since atomic.Int64 }
+
+func (w *work) begin(now time.Time) { w.since.Store(now.UnixNano()) }
+func (w *work) end()                { w.since.Store(0) }
+
+// hung tells whether it takes too long.
+func (w *work) hung(now time.Time) bool {
+	since := w.since.Load()
+	return since != 0 && now.Sub(time.Unix(0, since)) > hangGrace
+}
+
+// begin and end tell when the loop is at work.
+func (h *health) begin(now time.Time) { h.loop.begin(now) }
+func (h *health) end()                { h.loop.end() }
 
 // healthy tells whether the kernel is in line with what is wanted, or has not been for less than the grace, and no pass hangs.
 func (h *health) healthy() bool {
@@ -62,10 +74,7 @@ func (h *health) eligible() bool {
 	return node.DeletionTimestamp.IsZero()
 }
 
-func (h *health) hung(now time.Time) bool {
-	since := h.busy.Load()
-	return since != 0 && now.Sub(time.Unix(0, since)) > hangGrace
-}
+func (h *health) hung(now time.Time) bool { return h.loop.hung(now) || h.read.hung(now) }
 
 // familyHealth is the state of one family; both are programmed by one loop and share it.
 type familyHealth struct {

@@ -7,12 +7,14 @@ import (
 )
 
 // Kernel is the boundary between deciding and doing. Linux, an in-memory kernel and a fault-injecting wrapper stand behind
-// it and pass one contract suite (internal/kernel/kerneltest). It is used by one goroutine.
+// it and pass one contract suite (internal/kernel/kerneltest). It is used by one goroutine; another one may use a Reader meanwhile.
 type Kernel interface {
 	// Observe reads everything that is ours, and what is needed to tell it from the rest.
 	Observe() (dataplane.Observation, error)
 	// NodeAddresses reads only what Observe returns under that name.
 	NodeAddresses() ([]netip.Addr, error)
+	// VirtualServer reads one virtual server with its real servers, whoever made it. It is not present when there is none.
+	VirtualServer(dataplane.VirtualServerID) (v dataplane.VirtualServer, present bool, err error)
 	// Connections returns the connection counts of one virtual server's real servers; none when it does not exist.
 	Connections(dataplane.VirtualServerID) ([]dataplane.Connections, error)
 	// Apply carries out ops in their order and returns one error or nil for each, aligned with ops. A failed op does
@@ -32,4 +34,13 @@ type Kernel interface {
 	// another real server at once (ip_vs_core.c, ip_vs_in_hook, ip_vs_conn_uses_old_conntrack, Linux 6.1).
 	// Forgetting before the real server is deleted gains nothing: the next datagram makes the same entry again.
 	Forget(flows map[dataplane.VirtualServerID][]netip.AddrPort) (deleted int, err error)
+}
+
+// Reader reads the kernel in a goroutine of its own, beside a Kernel that is in use. What is changed meanwhile it may see as it was
+// before or after, and one thing before and another after. A virtual server that nobody touches may be missing from what it sees when others
+// come and go; sets, chains and addresses that nobody touches are right.
+type Reader interface {
+	// Observe reads what Kernel's Observe reads. EINTR tells that too much changed meanwhile: another try may do better.
+	Observe() (dataplane.Observation, error)
+	Close() error
 }

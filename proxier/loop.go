@@ -14,7 +14,7 @@ type loop struct {
 	health    *health
 	watcher   *source.Watcher
 	observers []Observer
-	audit     time.Duration
+	audits    *auditor
 	addresses chan struct{}
 	// rest is the least time between the end of a pass and the start of one that changes ask for; ended is when the last one
 	// ended, gathering says that changes wait.
@@ -47,12 +47,16 @@ func (l *loop) run(ctx context.Context) error {
 	l.pass(nil, nil, true)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	audited := time.Now()
+	defer l.audits.close()
 	for {
-		timer.Reset(l.wait(time.Now(), audited))
+		timer.Reset(l.wait(time.Now()))
 		select {
 		case <-ctx.Done():
 			return nil
+		case seen := <-l.audits.told:
+			l.saw(seen)
+		case <-l.audits.more(l.engine):
+			l.judge()
 		case <-l.watcher.Changed():
 			if l.outdated != nil {
 				if err := l.outdated(); err != nil {
@@ -66,20 +70,19 @@ func (l *loop) run(ctx context.Context) error {
 		case <-l.addresses:
 			l.look()
 		case now := <-timer.C:
-			l.gathering = false
-			due := l.audit > 0 && now.Sub(audited) >= l.audit
-			if due {
-				audited = now
+			if l.audits.begin(now, l.engine) {
+				continue
 			}
-			l.pass(l.watcher.Take(), nil, due)
+			l.gathering = false
+			l.pass(l.watcher.Take(), nil, false)
 		}
 	}
 }
 
 // wait returns how long there is nothing to do by itself.
-func (l *loop) wait(now, audited time.Time) time.Duration {
+func (l *loop) wait(now time.Time) time.Duration {
 	wait := time.Hour
-	for _, due := range []time.Time{l.engine.retries.next(), l.engine.drains.next(), l.engine.stale.next(), l.engine.starts.next(now, l.engine.want)} {
+	for _, due := range []time.Time{l.audits.next(), l.engine.retries.next(), l.engine.drains.next(), l.engine.stale.next(), l.engine.starts.next(now, l.engine.want)} {
 		if !due.IsZero() {
 			wait = min(wait, due.Sub(now))
 		}
@@ -89,9 +92,6 @@ func (l *loop) wait(now, audited time.Time) time.Duration {
 	}
 	if l.gathering {
 		wait = min(wait, l.ended.Add(l.rest).Sub(now))
-	}
-	if l.audit > 0 {
-		wait = min(wait, audited.Add(l.audit).Sub(now))
 	}
 	return max(wait, time.Millisecond)
 }
@@ -103,6 +103,29 @@ func (l *loop) look() {
 	l.health.end()
 	if err != nil || len(dirty) > 0 || l.engine.sourcesMoved() {
 		l.pass(nil, dirty, err != nil)
+	}
+}
+
+// saw takes what an audit has seen of the kernel. That it cannot be read is told by a pass.
+func (l *loop) saw(t told) {
+	err := l.audits.ended(time.Now(), t.err)
+	if t.err != nil && err == nil {
+		l.engine.abandon()
+		return
+	}
+	l.engine.saw(t.of, t.seen, err)
+	if err != nil {
+		l.pass(nil, nil, false)
+	}
+}
+
+// judge compares a piece of it, and mends when all is compared.
+func (l *loop) judge() {
+	l.health.begin(time.Now())
+	l.engine.judge()
+	l.health.end()
+	if l.engine.round.judged() {
+		l.pass(nil, nil, false)
 	}
 }
 

@@ -71,6 +71,9 @@ func (e *engine) readAddresses() ([]cluster.Name, error) {
 	if err != nil {
 		return nil, err
 	}
+	if e.round != nil {
+		e.round.moved = true
+	}
 	return e.moved(addresses), nil
 }
 

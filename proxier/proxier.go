@@ -99,7 +99,7 @@ func Run(ctx context.Context, c Config, version string, log *slog.Logger) error 
 		engine:    newEngine(settings, linux, watcher),
 		watcher:   watcher,
 		observers: append(observers, checks),
-		audit:     c.AuditPeriod.Duration,
+		audits:    newAuditor(func() (Reader, error) { return linux.Beside() }, c.AuditPeriod.Duration, health),
 		rest:      c.MinSyncPeriod.Duration,
 		addresses: make(chan struct{}, 1),
 		waiting:   map[cluster.Name]source.Change{},

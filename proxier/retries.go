@@ -51,6 +51,13 @@ func (rs retries) dirty(owner cluster.Name) {
 	rs[owner].dirty = true
 }
 
+// audited takes note of an audit: those who asked for one have it.
+func (rs retries) audited() {
+	for _, r := range rs {
+		r.audit = false
+	}
+}
+
 // take returns the keys that are due, and whether one of them asks for an audit.
 func (rs retries) take(now time.Time) (dataplane.Touched, bool) {
 	due, audit := dataplane.NewTouched(), false

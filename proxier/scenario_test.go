@@ -77,9 +77,14 @@ func TestScenarios(t *testing.T) {
 				}
 			}
 			newScenario(t, 0, 0).run(archive, false)
+			beside := newScenario(t, 0, 0)
+			beside.beside = true
+			beside.run(archive, false)
 			if !has(archive, "faults: off") {
-				for range 5 {
-					newScenario(t, 0.1, anySeed(t)).run(archive, false)
+				for i := range 6 {
+					s := newScenario(t, 0.1, anySeed(t))
+					s.beside = i%2 == 1
+					s.run(archive, false)
 				}
 			}
 		})
@@ -176,6 +181,8 @@ type scenario struct {
 	mode dataplane.VIPMode
 	// tampered says that the kernel is in a state that is not ours to answer for, until the next audit is over.
 	tampered bool
+	// beside says that audits are made beside passes, not by them.
+	beside bool
 	// after is called with the objects after each step.
 	after func(objects)
 }
@@ -431,7 +438,7 @@ func (s *scenario) do(fields []string) {
 			s.converge(nil, false)
 		}
 	case "audit":
-		s.converge(nil, true)
+		s.audit()
 	case "restart":
 		s.restart()
 		s.converge(nil, true)

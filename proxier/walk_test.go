@@ -3,13 +3,11 @@ package proxier
 import (
 	"maps"
 	"math/rand/v2"
-	"path/filepath"
 	"slices"
 	"testing"
 	"time"
 
 	gocmp "github.com/google/go-cmp/cmp"
-	"golang.org/x/tools/txtar"
 	v1 "k8s.io/api/core/v1"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
@@ -19,26 +17,7 @@ import (
 // TestRandomWalk goes from the objects of any step of any scenario to those of any other, with faults and restarts on the way.
 // Wherever it is, the kernel is as it would be had these objects been the first.
 func TestRandomWalk(t *testing.T) {
-	var places []objects
-	files, err := filepath.Glob("testdata/*.txtar")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, file := range files {
-		archive, err := txtar.ParseFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if has(archive, "walk: off") {
-			continue
-		}
-		s := newScenario(t, 0, 0)
-		s.after = func(o objects) { places = append(places, o) }
-		s.run(archive, false)
-	}
-	if len(places) < 30 {
-		t.Fatalf("only %d places to go to", len(places))
-	}
+	all := places(t)
 	seed := anySeed(t)
 	r := rand.New(rand.NewPCG(seed, 2))
 	s := newScenario(t, 0.1, seed)
@@ -49,7 +28,7 @@ func TestRandomWalk(t *testing.T) {
 	for range 150 {
 		s.objects.nodes = nodes[r.IntN(len(nodes))]
 		s.objects.version++
-		s.walkTo(places[r.IntN(len(places))].clone())
+		s.walkTo(all[r.IntN(len(all))].clone())
 		if r.IntN(10) == 0 {
 			s.mode = []dataplane.VIPMode{dataplane.ByAddress, dataplane.ByRoute}[r.IntN(2)]
 			s.restart()

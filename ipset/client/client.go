@@ -240,20 +240,25 @@ func (c *Client) List(prefix string) ([]ipset.Set, error) {
 }
 
 // Entries returns the entries of a set. A missing one is ENOENT.
-func (c *Client) Entries(set ipset.Set) ([]ipset.Entry, error) {
+func (c *Client) Entries(set ipset.Set) (entries []ipset.Entry, err error) {
+	err = c.EachEntry(set, func() { entries = nil }, func(e ipset.Entry) { entries = append(entries, e) })
+	return entries, err
+}
+
+// EachEntry calls each for the entries of a set, and reset before it begins, and again should it have to begin again.
+func (c *Client) EachEntry(set ipset.Set, reset func(), each func(ipset.Entry)) error {
 	c.batch.Reset()
 	c.begin(cmdList, 0, 0)
 	c.batch.String(attrSetName, set.Name)
 	c.batch.End()
-	var entries []ipset.Entry
-	err := c.socket.Dump(&c.batch, func() { entries = nil }, func(payload []byte) {
+	err := c.socket.Dump(&c.batch, reset, func(payload []byte) {
 		netlink.Attributes(payload[min(4, len(payload)):], func(attr uint16, value []byte) {
 			if attr == attrADT {
-				netlink.Attributes(value, func(attr uint16, value []byte) { entries = append(entries, parseEntry(set, value)) })
+				netlink.Attributes(value, func(attr uint16, value []byte) { each(parseEntry(set, value)) })
 			}
 		})
 	})
-	return entries, explain(err, unix.ENOENT)
+	return explain(err, unix.ENOENT)
 }
 
 func parseSet(payload []byte) (set ipset.Set) {

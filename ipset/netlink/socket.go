@@ -20,6 +20,8 @@ const (
 	receiveBuffer = 1 << 20
 	// timeout is how long the kernel may take for an answer before a call fails with ETIMEDOUT.
 	timeout = 20 * time.Second
+	// dumpPieces is how many pieces of a dump are taken by one system call, if they are there: also the end of one comes in a piece of its own.
+	dumpPieces = 4
 	// dumpTries is how often an interrupted dump is started again.
 	dumpTries = 5
 )
@@ -28,7 +30,7 @@ const (
 type Socket struct {
 	fd  int
 	seq uint32
-	in  []byte
+	in  inbox
 	// Messages and Sends count requests and the system calls that carried them.
 	Messages, Sends uint64
 }
@@ -39,14 +41,14 @@ func Dial(protocol int) (*Socket, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open netlink socket: %w", err)
 	}
-	s := &Socket{fd: fd, in: make([]byte, 64<<10)}
+	s := &Socket{fd: fd}
 	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		s.Close()
 		return nil, fmt.Errorf("bind netlink socket: %w", err)
 	}
 	// Without CAP_NET_ADMIN in the initial user namespace the buffers keep their default size, which still works.
 	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer) != nil {
-		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer)
+		_ = s.SetReceiveBuffer(receiveBuffer)
 	}
 	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, receiveBuffer) != nil {
 		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, receiveBuffer)
@@ -64,6 +66,11 @@ func Dial(protocol int) (*Socket, error) {
 // so that who asks must look at what comes all the same.
 func (s *Socket) FilterDumps() {
 	unix.SetsockoptInt(s.fd, unix.SOL_NETLINK, unix.NETLINK_GET_STRICT_CHK, 1)
+}
+
+// SetReceiveBuffer sets the size of the receive buffer, within the limits of the system.
+func (s *Socket) SetReceiveBuffer(bytes int) error {
+	return unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RCVBUF, bytes)
 }
 
 // Close closes the socket. Closing it again does nothing.
@@ -135,20 +142,24 @@ func (s *Socket) send(b *Batch, start, end int, errs []error) {
 	s.Messages += uint64(end - start)
 	s.Sends++
 	err := unix.Sendto(s.fd, b.buf[from:to], 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
-	for done := false; err == nil && !done; {
-		err = s.receive(func(kind uint16, seq uint32, payload []byte) {
-			if kind != unix.NLMSG_ERROR || seq-first > last-first {
-				return // an answer to a call that gave up
-			}
-			if f := failure(payload); f != nil {
-				errs[start+int(seq-first)] = f
-			}
-			done = done || seq == last
-		})
+	done := false
+	each := func(m answer) error {
+		if m.kind != unix.NLMSG_ERROR || m.seq-first > last-first {
+			return nil // an answer to a call that gave up
+		}
+		if f := failure(m.payload); f != nil {
+			errs[start+int(m.seq-first)] = f
+		}
+		done = done || m.seq == last
+		return nil
+	}
+	for err == nil && !done {
+		err = s.receive(1, each)
 	}
 	if err == nil {
 		return
 	}
+	s.drain(each) // what is refused for certain is better known
 	for i := start; i < end; i++ {
 		if errs[i] == nil {
 			errs[i] = fmt.Errorf("outcome unknown: %w", err)
@@ -156,33 +167,37 @@ func (s *Socket) send(b *Batch, start, end int, errs []error) {
 	}
 }
 
-// receive reads one piece and calls each for its messages.
-func (s *Socket) receive(each func(kind uint16, seq uint32, payload []byte)) error {
-	n, _, err := unix.Recvfrom(s.fd, s.in, unix.MSG_TRUNC)
-	for err == unix.EINTR {
-		n, _, err = unix.Recvfrom(s.fd, s.in, unix.MSG_TRUNC)
-	}
+// receive waits for an answer, takes those with it that are there already, of at most so many pieces, and calls each for their messages.
+func (s *Socket) receive(pieces int, each func(answer) error) error {
+	n, err := s.in.receive(s.fd, pieces, unix.MSG_WAITFORONE)
 	switch {
 	case err == unix.EAGAIN:
 		return fmt.Errorf("the kernel did not answer within %s: %w", timeout, unix.ETIMEDOUT)
 	case err != nil:
 		return fmt.Errorf("receive: %w", err)
-	case n > len(s.in):
-		return fmt.Errorf("the kernel sent %d bytes at once, the buffer holds %d: %w", n, len(s.in), unix.ENOBUFS)
 	}
-	for data := s.in[:n]; len(data) >= unix.SizeofNlMsghdr; {
-		size := int(binary.NativeEndian.Uint32(data))
-		if size < unix.SizeofNlMsghdr || size > len(data) {
-			return fmt.Errorf("malformed netlink message of %d bytes", size)
+	for i := range n {
+		if err := s.in.messages(i, each); err != nil {
+			return err
 		}
-		kind, flags, seq := binary.NativeEndian.Uint16(data[4:]), binary.NativeEndian.Uint16(data[6:]), binary.NativeEndian.Uint32(data[8:])
-		if flags&unix.NLM_F_DUMP_INTR != 0 && kind != unix.NLMSG_ERROR {
-			return errInterrupted
-		}
-		each(kind, seq, data[unix.SizeofNlMsghdr:size])
-		data = data[min(len(data), (size+3)&^3):]
 	}
 	return nil
+}
+
+// drain reads what is there after something has gone wrong, and calls each for it, so that the next call begins with an empty socket: a socket
+// carries one dump at a time; and a socket that has overrun takes no answers before it was empty once, and does not tell of it again
+// (net/netlink/af_netlink.c, netlink_overrun and NETLINK_S_CONGESTED, Linux 6.12).
+func (s *Socket) drain(each func(answer) error) {
+	for {
+		n, err := s.in.receive(s.fd, 1, unix.MSG_DONTWAIT)
+		if err == unix.ENOBUFS {
+			continue // told once for each overrun
+		}
+		if err != nil || n == 0 {
+			return
+		}
+		_ = s.in.messages(0, each)
+	}
 }
 
 // failure reads the payload of NLMSG_ERROR; nil for an acknowledgement.
@@ -208,34 +223,35 @@ func failure(payload []byte) *Failure {
 	return f
 }
 
-var errInterrupted = errors.New("dump interrupted by a change")
+// errInterrupted is a dump whose beginning does not fit its end, because of changes while it went on.
+var errInterrupted = fmt.Errorf("dump interrupted by a change: %w", unix.EINTR)
 
 // Ask sends the one message of the batch and returns the payload of its answer.
 func (s *Socket) Ask(b *Batch) ([]byte, error) {
 	header := b.message(0)
 	binary.NativeEndian.PutUint16(header[6:], unix.NLM_F_REQUEST|unix.NLM_F_ACK)
 	var answer []byte
-	err := s.exchange(header, func(payload []byte) { answer = append(answer, payload...) })
+	err := s.exchange(header, 1, func(payload []byte) { answer = append(answer, payload...) })
 	return answer, err
 }
 
 // Dump sends the one message of the batch as a dump request and calls each with the payload of every answer, which is valid
-// during the call only. A dump that was interrupted by a change is started again: reset is called before each start.
+// during the call only. A dump that was interrupted by a change is started again: reset is called before each start. One that is interrupted
+// again and again fails with EINTR.
 func (s *Socket) Dump(b *Batch, reset func(), each func(payload []byte)) error {
 	header := b.message(0)
 	binary.NativeEndian.PutUint16(header[6:], unix.NLM_F_REQUEST|unix.NLM_F_DUMP)
 	for try := 0; ; try++ {
 		reset()
-		err := s.exchange(header, each)
+		err := s.exchange(header, dumpPieces, each)
 		if !errors.Is(err, errInterrupted) || try == dumpTries {
 			return err
 		}
-		s.drainDump()
 	}
 }
 
 // exchange sends a message and reads answers up to the one that ends them.
-func (s *Socket) exchange(message []byte, each func(payload []byte)) error {
+func (s *Socket) exchange(message []byte, pieces int, each func(payload []byte)) error {
 	s.seq++
 	mine := s.seq
 	binary.NativeEndian.PutUint32(message[8:], mine)
@@ -247,38 +263,32 @@ func (s *Socket) exchange(message []byte, each func(payload []byte)) error {
 	done := false
 	var failed error
 	for !done {
-		err := s.receive(func(kind uint16, seq uint32, payload []byte) {
+		err := s.receive(pieces, func(m answer) error {
 			switch {
-			case seq != mine:
-			case kind == unix.NLMSG_ERROR:
-				if f := failure(payload); f != nil {
+			case m.seq != mine: // an answer to a call that gave up
+			case m.kind == unix.NLMSG_ERROR:
+				if f := failure(m.payload); f != nil {
 					failed = f
 				}
 				done = true
-			case kind == unix.NLMSG_DONE:
+			case m.flags&unix.NLM_F_DUMP_INTR != 0:
+				return errInterrupted
+			case m.kind == unix.NLMSG_DONE:
 				done = true
-				if len(payload) >= 4 {
-					if errno := -int32(binary.NativeEndian.Uint32(payload)); errno > 0 {
+				if len(m.payload) >= 4 {
+					if errno := -int32(binary.NativeEndian.Uint32(m.payload)); errno > 0 {
 						failed = &Failure{Errno: unix.Errno(errno)}
 					}
 				}
 			default:
-				each(payload)
+				each(m.payload)
 			}
+			return nil
 		})
 		if err != nil {
+			s.drain(func(answer) error { return nil })
 			return err
 		}
 	}
 	return failed
-}
-
-// drainDump reads what is left of an interrupted dump, since a socket carries one dump at a time.
-func (s *Socket) drainDump() {
-	for {
-		n, _, err := unix.Recvfrom(s.fd, s.in, unix.MSG_DONTWAIT)
-		if err != nil || n == 0 {
-			return
-		}
-	}
 }

@@ -72,3 +72,9 @@ func (s *State) Share(other *State, touched Touched) {
 		}
 	}
 }
+
+// Same tells whether the kernel has the same of both: the configuration, and the list of real servers.
+func (v VirtualServer) Same(other VirtualServer) bool {
+	return v.Scheduler == other.Scheduler && v.Flags == other.Flags && v.OnePacket == other.OnePacket && v.Timeout == other.Timeout &&
+		slices.Equal(v.RealServers, other.RealServers)
+}

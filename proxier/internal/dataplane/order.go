@@ -114,7 +114,7 @@ func (g *Gate) Blocked(op Op) string {
 			return "there is no chain " + o.Chain.Name
 		}
 	case VirtualServerObject:
-		if op.Verb == Create && !g.have.Owns(o.ID) {
+		if op.Verb == Create && !g.have.Recorded(o.ID) { // its address, if others stand there already, may go before it does
 			return "its set entry is missing, by which we would know that it is ours"
 		}
 	case Address:

@@ -28,18 +28,21 @@ type State struct {
 }
 
 // NewState returns an empty State.
-func NewState() *State {
+func NewState() *State { return NewStateFor(0, 0, 0) }
+
+// NewStateFor returns an empty State with room for so many virtual servers, entries and addresses.
+func NewStateFor(servers, entries, addresses int) *State {
 	return &State{
 		Links:          map[string]struct{}{},
 		Sysctls:        map[string]string{},
 		Sets:           map[string]ipset.Set{},
-		Entries:        map[SetEntry]struct{}{},
+		Entries:        make(map[SetEntry]struct{}, entries),
 		Chains:         map[ChainID]Chain{},
 		Hooks:          map[Hook]struct{}{},
-		VirtualServers: map[VirtualServerID]VirtualServer{},
-		Addresses:      map[netip.Addr]struct{}{},
+		VirtualServers: make(map[VirtualServerID]VirtualServer, servers),
+		Addresses:      make(map[netip.Addr]struct{}, addresses),
 		Routes:         map[netip.Addr]netip.Addr{},
-		serversAt:      map[netip.Addr]int{},
+		serversAt:      make(map[netip.Addr]int, addresses),
 	}
 }
 
@@ -205,4 +208,10 @@ func (s *State) Clone() *State {
 		Routes:         maps.Clone(s.Routes),
 		serversAt:      maps.Clone(s.serversAt),
 	}
+}
+
+// SameFoundation tells whether both have the same links, sysctls, sets, chains and hooks.
+func (s *State) SameFoundation(other *State) bool {
+	return maps.Equal(s.Links, other.Links) && maps.Equal(s.Sysctls, other.Sysctls) && maps.Equal(s.Sets, other.Sets) && maps.Equal(s.Hooks, other.Hooks) &&
+		maps.EqualFunc(s.Chains, other.Chains, func(a, b Chain) bool { return slices.Equal(a.Rules, b.Rules) })
 }

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -19,13 +20,38 @@ import (
 type chains struct {
 	families  []cluster.Family
 	processes uint64
-	// spelled are the chains that are listed in another spelling than we wrote them.
-	spelled map[dataplane.ChainID]spelling
+	spelled   *spellings
 	// saved is what iptables-save has just said, after chains were written: hooks, which come next, need no other look.
 	saved map[cluster.Family]string
 }
 
+// spellings are the chains that are listed in another spelling than we wrote them. Who reads beside the one who writes shares them.
+type spellings struct {
+	mu sync.Mutex
+	of map[dataplane.ChainID]spelling
+}
+
 type spelling struct{ written, listed []string }
+
+func (s *spellings) learn(id dataplane.ChainID, written, listed []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(listed) == len(written) && !slices.Equal(listed, written) {
+		s.of[id] = spelling{written, listed}
+	} else {
+		delete(s.of, id)
+	}
+}
+
+// written returns the rules as we wrote them.
+func (s *spellings) written(id dataplane.ChainID, listed []string) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if known, found := s.of[id]; found && slices.Equal(known.listed, listed) {
+		return known.written
+	}
+	return listed
+}
 
 // commands are the programs of each family.
 var commands = map[cluster.Family]string{cluster.IPv4: "iptables", cluster.IPv6: "ip6tables"}
@@ -38,7 +64,7 @@ func newChains(families []cluster.Family) (*chains, error) {
 			}
 		}
 	}
-	return &chains{families: families, spelled: map[dataplane.ChainID]spelling{}, saved: map[cluster.Family]string{}}, nil
+	return &chains{families: families, spelled: &spellings{of: map[dataplane.ChainID]spelling{}}, saved: map[cluster.Family]string{}}, nil
 }
 
 // run starts one of the programs and returns its output.
@@ -139,10 +165,7 @@ func (c *chains) learn(family cluster.Family, ops []dataplane.Op) error {
 	c.saved[family] = saved
 	for _, op := range ops {
 		chain := op.Object.(dataplane.Chain)
-		delete(c.spelled, chain.ID)
-		if now := listed.Chains[chain.ID].Rules; op.Verb != dataplane.Delete && len(now) == len(chain.Rules) && !slices.Equal(now, chain.Rules) {
-			c.spelled[chain.ID] = spelling{chain.Rules, now}
-		}
+		c.spelled.learn(chain.ID, chain.Rules, listed.Chains[chain.ID].Rules)
 	}
 	return nil
 }
@@ -200,10 +223,8 @@ func (c *chains) observe(s *dataplane.State) error {
 		parseSave(s, family, saved)
 	}
 	for id, chain := range s.Chains {
-		if known, found := c.spelled[id]; found && slices.Equal(known.listed, chain.Rules) {
-			chain.Rules = known.written
-			s.Chains[id] = chain
-		}
+		chain.Rules = c.spelled.written(id, chain.Rules)
+		s.Chains[id] = chain
 	}
 	return nil
 }

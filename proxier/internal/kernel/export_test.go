@@ -1,5 +1,7 @@
 package kernel
 
+import "github.com/ipvs-proxier/ipvs-proxier/ipset/netlink"
+
 // SetHostRoot puts the node's files elsewhere, for a test, and returns what puts them back.
 func SetHostRoot(dir string) (back func()) {
 	before := hostRoot
@@ -26,3 +28,16 @@ func (k *Linux) ByNetlink() {
 
 // ByGetsockopt tells whether real servers of IPv4 are listed by getsockopt.
 func (k *Linux) ByGetsockopt() bool { return k.ipvs.reader != nil }
+
+// TinyBuffers gives all sockets that write the least receive buffer that there is, for a test.
+func (k *Linux) TinyBuffers(t interface {
+	Helper()
+	Fatal(...any)
+}) {
+	t.Helper()
+	for _, s := range []*netlink.Socket{k.ipvs.socket, k.link.socket} {
+		if err := s.SetReceiveBuffer(1); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

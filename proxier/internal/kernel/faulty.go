@@ -13,9 +13,16 @@ import (
 type Kernel interface {
 	Observe() (dataplane.Observation, error)
 	NodeAddresses() ([]netip.Addr, error)
+	VirtualServer(dataplane.VirtualServerID) (v dataplane.VirtualServer, present bool, err error)
 	Connections(dataplane.VirtualServerID) ([]dataplane.Connections, error)
 	Apply(ops []dataplane.Op) []error
 	Forget(flows map[dataplane.VirtualServerID][]netip.AddrPort) (deleted int, err error)
+}
+
+// Reader is what another goroutine reads by: the same methods as proxier.Reader.
+type Reader interface {
+	Observe() (dataplane.Observation, error)
+	Close() error
 }
 
 // Faulty is a kernel that fails at random, in the two ways in which a real one does: an operation is refused, or it is
@@ -49,6 +56,14 @@ func (f *Faulty) NodeAddresses() ([]netip.Addr, error) {
 		return nil, fmt.Errorf("injected: %w", syscall.EINTR)
 	}
 	return f.Kernel.NodeAddresses()
+}
+
+// VirtualServer implements proxier.Kernel.
+func (f *Faulty) VirtualServer(id dataplane.VirtualServerID) (v dataplane.VirtualServer, present bool, err error) {
+	if f.fails() {
+		return v, false, fmt.Errorf("injected: %w", syscall.EINTR)
+	}
+	return f.Kernel.VirtualServer(id)
 }
 
 // Connections implements proxier.Kernel.
@@ -90,4 +105,22 @@ func (f *Faulty) fails() bool {
 	}
 	f.Faults++
 	return true
+}
+
+// Beside returns a Reader that fails as often, with a chance of its own.
+func (f *Faulty) Beside(inner Reader) Reader {
+	return faultyReader{inner, &Faulty{Rate: f.Rate, random: rand.New(rand.NewPCG(f.random.Uint64(), 0))}}
+}
+
+type faultyReader struct {
+	Reader
+	faults *Faulty
+}
+
+// Observe implements proxier.Reader.
+func (r faultyReader) Observe() (dataplane.Observation, error) {
+	if r.faults.fails() {
+		return dataplane.Observation{}, fmt.Errorf("injected: %w", syscall.EINTR)
+	}
+	return r.Reader.Observe()
 }

@@ -1,13 +1,14 @@
 package kernel
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"net/netip"
 	"slices"
-	"strings"
+	"sync"
 
 	moby "github.com/moby/ipvs"
 	"github.com/sirupsen/logrus"
@@ -55,6 +56,10 @@ type ipvs struct {
 	batch  netlink.Batch
 	// reader lists real servers of IPv4; nil where netlink does.
 	reader *destinationReader
+	// expiry is held while expireNodest is off for a moment: who reads it then beside us would take that for a change.
+	expiry *sync.Mutex
+	// servers is how many virtual servers there were at the last look.
+	servers int
 }
 
 func newIPVS() (*ipvs, error) {
@@ -72,7 +77,7 @@ func newIPVS() (*ipvs, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &ipvs{socket: socket, family: family.ID, reader: newDestinationReader()}, nil
+	return &ipvs{socket: socket, family: family.ID, reader: newDestinationReader(), expiry: &sync.Mutex{}}, nil
 }
 
 func (v *ipvs) close() error {
@@ -98,6 +103,8 @@ const expireNodest = "net.ipv4.vs.expire_nodest_conn"
 // again), and one that is just being renewed would be among them. The next packet of such a connection still ends it, as on all kernels.
 func (v *ipvs) apply(ops []dataplane.Op) []error {
 	if slices.ContainsFunc(ops, func(op dataplane.Op) bool { return op.Verb == dataplane.Renew || op.Verb == dataplane.Delete }) {
+		v.expiry.Lock()
+		defer v.expiry.Unlock()
 		if value, err := readSysctl(expireNodest); err == nil && value != "0" {
 			if err := writeSysctl(expireNodest, "0"); err != nil {
 				return slices.Repeat([]error{err}, len(ops))
@@ -251,30 +258,79 @@ func addressFamily(addr netip.Addr) uint16 {
 	return unix.AF_INET6
 }
 
-// observe lists every virtual server but firewall marks, with its real servers.
-func (v *ipvs) observe() (map[dataplane.VirtualServerID]dataplane.VirtualServer, error) {
-	servers := map[dataplane.VirtualServerID]dataplane.VirtualServer{}
+// observed is a virtual server with its real servers.
+type observed struct {
+	id dataplane.VirtualServerID
+	dataplane.VirtualServer
+}
+
+// observe lists every virtual server but firewall marks, with its real servers. One may be there twice when others come and go meanwhile.
+func (v *ipvs) observe() ([]observed, error) {
+	servers := make([]observed, 0, v.servers)
 	v.batch.Reset()
 	v.begin(cmdGetService)
 	v.batch.End()
-	err := v.socket.Dump(&v.batch, func() { clear(servers) }, func(payload []byte) {
+	err := v.socket.Dump(&v.batch, func() { servers = servers[:0] }, func(payload []byte) {
 		if id, server, ok := parseService(payload); ok {
-			servers[id] = server
+			servers = append(servers, observed{id, server})
 		}
 	})
 	if err != nil {
 		return nil, err
 	}
-	for id, server := range servers {
-		err := v.destinations(id, func() { server.RealServers = nil }, func(d destination) {
-			server.RealServers = append(server.RealServers, d.realServer())
-		})
+	v.servers = len(servers)
+	var found []dataplane.RealServer
+	var room slab
+	for i := range servers {
+		err := v.destinations(servers[i].id, func() { found = found[:0] }, func(d destination) { found = append(found, d.realServer()) })
 		if err != nil {
-			return nil, fmt.Errorf("real servers of %s: %w", id, err)
+			return nil, fmt.Errorf("real servers of %s: %w", servers[i].id, err)
 		}
-		servers[id] = server
+		servers[i].RealServers = room.keep(found)
 	}
 	return servers, nil
+}
+
+// slab is room for many small lists, so that they are not allocated one by one.
+type slab struct{ free []dataplane.RealServer }
+
+const slabSize = 512
+
+// keep returns a copy of the list.
+func (s *slab) keep(list []dataplane.RealServer) []dataplane.RealServer {
+	if len(list) == 0 {
+		return nil
+	}
+	if len(list) > len(s.free) {
+		s.free = make([]dataplane.RealServer, max(slabSize, len(list)))
+	}
+	kept := s.free[:len(list):len(list)]
+	s.free = s.free[len(list):]
+	copy(kept, list)
+	return kept
+}
+
+// virtualServer reads one virtual server with its real servers.
+func (v *ipvs) virtualServer(id dataplane.VirtualServerID) (server dataplane.VirtualServer, present bool, err error) {
+	v.batch.Reset()
+	v.begin(cmdGetService)
+	v.service(id, func() {})
+	v.batch.End()
+	answer, err := v.socket.Ask(&v.batch)
+	if errors.Is(err, unix.ESRCH) {
+		return server, false, nil
+	}
+	if err != nil {
+		return server, false, err
+	}
+	_, server, present = parseService(answer)
+	if !present {
+		return server, false, fmt.Errorf("IPVS answers with %d bytes that tell of no virtual server: %w", len(answer), unix.EBADMSG)
+	}
+	err = v.destinations(id, func() { server.RealServers = nil }, func(d destination) {
+		server.RealServers = append(server.RealServers, d.realServer())
+	})
+	return server, err == nil, err
 }
 
 func parseService(payload []byte) (id dataplane.VirtualServerID, server dataplane.VirtualServer, ok bool) {
@@ -292,7 +348,7 @@ func parseService(payload []byte) (id dataplane.VirtualServerID, server dataplan
 		case svcPort:
 			id.Port = netlink.Uint16BE(value)
 		case svcSched:
-			server.Scheduler = strings.TrimRight(string(value), "\x00")
+			server.Scheduler = schedulerName(value)
 		case svcFlags:
 			flags = netlink.Uint32(value)
 		case svcTimeout:
@@ -315,6 +371,15 @@ func parseService(payload []byte) (id dataplane.VirtualServerID, server dataplan
 		server.Scheduler = unmanaged
 	}
 	return id, server, id.Addr.IsValid()
+}
+
+// schedulerName returns the name of a scheduler; those of every day take no memory.
+func schedulerName(value []byte) string {
+	value = bytes.TrimRight(value, "\x00")
+	if s, known := scheduler.OfKernel(string(value)); known {
+		return s.Kernel
+	}
+	return string(value)
 }
 
 // body calls each for the attributes of the nest that a generic netlink message carries.

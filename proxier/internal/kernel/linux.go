@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/netip"
 	"slices"
 
@@ -25,7 +26,7 @@ type LinuxConfig struct {
 	IgnoreLinks []string
 }
 
-// Linux is the kernel of the network namespace of the process. One goroutine uses it at a time.
+// Linux is the kernel of the network namespace of the process. One goroutine uses it at a time; see [Linux.Beside].
 type Linux struct {
 	config    LinuxConfig
 	ipvs      *ipvs
@@ -33,6 +34,10 @@ type Linux struct {
 	sets      *client.Client
 	chains    *chains
 	conntrack *conntrack
+	// beside is what the Readers were asked.
+	beside *trafficSum
+	// servers, entries and addresses are how many there were at the last look.
+	servers, entries, addresses int
 }
 
 // Traffic counts what Linux was asked so far.
@@ -44,7 +49,7 @@ type Traffic struct {
 
 // NewLinux opens the sockets. It changes nothing.
 func NewLinux(c LinuxConfig) (*Linux, error) {
-	k := &Linux{config: c}
+	k := &Linux{config: c, beside: &trafficSum{}}
 	var err error
 	if k.ipvs, err = newIPVS(); err != nil {
 		return nil, err
@@ -84,6 +89,11 @@ func (k *Linux) Close() error {
 
 // Traffic returns the counters.
 func (k *Linux) Traffic() Traffic {
+	beside, own := k.beside.load(), k.own()
+	return Traffic{own.Messages + beside.Messages, own.Sends + beside.Sends, own.Processes + beside.Processes}
+}
+
+func (k *Linux) own() Traffic {
 	messages, sends := k.sets.Traffic()
 	return Traffic{
 		Messages:  messages + k.ipvs.socket.Messages + k.link.socket.Messages + k.conntrack.socket.Messages,
@@ -94,7 +104,8 @@ func (k *Linux) Traffic() Traffic {
 
 // Observe implements proxier.Kernel.
 func (k *Linux) Observe() (dataplane.Observation, error) {
-	seen := dataplane.Observation{State: dataplane.NewState(), Foreign: map[dataplane.VirtualServerID]dataplane.VirtualServer{}}
+	// There will be about as much as at the last look.
+	seen := dataplane.Observation{State: dataplane.NewStateFor(k.servers, k.entries, k.addresses), Foreign: map[dataplane.VirtualServerID]dataplane.VirtualServer{}}
 	s := seen.State
 	for _, name := range k.config.Sysctls {
 		value, err := k.Sysctl(name)
@@ -133,13 +144,14 @@ func (k *Linux) Observe() (dataplane.Observation, error) {
 	if err != nil {
 		return seen, fmt.Errorf("list virtual servers: %w", err)
 	}
-	for id, v := range servers {
-		if s.Recorded(id) || s.Owns(id) && !k.excluded(id) {
-			s.SetVirtualServer(id, v)
+	for _, o := range servers {
+		if s.Recorded(o.id) || s.Owns(o.id) && !k.excluded(o.id) {
+			s.SetVirtualServer(o.id, o.VirtualServer)
 		} else {
-			seen.Foreign[id] = v
+			seen.Foreign[o.id] = o.VirtualServer
 		}
 	}
+	k.servers, k.entries, k.addresses = len(s.VirtualServers), len(s.Entries), len(s.Addresses)
 	return seen, nil
 }
 
@@ -163,15 +175,29 @@ func (k *Linux) observeSets(s *dataplane.State) error {
 	}
 	for _, set := range sets {
 		s.Sets[set.Name] = set
-		entries, err := k.sets.Entries(set)
+		n := 0
+		reset := func() {
+			if n > 0 {
+				maps.DeleteFunc(s.Entries, func(e dataplane.SetEntry, _ struct{}) bool { return e.Set == set.Name })
+			}
+		}
+		err := k.sets.EachEntry(set, reset, func(e ipset.Entry) {
+			n++
+			s.Entries[dataplane.SetEntry{Set: set.Name, Type: set.Type, Entry: e}] = struct{}{}
+		})
 		if err != nil {
 			return fmt.Errorf("list entries of set %s: %w", set.Name, err)
 		}
-		for _, e := range entries {
-			s.Entries[dataplane.SetEntry{Set: set.Name, Type: set.Type, Entry: e}] = struct{}{}
-		}
 	}
 	return nil
+}
+
+// VirtualServer implements proxier.Kernel.
+func (k *Linux) VirtualServer(id dataplane.VirtualServerID) (v dataplane.VirtualServer, present bool, err error) {
+	if v, present, err = k.ipvs.virtualServer(id); err != nil {
+		return v, false, fmt.Errorf("read virtual server %s: %w", id, err)
+	}
+	return v, present, nil
 }
 
 // Connections implements proxier.Kernel.

@@ -62,10 +62,25 @@ func openLinux(t testing.TB) *kernel.Linux {
 	return k
 }
 
+func openBeside(t testing.TB, k *kernel.Linux) *kernel.LinuxReader {
+	t.Helper()
+	reader, err := k.Beside()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := reader.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return reader
+}
+
 func TestLinuxKeepsTheContract(t *testing.T) {
-	kerneltest.Run(t, func(t *testing.T) (kerneltest.Kernel, kerneltest.Flows) {
+	kerneltest.Run(t, func(t *testing.T) (kerneltest.Kernel, kerneltest.Reader, kerneltest.Flows) {
 		own(t)
-		return openLinux(t), newLinuxFlows(t)
+		k := openLinux(t)
+		return k, openBeside(t, k), newLinuxFlows(t)
 	})
 }
 

@@ -2,8 +2,10 @@ package kernel
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
+	"sync"
 	"syscall"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
@@ -11,8 +13,9 @@ import (
 )
 
 // Memory is a kernel in memory that refuses what Linux refuses, with the same errnos. It passes the contract suite that
-// Linux passes. Like Linux, it holds things that are not ours.
+// Linux passes. Like Linux, it holds things that are not ours. Its fields are set while nobody reads beside it.
 type Memory struct {
+	mu    sync.Mutex // between operations and who reads beside them
 	state *dataplane.State
 	// Addresses are the node's addresses, as NodeAddresses returns them.
 	Addresses []netip.Addr
@@ -37,20 +40,78 @@ func NewMemory() *Memory {
 func (m *Memory) State() *dataplane.State { return m.state }
 
 // Observe implements proxier.Kernel.
-func (m *Memory) Observe() (dataplane.Observation, error) {
-	seen := dataplane.Observation{
-		State:         m.state.Clone(),
-		Foreign:       map[dataplane.VirtualServerID]dataplane.VirtualServer{},
-		NodeAddresses: slices.Clone(m.Addresses),
-		Listeners:     slices.Clone(m.Listeners),
+func (m *Memory) Observe() (dataplane.Observation, error) { return m.observe(func(string) {}), nil }
+
+// observe reads the kernel part by part, in the order in which Linux does. before is called before each part.
+func (m *Memory) observe(before func(part string)) dataplane.Observation {
+	seen := dataplane.Observation{State: dataplane.NewState(), Foreign: map[dataplane.VirtualServerID]dataplane.VirtualServer{}}
+	s := seen.State
+	var servers map[dataplane.VirtualServerID]dataplane.VirtualServer
+	for _, part := range []struct {
+		name string
+		read func()
+	}{
+		{"sysctls", func() { s.Sysctls = maps.Clone(m.state.Sysctls) }},
+		{"addresses", func() {
+			s.Links, s.Addresses, seen.NodeAddresses = maps.Clone(m.state.Links), maps.Clone(m.state.Addresses), slices.Clone(m.Addresses)
+			s.Routes = maps.Clone(m.state.Routes)
+		}},
+		{"sockets", func() { seen.Listeners = slices.Clone(m.Listeners) }},
+		{"sets", func() { s.Sets, s.Entries = maps.Clone(m.state.Sets), maps.Clone(m.state.Entries) }},
+		{"chains", func() { s.Chains, s.Hooks = maps.Clone(m.state.Chains), maps.Clone(m.state.Hooks) }},
+		{"virtual servers", func() { servers = maps.Clone(m.state.VirtualServers) }},
+	} {
+		before(part.name)
+		m.mu.Lock()
+		part.read()
+		m.mu.Unlock()
 	}
-	for id, v := range m.state.VirtualServers {
-		if !m.state.Owns(id) {
+	for id, v := range servers {
+		if s.Owns(id) {
+			s.SetVirtualServer(id, v)
+		} else {
 			seen.Foreign[id] = v
-			seen.State.DropVirtualServer(id)
+		}
+	}
+	return seen
+}
+
+// Beside returns a Reader of the kernel.
+func (m *Memory) Beside() *MemoryReader { return &MemoryReader{memory: m} }
+
+// MemoryReader reads a Memory in another goroutine.
+type MemoryReader struct {
+	memory *Memory
+	// Before, when set, is called before each part of the kernel is read: what happens there happens while the kernel is read.
+	Before func(part string)
+	// Overlooks, when set, tells which virtual servers the kernel leaves out, as Linux does when others come and go.
+	Overlooks func(dataplane.VirtualServerID) bool
+}
+
+// Observe implements proxier.Reader.
+func (r *MemoryReader) Observe() (dataplane.Observation, error) {
+	before := r.Before
+	if before == nil {
+		before = func(string) {}
+	}
+	seen := r.memory.observe(before)
+	if r.Overlooks != nil {
+		for id := range seen.State.VirtualServers {
+			if r.Overlooks(id) {
+				seen.State.DropVirtualServer(id)
+			}
 		}
 	}
 	return seen, nil
+}
+
+// Close implements proxier.Reader.
+func (r *MemoryReader) Close() error { return nil }
+
+// VirtualServer implements proxier.Kernel.
+func (m *Memory) VirtualServer(id dataplane.VirtualServerID) (dataplane.VirtualServer, bool, error) {
+	v, present := m.state.VirtualServers[id]
+	return v, present, nil
 }
 
 // NodeAddresses implements proxier.Kernel.
@@ -115,7 +176,9 @@ func (m *Memory) Apply(ops []dataplane.Op) []error {
 			errs[i] = fmt.Errorf("%s: %w", op, err)
 			continue
 		}
+		m.mu.Lock()
 		m.state.Apply(op)
+		m.mu.Unlock()
 		m.Writes++
 		if m.AfterEach != nil {
 			m.AfterEach(op, m.state)

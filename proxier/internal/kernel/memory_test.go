@@ -10,16 +10,17 @@ import (
 )
 
 func TestMemoryKeepsTheContract(t *testing.T) {
-	kerneltest.Run(t, func(*testing.T) (kerneltest.Kernel, kerneltest.Flows) {
+	kerneltest.Run(t, func(*testing.T) (kerneltest.Kernel, kerneltest.Reader, kerneltest.Flows) {
 		m := kernel.NewMemory()
-		return m, memoryFlows{m}
+		return m, m.Beside(), memoryFlows{m}
 	})
 }
 
 func TestFaultyWithoutFaultsKeepsTheContract(t *testing.T) {
-	kerneltest.Run(t, func(*testing.T) (kerneltest.Kernel, kerneltest.Flows) {
+	kerneltest.Run(t, func(*testing.T) (kerneltest.Kernel, kerneltest.Reader, kerneltest.Flows) {
 		m := kernel.NewMemory()
-		return kernel.NewFaulty(m, 0, 1), memoryFlows{m}
+		f := kernel.NewFaulty(m, 0, 1)
+		return f, f.Beside(m.Beside()), memoryFlows{m}
 	})
 }
 

@@ -61,6 +61,10 @@ func (k *Linux) Sysctl(name string) (value string, err error) {
 	if isTimeout(name) {
 		value, err = k.ipvs.timeout(name)
 	} else {
+		if name == expireNodest {
+			k.ipvs.expiry.Lock()
+			defer k.ipvs.expiry.Unlock()
+		}
 		value, err = readSysctl(name)
 	}
 	if err != nil {

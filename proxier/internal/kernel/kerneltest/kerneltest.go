@@ -21,8 +21,11 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
 )
 
-// Kernel is proxier.Kernel.
-type Kernel = kernel.Kernel
+// Kernel is proxier.Kernel, Reader proxier.Reader.
+type (
+	Kernel = kernel.Kernel
+	Reader = kernel.Reader
+)
 
 // Config is what the tests program. A kernel that has to know families, link or sysctls beforehand is opened with it.
 var Config = dataplane.Config{
@@ -32,9 +35,9 @@ var Config = dataplane.Config{
 	TCPTimeout: 2 * time.Hour, TCPFinTimeout: time.Minute, UDPTimeout: 20 * time.Second,
 }
 
-// Run runs the contract. open returns a kernel that holds nothing of ours, and its connection tracking; it is called once for
-// each subtest.
-func Run(t *testing.T, open func(t *testing.T) (Kernel, Flows)) {
+// Run runs the contract. open returns a kernel that holds nothing of ours, a Reader beside it, and its connection tracking; it is called once
+// for each subtest.
+func Run(t *testing.T, open func(t *testing.T) (Kernel, Reader, Flows)) {
 	for _, c := range []struct {
 		name string
 		test func(*suite)
@@ -59,18 +62,21 @@ func Run(t *testing.T, open func(t *testing.T) (Kernel, Flows)) {
 		{"refuses of routes what cannot be, and puts one in the place of another", (*suite).routes},
 		{"keeps routes whatever becomes of addresses and the link", (*suite).routesStay},
 		{"forgets the flows of real servers that are gone", (*suite).forget},
+		{"shows one virtual server as it shows all", (*suite).virtualServer},
+		{"is read by another goroutine while it is written", (*suite).beside},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			k, flows := open(t)
-			c.test(&suite{t, k, flows})
+			k, reader, flows := open(t)
+			c.test(&suite{t, k, reader, flows})
 		})
 	}
 }
 
 type suite struct {
 	*testing.T
-	k     Kernel
-	flows Flows
+	k      Kernel
+	reader Reader
+	flows  Flows
 }
 
 func (s *suite) observe() *dataplane.State {

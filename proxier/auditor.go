@@ -1,0 +1,119 @@
+package proxier
+
+import (
+	"errors"
+	"syscall"
+	"time"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
+)
+
+// auditor has a Reader read the kernel from time to time, in a goroutine of its own.
+type auditor struct {
+	period time.Duration // 0 is never
+	health *health
+	ask    chan *round
+	told   chan told
+	// due is when the next round begins, while none reads.
+	due     time.Time
+	reading bool
+	// again is how long after a failure the next try comes; failures counts those in a row.
+	again    time.Duration
+	failures int
+}
+
+// told is what came of a reading.
+type told struct {
+	of   *round
+	seen dataplane.Observation
+	err  error
+}
+
+// newAuditor starts the goroutine, which opens the Reader when it needs one. It ends with close, as soon as the kernel lets it.
+func newAuditor(open func() (Reader, error), period time.Duration, h *health) *auditor {
+	a := &auditor{period: period, health: h, ask: make(chan *round, 1), told: make(chan told, 1), due: time.Now().Add(period)}
+	go a.read(open)
+	return a
+}
+
+func (a *auditor) read(open func() (Reader, error)) {
+	var reader Reader
+	for of := range a.ask {
+		var seen dataplane.Observation
+		var err error
+		if reader == nil {
+			if reader, err = open(); err == nil {
+				defer reader.Close()
+			} else {
+				reader = nil
+			}
+		}
+		if err == nil {
+			seen, err = reader.Observe()
+		}
+		a.told <- told{of, seen, err}
+	}
+}
+
+// close ends the goroutine. It is called once, and nothing after it.
+func (a *auditor) close() { close(a.ask) }
+
+// next returns when a round is to begin; the zero time when none is, because audits are off or one is reading.
+func (a *auditor) next() time.Time {
+	if a.period <= 0 || a.reading {
+		return time.Time{}
+	}
+	return a.due
+}
+
+// begin begins a round when it is due, and tells whether it did.
+func (a *auditor) begin(now time.Time, e *engine) bool {
+	if due := a.next(); due.IsZero() || now.Before(due) {
+		return false
+	}
+	a.due = now.Add(a.period)
+	if e.have == nil || e.starting {
+		return false // passes try to read the kernel as long as they have not; before all Services were looked at, nothing can be said to be too much
+	}
+	e.begin()
+	a.reading = true
+	a.health.read.begin(now)
+	a.ask <- e.round
+	return true
+}
+
+// The times between tries to read a kernel that cannot be read, and how often in a row it may change too fast for that before it is an error.
+const (
+	readAgain    = time.Second
+	readAgainMax = 30 * time.Second
+	tooFast      = 5
+)
+
+// always is ready at any time.
+var always = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
+
+// more is ready while there is something to compare. Where changes are ready, too, it is left to chance what comes first: neither keeps
+// the other waiting for long.
+func (a *auditor) more(e *engine) <-chan struct{} {
+	if e.round.judging() {
+		return always
+	}
+	return nil
+}
+
+// ended takes note of the end of a reading, and returns the error that it is to be called.
+func (a *auditor) ended(now time.Time, err error) error {
+	a.reading = false
+	a.health.read.end()
+	if err == nil {
+		a.again, a.failures = 0, 0
+		return nil
+	}
+	a.failures++
+	a.again = min(max(2*a.again, readAgain), readAgainMax, a.period)
+	a.due = now.Add(a.again)
+	if errors.Is(err, syscall.EINTR) && a.failures < tooFast {
+		return nil
+	}
+	return err
+}

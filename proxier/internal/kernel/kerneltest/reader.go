@@ -1,0 +1,140 @@
+package kerneltest
+
+import (
+	"errors"
+	"maps"
+	"os"
+	"runtime"
+	"slices"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
+)
+
+// virtualServer: one by one they are as they are together, those of others and those that are not there included.
+func (s *suite) virtualServer() {
+	s.become(services(0, 8))
+	other := vs
+	other.ID.Addr = other.ID.Addr.Next().Next()
+	other.ID.Port = 4711 // in no set: somebody else's
+	s.do(op(dataplane.Create, other))
+	seen, err := s.k.Observe()
+	if err != nil {
+		s.Fatal(err)
+	}
+	all := maps.Clone(seen.State.VirtualServers)
+	maps.Copy(all, seen.Foreign)
+	if len(all) < 50 {
+		s.Fatalf("%d virtual servers", len(all))
+	}
+	for id, want := range all {
+		if got, present, err := s.k.VirtualServer(id); err != nil || !present || !got.Same(want) {
+			s.Errorf("%s alone is %+v, %v, %v; with others %+v", id, got, present, err, want)
+		}
+	}
+	other.ID.Port++
+	if got, present, err := s.k.VirtualServer(other.ID); err != nil || present {
+		s.Errorf("%s, which there is not: %+v, %v, %v", other.ID, got, present, err)
+	}
+}
+
+// inNamespace runs f in another thread of the same network namespace, and returns when it has ended by a channel.
+func (s *suite) inNamespace(f func()) (ended chan struct{}) {
+	s.Helper()
+	const path = "/proc/thread-self/ns/net"
+	own, err := os.Readlink(path)
+	if err != nil {
+		s.Fatal(err)
+	}
+	namespace, err := os.Open(path)
+	if err != nil {
+		s.Fatal(err)
+	}
+	ended = make(chan struct{})
+	go func() {
+		defer close(ended)
+		defer namespace.Close()
+		runtime.LockOSThread() // and never again for others
+		if now, err := os.Readlink(path); err != nil || now != own {
+			if err := unix.Setns(int(namespace.Fd()), unix.CLONE_NEWNET); err != nil {
+				s.Errorf("enter the network namespace: %v", err)
+				return
+			}
+		}
+		f()
+	}()
+	return ended
+}
+
+// beside: what nobody touches is seen as it is, whatever else is written meanwhile, but for virtual servers, which may be overlooked. A quiet
+// kernel is seen as the writer sees it.
+func (s *suite) beside() {
+	still := services(0, 40)
+	s.become(still)
+	churn := services(40, 40)
+	for id, v := range still.VirtualServers {
+		churn.SetVirtualServer(id, v)
+	}
+	maps.Copy(churn.Entries, still.Entries)
+	maps.Copy(churn.Addresses, still.Addresses)
+	enough := make(chan struct{})
+	ended := s.inNamespace(func() {
+		defer close(enough)
+		for range 5 {
+			seen, err := s.reader.Observe()
+			if errors.Is(err, syscall.EINTR) {
+				continue // addresses came and went too fast
+			}
+			if err != nil {
+				s.Errorf("read beside the writer: %v", err)
+				return
+			}
+			s.unchanged(still, seen)
+		}
+	})
+	have, wants := still, []*dataplane.State{churn, still}
+	for writing := true; writing; {
+		s.do(dataplane.Diff(have, wants[0], dataplane.All(nil, have, wants[0]))...)
+		have, wants = wants[0], []*dataplane.State{wants[1], wants[0]}
+		select {
+		case <-enough:
+			writing = false
+		default:
+		}
+	}
+	<-ended
+	<-s.inNamespace(func() {
+		seen, err := s.reader.Observe()
+		if err != nil || seen.State.Text() != s.observe().Text() {
+			s.Errorf("a quiet kernel is seen by the two as different: %v", err)
+		}
+	})
+}
+
+// unchanged sees that what stays as it is was seen so.
+func (s *suite) unchanged(still *dataplane.State, seen dataplane.Observation) {
+	for e := range still.Entries {
+		if _, present := seen.State.Entries[e]; !present {
+			s.Errorf("entry %s is missing", e)
+		}
+	}
+	for addr := range still.Addresses {
+		if _, present := seen.State.Addresses[addr]; !present {
+			s.Errorf("address %s is missing", addr)
+		}
+	}
+	overlooked := 0
+	for id, want := range still.VirtualServers {
+		if got, present := seen.State.VirtualServers[id]; !present {
+			overlooked++
+		} else if !got.Same(want) {
+			s.Errorf("%s is %+v, want %+v", id, got, want)
+		}
+	}
+	if !seen.State.SameFoundation(still) {
+		s.Errorf("sysctls, sets, chains or hooks are not as they are: sysctls %v; %v", seen.State.Sysctls, slices.Sorted(maps.Keys(seen.State.Sets)))
+	}
+	s.Logf("%d of %d virtual servers that stay were overlooked", overlooked, len(still.VirtualServers))
+}
