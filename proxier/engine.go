@@ -241,18 +241,6 @@ func (e *engine) target(now time.Time, touched dataplane.Touched) *dataplane.Sta
 			target.SetVirtualServer(id, dataplane.Drain(id, v, have, done))
 		}
 	}
-	for entry := range touched.Entries {
-		if _, wanted := want.Entries[entry]; wanted {
-			target.Entries[entry] = struct{}{}
-		}
-	}
-	for addr := range touched.Addresses {
-		if _, wanted := want.Addresses[addr]; wanted {
-			target.Addresses[addr] = struct{}{}
-		}
-		if source, wanted := want.Routes[addr]; wanted {
-			target.Routes[addr] = source
-		}
-	}
+	target.Entries, target.Addresses, target.Routes = want.Entries, want.Addresses, want.Routes // of which only the touched ones are looked at
 	return target
 }

@@ -127,10 +127,10 @@ func (e *engine) compare(r *round) iter.Seq[struct{}] {
 		address := func(key netip.Addr) { r.addresses = append(r.addresses, key) }
 		var suspects []dataplane.VirtualServerID
 		suspect := func(id dataplane.VirtualServerID) { suspects = append(suspects, id) }
-		goOn := absent(seen.Entries, have.Entries, pause, entry) && absent(have.Entries, seen.Entries, pause, entry) &&
-			absent(seen.Addresses, have.Addresses, pause, address) && absent(have.Addresses, seen.Addresses, pause, address) &&
+		goOn := absent(seen.Entries.All(), have.Entries.Has, pause, entry) && absent(have.Entries.All(), seen.Entries.Has, pause, entry) &&
+			absent(maps.Keys(seen.Addresses), in(have.Addresses), pause, address) && absent(maps.Keys(have.Addresses), in(seen.Addresses), pause, address) &&
 			differs(seen.Routes, have.Routes, pause, func(key netip.Addr) { r.routes = append(r.routes, key) }) &&
-			absent(have.VirtualServers, seen.VirtualServers, pause, suspect)
+			absent(maps.Keys(have.VirtualServers), in(seen.VirtualServers), pause, suspect)
 		if !goOn {
 			return
 		}
@@ -153,11 +153,19 @@ func (e *engine) compare(r *round) iter.Seq[struct{}] {
 	}
 }
 
-// absent calls each for every key of a that is not in b. Both may change whenever it pauses: what comes or goes then was touched by a
+// in tells whether a key is in the map.
+func in[K comparable, V any](m map[K]V) func(K) bool {
+	return func(key K) bool {
+		_, is := m[key]
+		return is
+	}
+}
+
+// absent calls each for every key that others do not have. Both may change whenever it pauses: what comes or goes then was touched by a
 // pass. It returns false when it is to be given up.
-func absent[K comparable, V any](a, b map[K]V, pause func(int) bool, each func(K)) bool {
-	for key := range a {
-		if _, found := b[key]; !found {
+func absent[K comparable](keys iter.Seq[K], others func(K) bool, pause func(int) bool, each func(K)) bool {
+	for key := range keys {
+		if !others(key) {
 			each(key)
 		}
 		if !pause(1) {
@@ -177,7 +185,7 @@ func differs[K, V comparable](a, b map[K]V, pause func(int) bool, each func(K)) 
 			return false
 		}
 	}
-	return absent(b, a, pause, each)
+	return absent(maps.Keys(b), in(a), pause, each)
 }
 
 // lookAgain reads a virtual server for itself. A dump of all of them leaves some out, or shows them twice, when others come and go
@@ -205,7 +213,7 @@ func (e *engine) mend(report *Report, now time.Time, dirty *[]cluster.Name) data
 		have.Links, have.Sysctls, have.Sets, have.Chains, have.Hooks = seen.Links, seen.Sysctls, seen.Sets, seen.Chains, seen.Hooks
 		drift.Foundation = true
 	}
-	correct(r.entries, r.touched.Entries, seen.Entries, have.Entries, drift.Entries)
+	r.correctEntries(have.Entries, drift.Entries)
 	correct(r.addresses, r.touched.Addresses, seen.Addresses, have.Addresses, drift.Addresses)
 	correct(r.routes, r.touched.Addresses, seen.Routes, have.Routes, drift.Addresses)
 	before := e.keptOff()
@@ -228,6 +236,21 @@ func (e *engine) mend(report *Report, now time.Time, dirty *[]cluster.Name) data
 		e.retries.put(now, cluster.Name{}, dataplane.NewTouched(), true)
 	}
 	return drift
+}
+
+// correctEntries does for entries what correct does for the rest.
+func (r *round) correctEntries(mirror dataplane.Entries, drift map[dataplane.SetEntry]cluster.Name) {
+	for _, e := range r.entries {
+		if _, is := r.touched.Entries[e]; is {
+			continue
+		}
+		if r.seen.State.Entries.Has(e) {
+			mirror.Put(e)
+		} else {
+			mirror.Drop(e)
+		}
+		drift[e] = cluster.Name{}
+	}
 }
 
 // correct makes the mirror say of the keys what was seen, but for those that were touched.

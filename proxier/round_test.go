@@ -86,7 +86,7 @@ func (s *scenario) tamper(r *rand.Rand) {
 	ids := slices.SortedFunc(maps.Keys(state.VirtualServers), func(a, b dataplane.VirtualServerID) int { return strings.Compare(a.String(), b.String()) })
 	switch kind := r.IntN(8); {
 	case kind == 0:
-		for e := range state.Entries {
+		for _, e := range state.Entries.Sorted() {
 			// In an excluded network a virtual server that has lost its entry is somebody else's, and keeps its Service off.
 			if !s.engine.excluded(e.Entry.Addr) {
 				drop(e)
@@ -317,7 +317,7 @@ func TestAuditInPieces(t *testing.T) {
 	s.engine.kernel = counting
 	pieces := 0
 	s.round(reader, func() { pieces++ })
-	if keys := 2 * (2000 + len(s.memory.State().Entries) + 2000); pieces < keys/pieceKeys || overlooked != 10 {
+	if keys := 2 * (2000 + s.memory.State().Entries.Len() + 2000); pieces < keys/pieceKeys || overlooked != 10 {
 		t.Errorf("%d pieces for %d keys; %d virtual servers were overlooked", pieces, keys, overlooked)
 	}
 	r := s.engine.pass(s.now, nil, false)

@@ -43,7 +43,7 @@ func All(owner func(VirtualServerID) cluster.Name, states ...*State) Touched {
 				t.VirtualServers[id] = owner(id)
 			}
 		}
-		for e := range s.Entries {
+		for e := range s.Entries.All() {
 			t.Entries[e] = cluster.Name{}
 		}
 		for addr := range s.Addresses {
@@ -65,8 +65,8 @@ func Unwanted(have, want *State) Touched {
 			t.VirtualServers[id] = cluster.Name{}
 		}
 	}
-	for e := range have.Entries {
-		if _, wanted := want.Entries[e]; !wanted {
+	for e := range have.Entries.All() {
+		if !want.Entries.Has(e) {
 			t.Entries[e] = cluster.Name{}
 		}
 	}
@@ -102,13 +102,13 @@ func diffPresence[K comparable](d *differ, have, want map[K]struct{}, key K, o O
 // (SetRestricted behind SetClients), so that nobody who may come is shut out in between.
 func (d *differ) entries(have, want *State, keys []SetEntry) {
 	for _, e := range keys {
-		if _, wanted := want.Entries[e]; wanted {
-			diffPresence(d, have.Entries, want.Entries, e, e)
+		if want.Entries.Has(e) && !have.Entries.Has(e) {
+			d.add(Create, e)
 		}
 	}
 	for _, e := range slices.Backward(keys) {
-		if _, wanted := want.Entries[e]; !wanted {
-			diffPresence(d, have.Entries, want.Entries, e, e)
+		if !want.Entries.Has(e) && have.Entries.Has(e) {
+			d.add(Delete, e)
 		}
 	}
 }
@@ -194,7 +194,7 @@ func (d *differ) virtualServer(id VirtualServerID, have, want *State) {
 // worse than a refusal. Clients on the node itself are not held, because IPVS takes their packets before any filter.
 func (d *differ) exchange(o VirtualServerObject, have *State) {
 	hold := frontEndEntry(SetHold, o.ID)
-	if _, left := have.Entries[hold]; !left {
+	if !have.Entries.Has(hold) {
 		d.add(Create, hold)
 		defer d.add(Delete, hold)
 	}
@@ -273,7 +273,7 @@ func frontEndOf(e SetEntry) (VirtualServerID, bool) {
 func accountedElsewhere(have *State, without SetEntry, id VirtualServerID) bool {
 	for _, set := range frontEndSets {
 		e := frontEndEntry(set, id)
-		if _, present := have.Entries[e]; present && e != without {
+		if have.Entries.Has(e) && e != without {
 			return true
 		}
 	}

@@ -293,8 +293,11 @@ func (w *Want) recount(old, now []SetEntry) {
 }
 
 func (w *Want) count(e SetEntry, by int) {
-	_, there := w.State.Entries[e]
-	put(w.State.Entries, e, struct{}{}, !recount(w.entries, e, there, by))
+	if recount(w.entries, e, w.State.Entries.Has(e), by) {
+		w.State.Entries.Put(e)
+	} else {
+		w.State.Entries.Drop(e)
+	}
 }
 
 // bind counts who wants the VIP local. All want it by the same mode, which is the node's.

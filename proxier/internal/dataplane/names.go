@@ -92,7 +92,7 @@ func (s *State) Owns(id VirtualServerID) bool {
 // is made and emptied after it is gone.
 func (s *State) Recorded(id VirtualServerID) bool {
 	for _, set := range frontEndSets {
-		if _, ours := s.Entries[frontEndEntry(set, id)]; ours {
+		if s.Entries.Has(frontEndEntry(set, id)) {
 			return true
 		}
 	}

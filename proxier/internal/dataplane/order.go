@@ -223,7 +223,7 @@ func (s *State) Violations() []string {
 			}
 		}
 	}
-	for e := range s.Entries {
+	for e := range s.Entries.All() {
 		if _, present := s.Sets[e.Set]; !present {
 			found = append(found, fmt.Sprintf("entry %s has no set", e))
 		}

@@ -39,7 +39,7 @@ func Foundation(c Config) *State {
 	}
 	for _, cidr := range c.Pods.CIDRs {
 		for _, half := range splitZero(cidr) {
-			s.Entries[podNetEntry(half)] = struct{}{}
+			s.Entries.Put(podNetEntry(half))
 		}
 	}
 	return s

@@ -14,7 +14,7 @@ type State struct {
 	Links          map[string]struct{}
 	Sysctls        map[string]string
 	Sets           map[string]ipset.Set
-	Entries        map[SetEntry]struct{}
+	Entries        Entries
 	Chains         map[ChainID]Chain
 	Hooks          map[Hook]struct{}
 	VirtualServers map[VirtualServerID]VirtualServer
@@ -36,7 +36,7 @@ func NewStateFor(servers, entries, addresses int) *State {
 		Links:          map[string]struct{}{},
 		Sysctls:        map[string]string{},
 		Sets:           map[string]ipset.Set{},
-		Entries:        make(map[SetEntry]struct{}, entries),
+		Entries:        NewEntries(entries),
 		Chains:         map[ChainID]Chain{},
 		Hooks:          map[Hook]struct{}{},
 		VirtualServers: make(map[VirtualServerID]VirtualServer, servers),
@@ -95,10 +95,14 @@ func (s *State) Apply(op Op) {
 	case Set:
 		put(s.Sets, o.Name, o.Set, gone)
 		if gone {
-			s.dropEntries(o.Name)
+			s.Entries.DropSet(o.Name)
 		}
 	case SetEntry:
-		put(s.Entries, o, struct{}{}, gone)
+		if gone {
+			s.Entries.Drop(o)
+		} else {
+			s.Entries.Put(o)
+		}
 	case Chain:
 		put(s.Chains, o.ID, o, gone)
 	case Hook:
@@ -119,14 +123,6 @@ func put[K comparable, V any](m map[K]V, key K, value V, gone bool) {
 		delete(m, key)
 	} else {
 		m[key] = value
-	}
-}
-
-func (s *State) dropEntries(set string) {
-	for e := range s.Entries {
-		if e.Set == set {
-			delete(s.Entries, e)
-		}
 	}
 }
 
@@ -200,7 +196,7 @@ func (s *State) Clone() *State {
 		Links:          maps.Clone(s.Links),
 		Sysctls:        maps.Clone(s.Sysctls),
 		Sets:           maps.Clone(s.Sets),
-		Entries:        maps.Clone(s.Entries),
+		Entries:        s.Entries.Clone(),
 		Chains:         maps.Clone(s.Chains),
 		Hooks:          maps.Clone(s.Hooks),
 		VirtualServers: maps.Clone(s.VirtualServers),

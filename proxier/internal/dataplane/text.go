@@ -42,7 +42,7 @@ func (s *State) Text() string {
 // servers are sorted: their order in the kernel's list is shown by [State.ListText].
 func (s *State) ServiceText() string {
 	var b strings.Builder
-	for _, e := range sortedKeys(s.Entries, SetEntry.compare) {
+	for _, e := range s.Entries.Sorted() {
 		fmt.Fprintf(&b, "entry %s\n", e)
 	}
 	for _, id := range sortedKeys(s.VirtualServers, VirtualServerID.compare) {

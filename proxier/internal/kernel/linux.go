@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"net/netip"
 	"slices"
 
@@ -151,7 +150,7 @@ func (k *Linux) Observe() (dataplane.Observation, error) {
 			seen.Foreign[o.id] = o.VirtualServer
 		}
 	}
-	k.servers, k.entries, k.addresses = len(s.VirtualServers), len(s.Entries), len(s.Addresses)
+	k.servers, k.entries, k.addresses = len(s.VirtualServers), s.Entries.Len(), len(s.Addresses)
 	return seen, nil
 }
 
@@ -178,12 +177,12 @@ func (k *Linux) observeSets(s *dataplane.State) error {
 		n := 0
 		reset := func() {
 			if n > 0 {
-				maps.DeleteFunc(s.Entries, func(e dataplane.SetEntry, _ struct{}) bool { return e.Set == set.Name })
+				s.Entries.DropSet(set.Name)
 			}
 		}
 		err := k.sets.EachEntry(set, reset, func(e ipset.Entry) {
 			n++
-			s.Entries[dataplane.SetEntry{Set: set.Name, Type: set.Type, Entry: e}] = struct{}{}
+			s.Entries.Put(dataplane.SetEntry{Set: set.Name, Type: set.Type, Entry: e})
 		})
 		if err != nil {
 			return fmt.Errorf("list entries of set %s: %w", set.Name, err)

@@ -284,8 +284,8 @@ func TestFullSetIsTold(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(seen.State.Entries) != 200-failed || failed == 0 {
-		t.Errorf("%d entries are in, %d failed of 200", len(seen.State.Entries), failed)
+	if seen.State.Entries.Len() != 200-failed || failed == 0 {
+		t.Errorf("%d entries are in, %d failed of 200", seen.State.Entries.Len(), failed)
 	}
 }
 

@@ -57,7 +57,7 @@ func (m *Memory) observe(before func(part string)) dataplane.Observation {
 			s.Routes = maps.Clone(m.state.Routes)
 		}},
 		{"sockets", func() { seen.Listeners = slices.Clone(m.Listeners) }},
-		{"sets", func() { s.Sets, s.Entries = maps.Clone(m.state.Sets), maps.Clone(m.state.Entries) }},
+		{"sets", func() { s.Sets, s.Entries = maps.Clone(m.state.Sets), m.state.Entries.Clone() }},
 		{"chains", func() { s.Chains, s.Hooks = maps.Clone(m.state.Chains), maps.Clone(m.state.Hooks) }},
 		{"virtual servers", func() { servers = maps.Clone(m.state.VirtualServers) }},
 	} {
@@ -201,7 +201,7 @@ func (m *Memory) refuse(op dataplane.Op) error {
 		if _, found := s.Sets[o.Set]; !found {
 			return syscall.ENOENT
 		}
-		return existence(op.Verb, s.Entries, o, syscall.ENOENT)
+		return exists(op.Verb, s.Entries.Has(o), syscall.ENOENT)
 	case dataplane.Chain:
 		return cmpErr(existence(overwrite(op.Verb), s.Chains, o.ID, syscall.ENOENT), m.refuseChain(op.Verb, o))
 	case dataplane.Hook:
@@ -245,6 +245,10 @@ const verbPut dataplane.Verb = 255
 // existence refuses to create what exists, and to change or delete what does not.
 func existence[K comparable, V any](verb dataplane.Verb, m map[K]V, key K, missing error) error {
 	_, found := m[key]
+	return exists(verb, found, missing)
+}
+
+func exists(verb dataplane.Verb, found bool, missing error) error {
 	switch {
 	case verb == dataplane.Create && found:
 		return syscall.EEXIST

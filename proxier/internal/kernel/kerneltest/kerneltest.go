@@ -281,7 +281,7 @@ func (s *suite) failuresInTheMiddle() {
 		}
 	}
 	have := s.observe()
-	if n := len(have.VirtualServers) + len(have.Entries) + len(have.Addresses); n != 1800 {
+	if n := len(have.VirtualServers) + have.Entries.Len() + len(have.Addresses); n != 1800 {
 		s.Errorf("%d objects, want 1800", n)
 	}
 }
@@ -414,8 +414,8 @@ func (s *suite) sets() {
 			e := dataplane.SetEntry{Set: set.Name, Type: c.t, Entry: c.entries[j]}
 			s.do(op(dataplane.Create, set), op(dataplane.Create, e))
 			have := s.observe()
-			if _, present := have.Entries[e]; !present || len(have.Entries) != 1 {
-				s.Errorf("%s: entries %v, want %s", set, have.Entries, e)
+			if !have.Entries.Has(e) || have.Entries.Len() != 1 {
+				s.Errorf("%s: entries %v, want %s", set, have.Entries.Sorted(), e)
 			}
 			s.refused(op(dataplane.Create, e), syscall.EEXIST)
 			s.do(op(dataplane.Delete, e))

@@ -77,7 +77,7 @@ func (s *suite) beside() {
 	for id, v := range still.VirtualServers {
 		churn.SetVirtualServer(id, v)
 	}
-	maps.Copy(churn.Entries, still.Entries)
+	churn.Entries.Merge(still.Entries)
 	maps.Copy(churn.Addresses, still.Addresses)
 	enough := make(chan struct{})
 	ended := s.inNamespace(func() {
@@ -115,8 +115,8 @@ func (s *suite) beside() {
 
 // unchanged sees that what stays as it is was seen so.
 func (s *suite) unchanged(still *dataplane.State, seen dataplane.Observation) {
-	for e := range still.Entries {
-		if _, present := seen.State.Entries[e]; !present {
+	for e := range still.Entries.All() {
+		if !seen.State.Entries.Has(e) {
 			s.Errorf("entry %s is missing", e)
 		}
 	}

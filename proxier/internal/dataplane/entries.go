@@ -1,0 +1,183 @@
+package dataplane
+
+import (
+	"iter"
+	"maps"
+	"net/netip"
+	"slices"
+
+	"github.com/ipvs-proxier/ipvs-proxier/ipset"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
+)
+
+// Entries is a set of SetEntries. There may be a hundred thousand, once wanted and once in the mirror: those of our sets are held in less than half
+// of the memory that they take as they are, and without a pointer in it. As with a map, a copy is the same Entries; the zero value reads as empty.
+type Entries struct {
+	ours map[entryKey]struct{}
+	// others are in sets that this version does not know, or with what ours never have.
+	others map[SetEntry]struct{}
+}
+
+// entryKey is an entry of a set of ours.
+type entryKey struct {
+	addr, peer     [16]byte
+	port           uint16
+	set            uint8 // place in knownSets
+	protocol, bits uint8
+	flags          entryFlags
+}
+
+type entryFlags uint8
+
+const (
+	entryAddr4 entryFlags = 1 << iota
+	entryAddr6
+	entryPeer4
+	entryPeer6
+)
+
+// knownSet is a set of ours in one family.
+type knownSet struct {
+	name string
+	typ  ipset.Type
+}
+
+// knownSets are all sets of ours, and knownSetAt their places.
+var (
+	knownSets  = allKnownSets()
+	knownSetAt = placesOf(knownSets)
+)
+
+func allKnownSets() (all []knownSet) {
+	for _, name := range slices.Sorted(maps.Keys(setTypes)) {
+		for _, family := range []cluster.Family{cluster.IPv4, cluster.IPv6} {
+			all = append(all, knownSet{SetName(name, family), setTypes[name]})
+		}
+	}
+	return all
+}
+
+func placesOf(sets []knownSet) map[string]uint8 {
+	at := map[string]uint8{}
+	for i, set := range sets {
+		at[set.name] = uint8(i)
+	}
+	return at
+}
+
+// NewEntries returns Entries with room for n.
+func NewEntries(n int) Entries {
+	return Entries{make(map[entryKey]struct{}, n), map[SetEntry]struct{}{}}
+}
+
+// Has tells whether the entry is there.
+func (es Entries) Has(e SetEntry) bool {
+	if key, ours := keyOf(e); ours {
+		_, has := es.ours[key]
+		return has
+	}
+	_, has := es.others[e]
+	return has
+}
+
+// Put puts the entry in.
+func (es Entries) Put(e SetEntry) {
+	if key, ours := keyOf(e); ours {
+		es.ours[key] = struct{}{}
+	} else {
+		es.others[e] = struct{}{}
+	}
+}
+
+// Drop takes the entry out.
+func (es Entries) Drop(e SetEntry) {
+	if key, ours := keyOf(e); ours {
+		delete(es.ours, key)
+	} else {
+		delete(es.others, e)
+	}
+}
+
+// DropSet takes out all entries of a set.
+func (es Entries) DropSet(name string) {
+	for e := range es.All() {
+		if e.Set == name {
+			es.Drop(e)
+		}
+	}
+}
+
+// Len is the number of entries.
+func (es Entries) Len() int { return len(es.ours) + len(es.others) }
+
+// All returns the entries, in no order. They may change meanwhile, as a map may.
+func (es Entries) All() iter.Seq[SetEntry] {
+	return func(yield func(SetEntry) bool) {
+		for key := range es.ours {
+			if !yield(key.entry()) {
+				return
+			}
+		}
+		for e := range es.others {
+			if !yield(e) {
+				return
+			}
+		}
+	}
+}
+
+// Sorted returns the entries in order.
+func (es Entries) Sorted() []SetEntry { return slices.SortedFunc(es.All(), SetEntry.compare) }
+
+// Merge puts all entries of others in.
+func (es Entries) Merge(others Entries) {
+	maps.Copy(es.ours, others.ours)
+	maps.Copy(es.others, others.others)
+}
+
+// Clone returns Entries that have the same and change for themselves.
+func (es Entries) Clone() Entries { return Entries{maps.Clone(es.ours), maps.Clone(es.others)} }
+
+// keyOf returns false for an entry that is no entry of a set of ours.
+func keyOf(e SetEntry) (key entryKey, ours bool) {
+	at, known := knownSetAt[e.Set]
+	if !known || knownSets[at].typ != e.Type || e.Entry.Addr.Zone() != "" || e.Entry.Peer.Zone() != "" {
+		return key, false
+	}
+	key.set, key.port, key.protocol, key.bits = at, e.Entry.Port, uint8(e.Entry.Protocol), e.Entry.Bits
+	key.flags = packAddr(&key.addr, e.Entry.Addr, entryAddr4, entryAddr6) | packAddr(&key.peer, e.Entry.Peer, entryPeer4, entryPeer6)
+	return key, true
+}
+
+func packAddr(to *[16]byte, addr netip.Addr, four, six entryFlags) entryFlags {
+	switch {
+	case addr.Is4():
+		*to = addr.As16()
+		return four
+	case addr.IsValid():
+		*to = addr.As16()
+		return six
+	}
+	return 0
+}
+
+func unpackAddr(from [16]byte, four, six bool) netip.Addr {
+	switch {
+	case four:
+		return netip.AddrFrom16(from).Unmap()
+	case six:
+		return netip.AddrFrom16(from)
+	}
+	return netip.Addr{}
+}
+
+func (k entryKey) entry() SetEntry {
+	has := func(f entryFlags) bool { return k.flags&f != 0 }
+	return SetEntry{
+		Set: knownSets[k.set].name, Type: knownSets[k.set].typ,
+		Entry: ipset.Entry{
+			Addr: unpackAddr(k.addr, has(entryAddr4), has(entryAddr6)), Peer: unpackAddr(k.peer, has(entryPeer4), has(entryPeer6)),
+			Port: k.port, Protocol: ipset.Protocol(k.protocol), Bits: k.bits,
+		},
+	}
+}
