@@ -24,10 +24,15 @@ func (o indexed) Slices(of cluster.Name) []*discovery.EndpointSlice {
 	return []*discovery.EndpointSlice{o.slices[cluster.Name{Namespace: of.Namespace, Name: of.Name + "-a"}]}
 }
 
-func engineWith(tb testing.TB, services int) *scenario {
+func engineWith(tb testing.TB, services, endpoints int) *scenario {
 	s := newScenario(tb, 0, 0)
 	s.memory.AfterEach = nil
 	s.apply([]byte(manyServices(services)))
+	for i := range services {
+		if endpoints != 5 {
+			s.apply([]byte(sliceOf(i, endpoints)))
+		}
+	}
 	begin(s)
 	return s
 }
@@ -50,11 +55,12 @@ func firstPasses(b *testing.B, s *scenario) (services int) {
 	}
 }
 
-// BenchmarkFirstPass is everything from the objects of the API to operations, for Services with 5 endpoints each.
+// BenchmarkFirstPass is everything from the objects of the API to operations.
 func BenchmarkFirstPass(b *testing.B) {
-	for _, n := range []int{100, 1000, 10_000} {
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			s := engineWith(b, n)
+	for _, of := range []struct{ n, endpoints int }{{100, 5}, {1000, 5}, {10_000, 5}, {10_000, 10}} {
+		n := of.n
+		b.Run(fmt.Sprintf("%dx%d", n, of.endpoints), func(b *testing.B) {
+			s := engineWith(b, n, of.endpoints)
 			b.ReportAllocs()
 			for b.Loop() {
 				b.StopTimer()
@@ -73,7 +79,7 @@ func BenchmarkFirstPass(b *testing.B) {
 func BenchmarkOneChange(b *testing.B) {
 	for _, n := range []int{100, 1000, 10_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			s := engineWith(b, n)
+			s := engineWith(b, n, 5)
 			firstPasses(b, s)
 			var dirty []cluster.Name
 			b.ReportAllocs()

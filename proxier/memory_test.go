@@ -29,8 +29,8 @@ func (l listed) List(metav1.ListOptions) (apiruntime.Object, error) { return l.l
 func (l listed) Watch(metav1.ListOptions) (watch.Interface, error)  { return watch.NewFake(), nil }
 func (l listed) listerWatcher() cache.ListerWatcher                 { return l }
 
-// clusterOf returns n Services with 5 endpoints each, as a cluster has them: pods with names, nodes, zones and UIDs.
-func clusterOf(n int) source.Source {
+// clusterOf returns n Services with so many endpoints each, as a cluster has them: pods with names, nodes, zones and UIDs.
+func clusterOf(n, endpoints int) source.Source {
 	services := func() apiruntime.Object {
 		all := &v1.ServiceList{}
 		for i := range n {
@@ -62,8 +62,8 @@ func clusterOf(n int) source.Source {
 				AddressType: discovery.AddressTypeIPv4,
 				Ports:       []discovery.EndpointPort{{Name: new("http"), Port: new(int32(8080)), Protocol: new(v1.ProtocolTCP)}},
 			}
-			for j := range 5 {
-				k := i*5 + j
+			for j := range endpoints {
+				k := i*endpoints + j
 				e.Endpoints = append(e.Endpoints, discovery.Endpoint{
 					Addresses: []string{fmt.Sprintf("10.%d.%d.%d", 128+k>>16, k>>8&255, k&255)}, NodeName: new(fmt.Sprintf("node-%d", k%100)), Zone: new("zone-a"),
 					Conditions: discovery.EndpointConditions{Ready: new(true), Serving: new(true), Terminating: new(false)},
@@ -80,12 +80,13 @@ func clusterOf(n int) source.Source {
 
 // BenchmarkMemory tells what stays in memory of a cluster once it is in the kernel: objects, what is wanted, the kernel's mirror, status.
 func BenchmarkMemory(b *testing.B) {
-	for _, n := range []int{1000, 10_000} {
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
+	for _, of := range []struct{ n, endpoints int }{{1000, 5}, {10_000, 5}, {10_000, 10}} {
+		n := of.n
+		b.Run(fmt.Sprintf("%dx%d", n, of.endpoints), func(b *testing.B) {
 			for b.Loop() {
 				before := heap()
 				ctx, cancel := context.WithCancel(b.Context())
-				w := source.NewWatcher(clusterOf(n), "node-1")
+				w := source.NewWatcher(clusterOf(n, of.endpoints), "node-1")
 				go w.Run(ctx)
 				w.WaitForSync(ctx)
 				stored := heap()
@@ -106,7 +107,7 @@ func BenchmarkMemory(b *testing.B) {
 				}
 				w.Take()
 				after := heap()
-				if path := os.Getenv("HEAP_PROFILE"); path != "" && n == 10_000 {
+				if path := os.Getenv("HEAP_PROFILE"); path != "" && n == 10_000 && of.endpoints == 5 {
 					f, err := os.Create(path)
 					if err != nil {
 						b.Fatal(err)

@@ -21,13 +21,13 @@ type metrics struct {
 	registry *prometheus.Registry
 	kernel   traffic
 
-	passes, audits, ops, failures, forgotten, events *prometheus.CounterVec
-	duration                                         prometheus.Histogram
-	changes                                          *prometheus.HistogramVec
-	services, draining, pending, foreign, synced     prometheus.Gauge
-	nodeProblems                                     []cluster.Problem
-	problems                                         *prometheus.GaugeVec
-	messages, sends, processes                       prometheus.Gauge
+	passes, audits, ops, failures, forgotten, events      *prometheus.CounterVec
+	duration                                              prometheus.Histogram
+	changes                                               *prometheus.HistogramVec
+	services, waiting, draining, pending, foreign, synced prometheus.Gauge
+	nodeProblems                                          []cluster.Problem
+	problems                                              *prometheus.GaugeVec
+	messages, sends, processes                            prometheus.Gauge
 
 	// Those of kube-proxy that dashboards and alerts go by, under its names.
 	healthz, livez *prometheus.CounterVec
@@ -65,6 +65,7 @@ func newMetrics(k traffic, version string) *metrics {
 			Buckets: prometheus.ExponentialBuckets(0.0001, 2, 20),
 		}, []string{"stage"}),
 		services:  gauge("services", "Services that are served."),
+		waiting:   gauge("waiting_services", "Services that wait for the passes to come: those that a start or a great many changes at once have left."),
 		draining:  gauge("draining_real_servers", "Real servers at weight 0 that wait for their connections to end."),
 		pending:   gauge("pending_retries", "Services, and the foundation, with operations to be tried again."),
 		foreign:   gauge("foreign_virtual_servers", "Virtual servers of others, which are left alone."),
@@ -104,7 +105,7 @@ func newMetrics(k traffic, version string) *metrics {
 	}
 	info := prometheus.NewGauge(prometheus.GaugeOpts{Name: "ipvs_proxier_info", Help: "Always 1.", ConstLabels: prometheus.Labels{"version": version}})
 	info.Set(1)
-	m.registry.MustRegister(m.passes, m.audits, m.ops, m.failures, m.forgotten, m.events, m.duration, m.services, m.draining, m.pending, m.foreign, m.synced,
+	m.registry.MustRegister(m.passes, m.audits, m.ops, m.failures, m.forgotten, m.events, m.duration, m.services, m.waiting, m.draining, m.pending, m.foreign, m.synced,
 		m.messages, m.sends, m.processes, m.problems, m.healthz, m.livez, m.noLocal, m.syncDuration, m.syncLast, m.programming, m.changes, info, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
@@ -138,6 +139,7 @@ func (m *metrics) Observe(r Report) {
 	m.syncDuration.Observe(r.Duration.Seconds())
 	m.time(r)
 	m.forgotten.WithLabelValues().Add(float64(r.Forgotten))
+	m.waiting.Set(float64(r.Backlog))
 	m.draining.Set(float64(r.Draining))
 	m.pending.Set(float64(r.Pending))
 	for _, row := range r.Changed {

@@ -21,7 +21,7 @@ type Fragment struct {
 	// LocalReady is what the health check node port tells.
 	LocalReady LocalReady
 	// Entries are set entries that belong to no single front end. Several Services may want the same one.
-	Entries []SetEntry
+	Entries EntryList
 }
 
 // FrontEnd is one virtual server with what belongs to it. It is won or lost as a whole when two Services want it.
@@ -36,7 +36,7 @@ type FrontEnd struct {
 	// NoLocal tells that the traffic policy is Local, and that all endpoints there are are on other nodes.
 	NoLocal bool
 	// Entries are the set entries that decide how its packets are treated.
-	Entries []SetEntry
+	Entries EntryList
 	// DrainTimeout is how long connections of an endpoint that is gone may go on.
 	DrainTimeout time.Duration
 	// SlowStart is how long the weight of a new endpoint grows; with it, Identities tell of each real server whether it is new.
@@ -103,7 +103,7 @@ func Compile(s cluster.Service, node Node, c Config) Fragment {
 			}
 		}
 	}
-	f.Entries = slices.SortedFunc(maps.Keys(entries), SetEntry.compare)
+	f.Entries = EntriesOf(slices.SortedFunc(maps.Keys(entries), SetEntry.compare)...)
 	f.LocalReady = localReady(s)
 	return f
 }
@@ -175,9 +175,8 @@ func (k compiler) clusterIP(addr netip.Addr) FrontEnd {
 		noLocal = len(k.choice.local) == 0 && len(k.choice.cluster) > 0
 		endpoints = k.choice.local
 	}
-	front := k.frontEnd(ClusterIP, addr, k.port.Port, endpoints)
-	front.NoLocal = noLocal
-	front.Entries = append(front.Entries, frontEndEntry(SetClusterIP, front.ID))
+	front := k.frontEnd(ClusterIP, addr, k.port.Port, endpoints, noLocal)
+	front.Entries = EntriesOf(k.entries(front, SetClusterIP)...)
 	return front
 }
 
@@ -192,8 +191,7 @@ func (k compiler) external(kind FrontEndKind, addr netip.Addr, port uint16) Fron
 			endpoints = k.choice.local
 		}
 	}
-	front := k.frontEnd(kind, addr, port, endpoints)
-	front.NoLocal = noLocal
+	front := k.frontEnd(kind, addr, port, endpoints, noLocal)
 	set := SetExternalIP
 	switch {
 	case k.service.ExternalLocal:
@@ -201,24 +199,34 @@ func (k compiler) external(kind FrontEndKind, addr netip.Addr, port uint16) Fron
 	case kind == NodePort:
 		set = SetNodePort
 	}
-	front.Entries = append(front.Entries, frontEndEntry(set, front.ID))
+	entries := k.entries(front, set)
 	if noLocal {
-		front.Entries = append(front.Entries, frontEndEntry(SetNoLocal, front.ID))
+		entries = append(entries, frontEndEntry(SetNoLocal, front.ID))
 	}
 	if kind == LoadBalancer && k.service.Restricted(k.family) {
-		front.Entries = append(front.Entries, frontEndEntry(SetRestricted, front.ID))
-		front.Entries = append(front.Entries, k.clients(front.ID)...)
+		entries = append(entries, frontEndEntry(SetRestricted, front.ID))
+		entries = append(entries, k.clients(front.ID)...)
 	}
+	front.Entries = EntriesOf(entries...)
 	return front
 }
 
+// entries returns those that every front end has: in the set of its kind, and that of its address where that is ours.
+func (k compiler) entries(front FrontEnd, set string) []SetEntry {
+	if front.Bind {
+		return []SetEntry{vipEntry(front.ID.Addr), frontEndEntry(set, front.ID)}
+	}
+	return []SetEntry{frontEndEntry(set, front.ID)}
+}
+
 // frontEnd makes the address local to the node, unless it is the node's own already: then only this port of it is ours.
-func (k compiler) frontEnd(kind FrontEndKind, addr netip.Addr, port uint16, endpoints []cluster.Endpoint) FrontEnd {
+func (k compiler) frontEnd(kind FrontEndKind, addr netip.Addr, port uint16, endpoints []cluster.Endpoint, noLocal bool) FrontEnd {
 	endpoints = k.ordered(endpoints)
 	front := FrontEnd{
 		ID:            VirtualServerID{Addr: addr, Port: port, Protocol: k.port.Protocol},
 		VirtualServer: k.virtualServer(addr, endpoints),
 		Kind:          kind,
+		NoLocal:       noLocal,
 		Port:          k.index,
 		DrainTimeout:  k.port.DrainTimeout,
 		SlowStart:     k.port.SlowStart,
@@ -230,7 +238,6 @@ func (k compiler) frontEnd(kind FrontEndKind, addr netip.Addr, port uint16, endp
 	}
 	if kind != NodePort && !slices.Contains(k.node.Addresses, addr) {
 		front.Bind, front.Route = true, k.config.VIPs == ByRoute
-		front.Entries = append(front.Entries, vipEntry(addr))
 	}
 	return front
 }

@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"fmt"
 	"iter"
 	"maps"
 	"net/netip"
@@ -179,5 +180,35 @@ func (k entryKey) entry() SetEntry {
 			Addr: unpackAddr(k.addr, has(entryAddr4), has(entryAddr6)), Peer: unpackAddr(k.peer, has(entryPeer4), has(entryPeer6)),
 			Port: k.port, Protocol: ipset.Protocol(k.protocol), Bits: k.bits,
 		},
+	}
+}
+
+// EntryList is a list of entries of our own sets, held as [Entries] holds them.
+type EntryList []entryKey
+
+// EntriesOf returns the list of these entries, which must be of our sets.
+func EntriesOf(entries ...SetEntry) EntryList {
+	if len(entries) == 0 {
+		return nil
+	}
+	list := make(EntryList, len(entries))
+	for i, e := range entries {
+		key, ours := keyOf(e)
+		if !ours {
+			panic(fmt.Sprintf("BUG: %s is no entry of a set of ours", e))
+		}
+		list[i] = key
+	}
+	return list
+}
+
+// All returns the entries in the order of the list.
+func (l EntryList) All() iter.Seq[SetEntry] {
+	return func(yield func(SetEntry) bool) {
+		for _, key := range l {
+			if !yield(key.entry()) {
+				return
+			}
+		}
 	}
 }

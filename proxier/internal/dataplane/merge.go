@@ -187,13 +187,13 @@ func (w *Want) touch(t *Touched, f *Fragment) {
 		}
 		t.frontEnd(front, f.Owner)
 	}
-	for _, e := range f.Entries {
+	for e := range f.Entries.All() {
 		t.Entries[e] = f.Owner
 	}
 }
 
 func (t *Touched) frontEnd(front *FrontEnd, owner cluster.Name) {
-	for _, e := range front.Entries {
+	for e := range front.Entries.All() {
 		t.Entries[e] = owner
 	}
 	if front.Bind {
@@ -266,7 +266,7 @@ func (w *Want) settle(t Touched, before map[VirtualServerID]claim, affected map[
 }
 
 func (w *Want) hold(front *FrontEnd) {
-	for _, e := range front.Entries {
+	for e := range front.Entries.All() {
 		w.count(e, 1)
 	}
 	if front.Bind {
@@ -275,7 +275,7 @@ func (w *Want) hold(front *FrontEnd) {
 }
 
 func (w *Want) release(front *FrontEnd) {
-	for _, e := range front.Entries {
+	for e := range front.Entries.All() {
 		w.count(e, -1)
 	}
 	if front.Bind {
@@ -283,11 +283,11 @@ func (w *Want) release(front *FrontEnd) {
 	}
 }
 
-func (w *Want) recount(old, now []SetEntry) {
-	for _, e := range now {
+func (w *Want) recount(old, now EntryList) {
+	for e := range now.All() {
 		w.count(e, 1)
 	}
-	for _, e := range old {
+	for e := range old.All() {
 		w.count(e, -1)
 	}
 }

@@ -124,7 +124,7 @@ func TestClientsOnTheNode(t *testing.T) {
 		}, n, c)
 		var found []string
 		for _, front := range f.FrontEnds {
-			for _, e := range front.Entries {
+			for e := range front.Entries.All() {
 				if strings.HasSuffix(e.Set, "CLIENTS") {
 					found = append(found, e.Entry.Peer.String())
 				}

@@ -71,6 +71,8 @@ func packSlice(s *discovery.EndpointSlice) (*packed, error) {
 	for i := range s.Endpoints {
 		e := &s.Endpoints[i]
 		e.Hostname, e.DeprecatedTopology = nil, nil
+		c := &e.Conditions
+		c.Ready, c.Serving, c.Terminating = unless(c.Ready, true), unless(c.Serving, true), unless(c.Terminating, false)
 		if e.TargetRef != nil {
 			e.TargetRef = &v1.ObjectReference{UID: short(e.TargetRef.UID)}
 		}
@@ -104,6 +106,14 @@ func relevant(annotations map[string]string) (kept map[string]string) {
 		}
 	}
 	return kept
+}
+
+// unless returns nil where the condition says what one that is not there means.
+func unless(condition *bool, otherwise bool) *bool {
+	if condition != nil && *condition == otherwise {
+		return nil
+	}
+	return condition
 }
 
 // short is half as long as a UUID is in text, and as good an identity.
