@@ -17,7 +17,7 @@ type willingKernel struct{ Kernel }
 
 func (willingKernel) Apply(ops []dataplane.Op) []error { return make([]error, len(ops)) }
 
-// indexed finds slices by their Service, as the informers do.
+// indexed finds slices by their Service, as the watcher does.
 type indexed struct{ *objects }
 
 func (o indexed) Slices(of cluster.Name) []*discovery.EndpointSlice {

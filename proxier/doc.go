@@ -1,6 +1,6 @@
 // Package proxier carries Services into the kernel's IPVS. Data goes one way:
 //
-//	Kubernetes API, or a directory of manifests      internal/source: informers; the same path from here on
+//	Kubernetes API, or a directory of manifests      internal/source: reflectors; the same path from here on
 //	        |  keys only
 //	        v
 //	dirty set, coalesced --> one goroutine, the only writer (loop.go, engine.go)

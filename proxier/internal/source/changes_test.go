@@ -34,7 +34,7 @@ func TestTimesOfChanges(t *testing.T) {
 		for deadline := time.After(20 * time.Second); !there(); {
 			select {
 			case <-w.Changed():
-			case <-time.After(time.Millisecond): // an informer stores an object before it tells of it
+			case <-time.After(time.Millisecond): // the store tells after it has put it
 			case <-deadline:
 				t.Fatal("the change has not come")
 			}

@@ -17,7 +17,7 @@ import (
 const headerTimeout = 15 * time.Second
 
 // Servers are the API servers of a cluster. Each request goes to the one that answered last; when that one does not answer, or
-// says that it cannot serve (503), the next one is asked. A watch that ends so begins again on the next one, by the informers'
+// says that it cannot serve (503), the next one is asked. A watch that ends so begins again on the next one, by the reflectors'
 // own doing. The names in the URLs are those that the servers' certificates have to show.
 type Servers struct {
 	urls []*url.URL
