@@ -19,9 +19,11 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/e2e/topology"
 )
 
-// TestTrafficByRoute: with routes in the place of addresses every cell is as it is with addresses.
+// TestTrafficByRoute: with routes in the place of addresses every cell is as it is with addresses. Clients on the node have one source for all
+// service addresses then, so that those that ask for one endpoint by several ways at once may use one source port for two, which IPVS
+// cannot tell apart (B40 in docs/cases.md).
 func TestTrafficByRoute(t *testing.T) {
-	c := traffic(t, "--vip-mode", "route")
+	c := traffic(t, func(cell trafficCell) bool { return cell.from == "node1" }, "--vip-mode", "route")
 	if err := c.localBy("route", netip.MustParseAddr("10.96.2.1"), netip.MustParseAddr("fd00:10:96::201")); err != nil {
 		t.Error(err)
 	}
@@ -259,7 +261,8 @@ func TestClientsOnTheNode(t *testing.T) {
 			} {
 				what := fmt.Sprint(mode, " ", known, " ", pods)
 				c.run(append(pods, "--vip-mode", mode)...)
-				c.matrix(what, s, cell{c.Node1, "cip", "p1 gw, r node"}, cell{p2, "cip", "p1 own, r own"}, cell{c.Node1, "np", "p1 gw, r node"})
+				c.matrix(what, s, cell{c.Node1, "cip", "p1 gw, r node"}, cell{p2, "cip", "p1 own, r own"})
+				c.matrix(what, s, cell{c.Node1, "np", "p1 gw, r node"}) // one way at a time, see B40
 				c.matrix(what, self, cell{c.Node1, "cip", "host node | host gw"}, cell{p1, "cip", "host own"})
 				c.must(c.proxier.Stop())
 			}
