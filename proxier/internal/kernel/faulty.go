@@ -85,18 +85,30 @@ func (f *Faulty) Forget(flows map[dataplane.VirtualServerID][]netip.AddrPort) (d
 // Apply implements proxier.Kernel.
 func (f *Faulty) Apply(ops []dataplane.Op) []error {
 	errs := make([]error, len(ops))
+	lost := 0 // of so many operations more no answer comes
 	for i, op := range ops {
 		switch {
+		case lost > 0:
+			errs[i] = f.lose(op)
+			lost--
 		case !f.fails():
 			errs[i] = f.Kernel.Apply([]dataplane.Op{op})[0]
-		case f.random.IntN(4) == 0: // done, but the acknowledgement is lost: ENOBUFS means that nobody knows
-			f.Kernel.Apply([]dataplane.Op{op})
-			errs[i] = fmt.Errorf("injected: %s: %w", op, syscall.ENOBUFS)
+		case f.random.IntN(4) == 0:
+			errs[i] = f.lose(op)
+			lost = f.random.IntN(20)
 		default:
 			errs[i] = fmt.Errorf("injected: %s: %w", op, syscall.ENOMEM)
 		}
 	}
 	return errs
+}
+
+// lose has the operation carried out, or refused, and the answer lost: ENOBUFS means that nobody knows. Sometimes a refusal is known.
+func (f *Faulty) lose(op dataplane.Op) error {
+	if err := f.Kernel.Apply([]dataplane.Op{op})[0]; err != nil && f.random.IntN(2) == 0 {
+		return err
+	}
+	return fmt.Errorf("injected: %s: %w", op, syscall.ENOBUFS)
 }
 
 func (f *Faulty) fails() bool {

@@ -56,7 +56,7 @@ func (r *rollout) step(first, n int) (add, drop []dataplane.Op) {
 
 // BenchmarkTrash restarts 5,000 endpoints of 1,000 Services, 500 in a pass, which adds before it deletes. The kernel keeps each deleted real
 // server for two to three minutes on a list that every addition walks (net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_trash_get_dest): what that makes of an
-// addition, and of a change of one endpoint, as the list grows.
+// addition, of a renewal, which finds its real server at the head of the list, and of a change of one endpoint, as the list grows.
 func BenchmarkTrash(b *testing.B) {
 	const passes, each, hot = 10, 500, 20
 	took := map[string]time.Duration{}
@@ -81,8 +81,16 @@ func BenchmarkTrash(b *testing.B) {
 				measure(fmt.Sprintf("us/change/%d", trash), slices.Concat(add, drop))
 			}
 		}
+		renew := func(trash int) {
+			var ops []dataplane.Op
+			for i := range each {
+				ops = append(ops, dataplane.Op{Verb: dataplane.Renew, Object: dataplane.RealServerObject{VirtualServer: r.servers[i], RealServer: r.real[i][0]}})
+			}
+			measure(fmt.Sprintf("us/renew/%d", trash), ops)
+		}
 		trash := 0
 		change(trash)
+		renew(trash)
 		for pass := range passes {
 			add, drop := r.step(pass*each, each)
 			measure(fmt.Sprintf("us/add/%d", trash), add)
@@ -90,6 +98,7 @@ func BenchmarkTrash(b *testing.B) {
 			trash += each
 		}
 		change(trash)
+		renew(trash)
 		add, drop := r.step(0, each)
 		measure(fmt.Sprintf("us/add/%d", trash), add)
 		apply(b, k, drop)

@@ -1,0 +1,116 @@
+package proxier
+
+import (
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
+)
+
+// deafKernel carries out what lost says, and loses the answers.
+type deafKernel struct {
+	Kernel
+	lost func(dataplane.Op) bool
+	// whole counts looks at everything, single those at one virtual server; unseen is why a look at one fails.
+	whole, single int
+	unseen        error
+}
+
+func (d *deafKernel) Apply(ops []dataplane.Op) []error {
+	errs := d.Kernel.Apply(ops)
+	for i, op := range ops {
+		if d.lost(op) {
+			errs[i] = fmt.Errorf("%s: %w", op, syscall.ENOBUFS)
+		}
+	}
+	return errs
+}
+
+func (d *deafKernel) Observe() (dataplane.Observation, error) {
+	d.whole++
+	return d.Kernel.Observe()
+}
+
+func (d *deafKernel) VirtualServer(id dataplane.VirtualServerID) (dataplane.VirtualServer, bool, error) {
+	d.single++
+	if d.unseen != nil {
+		return dataplane.VirtualServer{}, false, d.unseen
+	}
+	return d.Kernel.VirtualServer(id)
+}
+
+func newDeaf(t *testing.T, lost func(dataplane.Op) bool) (*scenario, *deafKernel) {
+	s := newScenario(t, 0, 0)
+	s.converge(s.apply([]byte(manyServices(20))), false)
+	deaf := &deafKernel{Kernel: s.memory, lost: lost}
+	s.engine.kernel = deaf
+	return s, deaf
+}
+
+func isVirtualServer(op dataplane.Op) bool {
+	_, is := op.Object.(dataplane.VirtualServerObject)
+	return is
+}
+
+// TestServiceGoesWhileInDoubt: a virtual server was made and nobody knows; its Service goes before the next try. It goes with it, at the cost of
+// one look at it and none at the others.
+func TestServiceGoesWhileInDoubt(t *testing.T) {
+	s, deaf := newDeaf(t, isVirtualServer)
+	more := s.apply([]byte(strings.NewReplacer("s0", "new", "10.96.0.1,", "10.96.9.9,", "10.96.0.1]", "10.96.9.9]").Replace(manyServices(1))))
+	if r := s.engine.pass(s.now, more, false); r.FailureCount() == 0 || len(s.memory.State().VirtualServers) != 21 {
+		t.Fatalf("%d failures, %d virtual servers", r.FailureCount(), len(s.memory.State().VirtualServers))
+	}
+	deaf.lost = func(dataplane.Op) bool { return false }
+	s.engine.pass(s.now, s.delete("Service new"), false) // no time has passed
+	if got := len(s.memory.State().VirtualServers); got != 20 || deaf.whole != 0 || deaf.single != 1 {
+		t.Errorf("%d virtual servers, want 20; %d looks at all, %d at one", got, deaf.whole, deaf.single)
+	}
+	s.converge(nil, false)
+	if text := s.memory.State().Text(); strings.Contains(text, "10.96.9.9") || deaf.whole != 0 {
+		t.Errorf("%d looks at all; left:\n%s", deaf.whole, text)
+	}
+}
+
+// TestNobodyKnows: where answers to other operations are lost, the next pass, whatever it is for, looks at the whole kernel first.
+func TestNobodyKnows(t *testing.T) {
+	s, deaf := newDeaf(t, func(op dataplane.Op) bool {
+		return op.Object.Kind() == dataplane.KindEntry && op.Verb == dataplane.Delete
+	})
+	s.engine.pass(s.now, s.delete("Service s3"), false)
+	deaf.lost = func(dataplane.Op) bool { return false }
+	r := s.engine.pass(s.now, s.apply([]byte(sliceOf(5, 6))), false)
+	if !r.Audit || deaf.whole != 1 || r.Error() != nil {
+		t.Errorf("%d looks; %+v", deaf.whole, r)
+	}
+	s.now = s.engine.retries.next()
+	if r := s.engine.pass(s.now, nil, false); r.Audit || deaf.whole != 1 || r.Pending != 0 {
+		t.Errorf("the next try looks again: %+v", r)
+	}
+}
+
+// TestDoubtThatCannotBeSettled: where the one virtual server cannot be looked at nothing is done, as where the kernel cannot be read, and nothing is
+// forgotten.
+func TestDoubtThatCannotBeSettled(t *testing.T) {
+	s, deaf := newDeaf(t, isVirtualServer)
+	udp := strings.ReplaceAll(manyServices(1), "port: 80,", "port: 80, protocol: UDP,")
+	s.engine.pass(s.now, s.apply([]byte(udp)), false)
+	deaf.unseen = syscall.EPERM
+	writes := s.memory.Writes
+	r := s.engine.pass(s.now, s.apply([]byte(sliceOf(5, 6))), false)
+	if r.Err == nil || s.memory.Writes != writes {
+		t.Errorf("%d operations in a pass that cannot know; %v", s.memory.Writes-writes, r.Err)
+	}
+	deaf.unseen, deaf.lost = nil, func(dataplane.Op) bool { return false }
+	s.converge(nil, false)
+	s.converge(nil, true)
+	if s.ops != 0 {
+		t.Errorf("an audit finds %d operations more", s.ops)
+	}
+	want := cluster.Name{Namespace: "default", Name: "s5"}
+	if row := s.rows[want]; len(row.FrontEnds) != 1 || len(row.FrontEnds[0].RealServers) != 6 {
+		t.Errorf("the change that came meanwhile: %+v", row)
+	}
+}
