@@ -3,18 +3,25 @@ package proxier
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 )
 
-// passLimit is how many Services one pass looks at: with 5 endpoints each some 2,000 messages, or 20 ms, which is how long a change may have to wait
-// for the pass before its own.
-const passLimit = 256
+// A pass looks at no more Services than passLimit, with 5 endpoints each some 2,000 messages, and at fewer when they take longer than passLong: a change
+// may have to wait for the pass before its own. How long an operation takes depends on the kernel, on the scheduler (a table of mh), and on how many
+// real servers were deleted of late.
+const (
+	passLimit = 256
+	passLeast = 16
+	passLong  = 40 * time.Millisecond
+)
 
 // backlog are Services that are to be looked at when there is room: all of them after a start or a change of the node, the rest of a great many that
 // changed at once. What changes meanwhile goes ahead of them.
 type backlog struct {
 	limit  int // of a pass
+	most   int // the limit when nothing takes long
 	queue  []cluster.Name
 	queued map[cluster.Name]struct{}
 }
@@ -67,9 +74,19 @@ func (b *backlog) next(changed []cluster.Name) map[cluster.Name]struct{} {
 		}
 	}
 	if b.queue = b.queue[at:]; b.len() == 0 {
-		*b = backlog{limit: b.limit}
+		*b = backlog{limit: b.limit, most: b.most}
 	}
 	return now
+}
+
+// took takes note of how long a pass took that looked at so many Services.
+func (b *backlog) took(services int, d time.Duration) {
+	switch {
+	case d > passLong && services > passLeast:
+		b.limit = max(min(b.limit, services)/2, passLeast)
+	case d < passLong/4 && services >= b.limit:
+		b.limit = min(2*b.limit, b.most)
+	}
 }
 
 // urgentFirst sorts Services: the API's own, then those of the system, among which is DNS, then all others. Nothing in the cluster works without the first

@@ -17,7 +17,7 @@ func TestBacklogLosesNothing(t *testing.T) {
 	for seed := range uint64(300) {
 		random := rand.New(rand.NewPCG(seed, 1))
 		limit := 1 + random.IntN(6)
-		b := backlog{limit: limit}
+		b := backlog{limit: limit, most: limit}
 		name := func() cluster.Name { return cluster.Name{Name: fmt.Sprint(random.IntN(40))} }
 		waiting := map[cluster.Name]int{} // since how many passes
 		for step := range 200 {
@@ -134,4 +134,21 @@ func TestManyChangesAtOnce(t *testing.T) {
 
 func frontEndAt(addr string, port uint16) dataplane.VirtualServerID {
 	return dataplane.VirtualServerID{Addr: netip.MustParseAddr(addr), Port: port, Protocol: cluster.TCP}
+}
+
+// TestPassesGetShorter where they take long, and longer again where they do not; one Service that takes long does not make them so.
+func TestPassesGetShorter(t *testing.T) {
+	b := backlog{limit: passLimit, most: passLimit}
+	for _, step := range []struct {
+		services int
+		took     time.Duration
+		want     int
+	}{
+		{256, passLong, 256}, {256, passLong + 1, 128}, {128, passLong + 1, 64}, {1, time.Second, 64}, {64, passLong / 2, 64}, {3, passLong / 8, 64},
+		{64, passLong / 8, 128}, {128, passLong / 8, 256}, {256, 0, 256}, {256, time.Hour, 128}, {128, time.Hour, 64}, {64, time.Hour, 32}, {32, time.Hour, 16}, {16, time.Hour, 16},
+	} {
+		if b.took(step.services, step.took); b.limit != step.want {
+			t.Errorf("after %d Services in %v: %d, want %d", step.services, step.took, b.limit, step.want)
+		}
+	}
 }

@@ -110,7 +110,7 @@ func TestDoubtThatCannotBeSettled(t *testing.T) {
 		t.Errorf("an audit finds %d operations more", s.ops)
 	}
 	want := cluster.Name{Namespace: "default", Name: "s5"}
-	if row := s.rows[want]; len(row.FrontEnds) != 1 || len(row.FrontEnds[0].RealServers) != 6 {
+	if row := s.rows[want]; len(row.FrontEnds) != 1 || len(row.FrontEnds[0].Front.VirtualServer.RealServers) != 6 {
 		t.Errorf("the change that came meanwhile: %+v", row)
 	}
 }

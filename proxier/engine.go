@@ -100,7 +100,7 @@ func newEngine(s settings, kernel Kernel, l lister) *engine {
 		node:     dataplane.Node{Name: s.NodeName},
 		services: map[cluster.Name]*served{},
 		ignored:  map[cluster.Name]bool{},
-		backlog:  backlog{limit: passLimit},
+		backlog:  backlog{limit: passLimit, most: passLimit},
 		drains:   drains{},
 		starts:   newStarts(),
 		retries:  retries{},
@@ -169,6 +169,7 @@ func (e *engine) pass(now time.Time, dirty []cluster.Name, audit bool) Report {
 	compiled := time.Now()
 	e.apply(&r, ops, touched)
 	r.Compile, r.Kernel = compiled.Sub(began), time.Since(compiled)
+	e.backlog.took(r.Services, r.Compile+r.Kernel)
 	if started {
 		e.stale.noteAll(e.have)
 	}

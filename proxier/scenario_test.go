@@ -254,7 +254,7 @@ func (s *scenario) restart() {
 		Exclude:         []netip.Prefix{netip.MustParsePrefix("10.97.0.0/16")},
 	}, s.faulty, s.objects)
 	if s.limit > 0 {
-		s.engine.backlog.limit = s.limit
+		s.engine.backlog.limit, s.engine.backlog.most = s.limit, s.limit
 	}
 }
 
