@@ -84,7 +84,7 @@ type Op struct {
 // String returns for example "create virtual-server tcp 10.96.0.10:53 rr".
 func (o Op) String() string { return fmt.Sprintf("%s %s %s", o.Verb, o.Object.Kind(), o.Object) }
 
-// Link is the dummy link that carries the VIPs. There is one; it is created without being set up, as kube-proxy does.
+// Link is the dummy link, which carries the VIPs that are addresses. There is one; it is created without being set up, as kube-proxy does.
 type Link struct{ Name string }
 
 // Sysctl is a kernel parameter with its value, both as text; the name is written with dots ("net.ipv4.vs.conntrack"). The

@@ -95,6 +95,21 @@ func (l *link) observe() (present bool, ours, others []netip.Addr, err error) {
 	return index != 0, ours, sortAddrs(others), err
 }
 
+// addressesOf reads the addresses of one link into to.
+func (l *link) addressesOf(index int, to map[netip.Addr]struct{}) error {
+	header := make([]byte, unix.SizeofIfAddrmsg)
+	binary.NativeEndian.PutUint32(header[4:], uint32(index))
+	l.batch.Reset()
+	l.batch.Begin(unix.RTM_GETADDR, 0)
+	l.batch.Raw(header...)
+	l.batch.End()
+	return l.socket.Dump(&l.batch, func() { clear(to) }, func(payload []byte) {
+		if on, addr := parseAddress(payload); on == index && addr.IsValid() {
+			to[addr] = struct{}{}
+		}
+	})
+}
+
 func parseAddress(payload []byte) (index int, addr netip.Addr) {
 	if len(payload) < unix.SizeofIfAddrmsg {
 		return 0, addr

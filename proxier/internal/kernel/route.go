@@ -3,7 +3,9 @@ package kernel
 import (
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"net/netip"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -38,30 +40,41 @@ func (l *link) routes(families []cluster.Family) (map[netip.Addr]netip.Addr, err
 		if family == cluster.IPv6 {
 			of = unix.AF_INET6
 		}
-		l.batch.Reset()
-		l.batch.Begin(unix.RTM_GETROUTE, 0)
-		l.batch.Raw(of, 0, 0, 0, unix.RT_TABLE_LOCAL, routeProtocol, 0, unix.RTN_LOCAL, 0, 0, 0, 0)
-		l.batch.Uint32(unix.RTA_OIF, uint32(index))
-		l.batch.End()
-		found := map[netip.Addr]netip.Addr{}
-		err := l.socket.Dump(&l.batch, func() { clear(found) }, func(payload []byte) {
-			if addr, source, ours := parseRoute(payload, of, index); ours {
-				found[addr] = source
-			}
-		})
+		found, err := l.localRoutes(routeKind{of, routeProtocol, routeMetric, index})
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", family, err)
 		}
-		for addr, source := range found {
-			routes[addr] = source
-		}
+		maps.Copy(routes, found)
 	}
 	return routes, nil
 }
 
+// routeKind is what a dump of routes looks for.
+type routeKind struct {
+	family, protocol byte
+	metric           uint32
+	link             int
+}
+
+// localRoutes returns the routes of the kind in the table of local ones, each with its preferred source.
+func (l *link) localRoutes(kind routeKind) (map[netip.Addr]netip.Addr, error) {
+	l.batch.Reset()
+	l.batch.Begin(unix.RTM_GETROUTE, 0)
+	l.batch.Raw(kind.family, 0, 0, 0, unix.RT_TABLE_LOCAL, kind.protocol, 0, unix.RTN_LOCAL, 0, 0, 0, 0)
+	l.batch.Uint32(unix.RTA_OIF, uint32(kind.link))
+	l.batch.End()
+	found := map[netip.Addr]netip.Addr{}
+	err := l.socket.Dump(&l.batch, func() { clear(found) }, func(payload []byte) {
+		if addr, source, is := parseRoute(payload, kind); is {
+			found[addr] = source
+		}
+	})
+	return found, err
+}
+
 // parseRoute reads what we set, and passes over what the kernel adds (scope, preference, cache). Its answers are looked at whole, because a
 // kernel that does not know the filter sends all routes of all families.
-func parseRoute(payload []byte, family byte, index int) (addr, source netip.Addr, ours bool) {
+func parseRoute(payload []byte, want routeKind) (addr, source netip.Addr, is bool) {
 	if len(payload) < unix.SizeofRtMsg {
 		return addr, source, false
 	}
@@ -79,9 +92,9 @@ func parseRoute(payload []byte, family byte, index int) (addr, source netip.Addr
 			metric = number(value)
 		}
 	})
-	ours = of == family && addr.IsValid() && int(bits) == addr.BitLen() && table == unix.RT_TABLE_LOCAL && protocol == routeProtocol &&
-		kind == unix.RTN_LOCAL && int(link) == index && metric == routeMetric
-	return addr, source, ours
+	is = addr.IsValid() && int(bits) == addr.BitLen() && table == unix.RT_TABLE_LOCAL && kind == unix.RTN_LOCAL &&
+		routeKind{of, protocol, metric, int(link)} == want
+	return addr, source, is
 }
 
 func number(value []byte) uint32 {
@@ -104,11 +117,65 @@ func (l *link) applyRoutes(ops []dataplane.Op) []error {
 		}
 		return errs
 	}
+	early, err := l.addressesWithoutRoute(ops)
+	errs := make([]error, len(ops))
 	l.batch.Reset()
-	for _, op := range ops {
-		l.route(op.Verb, op.Object.(dataplane.Route), index)
+	var sent []int
+	for i, op := range ops {
+		r := op.Object.(dataplane.Route)
+		if _, is := early[r.Addr]; is && op.Verb == dataplane.Delete {
+			if errs[i] = err; err == nil {
+				errs[i] = fmt.Errorf("the address that takes its place has no route of its own after %s: %w", addressRouteWait, unix.EBUSY)
+			}
+			continue
+		}
+		sent = append(sent, i)
+		l.route(op.Verb, r, index)
 	}
-	return l.socket.Execute(&l.batch)
+	for j, err := range l.socket.Execute(&l.batch) {
+		errs[sent[j]] = err
+	}
+	return errs
+}
+
+// addressRouteWait is how long the kernel may take for the routes of addresses. Thousands take it a fraction of that.
+const addressRouteWait = 2 * time.Second
+
+// addressesWithoutRoute returns the IPv6 addresses of our link that the kernel has not made a route for yet, of those whose own route
+// is to be deleted. An IPv6 address gets its route some time after it was acknowledged, by deferred work (net/ipv6/addrconf.c, addrconf_dad_work,
+// Linux 6.1; without duplicate address detection, too): to delete ours before that would leave the VIP to nobody. With an error it is all of them.
+func (l *link) addressesWithoutRoute(ops []dataplane.Op) (map[netip.Addr]struct{}, error) {
+	waiting := map[netip.Addr]struct{}{}
+	for _, op := range ops {
+		if addr := op.Object.(dataplane.Route).Addr; op.Verb == dataplane.Delete && addr.Is6() {
+			waiting[addr] = struct{}{}
+		}
+	}
+	if len(waiting) == 0 {
+		return nil, nil
+	}
+	index, err := l.index()
+	if err == nil && index == 0 {
+		return nil, nil // no link, no addresses
+	}
+	bound := map[netip.Addr]struct{}{}
+	if err == nil {
+		err = l.addressesOf(index, bound)
+	}
+	if err != nil {
+		return waiting, err
+	}
+	maps.DeleteFunc(waiting, func(addr netip.Addr, _ struct{}) bool { _, is := bound[addr]; return !is })
+	for deadline := time.Now().Add(addressRouteWait); err == nil && len(waiting) > 0; time.Sleep(time.Millisecond) {
+		var routed map[netip.Addr]netip.Addr
+		if routed, err = l.localRoutes(routeKind{unix.AF_INET6, unix.RTPROT_KERNEL, 0, index}); err == nil {
+			maps.DeleteFunc(waiting, func(addr netip.Addr, _ struct{}) bool { _, is := routed[addr]; return is })
+		}
+		if time.Now().After(deadline) {
+			break
+		}
+	}
+	return waiting, err
 }
 
 // route writes one message. An update puts the route in place at one stroke, whether there is one already or not: packets find the old

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	vnl "github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
@@ -71,14 +72,39 @@ func TestRouteGivesTheSource(t *testing.T) {
 			{dataplane.Op{Verb: dataplane.Delete, Object: route}, vip},
 		} {
 			apply(t, k, []dataplane.Op{step.op})
-			// An IPv6 address is local when a work queue of the kernel has got to it, with nodad too.
 			got := source()
-			for deadline := time.Now().Add(20 * time.Second); got != step.want && time.Now().Before(deadline); got = source() {
+			// The kernel's own route of an IPv6 address appears a little after the address; what takes something away waits for that.
+			for deadline := time.Now().Add(20 * time.Second); step.op.Verb == dataplane.Create && got != step.want && time.Now().Before(deadline); {
+				got = source()
 			}
 			if got != step.want {
 				t.Errorf("after %s the source is %s, want %s", step.op, got, step.want)
 			}
 		}
+	}
+}
+
+// TestAddressTakesThePlaceOfARoute: no sooner is the route of an IPv6 address deleted than the kernel's own is there; and the other way round.
+func TestAddressTakesThePlaceOfARoute(t *testing.T) {
+	own(t)
+	k := openLinux(t)
+	apply(t, k, []dataplane.Op{{Verb: dataplane.Create, Object: dataplane.Link{Name: kerneltest.Config.Link}}})
+	for i := range 200 {
+		vip := netip.MustParseAddr(fmt.Sprintf("fd00:96::%x", i+1))
+		address, route := dataplane.Address{Addr: vip}, dataplane.Route{Addr: vip}
+		local := func(when string) {
+			t.Helper()
+			found, err := vnl.RouteGet(vip.AsSlice())
+			if err != nil || len(found) != 1 || found[0].Type != unix.RTN_LOCAL {
+				t.Fatalf("VIP %d, %s: it leads to %v, %v; want it local", i, when, found, err)
+			}
+		}
+		apply(t, k, []dataplane.Op{{Verb: dataplane.Create, Object: route}})
+		local("the route came")
+		apply(t, k, []dataplane.Op{{Verb: dataplane.Create, Object: address}, {Verb: dataplane.Delete, Object: route}})
+		local("the address took its place")
+		apply(t, k, []dataplane.Op{{Verb: dataplane.Create, Object: route}, {Verb: dataplane.Delete, Object: address}})
+		local("the route took its place")
 	}
 }
 
