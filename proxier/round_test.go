@@ -114,15 +114,17 @@ func (s *scenario) tamper(r *rand.Rand) {
 		drop(dataplane.VirtualServerObject{ID: ids[r.IntN(len(ids))]})
 	default:
 		id := ids[r.IntN(len(ids))]
-		for _, server := range state.VirtualServers[id].RealServers {
-			if kind == 6 {
-				drop(dataplane.RealServerObject{VirtualServer: id, RealServer: server})
-			} else {
-				server.Weight += 7
-				state.Apply(dataplane.Op{Verb: dataplane.Update, Object: dataplane.RealServerObject{VirtualServer: id, RealServer: server}})
-			}
+		list := state.VirtualServers[id].RealServers
+		if len(list) == 0 {
 			return
 		}
+		server := list[0]
+		if kind == 6 {
+			drop(dataplane.RealServerObject{VirtualServer: id, RealServer: server})
+			return
+		}
+		server.Weight += 7
+		state.Apply(dataplane.Op{Verb: dataplane.Update, Object: dataplane.RealServerObject{VirtualServer: id, RealServer: server}})
 	}
 }
 
