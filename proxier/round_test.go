@@ -136,6 +136,7 @@ func TestRoundsWalk(t *testing.T) {
 	t.Logf("TEST_SEED=%d", seed)
 	r := rand.New(rand.NewPCG(seed, 3))
 	s := newScenario(t, 0.05, seed)
+	s.faulty.Burst = 20
 	s.converge(nil, true)
 	mended, abandoned := 0, 0
 	for range 200 {

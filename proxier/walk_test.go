@@ -19,6 +19,7 @@ func TestRandomWalk(t *testing.T) {
 	seed := anySeed(t)
 	r := rand.New(rand.NewPCG(seed, 2))
 	s := newScenario(t, 0.1, seed)
+	s.faulty.Burst = 20
 	for range 150 {
 		s.walkTo(all[r.IntN(len(all))].clone())
 		if r.IntN(10) == 0 {
