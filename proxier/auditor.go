@@ -38,19 +38,21 @@ func newAuditor(open func() (Reader, error), period time.Duration, h *health) *a
 
 func (a *auditor) read(open func() (Reader, error)) {
 	var reader Reader
+	defer func() {
+		if reader != nil {
+			reader.Close()
+		}
+	}()
 	for of := range a.ask {
-		var seen dataplane.Observation
-		var err error
 		if reader == nil {
-			if reader, err = open(); err == nil {
-				defer reader.Close()
-			} else {
-				reader = nil
+			opened, err := open()
+			if err != nil {
+				a.told <- told{of: of, err: err}
+				continue
 			}
+			reader = opened
 		}
-		if err == nil {
-			seen, err = reader.Observe()
-		}
+		seen, err := reader.Observe()
 		a.told <- told{of, seen, err}
 	}
 }

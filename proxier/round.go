@@ -189,7 +189,8 @@ func differs[K, V comparable](a, b map[K]V, pause func(int) bool, each func(K)) 
 }
 
 // lookAgain reads a virtual server for itself. A dump of all of them leaves some out, or shows them twice, when others come and go
-// meanwhile, since it finds its place again by counting (net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_genl_dump_services, Linux 6.12).
+// meanwhile, since it finds its place again by counting (net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_genl_dump_services, Linux 6.12): a
+// third of those that stayed was missing in a test of the kernel's contract.
 func (e *engine) lookAgain(r *round, id dataplane.VirtualServerID) {
 	v, present, err := e.kernel.VirtualServer(id)
 	if err != nil {

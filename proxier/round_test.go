@@ -114,15 +114,17 @@ func (s *scenario) tamper(r *rand.Rand) {
 		drop(dataplane.VirtualServerObject{ID: ids[r.IntN(len(ids))]})
 	default:
 		id := ids[r.IntN(len(ids))]
-		for _, server := range state.VirtualServers[id].RealServers {
-			if kind == 6 {
-				drop(dataplane.RealServerObject{VirtualServer: id, RealServer: server})
-			} else {
-				server.Weight += 7
-				state.Apply(dataplane.Op{Verb: dataplane.Update, Object: dataplane.RealServerObject{VirtualServer: id, RealServer: server}})
-			}
+		list := state.VirtualServers[id].RealServers
+		if len(list) == 0 {
 			return
 		}
+		server := list[0]
+		if kind == 6 {
+			drop(dataplane.RealServerObject{VirtualServer: id, RealServer: server})
+			return
+		}
+		server.Weight += 7
+		state.Apply(dataplane.Op{Verb: dataplane.Update, Object: dataplane.RealServerObject{VirtualServer: id, RealServer: server}})
 	}
 }
 
@@ -134,6 +136,7 @@ func TestRoundsWalk(t *testing.T) {
 	t.Logf("TEST_SEED=%d", seed)
 	r := rand.New(rand.NewPCG(seed, 3))
 	s := newScenario(t, 0.05, seed)
+	s.faulty.Burst = 20
 	s.converge(nil, true)
 	mended, abandoned := 0, 0
 	for range 200 {

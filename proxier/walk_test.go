@@ -25,6 +25,7 @@ func TestRandomWalk(t *testing.T) {
 	nodes := []map[string]*v1.Node{nil, {"n1": {Status: v1.NodeStatus{Addresses: []v1.NodeAddress{
 		{Type: v1.NodeInternalIP, Address: "192.168.50.1"}, {Type: v1.NodeInternalIP, Address: "fd00:50::1"},
 	}}}}}
+	s.faulty.Burst = 20
 	for range 150 {
 		s.objects.nodes = nodes[r.IntN(len(nodes))]
 		s.objects.version++

@@ -31,6 +31,8 @@ type Faulty struct {
 	Kernel
 	// Rate is the probability that a call or an operation fails, from 0 to 1.
 	Rate float64
+	// Burst is how many answers may be lost together with one, as when a receive buffer overruns.
+	Burst int
 	// Faults counts the failures made so far.
 	Faults int
 
@@ -95,7 +97,7 @@ func (f *Faulty) Apply(ops []dataplane.Op) []error {
 			errs[i] = f.Kernel.Apply([]dataplane.Op{op})[0]
 		case f.random.IntN(4) == 0:
 			errs[i] = f.lose(op)
-			lost = f.random.IntN(20)
+			lost = f.random.IntN(f.Burst + 1)
 		default:
 			errs[i] = fmt.Errorf("injected: %s: %w", op, syscall.ENOMEM)
 		}

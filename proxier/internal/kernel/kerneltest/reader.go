@@ -73,7 +73,7 @@ func (s *suite) inNamespace(f func()) (ended chan struct{}) {
 func (s *suite) beside() {
 	still := services(0, 40)
 	s.become(still)
-	churn := services(40, 40)
+	churn := services(40, 400)
 	for id, v := range still.VirtualServers {
 		churn.SetVirtualServer(id, v)
 	}
