@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/pprof"
+	"strings"
 	"testing"
 	"time"
 
@@ -39,7 +40,7 @@ func clusterOf(n, endpoints int) source.Source {
 				ObjectMeta: metav1.ObjectMeta{
 					Namespace: fmt.Sprintf("team-%d", i%50), Name: fmt.Sprintf("service-%d", i), UID: types.UID(fmt.Sprintf("00000000-0000-0000-0000-%012d", i)), ResourceVersion: fmt.Sprint(1000 + i),
 					CreationTimestamp: metav1.Unix(1.7e9, 0), Labels: map[string]string{"app": fmt.Sprintf("app-%d", i)},
-					ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "kubectl", FieldsV1: &metav1.FieldsV1{Raw: make([]byte, 500)}}},
+					ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "kubectl", FieldsV1: metav1.NewFieldsV1(strings.Repeat("f", 500))}},
 				},
 				Spec: v1.ServiceSpec{
 					Type: v1.ServiceTypeClusterIP, ClusterIP: ip, ClusterIPs: []string{ip}, IPFamilies: []v1.IPFamily{v1.IPv4Protocol},
@@ -57,7 +58,7 @@ func clusterOf(n, endpoints int) source.Source {
 				ObjectMeta: metav1.ObjectMeta{
 					Namespace: fmt.Sprintf("team-%d", i%50), Name: fmt.Sprintf("service-%d-x7k2p", i), UID: types.UID(fmt.Sprintf("00000000-0000-0000-0001-%012d", i)),
 					Labels:        map[string]string{discovery.LabelServiceName: fmt.Sprintf("service-%d", i), discovery.LabelManagedBy: "endpointslice-controller.k8s.io"},
-					ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "controller", FieldsV1: &metav1.FieldsV1{Raw: make([]byte, 500)}}},
+					ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "controller", FieldsV1: metav1.NewFieldsV1(strings.Repeat("f", 500))}},
 				},
 				AddressType: discovery.AddressTypeIPv4,
 				Ports:       []discovery.EndpointPort{{Name: new("http"), Port: new(int32(8080)), Protocol: new(v1.ProtocolTCP)}},
