@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"os/exec"
 	"strconv"
@@ -13,7 +12,6 @@ import (
 	"github.com/coreos/go-iptables/iptables"
 	moby "github.com/moby/ipvs"
 	vnl "github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
@@ -31,8 +29,7 @@ func Families() []cluster.Family {
 	return append(families, cluster.IPv6)
 }
 
-// Probe finds out what this kernel and its tools can do. Schedulers are tried by name: a virtual server of documentation
-// addresses is made with each and deleted, which loads the module. An error names what is missing and the command that mends it.
+// Probe finds out what this kernel and its tools can do, and loads the modules of schedulers. An error names what is missing and the command that mends it.
 func Probe(schedulers []string) (dataplane.Facts, error) {
 	facts := dataplane.Facts{Schedulers: []string{}}
 	release, err := os.ReadFile("/proc/sys/kernel/osrelease")
@@ -50,43 +47,11 @@ func Probe(schedulers []string) (dataplane.Facts, error) {
 		return facts, fmt.Errorf("the kernel has no IPVS (module ip_vs); try: modprobe ip_vs: %w", err)
 	}
 	defer handle.Close()
-	if facts.Schedulers, err = probeSchedulers(handle, schedulers); err != nil {
+	if facts.Schedulers, err = probeSchedulers(handle, schedulers, readModules("", strings.TrimSpace(string(release)))); err != nil {
 		return facts, err
 	}
 	facts.RandomFully = knowsRandomFully()
 	return facts, nil
-}
-
-// probeSchedulers makes a virtual server with each on an address of RFC 5737 that nobody has, and returns those that the kernel took. All stay until
-// the last one was tried: with its last virtual server of a family IPVS takes its hooks out of the network, and waits for all processors
-// before it puts them back for the next one.
-func probeSchedulers(handle *moby.Handle, names []string) (has []string, err error) {
-	has = []string{}
-	var made []*moby.Service
-	defer func() {
-		for _, service := range made {
-			err = errors.Join(err, handle.DelService(service))
-		}
-	}()
-	for i, name := range names {
-		service := &moby.Service{
-			AddressFamily: unix.AF_INET, Protocol: unix.IPPROTO_TCP, Address: netip.MustParseAddr("198.51.100.0").AsSlice(), Port: uint16(20000 + i),
-			SchedName: name, Netmask: netmask4,
-		}
-		err := handle.NewService(service)
-		if errors.Is(err, unix.EEXIST) { // left over from a probe that was killed, perhaps with another scheduler
-			if err = handle.DelService(service); err == nil {
-				err = handle.NewService(service)
-			}
-		}
-		switch {
-		case err == nil:
-			made, has = append(made, service), append(has, name)
-		case !errors.Is(err, unix.ENOENT):
-			return has, fmt.Errorf("try scheduler %s: %w (does the process have CAP_NET_ADMIN?)", name, err)
-		}
-	}
-	return has, nil
 }
 
 // parseRelease reads "6.12.3-amd64"; what cannot be read counts as 0.

@@ -1,0 +1,41 @@
+package kernel
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// TestModules: what is loaded is there, what is in no list is not, and where lists cannot be read, or not both of them, nothing is known to be absent.
+func TestModules(t *testing.T) {
+	root := t.TempDir()
+	write := func(name, text string) {
+		t.Helper()
+		file := filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check := func(when, module string, loaded, absent bool) {
+		t.Helper()
+		m := readModules(root, "6.1.0")
+		if m.loaded(module) != loaded || m.absent(module) != absent {
+			t.Errorf("%s: %s is loaded: %t, absent: %t; want %t, %t", when, module, m.loaded(module), m.absent(module), loaded, absent)
+		}
+	}
+	check("nothing can be read", "ip_vs_rr", false, false)
+	write("proc/modules", "ip_vs_rr 16384 5 - Live 0x0000000000000000\nip_vs 180224 3 ip_vs_rr, Live 0x0000000000000000\n")
+	check("only what is loaded can be read", "ip_vs_rr", true, false)
+	check("only what is loaded can be read", "ip_vs_twos", false, false)
+	write("lib/modules/6.1.0/modules.dep", "kernel/net/netfilter/ipvs/ip_vs_lc.ko.xz: kernel/net/netfilter/ipvs/ip_vs.ko.xz\n")
+	check("one list is missing", "ip_vs_twos", false, false)
+	write("lib/modules/6.1.0/modules.builtin", "kernel/net/netfilter/ipvs/ip_vs_wrr.ko\n")
+	check("all can be read", "ip_vs_rr", true, false)
+	check("all can be read", "ip_vs_lc", false, false)
+	check("all can be read", "ip_vs_wrr", false, false)
+	check("all can be read", "ip_vs_twos", false, true)
+	check("all can be read", "ip_vs_l", false, true)
+}
