@@ -28,7 +28,7 @@ load-NUMBER and no others of such a name. --apply brings a file there instead: t
 Real servers are found in the kernel. What else belongs to a complete dataplane is named: addresses that are local by a link
 (--vips), entries of sets (--set), and a command, by sh, that succeeds when the rest is there (--settled).
 
-It needs root, and an empty network namespace is a good place. The proxy is started when the machine is quiet, or after two minutes,
+It needs root, and an empty network namespace is a good place. The proxy is started when the machine is quiet, or after half a minute,
 and ended afterwards by SIGTERM; what it leaves in the kernel stays.
 
 Exit status: 0 measured; 1 the proxy or a command failed; 2 wrong use; 3 the kernel did not get everything within --timeout.`,

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -29,6 +30,8 @@ const (
 	slicesPath   = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
 	// writers is how many requests are on their way at once while a cluster is made.
 	writers = 8
+	// apiTimeout is for one request. A list of 50,000 objects takes a slow API server a while.
+	apiTimeout = 2 * time.Minute
 )
 
 func dialAPI(kubeconfig string) (*apiServer, error) {
@@ -36,6 +39,7 @@ func dialAPI(kubeconfig string) (*apiServer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("kubeconfig: %w", err)
 	}
+	config.Timeout = apiTimeout
 	base, _, err := rest.DefaultServerUrlFor(config)
 	if err != nil {
 		return nil, fmt.Errorf("kubeconfig: %w", err)

@@ -12,8 +12,8 @@ import (
 
 const (
 	quietLook  = 500 * time.Millisecond
-	quietShare = 0.05 // of the machine's time, at most, is used when it is quiet
-	quietWait  = 2 * time.Minute
+	quietShare = 0.2 // of the machine's time, at most, is used when it is quiet; an API server on a slow machine needs a tenth for itself
+	quietWait  = 30 * time.Second
 )
 
 // awaitQuiet waits until the machine has little to do, so that nobody's clearing up is charged to what is measured next. It does not wait
