@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,16 +20,13 @@ import (
 // meanwhile: strace stops a process at every call that it watches.
 func (b *bench) count(largest int) {
 	b.t.Helper()
-	for _, services := range []int{100, 1000, largest} {
-		for _, s := range benchSubjects(b.kubeconfig, benchNode) {
-			if services > s.largest || s.name != benchmark.Ours && services > 100 || services > largest {
+	for _, services := range slices.Compact([]int{min(100, largest), min(1000, largest), largest}) {
+		for _, s := range b.subjects() {
+			if services > s.largest || s.name != benchmark.Ours && services > min(100, b.peerLimit) || services > largest {
 				continue
 			}
 			calls := b.calls(s, services)
 			b.add(benchmark.Run{Proxy: s.name, Arguments: s.arguments, Source: "API", Services: services, Calls: calls})
-		}
-		if services == largest {
-			return
 		}
 	}
 }

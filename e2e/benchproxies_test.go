@@ -77,9 +77,9 @@ func benchSubjects(kubeconfig, node string) (all []subject) {
 		histogram: "kube_router_controller_ipvs_services_sync_time",
 		changes: func(n int) int {
 			if n > 100 {
-				return 20
+				return 10
 			}
-			return 50
+			return 20
 		},
 	})
 }
