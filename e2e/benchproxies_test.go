@@ -23,7 +23,8 @@ type subject struct {
 	ready     string                      // URL and pattern
 	histogram string
 	changes   func(services int) int
-	largest   int // number of Services that it is given
+	largest   int  // number of Services that it is given
+	iptables  bool // it has no virtual servers, but rules
 }
 
 const ownMetrics = "http://127.0.0.1:10249/metrics"
@@ -63,6 +64,14 @@ func benchSubjects(kubeconfig, node string) (all []subject) {
 			}
 			return 20
 		},
+	}, subject{
+		name: benchmark.Iptables, largest: 1000, iptables: true,
+		command:   append(kubeProxy("iptables"), "--iptables-min-sync-period", "0"),
+		sets:      func(int) []string { return nil },
+		settled:   `iptables-save -t nat | grep -c -e '-A POSTROUTING .*-j KUBE-POSTROUTING' -e '-A KUBE-POSTROUTING .*-j MASQUERADE' -e '-A PREROUTING .*-j KUBE-SERVICES' | grep -q '[3-9]'`,
+		ready:     ownMetrics + ` ^kubeproxy_sync_proxy_rules_last_timestamp_seconds\{ip_family="IPv4"\} [1-9]`,
+		histogram: "kubeproxy_sync_proxy_rules_duration_seconds",
+		changes:   func(int) int { return 20 },
 	}, subject{
 		name: benchmark.KubeRouter, link: "kube-dummy-if", largest: 1000,
 		command: []string{filepath.Join(peers, "kube-router"), "--kubeconfig", kubeconfig, "--hostname-override", node, "--run-service-proxy=true", "--run-router=false", "--run-firewall=false",

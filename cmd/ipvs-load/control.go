@@ -49,6 +49,7 @@ Exit status: 0 measured; 1 the proxy or a command failed; 2 wrong use; 3 the ker
 	f.StringVar(&config.Apply, "apply", "", "command, by sh, that brings the manifests in {file} to the API server")
 	f.StringArrayVar(&vips, "vips", nil, "LINK=N: a complete dataplane has N addresses that are local by the link; may be repeated")
 	f.StringArrayVar(&sets, "set", nil, "NAME=N: a complete dataplane has N entries in the ipset; may be repeated")
+	f.BoolVar(&config.Iptables, "iptables", false, "the proxy is kube-proxy in its iptables mode, whose rules are read by iptables-save")
 	f.StringVar(&config.Settled, "settled", "", "command, by sh, that succeeds when the rest of a complete dataplane is there")
 	f.StringVar(&ready, "ready", "", "\"URL PATTERN\": the proxy is ready when the regular expression matches that page of it")
 	f.StringVar(&config.Metrics, "metrics", "", "URL of the proxy's page of Prometheus metrics, for --histogram")

@@ -22,7 +22,9 @@ type Config struct {
 	Pause   time.Duration // before each of them
 	Idle    time.Duration // watched after the changes
 	Restart bool          // ends the proxy and starts it again, with nothing to do
-	Timeout time.Duration // for the first programming, and for each change
+	// Iptables: the proxy is kube-proxy in its iptables mode, whose work is read by iptables-save.
+	Iptables bool
+	Timeout  time.Duration // for the first programming, and for each change
 
 	// Where the proxy has its objects from: an API server, to which they are written by Kubeconfig, or else brought by Apply, a command that
 	// takes a file of manifests; with neither, a directory.

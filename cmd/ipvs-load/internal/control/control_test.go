@@ -113,6 +113,46 @@ func TestTheKernelsTable(t *testing.T) {
 	}
 }
 
+const natTable = `*nat
+:KUBE-SERVICES - [0:0]
+-A KUBE-SEP-A -s 10.244.0.16/32 -m comment --comment "default/load-0:a" -j KUBE-MARK-MASQ
+-A KUBE-SEP-A -p tcp -m comment --comment "default/load-0:a -j no" -m tcp -j DNAT --to-destination 10.244.0.16:8080
+-A KUBE-SEP-B -p tcp -m comment --comment "default/load-0:a" -m tcp -j DNAT --to-destination 10.244.0.17:8080
+-A KUBE-SERVICES -d 10.96.1.0/32 -p tcp -m comment --comment "default/load-0:a cluster IP" -m tcp --dport 80 -j KUBE-SVC-X
+-A KUBE-SERVICES -d 10.96.1.1/32 -p udp -m comment --comment "default/dns cluster IP" -m udp --dport 53 -j KUBE-SVC-Y
+-A KUBE-SERVICES -d 10.96.1.2/32 -p tcp -m comment --comment "default/load-2:a cluster IP" -m tcp --dport 80 -j KUBE-SVC-Z
+-A KUBE-SVC-X -m comment --comment "default/load-0:a -> 10.244.0.16:8080" -m statistic --mode random --probability 0.50000000000 -j KUBE-SEP-A
+-A KUBE-SVC-X -m comment --comment "default/load-0:a -> 10.244.0.17:8080" -j KUBE-SEP-B
+-A KUBE-SVC-Z -m comment --comment "default/load-2:a" -j KUBE-SEP-GONE
+COMMIT
+`
+
+func TestTheRulesOfIptables(t *testing.T) {
+	got, err := parseIptables(strings.NewReader(natTable))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ap := netip.MustParseAddrPort
+	want := table{ap("10.96.1.0:80"): {ap("10.244.0.16:8080"), ap("10.244.0.17:8080")}, ap("10.96.1.2:80"): {}}
+	if d := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })); d != "" {
+		t.Error(d)
+	}
+	// Such a view reads the whole each time.
+	reads := 0
+	v := view{read: func() (table, error) {
+		if reads++; reads < 3 {
+			return table{}, nil
+		}
+		return got, nil
+	}}
+	if _, err := v.all([]virtualServer{{ap("10.96.1.0:80"), want[ap("10.96.1.0:80")]}}, func() error { return nil }); err != nil || reads != 3 {
+		t.Errorf("%v after %d reads", err, reads)
+	}
+	if _, err := v.one(virtualServer{ap("10.96.1.0:80"), nil}, func() error { return ErrNotConverged }); !errors.Is(err, ErrNotConverged) {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestUsageOfAProcess(t *testing.T) {
 	stat := "7 (a (b) c) S 1 7 7 0 -1 4194560 100 200 0 0 150 50 30 20 20 0 9 0 100 1000000 500 1 1 1 0 0 0 0 0 0 0 0 0 17 1 0 0 0 0 0"
 	u, err := parseUsage(stat, "Name:\tx\nVmHWM:\t   2048 kB\nThreads:\t9\n")

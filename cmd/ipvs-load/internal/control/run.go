@@ -103,19 +103,26 @@ type measurement struct {
 }
 
 func (m *measurement) openKernel() (close func(), err error) {
-	if _, err := readTable(); err != nil {
+	closeIPVS := func() {}
+	if m.config.Iptables {
+		m.view = view{read: func() (table, error) { return readIptables(m.config.IPv6) }}
+	} else {
+		ipvs, err := openIPVS(m.config.Endpoints, m.config.IPv6)
+		if err != nil {
+			return nil, err
+		}
+		closeIPVS = ipvs.close
+		m.view = view{read: readTable, count: ipvs.count, real: ipvs.real}
+	}
+	if _, err := m.view.read(); err != nil {
+		closeIPVS()
 		return nil, err
 	}
-	ipvs, err := openIPVS(m.config.Endpoints, m.config.IPv6)
-	if err != nil {
-		return nil, err
-	}
-	m.view = view{read: readTable, count: ipvs.count, real: ipvs.real}
 	var failed1, failed2 error
 	m.vips, failed1 = openVIPs()
 	m.sets, failed2 = openIPSets()
 	return func() {
-		ipvs.close()
+		closeIPVS()
 		m.vips.socket.Close()
 		m.sets.socket.Close()
 	}, errors.Join(failed1, failed2)
@@ -424,10 +431,7 @@ func (m *measurement) idle(ctx context.Context) error {
 	return err
 }
 
-const (
-	idleAfter = 2 * time.Second
-	restDear  = 5 * time.Second // at most, between two looks that may start a process or ask the proxy
-)
+const idleAfter = 2 * time.Second
 
 // restart ends the proxy and starts it again.
 func (m *measurement) restart(ctx context.Context) error {
