@@ -60,7 +60,7 @@ func benchSubjects(kubeconfig, node string) (all []subject) {
 		histogram: "kubeproxy_sync_proxy_rules_duration_seconds",
 		changes: func(n int) int {
 			if n > 100 {
-				return 10
+				return 5
 			}
 			return 20
 		},
@@ -75,20 +75,19 @@ func benchSubjects(kubeconfig, node string) (all []subject) {
 	}, subject{
 		name: benchmark.KubeRouter, link: "kube-dummy-if", largest: 1000,
 		command: []string{filepath.Join(peers, "kube-router"), "--kubeconfig", kubeconfig, "--hostname-override", node, "--run-service-proxy=true", "--run-router=false", "--run-firewall=false",
-			// Without its router it knows no pod networks, and masquerades all or nothing.
-			"--masquerade-all",
 			"--metrics-port", "10249", "--metrics-addr", "127.0.0.1", "--health-port", "10256"},
 		sets: func(n int) []string {
 			return []string{fmt.Sprint("kube-router-svip-prt=", n), fmt.Sprint("kube-router-svip=", n)}
 		},
-		settled:   `iptables-save | grep -c -e '-A INPUT .*-j KUBE-ROUTER-SERVICES' -e '-A POSTROUTING .*--vmethod MASQ .*-j SNAT' -e '-A KUBE-ROUTER-SERVICES .*kube-router-svip-prt dst,dst -j ACCEPT' | grep -q '[3-9]'`,
+		// Without its router it masquerades nothing, and has no rule for that.
+		settled:   `iptables-save | grep -c -e '-A INPUT .*-j KUBE-ROUTER-SERVICES' -e '-A KUBE-ROUTER-SERVICES .*kube-router-svip-prt dst,dst -j ACCEPT' -e '-A KUBE-ROUTER-SERVICES .*-j REJECT' | grep -q '[3-9]'`,
 		ready:     ownMetrics + ` ^kube_router_controller_ipvs_services_sync_time_count [1-9]`,
 		histogram: "kube_router_controller_ipvs_services_sync_time",
 		changes: func(n int) int {
 			if n > 100 {
-				return 10
+				return 3 // a minute each
 			}
-			return 20
+			return 10
 		},
 	})
 }

@@ -199,7 +199,7 @@ func (b *bench) measure(s subject, services, round int) {
 		o.timeout = warmTimeout
 		o.changes, o.idle = 30, 5*time.Second
 		if s.name != benchmark.Ours {
-			o.changes = 4 // some seconds each
+			o.changes = 2 // some ten seconds each
 		}
 	}
 	if s.name == benchmark.Ours {

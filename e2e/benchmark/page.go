@@ -126,8 +126,7 @@ func (p *Page) failures(b *strings.Builder) {
 	var lines []string
 	for _, r := range p.Runs {
 		if r.Failure != "" {
-			text := strings.Join(strings.Fields(r.Failure), " ")
-			lines = append(lines, fmt.Sprintf("- %s, %s Services: %s", r.Name(), thousands(float64(r.Services)), text[:min(len(text), 400)]))
+			lines = append(lines, fmt.Sprintf("- %s, %s Services: %s", r.Name(), thousands(float64(r.Services)), shortened(r.Failure)))
 		}
 	}
 	if len(lines) > 0 {
@@ -139,4 +138,14 @@ func (p *Page) picture(b *strings.Builder, dir, name string) {
 	if _, drawn := p.Plots()[name]; drawn && dir != "" {
 		fmt.Fprintf(b, "![](%s/%s-%s.svg)\n\n", dir, p.Kind(), name)
 	}
+}
+
+// shortened keeps the beginning of a failure, which says what failed, and the end, which says why.
+func shortened(text string) string {
+	const each = 250
+	text = strings.Join(strings.Fields(text), " ")
+	if runes := []rune(text); len(runes) > 2*each {
+		return string(runes[:each]) + " … " + string(runes[len(runes)-each:])
+	}
+	return text
 }
