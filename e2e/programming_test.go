@@ -188,7 +188,8 @@ type options struct {
 const (
 	// kube-proxy needs 40 minutes for 5,000 Services in User-Mode Linux.
 	benchTimeout = 90 * time.Minute
-	warmTimeout  = 90 * time.Second
+	warmTimeout  = 3 * time.Minute
+	quickTimeout = 6 * time.Minute
 )
 
 // measure makes one run of a proxy, and where it is ours the floors beside it.
@@ -196,7 +197,7 @@ func (b *bench) measure(s subject, services, round int) {
 	b.t.Helper()
 	o := options{changes: s.changes(services), idle: 40 * time.Second, restart: true}
 	if b.quick {
-		o.timeout = warmTimeout
+		o.timeout = quickTimeout
 		o.changes, o.idle = 30, 5*time.Second
 		if s.name != benchmark.Ours {
 			o.changes = 2 // some ten seconds each

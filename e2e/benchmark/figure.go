@@ -79,6 +79,12 @@ var (
 		}
 		return float64(r.Calls.Netlink), true
 	}
+	childrenCalls = func(r *Run) (float64, bool) {
+		if r.Calls == nil || r.Calls.NotCounted != "" {
+			return 0, false
+		}
+		return float64(r.Calls.Children), true
+	}
 	executed = func(r *Run) (float64, bool) {
 		if r.Calls == nil || r.Calls.NotCounted != "" {
 			return 0, false

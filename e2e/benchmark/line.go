@@ -33,7 +33,8 @@ func (r *Run) Line() string {
 	add("floor %.3f s,", floor)
 	add("bare look %.3f s,", floorLook)
 	add("API list %.2f s;", apiList)
-	add("%.0f system calls to program the kernel,", netlinkCalls)
+	add("%.0f system calls of its own to program the kernel,", netlinkCalls)
+	add("%.0f of its children,", childrenCalls)
 	add("%.0f programs executed", executed)
 	if r.Calls != nil && r.Calls.NotCounted != "" {
 		words = append(words, "system calls not counted: "+r.Calls.NotCounted)

@@ -76,9 +76,10 @@ type Histogram struct {
 	P99    float64 `json:"p99"`
 }
 
-// Calls are system calls of a first programming, from process start until all was complete, with those of the processes that it started.
+// Calls are system calls of a first programming, from process start until all was complete, by which the kernel is programmed.
 type Calls struct {
-	Netlink   int `json:"netlink"`   // on netlink sockets, and getsockopt and setsockopt of IPVS and iptables
+	Netlink   int `json:"netlink"`   // its own: on netlink sockets, and getsockopt and setsockopt of IPVS and iptables
+	Children  int `json:"children"`  // the same of the programs that it executed
 	Processes int `json:"processes"` // programs executed beside itself
 	// NotCounted says why there is nothing.
 	NotCounted string `json:"not_counted,omitempty"`

@@ -138,7 +138,7 @@ var floorColumns = columns(
 )
 
 var callColumns = columns(
-	column{"system calls to program the kernel", plain(netlinkCalls)}, column{"programs executed", plain(executed)},
+	column{"system calls to program the kernel, its own", plain(netlinkCalls)}, column{"of the programs it executed", plain(childrenCalls)}, column{"programs executed", plain(executed)},
 	column{"", func(r *row) string {
 		for _, x := range r.runs {
 			if x.Calls != nil && x.Calls.NotCounted != "" {
