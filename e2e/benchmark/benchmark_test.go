@@ -79,6 +79,10 @@ func TestPlotsAreWholeAndHaveABarForEachRow(t *testing.T) {
 				t.Fatalf("%s: %v", name, err)
 			}
 		}
+		title, _, _ := strings.Cut(plots[name], "</title>")
+		if _, title, _ = strings.Cut(title, "<title>"); len(title) > 110 { // what fits the picture's width
+			t.Errorf("%s has a title of %d characters: %s", name, len(title), title)
+		}
 		if n := strings.Count(plots[name], ": "); n < bars {
 			t.Errorf("%s has %d bars, want %d\n%s", name, n, bars, plots[name])
 		}

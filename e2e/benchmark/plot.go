@@ -19,12 +19,12 @@ func (p *Page) Plots() map[string]string {
 			}
 		}
 		if len(bars) > 0 {
-			plots[name] = logarithmic(fmt.Sprintf("%s, %s", title, p.machine()), bars)
+			plots[name] = logarithmic(title+"; "+p.Guest, bars)
 		}
 	}
 	any := func(*row) bool { return true }
-	draw("first", "Process start to last real server, set and rule, by the number of Services", complete, duration, any)
-	draw("change", "One endpoint exchanged, API write to kernel, p50, by the number of Services", changeP50, milliseconds, any)
+	draw("first", "Start to everything in place, by Services", complete, duration, any)
+	draw("change", "One endpoint, API write to kernel, p50, by Services", changeP50, milliseconds, any)
 	var bars []picture.Bar
 	most := 0.0
 	for _, r := range all {
@@ -39,7 +39,7 @@ func (p *Page) Plots() map[string]string {
 		}
 	}
 	if len(bars) > 0 {
-		plots["floor"] = picture.Bars("First programming: what of it cannot be saved, "+p.machine(), []string{"the API's lists alone", "the writes in a bare loop", "everything else"}, most, bars)
+		plots["floor"] = picture.Bars("First programming: what cannot be saved, by Services; "+p.Guest, []string{"the API's lists alone", "the writes in a bare loop", "everything else"}, most, bars)
 	}
 	return plots
 }
@@ -67,5 +67,5 @@ func logarithmic(title string, values []bar) string {
 		}
 		bars = append(bars, picture.Bar{Name: v.name, Parts: []float64{length}, Value: v.text})
 	}
-	return picture.Bars(title+" (the bars grow with the logarithm)", nil, math.Log10(most)-from, bars)
+	return picture.Bars(title+" (logarithmic)", nil, math.Log10(most)-from, bars)
 }

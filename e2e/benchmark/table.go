@@ -33,16 +33,6 @@ func cell(of figure, write func(float64) string) func(*row) string {
 	}
 }
 
-// both writes two figures with something between them.
-func both(a func(*row) string, between string, b func(*row) string) func(*row) string {
-	return func(r *row) string {
-		if x, y := a(r), b(r); x != "–" || y != "–" {
-			return x + between + y
-		}
-		return "–"
-	}
-}
-
 // duration writes seconds with three digits that mean something.
 func duration(s float64) string {
 	switch {
