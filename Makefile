@@ -107,7 +107,7 @@ bench: bench-go bench-programming ## all benchmarks, and docs/benchmarking.md fr
 
 .PHONY: bench-quick
 bench-quick: ## the side by side at 100 Services, printed, and each Go benchmark once (root; five minutes)
-	@$(MAKE) --no-print-directory bench-go GOBENCH='-test.count 1 -test.benchtime 20x' GOBENCHKERNEL='-test.count 1 -test.benchtime 1x'
+	@$(MAKE) --no-print-directory bench-go GOBENCH='-test.count 1 -test.benchtime 5x' GOBENCHKERNEL='-test.count 1 -test.benchtime 1x'
 	@$(MAKE) --no-print-directory bench-programming SIZE=quick BENCHMEM=3G BENCHTIME=15m
 
 .PHONY: bench-programming
