@@ -5,10 +5,12 @@ SHELL := /bin/bash -o pipefail
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 KUBERNETES  := $(shell awk '$$1 == "k8s.io/kubernetes" {print $$2}' e2e/peers/go.mod)
+KUBEROUTER  := $(shell awk '$$2 == "github.com/cloudnativelabs/kube-router/v2" {print $$3}' e2e/peers/kube-router/go.mod)
 ETCD        := $(shell awk '$$1 == "go.etcd.io/etcd/server/v3" {print $$2}' e2e/peers/go.mod)
 
 CACHE   := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ipvs-proxier
 PEERS   := $(CACHE)/peers/kubernetes-$(KUBERNETES)-etcd-$(ETCD)-$(shell go env GOVERSION)
+ROUTER  := $(CACHE)/peers/kube-router-$(KUBEROUTER)-$(shell go env GOVERSION)
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
@@ -70,8 +72,8 @@ test-kernel: lab ## the contract of the kernel adapters, on a real kernel (root)
 .PHONY: e2e
 e2e: build lab peers ## traffic through the real programs, on a real kernel, with a real API server (root)
 	@go test -c -tags e2e -o bin/e2e.test ./e2e
-	@mkdir -p bin/peers && for program in kube-apiserver kube-proxy etcd; do ln -f $(PEERS)/$$program bin/peers/ 2>/dev/null || cp -f $(PEERS)/$$program bin/peers/; done
-	@LAB='$(LAB)' GUESTS=$(GUESTS) IPVSP_BIN=$(CURDIR)/bin IPVSP_PEERS=$(CURDIR)/bin/peers IPVSP_CONFORMANCE=$(IPVSP_CONFORMANCE) IPVSP_BENCH_DATA=$(IPVSP_BENCH_DATA) IPVSP_PICTURES=$(IPVSP_PICTURES) IPVSP_BENCH_PROGRAMMING=$(IPVSP_BENCH_PROGRAMMING) IPVSP_BENCH_PROGRAMMING_SIZE=$(SIZE) E2EFLAGS='$(E2EFLAGS)' bash e2e/run.sh '$(RUN)'
+	@mkdir -p bin/peers && for program in $(PEERS)/{kube-apiserver,kube-proxy,etcd} $(wildcard $(ROUTER)/kube-router); do ln -f $$program bin/peers/ 2>/dev/null || cp -f $$program bin/peers/; done
+	@LAB='$(LAB)' GUESTS=$(GUESTS) IPVSP_BIN=$(CURDIR)/bin IPVSP_PEERS=$(CURDIR)/bin/peers IPVSP_CONFORMANCE=$(IPVSP_CONFORMANCE) IPVSP_BENCH_DATA=$(IPVSP_BENCH_DATA) IPVSP_PICTURES=$(IPVSP_PICTURES) E2EFLAGS='$(E2EFLAGS)' bash e2e/run.sh '$(RUN)'
 
 .PHONY: conformance
 conformance: ## every way in, side by side with the real kube-proxy: writes docs/conformance.md (root; ten minutes; nightly)
@@ -84,10 +86,45 @@ bench-data: ## what a Service costs its clients: direct, kube-proxy and this sid
 	@IPVSP_BENCH_DATA=$(CURDIR)/bin/out $(MAKE) --no-print-directory e2e RUN=TestDataPlane
 	@cp bin/out/data-plane.md docs/data-plane.md && cat docs/data-plane.md
 
+# What make bench measures, beside KERNEL: SIZE is the numbers of Services from the API, "quick", or nothing for all; ROUNDS how often; MANIFESTS the
+# number of Services from manifests; PEERS the most Services that a peer gets; VARIANTS lists of further arguments of ipvs-proxier, between semicolons,
+# each of which is measured; ONLY a part of the names of those proxies that are. BENCHMEM is the guest's memory, BENCHTIME how long it may take.
+SIZE      ?=
+ROUNDS    ?= 1
+MANIFESTS ?= $(if $(SIZE),0,50000)
+PEERS_MAX ?= 1000
+VARIANTS  ?=
+ONLY      ?=
+BENCHMEM  ?= 6G
+BENCHTIME ?= 6h
+# GOBENCH says how the Go benchmarks are run: as often as benchstat wants.
+GOBENCH   ?= -test.count 6 -test.benchtime 200x
+GOBENCHKERNEL ?= -test.count 6 -test.benchtime 3x
+
+.PHONY: bench
+bench: bench-go bench-programming ## all benchmarks, and docs/benchmarking.md from them (root; two hours; KERNEL, SIZE, ROUNDS, VARIANTS, MANIFESTS)
+	bin/benchpage -page docs/benchmarking.md -plots docs/benchmarking bin/out/programming.json
+
+.PHONY: bench-quick
+bench-quick: ## the side by side at 100 Services, printed, and each Go benchmark once (root; five minutes)
+	@$(MAKE) --no-print-directory bench-go GOBENCH='-test.count 1 -test.benchtime 5x' GOBENCHKERNEL='-test.count 1 -test.benchtime 1x'
+	@$(MAKE) --no-print-directory bench-programming SIZE=quick BENCHMEM=3G BENCHTIME=15m
+
 .PHONY: bench-programming
-bench-programming: ## what programming Services costs: kube-proxy's ipvs mode and this, one after the other (root; an hour; SIZE=quick takes three minutes)
-	@IPVSP_TIMEOUT=3h IPVSP_BENCH_PROGRAMMING=$(CURDIR)/bin/out $(MAKE) --no-print-directory e2e RUN=TestProgramming E2EFLAGS="-test.timeout 3h"
-	@cat bin/out/programming.md
+bench-programming: kube-router ## what programming Services costs, this and its peers side by side: bin/out/programming.json and .md
+	@go build -o bin/ ./e2e/apilist ./e2e/benchpage && bin/lab install strace
+	@LAB_MEM=$(BENCHMEM) IPVSP_TIMEOUT=$(BENCHTIME) IPVSP_BENCH_PROGRAMMING=$(CURDIR)/bin/out IPVSP_BENCH_SIZE='$(SIZE)' IPVSP_BENCH_ROUNDS=$(ROUNDS) IPVSP_BENCH_MANIFESTS=$(MANIFESTS) \
+	  IPVSP_BENCH_PEERS=$(PEERS_MAX) IPVSP_BENCH_ONLY='$(ONLY)'  IPVSP_BENCH_VARIANTS='$(VARIANTS)' IPVSP_BENCH_COMMAND='$(if $(LAB_SUITE),LAB_SUITE=$(LAB_SUITE) )make bench$(if $(filter-out auto,$(KERNEL)), KERNEL=$(KERNEL))$(if $(SIZE), SIZE="$(SIZE)")$(if $(filter-out 1,$(ROUNDS)), ROUNDS=$(ROUNDS))' $(MAKE) --no-print-directory e2e RUN=TestProgramming GUESTS=1 E2EFLAGS="-test.timeout $(BENCHTIME)"
+	@bin/benchpage bin/out/programming.json | tee bin/out/programming.md
+
+# The output is as benchstat reads it: a file a run, named by time and kernel, in bin/out/go.
+.PHONY: bench-go
+bench-go: lab ## the Go benchmarks of core and kernel adapters, a file a run for benchstat in bin/out/go (those of the adapters need root)
+	@rm -rf bin/benchmarks && mkdir -p bin/benchmarks/core bin/benchmarks/kernel bin/out/go
+	@go test -c -o bin/benchmarks/core/ ./proxier ./scheduler/hashing ./cmd/ipvs-load/internal/engine >/dev/null
+	@go test -c -tags kernel -o bin/benchmarks/kernel/ ./ipset/... ./proxier/internal/kernel/... ./proxier/internal/predecessor/... >/dev/null
+	@file=bin/out/go/core-$$(date -u +%Y%m%dT%H%M%S).txt; for t in bin/benchmarks/core/*.test; do $$t -test.run '^$$' -test.bench . $(GOBENCH) || exit 1; done | tee $$file; echo "== $$file"
+	@file=bin/out/go/kernel-$(KERNEL)-$$(date -u +%Y%m%dT%H%M%S).txt; $(LAB) --timeout 1h -- bash -c 'echo "kernel: $$(uname -sr)"; for t in bin/benchmarks/kernel/*.test; do $$t -test.run "^$$" -test.bench . $(GOBENCHKERNEL) || exit 1; done' | tee $$file; echo "== $$file"
 
 .PHONY: pictures
 pictures: ## what each scheduler does, measured: the pictures and figures of docs/schedulers.md (root; ten minutes; nightly)
@@ -104,16 +141,16 @@ $(PEERS)/kube-apiserver $(PEERS)/kube-proxy:
 	@echo "building $(@F) $(KUBERNETES), once"
 	@mkdir -p $(PEERS) && cd e2e/peers && go build -ldflags '-s -w' -o $@.new k8s.io/kubernetes/cmd/$(@F) && mv $@.new $@
 
+.PHONY: kube-router
+kube-router: $(ROUTER)/kube-router ## kube-router, to measure against, built once and kept in the cache
+
+$(ROUTER)/kube-router:
+	@echo "building kube-router $(KUBEROUTER), once"
+	@mkdir -p $(ROUTER) && cd e2e/peers/kube-router && go build -ldflags '-s -w' -o $@.new github.com/cloudnativelabs/kube-router/v2/cmd/kube-router && mv $@.new $@
+
 $(PEERS)/etcd:
 	@echo "building etcd $(ETCD), once"
 	@mkdir -p $(PEERS) && cd e2e/peers && go build -ldflags '-s -w' -o $(PEERS)/etcd.new go.etcd.io/etcd/server/v3 && mv $@.new $@
-
-.PHONY: bench
-bench: lab ## benchmarks: ratios measured side by side (those of the kernel adapters need root)
-	go test -run '^$$' -bench . -benchtime 200x ./...
-	@rm -rf bin/kernel && mkdir -p bin/kernel
-	@go test -c -tags kernel -o bin/kernel/ ./ipset/... ./proxier/internal/kernel/... ./proxier/internal/predecessor/... >/dev/null
-	@$(LAB) -- bash -c 'uname -sr; for t in bin/kernel/*.test; do $$t -test.run "^$$" -test.bench . -test.benchtime 3x || exit 1; done'
 
 .PHONY: generate
 generate: ## docs/annotations.md and deploy/annotations-policy.yaml, from the tables of annotations and schedulers

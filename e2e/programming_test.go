@@ -3,306 +3,371 @@
 package e2e
 
 import (
-	"bufio"
-	"context"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
+	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
-	discovery "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
-	"sigs.k8s.io/yaml"
 
-	"github.com/ipvs-proxier/ipvs-proxier/e2e/harness"
+	"golang.org/x/sys/unix"
+
+	"github.com/ipvs-proxier/ipvs-proxier/e2e/benchmark"
 	"github.com/ipvs-proxier/ipvs-proxier/e2e/topology"
 )
 
-// programmingSizes are the numbers of Services, of 5 endpoints each, by what IPVSP_BENCH_PROGRAMMING_SIZE says; kube-proxy is left out where
-// it would take hours.
-var programmingSizes = map[string][]struct {
-	services int
-	peer     bool
-}{
-	"quick": {{100, true}},
-	"":      {{100, true}, {1000, true}, {5000, false}, {10_000, false}},
+// benchEndpoints is how many each Service has.
+const benchEndpoints = 5
+
+// benchSizes are the numbers of Services by the names that IPVSP_BENCH_SIZE may have beside plain numbers, separated by spaces.
+var benchSizes = map[string][]int{
+	"quick": {100},
+	"":      {100, 1000, 5000, 10_000},
 }
 
-// TestProgramming measures what programming Services costs ipvs-proxier and kube-proxy's ipvs mode, one after the other on one node with one API
-// server and the same objects. It asserts nothing but that the runs could be made; `make bench-programming` runs it and names in
-// IPVSP_BENCH_PROGRAMMING the directory for the results.
+// bench is TestProgramming at work.
+type bench struct {
+	*cluster
+	api        kubernetes.Interface
+	kubeconfig string
+	out        string
+	quick      bool
+	peerLimit  int // peers get no more Services than this, whatever the size
+	nodes      int
+	page       benchmark.Page
+}
+
+// TestProgramming measures what programming Services costs ipvs-proxier and its peers, side by side: in one guest, one after the other and
+// in turns, with one API server and the same objects, each on a node of its own that has never seen another proxy. It asserts nothing but
+// that the runs could be made; make bench runs it and names in IPVSP_BENCH_PROGRAMMING the directory for the results.
 func TestProgramming(t *testing.T) {
 	out := os.Getenv("IPVSP_BENCH_PROGRAMMING")
 	if out == "" {
-		t.Skip("run by make bench-programming")
+		t.Skip("run by make bench and make bench-quick")
 	}
-	c := newCluster(t)
-	kubeconfig, _, _ := c.startAPIServer(c.Node1)
-	c.rest.QPS, c.rest.Burst = 10_000, 10_000
-	api, err := kubernetes.NewForConfig(c.rest)
-	c.must(err)
-	node, err := api.CoreV1().Nodes().Create(t.Context(), &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: c.Node1.Name}}, metav1.CreateOptions{})
-	c.must(err)
-	node.Status.Addresses = []v1.NodeAddress{{Type: v1.NodeInternalIP, Address: c.Node1.IPv4.String()}, {Type: v1.NodeInternalIP, Address: c.Node1.IPv6.String()}}
-	_, err = api.CoreV1().Nodes().UpdateStatus(t.Context(), node, metav1.UpdateOptions{})
-	c.must(err)
-	kernel, err := c.Node1.Run("uname", "-sr")
-	c.must(err)
-	apply := c.startApplier(api)
-
-	ours := []string{programs.Path("ipvs-proxier"), "run", "--node-name", c.Node1.Name, "--cluster-cidr", topology.PodCIDRs, "--kubeconfig", kubeconfig}
-	theirs := []string{filepath.Join(peers, "kube-proxy"), "--kubeconfig", kubeconfig, "--proxy-mode", "ipvs", "--hostname-override", c.Node1.Name,
-		"--cluster-cidr", topology.PodCIDRs, "--ipvs-scheduler", "rr", "--conntrack-max-per-core", "0", "--conntrack-min", "0"}
-	var table strings.Builder
-	// Each has run once before it is measured: reading programs from the machine's disk into the guest is no matter of theirs.
-	for _, command := range [][]string{ours, theirs} {
-		c.program(filepath.Join(out, "warm-up.json"), 1, apply, command)
-		c.clean()
-	}
-	for _, size := range programmingSizes[os.Getenv("IPVSP_BENCH_PROGRAMMING_SIZE")] {
-		for _, proxy := range []struct {
-			name    string
-			command []string
-		}{{"ipvs-proxier", ours}, {"kube-proxy", theirs}} {
-			if proxy.name == "kube-proxy" && !size.peer {
-				continue
+	b := &bench{cluster: newCluster(t), out: out, quick: os.Getenv("IPVSP_BENCH_SIZE") == "quick"}
+	sizes, rounds := b.plan()
+	b.begin()
+	for _, services := range sizes {
+		for round := range rounds {
+			for _, s := range b.subjects() {
+				if services <= s.largest && (s.name == benchmark.Ours || services <= b.peerLimit) {
+					b.measure(s, services, round)
+				}
 			}
-			r := c.program(filepath.Join(out, fmt.Sprintf("%s-%d.json", proxy.name, size.services)), size.services, apply, proxy.command)
-			fmt.Fprintf(&table, "| %s | %d | %s |\n", proxy.name, size.services, r.row())
-			t.Logf("%s, %d Services: %s", proxy.name, size.services, r.row())
-			if proxy.name == "ipvs-proxier" {
-				// The start of a new life, for which there is nothing to do.
-				r := c.program(filepath.Join(out, fmt.Sprintf("restart-%d.json", size.services)), size.services, apply, proxy.command)
-				fmt.Fprintf(&table, "| %s, started again | %d | %s |\n", proxy.name, size.services, r.row())
-				t.Logf("restart, %d Services: %s", size.services, r.row())
-			}
-			c.clean()
 		}
 	}
-	head := fmt.Sprintf("Measured on %s by `make bench-programming`: Services with 5 endpoints each, from one kube-apiserver, which runs in the same guest.\n\n", strings.TrimSpace(kernel)) +
-		"| proxy | Services | last real server | everything in place | own CPU | children's CPU | processes started | netlink messages in buffers | change p50 | change max | in-process | peak memory |\n|---|---|---|---|---|---|---|---|---|---|---|---|\n"
-	c.must(os.WriteFile(filepath.Join(out, "programming.md"), []byte(head+table.String()), 0o644))
+	if !b.quick {
+		b.count(slices.Max(sizes))
+	}
+	if n := os.Getenv("IPVSP_BENCH_MANIFESTS"); n != "" && n != "0" {
+		services, err := strconv.Atoi(n)
+		b.must(err)
+		b.fromManifests(services)
+	}
+	b.write()
+	b.verdict()
 }
 
-// clean takes away what either proxy has left on node1.
-func (c *cluster) clean() {
-	c.t.Helper()
-	for _, command := range [][]string{{programs.Path("ipvs-proxier"), "cleanup"}, {filepath.Join(peers, "kube-proxy"), "--cleanup"}} {
-		// kube-proxy's fails where a chain of ours or of its iptables mode is not what it thinks, after it has removed what counts.
-		if text, err := c.Node1.Run(command[0], command[1:]...); err != nil {
-			c.t.Logf("%s: %v, %d bytes of errors", command, err, len(text))
+// subjects are the proxies whose names contain what IPVSP_BENCH_ONLY says.
+func (b *bench) subjects() (some []subject) {
+	for _, s := range benchSubjects(b.kubeconfig, benchNode) {
+		if strings.Contains(s.name, os.Getenv("IPVSP_BENCH_ONLY")) && !(b.quick && s.iptables) {
+			some = append(some, s)
 		}
 	}
-	c.must(harness.Await(5*time.Minute, func() error {
-		if text, err := c.Node1.Run("ipvsadm", "-Sn"); err != nil || text != "" {
-			return fmt.Errorf("after cleanup there is still something: %w", err)
+	return some
+}
+
+// plan reads what is to be measured.
+func (b *bench) plan() (sizes []int, rounds int) {
+	b.t.Helper()
+	text := os.Getenv("IPVSP_BENCH_SIZE")
+	sizes, named := benchSizes[text]
+	if !named {
+		for _, word := range strings.Fields(text) {
+			n, err := strconv.Atoi(word)
+			b.must(err)
+			sizes = append(sizes, n)
 		}
-		return nil
-	}))
-}
-
-// programmed is what ipvs-load control found out, and the proxy's own metrics.
-type programmed struct {
-	First struct {
-		Took      float64 `json:"took_s"`
-		Own       float64 `json:"own_cpu_s"`
-		Children  float64 `json:"children_cpu_s"`
-		Processes int64   `json:"processes_started"`
-		Netlink   *int64  `json:"netlink_buffers"`
-	} `json:"first_programming"`
-	Changes struct {
-		P50 float64 `json:"p50_ms"`
-		Max float64 `json:"max_ms"`
-	} `json:"changes"`
-	RSS int64 `json:"peak_rss_bytes"`
-
-	// complete is the time from the start to the end of the first pass that had everything; own the mean time of a change from the
-	// watch event to the kernel, negative where the proxy does not tell.
-	complete, own time.Duration
-}
-
-func (r *programmed) row() string {
-	netlink, own := "?", "not told"
-	if r.First.Netlink != nil {
-		netlink = fmt.Sprint(*r.First.Netlink)
+		slices.Sort(sizes) // the API server grows with them
 	}
-	if r.own >= 0 {
-		own = fmt.Sprintf("%.1f ms", float64(r.own.Microseconds())/1000)
+	rounds = 1
+	if text := os.Getenv("IPVSP_BENCH_ROUNDS"); text != "" {
+		var err error
+		rounds, err = strconv.Atoi(text)
+		b.must(err)
 	}
-	return fmt.Sprintf("%.1f s | %.1f s | %.2f s | %.2f s | %d | %s | %.0f ms | %.0f ms | %s | %.0f MiB",
-		r.First.Took, r.complete.Seconds(), r.First.Own, r.First.Children, r.First.Processes, netlink, r.Changes.P50, r.Changes.Max, own, float64(r.RSS)/(1<<20))
+	b.peerLimit = 1000
+	if text := os.Getenv("IPVSP_BENCH_PEERS"); text != "" {
+		var err error
+		b.peerLimit, err = strconv.Atoi(text)
+		b.must(err)
+	}
+	return sizes, rounds
 }
 
-// program runs ipvs-load control with the proxy, and watches the proxy's metrics beside it.
-func (c *cluster) program(file string, services int, apply string, command []string) *programmed {
-	c.t.Helper()
-	ctx, cancel := context.WithCancel(c.t.Context())
-	metrics := c.watchMetrics(ctx)
-	args := append([]string{"control", "--json", "--services", fmt.Sprint(services), "--endpoints", "5", "--changes", "10", "--idle", "5s", "--timeout", "1h", "--apply", apply, "--"}, command...)
+const benchNode = "node1"
+
+// begin starts the API server, outside of the nodes that are measured, and has every program run once: reading them from the machine's disk
+// into the guest is no matter of theirs.
+func (b *bench) begin() {
+	b.t.Helper()
+	kubeconfig, _, _ := b.startAPIServer(b.Outside)
+	text, err := os.ReadFile(kubeconfig)
+	b.must(err)
+	b.kubeconfig = filepath.Join(filepath.Dir(kubeconfig), "kubeconfig-from-nodes")
+	b.must(os.WriteFile(b.kubeconfig, []byte(strings.ReplaceAll(string(text), "127.0.0.1", b.Outside.IPv4.String())), 0o600))
+	b.api, err = kubernetes.NewForConfig(b.rest)
+	b.must(err)
+	_ = os.Remove(filepath.Join(b.out, "programming.log"))
+	b.say("the API server is ready")
+	kernel, err := b.Node1.Run("uname", "-sr")
+	b.must(err)
+	b.page = benchmark.Page{Command: os.Getenv("IPVSP_BENCH_COMMAND"), Kernel: strings.TrimSpace(kernel), Guest: os.Getenv("LAB_GUEST"), Processors: processors(), Endpoints: benchEndpoints}
+	b.must(writableTables())
+	for _, s := range b.subjects() {
+		began := time.Now()
+		run := b.run(s, 1, options{timeout: warmTimeout})
+		b.say("%s was tried out in %.0f s", s.name, time.Since(began).Seconds())
+		if run.Failure != "" {
+			b.say("NOT MEASURED: %s: %s", s.name, run.Failure)
+		}
+	}
+}
+
+// say logs, and leaves it in a file at once: a run takes hours, and what a test logs is seen at its end.
+func (b *bench) say(format string, args ...any) {
+	b.t.Helper()
+	b.t.Logf(format, args...)
+	f, err := os.OpenFile(filepath.Join(b.out, "programming.log"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	b.must(err)
+	defer f.Close()
+	fmt.Fprintf(f, time.Now().Format(time.TimeOnly)+" "+format+"\n", args...)
+}
+
+// writableTables puts a file system over the directory in which kube-router gives names to its routing tables: the lab's is read-only.
+func writableTables() error {
+	const dir = "/etc/iproute2"
+	names, err := os.ReadFile(filepath.Join(dir, "rt_tables"))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, ""); err != nil {
+		return fmt.Errorf("mount over %s: %w", dir, err)
+	}
+	return os.WriteFile(filepath.Join(dir, "rt_tables"), names, 0o644)
+}
+
+func processors() int {
+	text, _ := os.ReadFile("/proc/cpuinfo")
+	return max(1, strings.Count("\n"+string(text), "\nprocessor"))
+}
+
+// options of one measurement.
+type options struct {
+	changes int
+	idle    time.Duration
+	restart bool
+	record  string   // file
+	under   []string // a command that is to run the proxy
+	timeout time.Duration
+}
+
+const (
+	// kube-proxy needs 40 minutes for 5,000 Services in User-Mode Linux.
+	benchTimeout = 90 * time.Minute
+	warmTimeout  = 3 * time.Minute
+	quickTimeout = 6 * time.Minute
+)
+
+// measure makes one run of a proxy, and where it is ours the floors beside it.
+func (b *bench) measure(s subject, services, round int) {
+	b.t.Helper()
+	o := options{changes: s.changes(services), idle: 40 * time.Second, restart: true}
+	if b.quick {
+		o.timeout = quickTimeout
+		o.changes, o.idle = 30, 5*time.Second
+		if s.name != benchmark.Ours {
+			o.changes = 2 // some ten seconds each
+		}
+	}
+	if s.name == benchmark.Ours {
+		o.record = filepath.Join(b.t.TempDir(), "writes")
+	}
+	run := b.run(s, services, o)
+	run.Round = round
+	if o.record != "" && run.Failure == "" {
+		run.Floor = b.floor(o.record)
+		run.List = b.list()
+		os.Remove(o.record)
+	}
+	b.add(run)
+}
+
+func (b *bench) add(run benchmark.Run) {
+	b.say("%s", run.Line())
+	b.page.Runs = append(b.page.Runs, run)
+	b.write() // what there is is there when a later run takes too long
+}
+
+// node makes a node that has never seen a proxy: IPVS remembers deleted real servers for minutes, and looks through them at every new one.
+func (b *bench) node() (node *topology.Host, forget func()) {
+	b.t.Helper()
+	const first, last = 3, 97
+	number := first + b.nodes%(last-first)
+	b.nodes++
+	node, err := b.AddNode(number, benchNode)
+	b.must(err)
+	b.register(node)
+	return node, func() {
+		// Emptied by a program that is waited for, because the kernel takes a network namespace apart when it likes.
+		_, _ = node.Run("sh", "-c", "ipvsadm -C; ip link del kube-ipvs0; ip link del kube-dummy-if; iptables -F; iptables -t nat -F; ipset flush")
+		b.Remove(node)
+	}
+}
+
+// register tells the API that node1 has the addresses of this node.
+func (b *bench) register(node *topology.Host) {
+	b.t.Helper()
+	nodes := b.api.CoreV1().Nodes()
+	object, err := nodes.Get(b.t.Context(), benchNode, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		object, err = nodes.Create(b.t.Context(), &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: benchNode}}, metav1.CreateOptions{})
+	}
+	b.must(err)
+	object.Status.Addresses = []v1.NodeAddress{{Type: v1.NodeInternalIP, Address: node.IPv4.String()}, {Type: v1.NodeInternalIP, Address: node.IPv6.String()}}
+	_, err = nodes.UpdateStatus(b.t.Context(), object, metav1.UpdateOptions{})
+	b.must(err)
+}
+
+// run has ipvs-load control measure a proxy on a new node.
+func (b *bench) run(s subject, services int, o options) benchmark.Run {
+	b.t.Helper()
+	node, forget := b.node()
+	defer forget()
+	args := []string{"control", "--json", "--services", fmt.Sprint(services), "--endpoints", fmt.Sprint(benchEndpoints), "--changes", fmt.Sprint(o.changes), "--pause", "200ms",
+		"--idle", o.idle.String(), "--timeout", cmp.Or(o.timeout, b.timeout()).String(), "--settled", s.settled, "--ready", s.ready,
+		"--metrics", ownMetrics, "--histogram", s.histogram}
+	if s.iptables {
+		args = append(args, "--iptables")
+	} else {
+		args = append(args, "--vips", fmt.Sprintf("%s=%d", s.link, services))
+	}
+	for _, set := range s.sets(services) {
+		args = append(args, "--set", set)
+	}
+	source := "API"
+	if !slices.Contains(s.command, "--manifests") {
+		args = append(args, "--kubeconfig", b.kubeconfig)
+	} else {
+		source = "manifests"
+	}
+	if o.restart {
+		args = append(args, "--restart")
+	}
+	if o.record != "" {
+		args = append(args, "--record", o.record)
+	}
+	args = append(append(append(args, "--"), o.under...), s.command...)
+	run := benchmark.Run{Proxy: s.name, Arguments: s.arguments, Source: source, Services: services}
 	cmd := exec.Command(programs.Path("ipvs-load"), args...)
 	var output, log strings.Builder
 	cmd.Stdout, cmd.Stderr = &output, &log
-	c.must(c.Node1.Start(cmd))
+	b.must(node.Start(cmd))
 	err := cmd.Wait()
-	cancel()
-	last := <-metrics
-	r := &programmed{}
-	if decode := json.Unmarshal([]byte(output.String()), r); err != nil || decode != nil {
-		c.t.Fatalf("%v: %v, %v\n%s%s", command, err, decode, output.String(), log.String())
+	r := &benchmark.Control{}
+	decode := json.Unmarshal([]byte(output.String()), r)
+	switch {
+	case decode != nil:
+		run.Failure = fmt.Sprintf("%v: %v\n%s%s", err, decode, output.String(), log.String())
+		return run
+	case r.Failure != "":
+		run.Failure = r.Failure
+	case err != nil:
+		run.Failure = fmt.Sprintf("%v: %s", err, log.String())
 	}
-	c.must(os.WriteFile(file, []byte(output.String()), 0o644))
-	r.complete, r.own = last.complete, last.change()
-	return r
+	run.Report = r
+	return run
 }
 
-// seenMetrics is what the proxy said of itself last, and the time from its start to its first good pass.
-type seenMetrics struct {
-	text     string
-	complete time.Duration
-}
-
-// change is the mean time of a change within the proxy.
-func (s seenMetrics) change() time.Duration {
-	sum, told := sample(s.text, `ipvs_proxier_change_duration_seconds_sum{stage="total"}`)
-	n, _ := sample(s.text, `ipvs_proxier_change_duration_seconds_count{stage="total"}`)
-	if !told || n == 0 {
-		return -1
+// timeout is for one wait: for all Services, or for one change.
+func (b *bench) timeout() time.Duration {
+	if b.peerLimit > 1000 {
+		return benchTimeout
 	}
-	return time.Duration(sum / n * 1e9)
+	return benchTimeout / 3
 }
 
-// sample returns the value of a series.
-func sample(text, series string) (float64, bool) {
-	found := regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(series) + ` (\S+)$`).FindStringSubmatch(text)
-	if found == nil {
-		return 0, false
+// floor sends what was recorded to a new node, without a proxy.
+func (b *bench) floor(record string) *benchmark.Floor {
+	b.t.Helper()
+	node, forget := b.node()
+	defer forget()
+	text, err := node.Run(programs.Path("ipvs-load"), "replay", "--json", record)
+	f := &benchmark.Floor{}
+	if err := errors.Join(err, json.Unmarshal([]byte(text), f)); err != nil {
+		b.t.Errorf("floor: %v\n%s", err, text)
+		return nil
 	}
-	v, err := strconv.ParseFloat(found[1], 64)
-	return v, err == nil
+	return f
 }
 
-// watchMetrics reads node1's metrics every second until ctx ends, then it delivers.
-func (c *cluster) watchMetrics(ctx context.Context) <-chan seenMetrics {
-	done := make(chan seenMetrics, 1)
-	go func() {
-		var seen seenMetrics
-		defer func() { done <- seen }()
-		for ; ctx.Err() == nil; time.Sleep(time.Second) {
-			_, text, err := harness.Get(c.Node1, "http://127.0.0.1:10249/metrics")
-			if err != nil {
-				continue
-			}
-			seen.text = text
-			end, _ := sample(text, "kubeproxy_sync_proxy_rules_last_timestamp_seconds")
-			if end == 0 {
-				end, _ = sample(text, `kubeproxy_sync_proxy_rules_last_timestamp_seconds{ip_family="IPv4"}`)
-			}
-			if began, _ := sample(text, "process_start_time_seconds"); end > 0 && seen.complete == 0 {
-				seen.complete = time.Duration((end - began) * 1e9)
-			}
-		}
-	}()
-	return done
-}
-
-// startApplier listens on node1 for the names of files with manifests and brings them to the API, so that a change does not cost the start of a
-// large program. It returns the command that asks it.
-func (c *cluster) startApplier(api kubernetes.Interface) (command string) {
-	c.t.Helper()
-	var l net.Listener
-	c.must(c.Node1.Do(func() (err error) { l, err = net.Listen("tcp", "127.0.0.1:7001"); return err }))
-	c.t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			answer := "done"
-			name, err := bufio.NewReader(conn).ReadString('\n')
-			if err == nil {
-				err = applyFile(c.t.Context(), api, strings.TrimSpace(name))
-			}
-			if err != nil {
-				answer = strings.ReplaceAll(err.Error(), "\n", " ")
-			}
-			fmt.Fprintln(conn, answer)
-			conn.Close()
-		}
-	}()
-	return `bash -c 'exec 3<>/dev/tcp/127.0.0.1/7001; echo {file} >&3; read -r answer <&3; [ "$answer" = done ] || { echo "$answer"; exit 1; }'`
-}
-
-// applyFile creates or updates the Services and EndpointSlices of the file.
-func applyFile(ctx context.Context, api kubernetes.Interface, name string) error {
-	text, err := os.ReadFile(name)
+// list times a process that lists what the API has.
+func (b *bench) list() *float64 {
+	b.t.Helper()
+	began := time.Now()
+	text, err := b.Node1.Run(programs.Path("apilist"), b.kubeconfig)
 	if err != nil {
-		return err
+		b.t.Errorf("list: %v\n%s", err, text)
+		return nil
 	}
-	documents := make(chan string)
-	var wait sync.WaitGroup
-	var mu sync.Mutex
-	var failed error
-	for range 4 {
-		wait.Go(func() {
-			for d := range documents {
-				if err := applyDocument(ctx, api, d); err != nil {
-					mu.Lock()
-					failed = errors.Join(failed, err)
-					mu.Unlock()
-				}
-			}
-		})
-	}
-	for d := range strings.SplitSeq(string(text), "---\n") {
-		if strings.TrimSpace(d) != "" {
-			documents <- d
-		}
-	}
-	close(documents)
-	wait.Wait()
-	return failed
+	took := time.Since(began).Seconds()
+	return &took
 }
 
-func applyDocument(ctx context.Context, api kubernetes.Interface, document string) error {
-	var kind metav1.TypeMeta
-	if err := yaml.Unmarshal([]byte(document), &kind); err != nil {
-		return err
+// fromManifests measures ours on a directory instead of the API.
+func (b *bench) fromManifests(services int) {
+	b.t.Helper()
+	s := benchSubjects(b.kubeconfig, benchNode)[0]
+	s.command = []string{programs.Path("ipvs-proxier"), "run", "--manifests", "{manifests}", "--node-name", benchNode, "--cluster-cidr", topology.PodCIDRs}
+	record := filepath.Join(b.t.TempDir(), "writes")
+	run := b.run(s, services, options{changes: 20, idle: 10 * time.Second, restart: true, record: record})
+	if run.Failure == "" {
+		run.Floor = b.floor(record)
 	}
-	switch kind.Kind {
-	case "Service":
-		s := &v1.Service{}
-		if err := yaml.Unmarshal([]byte(document), s); err != nil {
-			return err
+	b.add(run)
+}
+
+// write leaves the runs, and what they make, in the directory for the results.
+func (b *bench) write() {
+	b.t.Helper()
+	text, err := json.MarshalIndent(b.page, "", " ")
+	b.must(err)
+	b.must(os.WriteFile(filepath.Join(b.out, "programming.json"), append(text, '\n'), 0o644))
+}
+
+// verdict fails the test when ours could not be measured. A peer that could not be is said, in the table too.
+func (b *bench) verdict() {
+	for _, r := range b.page.Runs {
+		if r.Failure == "" {
+			continue
 		}
-		s.UID = ""
-		_, err := api.CoreV1().Services(s.Namespace).Create(ctx, s, metav1.CreateOptions{})
-		if apierrors.IsAlreadyExists(err) || err != nil && strings.Contains(err.Error(), "provided IP is already allocated") {
-			return nil // it never changes
+		if r.Proxy == benchmark.Ours {
+			b.t.Errorf("%s, %d Services: %s", r.Name(), r.Services, r.Failure)
+		} else {
+			b.say("NOT MEASURED: %s, %d Services: %s", r.Name(), r.Services, r.Failure)
 		}
-		return err
-	case "EndpointSlice":
-		s := &discovery.EndpointSlice{}
-		if err := yaml.Unmarshal([]byte(document), s); err != nil {
-			return err
-		}
-		_, err := api.DiscoveryV1().EndpointSlices(s.Namespace).Create(ctx, s, metav1.CreateOptions{})
-		if apierrors.IsAlreadyExists(err) {
-			_, err = api.DiscoveryV1().EndpointSlices(s.Namespace).Update(ctx, s, metav1.UpdateOptions{})
-		}
-		return err
 	}
-	return fmt.Errorf("a %s is not expected", kind.Kind)
 }

@@ -5,7 +5,7 @@
 # time. Every test is a process of its own, and each guest takes the next test that none has taken: taking is making a
 # directory, which only one can. A test that nobody took, or that a guest did not live to end, fails the run.
 #
-# Environment: LAB, the command line of the lab; IPVSP_BIN, IPVSP_PEERS, IPVSP_CONFORMANCE, IPVSP_BENCH_DATA, IPVSP_PICTURES, IPVSP_BENCH_PROGRAMMING and E2EFLAGS, for the tests; IPVSP_TIMEOUT, of a guest (27m).
+# Environment: LAB, the command line of the lab; IPVSP_BIN, IPVSP_PEERS, IPVSP_CONFORMANCE, IPVSP_BENCH_DATA, IPVSP_PICTURES, those of IPVSP_BENCH_ and E2EFLAGS, for the tests; IPVSP_TIMEOUT, of a guest (27m).
 set -euo pipefail
 pattern=${1:-.} guests=${GUESTS:-1} out=$IPVSP_BIN/out
 

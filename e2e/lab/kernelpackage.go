@@ -19,28 +19,39 @@ type kernel struct {
 
 func (k kernel) modules() string { return filepath.Join(k.root, "lib", "modules", k.release) }
 
-// getKernel returns the kernel that an emulated machine boots: the distribution's, downloaded and unpacked into the user's
-// cache once, never installed into this machine.
+// getKernel returns the kernel that an emulated machine boots: the distribution's, or that of LAB_SUITE, downloaded and unpacked into the
+// user's cache once, never installed into this machine.
 func getKernel(ctx context.Context) (kernel, error) {
 	cache, err := kernelCache()
 	if err != nil {
 		return kernel{}, err
+	}
+	from, err := chosenSuite(cache)
+	if err != nil {
+		return kernel{}, err
+	}
+	if from.name != "" {
+		cache = from.dir
 	}
 	// What is there is good: tests should not change kernels because the archive did.
 	if cached, _ := filepath.Glob(filepath.Join(cache, "linux-image-*")); len(cached) > 0 {
 		slices.Sort(cached)
 		return openKernel(cached[len(cached)-1])
 	}
-	packages, err := kernelPackages()
-	if err != nil {
+	if err := from.prepare(ctx); err != nil {
+		return kernel{}, err
+	}
+	packages, err := kernelPackages(from)
+	if err != nil && from.name == "" {
 		if err := updateLists(ctx); err != nil {
 			return kernel{}, err
 		}
-		if packages, err = kernelPackages(); err != nil {
-			return kernel{}, err
-		}
+		packages, err = kernelPackages(from)
 	}
-	return fetchKernel(ctx, cache, packages)
+	if err != nil {
+		return kernel{}, err
+	}
+	return fetchKernel(ctx, cache, from, packages)
 }
 
 func kernelCache() (string, error) {
@@ -54,25 +65,25 @@ func kernelCache() (string, error) {
 
 // kernelPackages names the packages that hold the distribution's current kernel and its modules, the image first. Debian's
 // kernel for clouds will not do: it lacks the 9p file system.
-func kernelPackages() ([]string, error) {
+func kernelPackages(from suite) ([]string, error) {
 	for _, meta := range []string{"linux-image-amd64", "linux-image-generic"} {
-		out, err := exec.Command("apt-cache", "depends", meta).Output()
+		out, err := exec.Command("apt-cache", append(from.options(), "depends", meta)...).Output()
 		if err != nil {
 			continue
 		}
 		if packages := dependencies(string(out), "linux-image-", "linux-modules-"); len(packages) > 0 {
-			return withModules(packages), nil
+			return withModules(from, packages), nil
 		}
 	}
 	return nil, fmt.Errorf("apt-get has neither linux-image-amd64 nor linux-image-generic")
 }
 
 // withModules adds the packages that Ubuntu keeps modules in, if the archive has them.
-func withModules(packages []string) []string {
+func withModules(from suite, packages []string) []string {
 	release := strings.TrimPrefix(packages[0], "linux-image-")
 	for _, prefix := range []string{"linux-modules-", "linux-modules-extra-"} {
 		name := prefix + release
-		if !slices.Contains(packages, name) && exec.Command("apt-cache", "show", name).Run() == nil {
+		if !slices.Contains(packages, name) && exec.Command("apt-cache", append(from.options(), "show", name)...).Run() == nil {
 			packages = append(packages, name)
 		}
 	}
@@ -95,14 +106,14 @@ func dependencies(text string, prefixes ...string) []string {
 }
 
 // fetchKernel unpacks packages beside the cache and moves the result into place: what is in the cache is complete.
-func fetchKernel(ctx context.Context, cache string, packages []string) (kernel, error) {
+func fetchKernel(ctx context.Context, cache string, from suite, packages []string) (kernel, error) {
 	fmt.Fprintln(os.Stderr, "lab: downloading", strings.Join(packages, " "), "to", cache)
 	temp, err := os.MkdirTemp(cache, "unpacking-")
 	if err != nil {
 		return kernel{}, err
 	}
 	defer os.RemoveAll(temp)
-	if err := apt(ctx, temp, append([]string{"download", "-q"}, packages...)...); err != nil {
+	if err := apt(ctx, temp, slices.Concat(from.options(), []string{"download", "-q"}, packages)...); err != nil {
 		return kernel{}, err
 	}
 	root := filepath.Join(temp, "root")

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -172,6 +173,24 @@ func single(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) 
 func podAddresses(node, number int) (netip.Addr, netip.Addr) {
 	return netip.MustParseAddr(fmt.Sprintf("10.244.%d.%d", node, number)),
 		netip.MustParseAddr(fmt.Sprintf("fd00:10:244:%d::%d", node, number))
+}
+
+// AddNode puts another node on the LAN, whose addresses end in number, 3 to 97. It routes by the host outside and has no pods.
+func (t *Topology) AddNode(number int, name string) (*Host, error) {
+	if number < 3 || number > 97 {
+		return nil, fmt.Errorf("node %s: number %d is not 3 to 97", name, number)
+	}
+	h, err := t.host(name)
+	if err != nil {
+		return nil, err
+	}
+	return h, errors.Join(t.joinLAN(h, number), makeNode(h), h.route(netip.MustParsePrefix("0.0.0.0/0"), t.Outside.IPv4), h.route(netip.MustParsePrefix("::/0"), t.Outside.IPv6))
+}
+
+// Remove forgets one host. The kernel takes it away when no process lives in it any more.
+func (t *Topology) Remove(h *Host) {
+	t.hosts = slices.DeleteFunc(t.hosts, func(x *Host) bool { return x == h })
+	h.close()
 }
 
 // Close forgets the network.

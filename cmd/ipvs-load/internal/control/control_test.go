@@ -1,14 +1,24 @@
 package control
 
 import (
+	"encoding/binary"
+	"encoding/json"
 	"errors"
+	"maps"
+	"math"
+	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 	v1 "k8s.io/api/core/v1"
 	discovery "k8s.io/api/discovery/v1"
 	"sigs.k8s.io/yaml"
@@ -103,6 +113,46 @@ func TestTheKernelsTable(t *testing.T) {
 	}
 }
 
+const natTable = `*nat
+:KUBE-SERVICES - [0:0]
+-A KUBE-SEP-A -s 10.244.0.16/32 -m comment --comment "default/load-0:a" -j KUBE-MARK-MASQ
+-A KUBE-SEP-A -p tcp -m comment --comment "default/load-0:a -j no" -m tcp -j DNAT --to-destination 10.244.0.16:8080
+-A KUBE-SEP-B -p tcp -m comment --comment "default/load-0:a" -m tcp -j DNAT --to-destination 10.244.0.17:8080
+-A KUBE-SERVICES -d 10.96.1.0/32 -p tcp -m comment --comment "default/load-0:a cluster IP" -m tcp --dport 80 -j KUBE-SVC-X
+-A KUBE-SERVICES -d 10.96.1.1/32 -p udp -m comment --comment "default/dns cluster IP" -m udp --dport 53 -j KUBE-SVC-Y
+-A KUBE-SERVICES -d 10.96.1.2/32 -p tcp -m comment --comment "default/load-2:a cluster IP" -m tcp --dport 80 -j KUBE-SVC-Z
+-A KUBE-SVC-X -m comment --comment "default/load-0:a -> 10.244.0.16:8080" -m statistic --mode random --probability 0.50000000000 -j KUBE-SEP-A
+-A KUBE-SVC-X -m comment --comment "default/load-0:a -> 10.244.0.17:8080" -j KUBE-SEP-B
+-A KUBE-SVC-Z -m comment --comment "default/load-2:a" -j KUBE-SEP-GONE
+COMMIT
+`
+
+func TestTheRulesOfIptables(t *testing.T) {
+	got, err := parseIptables(strings.NewReader(natTable))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ap := netip.MustParseAddrPort
+	want := table{ap("10.96.1.0:80"): {ap("10.244.0.16:8080"), ap("10.244.0.17:8080")}, ap("10.96.1.2:80"): {}}
+	if d := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })); d != "" {
+		t.Error(d)
+	}
+	// Such a view reads the whole each time.
+	reads := 0
+	v := view{read: func() (table, error) {
+		if reads++; reads < 3 {
+			return table{}, nil
+		}
+		return got, nil
+	}}
+	if _, err := v.all([]virtualServer{{ap("10.96.1.0:80"), want[ap("10.96.1.0:80")]}}, func() error { return nil }); err != nil || reads != 3 {
+		t.Errorf("%v after %d reads", err, reads)
+	}
+	if _, err := v.one(virtualServer{ap("10.96.1.0:80"), nil}, func() error { return ErrNotConverged }); !errors.Is(err, ErrNotConverged) {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestUsageOfAProcess(t *testing.T) {
 	stat := "7 (a (b) c) S 1 7 7 0 -1 4194560 100 200 0 0 150 50 30 20 20 0 9 0 100 1000000 500 1 1 1 0 0 0 0 0 0 0 0 0 17 1 0 0 0 0 0"
 	u, err := parseUsage(stat, "Name:\tx\nVmHWM:\t   2048 kB\nThreads:\t9\n")
@@ -111,6 +161,15 @@ func TestUsageOfAProcess(t *testing.T) {
 	}
 	if n := parseSwitches("voluntary_ctxt_switches:\t5\nnonvoluntary_ctxt_switches:\t2\n"); n != 7 {
 		t.Errorf("%d context switches", n)
+	}
+	if d := (Usage{Own: 3, Forks: 50, Tasks: 20}).minus(Usage{Own: 1, Forks: 10, Tasks: 15}); d.Own != 2 || d.Ended() != 35 {
+		t.Errorf("%+v, %d ended", d, d.Ended())
+	}
+	if n, err := parseTasks("0.00 0.01 0.05 1/123 4567\n"); n != 123 || err != nil {
+		t.Errorf("%d, %v", n, err)
+	}
+	if x, err := parseTimes("cpu  1 2 3 40 5 6 7 8 9 10\ncpu0 1\n"); x != (times{45, 72}) || err != nil {
+		t.Errorf("%+v, %v", x, err)
 	}
 	for _, stat := range []string{"", "7 (x) S 1", "7 (x) S 1 7 7 0 -1 4194560 100 200 0 0 a 50 30 20 20 0 9 0 100"} {
 		if _, err := parseUsage(stat, ""); err == nil {
@@ -126,18 +185,227 @@ func TestUsageOfAProcess(t *testing.T) {
 	}
 }
 
-func TestAwaitGivesUpWithWhatIsMissing(t *testing.T) {
-	v := view{read: func() (table, error) { return table{}, nil }}
+func TestLookingGivesUpWithWhatIsMissing(t *testing.T) {
 	want := []virtualServer{{netip.MustParseAddrPort("10.96.1.1:80"), []netip.AddrPort{netip.MustParseAddrPort("10.244.1.5:8080")}}}
-	looks := 0
-	_, err := v.await(want, func() error {
-		if looks++; looks == 3 {
-			return ErrNotConverged
+	for name, n := range map[string]int{"no virtual server is there": 0, "one without its real server is there": 1} {
+		v := view{
+			read:  func() (table, error) { return table{}, nil },
+			count: func() (int, bool, error) { return n, true, nil },
+			real:  func(netip.AddrPort) ([]netip.AddrPort, bool, error) { return nil, n > 0, nil },
 		}
-		return nil
-	})
-	if !errors.Is(err, ErrNotConverged) || !strings.Contains(err.Error(), "1 virtual servers and 1 real servers") || v.longest == 0 {
-		t.Errorf("%v, looked every %v", err, v.longest)
+		looks := 0
+		_, err := v.all(want, func() error {
+			if looks++; looks == 3 {
+				return ErrNotConverged
+			}
+			return nil
+		})
+		if !errors.Is(err, ErrNotConverged) || !strings.Contains(err.Error(), "1 virtual servers and 1 real servers") || v.longest == 0 {
+			t.Errorf("%s: %v, looked every %v", name, err, v.longest)
+		}
+	}
+}
+
+// The time of the last real server is that of the look that showed it, though the whole table is read again after that.
+func TestTheLastRealServerTellsTheTime(t *testing.T) {
+	at, real := netip.MustParseAddrPort("10.96.1.1:80"), []netip.AddrPort{netip.MustParseAddrPort("10.244.1.5:8080")}
+	var looks, reads int
+	var shown, confirmed time.Time
+	v := view{
+		read: func() (table, error) {
+			if reads++; reads == 1 {
+				return table{at: {}}, nil
+			}
+			confirmed = time.Now()
+			return table{at: real}, nil
+		},
+		count: func() (int, bool, error) { return 1, true, nil },
+		real: func(netip.AddrPort) ([]netip.AddrPort, bool, error) {
+			if looks++; looks < 3 {
+				return nil, true, nil
+			}
+			shown = time.Now()
+			return real, true, nil
+		},
+	}
+	when, err := v.all([]virtualServer{{at, real}}, func() error { return nil })
+	if err != nil || when.After(shown) || !confirmed.After(when) || reads != 2 || looks != 3 {
+		t.Errorf("%v, shown %v, confirmed %v, said %v, %d reads and %d looks", err, shown, confirmed, when, reads, looks)
+	}
+}
+
+func message(kind, flags uint16, payload ...byte) []byte {
+	m := binary.NativeEndian.AppendUint32(nil, uint32(16+len(payload)))
+	m = binary.NativeEndian.AppendUint16(binary.NativeEndian.AppendUint16(m, kind), flags)
+	return append(append(m, make([]byte, 8)...), payload...)
+}
+
+func TestRequestsThatWriteAreTold(t *testing.T) {
+	const ipvs, request = 30, unix.NLM_F_REQUEST
+	var r Requests
+	for _, c := range []struct {
+		protocol uint16
+		buffer   []byte
+		wrote    bool
+	}{
+		{unix.NETLINK_GENERIC, append(message(ipvs, request, 1, 1, 0, 0), message(ipvs, request, 5, 1, 0, 0)...), true},
+		{unix.NETLINK_GENERIC, message(ipvs, request|unix.NLM_F_DUMP, 4, 1, 0, 0), false},
+		{unix.NETLINK_GENERIC, message(ipvs+1, request, 1, 1, 0, 0), false}, // another family
+		{unix.NETLINK_GENERIC, message(ipvs, 0, 1, 1, 0, 0), false},         // an answer
+		{unix.NETLINK_ROUTE, message(unix.RTM_NEWADDR, request), true},
+		{unix.NETLINK_ROUTE, message(unix.RTM_GETROUTE, request|unix.NLM_F_DUMP), false},
+		{unix.NETLINK_ROUTE, message(unix.RTM_SETLINK, request), true},
+		{unix.NETLINK_NETFILTER, message(6<<8|9, request), true},
+		{unix.NETLINK_NETFILTER, message(6<<8|7, request), false},
+		{unix.NETLINK_NETFILTER, message(16, request), false},   // a transaction begins
+		{unix.NETLINK_NETFILTER, message(10<<8, request), true}, // NFT_MSG_NEWTABLE
+		{unix.NETLINK_NETFILTER, message(10<<8|1, request), false},
+		{unix.NETLINK_NETFILTER, message(10<<8|16, request), false}, // NFT_MSG_GETGEN
+		{unix.NETLINK_NETFILTER, message(1<<8|2, request), true},    // a connection is forgotten
+		{unix.NETLINK_SOCK_DIAG, message(20, request), false},
+		{unix.NETLINK_ROUTE, []byte{200, 0, 0, 0}, false},
+	} {
+		if wrote := r.add(c.protocol, c.buffer, ipvs); wrote != c.wrote {
+			t.Errorf("protocol %d, % x: wrote is %v", c.protocol, c.buffer, wrote)
+		}
+	}
+	want := map[string]int64{"ipvs new-service": 1, "ipvs new-dest": 1, "route new-addr": 1, "route set-link": 1, "ipset add": 1, "nftables change": 1, "conntrack 2": 1}
+	if d := cmp.Diff(want, r.Writes); d != "" || r.Messages != 14 || r.Sum() != 7 {
+		t.Errorf("%d messages: %s", r.Messages, d)
+	}
+	later := r.clone()
+	later.add(unix.NETLINK_ROUTE, message(unix.RTM_NEWADDR, request), ipvs)
+	if d := later.minus(r); d.Messages != 1 || d.Sum() != 1 || d.Writes["route new-addr"] != 1 {
+		t.Errorf("%+v", d)
+	}
+}
+
+const metricsPage = `# TYPE d histogram
+d_bucket{stage="total",le="0.001"} 2
+d_bucket{stage="total",le="0.002"} 6
+d_bucket{stage="total",le="+Inf"} 6
+d_sum{stage="total"} 1
+other_bucket{le="1"} 5
+d_bucket{stage="watch",le="+Inf"} 0
+`
+
+func TestHistogramsOfAProxy(t *testing.T) {
+	h := histogram(metricsPage, "d")
+	total := h[`stage="total"`]
+	if len(h) != 2 || len(total) != 3 {
+		t.Fatalf("%v", h)
+	}
+	if v, some := quantile(total, 0.5); !some || math.Abs(v-0.00125) > 1e-9 {
+		t.Errorf("%v", v)
+	}
+	if v, some := quantile(since([]bucket{{0.001, 2}, {0.002, 2}, {math.Inf(1), 2}}, total), 0.5); !some || math.Abs(v-0.0015) > 1e-9 {
+		t.Errorf("%v", v)
+	}
+	if v, some := quantile([]bucket{{0.001, 0}, {math.Inf(1), 3}}, 0.5); !some || v != 0.001 {
+		t.Errorf("above the last bound: %v", v)
+	}
+	if _, some := quantile(h[`stage="watch"`], 0.5); some {
+		t.Error("a quantile of nothing")
+	}
+	if len(histogram(metricsPage, "other")) != 1 {
+		t.Error("a histogram without labels is not read")
+	}
+}
+
+// fakeAPI is as much of an API server as is asked.
+type fakeAPI struct {
+	mu      sync.Mutex
+	objects map[string]map[string]any
+	writes  int
+}
+
+func (f *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	path := r.URL.Path
+	if r.Method == http.MethodGet {
+		var items []any
+		for _, at := range slices.Sorted(maps.Keys(f.objects)) {
+			if strings.HasPrefix(at, path+"/") {
+				items = append(items, f.objects[at])
+			}
+		}
+		_ = json.NewEncoder(w).Encode(map[string]any{"items": items})
+		return
+	}
+	f.writes++
+	object := map[string]any{}
+	switch r.Method {
+	case http.MethodDelete:
+		if f.objects[path] == nil {
+			http.Error(w, `{"message": "not found"}`, http.StatusNotFound)
+			return
+		}
+		delete(f.objects, path)
+		return
+	case http.MethodPost:
+		_ = json.NewDecoder(r.Body).Decode(&object)
+		path += "/" + object["metadata"].(map[string]any)["name"].(string)
+		if f.objects[path] != nil {
+			http.Error(w, `{"message": "already there"}`, http.StatusConflict)
+			return
+		}
+	case http.MethodPut:
+		_ = json.NewDecoder(r.Body).Decode(&object)
+	}
+	f.objects[path] = object
+}
+
+func TestTheAPIGetsWhatAMeasurementNeeds(t *testing.T) {
+	f := &fakeAPI{objects: map[string]map[string]any{servicesPath + "/kubernetes": {"metadata": map[string]any{"name": "kubernetes"}}}}
+	server := httptest.NewServer(f)
+	defer server.Close()
+	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
+	text := "apiVersion: v1\nkind: Config\nclusters: [{name: c, cluster: {server: \"" + server.URL + "\"}}]\ncontexts: [{name: x, context: {cluster: c}}]\ncurrent-context: x\n"
+	if err := os.WriteFile(kubeconfig, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	a, err := dialAPI(kubeconfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := t.Context()
+	// From nothing to 20, again, back to 5, with a slice that a change has left behind, and over to the other family.
+	for _, step := range []struct {
+		cluster Cluster
+		writes  int
+	}{
+		{Cluster{Services: 20, Endpoints: 3}, 40}, {Cluster{Services: 20, Endpoints: 3}, 0}, {Cluster{Services: 5, Endpoints: 3}, 31},
+		{Cluster{Services: 5, Endpoints: 3, IPv6: true}, 20},
+	} {
+		if step.cluster.Services == 5 && !step.cluster.IPv6 {
+			_, slice, err := step.cluster.objects(2, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := a.do(ctx, http.MethodPut, slicesPath+"/"+sliceName(2), slice, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f.writes = 0
+		if err := a.ensure(ctx, &step.cluster); err != nil || f.writes != step.writes {
+			t.Fatalf("%+v: %v, %d writes, want %d", step.cluster, err, f.writes, step.writes)
+		}
+		have, err := a.list(ctx)
+		if err != nil || len(have.services) != step.cluster.Services || len(have.slices) != step.cluster.Services {
+			t.Fatalf("%+v: %v, %d and %d", step.cluster, err, len(have.services), len(have.slices))
+		}
+		for n, addresses := range have.slices {
+			if want := step.cluster.endpoint(n, 0, 0).String(); len(addresses) != 3 || addresses[0] != want || have.services[n] != step.cluster.clusterIP(n).String() {
+				t.Errorf("%+v, Service %d: %v at %s", step.cluster, n, addresses, have.services[n])
+			}
+		}
+	}
+	if f.objects[servicesPath+"/kubernetes"] == nil {
+		t.Error("another Service is gone")
+	}
+	if err := a.do(ctx, http.MethodDelete, servicesPath+"/nobody", nil, nil); err == nil || !strings.Contains(err.Error(), "not found") {
+		t.Errorf("%v", err)
 	}
 }
 
@@ -155,6 +423,10 @@ func TestWhatCannotBeMeasuredIsNamed(t *testing.T) {
 		"timeout 0s is out of range":      func(c *Config) { c.Timeout = 0 },
 		"has no {manifests} in it":        func(c *Config) { c.Command = []string{"kube-proxy"} },
 		"apply \"kubectl\" has no {file}": func(c *Config) { c.Apply = "kubectl" },
+		"pause -1s is out of range":       func(c *Config) { c.Pause = -time.Second },
+		"give one":                        func(c *Config) { c.Apply, c.Kubeconfig = "kubectl apply -f {file}", "k" },
+		"how the proxy tells":             func(c *Config) { c.Restart = true },
+		"metrics and histogram":           func(c *Config) { c.Metrics = "http://x" },
 	} {
 		c := good
 		change(&c)
@@ -175,7 +447,7 @@ func TestTheReportHasNoFigureThatWasNotMeasured(t *testing.T) {
 	if err := errors.Join(p.WriteJSON(&json), p.WriteText(&text)); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{`"netlink_buffers": null`, `"idle": null`, `"p50_ms": 2`, `"max_ms": 3`, `"peak_rss_bytes": 2097152`, "operation not permitted"} {
+	for _, want := range []string{`"netlink_buffers": null`, `"netlink_writes": null`, `"complete_s": null`, `"restart": null`, `"idle": null`, `"p50_ms": 2`, `"max_ms": 3`, `"peak_rss_bytes": 2097152`, "operation not permitted"} {
 		if !strings.Contains(json.String(), want) {
 			t.Errorf("%s lacks %s", json.String(), want)
 		}

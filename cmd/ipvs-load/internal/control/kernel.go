@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // procPath is the kernel's table of virtual servers of this network namespace (net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_info_seq_show:
@@ -111,35 +110,25 @@ func (t table) missing(want []virtualServer) (virtual, real int) {
 	return virtual, real
 }
 
-// view reads the kernel's table again and again, no more than a fifth of the time, so that looking costs the proxy little.
-type view struct {
-	read    func() (table, error)
-	longest time.Duration // one reading and the rest before the next: the resolution of what is measured
+// lacking are the virtual servers that are not there as they are wanted.
+func (t table) lacking(want []virtualServer) (lacking []virtualServer) {
+	for _, v := range want {
+		if have, found := t[v.at]; !found || !same(have, v.real) {
+			lacking = append(lacking, v)
+		}
+	}
+	return lacking
 }
 
-const (
-	restLeast = 2 * time.Millisecond
-	restRatio = 4 // of the time that a reading takes
-)
-
-// await waits until the kernel has what is wanted or give says to give up, and returns when the reading began that showed it.
-func (v *view) await(want []virtualServer, give func() error) (time.Time, error) {
-	for {
-		began := time.Now()
-		t, err := v.read()
-		if err != nil {
-			return began, err
-		}
-		virtual, real := t.missing(want)
-		took := time.Since(began)
-		if virtual+real == 0 {
-			return began, nil
-		}
-		if err := give(); err != nil {
-			return began, fmt.Errorf("%w: %d virtual servers and %d real servers are missing or too many", err, virtual, real)
-		}
-		rest := max(restLeast, restRatio*took)
-		v.longest = max(v.longest, took+rest)
-		time.Sleep(rest)
+// same compares without regard to order.
+func same(a, b []netip.AddrPort) bool {
+	if len(a) != len(b) {
+		return false
 	}
+	for _, r := range b {
+		if !slices.Contains(a, r) {
+			return false
+		}
+	}
+	return true
 }

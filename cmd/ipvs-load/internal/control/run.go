@@ -6,107 +6,80 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
-	"sync"
-	"syscall"
 	"time"
 
 	"github.com/ipvs-proxier/ipvs-proxier/cmd/ipvs-load/internal/churn"
 )
 
-// ManifestsWord stands for the directory of manifests in the command line of the proxy, FileWord for a file in Apply.
-const (
-	ManifestsWord = "{manifests}"
-	FileWord      = "{file}"
-)
-
-// Config is one measurement.
-type Config struct {
-	Cluster
-	Changes int           // exchanges of one endpoint, one after the other
-	Idle    time.Duration // watched after the first programming
-	Timeout time.Duration // for the first programming, and for each change
-	Apply   string        // brings a file of manifests to an API server; empty: the proxy reads the directory
-	Command []string
-	Log     io.Writer // what the commands print
-}
-
-// ErrNotConverged says that the kernel did not get what it should in time.
-var ErrNotConverged = errors.New("the kernel did not get everything in time")
-
-// MaxTimeout bounds every wait of a measurement.
-const MaxTimeout = 24 * time.Hour
-
-// Validate says in one sentence what makes the measurement impossible, or returns nil.
-func (c *Config) Validate() error {
-	if err := c.Cluster.Validate(); err != nil {
-		return err
-	}
-	switch {
-	case len(c.Command) == 0:
-		return errors.New("no proxy is given; write its command line after --")
-	case c.Changes < 0 || c.Changes > 100_000:
-		return fmt.Errorf("changes %d are out of range; allowed is 0 to 100000", c.Changes)
-	case c.Idle < 0 || c.Idle > MaxTimeout:
-		return fmt.Errorf("idle %v is out of range; allowed is 0 to %v", c.Idle, MaxTimeout)
-	case c.Timeout <= 0 || c.Timeout > MaxTimeout:
-		return fmt.Errorf("timeout %v is out of range; allowed is more than 0 and at most %v", c.Timeout, MaxTimeout)
-	case c.Apply != "" && !strings.Contains(c.Apply, FileWord):
-		return fmt.Errorf("apply %q has no %s in it, where the file's name goes", c.Apply, FileWord)
-	case c.Apply == "" && !slices.ContainsFunc(c.Command, func(word string) bool { return strings.Contains(word, ManifestsWord) }):
-		return fmt.Errorf("the command line has no %s in it, where the directory's name goes; a proxy that reads from an API server needs --apply", ManifestsWord)
-	}
-	return nil
-}
-
-// Part is what a part of the measurement cost. A nil count was not measured.
+// Part is what a part of the measurement cost. Nil traffic was not measured.
 type Part struct {
 	Took    time.Duration
 	Usage   Usage // differences, but for PeakRSS
-	Packets *int64
-	Bytes   *int64
+	Traffic *Traffic
 }
 
 // Result is what was found out.
 type Result struct {
-	First      Part
-	Changes    []time.Duration // from the write of the manifest to the kernel
+	Loaded time.Duration // the objects were written
+	Busy   bool          // the machine did not become quiet before the proxy was started
+
+	First    Part           // its time is that of the last real server, its costs are those until all was complete
+	Complete *time.Duration // until everything that belongs to a complete dataplane was there; nil: nothing was named
+	Ready    *time.Duration // until the proxy was seen to say that it was ready, which is asked for after that
+
+	Changes    []time.Duration // from the write of the object to the kernel
 	Change     Part            // all changes together
-	Idle       Part
+	Histograms []Histogram     // what the proxy's own metrics say about them
+
+	Idle    Part
+	Restart Part // its time is until the proxy said that it was ready
+
 	Resolution time.Duration // of the times: how far two looks at the kernel lay apart at most
 	NoNetlink  string        // why netlink was not counted
+	NoMetrics  string        // why the proxy's metrics were not read
+}
+
+// Histogram is one of the proxy's own, over the changes.
+type Histogram struct {
+	Name, Labels string
+	Count        float64
+	P50, P99     float64 // in its unit, interpolated in its buckets
 }
 
 // Run measures one proxy. When the context ends, or something fails, the result is what there is by then.
 func Run(ctx context.Context, c Config) (result *Result, err error) {
-	m := &measurement{config: &c, result: &Result{}, view: view{read: readTable}, generation: make([]int, c.Services)}
+	m := &measurement{config: &c, result: &Result{}, generation: make([]int, c.Services)}
+	for i := range c.Services {
+		m.want = append(m.want, c.virtualServer(i, 0))
+	}
 	if m.dir, err = os.MkdirTemp("", "ipvs-load-control-"); err != nil {
 		return m.result, err
 	}
 	defer os.RemoveAll(m.dir)
-	for i := range c.Services {
-		m.want = append(m.want, c.virtualServer(i, 0))
-	}
+	began := time.Now()
 	if err := m.writeAll(ctx); err != nil {
 		return m.result, err
 	}
-	if _, err := readTable(); err != nil {
+	m.result.Loaded = time.Since(began)
+	closeKernel, err := m.openKernel()
+	if err != nil {
 		return m.result, err
 	}
-	if m.monitor, err = newMonitor(); err != nil {
-		m.result.NoNetlink = err.Error()
-	} else {
-		defer m.monitor.close()
+	defer closeKernel()
+	stopRecording, err := m.openMonitor()
+	if err != nil {
+		return m.result, err
 	}
-	if err := m.start(); err != nil {
+	defer stopRecording()
+	if err := m.start(ctx); err != nil {
 		return m.result, err
 	}
 	defer m.stop()
-	for _, step := range []func(context.Context) error{m.first, m.changes, m.idle} {
+	for _, step := range []func(context.Context) error{m.first, m.changes, m.idle, m.restart} {
 		if err := step(ctx); err != nil {
 			return m.result, err
 		}
@@ -118,20 +91,63 @@ type measurement struct {
 	config     *Config
 	result     *Result
 	dir        string
+	api        *apiServer
 	want       []virtualServer
 	generation []int
 	view       view
+	vips       *vips
+	sets       *ipsets
 	monitor    *monitor
-
-	process *exec.Cmd
-	output  tail
-	began   time.Time
-	before  snapshot
-	ended   chan struct{}
-	failed  error
+	life       *life
+	recording  *os.File
 }
 
-// file of a Service. It is renamed into its place, so that nobody reads half of it.
+func (m *measurement) openKernel() (close func(), err error) {
+	closeIPVS := func() {}
+	if m.config.Iptables {
+		m.view = view{read: func() (table, error) { return readIptables(m.config.IPv6) }}
+	} else {
+		ipvs, err := openIPVS(m.config.Endpoints, m.config.IPv6)
+		if err != nil {
+			return nil, err
+		}
+		closeIPVS = ipvs.close
+		m.view = view{read: readTable, count: ipvs.count, real: ipvs.real}
+	}
+	if _, err := m.view.read(); err != nil {
+		closeIPVS()
+		return nil, err
+	}
+	var failed1, failed2 error
+	m.vips, failed1 = openVIPs()
+	m.sets, failed2 = openIPSets()
+	return func() {
+		closeIPVS()
+		m.vips.socket.Close()
+		m.sets.socket.Close()
+	}, errors.Join(failed1, failed2)
+}
+
+// openMonitor begins to count netlink. Where that cannot be done it is said, and nothing else suffers, unless it was to be recorded.
+func (m *measurement) openMonitor() (stop func(), err error) {
+	var record io.Writer
+	if m.config.Record != "" {
+		if m.recording, err = os.Create(m.config.Record); err != nil {
+			return nil, err
+		}
+		record = m.recording
+	}
+	if m.monitor, err = newMonitor(record); err != nil {
+		if m.recording != nil {
+			return nil, fmt.Errorf("record: %w", err)
+		}
+		m.result.NoNetlink = err.Error()
+		return func() {}, nil
+	}
+	return m.monitor.close, nil
+}
+
+// write brings the manifest of a Service to its file. It is renamed into its place, so that nobody reads half of it.
 func (m *measurement) write(service int) (string, error) {
 	path := filepath.Join(m.dir, fmt.Sprintf("load-%05d.yaml", service))
 	if err := os.WriteFile(path+".new", []byte(m.config.manifest(service, m.generation[service])), 0o644); err != nil {
@@ -140,8 +156,17 @@ func (m *measurement) write(service int) (string, error) {
 	return path, os.Rename(path+".new", path)
 }
 
-func (m *measurement) writeAll(ctx context.Context) error {
-	if m.config.Apply == "" {
+func (m *measurement) writeAll(ctx context.Context) (err error) {
+	switch {
+	case m.config.Kubeconfig != "":
+		if m.api, err = dialAPI(m.config.Kubeconfig); err != nil {
+			return err
+		}
+		if err := m.api.ensure(ctx, &m.config.Cluster); err != nil {
+			return fmt.Errorf("write the objects: %w", err)
+		}
+		return nil
+	case m.config.Apply == "":
 		for i := range m.config.Services {
 			if _, err := m.write(i); err != nil {
 				return err
@@ -170,57 +195,48 @@ func (m *measurement) apply(ctx context.Context, path string) error {
 	return nil
 }
 
-func (m *measurement) start() error {
+// start begins a life of the proxy when the machine is quiet.
+func (m *measurement) start(ctx context.Context) error {
+	quiet, err := awaitQuiet(ctx)
+	if err != nil {
+		return err
+	}
+	m.result.Busy = m.result.Busy || !quiet
 	var words []string
 	for _, w := range m.config.Command {
 		words = append(words, strings.ReplaceAll(w, ManifestsWord, m.dir))
 	}
-	m.process = exec.Command(words[0], words[1:]...)
-	m.process.Stdout, m.process.Stderr = &m.output, &m.output
-	// A group of its own, so that an interrupt of this program does not end the proxy before it has been measured.
-	m.process.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	m.before = m.count()
-	m.began = time.Now()
-	if err := m.process.Start(); err != nil {
-		return fmt.Errorf("start the proxy: %w", err)
+	before := m.count()
+	m.life, err = begin(words)
+	if err == nil {
+		m.life.before = before
 	}
-	m.ended = make(chan struct{})
-	go func() {
-		m.failed = m.process.Wait()
-		close(m.ended)
-	}()
-	return nil
+	return err
 }
 
-// stopGrace is how long the proxy may take to end after SIGTERM.
-const stopGrace = 30 * time.Second
-
 func (m *measurement) stop() {
-	_ = m.process.Process.Signal(syscall.SIGTERM)
-	select {
-	case <-m.ended:
-	case <-time.After(stopGrace):
-		_ = m.process.Process.Kill()
-		<-m.ended
+	if m.life != nil {
+		m.life.end()
+		m.life = nil
 	}
 }
 
 // snapshot is every counter at one moment.
 type snapshot struct {
-	usage          Usage
-	packets, bytes int64
+	usage   Usage
+	traffic Traffic
 }
 
 func (m *measurement) count() snapshot {
 	var s snapshot
-	if m.process.Process == nil {
-		s.usage.Forks, _ = readForks() // before its start a process has used nothing
+	if m.life == nil {
+		s.usage.Forks, s.usage.Tasks, _ = readTasks() // before its start a process has used nothing
 	} else {
-		s.usage, _ = readUsage(m.process.Process.Pid)
+		s.usage, _ = readUsage(m.life.pid())
 	}
 	if m.monitor != nil {
 		var err error
-		if s.packets, s.bytes, err = m.monitor.read(); err != nil {
+		if s.traffic, err = m.monitor.read(); err != nil {
 			m.result.NoNetlink = err.Error()
 		}
 	}
@@ -229,105 +245,248 @@ func (m *measurement) count() snapshot {
 
 func (m *measurement) since(before snapshot, took time.Duration) Part {
 	now := m.count()
-	p := Part{Took: took, Usage: Usage{
-		Own: now.usage.Own - before.usage.Own, Children: now.usage.Children - before.usage.Children, PeakRSS: now.usage.PeakRSS,
-		Switches: now.usage.Switches - before.usage.Switches, Forks: now.usage.Forks - before.usage.Forks,
-	}}
-	if m.result.NoNetlink == "" {
-		packets, bytes := now.packets-before.packets, now.bytes-before.bytes
-		p.Packets, p.Bytes = &packets, &bytes
+	p := Part{Took: took, Usage: now.usage.minus(before.usage)}
+	if m.monitor != nil && m.result.NoNetlink == "" {
+		p.Traffic = &Traffic{now.traffic.Buffers - before.traffic.Buffers, now.traffic.Bytes - before.traffic.Bytes, now.traffic.Requests.minus(before.traffic.Requests)}
 	}
 	return p
 }
 
-// giving up on a wait: the context, the proxy's end, the time.
+// patience gives up on a wait: the context, the proxy's end, the time.
 func (m *measurement) patience(ctx context.Context) func() error {
 	deadline := time.Now().Add(m.config.Timeout)
+	life := m.life
 	return func() error {
-		select {
-		case <-m.ended:
-			return fmt.Errorf("the proxy has ended (%v); its last words:\n%s", m.failed, m.output.String())
-		default:
-		}
 		switch {
+		case life.over():
+			return fmt.Errorf("the proxy has ended (%v); its last words:\n%s", life.failed, life.output.String())
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case time.Now().After(deadline):
-			return fmt.Errorf("%w (%v); the proxy's last words:\n%s", ErrNotConverged, m.config.Timeout, m.output.String())
+			return fmt.Errorf("%w (%v); the proxy's last words:\n%s", ErrNotConverged, m.config.Timeout, life.output.String())
 		}
 		return nil
 	}
 }
 
 func (m *measurement) first(ctx context.Context) error {
-	at, err := m.view.await(m.want, m.patience(ctx))
-	m.result.First = m.since(m.before, at.Sub(m.began))
+	give := m.patience(ctx)
+	at, err := m.view.all(m.want, give)
+	m.result.First.Took = at.Sub(m.life.began)
 	m.result.Resolution = m.view.longest
+	if err == nil {
+		err = m.complete(ctx, at, give)
+	}
+	m.result.First = m.since(m.life.before, m.result.First.Took)
+	if err == nil && m.config.Ready != nil {
+		var ready time.Time
+		if ready, err = m.ready(ctx); err == nil {
+			took := ready.Sub(m.life.began)
+			m.result.Ready = &took
+		}
+	}
+	if m.recording != nil {
+		err = errors.Join(err, m.monitor.endRecord(), m.recording.Close())
+	}
 	return err
 }
 
-func (m *measurement) changes(ctx context.Context) error {
-	before, began := m.count(), time.Now()
-	defer func() { m.result.Change = m.since(before, time.Since(began)) }()
-	for i := range m.config.Changes {
-		service := i * 7919 % m.config.Services // a prime: changes are spread over all
-		m.generation[service]++
-		want := m.config.virtualServer(service, m.generation[service])
-		path, err := m.write(service)
+// complete waits for what belongs to a complete dataplane beside real servers, which are there since at.
+func (m *measurement) complete(ctx context.Context, at time.Time, give func() error) error {
+	var lacks string
+	for _, part := range []struct {
+		named bool
+		look  func() (bool, error)
+	}{
+		{len(m.config.VIPs) > 0, func() (there bool, err error) {
+			for _, w := range m.config.VIPs {
+				n, err := m.vips.count(w.Name, m.config.IPv6)
+				if lacks = fmt.Sprintf("link %s has %d addresses of %d", w.Name, max(n, 0), w.Entries); err != nil || n < w.Entries {
+					return false, err
+				}
+			}
+			return true, nil
+		}},
+		{len(m.config.Sets) > 0, func() (there bool, err error) {
+			lacks, err = m.sets.missing(m.config.Sets)
+			return lacks == "", err
+		}},
+		{m.config.Settled != "", func() (bool, error) {
+			lacks = "not settled: " + m.config.Settled
+			return churn.Run(ctx, m.config.Settled, io.Discard) == nil, nil
+		}},
+	} {
+		if !part.named {
+			continue
+		}
+		when, err := m.view.patiently(part.look, restDear, give)
 		if err != nil {
-			return err
+			return fmt.Errorf("%w (%s)", err, lacks)
 		}
-		began := time.Now()
-		if err := m.apply(ctx, path); err != nil {
-			return err
+		if when.After(at) {
+			at = when
 		}
-		at, err := m.view.await([]virtualServer{want}, m.patience(ctx))
-		if err != nil {
-			return fmt.Errorf("change %d: %w", i+1, err)
-		}
-		m.result.Changes = append(m.result.Changes, max(at.Sub(began), 0))
-		m.want[service] = want
+		took := at.Sub(m.life.began)
+		m.result.Complete = &took
 	}
 	return nil
 }
 
+// ready waits until the proxy says that it has done its work.
+func (m *measurement) ready(ctx context.Context) (time.Time, error) {
+	at, err := m.view.patiently(func() (bool, error) { return m.config.Ready.told(ctx), nil }, restDear, m.patience(ctx))
+	if err != nil {
+		return at, fmt.Errorf("%w (it does not say that it is ready at %s)", err, m.config.Ready.URL)
+	}
+	return at, nil
+}
+
+func (m *measurement) changes(ctx context.Context) (err error) {
+	if m.config.Changes == 0 {
+		return nil
+	}
+	pageBefore := m.page(ctx)
+	before, began := m.count(), time.Now()
+	m.view.longest = 0
+	defer func() {
+		m.result.Change = m.since(before, time.Since(began))
+		m.result.Resolution = max(m.result.Resolution, m.view.longest)
+		m.result.Histograms = m.histograms(pageBefore, m.page(ctx))
+	}()
+	for i := range m.config.Changes {
+		if err := sleep(ctx, m.config.Pause); err != nil {
+			return err
+		}
+		service := i * 7919 % m.config.Services // a prime: changes are spread over all
+		m.generation[service]++
+		took, err := m.change(ctx, service)
+		if err != nil {
+			return fmt.Errorf("change %d: %w", i+1, err)
+		}
+		m.result.Changes = append(m.result.Changes, took)
+	}
+	return nil
+}
+
+// change exchanges an endpoint and returns the time from the beginning of the write to the kernel. The kernel is looked at while the write is
+// on its way, because it may be done before the writer has its answer.
+func (m *measurement) change(ctx context.Context, service int) (time.Duration, error) {
+	want := m.config.virtualServer(service, m.generation[service])
+	write := func() error {
+		path, err := m.write(service)
+		if err != nil {
+			return err
+		}
+		return m.apply(ctx, path)
+	}
+	if m.api != nil {
+		_, slice, err := m.config.objects(service, m.generation[service])
+		if err != nil {
+			return 0, err
+		}
+		write = func() error {
+			return m.api.do(ctx, http.MethodPut, slicesPath+"/"+sliceName(service), slice, nil)
+		}
+	}
+	began := time.Now()
+	wrote := make(chan error, 1)
+	go func() { wrote <- write() }()
+	give := m.patience(ctx)
+	at, err := m.view.one(want, func() error {
+		select {
+		case err := <-wrote:
+			wrote <- nil
+			if err != nil {
+				return err
+			}
+		default:
+		}
+		return give()
+	})
+	if err != nil {
+		return 0, err
+	}
+	m.want[service] = want
+	return at.Sub(began), <-wrote
+}
+
 func (m *measurement) idle(ctx context.Context) error {
+	if m.config.Idle == 0 {
+		return nil
+	}
+	// What the last change leaves to be done is not idle.
+	if err := sleep(ctx, idleAfter); err != nil {
+		return err
+	}
 	before := m.count()
-	timer := time.NewTimer(m.config.Idle)
+	if err := sleep(ctx, m.config.Idle); err != nil {
+		return err
+	}
+	if err := m.patience(ctx)(); err != nil {
+		return err
+	}
+	m.result.Idle = m.since(before, m.config.Idle)
+	// What was there stays there.
+	_, err := m.view.all(m.want, m.patience(ctx))
+	return err
+}
+
+const idleAfter = 2 * time.Second
+
+// restart ends the proxy and starts it again.
+func (m *measurement) restart(ctx context.Context) error {
+	if !m.config.Restart {
+		return nil
+	}
+	m.stop()
+	if err := m.start(ctx); err != nil {
+		return err
+	}
+	at, err := m.ready(ctx)
+	if err != nil {
+		return fmt.Errorf("restart: %w", err)
+	}
+	m.result.Restart = m.since(m.life.before, at.Sub(m.life.began))
+	if _, err = m.view.all(m.want, m.patience(ctx)); err != nil {
+		return fmt.Errorf("after the restart: %w", err)
+	}
+	return nil
+}
+
+func (m *measurement) page(ctx context.Context) string {
+	if m.config.Metrics == "" {
+		return ""
+	}
+	text, err := fetch(ctx, m.config.Metrics)
+	if err != nil {
+		m.result.NoMetrics = err.Error()
+	}
+	return text
+}
+
+func (m *measurement) histograms(before, after string) (all []Histogram) {
+	for _, name := range m.config.Histograms {
+		old := histogram(before, name)
+		now := histogram(after, name)
+		for _, labels := range sortedKeys(now) {
+			buckets := since(old[labels], now[labels])
+			p50, some := quantile(buckets, 0.5)
+			p99, _ := quantile(buckets, 0.99)
+			if some {
+				all = append(all, Histogram{name, labels, buckets[len(buckets)-1].count, p50, p99})
+			}
+		}
+	}
+	return all
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-m.ended:
-		return m.patience(ctx)()
 	case <-timer.C:
+		return nil
 	}
-	m.result.Idle = m.since(before, m.config.Idle)
-	// What was there stays there.
-	_, err := m.view.await(m.want, m.patience(ctx))
-	return err
-}
-
-// tail keeps the end of what is written.
-type tail struct {
-	mu   sync.Mutex
-	text []byte
-}
-
-const tailLength = 2000
-
-func (t *tail) Write(b []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.text = append(t.text, b...)
-	if len(t.text) > 2*tailLength {
-		t.text = append([]byte(nil), t.text[len(t.text)-tailLength:]...)
-	}
-	return len(b), nil
-}
-
-func (t *tail) String() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return strings.TrimSpace(string(t.text[max(0, len(t.text)-tailLength):]))
 }

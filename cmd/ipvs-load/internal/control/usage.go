@@ -17,7 +17,20 @@ type Usage struct {
 	PeakRSS  int64         // bytes
 	Switches int64         // context switches
 	Forks    int64         // processes and threads started on the machine, by anybody
+	Tasks    int64         // processes and threads that the machine has
 }
+
+// minus is what was used since; the peak stays what it is.
+func (u Usage) minus(before Usage) Usage {
+	return Usage{
+		Own: u.Own - before.Own, Children: u.Children - before.Children, PeakRSS: u.PeakRSS, Switches: u.Switches - before.Switches,
+		Forks: u.Forks - before.Forks, Tasks: u.Tasks - before.Tasks,
+	}
+}
+
+// Ended is how many processes and threads were started and have ended, anywhere on the machine: those that a proxy starts for a moment,
+// and not the threads that it, or an API server beside it, keeps.
+func (u Usage) Ended() int64 { return max(u.Forks-u.Tasks, 0) }
 
 // clockTick is the unit of times in /proc/PID/stat, USER_HZ, which is 100 on every architecture that Go and Kubernetes share.
 const clockTick = 10 * time.Millisecond
@@ -42,16 +55,35 @@ func readUsage(pid int) (Usage, error) {
 	for _, path := range threads {
 		u.Switches += parseSwitches(read(path))
 	}
-	u.Forks, err = readForks()
+	u.Forks, u.Tasks, err = readTasks()
 	return u, err
 }
 
-func readForks() (int64, error) {
+// readTasks reads how many processes and threads were started since the machine was, and how many there are.
+func readTasks() (started, now int64, err error) {
 	stat, err := os.ReadFile("/proc/stat")
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	return parseForks(string(stat))
+	if started, err = parseForks(string(stat)); err != nil {
+		return 0, 0, err
+	}
+	load, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return 0, 0, err
+	}
+	now, err = parseTasks(string(load))
+	return started, now, err
+}
+
+// parseTasks reads /proc/loadavg, "0.00 0.01 0.05 1/123 4567": after the slash is the number of processes and threads.
+func parseTasks(load string) (int64, error) {
+	if fields := strings.Fields(load); len(fields) >= 4 {
+		if _, text, found := strings.Cut(fields[3], "/"); found {
+			return strconv.ParseInt(text, 10, 64)
+		}
+	}
+	return 0, fmt.Errorf("/proc/loadavg: %q is not understood", load)
 }
 
 // parseUsage reads /proc/PID/stat (proc(5): utime, stime, cutime, cstime are fields 14 to 17; the name in field 2 may hold anything

@@ -1,0 +1,108 @@
+package control
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+)
+
+// view looks at the kernel again and again, no more than a fifth of the time, so that looking costs the proxy little. As long as
+// something is known to be missing only that is asked for, which costs some microseconds; the whole table is read when it may be complete.
+// Where nothing less than the whole table can be read, count and real are nil.
+type view struct {
+	read  func() (table, error)                                               // the whole table
+	count func() (n int, counted bool, err error)                             // of virtual servers
+	real  func(of netip.AddrPort) (r []netip.AddrPort, found bool, err error) // of one virtual server
+
+	longest time.Duration // one look and the rest before the next: the resolution of what is measured
+}
+
+const (
+	restLeast = 500 * time.Microsecond
+	restRatio = 4 // of the time that a look takes
+	// What takes a cheap look long is that others have the processor.
+	restCheap = 2 * time.Millisecond
+	restDear  = 5 * time.Second // at most, between two looks that may start a process or ask the proxy
+)
+
+// patiently looks until look says that it is there, or give says to give up. It returns when the look began that showed it. Between two
+// looks it rests, at most for the time given.
+func (v *view) patiently(look func() (there bool, err error), most time.Duration, give func() error) (time.Time, error) {
+	for {
+		began := time.Now()
+		there, err := look()
+		took := time.Since(began)
+		if err != nil || there {
+			return began, err
+		}
+		if err := give(); err != nil {
+			return began, err
+		}
+		rest := min(max(restLeast, restRatio*took), most)
+		v.longest = max(v.longest, took+rest)
+		time.Sleep(rest)
+	}
+}
+
+// one waits until a virtual server is as it is wanted.
+func (v *view) one(want virtualServer, give func() error) (time.Time, error) {
+	if v.real == nil {
+		return v.patiently(func() (bool, error) {
+			t, err := v.read()
+			return len(t.lacking([]virtualServer{want})) == 0, err
+		}, restDear, give)
+	}
+	return v.patiently(func() (bool, error) {
+		real, found, err := v.real(want.at)
+		return found && same(real, want.real), err
+	}, restCheap, give)
+}
+
+// all waits until the kernel has all virtual servers that are wanted. What was there once is taken to stay until the last look, which is at
+// everything.
+func (v *view) all(want []virtualServer, give func() error) (time.Time, error) {
+	if v.count == nil {
+		var t table
+		at, err := v.patiently(func() (there bool, err error) {
+			t, err = v.read()
+			return len(t.lacking(want)) == 0, err
+		}, restDear, give)
+		if err != nil {
+			err = v.explain(t, want, err)
+		}
+		return at, err
+	}
+	at, err := v.patiently(func() (bool, error) {
+		n, counted, err := v.count()
+		return !counted || n >= len(want), err
+	}, restCheap, give)
+	if err != nil {
+		t, _ := v.read()
+		return at, v.explain(t, want, err)
+	}
+	for {
+		began := time.Now()
+		t, err := v.read()
+		if err != nil {
+			return began, err
+		}
+		lacking := t.lacking(want)
+		if len(lacking) == 0 {
+			return at, nil
+		}
+		for _, one := range lacking {
+			// The table may have been complete since it was read: the last one of those that lacked tells when.
+			when, err := v.one(one, give)
+			if err != nil {
+				t, _ := v.read()
+				return when, v.explain(t, want, err)
+			}
+			at = when
+		}
+	}
+}
+
+func (v *view) explain(t table, want []virtualServer, err error) error {
+	virtual, real := t.missing(want)
+	return fmt.Errorf("%w: %d virtual servers and %d real servers are missing or too many", err, virtual, real)
+}

@@ -1,0 +1,124 @@
+package benchmark
+
+// A figure is one number of a run; told is false when the run has none.
+type figure = func(*Run) (v float64, told bool)
+
+// report makes a figure of what ipvs-load control says.
+func report(of func(*Control) (float64, bool)) figure {
+	return func(r *Run) (float64, bool) {
+		if r.Report == nil {
+			return 0, false
+		}
+		return of(r.Report)
+	}
+}
+
+func part(which func(*Control) *Part, of func(*Part) (float64, bool)) figure {
+	return report(func(c *Control) (float64, bool) {
+		if p := which(c); p != nil {
+			return of(p)
+		}
+		return 0, false
+	})
+}
+
+func first(c *Control) *Part   { return c.First }
+func idle(c *Control) *Part    { return c.Idle }
+func restart(c *Control) *Part { return c.Restart }
+
+func took(p *Part) (float64, bool)      { return p.Took, true }
+func own(p *Part) (float64, bool)       { return p.Own, true }
+func children(p *Part) (float64, bool)  { return p.Children, true }
+func processes(p *Part) (float64, bool) { return float64(p.Processes), true }
+
+func count(n *int64) (float64, bool) {
+	if n == nil {
+		return 0, false
+	}
+	return float64(*n), true
+}
+
+func requests(p *Part) (float64, bool) { return count(p.Requests) }
+func writes(p *Part) (float64, bool)   { return count(p.Writes) }
+
+var (
+	lastServer = part(first, took)
+	// complete is the time to the last set, rule and real server.
+	complete = report(func(c *Control) (float64, bool) {
+		if c.Complete == nil || c.Failure != "" && c.Changes == nil {
+			return 0, false
+		}
+		return *c.Complete, true
+	})
+	peakRSS = report(func(c *Control) (float64, bool) {
+		n, told := count(c.PeakRSS)
+		return n / (1 << 20), told
+	})
+	changeP50 = change(func(c *Changes) float64 { return c.P50 })
+	changeP99 = change(func(c *Changes) float64 { return c.P99 })
+	changeMax = change(func(c *Changes) float64 { return c.Max })
+	changes   = change(func(c *Changes) float64 { return float64(c.Count) })
+	// changeCPU is milliseconds of the proxy's own for one change, what it does meanwhile for other reasons included.
+	changeCPU      = change(func(c *Changes) float64 { return 1000 * c.Own / float64(max(c.Count, 1)) })
+	changeChildren = change(func(c *Changes) float64 { return 1000 * c.Children / float64(max(c.Count, 1)) })
+	changeWrites   = change(func(c *Changes) float64 {
+		n, _ := count(c.Writes)
+		return n / float64(max(c.Count, 1))
+	})
+	inProcess = report(func(c *Control) (float64, bool) {
+		for _, h := range c.Histograms {
+			if h.Name == OwnHistogram && h.Labels == `stage="total"` {
+				return 1000 * h.P50, true
+			}
+		}
+		return 0, false
+	})
+	netlinkCalls = func(r *Run) (float64, bool) {
+		if r.Calls == nil || r.Calls.NotCounted != "" {
+			return 0, false
+		}
+		return float64(r.Calls.Netlink), true
+	}
+	childrenCalls = func(r *Run) (float64, bool) {
+		if r.Calls == nil || r.Calls.NotCounted != "" {
+			return 0, false
+		}
+		return float64(r.Calls.Children), true
+	}
+	executed = func(r *Run) (float64, bool) {
+		if r.Calls == nil || r.Calls.NotCounted != "" {
+			return 0, false
+		}
+		return float64(r.Calls.Processes), true
+	}
+	apiList = func(r *Run) (float64, bool) {
+		if r.List == nil {
+			return 0, false
+		}
+		return *r.List, true
+	}
+	floor = func(r *Run) (float64, bool) {
+		if r.Floor == nil {
+			return 0, false
+		}
+		return r.Floor.Took, true
+	}
+	floorLook = func(r *Run) (float64, bool) {
+		if r.Floor == nil {
+			return 0, false
+		}
+		return r.Floor.Look.Took, true
+	}
+)
+
+// OwnHistogram is ipvs-proxier's metric of the time that a change takes in it.
+const OwnHistogram = "ipvs_proxier_change_duration_seconds"
+
+func change(of func(*Changes) float64) figure {
+	return report(func(c *Control) (float64, bool) {
+		if c.Changes == nil {
+			return 0, false
+		}
+		return of(c.Changes), true
+	})
+}

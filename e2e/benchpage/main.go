@@ -1,0 +1,65 @@
+// Command benchpage writes what make bench has measured as Markdown, to standard output or between the markers of a page:
+//
+//	benchpage RUNS.json
+//	benchpage -page docs/benchmarking.md -plots docs/benchmarking RUNS.json
+//
+// A page has a place for each kind of guest (uml, qemu, own): <!-- measured KIND --> ... <!-- end KIND -->.
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/ipvs-proxier/ipvs-proxier/e2e/benchmark"
+)
+
+func main() { os.Exit(run()) }
+
+func run() int {
+	page := flag.String("page", "", "the page to write into")
+	plots := flag.String("plots", "", "directory for its plots, below the page's")
+	flag.Parse()
+	if flag.NArg() != 1 {
+		fmt.Fprintln(os.Stderr, "usage: benchpage [-page FILE -plots DIR] RUNS.json")
+		return 2
+	}
+	if err := write(flag.Arg(0), *page, *plots); err != nil {
+		fmt.Fprintln(os.Stderr, "benchpage:", err)
+		return 1
+	}
+	return 0
+}
+
+func write(runs, page, plots string) error {
+	text, err := os.ReadFile(runs)
+	if err != nil {
+		return err
+	}
+	var p benchmark.Page
+	if err := json.Unmarshal(text, &p); err != nil {
+		return fmt.Errorf("%s: %w", runs, err)
+	}
+	if page == "" {
+		_, err := fmt.Print(p.Markdown(""))
+		return err
+	}
+	if err := os.MkdirAll(plots, 0o755); err != nil {
+		return err
+	}
+	for name, svg := range p.Plots() {
+		err = errors.Join(err, os.WriteFile(filepath.Join(plots, p.Kind()+"-"+name+".svg"), []byte(svg), 0o644))
+	}
+	old, failed := os.ReadFile(page)
+	if err = errors.Join(err, failed); err != nil {
+		return err
+	}
+	whole, err := benchmark.Insert(string(old), p.Kind(), p.Markdown(filepath.Base(plots)))
+	if err != nil {
+		return fmt.Errorf("%s: %w", page, err)
+	}
+	return os.WriteFile(page, []byte(whole), 0o644)
+}
