@@ -72,7 +72,8 @@ func (c *Cluster) virtualServer(service, generation int) virtualServer {
 	return v
 }
 
-// manifest is a Service and its EndpointSlice as YAML, as kubectl would apply them.
+// manifest is a Service and its EndpointSlice as YAML, as kubectl would apply them. Endpoints are pods of other nodes, with all that the EndpointSlice
+// controller tells of them.
 func (c *Cluster) manifest(service, generation int) string {
 	family := "IPv4"
 	if c.IPv6 {
@@ -99,7 +100,11 @@ ports: [{name: a, protocol: TCP, port: %[5]d}]
 endpoints:
 `, service, ip, family, servicePort, endpointPort)
 	for i := range c.Endpoints {
-		fmt.Fprintf(&b, "- {addresses: [\"%s\"], conditions: {ready: true, serving: true, terminating: false}}\n", c.endpoint(service, i, generation))
+		addr := c.endpoint(service, i, generation)
+		pod := addr.As16()
+		fmt.Fprintf(&b, `- {addresses: ["%s"], conditions: {ready: true, serving: true, terminating: false}, nodeName: node-%d, zone: zone-%d,`+
+			` targetRef: {kind: Pod, namespace: default, name: load-%d-%x, uid: "00000000-0000-0000-0001-%x"}}`+"\n",
+			addr, int(pod[15])%100, int(pod[15])%3, service, pod[13:], pod[10:])
 	}
 	return b.String()
 }
