@@ -71,7 +71,12 @@ func benchSubjects(kubeconfig, node string) (all []subject) {
 		settled:   `iptables-save -t nat | grep -c -e '-A POSTROUTING .*-j KUBE-POSTROUTING' -e '-A KUBE-POSTROUTING .*-j MASQUERADE' -e '-A PREROUTING .*-j KUBE-SERVICES' | grep -q '[3-9]'`,
 		ready:     ownMetrics + ` ^kubeproxy_sync_proxy_rules_last_timestamp_seconds\{ip_family="IPv4"\} [1-9]`,
 		histogram: "kubeproxy_sync_proxy_rules_duration_seconds",
-		changes:   func(int) int { return 20 },
+		changes: func(n int) int {
+			if n > 100 {
+				return 3
+			}
+			return 10
+		},
 	}, subject{
 		name: benchmark.KubeRouter, link: "kube-dummy-if", largest: 1000,
 		command: []string{filepath.Join(peers, "kube-router"), "--kubeconfig", kubeconfig, "--hostname-override", node, "--run-service-proxy=true", "--run-router=false", "--run-firewall=false",

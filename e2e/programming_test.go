@@ -298,6 +298,8 @@ func (b *bench) run(s subject, services int, o options) benchmark.Run {
 	case err != nil:
 		run.Failure = fmt.Sprintf("%v: %s", err, log.String())
 	}
+	// What a program says of itself names directories of this machine, which are nobody's business on the page.
+	run.Failure = strings.NewReplacer(peers+"/", "", string(programs)+"/", "").Replace(run.Failure)
 	run.Report = r
 	return run
 }

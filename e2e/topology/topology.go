@@ -184,8 +184,11 @@ func (t *Topology) AddNode(number int, name string) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	return h, errors.Join(t.joinLAN(h, number), makeNode(h), h.route(netip.MustParsePrefix("0.0.0.0/0"), t.Outside.IPv4), h.route(netip.MustParsePrefix("::/0"), t.Outside.IPv6))
+	return h, errors.Join(t.joinLAN(h, digits(number)), makeNode(h), h.route(netip.MustParsePrefix("0.0.0.0/0"), t.Outside.IPv4), h.route(netip.MustParsePrefix("::/0"), t.Outside.IPv6))
 }
+
+// digits is the number whose hexadecimal digits are the decimal ones of n, as joinLAN wants it: addresses of both families end alike.
+func digits(n int) int { return n/10<<4 | n%10 }
 
 // Remove forgets one host. The kernel takes it away when no process lives in it any more.
 func (t *Topology) Remove(h *Host) {
