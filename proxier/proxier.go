@@ -80,7 +80,7 @@ func Run(ctx context.Context, c Config, version string, log *slog.Logger) error 
 		return err
 	}
 	defer stop()
-	observers := []Observer{newLogObserver(log), metrics, board, succession, &settled{}}
+	observers := []Observer{newLogObserver(log), metrics, board, succession, newGarbage()}
 	portFailed := logHealthCheck(log)
 	if from.client != nil {
 		sink := newEventSink(restEvents{from.client.Events}, log, metrics.told)

@@ -26,7 +26,6 @@ func runCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		limitGarbage()
 		return proxier.Run(c.Context(), config, version, logger(config))
 	}
 	return c
