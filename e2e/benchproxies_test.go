@@ -35,8 +35,12 @@ func benchSubjects(kubeconfig, node string) (all []subject) {
 	variants := strings.Split(os.Getenv("IPVSP_BENCH_VARIANTS"), ";")
 	for _, v := range variants {
 		v = strings.TrimSpace(v)
+		link := "kube-ipvs0"
+		if strings.Contains(v, "route") { // routes lie on the loopback link
+			link = "lo"
+		}
 		all = append(all, subject{
-			name: benchmark.Ours, arguments: v, link: "kube-ipvs0", largest: 50_000,
+			name: benchmark.Ours, arguments: v, link: link, largest: 50_000,
 			command: append([]string{programs.Path("ipvs-proxier"), "run", "--kubeconfig", kubeconfig, "--node-name", node, "--cluster-cidr", topology.PodCIDRs}, strings.Fields(v)...),
 			sets:    func(n int) []string { return []string{fmt.Sprint("IPVSP-CLUSTER-IP=", n), fmt.Sprint("IPVSP-VIP=", n)} },
 			// The hook, and what it leads to.
