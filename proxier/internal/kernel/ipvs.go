@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/netip"
 	"slices"
-	"sync"
 
 	moby "github.com/moby/ipvs"
 	"github.com/sirupsen/logrus"
@@ -56,8 +55,7 @@ type ipvs struct {
 	batch  netlink.Batch
 	// reader lists real servers of IPv4; nil where netlink does.
 	reader *destinationReader
-	// expiry is held while expireNodest is off for a moment: who reads it then beside us would take that for a change.
-	expiry *sync.Mutex
+	expiry *expiry
 	// servers is how many virtual servers there were at the last look.
 	servers int
 }
@@ -77,23 +75,21 @@ func newIPVS() (*ipvs, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &ipvs{socket: socket, family: family.ID, reader: newDestinationReader(), expiry: &sync.Mutex{}}, nil
+	return &ipvs{socket: socket, family: family.ID, reader: newDestinationReader(), expiry: &expiry{}}, nil
 }
 
 func (v *ipvs) close() error {
-	if v.reader == nil {
-		return v.socket.Close()
+	errs := []error{v.socket.Close(), v.expiry.close()}
+	if v.reader != nil {
+		errs = append(errs, v.reader.close())
 	}
-	return errors.Join(v.socket.Close(), v.reader.close())
+	return errors.Join(errs...)
 }
 
 func (v *ipvs) begin(cmd byte) {
 	v.batch.Begin(v.family, 0)
 	v.batch.Raw(cmd, 1, 0, 0) // struct genlmsghdr: command, version
 }
-
-// expireNodest makes the kernel end the connections of a real server whose packet finds it gone.
-const expireNodest = "net.ipv4.vs.expire_nodest_conn"
 
 // apply sends virtual and real servers, many to a system call.
 //
@@ -105,12 +101,11 @@ func (v *ipvs) apply(ops []dataplane.Op) []error {
 	if slices.ContainsFunc(ops, func(op dataplane.Op) bool { return op.Verb == dataplane.Renew || op.Verb == dataplane.Delete }) {
 		v.expiry.Lock()
 		defer v.expiry.Unlock()
-		if value, err := readSysctl(expireNodest); err == nil && value != "0" {
-			if err := writeSysctl(expireNodest, "0"); err != nil {
-				return slices.Repeat([]error{err}, len(ops))
-			}
-			defer writeSysctl(expireNodest, value) // an audit finds it when this fails
+		on, err := v.expiry.off()
+		if err != nil {
+			return slices.Repeat([]error{err}, len(ops))
 		}
+		defer on()
 	}
 	v.batch.Reset()
 	var first []int // the message of each operation; a renewal has two
