@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -150,5 +151,20 @@ func TestPassesGetShorter(t *testing.T) {
 		if b.took(step.services, step.took); b.limit != step.want {
 			t.Errorf("after %d Services in %v: %d, want %d", step.services, step.took, b.limit, step.want)
 		}
+	}
+}
+
+// TestStartFillsTheFoundation: what is wanted without any Service is there after the first pass, the networks of the pods too.
+func TestStartFillsTheFoundation(t *testing.T) {
+	s := newScenario(t, 0, 0)
+	settings := s.engine.settings
+	settings.Dataplane.Pods.CIDRs = []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16"), netip.MustParsePrefix("fd00:244::/64")}
+	s.engine = newEngine(settings, s.memory, s.objects)
+	if r := s.engine.pass(s.now, nil, false); r.Error() != nil {
+		t.Fatal(r.Error())
+	}
+	want := dataplane.Foundation(settings.Dataplane)
+	if got, want := s.memory.State().Text(), want.Text(); got != want || !strings.Contains(got, "10.244.0.0/16") {
+		t.Errorf("after the first pass:\n%s\nwant\n%s", got, want)
 	}
 }

@@ -136,6 +136,9 @@ func (e *engine) pass(now time.Time, dirty []cluster.Name, audit bool) Report {
 		others = append(others, e.lister.Names()...)
 		urgentFirst(others)
 		touched.Foundation = true
+		for entry := range e.want.State.Entries.All() { // the foundation's, as long as no Service was looked at
+			touched.Entries[entry] = cluster.Name{}
+		}
 		e.starting = true
 	}
 	e.backlog.add(append(others, e.retries.takeDirty()...)...)
