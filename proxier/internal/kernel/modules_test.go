@@ -3,6 +3,7 @@ package kernel
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 )
 
@@ -38,4 +39,11 @@ func TestModules(t *testing.T) {
 	check("all can be read", "ip_vs_wrr", false, false)
 	check("all can be read", "ip_vs_twos", false, true)
 	check("all can be read", "ip_vs_l", false, true)
+	m := readModules(root, "6.1.0")
+	if !m.builtIn("ip_vs_wrr") || m.builtIn("ip_vs_lc") || m.builtIn("ip_vs_twos") {
+		t.Error("what is built in is not known")
+	}
+	if got := m.doubtful([]string{"rr", "lc", "wrr", "twos"}); !slices.Equal(got, []string{"lc", "wrr"}) {
+		t.Errorf("in doubt are %v, want lc and wrr", got)
+	}
 }

@@ -47,7 +47,7 @@ func Probe(schedulers []string) (dataplane.Facts, error) {
 		return facts, fmt.Errorf("the kernel has no IPVS (module ip_vs); try: modprobe ip_vs: %w", err)
 	}
 	defer handle.Close()
-	if facts.Schedulers, err = probeSchedulers(handle, schedulers, readModules("", strings.TrimSpace(string(release)))); err != nil {
+	if facts.Schedulers, err = probeSchedulers(handle, schedulers, func() modules { return readModules("", strings.TrimSpace(string(release))) }); err != nil {
 		return facts, err
 	}
 	facts.RandomFully = knowsRandomFully()
