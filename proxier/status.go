@@ -153,7 +153,10 @@ func (b *board) Observe(r Report) {
 		b.rows[row.Name] = boardRow{row, changed}
 	}
 	r.Changed = nil
-	b.last, b.passed = r, now
+	b.last = r
+	if r.Backlog == 0 || !b.passed.IsZero() { // a start is over when all Services were looked at
+		b.passed = now
+	}
 	switch {
 	case r.Error() == nil && r.Pending == 0:
 		b.failing = time.Time{}
