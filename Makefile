@@ -111,7 +111,7 @@ bench-quick: ## the side by side at 100 Services, printed, and each Go benchmark
 	@$(MAKE) --no-print-directory bench-programming SIZE=quick BENCHMEM=3G BENCHTIME=15m
 
 .PHONY: bench-programming
-bench-programming: kube-router ## what programming Services costs, this and its peers side by side: bin/out/programming.json and .md
+bench-programming: lab kube-router ## what programming Services costs, this and its peers side by side: bin/out/programming.json and .md
 	@go build -o bin/ ./e2e/apilist ./e2e/benchpage && bin/lab install strace
 	@LAB_MEM=$(BENCHMEM) IPVSP_TIMEOUT=$(BENCHTIME) IPVSP_BENCH_PROGRAMMING=$(CURDIR)/bin/out IPVSP_BENCH_SIZE='$(SIZE)' IPVSP_BENCH_ROUNDS=$(ROUNDS) IPVSP_BENCH_MANIFESTS=$(MANIFESTS) \
 	  IPVSP_BENCH_PEERS=$(PEERS_MAX) IPVSP_BENCH_ONLY='$(ONLY)'  IPVSP_BENCH_VARIANTS='$(VARIANTS)' IPVSP_BENCH_COMMAND='$(if $(LAB_SUITE),LAB_SUITE=$(LAB_SUITE) )make bench$(if $(filter-out auto,$(KERNEL)), KERNEL=$(KERNEL))$(if $(SIZE), SIZE="$(SIZE)")$(if $(filter-out 1,$(ROUNDS)), ROUNDS=$(ROUNDS))' $(MAKE) --no-print-directory e2e RUN=TestProgramming GUESTS=1 E2EFLAGS="-test.timeout $(BENCHTIME)"
