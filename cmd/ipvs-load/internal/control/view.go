@@ -80,26 +80,22 @@ func (v *view) all(want []virtualServer, give func() error) (time.Time, error) {
 		t, _ := v.read()
 		return at, v.explain(t, want, err)
 	}
-	for {
-		began := time.Now()
-		t, err := v.read()
-		if err != nil {
-			return began, err
-		}
-		lacking := t.lacking(want)
-		if len(lacking) == 0 {
-			return at, nil
-		}
-		for _, one := range lacking {
-			// The table may have been complete since it was read: the last one of those that lacked tells when.
-			when, err := v.one(one, give)
-			if err != nil {
-				t, _ := v.read()
-				return when, v.explain(t, want, err)
-			}
-			at = when
-		}
+	began := time.Now()
+	t, err := v.read()
+	if err != nil {
+		return began, err
 	}
+	// The table may have been complete since it was read, and it leaves lines out while another network namespace has virtual servers, too
+	// (net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_info_array, Linux 6.1): what lacks in it is asked for by itself, and the last one tells when.
+	for _, one := range t.lacking(want) {
+		when, err := v.one(one, give)
+		if err != nil {
+			t, _ := v.read()
+			return when, v.explain(t, want, err)
+		}
+		at = when
+	}
+	return at, nil
 }
 
 func (v *view) explain(t table, want []virtualServer, err error) error {
