@@ -168,3 +168,23 @@ func TestStartFillsTheFoundation(t *testing.T) {
 		t.Errorf("after the first pass:\n%s\nwant\n%s", got, want)
 	}
 }
+
+// TestAuditThatEndsTheStart: an audit by the last pass of a start mends what has happened to Services of the passes before it, too.
+func TestAuditThatEndsTheStart(t *testing.T) {
+	s := newScenario(t, 0, 0)
+	s.apply([]byte(manyServices(6)))
+	s.limit = 4
+	s.restart()
+	if r := s.engine.pass(s.now, nil, false); r.Backlog != 2 {
+		t.Fatalf("%d wait, want 2", r.Backlog)
+	}
+	first := frontEndAt("10.96.0.1", 80)
+	s.tampered = true
+	s.memory.State().DropVirtualServer(first)
+	if r := s.engine.pass(s.now, nil, true); r.Error() != nil || r.Backlog != 0 {
+		t.Fatal(r.Error(), r.Backlog)
+	}
+	if v, there := s.memory.State().VirtualServers[first]; !there || len(v.RealServers) != 5 {
+		t.Errorf("the virtual server that went is there: %t, with %d real servers", there, len(v.RealServers))
+	}
+}

@@ -135,10 +135,6 @@ func (e *engine) pass(now time.Time, dirty []cluster.Name, audit bool) Report {
 	if first {
 		others = append(others, e.lister.Names()...)
 		urgentFirst(others)
-		touched.Foundation = true
-		for entry := range e.want.State.Entries.All() { // the foundation's, as long as no Service was looked at
-			touched.Entries[entry] = cluster.Name{}
-		}
 		e.starting = true
 	}
 	e.backlog.add(append(others, e.retries.takeDirty()...)...)
@@ -152,14 +148,12 @@ func (e *engine) pass(now time.Time, dirty []cluster.Name, audit bool) Report {
 	if r.Audit || e.starting {
 		e.adopt(&touched)
 	}
-	switch {
-	case started:
+	if whole {
+		touched.Add(dataplane.All(e.want.Owner, e.want.State))
+	}
+	if started || whole && !e.starting { // else what others want is not known yet
 		touched.Add(dataplane.Unwanted(e.have, e.want.State))
 		e.starting = false
-	case whole && !e.starting:
-		touched.Add(dataplane.All(e.want.Owner, e.have, e.want.State))
-	case whole && !first: // what others want is not known yet
-		touched.Add(dataplane.All(e.want.Owner, e.want.State))
 	}
 	if e.unread != nil {
 		r.Errors = append(r.Errors, e.unread)
