@@ -214,9 +214,15 @@ func (e *engine) mend(report *Report, now time.Time, dirty *[]cluster.Name) data
 		have.Links, have.Sysctls, have.Sets, have.Chains, have.Hooks = seen.Links, seen.Sysctls, seen.Sets, seen.Chains, seen.Hooks
 		drift.Foundation = true
 	}
-	r.correctEntries(have.Entries, drift.Entries)
-	correct(r.addresses, r.touched.Addresses, seen.Addresses, have.Addresses, drift.Addresses)
-	correct(r.routes, r.touched.Addresses, seen.Routes, have.Routes, drift.Addresses)
+	correct(r.entries, r.touched.Entries, drift.Entries, func(key dataplane.SetEntry) {
+		if seen.Entries.Has(key) {
+			have.Entries.Put(key)
+		} else {
+			have.Entries.Drop(key)
+		}
+	})
+	correct(r.addresses, r.touched.Addresses, drift.Addresses, into(have.Addresses, seen.Addresses))
+	correct(r.routes, r.touched.Addresses, drift.Addresses, into(have.Routes, seen.Routes))
 	before := e.keptOff()
 	e.foreign = r.foreign(e.foreign)
 	for id, look := range r.servers {
@@ -239,33 +245,24 @@ func (e *engine) mend(report *Report, now time.Time, dirty *[]cluster.Name) data
 	return drift
 }
 
-// correctEntries does for entries what correct does for the rest.
-func (r *round) correctEntries(mirror dataplane.Entries, drift map[dataplane.SetEntry]cluster.Name) {
-	for _, e := range r.entries {
-		if _, is := r.touched.Entries[e]; is {
-			continue
+// correct has take make the mirror say of each key what was seen, but for those that were touched.
+func correct[K comparable](keys []K, touched, drift map[K]cluster.Name, take func(K)) {
+	for _, key := range keys {
+		if _, is := touched[key]; !is {
+			take(key)
+			drift[key] = cluster.Name{}
 		}
-		if r.seen.State.Entries.Has(e) {
-			mirror.Put(e)
-		} else {
-			mirror.Drop(e)
-		}
-		drift[e] = cluster.Name{}
 	}
 }
 
-// correct makes the mirror say of the keys what was seen, but for those that were touched.
-func correct[K comparable, V any](keys []K, touched map[K]cluster.Name, seen, mirror map[K]V, drift map[K]cluster.Name) {
-	for _, key := range keys {
-		if _, is := touched[key]; is {
-			continue
-		}
+// into returns what makes the mirror say of a key what was seen.
+func into[K comparable, V any](mirror, seen map[K]V) func(K) {
+	return func(key K) {
 		if value, present := seen[key]; present {
 			mirror[key] = value
 		} else {
 			delete(mirror, key)
 		}
-		drift[key] = cluster.Name{}
 	}
 }
 

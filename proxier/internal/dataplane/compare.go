@@ -57,8 +57,7 @@ func (v VirtualServer) WeightOf(r RealServer) (weight uint32, has bool) {
 
 // Equal tells whether both say the same.
 func (v VirtualServer) Equal(other VirtualServer) bool {
-	return v.Scheduler == other.Scheduler && v.Flags == other.Flags && v.Timeout == other.Timeout && v.OnePacket == other.OnePacket && v.List == other.List &&
-		slices.Equal(v.RealServers, other.RealServers)
+	return v.List == other.List && v.Same(other)
 }
 
 // Share lets the touched virtual servers of s have the lists of other where they are the same, so that they are in memory once.
