@@ -195,7 +195,7 @@ const (
 // measure makes one run of a proxy, and where it is ours the floors beside it.
 func (b *bench) measure(s subject, services, round int) {
 	b.t.Helper()
-	o := options{changes: s.changes(services), idle: 40 * time.Second, restart: true}
+	o := options{changes: s.changes(services), idle: time.Minute, restart: true} // a minute has two of our audits
 	if b.quick {
 		o.timeout = quickTimeout
 		o.changes, o.idle = 30, 5*time.Second

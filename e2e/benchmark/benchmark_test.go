@@ -53,6 +53,24 @@ func TestThePageSaysWhatWasMeasured(t *testing.T) {
 	}
 }
 
+func TestPagesOfOneGuestAreJoined(t *testing.T) {
+	page := Page{Kernel: "Linux 6.1", Guest: "QEMU", Command: "make bench", Runs: []Run{sampleRun(Ours, 100, 0, 1), sampleRun(KubeProxy, 100, 0, 500)}}
+	more := Page{Kernel: "Linux 6.1", Guest: "QEMU", Command: "make bench SIZE=5000", Runs: []Run{sampleRun(Ours, 100, 0, 3), sampleRun(KubeProxy, 5000, 0, 900)}}
+	if err := page.Join(more); err != nil {
+		t.Fatal(err)
+	}
+	text := page.Markdown("")
+	for _, want := range []string{"by `make bench`, `make bench SIZE=5000`", "up to 2 rounds", "| 100 | ipvs-proxier | 2.00 s (1.00 s–3.00 s) |", "| 5,000 | kube-proxy ipvs | 900 s |"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+	more.Kernel = "Linux 6.12"
+	if err := page.Join(more); err == nil || !strings.Contains(err.Error(), "6.12") || len(page.Runs) != 4 {
+		t.Errorf("%v, %d runs", err, len(page.Runs))
+	}
+}
+
 func TestAPageOfNothingHasNoFigures(t *testing.T) {
 	p := &Page{Kernel: "Linux 6.1", Runs: []Run{{Proxy: Ours, Source: "API", Services: 100, Failure: "no kernel"}}}
 	text := p.Markdown("x")
@@ -104,7 +122,7 @@ func TestGoalsAreJudgedByTheFigures(t *testing.T) {
 	}
 	for what, want := range map[string]string{
 		"first full programming, 1,000 × 5, process start to last set, rule and real server": "30 times faster: reached",
-		"its own CPU (children apart)":                                            "one 30th: reached",
+		"its own CPU (children apart)":                                            "kube-proxy's is 30 times as much: reached",
 		"first full programming, 10,000 × 5, beyond the API's lists":              "1.5 times: reached",
 		"system calls for it":                                                     "not measured here:",
 		"one endpoint change at 10,000 × 5, API write to kernel, p99":             "15 times faster: **not reached**",

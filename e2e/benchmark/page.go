@@ -15,6 +15,27 @@ type Page struct {
 	Runs       []Run  `json:"runs"`
 }
 
+// Join adds what another command has measured in a guest of the same kind. Its rounds follow those that there are of the same proxy and cluster.
+func (p *Page) Join(next Page) error {
+	if p.Kernel != next.Kernel || p.Guest != next.Guest || p.Processors != next.Processors || p.Endpoints != next.Endpoints {
+		return fmt.Errorf("measured in another guest: %s, %d processors, %d endpoints each; the one before: %s, %d processors, %d endpoints each",
+			next.Kernel, next.Processors, next.Endpoints, p.Kernel, p.Processors, p.Endpoints)
+	}
+	rounds := map[string]int{}
+	key := func(r *Run) string { return fmt.Sprint(r.Name(), r.Services, r.Calls == nil) }
+	for i := range p.Runs {
+		rounds[key(&p.Runs[i])]++
+	}
+	for _, r := range next.Runs {
+		r.Round += rounds[key(&r)]
+		p.Runs = append(p.Runs, r)
+	}
+	if p.Command != next.Command {
+		p.Command += "`, `" + next.Command
+	}
+	return nil
+}
+
 // Kind is the kind of guest, in one word: uml, qemu, or own, for a machine's own kernel.
 func (p *Page) Kind() string {
 	switch {

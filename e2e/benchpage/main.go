@@ -1,7 +1,9 @@
 // Command benchpage writes what make bench has measured as Markdown, to standard output or between the markers of a page:
 //
-//	benchpage RUNS.json
-//	benchpage -page docs/benchmarking.md -plots docs/benchmarking RUNS.json
+//	benchpage RUNS.json ...
+//	benchpage -page docs/benchmarking.md -plots docs/benchmarking RUNS.json ...
+//
+// Several files are several runs of the same kind of guest, which make one page together.
 //
 // A page has a place for each kind of guest (uml, qemu, own): <!-- measured KIND --> ... <!-- end KIND -->.
 package main
@@ -23,25 +25,33 @@ func run() int {
 	page := flag.String("page", "", "the page to write into")
 	plots := flag.String("plots", "", "directory for its plots, below the page's")
 	flag.Parse()
-	if flag.NArg() != 1 {
-		fmt.Fprintln(os.Stderr, "usage: benchpage [-page FILE -plots DIR] RUNS.json")
+	if flag.NArg() == 0 {
+		fmt.Fprintln(os.Stderr, "usage: benchpage [-page FILE -plots DIR] RUNS.json ...")
 		return 2
 	}
-	if err := write(flag.Arg(0), *page, *plots); err != nil {
+	if err := write(flag.Args(), *page, *plots); err != nil {
 		fmt.Fprintln(os.Stderr, "benchpage:", err)
 		return 1
 	}
 	return 0
 }
 
-func write(runs, page, plots string) error {
-	text, err := os.ReadFile(runs)
-	if err != nil {
-		return err
-	}
+func write(files []string, page, plots string) error {
 	var p benchmark.Page
-	if err := json.Unmarshal(text, &p); err != nil {
-		return fmt.Errorf("%s: %w", runs, err)
+	for i, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		var next benchmark.Page
+		if err := json.Unmarshal(text, &next); err != nil {
+			return fmt.Errorf("%s: %w", file, err)
+		}
+		if i == 0 {
+			p = next
+		} else if err := p.Join(next); err != nil {
+			return fmt.Errorf("%s: %w", file, err)
+		}
 	}
 	if page == "" {
 		_, err := fmt.Print(p.Markdown(""))
@@ -50,6 +60,7 @@ func write(runs, page, plots string) error {
 	if err := os.MkdirAll(plots, 0o755); err != nil {
 		return err
 	}
+	var err error
 	for name, svg := range p.Plots() {
 		err = errors.Join(err, os.WriteFile(filepath.Join(plots, p.Kind()+"-"+name+".svg"), []byte(svg), 0o644))
 	}
