@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"strconv"
@@ -16,6 +17,7 @@ const umlModules = "/usr/lib/uml/modules"
 // runUML boots User-Mode Linux on this machine's own file tree, mounted read-only, and runs the command in it.
 func runUML(ctx context.Context, j job) (int, error) {
 	j.Kernel = uml
+	raiseMapCount(mapCount, func(format string, args ...any) { fmt.Fprintf(os.Stderr, "lab: "+format+"\n", args...) })
 	return withControl(j, func(j job) (int, error) {
 		init, err := copyInit(j.Control)
 		if err != nil {
