@@ -99,7 +99,7 @@ func Run(ctx context.Context, c Config, version string, log *slog.Logger) error 
 		engine:    newEngine(settings, linux, watcher),
 		watcher:   watcher,
 		observers: append(observers, checks),
-		audits:    newAuditor(func() (Reader, error) { return linux.Beside() }, c.AuditPeriod.Duration, health),
+		audits:    newAuditor(beside(linux, log), c.AuditPeriod.Duration, health),
 		rest:      c.MinSyncPeriod.Duration,
 		addresses: make(chan struct{}, 1),
 		waiting:   map[cluster.Name]source.Change{},
@@ -117,6 +117,16 @@ func Run(ctx context.Context, c Config, version string, log *slog.Logger) error 
 	}
 	log.Info("ending; the dataplane stays in place")
 	return nil
+}
+
+// beside opens a Reader for audits, which let changes go first on the processor.
+func beside(linux *kernel.Linux, log *slog.Logger) func() (Reader, error) {
+	return func() (Reader, error) {
+		if err := kernel.StandBack(); err != nil {
+			log.Warn("audits compete with changes for the processor", "err", err)
+		}
+		return linux.Beside()
+	}
 }
 
 // healthCheckOn tells whether health check node ports are served on an address of the node; nil is on all.

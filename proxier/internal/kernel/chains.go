@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -21,9 +22,20 @@ type chains struct {
 	families  []cluster.Family
 	processes uint64
 	spelled   *spellings
-	// saved is what iptables-save has just said, after chains were written: hooks, which come next, need no other look.
-	saved map[cluster.Family]string
+	// wrote are the rules of each chain as they were written last.
+	wrote map[dataplane.ChainID][]string
+	// counted are the hooks of each family at the last look: those that are written soon after it need no other one.
+	counted map[cluster.Family]counted
 }
+
+// counted says how often each of our hooks was there at a time.
+type counted struct {
+	of map[dataplane.Hook]int
+	at time.Time
+}
+
+// fresh is how old it may be when hooks are written: a start reads the kernel before the API's lists are there.
+const fresh = 15 * time.Second
 
 // spellings are the chains that are listed in another spelling than we wrote them. Who reads beside the one who writes shares them.
 type spellings struct {
@@ -64,7 +76,10 @@ func newChains(families []cluster.Family) (*chains, error) {
 			}
 		}
 	}
-	return &chains{families: families, spelled: &spellings{of: map[dataplane.ChainID]spelling{}}, saved: map[cluster.Family]string{}}, nil
+	return &chains{
+		families: families, spelled: &spellings{of: map[dataplane.ChainID]spelling{}},
+		wrote: map[dataplane.ChainID][]string{}, counted: map[cluster.Family]counted{},
+	}, nil
 }
 
 // run starts one of the programs and returns its output.
@@ -150,21 +165,34 @@ func (c *chains) restore(ops []dataplane.Op) error {
 	if err := c.write(family, &in); err != nil {
 		return err
 	}
-	return c.learn(family, ops)
+	var again []dataplane.Chain
+	for _, op := range ops {
+		chain := op.Object.(dataplane.Chain)
+		if op.Verb == dataplane.Delete {
+			delete(c.wrote, chain.ID)
+			continue
+		}
+		if slices.Equal(c.wrote[chain.ID], chain.Rules) {
+			again = append(again, chain)
+		}
+		c.wrote[chain.ID] = chain.Rules
+	}
+	return c.learn(family, again)
 }
 
-// learn lists what was written just now: where the words differ, that is how this iptables spells our rules. Later it could
-// be what somebody else has done to them.
-func (c *chains) learn(family cluster.Family, ops []dataplane.Op) error {
-	saved, err := c.save(family)
+// learn lists chains that had to be written a second time. Where their words differ just after that, it is how this iptables spells our rules, which
+// are spelled as current ones do; where they do not, somebody else had changed them.
+func (c *chains) learn(family cluster.Family, again []dataplane.Chain) error {
+	if len(again) == 0 {
+		return nil
+	}
+	text, err := c.save(family)
 	if err != nil {
 		return err
 	}
 	listed := dataplane.NewState()
-	parseSave(listed, family, saved)
-	c.saved[family] = saved
-	for _, op := range ops {
-		chain := op.Object.(dataplane.Chain)
+	parseSave(listed, family, text)
+	for _, chain := range again {
 		c.spelled.learn(chain.ID, chain.Rules, listed.Chains[chain.ID].Rules)
 	}
 	return nil
@@ -177,14 +205,15 @@ func (c *chains) hook(ops []dataplane.Op) error {
 	if !slices.Contains(c.families, family) {
 		return fmt.Errorf("%s is not served: %w", family, unix.EAFNOSUPPORT)
 	}
-	saved, fresh := c.saved[family]
-	if delete(c.saved, family); !fresh {
-		var err error
-		if saved, err = c.save(family); err != nil {
+	last, is := c.counted[family]
+	if delete(c.counted, family); !is || time.Since(last.at) > fresh {
+		text, err := c.save(family)
+		if err != nil {
 			return err
 		}
+		last.of = countHooks(family, text)
 	}
-	present := countHooks(family, saved)
+	present := last.of
 	var in input
 	for _, op := range ops {
 		h := op.Object.(dataplane.Hook)
@@ -214,13 +243,15 @@ func (c *chains) hook(ops []dataplane.Op) error {
 
 // observe puts our chains and hooks into s.
 func (c *chains) observe(s *dataplane.State) error {
-	clear(c.saved)
+	clear(c.counted)
 	for _, family := range c.families {
-		saved, err := c.save(family)
+		began := time.Now()
+		text, err := c.save(family)
 		if err != nil {
 			return err
 		}
-		parseSave(s, family, saved)
+		c.counted[family] = counted{countHooks(family, text), began}
+		parseSave(s, family, text)
 	}
 	for id, chain := range s.Chains {
 		chain.Rules = c.spelled.written(id, chain.Rules)

@@ -7,12 +7,10 @@ import (
 	v1 "k8s.io/api/core/v1"
 	discovery "k8s.io/api/discovery/v1"
 	events "k8s.io/api/events/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/cache"
 )
 
 // Client talks to the Kubernetes API about the three groups that a service proxy has to do with. The typed clients of client-go register the
@@ -61,12 +59,9 @@ func clientOf(config *rest.Config, path string, version schema.GroupVersion, tra
 
 // Source returns what the API has of the selection.
 func (c *Client) Source(choice Selection) Source {
-	selected := func(client rest.Interface, resource string, choose func(*metav1.ListOptions)) cache.ListerWatcher {
-		return cache.NewFilteredListWatchFromClient(client, resource, metav1.NamespaceAll, choose)
-	}
 	return Source{
-		Services: selected(c.Core, "services", choice.chooseServices),
-		Slices:   selected(c.Discovery, "endpointslices", choice.chooseSlices),
-		Nodes:    selected(c.Core, "nodes", choice.chooseNodes),
+		Services: newLister(c.Core, "services", choice.chooseServices, decode(func(s *v1.Service) (runtime.Object, error) { return packService(s) })),
+		Slices:   newLister(c.Discovery, "endpointslices", choice.chooseSlices, decode(func(s *discovery.EndpointSlice) (runtime.Object, error) { return packSlice(s) })),
+		Nodes:    newLister(c.Core, "nodes", choice.chooseNodes, decode(func(n *v1.Node) (runtime.Object, error) { return strip(n), nil })),
 	}
 }

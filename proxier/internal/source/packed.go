@@ -9,6 +9,8 @@ import (
 	v1 "k8s.io/api/core/v1"
 	discovery "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/annotation"
@@ -29,6 +31,12 @@ type packed struct {
 func (p *packed) GetObjectMeta() metav1.Object {
 	return &metav1.ObjectMeta{Namespace: p.name.Namespace, Name: p.name.Name}
 }
+
+// GetObjectKind implements runtime.Object, as which the reflector takes an item of a list.
+func (p *packed) GetObjectKind() schema.ObjectKind { return schema.EmptyObjectKind }
+
+// DeepCopyObject implements runtime.Object. Nothing in it is ever changed.
+func (p *packed) DeepCopyObject() runtime.Object { return p }
 
 // pack takes what is read of the object. It changes the object, which is nobody's any more.
 func pack(o any) (*packed, error) {

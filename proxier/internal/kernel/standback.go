@@ -1,0 +1,17 @@
+package kernel
+
+import (
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
+
+// niceness of what can wait: one thread of it gets a tenth of a processor that others want, and all of it while nobody does.
+const niceness = 10
+
+// StandBack binds the calling goroutine to its thread and makes others go first on the processor, programs that it starts included, for as long as
+// the goroutine lives. Linux has a niceness for each thread (setpriority(2), NOTES), and anybody may raise that.
+func StandBack() error {
+	runtime.LockOSThread()
+	return unix.Setpriority(unix.PRIO_PROCESS, 0, niceness)
+}

@@ -1,0 +1,45 @@
+package kernel
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// The raw system call returns 20 less the niceness.
+func nicenessHere(t *testing.T) int {
+	t.Helper()
+	raw, err := unix.Getpriority(unix.PRIO_PROCESS, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return 20 - raw
+}
+
+func TestStandBackIsForOneGoroutineAndItsPrograms(t *testing.T) {
+	usual := nicenessHere(t)
+	done := make(chan string)
+	go func() {
+		if err := StandBack(); err != nil {
+			done <- err.Error()
+			return
+		}
+		out, err := exec.Command("nice").Output()
+		if err != nil {
+			done <- err.Error()
+			return
+		}
+		if here := nicenessHere(t); here != niceness {
+			t.Errorf("niceness %d, want %d", here, niceness)
+		}
+		done <- strings.TrimSpace(string(out))
+	}()
+	if program := <-done; program != "10" {
+		t.Errorf("a program of it says %q, want 10", program)
+	}
+	if after := nicenessHere(t); after != usual {
+		t.Errorf("niceness %d of another goroutine, want %d", after, usual)
+	}
+}
