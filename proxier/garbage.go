@@ -8,26 +8,33 @@ import (
 
 // garbage is the Observer that keeps down what memory a large cluster takes beside what is in use. By itself Go lets garbage grow to the size of what
 // is in use, which is right for a small one; here what is in use is mostly the cluster, which stays, and a change leaves some 15 KiB.
+//
+// It is a percentage of what is in use, and no limit: near a limit the collector runs without end, and at 10,000 Services took six seconds for an audit.
 type garbage struct {
-	limit   int64
+	percent int
 	settled bool
 	// off says that the environment has settings of its own.
 	off bool
 }
 
 func newGarbage() *garbage {
-	return &garbage{off: os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != ""}
+	return &garbage{off: os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "", percent: 100}
 }
 
 const (
-	// garbageFree is how much memory of the program's is no matter; above it there may be a tenth of what is in use, and garbageRoom for stacks and the
-	// collector's own.
-	garbageFree = 40 << 20
-	garbageRoom = 8 << 20
+	// garbageRoom is how much garbage there may be before it is collected, but for garbageLeast percent of what is in use: less would take more
+	// processor time than its memory is worth.
+	garbageRoom  = 12 << 20
+	garbageLeast = 25
 )
 
-// memoryLimit returns the limit for so much in use.
-func memoryLimit(live int64) int64 { return max(garbageFree, live+live/10+garbageRoom) }
+// garbagePercent is the garbage that there may be where so much is in use (GOGC).
+func garbagePercent(live int64) int {
+	if live <= garbageRoom {
+		return 100
+	}
+	return max(garbageLeast, int(100*garbageRoom/live))
+}
 
 // Observe implements Observer. What lists and first passes have left is given back when the start is over: it is not needed again soon.
 func (g *garbage) Observe(r Report) {
@@ -37,9 +44,9 @@ func (g *garbage) Observe(r Report) {
 	sample := []runtimemetrics.Sample{{Name: "/gc/heap/live:bytes"}} // after the last collection
 	runtimemetrics.Read(sample)
 	// To set it stops all goroutines for a moment: not for a trifle.
-	if limit := memoryLimit(int64(sample[0].Value.Uint64())); limit > g.limit+g.limit/50 || limit < g.limit-g.limit/10 {
-		g.limit = limit
-		debug.SetMemoryLimit(limit)
+	if percent := garbagePercent(int64(sample[0].Value.Uint64())); percent > g.percent+g.percent/10 || percent < g.percent-g.percent/10 {
+		g.percent = percent
+		debug.SetGCPercent(percent)
 	}
 	if !g.settled && r.Err == nil && r.Backlog == 0 {
 		g.settled = true

@@ -5,29 +5,35 @@ import (
 	"testing"
 )
 
-// TestGarbage: the limit is never so low that what is in use does not fit, it follows what is in use, and it is left alone where the environment has one.
+// TestGarbage: how much there may be follows what is in use, is never so little that the collector has no rest, and is left alone where the environment says
+// something of it.
 func TestGarbage(t *testing.T) {
-	for _, live := range []int64{0, 1 << 20, 20 << 20, 40 << 20, 400 << 20, 4 << 30} {
-		if limit := memoryLimit(live); limit < live+live/10+garbageRoom || limit < garbageFree || limit > max(garbageFree, live*2) {
-			t.Errorf("%d in use: the limit is %d", live, limit)
+	for live, want := range map[int64]int{0: 100, 1 << 20: 100, 12 << 20: 100, 24 << 20: 50, 36 << 20: 33, 48 << 20: 25, 400 << 20: 25, 4 << 30: 25} {
+		if percent := garbagePercent(live); percent != want {
+			t.Errorf("%d in use: %d percent, want %d", live, percent, want)
 		}
 	}
-	before := debug.SetMemoryLimit(-1)
-	defer debug.SetMemoryLimit(before)
+	before := debug.SetGCPercent(73)
+	defer debug.SetGCPercent(before)
+	inForce := func() int {
+		now := debug.SetGCPercent(73)
+		debug.SetGCPercent(now)
+		return now
+	}
 	t.Setenv("GOMEMLIMIT", "1GiB")
-	newGarbage().Observe(Report{Services: 1})
-	if now := debug.SetMemoryLimit(-1); now != before {
-		t.Errorf("the environment has a limit, and it is made %d", now)
+	g := newGarbage()
+	g.percent = 10
+	if g.Observe(Report{Services: 1}); inForce() != 73 {
+		t.Errorf("the environment has a setting, and it is made %d", inForce())
 	}
 	t.Setenv("GOMEMLIMIT", "")
 	t.Setenv("GOGC", "")
-	g := newGarbage()
-	g.Observe(Report{})
-	if now := debug.SetMemoryLimit(-1); now != before {
-		t.Errorf("without a Service the limit is made %d", now)
+	g = newGarbage()
+	g.percent = 10
+	if g.Observe(Report{}); inForce() != 73 {
+		t.Errorf("without a Service it is made %d", inForce())
 	}
-	g.Observe(Report{Services: 1, Backlog: 1})
-	if now := debug.SetMemoryLimit(-1); now < garbageFree || now != g.limit || g.settled {
-		t.Errorf("the limit is %d, settled: %t", now, g.settled)
+	if g.Observe(Report{Services: 1, Backlog: 1}); inForce() != g.percent || g.percent == 10 || g.settled {
+		t.Errorf("in force is %d, want %d; settled: %t", inForce(), g.percent, g.settled)
 	}
 }
