@@ -156,10 +156,15 @@ func (p *parser) serviceSetting(name, otherwise string) Setting {
 
 // options settles the keys of all ports.
 func (p *parser) options(ports []ServicePort) {
-	for _, name := range []string{annotation.Scheduler, annotation.SchedulerFlags, annotation.SlowStart, annotation.MaxConnections, annotation.DrainTimeout, annotation.OnePacket} {
+	keys := [...]string{annotation.Scheduler, annotation.SchedulerFlags, annotation.SlowStart, annotation.MaxConnections, annotation.DrainTimeout, annotation.OnePacket}
+	for i := range ports {
+		ports[i].Settings = make([]Setting, 0, len(keys))
+	}
+	all := make([]Setting, 0, len(ports))
+	for _, name := range keys {
 		s := p.read(name)
 		p.portsNamed(s, ports)
-		var all []Setting
+		all = all[:0]
 		for i := range ports {
 			port := &ports[i]
 			setting := p.settle(&s, i, port.Name, port.Port, portDefault(name, *port))

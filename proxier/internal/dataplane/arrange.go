@@ -24,7 +24,8 @@ const seededLead = 4
 //
 // want is as compiled, with what drains behind it (see [Drain]).
 func Arrange(want VirtualServer, have []RealServer) (list []RealServer, placed int) {
-	var ready, idle []RealServer
+	ready := make([]RealServer, 0, len(want.RealServers))
+	var idle []RealServer
 	for _, r := range want.RealServers {
 		if r.Weight == 0 {
 			idle = append(idle, r)
@@ -35,7 +36,7 @@ func Arrange(want VirtualServer, have []RealServer) (list []RealServer, placed i
 	switch want.List.Idle {
 	case scheduler.IdleLast:
 		slices.SortFunc(idle, CompareEndpoint)
-		return slices.Concat(ready, idle), len(want.RealServers)
+		return append(ready, idle...), len(want.RealServers)
 	case scheduler.IdleAside:
 		list = aside(ready, idle, want.List.Place)
 		return list, len(list)
@@ -43,11 +44,14 @@ func Arrange(want VirtualServer, have []RealServer) (list []RealServer, placed i
 	if want.List.Order == scheduler.Seeded && len(ready) > seededLead {
 		ready = lead(ready, have)
 	}
-	return slices.Concat(ready, idle), len(ready)
+	return append(ready, idle...), len(ready)
 }
 
 // lead keeps the first ones in their order. Of the others those that are new come next, then the rest as the kernel has it.
 func lead(ready, have []RealServer) []RealServer {
+	if len(have) == 0 {
+		return ready
+	}
 	at := positions(have)
 	rest := slices.Clone(ready[seededLead:])
 	slices.SortStableFunc(rest, func(a, b RealServer) int {

@@ -16,7 +16,7 @@ import (
 //
 // Sysctls are never set back: what they were before is not known.
 func Diff(have, want *State, t Touched) []Op {
-	var d differ
+	d := differ{ops: make([]Op, 0, 2*len(t.Entries)+4*len(t.VirtualServers)+len(t.Addresses))}
 	if t.Foundation {
 		d.foundation(have, want)
 	}
@@ -209,6 +209,14 @@ func (d *differ) exchange(o VirtualServerObject, have *State) {
 // weight 0 when the virtual server gets such a scheduler.
 func (d *differ) realServers(id VirtualServerID, have, want VirtualServer) {
 	list, placed := Arrange(want, have.RealServers)
+	if len(have.RealServers) == 0 {
+		for _, some := range [][]RealServer{list[placed:], list[:placed]} {
+			for _, r := range slices.Backward(some) {
+				d.add(Create, RealServerObject{id, r})
+			}
+		}
+		return
+	}
 	at := positions(have.RealServers)
 	renewed := make(map[netip.AddrPort]bool)
 	for _, r := range renewals(list, placed, have.RealServers, func(r RealServer) bool {
@@ -237,7 +245,9 @@ func (d *differ) realServers(id VirtualServerID, have, want VirtualServer) {
 }
 
 func sortedKeys[K comparable, V any](m map[K]V, compare func(a, b K) int) []K {
-	return slices.SortedFunc(maps.Keys(m), compare)
+	keys := slices.AppendSeq(make([]K, 0, len(m)), maps.Keys(m))
+	slices.SortFunc(keys, compare)
+	return keys
 }
 
 func sortedUnion[K comparable, V any](a, b map[K]V, compare func(a, b K) int) []K {
