@@ -71,6 +71,18 @@ func TestPagesOfOneGuestAreJoined(t *testing.T) {
 	}
 }
 
+// TestAChangeCostsWhatItAdds: audits that come anyway are not its price.
+func TestAChangeCostsWhatItAdds(t *testing.T) {
+	r := sampleRun(Ours, 100, 0, 1)
+	r.Report.Changes = &Changes{Part: Part{Own: 3, Took: 20}, Count: 10}
+	for idle, want := range map[*Part]float64{nil: 300, {Own: 6, Took: 60}: 100, {Own: 60, Took: 60}: 0} {
+		r.Report.Idle = idle
+		if got, told := changeCPU(&r); !told || got != want {
+			t.Errorf("idle %+v: %v ms a change (%t), want %v", idle, got, told, want)
+		}
+	}
+}
+
 func TestAPageOfNothingHasNoFigures(t *testing.T) {
 	p := &Page{Kernel: "Linux 6.1", Runs: []Run{{Proxy: Ours, Source: "API", Services: 100, Failure: "no kernel"}}}
 	text := p.Markdown("x")

@@ -58,8 +58,17 @@ var (
 	changeP99 = change(func(c *Changes) float64 { return c.P99 })
 	changeMax = change(func(c *Changes) float64 { return c.Max })
 	changes   = change(func(c *Changes) float64 { return float64(c.Count) })
-	// changeCPU is milliseconds of the proxy's own for one change, what it does meanwhile for other reasons included.
-	changeCPU      = change(func(c *Changes) float64 { return 1000 * c.Own / float64(max(c.Count, 1)) })
+	// changeCPU is milliseconds of the proxy's own for one change, beyond what it takes in the same time while nothing changes.
+	changeCPU = report(func(c *Control) (float64, bool) {
+		if c.Changes == nil {
+			return 0, false
+		}
+		usual := 0.0
+		if c.Idle != nil && c.Idle.Took > 0 {
+			usual = c.Idle.Own / c.Idle.Took * c.Changes.Took
+		}
+		return 1000 * max(0, c.Changes.Own-usual) / float64(max(c.Changes.Count, 1)), true
+	})
 	changeChildren = change(func(c *Changes) float64 { return 1000 * c.Children / float64(max(c.Count, 1)) })
 	changeWrites   = change(func(c *Changes) float64 {
 		n, _ := count(c.Writes)
