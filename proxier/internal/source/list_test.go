@@ -111,7 +111,7 @@ func TestListsAreReadAsTheyCome(t *testing.T) {
 				"nodes":    {nodes, func(s Source) cache.ListerWatcher { return s.Nodes }, []runtime.Object{strip(nodes.Items[0].DeepCopy())}, "79"},
 			} {
 				from, _ := apiServer(t, http.StatusOK, written(t, c.list, mediaType), compress)
-				got, err := c.of(from).List(metav1.ListOptions{})
+				got, err := cache.ToListerWatcherWithContext(c.of(from)).ListWithContext(t.Context(), metav1.ListOptions{})
 				if err != nil {
 					t.Errorf("%s, %s: %v", name, mediaType, err)
 					continue
@@ -141,7 +141,7 @@ func packedAll[T any](t *testing.T, items []T) (all []runtime.Object) {
 func TestAListIsAskedForAsAWhole(t *testing.T) {
 	from, asked := apiServer(t, http.StatusOK, written(t, serviceList(1), runtime.ContentTypeProtobuf), false)
 	for version, want := range map[string]string{"0": "", "": "", "41": "41"} {
-		if _, err := from.Services.List(metav1.ListOptions{ResourceVersion: version, Limit: 500}); err != nil {
+		if _, err := cache.ToListerWatcherWithContext(from.Services).ListWithContext(t.Context(), metav1.ListOptions{ResourceVersion: version, Limit: 500}); err != nil {
 			t.Fatal(err)
 		}
 		q := asked().URL.Query()
@@ -158,7 +158,7 @@ func TestARefusedListSaysWhy(t *testing.T) {
 	status := apierrors.NewForbidden(v1.Resource("services"), "", fmt.Errorf("no rights")).Status()
 	status.APIVersion, status.Kind = "v1", "Status"
 	from, _ := apiServer(t, http.StatusForbidden, written(t, &status, runtime.ContentTypeJSON), false)
-	if _, err := from.Services.List(metav1.ListOptions{}); !apierrors.IsForbidden(err) {
+	if _, err := cache.ToListerWatcherWithContext(from.Services).ListWithContext(t.Context(), metav1.ListOptions{}); !apierrors.IsForbidden(err) {
 		t.Errorf("%v, want Forbidden", err)
 	}
 }
