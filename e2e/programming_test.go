@@ -210,7 +210,7 @@ func (b *bench) measure(s subject, services, round int) {
 	run.Round = round
 	if o.record != "" && run.Failure == "" {
 		run.Floor = b.floor(o.record)
-		run.List = b.list()
+		run.List, run.Events = b.list(), b.list("-events")
 		os.Remove(o.record)
 	}
 	b.add(run)
@@ -327,10 +327,10 @@ func (b *bench) floor(record string) *benchmark.Floor {
 }
 
 // list times a process that lists what the API has.
-func (b *bench) list() *float64 {
+func (b *bench) list(args ...string) *float64 {
 	b.t.Helper()
 	began := time.Now()
-	text, err := b.Node1.Run(programs.Path("apilist"), b.kubeconfig)
+	text, err := b.Node1.Run(programs.Path("apilist"), append(args, b.kubeconfig)...)
 	if err != nil {
 		b.t.Errorf("list: %v\n%s", err, text)
 		return nil

@@ -106,6 +106,12 @@ var (
 		}
 		return *r.List, true
 	}
+	apiEvents = func(r *Run) (float64, bool) {
+		if r.Events == nil {
+			return 0, false
+		}
+		return *r.Events, true
+	}
 	floor = func(r *Run) (float64, bool) {
 		if r.Floor == nil {
 			return 0, false

@@ -121,7 +121,7 @@ func perMinute(of func(*Part) (float64, bool)) figure {
 }
 
 var floorColumns = columns(
-	column{"everything in place", seconds(complete)}, column{"the API's lists alone", seconds(apiList)}, column{"the same writes in a bare loop", seconds(floor)},
+	column{"everything in place", seconds(complete)}, column{"the API's lists alone", seconds(apiList)}, column{"as streams of events", seconds(apiEvents)}, column{"the same writes in a bare loop", seconds(floor)},
 	column{"ratio", func(r *row) string { return ratioText(overFloor(r)) }},
 	column{"messages in it", plain(func(x *Run) (float64, bool) { return floorMessages(x) })},
 	column{"started again", seconds(part(restart, took))}, column{"a bare look", seconds(floorLook)},

@@ -20,7 +20,7 @@ import (
 
 // lister lists and watches one resource. It reads a list item by item as it comes from the API server, so that it is never there as a whole, and asks for it
 // in one request: as a stream of events ("watch-list", KEP-3157), which is the other way not to have it as a whole, it takes the API server and us
-// three to four times as long (docs/benchmarking.md, Parts).
+// several times as long (docs/benchmarking.md, The floor).
 type lister struct {
 	*cache.ListWatch // watches
 	client           rest.Interface
