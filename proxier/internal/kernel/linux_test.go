@@ -369,6 +369,27 @@ func TestWatchAddresses(t *testing.T) {
 		}
 		break
 	}
+	for quiet := false; !quiet; { // the told of an earlier try may be late
+		select {
+		case <-told:
+		case <-time.After(500 * time.Millisecond):
+			quiet = true
+		}
+	}
+	// What is told of ours would have been told long before the last one of these is there; the link made anew has another number.
+	shell(t, "for i in $(seq 50); do ip addr add 192.168.51.$i/32 dev "+kerneltest.Config.Link+"; done")
+	shell(t, fmt.Sprintf("ip link del %[1]s; ip link add %[1]s type dummy; for i in $(seq 50); do ip addr add 192.168.51.$i/32 dev %[1]s; done", kerneltest.Config.Link))
+	if n := len(told); n > 0 {
+		t.Errorf("%d changes of our own link are told", n)
+	}
+	shell(t, "ip addr add 192.168.52.1/32 dev other")
+	select {
+	case <-told:
+	case err := <-ended:
+		t.Fatal(err)
+	case <-time.After(20 * time.Second):
+		t.Error("another link is not told of any more")
+	}
 	cancel()
 	if err := <-ended; err != nil {
 		t.Error(err)

@@ -1,8 +1,6 @@
 package kernel
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -11,7 +9,6 @@ import (
 
 	"github.com/coreos/go-iptables/iptables"
 	moby "github.com/moby/ipvs"
-	vnl "github.com/vishvananda/netlink"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
@@ -73,34 +70,4 @@ func parseRelease(release string) (major, minor int) {
 func knowsRandomFully() bool {
 	t, err := iptables.New()
 	return err == nil && t.HasRandomFully()
-}
-
-// WatchAddresses calls changed after addresses of any link but ours have changed, until ctx ends. Bursts become few calls.
-func WatchAddresses(ctx context.Context, ours string, changed func()) error {
-	updates := make(chan vnl.AddrUpdate, 256)
-	done := make(chan struct{})
-	if err := vnl.AddrSubscribe(updates, done); err != nil {
-		return fmt.Errorf("watch addresses: %w", err)
-	}
-	defer close(done)
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case update, open := <-updates:
-			if !open {
-				return errors.New("watch addresses: the kernel ended the subscription")
-			}
-			links := map[int]struct{}{update.LinkIndex: {}}
-			for len(updates) > 0 {
-				links[(<-updates).LinkIndex] = struct{}{}
-			}
-			for index := range links {
-				if link, err := vnl.LinkByIndex(index); err != nil || link.Attrs().Name != ours {
-					changed()
-					break
-				}
-			}
-		}
-	}
 }
