@@ -87,12 +87,13 @@ bench-data: ## what a Service costs its clients: direct, kube-proxy and this sid
 	@cp bin/out/data-plane.md docs/data-plane.md && cat docs/data-plane.md
 
 # What make bench measures, beside KERNEL: SIZE is the numbers of Services from the API, "quick", or nothing for all; ROUNDS how often; MANIFESTS the
-# number of Services from manifests; PEERS the most Services that a peer gets; VARIANTS lists of further arguments of ipvs-proxier, between semicolons,
+# number of Services from manifests; PEERS_MAX the most Services that a peer gets, PEERS_CHANGES the most changes, which may take a minute each; VARIANTS lists of further arguments of ipvs-proxier, between semicolons,
 # each of which is measured; ONLY a part of the names of those proxies that are. BENCHMEM is the guest's memory, BENCHTIME how long it may take.
 SIZE      ?=
 ROUNDS    ?= 1
 MANIFESTS ?= $(if $(SIZE),0,50000)
 PEERS_MAX ?= 1000
+PEERS_CHANGES ?=
 VARIANTS  ?=
 ONLY      ?=
 BENCHMEM  ?= 6G
@@ -116,7 +117,7 @@ bench-quick: ## the side by side at 100 Services, printed, and each Go benchmark
 bench-programming: lab kube-router ## what programming Services costs, this and its peers side by side: bin/out/programming.json and .md
 	@go build -o bin/ ./e2e/apilist ./e2e/benchpage && bin/lab install strace
 	@LAB_MEM=$(BENCHMEM) IPVSP_TIMEOUT=$(BENCHTIME) IPVSP_BENCH_PROGRAMMING=$(CURDIR)/bin/out IPVSP_BENCH_SIZE='$(SIZE)' IPVSP_BENCH_ROUNDS=$(ROUNDS) IPVSP_BENCH_MANIFESTS=$(MANIFESTS) \
-	  IPVSP_BENCH_PEERS=$(PEERS_MAX) IPVSP_BENCH_ONLY='$(ONLY)' IPVSP_BENCH_VARIANTS='$(VARIANTS)' IPVSP_BENCH_COMMAND='$(BENCHCOMMAND)' $(MAKE) --no-print-directory e2e RUN=TestProgramming GUESTS=1 E2EFLAGS="-test.timeout $(BENCHTIME)"
+	  IPVSP_BENCH_PEERS=$(PEERS_MAX) IPVSP_BENCH_CHANGES=$(PEERS_CHANGES) IPVSP_BENCH_ONLY='$(ONLY)' IPVSP_BENCH_VARIANTS='$(VARIANTS)' IPVSP_BENCH_COMMAND='$(BENCHCOMMAND)' $(MAKE) --no-print-directory e2e RUN=TestProgramming GUESTS=1 E2EFLAGS="-test.timeout $(BENCHTIME)"
 	@bin/benchpage bin/out/programming.json | tee bin/out/programming.md
 
 # The output is as benchstat reads it: a file a run, named by time and kernel, in bin/out/go.

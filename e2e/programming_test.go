@@ -203,6 +203,11 @@ func (b *bench) measure(s subject, services, round int) {
 			o.changes = 2 // some ten seconds each
 		}
 	}
+	if text := os.Getenv("IPVSP_BENCH_CHANGES"); text != "" && s.name != benchmark.Ours {
+		most, err := strconv.Atoi(text)
+		b.must(err)
+		o.changes = min(o.changes, most)
+	}
 	if s.name == benchmark.Ours {
 		o.record = filepath.Join(b.t.TempDir(), "writes")
 	}

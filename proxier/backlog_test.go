@@ -148,9 +148,16 @@ func TestPassesGetShorter(t *testing.T) {
 		{256, passLong, 256}, {256, passLong + 1, 128}, {128, passLong + 1, 64}, {1, time.Second, 64}, {64, passLong / 2, 64}, {3, passLong / 8, 64},
 		{64, passLong / 8, 128}, {128, passLong / 8, 256}, {256, 0, 256}, {256, time.Hour, 128}, {128, time.Hour, 64}, {64, time.Hour, 32}, {32, time.Hour, 16}, {16, time.Hour, 16},
 	} {
-		if b.took(step.services, step.took); b.limit != step.want {
+		if b.took(step.services, step.took, false); b.limit != step.want {
 			t.Errorf("after %d Services in %v: %d, want %d", step.services, step.took, b.limit, step.want)
 		}
+	}
+	b = backlog{limit: passLimit, most: passLimit}
+	if b.took(passLimit, passLongStart, true); b.limit != passLimit {
+		t.Errorf("%d after a pass of a start that took as long as it may", b.limit)
+	}
+	if b.took(passLimit, passLongStart+1, true); b.limit != passLimit/2 {
+		t.Errorf("%d after a pass of a start that took longer", b.limit)
 	}
 }
 

@@ -133,7 +133,10 @@ func (e *engine) pass(now time.Time, dirty []cluster.Name, audit bool) Report {
 	others = append(others, e.readNode()...)
 	touched.Add(e.want.Prefer(e.node.Sources()))
 	if first {
-		others = append(others, e.lister.Names()...)
+		names := e.lister.Names()
+		e.want.Reserve(len(names))
+		e.have.Reserve(max(0, len(names)-len(e.have.VirtualServers)))
+		others = append(others, names...)
 		urgentFirst(others)
 		e.starting = true
 	}
@@ -166,7 +169,7 @@ func (e *engine) pass(now time.Time, dirty []cluster.Name, audit bool) Report {
 	compiled := time.Now()
 	e.apply(&r, ops, touched)
 	r.Compile, r.Kernel = compiled.Sub(began), time.Since(compiled)
-	e.backlog.took(r.Services, r.Compile+r.Kernel)
+	e.backlog.took(r.Services, r.Compile+r.Kernel, e.starting)
 	if started {
 		e.stale.noteAll(e.have)
 	}

@@ -24,7 +24,7 @@ func newGarbage() *garbage {
 const (
 	// garbageRoom is how much garbage there may be before it is collected, but for garbageLeast percent of what is in use: less would take more
 	// processor time than its memory is worth.
-	garbageRoom  = 12 << 20
+	garbageRoom  = 8 << 20
 	garbageLeast = 25
 )
 

@@ -8,7 +8,7 @@ import (
 // TestGarbage: how much there may be follows what is in use, is never so little that the collector has no rest, and is left alone where the environment says
 // something of it.
 func TestGarbage(t *testing.T) {
-	for live, want := range map[int64]int{0: 100, 1 << 20: 100, 12 << 20: 100, 24 << 20: 50, 36 << 20: 33, 48 << 20: 25, 400 << 20: 25, 4 << 30: 25} {
+	for live, want := range map[int64]int{0: 100, 1 << 20: 100, 8 << 20: 100, 16 << 20: 50, 24 << 20: 33, 32 << 20: 25, 400 << 20: 25, 4 << 30: 25} {
 		if percent := garbagePercent(live); percent != want {
 			t.Errorf("%d in use: %d percent, want %d", live, percent, want)
 		}

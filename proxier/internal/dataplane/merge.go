@@ -100,6 +100,13 @@ func NewWant(foundation *State) *Want {
 	}
 }
 
+// Reserve makes room for n Services more.
+func (w *Want) Reserve(n int) {
+	w.State.Reserve(n)
+	w.fragments = withRoom(w.fragments, n)
+	w.claims = withRoom(w.claims, n)
+}
+
 // Set puts the Fragment in the place of its owner's previous one and returns the keys whose wanted value may differ now.
 // Services that win or lose a front end by it are added to affected. The keys are good until the next call.
 func (w *Want) Set(f Fragment, affected map[cluster.Name]struct{}) Touched {

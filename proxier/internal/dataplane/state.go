@@ -46,6 +46,21 @@ func NewStateFor(servers, entries, addresses int) *State {
 	}
 }
 
+// Reserve makes room for n virtual servers more, each with an address of its own: a map that grows as it is filled is copied again and again.
+func (s *State) Reserve(n int) {
+	s.VirtualServers = withRoom(s.VirtualServers, n)
+	s.Addresses = withRoom(s.Addresses, n)
+	s.serversAt = withRoom(s.serversAt, n)
+	s.Entries.ours = withRoom(s.Entries.ours, 2*n)
+}
+
+// withRoom returns the map with room for n keys more.
+func withRoom[K comparable, V any](m map[K]V, n int) map[K]V {
+	roomy := make(map[K]V, len(m)+n)
+	maps.Copy(roomy, m)
+	return roomy
+}
+
 // Observation is what a kernel adapter read from the kernel.
 type Observation struct {
 	// State is what is ours: our link with its addresses, our routes, the sets and chains with our prefix and their hooks, the

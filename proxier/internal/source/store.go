@@ -109,6 +109,7 @@ func (k kind) Replace(list []any, _ string) error {
 	}
 	now := time.Now() // where the clock is a system call, one for each object would be a great many
 	k.change(func() {
+		k.reserve(len(all))
 		for _, p := range all {
 			k.mark(now, k.put(p), p.triggered)
 		}
@@ -120,6 +121,13 @@ func (k kind) Replace(list []any, _ string) error {
 	})
 	k.synced.send()
 	return nil
+}
+
+// reserve makes room for a first list.
+func (s *store) reserve(n int) {
+	if len(s.services) == 0 && len(s.of) == 0 && len(s.dirty) == 0 {
+		s.services, s.of, s.dirty = make(map[cluster.Name]*service, n), make(map[cluster.Name]cluster.Name, n), make(map[cluster.Name]Change, n)
+	}
 }
 
 // Resync implements cache.ReflectorStore.
