@@ -13,10 +13,11 @@ import (
 const (
 	// maxMessages is the number of messages in one send. More gains nothing, and so many answers fit the receive buffer
 	// should every message fail.
-	maxMessages = 128
+	maxMessages = 256
 	// maxBytes keeps a send below the default send buffer.
 	maxBytes = 120 << 10
-	// receiveBuffer holds 128 failures with room to spare, and makes the kernel build large pieces of dumps.
+	// receiveBuffer holds as many failures with room to spare, and makes the kernel build large pieces of dumps. The default of 208 KiB, where no more
+	// is allowed, may overrun when all fail; then it is told that nothing is known of them.
 	receiveBuffer = 1 << 20
 	// timeout is how long the kernel may take for an answer before a call fails with ETIMEDOUT.
 	timeout = 20 * time.Second

@@ -268,7 +268,7 @@ func (s *suite) failuresInTheMiddle() {
 	for i := range 600 {
 		ops = append(ops, op(dataplane.Create, dataplane.Address{Addr: at(i)}))
 	}
-	for _, i := range []int{0, 127, 128, 255, 499, 500, 599, 600, 727, 728, 1199, 1200, 1500, 1799} {
+	for _, i := range []int{0, 127, 128, 255, 256, 499, 500, 511, 512, 599, 600, 727, 728, 1199, 1200, 1500, 1799} {
 		ops = slices.Insert(ops, i, ops[max(0, i-1)])
 	}
 	for i, err := range s.k.Apply(ops) {
