@@ -211,7 +211,7 @@ func (c *chains) hook(ops []dataplane.Op) error {
 		if err != nil {
 			return err
 		}
-		last.of = countHooks(family, text)
+		last.of = parseSave(dataplane.NewState(), family, text)
 	}
 	present := last.of
 	var in input
@@ -250,8 +250,7 @@ func (c *chains) observe(s *dataplane.State) error {
 		if err != nil {
 			return err
 		}
-		c.counted[family] = counted{countHooks(family, text), began}
-		parseSave(s, family, text)
+		c.counted[family] = counted{parseSave(s, family, text), began}
 	}
 	for id, chain := range s.Chains {
 		chain.Rules = c.spelled.written(id, chain.Rules)
@@ -268,26 +267,9 @@ func (c *chains) save(family cluster.Family) (string, error) {
 	return string(out), nil
 }
 
-// countHooks returns how often each of our hooks stands in what iptables-save prints.
-func countHooks(family cluster.Family, text string) map[dataplane.Hook]int {
+// parseSave reads what iptables-save prints, and returns how often each of our hooks stands in it.
+func parseSave(s *dataplane.State, family cluster.Family, text string) map[dataplane.Hook]int {
 	counts := map[dataplane.Hook]int{}
-	table := ""
-	for line := range strings.Lines(text) {
-		line = strings.TrimSpace(line)
-		if name, ok := strings.CutPrefix(line, "*"); ok {
-			table = name
-		} else if rule, ok := strings.CutPrefix(line, "-A "); ok {
-			builtin, rule, _ := strings.Cut(rule, " ")
-			if target, comment, ours := parseHook(rule); ours && !strings.HasPrefix(builtin, dataplane.Prefix) {
-				counts[dataplane.Hook{Chain: dataplane.ChainID{Family: family, Table: table, Name: target}, Builtin: builtin, Comment: comment}]++
-			}
-		}
-	}
-	return counts
-}
-
-// parseSave reads what iptables-save prints.
-func parseSave(s *dataplane.State, family cluster.Family, text string) {
 	table := ""
 	for line := range strings.Lines(text) {
 		line = strings.TrimSpace(line)
@@ -315,9 +297,12 @@ func parseSave(s *dataplane.State, family cluster.Family, text string) {
 			s.Chains[id] = chain
 		} else if target, comment, ours := parseHook(rule); ours {
 			id.Name = target
-			s.Hooks[dataplane.Hook{Chain: id, Builtin: name, Comment: comment}] = struct{}{}
+			hook := dataplane.Hook{Chain: id, Builtin: name, Comment: comment}
+			s.Hooks[hook] = struct{}{}
+			counts[hook]++
 		}
 	}
+	return counts
 }
 
 // hookComment begins the comments of our hooks: a jump without it is somebody else's.
