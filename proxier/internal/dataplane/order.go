@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 )
 
 // Rank is the place of an operation in a pass: lower ranks are done first. Up is built from the bottom, down is taken from
@@ -16,8 +18,7 @@ const (
 	RankBase          Rank = iota // the link, sysctls: everything rests on them
 	RankCreateSet                 // a rule that names a missing set is refused
 	RankCreateEntry               // rules match from their first packet
-	RankCreateChain               // not reachable yet
-	RankCreateHook                // last, so that a half-filled chain is never reached
+	RankCreateRules               // chains and the hooks that lead to them, a family after the other: each table gets its own as a whole
 	RankVirtualServer             // create or update, each followed by its real servers: smallest window without servers
 	RankCreateAddress             // an address or route without a virtual server answers from the host's own sockets
 	RankDeleteAddress             // the mirror image
@@ -46,9 +47,9 @@ func (o Op) Rank() Rank {
 	case SetEntry:
 		return pick(RankCreateEntry, RankDeleteEntry)
 	case Chain:
-		return pick(RankCreateChain, RankDeleteChain)
+		return pick(RankCreateRules, RankDeleteChain)
 	case Hook:
-		return pick(RankCreateHook, RankDeleteHook)
+		return pick(RankCreateRules, RankDeleteHook)
 	case VirtualServerObject, RealServerObject:
 		return pick(RankVirtualServer, RankDeleteServer)
 	case Address, Route:
@@ -57,9 +58,23 @@ func (o Op) Rank() Rank {
 	panic(fmt.Sprintf("BUG: operation on unknown object %T", o.Object))
 }
 
-// order sorts operations by rank and keeps the order within a rank.
+// order sorts operations by rank, rules by their family, and keeps the order otherwise.
 func order(ops []Op) {
-	slices.SortStableFunc(ops, func(a, b Op) int { return cmp.Compare(a.Rank(), b.Rank()) })
+	slices.SortStableFunc(ops, func(a, b Op) int {
+		rank := a.Rank()
+		if c := cmp.Compare(rank, b.Rank()); c != 0 || rank != RankCreateRules {
+			return c
+		}
+		return cmp.Compare(rulesFamily(a), rulesFamily(b))
+	})
+}
+
+// rulesFamily returns the family of a chain or a hook.
+func rulesFamily(op Op) cluster.Family {
+	if hook, is := op.Object.(Hook); is {
+		return hook.Chain.Family
+	}
+	return op.Object.(Chain).ID.Family
 }
 
 // Phases cuts ordered operations where the rank changes. What a phase needs is there when the one before it has succeeded.
@@ -83,13 +98,15 @@ type Gate struct {
 	ops  []Op
 	// coming are the VIPs that ops give an address or a route; nil until it is asked for.
 	coming map[netip.Addr]Kind
+	// made are the chains that were let through to be made.
+	made map[ChainID]bool
 	// leaving counts the virtual servers of an address that were let through to be deleted.
 	leaving map[netip.Addr]int
 }
 
 // NewGate returns the Gate of one phase of the pass that does ops. have must not change before its last question.
 func NewGate(have *State, ops []Op) *Gate {
-	return &Gate{have: have, ops: ops, leaving: map[netip.Addr]int{}}
+	return &Gate{have: have, ops: ops, made: map[ChainID]bool{}, leaving: map[netip.Addr]int{}}
 }
 
 // Blocked says why the operation must not be done, or "" when it may and will. Real servers are not asked about their virtual
@@ -109,8 +126,9 @@ func (g *Gate) Blocked(op Op) string {
 				return "there is no set " + set
 			}
 		}
+		g.made[o.ID] = true
 	case Hook:
-		if _, found := g.have.Chains[o.Chain]; !found {
+		if _, found := g.have.Chains[o.Chain]; !found && !g.made[o.Chain] { // else the kernel refuses it where the chain has failed
 			return "there is no chain " + o.Chain.Name
 		}
 	case VirtualServerObject:

@@ -95,14 +95,10 @@ func (c *chains) run(input []byte, name string, args ...string) ([]byte, error) 
 	return out.Bytes(), nil
 }
 
-// apply writes or deletes chains, or hooks, of one family.
+// apply writes or deletes chains and hooks of one family.
 func (c *chains) apply(ops []dataplane.Op) []error {
 	errs := make([]error, len(ops))
-	carryOut := c.restore
-	if _, hooks := ops[0].Object.(dataplane.Hook); hooks {
-		carryOut = c.hook
-	}
-	if err := carryOut(ops); err == nil || len(ops) == 1 {
+	if err := c.restore(ops); err == nil || len(ops) == 1 {
 		for i := range errs {
 			errs[i] = err
 		}
@@ -110,7 +106,7 @@ func (c *chains) apply(ops []dataplane.Op) []error {
 	}
 	// Some tables may have been done, and can be done again. One by one shows which operation is at fault.
 	for i := range ops {
-		errs[i] = carryOut(ops[i : i+1])
+		errs[i] = c.restore(ops[i : i+1])
 	}
 	return errs
 }
@@ -146,14 +142,47 @@ func (c *chains) write(family cluster.Family, in *input) error {
 }
 
 func (c *chains) restore(ops []dataplane.Op) error {
+	family, err := c.familyOf(ops[0])
+	if err != nil {
+		return err
+	}
 	var in input
+	in.chains(ops)
+	if err := c.hooks(&in, family, ops); err != nil {
+		return err
+	}
+	if len(in.tables) == 0 {
+		return nil
+	}
+	if err := c.write(family, &in); err != nil {
+		return err
+	}
+	return c.learn(family, c.note(ops))
+}
+
+func (c *chains) familyOf(op dataplane.Op) (family cluster.Family, err error) {
+	switch o := op.Object.(type) {
+	case dataplane.Chain:
+		family = o.ID.Family
+	case dataplane.Hook:
+		family = o.Chain.Family
+	}
+	if !slices.Contains(c.families, family) {
+		return family, fmt.Errorf("%s is not served: %w", family, unix.EAFNOSUPPORT)
+	}
+	return family, nil
+}
+
+// chains adds what writes or deletes the chains among ops.
+func (in *input) chains(ops []dataplane.Op) {
 	for _, op := range ops {
-		id := op.Object.(dataplane.Chain).ID
-		in.add(id.Table, ":%s - [0:0]", id.Name) // empties it, or makes it
+		if chain, is := op.Object.(dataplane.Chain); is {
+			in.add(chain.ID.Table, ":%s - [0:0]", chain.ID.Name) // empties it, or makes it
+		}
 	}
 	for _, op := range ops {
-		chain := op.Object.(dataplane.Chain)
-		if op.Verb == dataplane.Delete {
+		chain, is := op.Object.(dataplane.Chain)
+		if is && op.Verb == dataplane.Delete {
 			in.add(chain.ID.Table, "-X %s", chain.ID.Name)
 			continue
 		}
@@ -161,23 +190,24 @@ func (c *chains) restore(ops []dataplane.Op) error {
 			in.add(chain.ID.Table, "-A %s %s", chain.ID.Name, rule)
 		}
 	}
-	family := ops[0].Object.(dataplane.Chain).ID.Family
-	if err := c.write(family, &in); err != nil {
-		return err
-	}
-	var again []dataplane.Chain
+}
+
+// note remembers how chains were written, and returns those that were written the same way before.
+func (c *chains) note(ops []dataplane.Op) (again []dataplane.Chain) {
 	for _, op := range ops {
-		chain := op.Object.(dataplane.Chain)
-		if op.Verb == dataplane.Delete {
+		chain, is := op.Object.(dataplane.Chain)
+		switch {
+		case !is:
+		case op.Verb == dataplane.Delete:
 			delete(c.wrote, chain.ID)
-			continue
+		default:
+			if slices.Equal(c.wrote[chain.ID], chain.Rules) {
+				again = append(again, chain)
+			}
+			c.wrote[chain.ID] = chain.Rules
 		}
-		if slices.Equal(c.wrote[chain.ID], chain.Rules) {
-			again = append(again, chain)
-		}
-		c.wrote[chain.ID] = chain.Rules
 	}
-	return c.learn(family, again)
+	return again
 }
 
 // learn lists chains that had to be written a second time. Where their words differ just after that, it is how this iptables spells our rules, which
@@ -198,25 +228,21 @@ func (c *chains) learn(family cluster.Family, again []dataplane.Chain) error {
 	return nil
 }
 
-// hook inserts or deletes jumps from built-in chains. There is never a second one of a kind: whether the first try was carried
+// hooks adds what inserts or deletes the jumps from built-in chains among ops. There is never a second one of a kind: whether the first try was carried
 // out is not always known, and somebody may have copied it.
-func (c *chains) hook(ops []dataplane.Op) error {
-	family := ops[0].Object.(dataplane.Hook).Chain.Family
-	if !slices.Contains(c.families, family) {
-		return fmt.Errorf("%s is not served: %w", family, unix.EAFNOSUPPORT)
-	}
-	last, is := c.counted[family]
-	if delete(c.counted, family); !is || time.Since(last.at) > fresh {
-		text, err := c.save(family)
-		if err != nil {
-			return err
-		}
-		last.of = parseSave(dataplane.NewState(), family, text)
-	}
-	present := last.of
-	var in input
+func (c *chains) hooks(in *input, family cluster.Family, ops []dataplane.Op) error {
+	var present map[dataplane.Hook]int
 	for _, op := range ops {
-		h := op.Object.(dataplane.Hook)
+		h, is := op.Object.(dataplane.Hook)
+		if !is {
+			continue
+		}
+		if present == nil {
+			var err error
+			if present, err = c.count(family); err != nil {
+				return err
+			}
+		}
 		rule := fmt.Sprintf("-m comment --comment %q -j %s", h.Comment, h.Chain.Name)
 		switch {
 		case op.Verb == dataplane.Delete && present[h] == 0:
@@ -235,10 +261,21 @@ func (c *chains) hook(ops []dataplane.Op) error {
 			present[h]++
 		}
 	}
-	if len(in.tables) == 0 {
-		return nil
+	return nil
+}
+
+// count returns how often each of our hooks is there; the caller is about to change that.
+func (c *chains) count(family cluster.Family) (map[dataplane.Hook]int, error) {
+	last, is := c.counted[family]
+	delete(c.counted, family)
+	if is && time.Since(last.at) <= fresh {
+		return last.of, nil
 	}
-	return c.write(family, &in)
+	text, err := c.save(family)
+	if err != nil {
+		return nil, err
+	}
+	return parseSave(dataplane.NewState(), family, text), nil
 }
 
 // observe puts our chains and hooks into s.

@@ -241,9 +241,9 @@ func subsystem(op dataplane.Op) string {
 	case dataplane.Route:
 		return "route"
 	case dataplane.Chain:
-		return op.Verb.String() + "chain" + o.ID.Family.String()
+		return "rules" + o.ID.Family.String()
 	case dataplane.Hook:
-		return op.Verb.String() + "hook" + o.Chain.Family.String()
+		return "rules" + o.Chain.Family.String()
 	}
 	return op.String()
 }
