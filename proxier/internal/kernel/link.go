@@ -17,10 +17,11 @@ import (
 // link is the dummy link with its addresses, and what may stand in their place, routes. It is never set up: the kernel makes the local routes of its addresses all the
 // same, and answers for them on other links.
 type link struct {
-	name   string
-	ignore []string // links whose addresses are nobody's
-	socket *netlink.Socket
-	batch  netlink.Batch
+	name    string
+	ignore  []string // links whose addresses are nobody's
+	numbers *linkNumbers
+	socket  *netlink.Socket
+	batch   netlink.Batch
 }
 
 func newLink(name string, ignore []string) (*link, error) {
@@ -29,8 +30,18 @@ func newLink(name string, ignore []string) (*link, error) {
 		return nil, err
 	}
 	socket.FilterDumps()
-	return &link{name: name, ignore: ignore, socket: socket}, nil
+	numbers, err := newLinkNumbers()
+	if err != nil {
+		return nil, errors.Join(err, socket.Close())
+	}
+	return &link{name: name, ignore: ignore, numbers: numbers, socket: socket}, nil
 }
+
+func (l *link) close() error { return errors.Join(l.numbers.Close(), l.socket.Close()) }
+
+// messages and sends count what was asked.
+func (l *link) messages() uint64 { return l.numbers.Messages + l.socket.Messages }
+func (l *link) sends() uint64    { return l.numbers.Sends + l.socket.Sends }
 
 func (l *link) create() error {
 	attrs := vnl.NewLinkAttrs()
@@ -50,28 +61,7 @@ func (l *link) delete() error {
 }
 
 // index returns the link's number, 0 when it does not exist.
-func (l *link) index() (int, error) { return indexOf(l.name) }
-
-// indexOf asks by ioctl: netlink would tell all about the link, which takes a hundred times as long.
-func indexOf(name string) (int, error) {
-	request, err := unix.NewIfreq(name)
-	if err != nil {
-		return 0, fmt.Errorf("link %q: %w", name, err)
-	}
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return 0, err
-	}
-	defer unix.Close(fd)
-	err = unix.IoctlIfreq(fd, unix.SIOCGIFINDEX, request)
-	if errors.Is(err, unix.ENODEV) {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, fmt.Errorf("link %s: %w", name, err)
-	}
-	return int(request.Uint32()), nil
-}
+func (l *link) index() (int, error) { return l.numbers.of(l.name) }
 
 // observe returns whether the link exists, its addresses, and the addresses of all other links on which node ports are served.
 // Those of ignored links, IPv6 link-local and loopback addresses are nobody's. One dump serves all: a dump for each link grows with their square.
@@ -82,7 +72,7 @@ func (l *link) observe() (present bool, ours, others []netip.Addr, err error) {
 	}
 	var ignored []int
 	for _, name := range l.ignore {
-		i, err := indexOf(name)
+		i, err := l.numbers.of(name)
 		if err != nil {
 			return false, nil, nil, err
 		}

@@ -75,7 +75,7 @@ func (k *Linux) Close() error {
 		errs = append(errs, k.ipvs.close())
 	}
 	if k.link != nil {
-		errs = append(errs, k.link.socket.Close())
+		errs = append(errs, k.link.close())
 	}
 	if k.sets != nil {
 		errs = append(errs, k.sets.Close())
@@ -95,8 +95,8 @@ func (k *Linux) Traffic() Traffic {
 func (k *Linux) own() Traffic {
 	messages, sends := k.sets.Traffic()
 	return Traffic{
-		Messages:  messages + k.ipvs.socket.Messages + k.link.socket.Messages + k.conntrack.socket.Messages,
-		Sends:     sends + k.ipvs.socket.Sends + k.link.socket.Sends + k.conntrack.socket.Sends,
+		Messages:  messages + k.ipvs.socket.Messages + k.link.messages() + k.conntrack.socket.Messages,
+		Sends:     sends + k.ipvs.socket.Sends + k.link.sends() + k.conntrack.socket.Sends,
 		Processes: k.chains.processes,
 	}
 }

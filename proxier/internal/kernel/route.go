@@ -30,7 +30,7 @@ const loopback = "lo"
 // routes returns our routes: those in the table of local ones, on the loopback link, with our protocol and metric. One dump for each family
 // reads nothing else.
 func (l *link) routes(families []cluster.Family) (map[netip.Addr]netip.Addr, error) {
-	index, err := indexOf(loopback)
+	index, err := l.numbers.of(loopback)
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +106,7 @@ func number(value []byte) uint32 {
 
 // applyRoutes adds, replaces and deletes routes, many to a system call.
 func (l *link) applyRoutes(ops []dataplane.Op) []error {
-	index, err := indexOf(loopback)
+	index, err := l.numbers.of(loopback)
 	if err == nil && index == 0 {
 		err = fmt.Errorf("there is no link %s: %w", loopback, unix.ENODEV)
 	}

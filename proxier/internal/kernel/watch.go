@@ -25,6 +25,11 @@ func WatchAddresses(ctx context.Context, ours string, changed func()) error {
 	socket := os.NewFile(uintptr(fd), "addresses")
 	defer socket.Close()
 	defer context.AfterFunc(ctx, func() { socket.Close() })()
+	numbers, err := newLinkNumbers()
+	if err != nil {
+		return fmt.Errorf("watch addresses: %w", err)
+	}
+	defer numbers.Close()
 	buffer, left := make([]byte, 8<<10), 0
 	for {
 		n, err := socket.Read(buffer)
@@ -40,7 +45,7 @@ func WatchAddresses(ctx context.Context, ours string, changed func()) error {
 		on := linkOf(buffer[:n])
 		if on != left {
 			// Ours may have been made anew.
-			if index, err := indexOf(ours); err == nil && index != 0 && index == on {
+			if index, err := numbers.of(ours); err == nil && index != 0 && index == on {
 				if err := leaveOut(fd, index); err == nil {
 					left = index
 				}
