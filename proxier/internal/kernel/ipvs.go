@@ -60,22 +60,33 @@ type ipvs struct {
 	servers int
 }
 
-func newIPVS() (*ipvs, error) {
-	// moby/ipvs loads the module when it is missing.
-	probe, err := moby.New("")
-	if err != nil {
-		return nil, fmt.Errorf("the kernel has no IPVS (module ip_vs); try: modprobe ip_vs: %w", err)
-	}
-	probe.Close()
+// familyOfIPVS returns the number of the generic netlink family. moby/ipvs loads the module where it is missing; where it is there, that would start modprobe
+// for nothing.
+func familyOfIPVS() (uint16, error) {
 	family, err := vnl.GenlFamilyGet("IPVS")
 	if err != nil {
-		return nil, fmt.Errorf("the kernel has no IPVS (module ip_vs); try: modprobe ip_vs: %w", err)
+		var loaded *moby.Handle
+		if loaded, err = moby.New(""); err == nil {
+			loaded.Close()
+			family, err = vnl.GenlFamilyGet("IPVS")
+		}
+	}
+	if err != nil {
+		return 0, fmt.Errorf("the kernel has no IPVS (module ip_vs); try: modprobe ip_vs: %w", err)
+	}
+	return family.ID, nil
+}
+
+func newIPVS() (*ipvs, error) {
+	family, err := familyOfIPVS()
+	if err != nil {
+		return nil, err
 	}
 	socket, err := netlink.Dial(unix.NETLINK_GENERIC)
 	if err != nil {
 		return nil, err
 	}
-	return &ipvs{socket: socket, family: family.ID, reader: newDestinationReader(), expiry: &expiry{}}, nil
+	return &ipvs{socket: socket, family: family, reader: newDestinationReader(), expiry: &expiry{}}, nil
 }
 
 func (v *ipvs) close() error {

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/coreos/go-iptables/iptables"
-	moby "github.com/moby/ipvs"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
@@ -39,12 +38,10 @@ func Probe(schedulers []string) (dataplane.Facts, error) {
 			return facts, fmt.Errorf("%s is not installed (on Debian and Ubuntu: apt-get install iptables)", tool)
 		}
 	}
-	handle, err := moby.New("")
-	if err != nil {
-		return facts, fmt.Errorf("the kernel has no IPVS (module ip_vs); try: modprobe ip_vs: %w", err)
+	if _, err := familyOfIPVS(); err != nil {
+		return facts, err
 	}
-	defer handle.Close()
-	if facts.Schedulers, err = probeSchedulers(handle, schedulers, func() modules { return readModules("", strings.TrimSpace(string(release))) }); err != nil {
+	if facts.Schedulers, err = probeSchedulers(schedulers, func() modules { return readModules("", strings.TrimSpace(string(release))) }); err != nil {
 		return facts, err
 	}
 	facts.RandomFully = knowsRandomFully()

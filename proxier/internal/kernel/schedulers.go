@@ -19,7 +19,7 @@ var perilous = []string{"lblc", "lblcr"}
 
 // probeSchedulers returns those schedulers that the kernel has. Of one whose module is loaded there is no doubt, nor of one that has no module. The modules of the
 // others are loaded by modprobe where there is one that may; what is in doubt then is tried, but for the perilous ones: those have to be loaded by the node.
-func probeSchedulers(handle *moby.Handle, names []string, read func() modules) (has []string, err error) {
+func probeSchedulers(names []string, read func() modules) (has []string, err error) {
 	known := read()
 	doubtful := known.doubtful(names)
 	if len(doubtful) > 0 {
@@ -33,7 +33,7 @@ func probeSchedulers(handle *moby.Handle, names []string, read func() modules) (
 			return slices.Contains(perilous, name) && !known.builtIn(schedulerModule(name))
 		})
 	}
-	works, err := trySchedulers(handle, doubtful)
+	works, err := trySchedulers(doubtful)
 	if err != nil {
 		return nil, err
 	}
@@ -61,7 +61,15 @@ func (m modules) doubtful(schedulers []string) (names []string) {
 // trySchedulers makes a virtual server with each on an address of RFC 5737 that nobody has, and returns those that the kernel took. All stay until
 // the last one was tried: with its last virtual server of a family IPVS takes its hooks out of the network, and waits for all processors
 // before it puts them back for the next one.
-func trySchedulers(handle *moby.Handle, names []string) (has []string, err error) {
+func trySchedulers(names []string) (has []string, err error) {
+	if len(names) == 0 {
+		return nil, nil
+	}
+	handle, err := moby.New("")
+	if err != nil {
+		return nil, fmt.Errorf("try schedulers: %w", err)
+	}
+	defer handle.Close()
 	var made []*moby.Service
 	defer func() {
 		for _, service := range made {
