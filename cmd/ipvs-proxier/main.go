@@ -1,3 +1,7 @@
+// A kernel without Multipath TCP runs modprobe twice when it is asked for it, as package net does when a process first listens.
+//
+//go:debug multipathtcp=0
+
 // Command ipvs-proxier is a Kubernetes service proxy on the kernel's IPVS, and the tool by which an operator looks at it.
 package main
 
