@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // guestDir holds what a booted guest needs other than the machine has it; its programs come first in the command's PATH.
@@ -56,7 +58,7 @@ func setUpPrograms(j job) error {
 func arrangeUMLModules() (string, error) {
 	source := filepath.Join(umlModules, release())
 	const root = guestDir
-	dir := filepath.Join(root, "lib", "modules", release())
+	dir := filepath.Join(root, modulesDir, release())
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", err
 	}
@@ -69,6 +71,12 @@ func arrangeUMLModules() (string, error) {
 	}
 	for _, name := range names {
 		if err := os.Symlink(name, filepath.Join(dir, filepath.Base(name))); err != nil {
+			return "", err
+		}
+	}
+	// Where programs look what there is; runUML has seen to it that the place is there if it can be.
+	if _, err := os.Stat(modulesDir); err == nil {
+		if err := mount(filepath.Join(root, modulesDir), modulesDir, "", unix.MS_BIND, ""); err != nil {
 			return "", err
 		}
 	}

@@ -14,10 +14,15 @@ import (
 // umlModules is where Debian's package has the modules: below the kernel's version in there.
 const umlModules = "/usr/lib/uml/modules"
 
+// modulesDir is where kmod and others look for modules, below the kernel's version.
+const modulesDir = "/lib/modules"
+
 // runUML boots User-Mode Linux on this machine's own file tree, mounted read-only, and runs the command in it.
 func runUML(ctx context.Context, j job) (int, error) {
 	j.Kernel = uml
 	raiseMapCount(mapCount, func(format string, args ...any) { fmt.Fprintf(os.Stderr, "lab: "+format+"\n", args...) })
+	// A machine without a kernel of its own, such as a container, has no such directory, and the guest cannot make it.
+	_ = os.MkdirAll(modulesDir, 0o755)
 	return withControl(j, func(j job) (int, error) {
 		init, err := copyInit(j.Control)
 		if err != nil {
