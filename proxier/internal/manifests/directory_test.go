@@ -2,8 +2,10 @@ package manifests
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -12,7 +14,10 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	discovery "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/internalversion"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	apiruntime "k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/tools/cache"
 )
 
 // serviceText is a Service whose cluster IP ends in last.
@@ -62,15 +67,27 @@ func (b *book) remove(name string) {
 	}
 }
 
-// services returns "name address" of all Services in force.
-func (b *book) services() string {
+// list returns what a list of that kind has, and its version.
+func (b *book) list(from cache.ListerWatcher) (objects []apiruntime.Object, version string) {
 	b.Helper()
-	list, err := b.dir.list("Service")
+	list, err := from.List(metav1.ListOptions{})
 	if err != nil {
 		b.Fatal(err)
 	}
+	items := list.(*internalversion.List)
+	for _, i := range items.Items {
+		objects = append(objects, i.(item).Unpack())
+	}
+	return objects, items.ResourceVersion
+}
+
+// services returns "name address" of all Services in force.
+func (b *book) services() string {
+	b.Helper()
 	var all []string
-	for _, s := range list.(*v1.ServiceList).Items {
+	objects, _ := b.list(b.dir.Services())
+	for _, o := range objects {
+		s := o.(*v1.Service)
 		all = append(all, s.Name+" "+s.Spec.ClusterIP)
 	}
 	slices.Sort(all)
@@ -143,6 +160,88 @@ func TestOneObjectInTwoFiles(t *testing.T) {
 	b.want("a 10.96.0.4, c 10.96.0.3")
 }
 
+// TestOneFileIsLookedAt: a notification of one file is no reason to look at the others.
+func TestOneFileIsLookedAt(t *testing.T) {
+	b := open(t, map[string]string{"a.yaml": serviceText("a", 1), "b.yaml": serviceText("b", 2)})
+	b.write("a.yaml", serviceText("a", 3))
+	b.write("b.yaml", serviceText("b", 4))
+	b.dir.look(map[string]struct{}{"a.yaml": {}})
+	b.want("a 10.96.0.3, b 10.96.0.2")
+	b.dir.Scan()
+	b.want("a 10.96.0.3, b 10.96.0.4")
+	if err := os.RemoveAll(b.path); err != nil {
+		t.Fatal(err)
+	}
+	b.dir.look(map[string]struct{}{"a.yaml": {}})
+	b.want("a 10.96.0.3, b 10.96.0.4", "last good content of all files")
+}
+
+// TestFileByFileIsAsAWhole: whatever files come, change and go, looking at each alone comes to what looking at all of them does from the beginning.
+func TestFileByFileIsAsAWhole(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	b := open(t, nil)
+	for step := range 400 {
+		name := fmt.Sprintf("%c.yaml", 'a'+r.IntN(5))
+		if r.IntN(4) == 0 {
+			_ = os.Remove(filepath.Join(b.path, name))
+		} else {
+			var texts []string
+			for range 1 + r.IntN(3) {
+				texts = append(texts, serviceText(fmt.Sprintf("s%d", r.IntN(6)), 1+r.IntN(3)))
+			}
+			b.write(name, strings.Join(texts, "---\n"))
+		}
+		b.dir.look(map[string]struct{}{name: {}})
+		whole, err := Open(b.path, func(string, string) {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := &book{T: t, path: b.path, dir: whole}
+		if got, want := b.services(), want.services(); got != want {
+			t.Fatalf("step %d, %s: in force %q, want %q", step, name, got, want)
+		}
+		if got, want := b.dir.Mistakes(), whole.Mistakes(); !slices.Equal(got, want) {
+			t.Fatalf("step %d, %s: mistakes %q, want %q", step, name, got, want)
+		}
+	}
+}
+
+// BenchmarkManifests tells what a change of one file costs among many, and how much memory one with a Service takes.
+func BenchmarkManifests(b *testing.B) {
+	for _, n := range []int{100, 1000, 10_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			path := b.TempDir()
+			write := func(i, last int) string {
+				name := fmt.Sprintf("service-%d.yaml", i)
+				text := serviceText(fmt.Sprintf("service-%d", i), last)
+				if err := os.WriteFile(filepath.Join(path, name), []byte(text), 0o644); err != nil {
+					b.Fatal(err)
+				}
+				return name
+			}
+			for i := range n {
+				write(i, 1)
+			}
+			used := func() uint64 {
+				var m runtime.MemStats
+				runtime.GC()
+				runtime.ReadMemStats(&m)
+				return m.HeapAlloc
+			}
+			before := used()
+			d, err := Open(path, func(string, string) {})
+			if err != nil {
+				b.Fatal(err)
+			}
+			taken := float64(used()-before) / float64(n)
+			for i := 0; b.Loop(); i++ {
+				d.look(map[string]struct{}{write(i%n, 2+i%2): {}})
+			}
+			b.ReportMetric(taken, "B/file")
+		})
+	}
+}
+
 func TestWhatEditorsLeaveIsNotRead(t *testing.T) {
 	b := open(t, map[string]string{"a.yaml": serviceText("a", 1)})
 	for _, name := range []string{".a.yaml.swp", ".#a.yaml", "#a.yaml#", "a.yaml~", "4913", "a.yaml.tmp", "README.md", ".hidden.yaml"} {
@@ -177,11 +276,8 @@ func TestDirectoryGoesAndComesBack(t *testing.T) {
 func TestWatch(t *testing.T) {
 	b := open(t, map[string]string{"a.yaml": serviceText("a", 1)})
 	go b.dir.Run(t.Context())
-	list, err := b.dir.list("Service")
-	if err != nil {
-		t.Fatal(err)
-	}
-	watch, err := listerWatcher{b.dir, "Service"}.Watch(metav1.ListOptions{ResourceVersion: list.(*v1.ServiceList).ResourceVersion})
+	_, version := b.list(b.dir.Services())
+	watch, err := listerWatcher{b.dir, "Service"}.Watch(metav1.ListOptions{ResourceVersion: version})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -279,11 +375,11 @@ func TestHalfWrittenFiles(t *testing.T) {
 
 func TestSlicesAreListed(t *testing.T) {
 	b := open(t, map[string]string{"a.yaml": "apiVersion: v1\nkind: List\nitems:\n- apiVersion: discovery.k8s.io/v1\n  kind: EndpointSlice\n  metadata: {name: a, namespace: ns}\n  addressType: IPv4\n  endpoints: []\n"})
-	list, err := b.dir.list("EndpointSlice")
-	if err != nil {
-		t.Fatal(err)
+	objects, _ := b.list(b.dir.Slices())
+	if len(objects) != 1 {
+		t.Fatalf("slices %+v", objects)
 	}
-	if items := list.(*discovery.EndpointSliceList).Items; len(items) != 1 || items[0].Namespace != "ns" || items[0].UID == "" {
-		t.Errorf("slices %+v", items)
+	if s := objects[0].(*discovery.EndpointSlice); s.Namespace != "ns" || s.UID == "" || s.ResourceVersion != "1" {
+		t.Errorf("slice %+v", s)
 	}
 }

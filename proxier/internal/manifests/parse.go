@@ -25,8 +25,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/spelling"
 )
 
-// object is one API object and where it stands.
-type object struct {
+// parsed is one API object and where it stands.
+type parsed struct {
 	key  objectKey
 	line int
 	// value is a *v1.Service, *discovery.EndpointSlice or *v1.Node; nil for another kind.
@@ -56,7 +56,7 @@ func (e lineError) Error() string { return fmt.Sprintf("line %d: %v", e.line, e.
 // parse reads a file: documents between lines of "---", each an object or a List of objects. The first mistake is returned, and
 // no object with it. Objects of kinds that are somebody else's business, such as the Deployment beside its Service, are left
 // out, and note names the first one.
-func parse(content []byte) (objects []object, note string, err error) {
+func parse(content []byte) (objects []parsed, note string, err error) {
 	line := 1
 	for _, document := range split(content) {
 		found, err := parseDocument(document)
@@ -111,7 +111,7 @@ func leadingBlank(document []byte) (n int) {
 
 var yamlLine = regexp.MustCompile(`line (\d+): `)
 
-func parseDocument(document []byte) ([]object, error) {
+func parseDocument(document []byte) ([]parsed, error) {
 	data, err := yaml.YAMLToJSONStrict(document)
 	if err != nil {
 		text := strings.TrimPrefix(strings.TrimPrefix(err.Error(), "error converting YAML to JSON: "), "yaml: ")
@@ -152,7 +152,7 @@ func locate(document []byte, err error) error {
 // kinds are those that are read.
 var kinds = [...]string{"Service", "EndpointSlice", "Node", "List", "ServiceList", "EndpointSliceList"}
 
-func parseObject(data []byte) ([]object, error) {
+func parseObject(data []byte) ([]parsed, error) {
 	var head struct {
 		metav1.TypeMeta
 		Metadata struct{ Name, Namespace string }
@@ -164,7 +164,7 @@ func parseObject(data []byte) ([]object, error) {
 	var value runtime.Object
 	switch head.APIVersion + " " + head.Kind {
 	case "v1 List", "v1 ServiceList", "discovery.k8s.io/v1 EndpointSliceList":
-		var objects []object
+		var objects []parsed
 		for i, item := range head.Items {
 			of, err := parseObject(item)
 			if err != nil {
@@ -184,7 +184,7 @@ func parseObject(data []byte) ([]object, error) {
 			return nil, fmt.Errorf("apiVersion %q kind %q is not read here; allowed are v1 Service, discovery.k8s.io/v1 EndpointSlice, v1 Node and v1 List",
 				head.APIVersion, head.Kind)
 		}
-		return []object{{key: objectKey{head.Kind, cluster.Name{Namespace: head.Metadata.Namespace, Name: head.Metadata.Name}}}}, nil
+		return []parsed{{key: objectKey{head.Kind, cluster.Name{Namespace: head.Metadata.Namespace, Name: head.Metadata.Name}}}}, nil
 	}
 	// Unlike encoding/json this one minds upper and lower case, as the API server does: clusterIp is not clusterIP.
 	mistakes, err := kjson.UnmarshalStrict(data, value)
@@ -198,7 +198,7 @@ func parseObject(data []byte) ([]object, error) {
 }
 
 // finish fills in what the API server would have, and checks what it would have checked as far as we rely on it.
-func finish(kind string, value runtime.Object) ([]object, error) {
+func finish(kind string, value runtime.Object) ([]parsed, error) {
 	meta := value.(metav1.Object)
 	if meta.GetName() == "" {
 		return nil, fmt.Errorf("%s: metadata.name is missing", kind)
@@ -222,7 +222,7 @@ func finish(kind string, value runtime.Object) ([]object, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", key, err)
 	}
-	return []object{{key: key, value: value}}, nil
+	return []parsed{{key: key, value: value}}, nil
 }
 
 func checkService(s *v1.Service) error {

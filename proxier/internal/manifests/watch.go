@@ -4,10 +4,11 @@ import (
 	"strconv"
 	"sync"
 
-	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/internalversion"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/watch"
 )
 
@@ -19,8 +20,38 @@ type listerWatcher struct {
 
 // List implements cache.Lister.
 func (l listerWatcher) List(metav1.ListOptions) (runtime.Object, error) {
-	return l.directory.list(l.kind)
+	d := l.directory
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	list := &internalversion.List{ListMeta: metav1.ListMeta{ResourceVersion: strconv.FormatUint(d.versions[l.kind], 10)}}
+	for key, o := range d.objects {
+		if key.kind == l.kind && o.told != nil {
+			list.Items = append(list.Items, item{key, o.told, o.version})
+		}
+	}
+	return list, nil
 }
+
+// item is an object of a list. A large list is never there as a whole: who reads it unpacks an item when its turn comes.
+type item struct {
+	key     objectKey
+	data    []byte
+	version uint64
+}
+
+// Unpack returns the object of the API, which is the caller's own.
+func (i item) Unpack() runtime.Object { return unpack(i.key.kind, i.data, i.version) }
+
+// GetObjectMeta implements metav1.ObjectMetaAccessor.
+func (i item) GetObjectMeta() metav1.Object {
+	return &metav1.ObjectMeta{Namespace: i.key.name.Namespace, Name: i.key.name.Name}
+}
+
+// GetObjectKind implements runtime.Object.
+func (i item) GetObjectKind() schema.ObjectKind { return schema.EmptyObjectKind }
+
+// DeepCopyObject implements runtime.Object. Nothing in it is ever changed.
+func (i item) DeepCopyObject() runtime.Object { return i }
 
 // IsWatchListSemanticsUnSupported tells reflectors to list before they watch.
 func (l listerWatcher) IsWatchListSemanticsUnSupported() bool { return true }
@@ -97,5 +128,3 @@ func (w *watcher) run() {
 		}
 	}
 }
-
-func equalObjects(a, b runtime.Object) bool { return equality.Semantic.DeepEqual(a, b) }

@@ -45,7 +45,7 @@ func newNodes(name string, tell func()) *nodes {
 
 // Transformer drops what is never read, before a list is there as a whole.
 func (n *nodes) Transformer() cache.TransformFunc {
-	return func(o any) (any, error) { return strip(o.(*v1.Node)), nil }
+	return func(o any) (any, error) { return strip(unpacked(o).(*v1.Node)), nil }
 }
 
 // Add implements cache.ReflectorStore.
@@ -53,7 +53,7 @@ func (n *nodes) Add(o any) error { return n.Update(o) }
 
 // Update implements cache.ReflectorStore.
 func (n *nodes) Update(o any) error {
-	n.put(strip(o.(*v1.Node)))
+	n.put(strip(unpacked(o).(*v1.Node)))
 	return nil
 }
 
@@ -67,7 +67,7 @@ func (n *nodes) Delete(o any) error {
 func (n *nodes) Replace(list []any, _ string) error {
 	present := map[string]struct{}{}
 	for _, o := range list {
-		node := strip(o.(*v1.Node))
+		node := strip(unpacked(o).(*v1.Node))
 		present[node.Name] = struct{}{}
 		n.put(node)
 	}

@@ -38,9 +38,17 @@ func (p *packed) GetObjectKind() schema.ObjectKind { return schema.EmptyObjectKi
 // DeepCopyObject implements runtime.Object. Nothing in it is ever changed.
 func (p *packed) DeepCopyObject() runtime.Object { return p }
 
+// unpacked returns the object of the API that an item of a list is. One that knows how is unpacked when its turn comes, so that a list is never there as a whole.
+func unpacked(o any) any {
+	if item, is := o.(interface{ Unpack() runtime.Object }); is {
+		return item.Unpack()
+	}
+	return o
+}
+
 // pack takes what is read of the object. It changes the object, which is nobody's any more.
 func pack(o any) (*packed, error) {
-	switch o := o.(type) {
+	switch o := unpacked(o).(type) {
 	case *packed:
 		return o, nil
 	case *v1.Service:

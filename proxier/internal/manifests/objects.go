@@ -1,0 +1,140 @@
+package manifests
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	v1 "k8s.io/api/core/v1"
+	discovery "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+)
+
+// claim is an object that stands in a file. It is kept in protobuf: as an object of the API it would take several times the memory.
+type claim struct {
+	file *file
+	key  objectKey
+	line int
+	data []byte
+}
+
+// object is one of which files say something.
+type object struct {
+	// claims are sorted by file, and in a file by their place: the first one is to be in force.
+	claims []*claim
+	// told is what the watchers were told last, with that version; nil before that.
+	told    []byte
+	version uint64
+}
+
+// pack is without the version, which the directory gives.
+func pack(value runtime.Object) ([]byte, error) {
+	value.(metav1.Object).SetResourceVersion("")
+	return value.(interface{ Marshal() ([]byte, error) }).Marshal()
+}
+
+// unpack returns an object that is the caller's own. What Marshal has written, Unmarshal reads.
+func unpack(kind string, data []byte, version uint64) runtime.Object {
+	var value interface {
+		runtime.Object
+		metav1.Object
+		Unmarshal([]byte) error
+	}
+	switch kind {
+	case "Service":
+		value = &v1.Service{}
+	case "EndpointSlice":
+		value = &discovery.EndpointSlice{}
+	case "Node":
+		value = &v1.Node{}
+	}
+	_ = value.Unmarshal(data)
+	value.SetResourceVersion(strconv.FormatUint(version, 10))
+	return value
+}
+
+// changed is what has to be looked at after files were read.
+type changed struct {
+	files map[*file]struct{}
+	keys  map[objectKey]struct{}
+}
+
+// claim puts claims in the place of those that the file had.
+func (d *Directory) claim(f *file, claims []*claim, change *changed) {
+	change.files[f] = struct{}{}
+	for _, c := range f.claims {
+		o := d.objects[c.key]
+		o.claims = slices.DeleteFunc(o.claims, func(other *claim) bool { return other == c })
+		change.keys[c.key] = struct{}{}
+	}
+	f.claims = claims
+	for _, c := range claims {
+		o := d.objects[c.key]
+		if o == nil {
+			o = &object{}
+			d.objects[c.key] = o
+		}
+		at, _ := slices.BinarySearchFunc(o.claims, c, func(other, c *claim) int {
+			return cmp.Or(cmp.Compare(other.file.name, c.file.name), -1) // behind those of the same file
+		})
+		o.claims = slices.Insert(o.claims, at, c)
+		change.keys[c.key] = struct{}{}
+	}
+}
+
+// settle decides which objects are in force and tells the watchers what changed. Files of which something is in force now that was not before, or the
+// other way round, are added to the change.
+func (d *Directory) settle(change *changed) {
+	for key := range change.keys {
+		o := d.objects[key]
+		for _, c := range o.claims {
+			change.files[c.file] = struct{}{}
+		}
+		switch {
+		case len(o.claims) == 0:
+			delete(d.objects, key)
+			if o.told != nil {
+				d.versions[key.kind]++
+				d.send(watch.Deleted, key, o)
+			}
+		case o.told == nil:
+			d.tell(watch.Added, key, o)
+		case !bytes.Equal(o.told, o.claims[0].data):
+			d.tell(watch.Modified, key, o)
+		default:
+			o.told = o.claims[0].data // so that it is there once
+		}
+	}
+}
+
+func (d *Directory) tell(event watch.EventType, key objectKey, o *object) {
+	d.versions[key.kind]++
+	o.told, o.version = o.claims[0].data, d.versions[key.kind]
+	d.send(event, key, o)
+}
+
+func (d *Directory) send(event watch.EventType, key objectKey, o *object) {
+	for w := range d.watchers {
+		if w.kind == key.kind {
+			w.put(watch.Event{Type: event, Object: unpack(key.kind, o.told, o.version)})
+		}
+	}
+}
+
+// mistake returns what is wrong with a file, "" where nothing is. Of two files with the same object, the one whose name sorts first has it.
+func (d *Directory) mistake(f *file) string {
+	if f.wrong != "" || f.note != "" {
+		return cmp.Or(f.wrong, f.note)
+	}
+	for _, c := range f.claims {
+		if has := d.objects[c.key].claims[0]; has != c {
+			return fmt.Sprintf("line %d: %s stands in %s line %d already, which stays in force", c.line, c.key, filepath.Join(d.path, has.file.name), has.line)
+		}
+	}
+	return ""
+}

@@ -1,0 +1,132 @@
+package manifests
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// file is what is known of a file.
+type file struct {
+	name string
+	// modified, size and claims are of its last good content; good says that there was one.
+	modified time.Time
+	size     int64
+	claims   []*claim
+	good     bool
+	// wrong says why its present content cannot be used, note what in it is left out; empty where nothing is.
+	wrong, note string
+}
+
+// Scan looks at all files and tells the watchers what has changed.
+func (d *Directory) Scan() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	entries, err := os.ReadDir(d.path)
+	if err != nil {
+		d.unreadable(err)
+		return
+	}
+	d.note("", "")
+	names := make(map[string]struct{}, len(entries))
+	for _, entry := range entries {
+		if counts(entry.Name()) {
+			names[entry.Name()] = struct{}{}
+		}
+	}
+	for name := range d.files {
+		names[name] = struct{}{}
+	}
+	d.lookAt(names)
+}
+
+// look is Scan for some files.
+func (d *Directory) look(names map[string]struct{}) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if _, err := os.Stat(d.path); err != nil {
+		d.unreadable(err) // and its files are gone with it, not each of them
+		return
+	}
+	d.lookAt(names)
+}
+
+func (d *Directory) unreadable(err error) {
+	d.note("", fmt.Sprintf("%v; the last good content of all files stays in force", err))
+}
+
+func (d *Directory) lookAt(names map[string]struct{}) {
+	change := changed{files: map[*file]struct{}{}, keys: map[objectKey]struct{}{}}
+	for name := range names {
+		d.read(name, &change)
+	}
+	d.settle(&change)
+	for f := range change.files {
+		d.note(f.name, d.mistake(f))
+	}
+}
+
+// read looks at one file.
+func (d *Directory) read(name string, change *changed) {
+	path := filepath.Join(d.path, name)
+	f := d.files[name]
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && info.IsDir() {
+		if f != nil {
+			delete(d.files, name)
+			d.claim(f, nil, change)
+			f.wrong, f.note = "", ""
+		}
+		return
+	}
+	if f == nil {
+		f = &file{name: name}
+		d.files[name] = f
+	}
+	if err == nil && f.good && f.wrong == "" && f.modified.Equal(info.ModTime()) && f.size == info.Size() && time.Since(f.modified) > 2*time.Second {
+		return
+	}
+	change.files[f] = struct{}{}
+	var claims []*claim
+	var note string
+	if err == nil {
+		claims, note, err = f.load(path)
+	}
+	if err != nil {
+		kept := "; it is left out"
+		if f.good {
+			kept = "; its last good content stays in force"
+		}
+		f.wrong = err.Error() + kept
+		return
+	}
+	f.modified, f.size, f.good, f.wrong, f.note = info.ModTime(), info.Size(), true, "", note
+	d.claim(f, claims, change)
+}
+
+// load reads the content.
+func (f *file) load(path string) (claims []*claim, note string, err error) {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return nil, "", err
+	}
+	found, note, err := parse(content)
+	if err != nil {
+		return nil, "", err
+	}
+	if len(found) == 0 && len(f.claims) > 0 {
+		// More likely caught between truncating and writing than meant: who means it deletes the file.
+		return nil, "", errors.New("the file is empty")
+	}
+	for _, p := range found {
+		data, err := pack(p.value)
+		if err != nil {
+			return nil, "", fmt.Errorf("line %d: %s: %w", p.line, p.key, err)
+		}
+		claims = append(claims, &claim{file: f, key: p.key, line: p.line, data: data})
+	}
+	return claims, note, nil
+}
