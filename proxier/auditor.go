@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel"
 )
 
 // auditor has a Reader read the kernel from time to time, in a goroutine of its own.
@@ -14,9 +15,11 @@ type auditor struct {
 	health *health
 	ask    chan *round
 	told   chan told
-	// due is when the next round begins, while none reads.
-	due     time.Time
-	reading bool
+	// began is when the last round began, due when the next one begins, while none reads.
+	began, due time.Time
+	reading    bool
+	// spent tells the reading thread what it has taken of the processor so far.
+	spent func() time.Duration
 	// again is how long after a failure the next try comes; failures counts those in a row.
 	again    time.Duration
 	failures int
@@ -27,11 +30,20 @@ type told struct {
 	of   *round
 	seen dataplane.Observation
 	err  error
+	// cost is the processor time that it took.
+	cost time.Duration
 }
+
+// Of a core audits take a hundredth at the most: where they cost more than that each period, they come less often. Periods below the default one are
+// kept: who asks for one has reasons.
+const (
+	auditPart     = 100
+	sparingPeriod = 30 * time.Second
+)
 
 // newAuditor starts the goroutine, which opens the Reader when it needs one. It ends with close, as soon as the kernel lets it.
 func newAuditor(open func() (Reader, error), period time.Duration, h *health) *auditor {
-	a := &auditor{period: period, health: h, ask: make(chan *round, 1), told: make(chan told, 1), due: time.Now().Add(period)}
+	a := &auditor{period: period, health: h, ask: make(chan *round, 1), told: make(chan told, 1), due: time.Now().Add(period), spent: kernel.Spent}
 	go a.read(open)
 	return a
 }
@@ -52,8 +64,9 @@ func (a *auditor) read(open func() (Reader, error)) {
 			}
 			reader = opened
 		}
+		before := a.spent()
 		seen, err := reader.Observe()
-		a.told <- told{of, seen, err}
+		a.told <- told{of, seen, err, a.spent() - before}
 	}
 }
 
@@ -73,7 +86,7 @@ func (a *auditor) begin(now time.Time, e *engine) bool {
 	if due := a.next(); due.IsZero() || now.Before(due) {
 		return false
 	}
-	a.due = now.Add(a.period)
+	a.began, a.due = now, now.Add(a.period)
 	if e.have == nil || e.starting {
 		return false // passes try to read the kernel as long as they have not; before all Services were looked at, nothing can be said to be too much
 	}
@@ -104,18 +117,21 @@ func (a *auditor) more(e *engine) <-chan struct{} {
 }
 
 // ended takes note of the end of a reading, and returns the error that it is to be called.
-func (a *auditor) ended(now time.Time, err error) error {
+func (a *auditor) ended(now time.Time, t told) error {
 	a.reading = false
 	a.health.read.end()
-	if err == nil {
+	if sparing := a.began.Add(auditPart * t.cost); a.period >= sparingPeriod && sparing.After(a.due) {
+		a.due = sparing
+	}
+	if t.err == nil {
 		a.again, a.failures = 0, 0
 		return nil
 	}
 	a.failures++
 	a.again = min(max(2*a.again, readAgain), readAgainMax, a.period)
 	a.due = now.Add(a.again)
-	if errors.Is(err, syscall.EINTR) && a.failures < tooFast {
+	if errors.Is(t.err, syscall.EINTR) && a.failures < tooFast {
 		return nil
 	}
-	return err
+	return t.err
 }

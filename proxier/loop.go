@@ -108,7 +108,7 @@ func (l *loop) look() {
 
 // saw takes what an audit has seen of the kernel. That it cannot be read is told by a pass.
 func (l *loop) saw(t told) {
-	err := l.audits.ended(time.Now(), t.err)
+	err := l.audits.ended(time.Now(), t)
 	if t.err != nil && err == nil {
 		l.engine.abandon()
 		return

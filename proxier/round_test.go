@@ -391,15 +391,42 @@ func TestUnreadableBeside(t *testing.T) {
 		t.Errorf("%+v, want an audit", r)
 	}
 
-	var told error
+	var err error
 	for i := range tooFast {
-		if told != nil {
+		if err != nil {
 			t.Errorf("told after %d", i)
 		}
-		told = b.audits.ended(now, fmt.Errorf("dump: %w", syscall.EINTR))
+		err = b.audits.ended(now, told{err: fmt.Errorf("dump: %w", syscall.EINTR)})
 	}
-	if told == nil {
+	if err == nil {
 		t.Error("a kernel that always changes too fast is not told")
+	}
+}
+
+// TestAuditsTakeAHundredth: an audit that costs more than a hundredth of its period is not made as often, unless somebody has asked for a short period.
+func TestAuditsTakeAHundredth(t *testing.T) {
+	for _, c := range []struct{ period, cost, wait time.Duration }{
+		{30 * time.Second, 100 * time.Millisecond, 30 * time.Second},
+		{30 * time.Second, 2 * time.Second, 200 * time.Second},
+		{time.Minute, 500 * time.Millisecond, time.Minute},
+		{time.Second, 2 * time.Second, time.Second},
+	} {
+		s := newScenario(t, 0, 0)
+		s.converge(nil, false)
+		a := newAuditor(func() (Reader, error) { return s.memory.Beside(), nil }, c.period, &health{})
+		t.Cleanup(a.close)
+		var looks time.Duration
+		a.spent = func() time.Duration { looks++; return looks * c.cost }
+		now := time.Now().Add(time.Hour)
+		if !a.begin(now, s.engine) {
+			t.Fatal("no audit begins")
+		}
+		if err := a.ended(now, <-a.told); err != nil {
+			t.Fatal(err)
+		}
+		if wait := a.next().Sub(now); wait != c.wait {
+			t.Errorf("with a period of %s and a cost of %s the next one comes after %s, want %s", c.period, c.cost, wait, c.wait)
+		}
 	}
 }
 

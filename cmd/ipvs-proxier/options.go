@@ -65,7 +65,7 @@ func newOptions(flags *pflag.FlagSet) *options {
 	flags.BoolVar(&o.value.Conntrack.TCPBeLiberal, "conntrack-tcp-be-liberal", false, "track packets outside of the TCP window as valid")
 	flags.StringVar(&o.value.TakeOver, "take-over", "", "take the place of kube-proxy or kube-router on this node, and remove its rules")
 	duration(&o.value.DrainTimeout, "drain-timeout", "how long connections to an endpoint that is gone may go on; 0 ends them at once")
-	duration(&o.value.AuditPeriod, "audit-period", "how often the kernel is compared with what is wanted; 0 is never, else at least 1s")
+	duration(&o.value.AuditPeriod, "audit-period", "how often the kernel is compared with what is wanted; 0 is never, else at least 1s; from 30s on less often where that would take more than a hundredth of a core")
 	duration(&o.value.AuditPeriod, "ipvs-sync-period", "the same as --audit-period")
 	flags.StringVar(&o.value.HealthzBindAddress, "healthz-bind-address", d.HealthzBindAddress, "address with port for /healthz and /livez; empty is off")
 	flags.StringVar(&o.value.MetricsBindAddress, "metrics-bind-address", d.MetricsBindAddress, "address with port for /metrics and /status; empty is off")

@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"runtime"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -14,4 +15,15 @@ const niceness = 10
 func StandBack() error {
 	runtime.LockOSThread()
 	return unix.Setpriority(unix.PRIO_PROCESS, 0, niceness)
+}
+
+// Spent returns the processor time of the calling thread so far, and of the programs that the process has started and that have ended.
+func Spent() (sum time.Duration) {
+	for _, who := range []int{unix.RUSAGE_THREAD, unix.RUSAGE_CHILDREN} {
+		var used unix.Rusage
+		if err := unix.Getrusage(who, &used); err == nil {
+			sum += time.Duration(used.Utime.Nano() + used.Stime.Nano())
+		}
+	}
+	return sum
 }

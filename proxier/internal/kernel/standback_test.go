@@ -2,8 +2,10 @@ package kernel
 
 import (
 	"os/exec"
+	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -41,5 +43,23 @@ func TestStandBackIsForOneGoroutineAndItsPrograms(t *testing.T) {
 	}
 	if after := nicenessHere(t); after != usual {
 		t.Errorf("niceness %d of another goroutine, want %d", after, usual)
+	}
+}
+
+func TestSpent(t *testing.T) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	before := Spent()
+	for began := time.Now(); Spent() == before; {
+		if time.Since(began) > 20*time.Second {
+			t.Fatal("twenty seconds are not noticed")
+		}
+	}
+	own := Spent()
+	if err := exec.Command("sh", "-c", "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done").Run(); err != nil {
+		t.Fatal(err)
+	}
+	if Spent() == own {
+		t.Error("a program's time is not counted")
 	}
 }
