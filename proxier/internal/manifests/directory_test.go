@@ -17,7 +17,6 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/internalversion"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	apiruntime "k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/client-go/tools/cache"
 )
 
 // serviceText is a Service whose cluster IP ends in last.
@@ -68,9 +67,9 @@ func (b *book) remove(name string) {
 }
 
 // list returns what a list of that kind has, and its version.
-func (b *book) list(from cache.ListerWatcher) (objects []apiruntime.Object, version string) {
+func (b *book) list(kind string) (objects []apiruntime.Object, version string) {
 	b.Helper()
-	list, err := from.List(metav1.ListOptions{})
+	list, err := listerWatcher{b.dir, kind}.List(metav1.ListOptions{})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -85,7 +84,7 @@ func (b *book) list(from cache.ListerWatcher) (objects []apiruntime.Object, vers
 func (b *book) services() string {
 	b.Helper()
 	var all []string
-	objects, _ := b.list(b.dir.Services())
+	objects, _ := b.list("Service")
 	for _, o := range objects {
 		s := o.(*v1.Service)
 		all = append(all, s.Name+" "+s.Spec.ClusterIP)
@@ -276,7 +275,7 @@ func TestDirectoryGoesAndComesBack(t *testing.T) {
 func TestWatch(t *testing.T) {
 	b := open(t, map[string]string{"a.yaml": serviceText("a", 1)})
 	go b.dir.Run(t.Context())
-	_, version := b.list(b.dir.Services())
+	_, version := b.list("Service")
 	watch, err := listerWatcher{b.dir, "Service"}.Watch(metav1.ListOptions{ResourceVersion: version})
 	if err != nil {
 		t.Fatal(err)
@@ -375,7 +374,7 @@ func TestHalfWrittenFiles(t *testing.T) {
 
 func TestSlicesAreListed(t *testing.T) {
 	b := open(t, map[string]string{"a.yaml": "apiVersion: v1\nkind: List\nitems:\n- apiVersion: discovery.k8s.io/v1\n  kind: EndpointSlice\n  metadata: {name: a, namespace: ns}\n  addressType: IPv4\n  endpoints: []\n"})
-	objects, _ := b.list(b.dir.Slices())
+	objects, _ := b.list("EndpointSlice")
 	if len(objects) != 1 {
 		t.Fatalf("slices %+v", objects)
 	}
