@@ -102,7 +102,7 @@ BENCHTIME ?= 6h
 GOBENCH   ?= -test.count 6 -test.benchtime 200x
 GOBENCHKERNEL ?= -test.count 6 -test.benchtime 3x
 # BENCHCOMMAND is how the page says that it was measured.
-BENCHCOMMAND = $(if $(LAB_SUITE),LAB_SUITE=$(LAB_SUITE) )make bench$(if $(filter-out auto,$(KERNEL)), KERNEL=$(KERNEL))$(if $(SIZE), SIZE="$(SIZE)")$(if $(filter-out 1,$(ROUNDS)), ROUNDS=$(ROUNDS))$(if $(ONLY), ONLY="$(ONLY)")$(if $(filter-out 1000,$(PEERS_MAX)), PEERS_MAX=$(PEERS_MAX))$(if $(PEERS_CHANGES), PEERS_CHANGES=$(PEERS_CHANGES))$(if $(VARIANTS), VARIANTS="$(VARIANTS)")
+BENCHCOMMAND = $(if $(LAB_SUITE),LAB_SUITE=$(LAB_SUITE) )make bench$(if $(filter-out auto,$(KERNEL)), KERNEL=$(KERNEL))$(if $(SIZE), SIZE="$(SIZE)")$(if $(filter-out 1,$(ROUNDS)), ROUNDS=$(ROUNDS))$(if $(ONLY), ONLY="$(ONLY)")$(if $(filter-out 1000,$(PEERS_MAX)), PEERS_MAX=$(PEERS_MAX))$(if $(PEERS_CHANGES), PEERS_CHANGES=$(PEERS_CHANGES))$(if $(SIZE),$(if $(filter-out 0,$(MANIFESTS)), MANIFESTS=$(MANIFESTS)))$(if $(VARIANTS), VARIANTS="$(VARIANTS)")
 
 .PHONY: bench
 bench: bench-go bench-programming ## all benchmarks, and docs/benchmarking.md from them (root; two hours; KERNEL, SIZE, ROUNDS, VARIANTS, MANIFESTS)
