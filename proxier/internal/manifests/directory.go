@@ -32,7 +32,7 @@ func Open(path string, report func(file, mistake string)) (*Directory, error) {
 		return nil, fmt.Errorf("manifests: %w", err)
 	}
 	d := &Directory{
-		path: path, report: report,
+		path: filepath.Clean(path), report: report, // as notifications have it
 		files: map[string]*file{}, mistakes: map[string]string{}, objects: map[objectKey]*object{},
 		versions: map[string]uint64{}, watchers: map[*watcher]struct{}{},
 	}

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fsnotify/fsnotify"
 	v1 "k8s.io/api/core/v1"
 	discovery "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/internalversion"
@@ -268,6 +269,34 @@ func TestDirectoryGoesAndComesBack(t *testing.T) {
 	b.want("b 10.96.0.2")
 	if _, err := Open(filepath.Join(b.path, "nowhere"), nil); err == nil {
 		t.Error("a directory that does not exist is opened")
+	}
+}
+
+// TestNotifications: what is looked at after a notification, whatever way the directory's path is written.
+func TestNotifications(t *testing.T) {
+	path := t.TempDir()
+	d, err := Open(path+"/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name                    string
+		op                      fsnotify.Op
+		all, gone, writing, one bool
+	}{
+		{name: "/a.yaml", op: fsnotify.Create, one: true},
+		{name: "/a.yaml", op: fsnotify.Write, one: true, writing: true},
+		{name: "/a.yaml~", op: fsnotify.Create},
+		{name: "/..data", op: fsnotify.Create, all: true},
+		{name: "", op: fsnotify.Chmod, all: true},
+		{name: "", op: fsnotify.Remove, all: true, gone: true},
+		{name: "", op: fsnotify.Rename, all: true, gone: true},
+	} {
+		n := notifications{directory: d.path}
+		n.add(fsnotify.Event{Name: path + c.name, Op: c.op})
+		if _, one := n.names["a.yaml"]; n.all != c.all || n.gone != c.gone || n.writing != c.writing || one != c.one {
+			t.Errorf("%s of %q: %+v", c.op, c.name, n)
+		}
 	}
 }
 
