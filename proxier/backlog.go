@@ -29,12 +29,12 @@ type backlog struct {
 
 // add puts Services at the end. One that waits already keeps its place.
 func (b *backlog) add(names ...cluster.Name) {
+	if b.queued == nil && len(names) > 0 {
+		b.queued, b.queue = make(map[cluster.Name]struct{}, len(names)), slices.Grow(b.queue, len(names))
+	}
 	for _, name := range names {
 		if b.has(name) {
 			continue
-		}
-		if b.queued == nil {
-			b.queued = map[cluster.Name]struct{}{}
 		}
 		b.queued[name] = struct{}{}
 		b.queue = append(b.queue, name)

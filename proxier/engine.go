@@ -76,6 +76,9 @@ type engine struct {
 	usual    usual
 	// ignored are the Services that ask to be left alone.
 	ignored map[cluster.Name]bool
+	// spare are the keys of the pass before this one, cleared, while passes follow one another because one is not enough: their maps have the room that
+	// is needed again.
+	spare dataplane.Touched
 	// backlog are Services that wait for a pass; starting says that not all have been looked at since the start.
 	backlog  backlog
 	starting bool
@@ -116,6 +119,10 @@ func newEngine(s settings, kernel Kernel, l lister) *engine {
 func (e *engine) pass(now time.Time, dirty []cluster.Name, audit bool) Report {
 	r, began := Report{Start: now, failed: map[cluster.Name][]Failure{}}, time.Now()
 	touched, dueAudit := e.retries.take(now)
+	if e.spare.Entries != nil {
+		e.spare.Add(touched)
+		touched, e.spare = e.spare, dataplane.Touched{}
+	}
 	first := e.have == nil
 	var others []cluster.Name
 	whole := audit || dueAudit || first || e.mistrusted
@@ -181,6 +188,10 @@ func (e *engine) pass(now time.Time, dirty []cluster.Name, audit bool) Report {
 	e.scheduleRetries(now, &r, affected)
 	r.Changed = e.rows(affected, r.failed)
 	r.NodeProblems, r.NodeVersion = e.nodeProblems, e.nodeVersion
+	if r.Backlog > 0 {
+		touched.Clear()
+		e.spare = touched
+	}
 	r.Served, r.Foreign, r.Draining, r.Pending = len(e.services), len(e.foreign), e.drains.count(), len(e.retries)
 	return r
 }

@@ -67,6 +67,14 @@ func NewTouched() Touched {
 	}
 }
 
+// Clear empties the set and keeps its room.
+func (t *Touched) Clear() {
+	clear(t.VirtualServers)
+	clear(t.Entries)
+	clear(t.Addresses)
+	t.Foundation = false
+}
+
 // Empty tells whether there is nothing to look at.
 func (t Touched) Empty() bool {
 	return len(t.VirtualServers) == 0 && len(t.Entries) == 0 && len(t.Addresses) == 0 && !t.Foundation
@@ -114,10 +122,8 @@ func (w *Want) Set(f Fragment, affected map[cluster.Name]struct{}) Touched {
 	if old == nil {
 		old = &Fragment{Owner: f.Owner}
 	}
+	w.touched.Clear()
 	now, touched := &f, w.touched
-	clear(touched.VirtualServers)
-	clear(touched.Entries)
-	clear(touched.Addresses)
 	w.touch(&touched, old)
 	w.touch(&touched, now)
 	before := w.winners(touched)
