@@ -10,12 +10,14 @@ import (
 
 // A pass looks at no more Services than passLimit, with 5 endpoints each some 2,000 messages, and at fewer when they take longer than passLong: a change
 // may have to wait for the pass before its own. How long an operation takes depends on the kernel, on the scheduler (a table of mh), and on how many
-// real servers were deleted of late. During a start it may take passLongStart: few changes wait then, and all of the cluster does.
+// real servers were deleted of late. During a start it may take passLongStart, and longer rather than look at fewer than passLeastStart: few changes wait then,
+// and all of the cluster does, and each pass has system calls of its own.
 const (
-	passLimit     = 256
-	passLeast     = 16
-	passLong      = 40 * time.Millisecond
-	passLongStart = 100 * time.Millisecond
+	passLimit      = 256
+	passLeast      = 16
+	passLeastStart = 128
+	passLong       = 40 * time.Millisecond
+	passLongStart  = 100 * time.Millisecond
 )
 
 // backlog are Services that are to be looked at when there is room: all of them after a start or a change of the node, the rest of a great many that
@@ -82,13 +84,13 @@ func (b *backlog) next(changed []cluster.Name) map[cluster.Name]struct{} {
 
 // took takes note of how long a pass took that looked at so many Services.
 func (b *backlog) took(services int, d time.Duration, starting bool) {
-	long := passLong
+	long, least := passLong, passLeast
 	if starting {
-		long = passLongStart
+		long, least = passLongStart, passLeastStart
 	}
 	switch {
-	case d > long && services > passLeast:
-		b.limit = max(min(b.limit, services)/2, passLeast)
+	case d > long && services > least:
+		b.limit = max(min(b.limit, services)/2, least)
 	case d < long/4 && services >= b.limit:
 		b.limit = min(2*b.limit, b.most)
 	}

@@ -159,6 +159,18 @@ func TestPassesGetShorter(t *testing.T) {
 	if b.took(passLimit, passLongStart+1, true); b.limit != passLimit/2 {
 		t.Errorf("%d after a pass of a start that took longer", b.limit)
 	}
+	for range 3 {
+		b.took(passLimit, time.Second, true)
+	}
+	if b.limit != passLeastStart {
+		t.Errorf("%d after passes of a start that took much longer", b.limit)
+	}
+	for range 5 {
+		b.took(b.limit, time.Second, false)
+	}
+	if b.limit != passLeast {
+		t.Errorf("%d after passes after a start that took much longer", b.limit)
+	}
 }
 
 // TestStartFillsTheFoundation: what is wanted without any Service is there after the first pass, the networks of the pods too.
