@@ -32,30 +32,39 @@ type object struct {
 	version uint64
 }
 
+// value is an object of the API.
+type value interface {
+	runtime.Object
+	metav1.Object
+	Marshal() ([]byte, error)
+	Unmarshal([]byte) error
+}
+
+// empty returns an empty object of a kind that is kept.
+func empty(kind string) value {
+	switch kind {
+	case "Service":
+		return &v1.Service{}
+	case "EndpointSlice":
+		return &discovery.EndpointSlice{}
+	case "Node":
+		return &v1.Node{}
+	}
+	panic("BUG: no objects of kind " + kind + " are kept")
+}
+
 // pack is without the version, which the directory gives.
-func pack(value runtime.Object) ([]byte, error) {
-	value.(metav1.Object).SetResourceVersion("")
-	return value.(interface{ Marshal() ([]byte, error) }).Marshal()
+func pack(v value) ([]byte, error) {
+	v.SetResourceVersion("")
+	return v.Marshal()
 }
 
 // unpack returns an object that is the caller's own. What Marshal has written, Unmarshal reads.
 func unpack(kind string, data []byte, version uint64) runtime.Object {
-	var value interface {
-		runtime.Object
-		metav1.Object
-		Unmarshal([]byte) error
-	}
-	switch kind {
-	case "Service":
-		value = &v1.Service{}
-	case "EndpointSlice":
-		value = &discovery.EndpointSlice{}
-	case "Node":
-		value = &v1.Node{}
-	}
-	_ = value.Unmarshal(data)
-	value.SetResourceVersion(strconv.FormatUint(version, 10))
-	return value
+	v := empty(kind)
+	_ = v.Unmarshal(data)
+	v.SetResourceVersion(strconv.FormatUint(version, 10))
+	return v
 }
 
 // changed is what has to be looked at after files were read.

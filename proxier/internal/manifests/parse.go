@@ -16,7 +16,6 @@ import (
 	v1 "k8s.io/api/core/v1"
 	discovery "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	kjson "sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
@@ -30,7 +29,7 @@ type parsed struct {
 	key  objectKey
 	line int
 	// value is a *v1.Service, *discovery.EndpointSlice or *v1.Node; nil for another kind.
-	value runtime.Object
+	value value
 }
 
 type objectKey struct {
@@ -161,7 +160,7 @@ func parseObject(data []byte) ([]parsed, error) {
 	if err := json.Unmarshal(data, &head); err != nil {
 		return nil, fmt.Errorf("not a Kubernetes object: %w", err)
 	}
-	var value runtime.Object
+	var object value
 	switch head.APIVersion + " " + head.Kind {
 	case "v1 List", "v1 ServiceList", "discovery.k8s.io/v1 EndpointSliceList":
 		var objects []parsed
@@ -173,12 +172,8 @@ func parseObject(data []byte) ([]parsed, error) {
 			objects = append(objects, of...)
 		}
 		return objects, nil
-	case "v1 Service":
-		value = &v1.Service{}
-	case "discovery.k8s.io/v1 EndpointSlice":
-		value = &discovery.EndpointSlice{}
-	case "v1 Node":
-		value = &v1.Node{}
+	case "v1 Service", "discovery.k8s.io/v1 EndpointSlice", "v1 Node":
+		object = empty(head.Kind)
 	default:
 		if _, misspelt := spelling.Nearest(head.Kind, kinds[:]); head.Kind == "" || head.APIVersion == "" || misspelt {
 			return nil, fmt.Errorf("apiVersion %q kind %q is not read here; allowed are v1 Service, discovery.k8s.io/v1 EndpointSlice, v1 Node and v1 List",
@@ -187,33 +182,32 @@ func parseObject(data []byte) ([]parsed, error) {
 		return []parsed{{key: objectKey{head.Kind, cluster.Name{Namespace: head.Metadata.Namespace, Name: head.Metadata.Name}}}}, nil
 	}
 	// Unlike encoding/json this one minds upper and lower case, as the API server does: clusterIp is not clusterIP.
-	mistakes, err := kjson.UnmarshalStrict(data, value)
+	mistakes, err := kjson.UnmarshalStrict(data, object)
 	if err == nil && len(mistakes) > 0 {
 		err = mistakes[0]
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", head.Kind, err)
 	}
-	return finish(head.Kind, value)
+	return finish(head.Kind, object)
 }
 
 // finish fills in what the API server would have, and checks what it would have checked as far as we rely on it.
-func finish(kind string, value runtime.Object) ([]parsed, error) {
-	meta := value.(metav1.Object)
-	if meta.GetName() == "" {
+func finish(kind string, object value) ([]parsed, error) {
+	if object.GetName() == "" {
 		return nil, fmt.Errorf("%s: metadata.name is missing", kind)
 	}
-	if meta.GetNamespace() == "" && kind != "Node" {
-		meta.SetNamespace(metav1.NamespaceDefault)
+	if object.GetNamespace() == "" && kind != "Node" {
+		object.SetNamespace(metav1.NamespaceDefault)
 	}
-	key := objectKey{kind, cluster.Name{Namespace: meta.GetNamespace(), Name: meta.GetName()}}
-	if meta.GetUID() == "" {
+	key := objectKey{kind, cluster.Name{Namespace: object.GetNamespace(), Name: object.GetName()}}
+	if object.GetUID() == "" {
 		hash := fnv.New128a()
 		io.WriteString(hash, key.String())
-		meta.SetUID(types.UID(fmt.Sprintf("%x", hash.Sum(nil))))
+		object.SetUID(types.UID(fmt.Sprintf("%x", hash.Sum(nil))))
 	}
 	var err error
-	switch value := value.(type) {
+	switch value := object.(type) {
 	case *v1.Service:
 		err = checkService(value)
 	case *discovery.EndpointSlice:
@@ -222,7 +216,7 @@ func finish(kind string, value runtime.Object) ([]parsed, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", key, err)
 	}
-	return []parsed{{key: key, value: value}}, nil
+	return []parsed{{key: key, value: object}}, nil
 }
 
 func checkService(s *v1.Service) error {
