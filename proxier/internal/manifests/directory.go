@@ -21,8 +21,9 @@ type Directory struct {
 	files    map[string]*file
 	mistakes map[string]string // as they were reported, by file name, or "" for the directory itself
 	objects  map[objectKey]*object
-	versions map[string]uint64 // by kind
-	watchers map[*watcher]struct{}
+	// versions are the last ones, deleted those of the last deletions, by kind.
+	versions, deleted map[string]uint64
+	watchers          map[*watcher]struct{}
 }
 
 // Open reads the directory for the first time. Files with mistakes are reported and left out; a directory that cannot be read
@@ -34,7 +35,7 @@ func Open(path string, report func(file, mistake string)) (*Directory, error) {
 	d := &Directory{
 		path: filepath.Clean(path), report: report, // as notifications have it
 		files: map[string]*file{}, mistakes: map[string]string{}, objects: map[objectKey]*object{},
-		versions: map[string]uint64{}, watchers: map[*watcher]struct{}{},
+		versions: map[string]uint64{}, deleted: map[string]uint64{}, watchers: map[*watcher]struct{}{},
 	}
 	d.Scan()
 	return d, nil

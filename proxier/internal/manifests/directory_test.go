@@ -15,6 +15,7 @@ import (
 	"github.com/fsnotify/fsnotify"
 	v1 "k8s.io/api/core/v1"
 	discovery "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/internalversion"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	apiruntime "k8s.io/apimachinery/pkg/runtime"
@@ -354,6 +355,47 @@ func TestWatch(t *testing.T) {
 	next("ADDED m 10.96.0.10")
 	link("..2", "..data")
 	next("MODIFIED m 10.96.0.11")
+}
+
+// TestWatchBeginsWhereTheListEnded: what changed between a list and its watch comes with the watch, in order; where something went the reflector is to list anew.
+func TestWatchBeginsWhereTheListEnded(t *testing.T) {
+	b := open(t, map[string]string{"a.yaml": serviceText("a", 1), "b.yaml": serviceText("b", 2)})
+	_, version := b.list("Service")
+	services := listerWatcher{b.dir, "Service"}
+	b.write("c.yaml", serviceText("c", 3))
+	b.dir.Scan()
+	b.write("a.yaml", serviceText("a", 4))
+	b.dir.Scan()
+	since, err := services.Watch(metav1.ListOptions{ResourceVersion: version})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer since.Stop()
+	b.write("d.yaml", serviceText("d", 5))
+	b.dir.Scan()
+	for _, want := range []string{"c 10.96.0.3", "a 10.96.0.4", "d 10.96.0.5"} {
+		s := (<-since.ResultChan()).Object.(*v1.Service)
+		if got := s.Name + " " + s.Spec.ClusterIP; got != want {
+			t.Errorf("event %q, want %q", got, want)
+		}
+		version = s.ResourceVersion
+	}
+	b.remove("b.yaml")
+	b.dir.Scan()
+	if _, err := services.Watch(metav1.ListOptions{ResourceVersion: version}); !apierrors.IsResourceExpired(err) {
+		t.Errorf("a watch from before a deletion: %v, want expired", err)
+	}
+	_, now := b.list("Service")
+	again, err := services.Watch(metav1.ListOptions{ResourceVersion: now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	again.Stop()
+	for _, wrong := range []string{"", "x", now + "0"} {
+		if _, err := services.Watch(metav1.ListOptions{ResourceVersion: wrong}); !apierrors.IsResourceExpired(err) {
+			t.Errorf("a watch from version %q: %v, want expired", wrong, err)
+		}
+	}
 }
 
 // TestHalfWrittenFiles: a file that is written in place, piece by piece, takes nothing away on the way.

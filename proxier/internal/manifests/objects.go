@@ -109,6 +109,7 @@ func (d *Directory) settle(change *changed) {
 			delete(d.objects, key)
 			if o.told != nil {
 				d.versions[key.kind]++
+				o.version, d.deleted[key.kind] = d.versions[key.kind], d.versions[key.kind]
 				d.send(watch.Deleted, key, o)
 			}
 		case o.told == nil:
@@ -130,9 +131,14 @@ func (d *Directory) tell(event watch.EventType, key objectKey, o *object) {
 func (d *Directory) send(event watch.EventType, key objectKey, o *object) {
 	for w := range d.watchers {
 		if w.kind == key.kind {
-			w.put(watch.Event{Type: event, Object: unpack(key.kind, o.told, o.version)})
+			w.put(o.event(event, key))
 		}
 	}
+}
+
+// event tells of the object as the watchers are told of it. What is in it is the receiver's own.
+func (o *object) event(event watch.EventType, key objectKey) watch.Event {
+	return watch.Event{Type: event, Object: unpack(key.kind, o.told, o.version)}
 }
 
 // mistake returns what is wrong with a file, "" where nothing is. Of two files with the same object, the one whose name sorts first has it.

@@ -1,6 +1,8 @@
 package manifests
 
 import (
+	"cmp"
+	"slices"
 	"strconv"
 	"sync"
 
@@ -56,19 +58,37 @@ func (i item) DeepCopyObject() runtime.Object { return i }
 // IsWatchListSemanticsUnSupported tells reflectors to list before they watch.
 func (l listerWatcher) IsWatchListSemanticsUnSupported() bool { return true }
 
-// Watch implements cache.Watcher. History is not kept: a version that is not the present one is answered with "expired", upon
-// which a reflector lists anew.
+// Watch implements cache.Watcher. It begins with what has changed since the version, such as between a list and its watch. Of what went nothing is kept: when
+// something did since then the answer is "expired", upon which a reflector lists anew after a second or so.
 func (l listerWatcher) Watch(o metav1.ListOptions) (watch.Interface, error) {
 	d := l.directory
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if o.ResourceVersion != strconv.FormatUint(d.versions[l.kind], 10) {
+	since, err := strconv.ParseUint(o.ResourceVersion, 10, 64)
+	if err != nil || since < d.deleted[l.kind] || since > d.versions[l.kind] {
 		return nil, apierrors.NewResourceExpired("the directory has changed meanwhile")
 	}
 	w := &watcher{directory: d, kind: l.kind, results: make(chan watch.Event), wake: make(chan struct{}, 1), stopped: make(chan struct{})}
+	for _, key := range d.since(l.kind, since) {
+		w.put(d.objects[key].event(watch.Added, key))
+	}
 	d.watchers[w] = struct{}{}
 	go w.run()
 	return w, nil
+}
+
+// since returns the objects of that kind that are newer than the version, in the order of their changes.
+func (d *Directory) since(kind string, version uint64) (newer []objectKey) {
+	if version == d.versions[kind] {
+		return nil
+	}
+	for key, o := range d.objects {
+		if key.kind == kind && o.told != nil && o.version > version {
+			newer = append(newer, key)
+		}
+	}
+	slices.SortFunc(newer, func(a, b objectKey) int { return cmp.Compare(d.objects[a].version, d.objects[b].version) })
+	return newer
 }
 
 // watcher hands events on, in order, at the reader's pace.
