@@ -1,15 +1,19 @@
 package topology
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+	"k8s.io/apimachinery/pkg/util/wait"
 )
 
 // Host is one network namespace with its addresses.
@@ -38,6 +42,9 @@ func newHost(name string) (*Host, error) {
 		if h.handle, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
 			return err
 		}
+		if err := noDuplicates(); err != nil {
+			return err
+		}
 		lo, err := h.handle.LinkByName("lo")
 		if err != nil {
 			return err
@@ -48,6 +55,18 @@ func newHost(name string) (*Host, error) {
 		return nil, fmt.Errorf("host %s: %w", name, err)
 	}
 	return h, nil
+}
+
+// noDuplicates has no address of a link of this network looked for elsewhere first. Without it the link-local ones cannot be used for one to two seconds,
+// and until then nobody asks for the neighbour of an IPv6 packet that is forwarded (net/ipv6/ndisc.c, ndisc_solicit and ndisc_send_ns, Linux 6.12): such a
+// connection hangs for seconds, or fails.
+func noDuplicates() error {
+	for _, which := range []string{"all", "default"} {
+		if err := os.WriteFile("/proc/sys/net/ipv6/conf/"+which+"/accept_dad", []byte("0"), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // onThread runs f on an operating system thread that may change its network namespace, and brings the thread back. A thread
@@ -114,7 +133,7 @@ func (h *Host) link(name string) (netlink.Link, error) {
 	return l, nil
 }
 
-// AddAddress gives the link an address. IPv6 addresses are usable at once: nothing looks for duplicates.
+// AddAddress gives the link an address, which is usable at once: without the flag an IPv6 one would wait for the link's carrier.
 func (h *Host) AddAddress(link string, prefix netip.Prefix) error {
 	l, err := h.link(link)
 	if err != nil {
@@ -214,6 +233,24 @@ func (h *Host) up(link string) error {
 		return err
 	}
 	return h.handle.LinkSetUp(l)
+}
+
+// awaitUsable waits until the link has a link-local address that can be used: the kernel gives it a moment after the link has its carrier.
+func (h *Host) awaitUsable(link string) error {
+	l, err := h.link(link)
+	if err != nil {
+		return err
+	}
+	err = wait.PollUntilContextTimeout(context.Background(), 2*time.Millisecond, 10*time.Second, true, func(context.Context) (bool, error) {
+		addrs, err := h.handle.AddrList(l, netlink.FAMILY_V6)
+		return slices.ContainsFunc(addrs, func(a netlink.Addr) bool {
+			return a.IP.IsLinkLocalUnicast() && a.Flags&unix.IFA_F_TENTATIVE == 0
+		}), err
+	})
+	if err != nil {
+		return fmt.Errorf("host %s: link %s has no link-local address that can be used: %w", h.Name, link, err)
+	}
+	return nil
 }
 
 func (h *Host) close() {

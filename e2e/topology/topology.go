@@ -204,7 +204,7 @@ func (t *Topology) Close() {
 	t.hosts = nil
 }
 
-// connect makes a link between the two hosts: eth0 on h, and the one whose name is returned on the other. Both are up.
+// connect makes a link between the two hosts: eth0 on h, and the one whose name is returned on the other. Both are up and usable in both families.
 func connect(h, to *Host) (port string, err error) {
 	to.veths++
 	port = fmt.Sprintf("veth%d", to.veths)
@@ -216,5 +216,5 @@ func connect(h, to *Host) (port string, err error) {
 	if err := to.handle.LinkAdd(veth); err != nil {
 		return "", fmt.Errorf("connect %s to %s: %w", h.Name, to.Name, err)
 	}
-	return port, errors.Join(to.up(port), h.up("eth0"))
+	return port, errors.Join(to.up(port), h.up("eth0"), to.awaitUsable(port), h.awaitUsable("eth0"))
 }
