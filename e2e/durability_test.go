@@ -5,6 +5,7 @@ package e2e
 import (
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"os"
 	"slices"
 	"strconv"
@@ -60,14 +61,19 @@ func TestKilledAtAnyMoment(t *testing.T) {
 			}
 		}
 	})
+	began := time.Now()
 	for range kills {
 		time.Sleep(time.Duration(r.IntN(1600)) * time.Millisecond) // the moment of the kill, not a wait
 		c.proxier.Kill()
 		c.start(c.args...)
 	}
+	t.Logf("%d kills within %s", kills, time.Since(began).Round(time.Second))
 	close(done)
 	changes.Wait()
 	c.must(c.proxier.AwaitReady())
+	// The last of the changes may have come to the kernel or not; what is written after it comes after it.
+	c.write("zz-last.yaml", manifest(service("last", []string{"10.96.3.98"})))
+	c.awaitVirtualServer("tcp", netip.MustParseAddrPort("10.96.3.98:80"), "rr")
 	stillUsable(t, held, fmt.Sprintf("%d kills", kills))
 	for _, l := range loads {
 		report, err := l.Wait()

@@ -17,7 +17,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -198,9 +197,41 @@ func (c *cluster) sameAsFresh(args ...string) {
 	}
 	c.start(args...)
 	c.must(c.proxier.AwaitReady())
-	if diff := cmp.Diff(c.sorted(), taken); diff != "" {
-		c.t.Errorf("the dataplane that was taken over differs from a fresh one (-fresh +taken over):\n%s", diff)
+	// What fails at first is tried again, also at a start: only what stays different is a difference.
+	var only []string
+	err := harness.Await(10*time.Second, func() error {
+		fresh := c.sorted()
+		only = nil
+		for _, line := range without(taken, fresh) {
+			only = append(only, "only where it was taken over: "+line)
+		}
+		for _, line := range without(fresh, taken) {
+			only = append(only, "only after a start on a clean node: "+line)
+		}
+		if len(only) > 0 {
+			return errors.New("the dataplane that was taken over differs from a fresh one")
+		}
+		return nil
+	})
+	if err != nil {
+		c.t.Error(err)
 	}
+	for _, line := range only {
+		c.t.Error(line)
+	}
+}
+
+// without returns the lines that others have not, or fewer times.
+func without(lines, others []string) (left []string) {
+	others = slices.Clone(others)
+	for _, line := range lines {
+		if i := slices.Index(others, line); i >= 0 {
+			others[i] = "" // taken; the lines of both are sorted, and empty ones say nothing
+		} else if line != "" {
+			left = append(left, line)
+		}
+	}
+	return left
 }
 
 // startKubeProxy starts the real kube-proxy in ipvs mode on the node.
