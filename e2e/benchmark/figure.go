@@ -74,14 +74,8 @@ var (
 		n, _ := count(c.Writes)
 		return n / float64(max(c.Count, 1))
 	})
-	inProcess = report(func(c *Control) (float64, bool) {
-		for _, h := range c.Histograms {
-			if h.Name == OwnHistogram && h.Labels == `stage="total"` {
-				return 1000 * h.P50, true
-			}
-		}
-		return 0, false
-	})
+	inProcess    = ofTotal(func(h Histogram) float64 { return h.P50 })
+	inProcessP99 = ofTotal(func(h Histogram) float64 { return h.P99 })
 	netlinkCalls = func(r *Run) (float64, bool) {
 		if r.Calls == nil || r.Calls.NotCounted != "" {
 			return 0, false
@@ -128,6 +122,18 @@ var (
 
 // OwnHistogram is ipvs-proxier's metric of the time that a change takes in it.
 const OwnHistogram = "ipvs_proxier_change_duration_seconds"
+
+// ofTotal is milliseconds of what the histogram says of a change from its arrival to the kernel's answer.
+func ofTotal(of func(Histogram) float64) figure {
+	return report(func(c *Control) (float64, bool) {
+		for _, h := range c.Histograms {
+			if h.Name == OwnHistogram && h.Labels == `stage="total"` {
+				return 1000 * of(h), true
+			}
+		}
+		return 0, false
+	})
+}
 
 func change(of func(*Changes) float64) figure {
 	return report(func(c *Control) (float64, bool) {

@@ -105,7 +105,7 @@ var firstColumns = columns(
 
 var changeColumns = columns(
 	column{"changes", plain(changes)}, column{"API write to kernel: p50", milli(changeP50)}, column{"p99", milli(changeP99)}, column{"worst", milli(changeMax)},
-	column{"in the process, p50", milli(inProcess)}, column{"own CPU a change", milli(changeCPU)}, column{"children's", milli(changeChildren)}, column{"writes a change", cell(changeWrites, func(v float64) string { return fmt.Sprintf("%.1f", v) })},
+	column{"in the process, p50", milli(inProcess)}, column{"p99", milli(inProcessP99)}, column{"own CPU a change", milli(changeCPU)}, column{"children's", milli(changeChildren)}, column{"writes a change", cell(changeWrites, func(v float64) string { return fmt.Sprintf("%.1f", v) })},
 )
 
 var restColumns = columns(
