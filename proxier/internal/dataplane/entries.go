@@ -12,16 +12,28 @@ import (
 )
 
 // Entries is a set of SetEntries. There may be a hundred thousand, once wanted and once in the mirror: those of our sets are held in less than half
-// of the memory that they take as they are, and without a pointer in it. As with a map, a copy is the same Entries; the zero value reads as empty.
+// of the memory that they take as they are, those of IPv4 in a sixth, and without a pointer in it. As with a map, a copy is the same Entries; the zero value reads as empty.
 type Entries struct {
-	ours map[entryKey]struct{}
+	// ours4 are those whose addresses are IPv4, ours the rest.
+	ours4 map[entryKey4]struct{}
+	ours  map[entryKey]struct{}
 	// others are in sets that this version does not know, or with what ours never have.
 	others map[SetEntry]struct{}
 }
 
 // entryKey is an entry of a set of ours.
 type entryKey struct {
-	addr, peer     [16]byte
+	addr, peer [16]byte
+	entryRest
+}
+
+// entryKey4 is one whose addresses are IPv4, or are not there.
+type entryKey4 struct {
+	addr, peer [4]byte
+	entryRest
+}
+
+type entryRest struct {
 	port           uint16
 	set            uint8 // place in knownSets
 	protocol, bits uint8
@@ -66,36 +78,46 @@ func placesOf(sets []knownSet) map[string]uint8 {
 	return at
 }
 
-// NewEntries returns Entries with room for n.
+// NewEntries returns Entries with room for n, of IPv4.
 func NewEntries(n int) Entries {
-	return Entries{make(map[entryKey]struct{}, n), map[SetEntry]struct{}{}}
+	return Entries{make(map[entryKey4]struct{}, n), map[entryKey]struct{}{}, map[SetEntry]struct{}{}}
 }
 
 // Has tells whether the entry is there.
 func (es Entries) Has(e SetEntry) bool {
-	if key, ours := keyOf(e); ours {
-		_, has := es.ours[key]
-		return has
+	key, ours := keyOf(e)
+	var has bool
+	if !ours {
+		_, has = es.others[e]
+	} else if four, is := key.four(); is {
+		_, has = es.ours4[four]
+	} else {
+		_, has = es.ours[key]
 	}
-	_, has := es.others[e]
 	return has
 }
 
 // Put puts the entry in.
 func (es Entries) Put(e SetEntry) {
-	if key, ours := keyOf(e); ours {
-		es.ours[key] = struct{}{}
-	} else {
+	key, ours := keyOf(e)
+	if !ours {
 		es.others[e] = struct{}{}
+	} else if four, is := key.four(); is {
+		es.ours4[four] = struct{}{}
+	} else {
+		es.ours[key] = struct{}{}
 	}
 }
 
 // Drop takes the entry out.
 func (es Entries) Drop(e SetEntry) {
-	if key, ours := keyOf(e); ours {
-		delete(es.ours, key)
-	} else {
+	key, ours := keyOf(e)
+	if !ours {
 		delete(es.others, e)
+	} else if four, is := key.four(); is {
+		delete(es.ours4, four)
+	} else {
+		delete(es.ours, key)
 	}
 }
 
@@ -109,11 +131,16 @@ func (es Entries) DropSet(name string) {
 }
 
 // Len is the number of entries.
-func (es Entries) Len() int { return len(es.ours) + len(es.others) }
+func (es Entries) Len() int { return len(es.ours4) + len(es.ours) + len(es.others) }
 
 // All returns the entries, in no order. They may change meanwhile, as a map may.
 func (es Entries) All() iter.Seq[SetEntry] {
 	return func(yield func(SetEntry) bool) {
+		for four := range es.ours4 {
+			if !yield(four.whole().entry()) {
+				return
+			}
+		}
 		for key := range es.ours {
 			if !yield(key.entry()) {
 				return
@@ -132,12 +159,15 @@ func (es Entries) Sorted() []SetEntry { return slices.SortedFunc(es.All(), SetEn
 
 // Merge puts all entries of others in.
 func (es Entries) Merge(others Entries) {
+	maps.Copy(es.ours4, others.ours4)
 	maps.Copy(es.ours, others.ours)
 	maps.Copy(es.others, others.others)
 }
 
 // Clone returns Entries that have the same and change for themselves.
-func (es Entries) Clone() Entries { return Entries{maps.Clone(es.ours), maps.Clone(es.others)} }
+func (es Entries) Clone() Entries {
+	return Entries{maps.Clone(es.ours4), maps.Clone(es.ours), maps.Clone(es.others)}
+}
 
 // keyOf returns false for an entry that is no entry of a set of ours.
 func keyOf(e SetEntry) (key entryKey, ours bool) {
@@ -181,6 +211,26 @@ func (k entryKey) entry() SetEntry {
 			Port: k.port, Protocol: ipset.Protocol(k.protocol), Bits: k.bits,
 		},
 	}
+}
+
+// four returns the key in short; false where an address is IPv6.
+func (k entryKey) four() (entryKey4, bool) {
+	if k.flags&(entryAddr6|entryPeer6) != 0 {
+		return entryKey4{}, false
+	}
+	return entryKey4{[4]byte(k.addr[12:]), [4]byte(k.peer[12:]), k.entryRest}, true
+}
+
+// whole is the inverse of four.
+func (k entryKey4) whole() entryKey {
+	whole := entryKey{entryRest: k.entryRest}
+	if k.flags&entryAddr4 != 0 {
+		whole.addr = netip.AddrFrom4(k.addr).As16()
+	}
+	if k.flags&entryPeer4 != 0 {
+		whole.peer = netip.AddrFrom4(k.peer).As16()
+	}
+	return whole
 }
 
 // EntryList is a list of entries of our own sets, held as [Entries] holds them.

@@ -51,7 +51,7 @@ func (s *State) Reserve(n int) {
 	s.VirtualServers = withRoom(s.VirtualServers, n)
 	s.Addresses = withRoom(s.Addresses, n)
 	s.serversAt = withRoom(s.serversAt, n)
-	s.Entries.ours = withRoom(s.Entries.ours, 2*n)
+	s.Entries.ours4 = withRoom(s.Entries.ours4, 2*n)
 }
 
 // withRoom returns the map with room for n keys more.
