@@ -2,6 +2,7 @@ package topology
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -243,6 +244,9 @@ func (h *Host) awaitUsable(link string) error {
 	}
 	err = wait.PollUntilContextTimeout(context.Background(), 2*time.Millisecond, 10*time.Second, true, func(context.Context) (bool, error) {
 		addrs, err := h.handle.AddrList(l, netlink.FAMILY_V6)
+		if errors.Is(err, netlink.ErrDumpInterrupted) {
+			return false, nil // an address has just come
+		}
 		return slices.ContainsFunc(addrs, func(a netlink.Addr) bool {
 			return a.IP.IsLinkLocalUnicast() && a.Flags&unix.IFA_F_TENTATIVE == 0
 		}), err
