@@ -66,6 +66,8 @@ type controlReport struct {
 		Max       float64 `json:"max_ms"`
 		Processes int64   `json:"processes_started"`
 		Netlink   *int64  `json:"netlink_buffers"`
+
+		Counters map[string]float64 `json:"counters"`
 	} `json:"changes"`
 	RSS        int64      `json:"peak_rss_bytes"`
 	Complete   *float64   `json:"complete_s"`
@@ -76,6 +78,9 @@ type controlReport struct {
 		ByKind map[string]int64 `json:"netlink_writes_by_kind"`
 	} `json:"restart"`
 }
+
+// changePasses is a counter that grows with each change.
+const changePasses = `ipvs_proxier_passes_total{result="success"}`
 
 // control runs ipvs-load on node1.
 func (c *cluster) control(args ...string) (*controlReport, string, error) {
@@ -100,14 +105,15 @@ func TestControlKnowsWhatIsComplete(t *testing.T) {
 	measure := func(addresses, entries, timeout string, more ...string) (*controlReport, string, error) {
 		args := append([]string{"control", "--json", "--services", "50", "--endpoints", "4", "--changes", "3", "--idle", "0s", "--timeout", timeout,
 			"--vips", "kube-ipvs0=" + addresses, "--set", "IPVSP-CLUSTER-IP=" + entries, "--settled", "iptables-save -t nat | grep -q IPVSP-MASQUERADE",
-			"--ready", ownMetrics + " ^kubeproxy_sync_proxy_rules_last_timestamp_seconds [1-9]", "--metrics", ownMetrics, "--histogram", "ipvs_proxier_change_duration_seconds"}, more...)
+			"--ready", ownMetrics + " ^kubeproxy_sync_proxy_rules_last_timestamp_seconds [1-9]", "--metrics", ownMetrics, "--histogram", "ipvs_proxier_change_duration_seconds",
+			"--counter", changePasses}, more...)
 		return c.control(append(args, "--", programs.Path("ipvs-proxier"), "run", "--node-name", "node1", "--manifests", "{manifests}")...)
 	}
 	r, text, err := measure("50", "50", "1m", "--restart", "--record", record)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, text)
 	}
-	if r.Complete == nil || *r.Complete < r.First.Took || r.Ready == nil || r.Restart == nil || r.Restart.Took <= 0 || len(r.Histograms) == 0 {
+	if r.Complete == nil || *r.Complete < r.First.Took || r.Ready == nil || r.Restart == nil || r.Restart.Took <= 0 || len(r.Histograms) == 0 || r.Changes.Counters[changePasses] < 3 {
 		t.Errorf("%s", text)
 	}
 	if n := r.First.ByKind["ipvs new-dest"]; n != 200 {

@@ -268,6 +268,9 @@ func (b *bench) run(s subject, services int, o options) benchmark.Run {
 	args := []string{"control", "--json", "--services", fmt.Sprint(services), "--endpoints", fmt.Sprint(benchEndpoints), "--changes", fmt.Sprint(o.changes), "--pause", "200ms",
 		"--idle", o.idle.String(), "--timeout", cmp.Or(o.timeout, b.timeout()).String(), "--settled", s.settled, "--ready", s.ready,
 		"--metrics", ownMetrics, "--histogram", s.histogram}
+	if s.name == benchmark.Ours {
+		args = append(args, "--counter", benchmark.OwnAudits)
+	}
 	if s.iptables {
 		args = append(args, "--iptables")
 	} else {

@@ -19,7 +19,9 @@ type auditor struct {
 	began, due time.Time
 	reading    bool
 	// spent tells the reading thread what it has taken of the processor so far.
-	spent func() time.Duration
+	spent func() (thread, programs time.Duration)
+	// cost is told of each reading; nil is nobody.
+	cost func(cost)
 	// again is how long after a failure the next try comes; failures counts those in a row.
 	again    time.Duration
 	failures int
@@ -30,9 +32,11 @@ type told struct {
 	of   *round
 	seen dataplane.Observation
 	err  error
-	// cost is the processor time that it took.
-	cost time.Duration
+	cost cost
 }
+
+// cost is the processor time of a reading, and that of the programs that it ran.
+type cost struct{ thread, programs time.Duration }
 
 // Of a core audits take a hundredth at the most: where they cost more than that each period, they come less often. Periods below the default one are
 // kept: who asks for one has reasons.
@@ -64,9 +68,13 @@ func (a *auditor) read(open func() (Reader, error)) {
 			}
 			reader = opened
 		}
-		before := a.spent()
+		thread, programs := a.spent()
 		seen, err := reader.Observe()
-		a.told <- told{of, seen, err, a.spent() - before}
+		t := told{of: of, seen: seen, err: err}
+		t.cost.thread, t.cost.programs = a.spent()
+		t.cost.thread -= thread
+		t.cost.programs -= programs
+		a.told <- t
 	}
 }
 
@@ -120,7 +128,10 @@ func (a *auditor) more(e *engine) <-chan struct{} {
 func (a *auditor) ended(now time.Time, t told) error {
 	a.reading = false
 	a.health.read.end()
-	if sparing := a.began.Add(auditPart * t.cost); a.period >= sparingPeriod && sparing.After(a.due) {
+	if a.cost != nil {
+		a.cost(t.cost)
+	}
+	if sparing := a.began.Add(auditPart * (t.cost.thread + t.cost.programs)); a.period >= sparingPeriod && sparing.After(a.due) {
 		a.due = sparing
 	}
 	if t.err == nil {

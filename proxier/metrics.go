@@ -22,6 +22,7 @@ type metrics struct {
 	kernel   traffic
 
 	passes, audits, ops, failures, forgotten, events      *prometheus.CounterVec
+	auditCPU                                              *prometheus.CounterVec
 	duration                                              prometheus.Histogram
 	changes                                               *prometheus.HistogramVec
 	services, waiting, draining, pending, foreign, synced prometheus.Gauge
@@ -52,6 +53,7 @@ func newMetrics(k traffic, version string) *metrics {
 		known:     map[cluster.Name]Row{},
 		passes:    counter("passes_total", "Passes, by result (success or error).", "result"),
 		audits:    counter("audits_total", "Passes that compared the whole kernel."),
+		auditCPU:  counter("audit_cpu_seconds_total", "Processor time in which audits beside the passes read the kernel, by whose it is: the thread that reads, or the programs that it runs.", "of"),
 		ops:       counter("operations_total", "Operations that the kernel carried out.", "verb", "kind"),
 		forgotten: counter("forgotten_flows_total", "UDP flows that connection tracking was made to forget, because their endpoint is gone."),
 		events:    counter("events_total", "Events for the API, by result (created, exists, failed or dropped).", "result"),
@@ -80,6 +82,7 @@ func newMetrics(k traffic, version string) *metrics {
 	for _, result := range eventResults {
 		m.events.WithLabelValues(result)
 	}
+	m.audited(cost{})
 	code := func(path string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kubeproxy_proxy_" + path + "_total", Help: "Answers of /" + path + ", by status."}, []string{"code"})
 	}
@@ -105,7 +108,7 @@ func newMetrics(k traffic, version string) *metrics {
 	}
 	info := prometheus.NewGauge(prometheus.GaugeOpts{Name: "ipvs_proxier_info", Help: "Always 1.", ConstLabels: prometheus.Labels{"version": version}})
 	info.Set(1)
-	m.registry.MustRegister(m.passes, m.audits, m.ops, m.failures, m.forgotten, m.events, m.duration, m.services, m.waiting, m.draining, m.pending, m.foreign, m.synced,
+	m.registry.MustRegister(m.passes, m.audits, m.auditCPU, m.ops, m.failures, m.forgotten, m.events, m.duration, m.services, m.waiting, m.draining, m.pending, m.foreign, m.synced,
 		m.messages, m.sends, m.processes, m.problems, m.healthz, m.livez, m.noLocal, m.syncDuration, m.syncLast, m.programming, m.changes, info, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
@@ -156,6 +159,12 @@ func (m *metrics) Observe(r Report) {
 		m.sends.Set(float64(t.Sends))
 		m.processes.Set(float64(t.Processes))
 	}
+}
+
+// audited counts what a reading of the kernel cost.
+func (m *metrics) audited(c cost) {
+	m.auditCPU.WithLabelValues("thread").Add(c.thread.Seconds())
+	m.auditCPU.WithLabelValues("programs").Add(c.programs.Seconds())
 }
 
 // time observes the stages of what has changed. Clocks of two machines may differ: nothing takes less than no time.

@@ -104,6 +104,7 @@ func Run(ctx context.Context, c Config, version string, log *slog.Logger) error 
 		addresses: make(chan struct{}, 1),
 		waiting:   map[cluster.Name]source.Change{},
 	}
+	l.audits.cost = metrics.audited
 	if c.DetectLocalMode == DetectNodeCIDR {
 		l.outdated = func() error { return podCIDRsChanged(watcher.Node(), config.Pods.CIDRs) }
 	}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	gocmp "github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"golang.org/x/tools/txtar"
 	v1 "k8s.io/api/core/v1"
 
@@ -416,7 +417,12 @@ func TestAuditsTakeAHundredth(t *testing.T) {
 		a := newAuditor(func() (Reader, error) { return s.memory.Beside(), nil }, c.period, &health{})
 		t.Cleanup(a.close)
 		var looks time.Duration
-		a.spent = func() time.Duration { looks++; return looks * c.cost }
+		a.spent = func() (thread, programs time.Duration) {
+			looks++
+			return looks * c.cost / 2, looks * (c.cost - c.cost/2)
+		}
+		m := newMetrics(nil, "v1")
+		a.cost = m.audited
 		now := time.Now().Add(time.Hour)
 		if !a.begin(now, s.engine) {
 			t.Fatal("no audit begins")
@@ -426,6 +432,11 @@ func TestAuditsTakeAHundredth(t *testing.T) {
 		}
 		if wait := a.next().Sub(now); wait != c.wait {
 			t.Errorf("with a period of %s and a cost of %s the next one comes after %s, want %s", c.period, c.cost, wait, c.wait)
+		}
+		for _, of := range []string{"thread", "programs"} {
+			if got := testutil.ToFloat64(m.auditCPU.WithLabelValues(of)); got != (c.cost / 2).Seconds() {
+				t.Errorf("of an audit that took %s the metric says %v s of %s, want half of it", c.cost, got, of)
+			}
 		}
 	}
 }

@@ -71,7 +71,7 @@ func TestPagesOfOneGuestAreJoined(t *testing.T) {
 	}
 }
 
-// TestAChangeCostsWhatItAdds: audits that come anyway are not its price.
+// TestAChangeCostsWhatItAdds: what comes anyway is not its price, and audits are not, whether one falls among the changes, into the idle time, or into none.
 func TestAChangeCostsWhatItAdds(t *testing.T) {
 	r := sampleRun(Ours, 100, 0, 1)
 	r.Report.Changes = &Changes{Part: Part{Own: 3, Took: 20}, Count: 10}
@@ -79,6 +79,13 @@ func TestAChangeCostsWhatItAdds(t *testing.T) {
 		r.Report.Idle = idle
 		if got, told := changeCPU(&r); !told || got != want {
 			t.Errorf("idle %+v: %v ms a change (%t), want %v", idle, got, told, want)
+		}
+	}
+	for _, audits := range []struct{ changes, idle float64 }{{0, 0}, {1, 0}, {0, 5}, {2, 5}} {
+		r.Report.Changes.Own, r.Report.Changes.Counters = 3+audits.changes, map[string]float64{OwnAudits: audits.changes}
+		r.Report.Idle = &Part{Own: 6 + audits.idle, Took: 60, Counters: map[string]float64{OwnAudits: audits.idle}}
+		if got, _ := changeCPU(&r); got != 100 {
+			t.Errorf("with audits of %+v s: %v ms a change, want 100", audits, got)
 		}
 	}
 }

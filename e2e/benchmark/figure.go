@@ -58,16 +58,17 @@ var (
 	changeP99 = change(func(c *Changes) float64 { return c.P99 })
 	changeMax = change(func(c *Changes) float64 { return c.Max })
 	changes   = change(func(c *Changes) float64 { return float64(c.Count) })
-	// changeCPU is milliseconds of the proxy's own for one change, beyond what it takes in the same time while nothing changes.
+	// changeCPU is milliseconds of the proxy's own for one change, beyond what it takes in the same time while nothing changes. Its audits, which come now and then, are
+	// taken out of both.
 	changeCPU = report(func(c *Control) (float64, bool) {
 		if c.Changes == nil {
 			return 0, false
 		}
 		usual := 0.0
 		if c.Idle != nil && c.Idle.Took > 0 {
-			usual = c.Idle.Own / c.Idle.Took * c.Changes.Took
+			usual = (c.Idle.Own - c.Idle.Counters[OwnAudits]) / c.Idle.Took * c.Changes.Took
 		}
-		return 1000 * max(0, c.Changes.Own-usual) / float64(max(c.Changes.Count, 1)), true
+		return 1000 * max(0, c.Changes.Own-c.Changes.Counters[OwnAudits]-usual) / float64(max(c.Changes.Count, 1)), true
 	})
 	changeChildren = change(func(c *Changes) float64 { return 1000 * c.Children / float64(max(c.Count, 1)) })
 	changeWrites   = change(func(c *Changes) float64 {
@@ -122,6 +123,9 @@ var (
 
 // OwnHistogram is ipvs-proxier's metric of the time that a change takes in it.
 const OwnHistogram = "ipvs_proxier_change_duration_seconds"
+
+// OwnAudits is its metric of the processor time of its own that audits took.
+const OwnAudits = `ipvs_proxier_audit_cpu_seconds_total{of="thread"}`
 
 // ofTotal is milliseconds of what the histogram says of a change from its arrival to the kernel's answer.
 func ofTotal(of func(Histogram) float64) figure {

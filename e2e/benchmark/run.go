@@ -58,6 +58,8 @@ type Part struct {
 	Requests  *int64           `json:"netlink_requests"`
 	Writes    *int64           `json:"netlink_writes"`
 	ByKind    map[string]int64 `json:"netlink_writes_by_kind"`
+	// Counters are by how much those of the proxy's own have grown.
+	Counters map[string]float64 `json:"counters,omitempty"`
 }
 
 // Changes is the exchanges of one endpoint.

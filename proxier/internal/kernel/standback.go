@@ -17,13 +17,15 @@ func StandBack() error {
 	return unix.Setpriority(unix.PRIO_PROCESS, 0, niceness)
 }
 
-// Spent returns the processor time of the calling thread so far, and of the programs that the process has started and that have ended.
-func Spent() (sum time.Duration) {
-	for _, who := range []int{unix.RUSAGE_THREAD, unix.RUSAGE_CHILDREN} {
-		var used unix.Rusage
-		if err := unix.Getrusage(who, &used); err == nil {
-			sum += time.Duration(used.Utime.Nano() + used.Stime.Nano())
-		}
+// Spent returns the processor time of the calling thread so far, and that of the programs that the process has started and that have ended.
+func Spent() (thread, programs time.Duration) {
+	return spent(unix.RUSAGE_THREAD), spent(unix.RUSAGE_CHILDREN)
+}
+
+func spent(who int) time.Duration {
+	var used unix.Rusage
+	if err := unix.Getrusage(who, &used); err != nil {
+		return 0
 	}
-	return sum
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }

@@ -38,8 +38,9 @@ type Config struct {
 	Settled string
 
 	Ready      *Ready   // nil: the proxy does not tell
-	Metrics    string   // URL of a page of metrics, whose Histograms are reported for the changes
+	Metrics    string   // URL of a page of metrics, whose Histograms are reported for the changes, and its Counters for these and the idle time
 	Histograms []string // names
+	Counters   []string // as they are written there, with their labels
 	Record     string   // file for the netlink buffers of the first programming that change something
 	Log        io.Writer
 }
@@ -79,8 +80,8 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("the command line has no %s in it, where the directory's name goes; a proxy that reads from an API server needs --kubeconfig or --apply", ManifestsWord)
 	case c.Restart && c.Ready == nil:
 		return errors.New("a restart changes nothing in the kernel: how the proxy tells that it is ready must be given, too")
-	case (c.Metrics == "") != (len(c.Histograms) == 0):
-		return errors.New("metrics and histogram go together: the page and what to read there")
+	case (c.Metrics == "") != (len(c.Histograms)+len(c.Counters) == 0):
+		return errors.New("metrics and histogram, or counter, go together: the page and what to read there")
 	}
 	return nil
 }

@@ -313,6 +313,19 @@ func TestHistogramsOfAProxy(t *testing.T) {
 	}
 }
 
+func TestCountersOfAProxy(t *testing.T) {
+	m := measurement{config: &Config{Counters: []string{`c_total{of="a"}`, "plain", "missing", `c_total{of="late"}`}}}
+	const before = "# TYPE c_total counter\nc_total{of=\"a\"} 1.5\nc_total{of=\"ab\"} 7\nplain 2\nplainer 9\n"
+	const after = "c_total{of=\"ab\"} 70\nc_total{of=\"late\"} 3\nc_total{of=\"a\"} 4\nplainer 90\nplain 1e+01\n"
+	want := map[string]float64{`c_total{of="a"}`: 2.5, "plain": 8}
+	if got := m.counters(before, after); !maps.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+	if got := m.counters("", ""); len(got) != 0 {
+		t.Errorf("%v of nothing", got)
+	}
+}
+
 // fakeAPI is as much of an API server as is asked.
 type fakeAPI struct {
 	mu      sync.Mutex

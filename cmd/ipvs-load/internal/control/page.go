@@ -56,6 +56,17 @@ func fetch(ctx context.Context, url string) (string, error) {
 	return string(text), err
 }
 
+// counter reads a series of a page of metrics, whose name is given as it is written there, with its labels.
+func counter(page, name string) (float64, bool) {
+	for line := range strings.Lines(page) {
+		if text, found := strings.CutPrefix(line, name+" "); found {
+			value, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
+			return value, err == nil
+		}
+	}
+	return 0, false
+}
+
 // bucket is one of a histogram: how many observations were at most as large.
 type bucket struct {
 	most  float64

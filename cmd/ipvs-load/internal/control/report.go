@@ -52,6 +52,8 @@ type PartReport struct {
 	NetlinkMessages *int64           `json:"netlink_requests"`
 	NetlinkWrites   *int64           `json:"netlink_writes"` // requests that change something
 	WritesByKind    map[string]int64 `json:"netlink_writes_by_kind,omitempty"`
+	// Counters are by how much those of the proxy's own have grown, by their names with labels.
+	Counters map[string]float64 `json:"counters,omitempty"`
 }
 
 // Changes is the exchanges of one endpoint.
@@ -130,7 +132,7 @@ func seconds(d *time.Duration) *float64 {
 func part(x Part) *PartReport {
 	p := &PartReport{
 		Took: x.Took.Seconds(), Own: x.Usage.Own.Seconds(), Children: x.Usage.Children.Seconds(), PeakRSS: x.Usage.PeakRSS, Switches: x.Usage.Switches,
-		Processes: x.Usage.Ended(),
+		Processes: x.Usage.Ended(), Counters: x.Counters,
 	}
 	if t := x.Traffic; t != nil {
 		writes := t.Requests.Sum()
@@ -180,6 +182,17 @@ func (p *Report) WriteText(w io.Writer) error {
 	for _, h := range p.Histograms {
 		fmt.Fprintf(&b, "%s{%s}: %.0f observations, p50 %.4g, p99 %.4g (interpolated)\n", h.Name, h.Labels, h.Count, h.P50, h.P99)
 	}
+	for _, x := range []struct {
+		about string
+		part  *PartReport
+	}{{"over the changes", changesPart(p.Change)}, {"while there was nothing to do", p.Idle}} {
+		if x.part == nil {
+			continue
+		}
+		for _, name := range sortedKeys(x.part.Counters) {
+			fmt.Fprintf(&b, "%s: %.4g more %s\n", name, x.part.Counters[name], x.about)
+		}
+	}
 	if p.PeakRSS != nil {
 		fmt.Fprintf(&b, "peak RSS %.1f MiB\n", float64(*p.PeakRSS)/(1<<20))
 	}
@@ -195,6 +208,13 @@ func (p *Report) WriteText(w io.Writer) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+func changesPart(c *Changes) *PartReport {
+	if c == nil {
+		return nil
+	}
+	return &c.PartReport
 }
 
 func number(v *int64) string {

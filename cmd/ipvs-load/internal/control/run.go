@@ -20,6 +20,8 @@ type Part struct {
 	Took    time.Duration
 	Usage   Usage // differences, but for PeakRSS
 	Traffic *Traffic
+	// Counters are by how much those of the proxy's own have grown meanwhile.
+	Counters map[string]float64
 }
 
 // Result is what was found out.
@@ -351,7 +353,9 @@ func (m *measurement) changes(ctx context.Context) (err error) {
 	defer func() {
 		m.result.Change = m.since(before, time.Since(began))
 		m.result.Resolution = max(m.result.Resolution, m.view.longest)
-		m.result.Histograms = m.histograms(pageBefore, m.page(ctx))
+		pageAfter := m.page(ctx)
+		m.result.Histograms = m.histograms(pageBefore, pageAfter)
+		m.result.Change.Counters = m.counters(pageBefore, pageAfter)
 	}()
 	for i := range m.config.Changes {
 		if err := sleep(ctx, m.config.Pause); err != nil {
@@ -418,7 +422,7 @@ func (m *measurement) idle(ctx context.Context) error {
 	if err := sleep(ctx, idleAfter); err != nil {
 		return err
 	}
-	before := m.count()
+	pageBefore, before := m.page(ctx), m.count()
 	if err := sleep(ctx, m.config.Idle); err != nil {
 		return err
 	}
@@ -426,6 +430,7 @@ func (m *measurement) idle(ctx context.Context) error {
 		return err
 	}
 	m.result.Idle = m.since(before, m.config.Idle)
+	m.result.Idle.Counters = m.counters(pageBefore, m.page(ctx))
 	// What was there stays there.
 	_, err := m.view.all(m.want, m.patience(ctx))
 	return err
@@ -462,6 +467,19 @@ func (m *measurement) page(ctx context.Context) string {
 		m.result.NoMetrics = err.Error()
 	}
 	return text
+}
+
+// counters tells by how much each counter has grown that is on both pages.
+func (m *measurement) counters(before, after string) map[string]float64 {
+	grown := map[string]float64{}
+	for _, name := range m.config.Counters {
+		from, was := counter(before, name)
+		to, is := counter(after, name)
+		if was && is {
+			grown[name] = to - from
+		}
+	}
+	return grown
 }
 
 func (m *measurement) histograms(before, after string) (all []Histogram) {
