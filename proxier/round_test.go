@@ -404,12 +404,12 @@ func TestUnreadableBeside(t *testing.T) {
 	}
 }
 
-// TestAuditsTakeAHundredth: an audit that costs more than a hundredth of its period is not made as often, unless somebody has asked for a short period.
+// TestAuditsTakeAHundredth: an audit whose reading costs more than half a hundredth of its period is not made as often, unless somebody has asked for a short period.
 func TestAuditsTakeAHundredth(t *testing.T) {
 	for _, c := range []struct{ period, cost, wait time.Duration }{
 		{30 * time.Second, 100 * time.Millisecond, 30 * time.Second},
-		{30 * time.Second, 2 * time.Second, 200 * time.Second},
-		{time.Minute, 500 * time.Millisecond, time.Minute},
+		{30 * time.Second, 2 * time.Second, 400 * time.Second},
+		{time.Minute, 250 * time.Millisecond, time.Minute},
 		{time.Second, 2 * time.Second, time.Second},
 	} {
 		s := newScenario(t, 0, 0)
