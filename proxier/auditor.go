@@ -30,7 +30,7 @@ type auditor struct {
 // told is what came of a reading.
 type told struct {
 	of   *round
-	seen dataplane.Observation
+	seen dataplane.Summary
 	err  error
 	cost cost
 }
@@ -70,7 +70,7 @@ func (a *auditor) read(open func() (Reader, error)) {
 			reader = opened
 		}
 		thread, programs := a.spent()
-		seen, err := reader.Observe()
+		seen, err := reader.Summarize()
 		t := told{of: of, seen: seen, err: err}
 		t.cost.thread, t.cost.programs = a.spent()
 		t.cost.thread -= thread

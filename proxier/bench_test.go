@@ -114,7 +114,7 @@ func BenchmarkRound(b *testing.B) {
 				b.StopTimer()
 				s.engine.begin()
 				of := s.engine.round
-				seen, _ := reader.Observe()
+				seen, _ := reader.Summarize()
 				s.engine.saw(of, seen, nil)
 				longest = append(longest, 0)
 				b.StartTimer()

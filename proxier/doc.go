@@ -23,7 +23,7 @@
 //	Report                -> log, metrics, status, health, health check node ports, Events
 //	        ^
 //	audit                 at start, or after a surprising errno: Kernel.Observe -> the mirror -> the same Diff
-//	                      by a timer, beside the passes: Reader.Observe -> what differs -> the same Diff
+//	                      by a timer, beside the passes: Reader.Summarize -> what differs -> the same Diff
 //
 // Cleanup is Diff(have, nothing). A restart is an audit before the first pass; with nothing changed it writes nothing.
 // Read engine.go next, then internal/cluster, internal/dataplane and internal/kernel in this order.

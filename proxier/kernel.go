@@ -40,7 +40,7 @@ type Kernel interface {
 // before or after, and one thing before and another after. A virtual server that nobody touches may be missing from what it sees when others
 // come and go; sets, chains and addresses that nobody touches are right.
 type Reader interface {
-	// Observe reads what Kernel's Observe reads. EINTR tells that too much changed meanwhile: another try may do better.
-	Observe() (dataplane.Observation, error)
+	// Summarize reads what Kernel's Observe reads. EINTR tells that too much changed meanwhile: another try may do better.
+	Summarize() (dataplane.Summary, error)
 	Close() error
 }

@@ -18,7 +18,7 @@ import (
 // What passes look at from the moment when the reading begins is not judged: the mirror knows it better than the Reader, which saw it
 // before, after, or half way. What is said of it comes with the next round.
 type round struct {
-	seen    dataplane.Observation
+	seen    dataplane.Summary
 	touched dataplane.Touched
 	// moved says that the node's addresses were read since it began.
 	moved bool
@@ -64,7 +64,7 @@ func (e *engine) abandon() {
 }
 
 // saw takes what was seen, or why nothing was. A round that was abandoned meanwhile has no use for it.
-func (e *engine) saw(of *round, seen dataplane.Observation, err error) {
+func (e *engine) saw(of *round, seen dataplane.Summary, err error) {
 	if of == nil || of != e.round {
 		return
 	}
@@ -130,12 +130,12 @@ func (e *engine) compare(r *round) iter.Seq[struct{}] {
 		goOn := absent(seen.Entries.All(), have.Entries.Has, pause, entry) && absent(have.Entries.All(), seen.Entries.Has, pause, entry) &&
 			absent(maps.Keys(seen.Addresses), in(have.Addresses), pause, address) && absent(maps.Keys(have.Addresses), in(seen.Addresses), pause, address) &&
 			differs(seen.Routes, have.Routes, pause, func(key netip.Addr) { r.routes = append(r.routes, key) }) &&
-			absent(maps.Keys(have.VirtualServers), in(seen.VirtualServers), pause, suspect)
+			absent(maps.Keys(have.VirtualServers), in(r.seen.Servers), pause, suspect)
 		if !goOn {
 			return
 		}
-		for id, v := range seen.VirtualServers {
-			if mirrored, present := have.VirtualServers[id]; !present || !mirrored.Same(v) {
+		for id, digest := range r.seen.Servers {
+			if mirrored, present := have.VirtualServers[id]; !present || mirrored.Digest() != digest {
 				suspect(id)
 			}
 			if !pause(1) {

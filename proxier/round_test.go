@@ -41,9 +41,9 @@ func (s *scenario) round(reader *kernel.MemoryReader, between func()) {
 	s.t.Helper()
 	s.engine.begin()
 	of := s.engine.round
-	seen, err := s.faulty.Beside(reader).Observe()
+	seen, err := s.faulty.Beside(reader).Summarize()
 	for err != nil {
-		seen, err = s.faulty.Beside(reader).Observe()
+		seen, err = s.faulty.Beside(reader).Summarize()
 	}
 	s.engine.saw(of, seen, nil)
 	for s.engine.round.judging() {

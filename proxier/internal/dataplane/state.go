@@ -42,7 +42,7 @@ func NewStateFor(servers, entries, addresses int) *State {
 		VirtualServers: make(map[VirtualServerID]VirtualServer, servers),
 		Addresses:      make(map[netip.Addr]struct{}, addresses),
 		Routes:         map[netip.Addr]netip.Addr{},
-		serversAt:      make(map[netip.Addr]int, addresses),
+		serversAt:      make(map[netip.Addr]int, min(servers, addresses)),
 	}
 }
 

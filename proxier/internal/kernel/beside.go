@@ -20,11 +20,11 @@ func (k *Linux) Beside() (*LinuxReader, error) {
 	return &LinuxReader{other}, nil
 }
 
-// Observe implements proxier.Reader.
-func (r *LinuxReader) Observe() (dataplane.Observation, error) {
+// Summarize implements proxier.Reader.
+func (r *LinuxReader) Summarize() (dataplane.Summary, error) {
 	before := r.linux.own()
 	defer func() { r.linux.beside.add(before, r.linux.own()) }()
-	return r.linux.Observe()
+	return r.linux.summarize()
 }
 
 // Close implements proxier.Reader.

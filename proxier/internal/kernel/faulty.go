@@ -21,7 +21,7 @@ type Kernel interface {
 
 // Reader is what another goroutine reads by: the same methods as proxier.Reader.
 type Reader interface {
-	Observe() (dataplane.Observation, error)
+	Summarize() (dataplane.Summary, error)
 	Close() error
 }
 
@@ -131,10 +131,10 @@ type faultyReader struct {
 	faults *Faulty
 }
 
-// Observe implements proxier.Reader.
-func (r faultyReader) Observe() (dataplane.Observation, error) {
+// Summarize implements proxier.Reader.
+func (r faultyReader) Summarize() (dataplane.Summary, error) {
 	if r.faults.fails() {
-		return dataplane.Observation{}, fmt.Errorf("injected: %w", syscall.EINTR)
+		return dataplane.Summary{}, fmt.Errorf("injected: %w", syscall.EINTR)
 	}
-	return r.Reader.Observe()
+	return r.Reader.Summarize()
 }

@@ -264,14 +264,15 @@ func addressFamily(addr netip.Addr) uint16 {
 	return unix.AF_INET6
 }
 
-// observed is a virtual server with its real servers.
+// observed is a virtual server, as yet without its real servers.
 type observed struct {
 	id dataplane.VirtualServerID
 	dataplane.VirtualServer
 }
 
-// observe lists every virtual server but firewall marks, with its real servers. One may be there twice when others come and go meanwhile.
-func (v *ipvs) observe() ([]observed, error) {
+// observe calls each for every virtual server but firewall marks. The list of its real servers is good until each returns. One may be there twice when others
+// come and go meanwhile.
+func (v *ipvs) observe(each func(dataplane.VirtualServerID, dataplane.VirtualServer)) error {
 	servers := make([]observed, 0, v.servers)
 	v.batch.Reset()
 	v.begin(cmdGetService)
@@ -282,38 +283,19 @@ func (v *ipvs) observe() ([]observed, error) {
 		}
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	v.servers = len(servers)
 	var found []dataplane.RealServer
-	var room slab
-	for i := range servers {
-		err := v.destinations(servers[i].id, func() { found = found[:0] }, func(d destination) { found = append(found, d.realServer()) })
+	for _, o := range servers {
+		err := v.destinations(o.id, func() { found = found[:0] }, func(d destination) { found = append(found, d.realServer()) })
 		if err != nil {
-			return nil, fmt.Errorf("real servers of %s: %w", servers[i].id, err)
+			return fmt.Errorf("real servers of %s: %w", o.id, err)
 		}
-		servers[i].RealServers = room.keep(found)
+		o.RealServers = found
+		each(o.id, o.VirtualServer)
 	}
-	return servers, nil
-}
-
-// slab is room for many small lists, so that they are not allocated one by one.
-type slab struct{ free []dataplane.RealServer }
-
-const slabSize = 512
-
-// keep returns a copy of the list.
-func (s *slab) keep(list []dataplane.RealServer) []dataplane.RealServer {
-	if len(list) == 0 {
-		return nil
-	}
-	if len(list) > len(s.free) {
-		s.free = make([]dataplane.RealServer, max(slabSize, len(list)))
-	}
-	kept := s.free[:len(list):len(list)]
-	s.free = s.free[len(list):]
-	copy(kept, list)
-	return kept
+	return nil
 }
 
 // virtualServer reads one virtual server with its real servers.

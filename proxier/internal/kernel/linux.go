@@ -3,7 +3,6 @@ package kernel
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/netip"
 	"slices"
 
@@ -101,63 +100,6 @@ func (k *Linux) own() Traffic {
 	}
 }
 
-// Observe implements proxier.Kernel.
-func (k *Linux) Observe() (dataplane.Observation, error) {
-	// There will be about as much as at the last look.
-	seen := dataplane.Observation{State: dataplane.NewStateFor(k.servers, k.entries, k.addresses), Foreign: map[dataplane.VirtualServerID]dataplane.VirtualServer{}}
-	s := seen.State
-	for _, name := range k.config.Sysctls {
-		value, err := k.Sysctl(name)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // it reads as unset; writing it will tell
-		}
-		if err != nil {
-			return seen, err
-		}
-		s.Sysctls[name] = value
-	}
-	present, ours, others, err := k.link.observe()
-	if err != nil {
-		return seen, fmt.Errorf("list addresses: %w", err)
-	}
-	if present {
-		s.Links[k.config.Link] = struct{}{}
-	}
-	for _, addr := range ours {
-		s.Addresses[addr] = struct{}{}
-	}
-	if s.Routes, err = k.link.routes(k.config.Families); err != nil {
-		return seen, fmt.Errorf("list routes: %w", err)
-	}
-	seen.NodeAddresses = others
-	if seen.Listeners, err = listeners(); err != nil {
-		return seen, fmt.Errorf("list sockets: %w", err)
-	}
-	if err := k.observeSets(s); err != nil {
-		return seen, err
-	}
-	if err := k.chains.observe(s); err != nil {
-		return seen, err
-	}
-	servers, err := k.ipvs.observe()
-	if err != nil {
-		return seen, fmt.Errorf("list virtual servers: %w", err)
-	}
-	for _, o := range servers {
-		if s.Recorded(o.id) || s.Owns(o.id) && !k.excluded(o.id) {
-			s.SetVirtualServer(o.id, o.VirtualServer)
-		} else {
-			seen.Foreign[o.id] = o.VirtualServer
-		}
-	}
-	k.servers, k.entries, k.addresses = len(s.VirtualServers), s.Entries.Len(), len(s.Addresses)
-	return seen, nil
-}
-
-func (k *Linux) excluded(id dataplane.VirtualServerID) bool {
-	return slices.ContainsFunc(k.config.Exclude, func(network netip.Prefix) bool { return network.Contains(id.Addr) })
-}
-
 // NodeAddresses implements proxier.Kernel.
 func (k *Linux) NodeAddresses() ([]netip.Addr, error) {
 	_, _, others, err := k.link.observe()
@@ -165,30 +107,6 @@ func (k *Linux) NodeAddresses() ([]netip.Addr, error) {
 		return nil, fmt.Errorf("list addresses: %w", err)
 	}
 	return others, nil
-}
-
-func (k *Linux) observeSets(s *dataplane.State) error {
-	sets, err := k.sets.List(dataplane.Prefix)
-	if err != nil {
-		return fmt.Errorf("list sets: %w", err)
-	}
-	for _, set := range sets {
-		s.Sets[set.Name] = set
-		n := 0
-		reset := func() {
-			if n > 0 {
-				s.Entries.DropSet(set.Name)
-			}
-		}
-		err := k.sets.EachEntry(set, reset, func(e ipset.Entry) {
-			n++
-			s.Entries.Put(dataplane.SetEntry{Set: set.Name, Type: set.Type, Entry: e})
-		})
-		if err != nil {
-			return fmt.Errorf("list entries of set %s: %w", set.Name, err)
-		}
-	}
-	return nil
 }
 
 // VirtualServer implements proxier.Kernel.

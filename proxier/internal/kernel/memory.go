@@ -88,21 +88,21 @@ type MemoryReader struct {
 	Overlooks func(dataplane.VirtualServerID) bool
 }
 
-// Observe implements proxier.Reader.
-func (r *MemoryReader) Observe() (dataplane.Observation, error) {
+// Summarize implements proxier.Reader.
+func (r *MemoryReader) Summarize() (dataplane.Summary, error) {
 	before := r.Before
 	if before == nil {
 		before = func(string) {}
 	}
 	seen := r.memory.observe(before)
-	if r.Overlooks != nil {
-		for id := range seen.State.VirtualServers {
-			if r.Overlooks(id) {
-				seen.State.DropVirtualServer(id)
-			}
+	sum := dataplane.Summary{Observation: seen, Servers: map[dataplane.VirtualServerID]dataplane.Digest{}}
+	for id, v := range seen.State.VirtualServers {
+		if r.Overlooks == nil || !r.Overlooks(id) {
+			sum.Servers[id] = v.Digest()
 		}
+		seen.State.DropVirtualServer(id)
 	}
-	return seen, nil
+	return sum, nil
 }
 
 // Close implements proxier.Reader.
