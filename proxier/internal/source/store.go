@@ -25,7 +25,7 @@ type store struct {
 	mu       sync.Mutex
 	services map[cluster.Name]*service
 	// of are the Services that the slices belong to, by the slices' own names.
-	of    map[cluster.Name]cluster.Name
+	of    map[cluster.Name]*service
 	dirty map[cluster.Name]Change
 }
 
@@ -45,7 +45,7 @@ type endpointSlice struct {
 func newStore(tell func()) *store {
 	return &store{
 		started: time.Now(), tell: tell,
-		services: map[cluster.Name]*service{}, of: map[cluster.Name]cluster.Name{}, dirty: map[cluster.Name]Change{},
+		services: map[cluster.Name]*service{}, of: map[cluster.Name]*service{}, dirty: map[cluster.Name]Change{},
 	}
 }
 
@@ -126,7 +126,7 @@ func (k kind) Replace(list []any, _ string) error {
 // reserve makes room for a first list.
 func (s *store) reserve(n int) {
 	if len(s.services) == 0 && len(s.of) == 0 && len(s.dirty) == 0 {
-		s.services, s.of, s.dirty = make(map[cluster.Name]*service, n), make(map[cluster.Name]cluster.Name, n), make(map[cluster.Name]Change, n)
+		s.services, s.of, s.dirty = make(map[cluster.Name]*service, n), make(map[cluster.Name]*service, n), make(map[cluster.Name]Change, n)
 	}
 }
 
@@ -188,7 +188,7 @@ func (s *store) dropService(name cluster.Name) []cluster.Name {
 
 // putSlice changes two Services where the slice has gone over from one to another.
 func (s *store) putSlice(p *packed) (changed []cluster.Name) {
-	if before, known := s.of[p.name]; known && before != p.of {
+	if before, known := s.of[p.name]; known && before.name != p.of {
 		changed = s.dropSlice(p.name)
 	}
 	if p.of == (cluster.Name{}) {
@@ -200,7 +200,7 @@ func (s *store) putSlice(p *packed) (changed []cluster.Name) {
 	case !present:
 		slice := endpointSlice{name: strings.Clone(p.name.Name), data: p.data}
 		found.slices = slices.Insert(found.slices, i, slice)
-		s.of[cluster.Name{Namespace: found.name.Namespace, Name: slice.name}] = found.name
+		s.of[cluster.Name{Namespace: found.name.Namespace, Name: slice.name}] = found
 	case bytes.Equal(found.slices[i].data, p.data):
 		return changed
 	default:
@@ -210,15 +210,14 @@ func (s *store) putSlice(p *packed) (changed []cluster.Name) {
 }
 
 func (s *store) dropSlice(name cluster.Name) []cluster.Name {
-	of, known := s.of[name]
+	found, known := s.of[name]
 	if !known {
 		return nil
 	}
 	delete(s.of, name)
-	found := s.services[of]
 	found.slices = slices.DeleteFunc(found.slices, func(e endpointSlice) bool { return e.name == name.Name })
 	s.tidy(found)
-	return []cluster.Name{of}
+	return []cluster.Name{found.name}
 }
 
 func (e endpointSlice) compare(name string) int { return strings.Compare(e.name, name) }
