@@ -3,6 +3,7 @@ package proxier
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -121,19 +122,23 @@ type board struct {
 	vipMode dataplane.VIPMode
 
 	mu      sync.Mutex
-	rows    map[cluster.Name]boardRow
+	rows    map[cluster.Name]*boardRow
 	last    Report
 	passed  time.Time
 	failing time.Time // since when passes end with an error; zero when they do not
 }
 
+// boardRow is what status tells of a Service. It is never changed.
 type boardRow struct {
-	Row
-	changed time.Time
+	frontEnds []FrontEndRow
+	settings  []cluster.Setting
+	problems  []cluster.Problem
+	errors    []string
+	changed   time.Time
 }
 
 func newBoard(node, version string, counter func() (connectionCounter, error), from opened) *board {
-	return &board{node: node, version: version, started: time.Now(), counter: counter, from: from, now: time.Now, rows: map[cluster.Name]boardRow{}}
+	return &board{node: node, version: version, started: time.Now(), counter: counter, from: from, now: time.Now, rows: map[cluster.Name]*boardRow{}}
 }
 
 // Observe implements Observer.
@@ -147,10 +152,10 @@ func (b *board) Observe(r Report) {
 			continue
 		}
 		changed := now
-		if before, known := b.rows[row.Name]; known && slices.EqualFunc(before.FrontEnds, row.FrontEnds, FrontEndRow.equal) {
+		if before, known := b.rows[row.Name]; known && slices.EqualFunc(before.frontEnds, row.FrontEnds, FrontEndRow.equal) {
 			changed = before.changed
 		}
-		b.rows[row.Name] = boardRow{row, changed}
+		b.rows[row.Name] = &boardRow{row.FrontEnds, row.Settings, row.Problems, row.Errors, changed}
 	}
 	r.Changed = nil
 	b.last = r
@@ -179,10 +184,10 @@ func (b *board) status(only func(cluster.Name) bool) Status {
 	for _, warning := range b.last.Warnings {
 		s.Errors = append(s.Errors, warning.Error())
 	}
-	var rows []boardRow
+	rows := map[cluster.Name]*boardRow{}
 	for name, row := range b.rows {
 		if only == nil || only(name) {
-			rows = append(rows, row)
+			rows[name] = row
 		}
 	}
 	b.mu.Unlock()
@@ -194,7 +199,6 @@ func (b *board) status(only func(cluster.Name) bool) Status {
 			s.APIUnreachable = fmt.Sprintf("since %s: %v", since.UTC().Format(time.RFC3339), err)
 		}
 	}
-	slices.SortFunc(rows, func(a, c boardRow) int { return a.Name.Compare(c.Name) })
 	counter, err := b.counter()
 	if err != nil {
 		s.Errors = append(s.Errors, "connections cannot be counted: "+err.Error())
@@ -202,16 +206,16 @@ func (b *board) status(only func(cluster.Name) bool) Status {
 	} else {
 		defer counter.Close()
 	}
-	for _, row := range rows {
-		s.Services = append(s.Services, row.status(counter))
+	for _, name := range slices.SortedFunc(maps.Keys(rows), cluster.Name.Compare) {
+		s.Services = append(s.Services, rows[name].status(name, counter))
 	}
 	return s
 }
 
-func (r boardRow) status(counter connectionCounter) ServiceStatus {
-	s := ServiceStatus{Namespace: r.Name.Namespace, Name: r.Name.Name, Errors: r.Errors, Changed: r.changed, FrontEnds: []FrontEndStatus{}, Settings: settingStatus(r.Settings)}
-	s.Problems = problemStatus(r.Problems)
-	for _, front := range r.FrontEnds {
+func (r *boardRow) status(name cluster.Name, counter connectionCounter) ServiceStatus {
+	s := ServiceStatus{Namespace: name.Namespace, Name: name.Name, Errors: r.errors, Changed: r.changed, FrontEnds: []FrontEndStatus{}, Settings: settingStatus(r.settings)}
+	s.Problems = problemStatus(r.problems)
+	for _, front := range r.frontEnds {
 		s.FrontEnds = append(s.FrontEnds, front.status(counter))
 	}
 	return s
