@@ -192,7 +192,7 @@ func (e *engine) row(name cluster.Name, failures []Failure) Row {
 // noLocal counts the ports, in each family, whose endpoints are all on other nodes while the policy is Local.
 func noLocal(f dataplane.Fragment) (internal, external int) {
 	type port struct {
-		index    int
+		index    int32
 		family   cluster.Family
 		internal bool
 	}

@@ -11,7 +11,7 @@ type List struct {
 	Order scheduler.Order
 	Idle  scheduler.Idle
 	// Place is the place that [scheduler.IdleAside] takes.
-	Place int
+	Place uint8
 }
 
 // seededLead is how many real servers at the head of a list are kept in their seeded order: those that the first connections of a
@@ -38,7 +38,7 @@ func Arrange(want VirtualServer, have []RealServer) (list []RealServer, placed i
 		slices.SortFunc(idle, CompareEndpoint)
 		return append(ready, idle...), len(want.RealServers)
 	case scheduler.IdleAside:
-		list = aside(ready, idle, want.List.Place)
+		list = aside(ready, idle, int(want.List.Place))
 		return list, len(list)
 	}
 	if want.List.Order == scheduler.Seeded && len(ready) > seededLead {

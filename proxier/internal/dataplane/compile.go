@@ -30,7 +30,7 @@ type FrontEnd struct {
 	VirtualServer VirtualServer
 	Kind          FrontEndKind
 	// Port is the index of the Service port.
-	Port int
+	Port int32
 	// Bind tells that the address is made local to the node; Route that it is by a route, and not by an address on our link.
 	Bind, Route bool
 	// NoLocal tells that the traffic policy is Local, and that all endpoints there are are on other nodes.
@@ -227,7 +227,7 @@ func (k compiler) frontEnd(kind FrontEndKind, addr netip.Addr, port uint16, endp
 		VirtualServer: k.virtualServer(addr, endpoints),
 		Kind:          kind,
 		NoLocal:       noLocal,
-		Port:          k.index,
+		Port:          int32(k.index),
 		DrainTimeout:  k.port.DrainTimeout,
 		SlowStart:     k.port.SlowStart,
 	}

@@ -98,6 +98,7 @@ func addKeys[K comparable](to, from map[K]cluster.Name) {
 
 // NewWant returns what is wanted before there is any Service. The foundation belongs to the Want from now on.
 func NewWant(foundation *State) *Want {
+	foundation.serversAt = nil
 	return &Want{
 		State:     foundation,
 		fragments: map[cluster.Name]*Fragment{},

@@ -164,32 +164,33 @@ type VirtualServerID struct {
 	Protocol cluster.Protocol
 }
 
-// VirtualServer is what is configured for a virtual server. Comparing two of them is the business of diff.go.
+// VirtualServer is what is configured for a virtual server. Comparing two of them is the business of diff.go. There are three of each in memory, and
+// twice as many RealServers as endpoints: the order of their fields leaves no gaps.
 type VirtualServer struct {
 	// Scheduler is the kernel's name of the scheduler.
 	Scheduler string
+	// RealServers are in the order of the kernel's list, without duplicates, and never changed in place: States share them.
+	RealServers []RealServer
 	// Flags are scheduler flags only; persistence is told by Timeout.
 	Flags scheduler.Flags
 	// Timeout is the persistence timeout (session affinity) in seconds, 0 for none.
 	Timeout uint32
 	// OnePacket schedules every datagram by itself, and keeps no connections.
 	OnePacket bool
-	// RealServers are in the order of the kernel's list, without duplicates, and never changed in place: States share them.
-	RealServers []RealServer
 	// List says how they are to be arranged, for a virtual server that is wanted.
 	List List
 }
 
 // RealServer is one destination of a virtual server; forwarding is always masquerading (NAT).
 type RealServer struct {
-	Addr   netip.Addr
-	Port   uint16
-	Weight uint32
-	// Upper is the number of connections from which on it gets no new ones, Lower that at which it does again; 0 is no limit.
-	Upper, Lower uint32
+	Addr netip.Addr
+	Port uint16
 	// Foreign tells that the kernel's real server has something which we never set: another forwarding method. A wanted one is
 	// never Foreign, so that it is updated to what is wanted.
 	Foreign bool
+	Weight  uint32
+	// Upper is the number of connections from which on it gets no new ones, Lower that at which it does again; 0 is no limit.
+	Upper, Lower uint32
 }
 
 func (r RealServer) endpoint() netip.AddrPort { return netip.AddrPortFrom(r.Addr, r.Port) }

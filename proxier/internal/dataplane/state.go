@@ -23,7 +23,7 @@ type State struct {
 	Routes map[netip.Addr]netip.Addr
 
 	// serversAt counts the virtual servers of each address, so that order.go can tell at once whether an address
-	// still has one.
+	// still has one. What is wanted and no kernel has is not asked: there it is nil.
 	serversAt map[netip.Addr]int
 }
 
@@ -50,7 +50,9 @@ func NewStateFor(servers, entries, addresses int) *State {
 func (s *State) Reserve(n int) {
 	s.VirtualServers = withRoom(s.VirtualServers, n)
 	s.Addresses = withRoom(s.Addresses, n)
-	s.serversAt = withRoom(s.serversAt, n)
+	if s.serversAt != nil {
+		s.serversAt = withRoom(s.serversAt, n)
+	}
 	s.Entries.ours4 = withRoom(s.Entries.ours4, 2*n)
 }
 
@@ -143,7 +145,7 @@ func put[K comparable, V any](m map[K]V, key K, value V, gone bool) {
 
 // SetVirtualServer puts a virtual server with its real servers into s.
 func (s *State) SetVirtualServer(id VirtualServerID, v VirtualServer) {
-	if _, present := s.VirtualServers[id]; !present {
+	if _, present := s.VirtualServers[id]; !present && s.serversAt != nil {
 		s.serversAt[id.Addr]++
 	}
 	s.VirtualServers[id] = v
@@ -155,6 +157,9 @@ func (s *State) DropVirtualServer(id VirtualServerID) {
 		return
 	}
 	delete(s.VirtualServers, id)
+	if s.serversAt == nil {
+		return
+	}
 	if s.serversAt[id.Addr]--; s.serversAt[id.Addr] == 0 {
 		delete(s.serversAt, id.Addr)
 	}
@@ -205,9 +210,9 @@ func CompareEndpoint(a, b RealServer) int {
 	return int(a.Port) - int(b.Port)
 }
 
-// Clone returns a State that shares nothing with s that is ever changed.
+// Clone returns a State that shares nothing with s that is ever changed. It may stand for what a kernel has, whatever s is.
 func (s *State) Clone() *State {
-	return &State{
+	clone := &State{
 		Links:          maps.Clone(s.Links),
 		Sysctls:        maps.Clone(s.Sysctls),
 		Sets:           maps.Clone(s.Sets),
@@ -217,8 +222,12 @@ func (s *State) Clone() *State {
 		VirtualServers: maps.Clone(s.VirtualServers),
 		Addresses:      maps.Clone(s.Addresses),
 		Routes:         maps.Clone(s.Routes),
-		serversAt:      maps.Clone(s.serversAt),
+		serversAt:      make(map[netip.Addr]int, len(s.Addresses)),
 	}
+	for id := range clone.VirtualServers {
+		clone.serversAt[id.Addr]++
+	}
+	return clone
 }
 
 // SameFoundation tells whether both have the same links, sysctls, sets, chains and hooks.

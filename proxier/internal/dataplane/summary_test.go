@@ -35,7 +35,9 @@ func TestDigestIsOfWhatTheKernelHas(t *testing.T) {
 	}
 	for field := range reflect.TypeFor[RealServer]().Fields() {
 		if field.Name != "Addr" {
-			vary("real server: "+field.Name, func(v *VirtualServer) { increase(t, reflect.ValueOf(&v.RealServers[2]).Elem().FieldByIndex(field.Index)) })
+			vary("real server: "+field.Name, func(v *VirtualServer) {
+				increase(t, reflect.ValueOf(&v.RealServers[2]).Elem().FieldByIndex(field.Index))
+			})
 		}
 	}
 	vary("List", func(v *VirtualServer) { v.List.Order++ }) // which is in no kernel

@@ -42,7 +42,7 @@ func vipStates(sources dataplane.Sources) (vip netip.Addr, byAddress, byRoute *d
 			Name: cluster.Name{Namespace: "ns", Name: "a"}, ClusterIPs: []netip.Addr{vip},
 			Ports: []cluster.ServicePort{{Protocol: cluster.TCP, Port: 80, Scheduler: "rr"}, {Protocol: cluster.UDP, Port: 80, Scheduler: "rr"}},
 		}, node, c), map[cluster.Name]struct{}{})
-		return w.State
+		return w.State.Clone()
 	}
 	return vip, of(dataplane.ByAddress), of(dataplane.ByRoute)
 }

@@ -27,7 +27,7 @@ func (k compiler) virtualServer(vip netip.Addr, endpoints []cluster.Endpoint) Vi
 		})
 	}
 	if s.Idle == scheduler.IdleAside {
-		v.List.Place = scheduler.DestinationHashPlace(vip)
+		v.List.Place = uint8(scheduler.DestinationHashPlace(vip))
 	}
 	return v
 }
