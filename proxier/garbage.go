@@ -21,19 +21,21 @@ func newGarbage() *garbage {
 	return &garbage{off: os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "", percent: 100}
 }
 
-const (
-	// garbageRoom is how much garbage there may be before it is collected, but for garbageLeast percent of what is in use: less would take more
-	// processor time than its memory is worth.
-	garbageRoom  = 8 << 20
-	garbageLeast = 25
-)
+// allowance is how much garbage there may be before it is collected: room, but least percent of what is in use. Less would take more processor time than its
+// memory is worth: much while a start makes garbage without a pause, little after it, when 5 MiB are some 300 changes.
+type allowance struct {
+	room  int64
+	least int
+}
 
-// garbagePercent is the garbage that there may be where so much is in use (GOGC).
-func garbagePercent(live int64) int {
-	if live <= garbageRoom {
+var startAllowance, laterAllowance = allowance{8 << 20, 25}, allowance{5 << 20, 15}
+
+// percent is the garbage that there may be where so much is in use (GOGC).
+func (a allowance) percent(live int64) int {
+	if live <= a.room {
 		return 100
 	}
-	return max(garbageLeast, int(100*garbageRoom/live))
+	return max(a.least, int(100*a.room/live))
 }
 
 // Observe implements Observer. What lists and first passes have left is given back when the start is over: it is not needed again soon.
@@ -43,13 +45,16 @@ func (g *garbage) Observe(r Report) {
 	}
 	sample := []runtimemetrics.Sample{{Name: "/gc/heap/live:bytes"}} // after the last collection
 	runtimemetrics.Read(sample)
+	allowed, settles := startAllowance, !g.settled && r.Err == nil && r.Backlog == 0
+	if g.settled = g.settled || settles; g.settled {
+		allowed = laterAllowance
+	}
 	// To set it stops all goroutines for a moment: not for a trifle.
-	if percent := garbagePercent(int64(sample[0].Value.Uint64())); percent > g.percent+g.percent/10 || percent < g.percent-g.percent/10 {
+	if percent := allowed.percent(int64(sample[0].Value.Uint64())); percent > g.percent+g.percent/10 || percent < g.percent-g.percent/10 {
 		g.percent = percent
 		debug.SetGCPercent(percent)
 	}
-	if !g.settled && r.Err == nil && r.Backlog == 0 {
-		g.settled = true
+	if settles {
 		go debug.FreeOSMemory()
 	}
 }

@@ -8,9 +8,11 @@ import (
 // TestGarbage: how much there may be follows what is in use, is never so little that the collector has no rest, and is left alone where the environment says
 // something of it.
 func TestGarbage(t *testing.T) {
-	for live, want := range map[int64]int{0: 100, 1 << 20: 100, 8 << 20: 100, 16 << 20: 50, 24 << 20: 33, 32 << 20: 25, 400 << 20: 25, 4 << 30: 25} {
-		if percent := garbagePercent(live); percent != want {
-			t.Errorf("%d in use: %d percent, want %d", live, percent, want)
+	for live, want := range map[int64][2]int{
+		0: {100, 100}, 1 << 20: {100, 100}, 8 << 20: {100, 62}, 16 << 20: {50, 31}, 24 << 20: {33, 20}, 32 << 20: {25, 15}, 400 << 20: {25, 15}, 4 << 30: {25, 15},
+	} {
+		if percent := [2]int{startAllowance.percent(live), laterAllowance.percent(live)}; percent != want {
+			t.Errorf("%d in use: %d percent during and after a start, want %d", live, percent, want)
 		}
 	}
 	before := debug.SetGCPercent(73)
