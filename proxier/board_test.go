@@ -42,7 +42,7 @@ func testRow(name, scheduler string, problems ...cluster.Problem) Row {
 				Kind:          dataplane.ClusterIP,
 				VirtualServer: dataplane.VirtualServer{RealServers: []dataplane.RealServer{{Addr: netip.MustParseAddr("10.0.0.1"), Port: 80, Weight: 1}}},
 			},
-			Settings: []cluster.Setting{{Key: "scheduler", Value: scheduler, Source: "default"}}, Programmed: true,
+			Port: &servedPort{settings: []cluster.Setting{{Key: "scheduler", Value: scheduler, Source: "default"}}}, Programmed: true,
 		}},
 	}
 }

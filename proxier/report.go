@@ -91,15 +91,22 @@ type Row struct {
 type FrontEndRow struct {
 	// Front is what is wanted; it is shared and never changed. What drains is found in the kernel.
 	Front      *dataplane.FrontEnd
-	Port       string // the Service port's name
-	Settings   []cluster.Setting
-	LostTo     cluster.Name // the Service that has the front end, when it is not this one
+	Port       *servedPort
+	LostTo     *cluster.Name // the Service that has the front end; nil where this one has
 	Programmed bool
 }
 
 func (f FrontEndRow) equal(other FrontEndRow) bool {
-	return f.Front.ID == other.Front.ID && f.Port == other.Port && f.LostTo == other.LostTo && f.Programmed == other.Programmed &&
-		slices.Equal(f.Settings, other.Settings) && f.Front.VirtualServer.Equal(other.Front.VirtualServer)
+	return f.Front.ID == other.Front.ID && f.Port.name == other.Port.name && f.winner() == other.winner() && f.Programmed == other.Programmed &&
+		slices.Equal(f.Port.settings, other.Port.settings) && f.Front.VirtualServer.Equal(other.Front.VirtualServer)
+}
+
+// winner is the Service that the front end is lost to, the zero Name where it is not.
+func (f FrontEndRow) winner() cluster.Name {
+	if f.LostTo == nil {
+		return cluster.Name{}
+	}
+	return *f.LostTo
 }
 
 func (r *Report) done(op dataplane.Op) {
@@ -176,10 +183,9 @@ func (e *engine) row(name cluster.Name, failures []Failure) Row {
 	row.NoLocalInternal, row.NoLocalExternal = noLocal(fragment)
 	for i := range fragment.FrontEnds {
 		front := &fragment.FrontEnds[i]
-		port := s.ports[front.Port]
-		f := FrontEndRow{Front: front, Port: port.name, Settings: port.settings}
+		f := FrontEndRow{Front: front, Port: &s.ports[front.Port]}
 		if winner := e.want.Owner(front.ID); winner != name {
-			f.LostTo = winner
+			f.LostTo = &winner
 			row.Problems = append(row.Problems, conflictProblem(*front, winner))
 		}
 		_, f.Programmed = e.have.VirtualServers[front.ID]

@@ -241,11 +241,11 @@ var errNotCounted = errors.New("connections cannot be counted")
 func (f FrontEndRow) status(counter connectionCounter) FrontEndStatus {
 	id, config := f.Front.ID, f.Front.VirtualServer
 	s := FrontEndStatus{
-		Kind: f.Front.Kind.String(), Protocol: id.Protocol.String(), Address: netip.AddrPortFrom(id.Addr, id.Port).String(), Port: f.Port,
-		Settings: settingStatus(f.Settings), Flags: config.Flags.String(), Affinity: config.Timeout,
-		Programmed: f.Programmed && f.LostTo == (cluster.Name{}), LostTo: f.LostTo.String(), RealServers: []RealServerStatus{},
+		Kind: f.Front.Kind.String(), Protocol: id.Protocol.String(), Address: netip.AddrPortFrom(id.Addr, id.Port).String(), Port: f.Port.name,
+		Settings: settingStatus(f.Port.settings), Flags: config.Flags.String(), Affinity: config.Timeout,
+		Programmed: f.Programmed && f.LostTo == nil, LostTo: f.winner().String(), RealServers: []RealServerStatus{},
 	}
-	for _, setting := range f.Settings {
+	for _, setting := range f.Port.settings {
 		if setting.Key == annotation.Scheduler {
 			s.Scheduler, s.Source = setting.Value, setting.Source
 		}
