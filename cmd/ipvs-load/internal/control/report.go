@@ -182,16 +182,11 @@ func (p *Report) WriteText(w io.Writer) error {
 	for _, h := range p.Histograms {
 		fmt.Fprintf(&b, "%s{%s}: %.0f observations, p50 %.4g, p99 %.4g (interpolated)\n", h.Name, h.Labels, h.Count, h.P50, h.P99)
 	}
-	for _, x := range []struct {
-		about string
-		part  *PartReport
-	}{{"over the changes", changesPart(p.Change)}, {"while there was nothing to do", p.Idle}} {
-		if x.part == nil {
-			continue
-		}
-		for _, name := range sortedKeys(x.part.Counters) {
-			fmt.Fprintf(&b, "%s: %.4g more %s\n", name, x.part.Counters[name], x.about)
-		}
+	if p.Change != nil {
+		p.Change.writeCounters(&b, "over the changes")
+	}
+	if p.Idle != nil {
+		p.Idle.writeCounters(&b, "while there was nothing to do")
 	}
 	if p.PeakRSS != nil {
 		fmt.Fprintf(&b, "peak RSS %.1f MiB\n", float64(*p.PeakRSS)/(1<<20))
@@ -210,11 +205,10 @@ func (p *Report) WriteText(w io.Writer) error {
 	return err
 }
 
-func changesPart(c *Changes) *PartReport {
-	if c == nil {
-		return nil
+func (p *PartReport) writeCounters(w io.Writer, when string) {
+	for _, name := range sortedKeys(p.Counters) {
+		fmt.Fprintf(w, "%s: %.4g more %s\n", name, p.Counters[name], when)
 	}
-	return &c.PartReport
 }
 
 func number(v *int64) string {
