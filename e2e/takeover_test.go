@@ -192,8 +192,10 @@ func (c *cluster) sorted() []string {
 func (c *cluster) awaitRest() {
 	c.t.Helper()
 	c.await(func() error {
-		if n, err := c.proxier.Metric("ipvs_proxier_pending_retries"); err != nil || n > 0 {
-			return errors.Join(err, fmt.Errorf("%v Services are to be tried again", n))
+		if n, err := c.proxier.Metric("ipvs_proxier_pending_retries"); err != nil {
+			return err
+		} else if n > 0 {
+			return fmt.Errorf("%v Services are to be tried again", n)
 		}
 		for _, line := range c.sorted() {
 			if strings.HasSuffix(line, " -w 0") {

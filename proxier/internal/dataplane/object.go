@@ -164,8 +164,8 @@ type VirtualServerID struct {
 	Protocol cluster.Protocol
 }
 
-// VirtualServer is what is configured for a virtual server. Comparing two of them is the business of diff.go. There are three of each in memory, and
-// twice as many RealServers as endpoints: the order of their fields leaves no gaps.
+// VirtualServer is what is configured for a virtual server. Comparing two of them is the business of diff.go. There are three of each in memory, in
+// what a Service wants, what all want and the mirror: the order of the fields leaves no gaps.
 type VirtualServer struct {
 	// Scheduler is the kernel's name of the scheduler.
 	Scheduler string
