@@ -86,12 +86,15 @@ func keys(op dataplane.Op, owner cluster.Name) dataplane.Touched {
 }
 
 // scheduleRetries puts what failed back, with the Service it belongs to. A surprising errno shows that the mirror is wrong: a virtual server
-// is looked at again before it is tried again, for all else there is an audit. Services that are better or worse off than before are added to affected.
+// is looked at again before it is tried again, for all else there is an audit. Where something is gone, everything may
+// be: the next pass audits. Services that are better or worse off than before are added to affected.
 func (e *engine) scheduleRetries(now time.Time, r *Report, affected map[cluster.Name]struct{}) {
+	missing := false
 	for owner, failures := range r.failed {
 		again, audit := dataplane.NewTouched(), false
 		for _, f := range failures {
 			again.Add(keys(f.Op, owner))
+			missing = missing || e.takenAway(f.Op, f.Err)
 			if id, is := virtualServerOf(f.Op); is && surprising(f.Err) {
 				e.doubts[id] = struct{}{}
 			} else if surprising(f.Err) {
@@ -101,6 +104,9 @@ func (e *engine) scheduleRetries(now time.Time, r *Report, affected map[cluster.
 		}
 		e.retries.put(now, owner, again, audit)
 		affected[owner] = struct{}{}
+	}
+	if missing {
+		e.mistrust(now)
 	}
 	e.retries.succeed(r.failed, affected)
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"syscall"
+	"time"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
@@ -31,6 +32,38 @@ func surprising(err error) bool {
 // unknown tells whether the failure leaves open what was done: acknowledgements were lost (ENOBUFS) or did not come in time.
 func unknown(err error) bool {
 	return errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.ETIMEDOUT)
+}
+
+// takenAway tells whether the failure says that something is not there which the mirror has: somebody has taken it
+// away, and may have taken everything, as kube-proxy 1.37 does with --cleanup and when it starts in nftables mode
+// (pkg/proxy/ipvs/cleanup.go). What else Linux means by the same numbers does not count: ENOENT for a virtual server is
+// a scheduler that it does not have (ip_vs_ctl.c, ip_vs_add_service), EADDRNOTAVAIL an IPv6 address that it does not
+// want on this link.
+func (e *engine) takenAway(op dataplane.Op, err error) bool {
+	made := op.Verb == dataplane.Create
+	switch o := op.Object.(type) {
+	case dataplane.VirtualServerObject, dataplane.RealServerObject:
+		id, _ := virtualServerOf(op)
+		_, had := e.have.VirtualServers[id]
+		_, real := o.(dataplane.RealServerObject)
+		return had && (errors.Is(err, syscall.ESRCH) || real && !made && errors.Is(err, syscall.ENOENT))
+	case dataplane.SetEntry:
+		_, had := e.have.Sets[o.Set]
+		return had && errors.Is(err, syscall.ENOENT)
+	case dataplane.Address:
+		return len(e.have.Links) > 0 && errors.Is(err, syscall.ENODEV) || !made && errors.Is(err, syscall.EADDRNOTAVAIL)
+	case dataplane.Route:
+		return !made && errors.Is(err, syscall.ESRCH)
+	}
+	return false
+}
+
+// mistrust has the next pass audit, whatever it is for, and brings one about after the first delay of a retry: who
+// takes things away may not be done yet. While somebody does so again and again, the passes for its sake alone come
+// ever more rarely.
+func (e *engine) mistrust(now time.Time) {
+	e.mistrusted = true
+	e.retries.put(now, cluster.Name{}, dataplane.NewTouched(), true)
 }
 
 // virtualServerOf returns the virtual server to which the operation's object belongs.

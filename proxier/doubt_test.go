@@ -6,6 +6,8 @@ import (
 	"syscall"
 	"testing"
 
+	gocmp "github.com/google/go-cmp/cmp"
+
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
@@ -112,5 +114,98 @@ func TestDoubtThatCannotBeSettled(t *testing.T) {
 	want := cluster.Name{Namespace: "default", Name: "s5"}
 	if row := s.rows[want]; len(row.FrontEnds) != 1 || len(row.FrontEnds[0].Front.VirtualServer.RealServers) != 6 {
 		t.Errorf("the change that came meanwhile: %+v", row)
+	}
+}
+
+// tear takes away what kube-proxy --cleanup does: every virtual server, and with link the link with its addresses.
+func (s *scenario) tear(link bool) {
+	state := s.memory.State()
+	clear(state.VirtualServers)
+	if link {
+		clear(state.Links)
+		clear(state.Addresses)
+	}
+	s.tampered = true
+}
+
+// TestWhatIsGoneIsToldByOneChange: somebody has taken away everything of IPVS. The first change of one Service meets
+// ESRCH, and the next pass, which comes after the first delay of a retry, brings back all Services, whatever the
+// operation that met it. A pass that comes before that does the same.
+func TestWhatIsGoneIsToldByOneChange(t *testing.T) {
+	const n = 30
+	services := manyServices(n)
+	changes := map[string]func(s *scenario) []cluster.Name{
+		"an endpoint more": func(s *scenario) []cluster.Name { return s.apply([]byte(sliceOf(3, 6))) },
+		"an endpoint less": func(s *scenario) []cluster.Name { return s.apply([]byte(sliceOf(3, 4))) },
+		"no endpoint":      func(s *scenario) []cluster.Name { return s.apply([]byte(sliceOf(3, 0))) },
+		"another scheduler": func(s *scenario) []cluster.Name {
+			return s.apply([]byte(strings.Replace(strings.Split(services, "---\n")[6], "{name: s3}", "{name: s3, annotations: {ipvs-proxier.io/scheduler: lc}}", 1)))
+		},
+		"a Service less": func(s *scenario) []cluster.Name { return s.delete("Service s3") },
+	}
+	for name, change := range changes {
+		for _, link := range []bool{false, true} {
+			for _, otherPass := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s, link %t, other pass %t", name, link, otherPass), func(t *testing.T) {
+					s := newScenario(t, 0, 0)
+					s.converge(s.apply([]byte(services)), false)
+					s.tear(link)
+					if r := s.engine.pass(s.now, change(s), false); r.FailureCount() == 0 {
+						t.Fatal("the change has met nothing that is gone")
+					}
+					if !otherPass {
+						due := s.engine.retries.next()
+						if wait := due.Sub(s.now); wait > firstRetry {
+							t.Errorf("it is tried again after %s, want %s", wait, firstRetry)
+						}
+						s.now = due
+					}
+					r := s.engine.pass(s.now, nil, false)
+					if !r.Audit || r.Error() != nil {
+						t.Errorf("%+v, want an audit without an error", r)
+					}
+					want := newScenario(t, 0, 0)
+					want.objects = s.objects
+					want.restart()
+					want.converge(nil, false)
+					if diff := gocmp.Diff(want.memory.State().ServiceText(), s.memory.State().ServiceText()); diff != "" {
+						t.Errorf("after one pass more (-want +got):\n%s", diff)
+					}
+				})
+			}
+		}
+	}
+}
+
+// TestOneThatIsGoneAgainAndAgain: where somebody takes away what is ours as often as it comes, there is no pass more
+// than there would be for another failure: audits come with passes, and by themselves with the delays of retries.
+func TestOneThatIsGoneAgainAndAgain(t *testing.T) {
+	s := newScenario(t, 0, 0)
+	s.converge(s.apply([]byte(manyServices(3))), false)
+	broken := &brokenKernel{Kernel: s.memory, errno: syscall.ESRCH, refuse: func(op dataplane.Op) bool { return op.Object.Kind() == dataplane.KindRealServer }}
+	s.engine.kernel = broken
+	s.engine.pass(s.now, s.apply([]byte(sliceOf(1, 6))), false)
+	for delay := firstRetry; delay < lastRetry; delay *= 2 {
+		due := s.engine.retries.next()
+		if got := due.Sub(s.now); got != delay {
+			t.Fatalf("tried again after %s, want %s", got, delay)
+		}
+		s.now = due
+		if r := s.engine.pass(s.now, nil, false); !r.Audit {
+			t.Fatalf("after %s without an audit: %+v", delay, r)
+		}
+	}
+}
+
+// TestSchedulerThatIsMissingIsNoDoubt: ENOENT for a virtual server is Linux's word for a scheduler that it does not
+// have, and tells nothing of others.
+func TestSchedulerThatIsMissingIsNoDoubt(t *testing.T) {
+	s := newScenario(t, 0, 0)
+	s.converge(s.apply([]byte(manyServices(3))), false)
+	s.engine.kernel = &brokenKernel{Kernel: s.memory, errno: syscall.ENOENT, refuse: isVirtualServer}
+	s.engine.pass(s.now, s.apply([]byte(strings.NewReplacer("s0", "new", "10.96.0.1,", "10.96.9.9,", "10.96.0.1]", "10.96.9.9]").Replace(manyServices(1)))), false)
+	s.now = s.engine.retries.next()
+	if r := s.engine.pass(s.now, nil, false); r.Audit || r.FailureCount() == 0 {
+		t.Errorf("%+v, want a failure and no audit", r)
 	}
 }

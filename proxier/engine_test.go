@@ -1,6 +1,7 @@
 package proxier
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -89,6 +90,7 @@ func TestOneChangeIsOneService(t *testing.T) {
 type brokenKernel struct {
 	Kernel
 	refuse func(dataplane.Op) bool
+	errno  syscall.Errno // 0 is ENOMEM
 	blind  bool
 }
 
@@ -103,7 +105,7 @@ func (b *brokenKernel) Apply(ops []dataplane.Op) []error {
 	errs := make([]error, len(ops))
 	for i, op := range ops {
 		if b.refuse(op) {
-			errs[i] = fmt.Errorf("%s: %w", op, syscall.ENOMEM)
+			errs[i] = fmt.Errorf("%s: %w", op, cmp.Or(b.errno, syscall.ENOMEM))
 		} else {
 			errs[i] = b.Kernel.Apply([]dataplane.Op{op})[0]
 		}
