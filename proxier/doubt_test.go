@@ -5,6 +5,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	gocmp "github.com/google/go-cmp/cmp"
 
@@ -207,5 +208,29 @@ func TestSchedulerThatIsMissingIsNoDoubt(t *testing.T) {
 	s.now = s.engine.retries.next()
 	if r := s.engine.pass(s.now, nil, false); r.Audit || r.FailureCount() == 0 {
 		t.Errorf("%+v, want a failure and no audit", r)
+	}
+}
+
+// TestTheLinksEnd: that our link is gone starts an audit at once, however long audits are to wait for their cost, or
+// where there are none.
+func TestTheLinksEnd(t *testing.T) {
+	b := newBesideLoop(t)
+	b.s.apply([]byte(manyServices(50)))
+	b.pass(nil, nil, true)
+	text := b.s.memory.State().ServiceText()
+	b.audits.due = time.Now().Add(time.Hour)
+	b.s.tear(true)
+	b.linkGone()
+	if wait := b.wait(time.Now()); wait > firstRetry {
+		t.Errorf("the loop waits for %s, want %s at the most", wait, firstRetry)
+	}
+	if r := b.engine.pass(b.engine.retries.next(), nil, false); !r.Audit || r.Error() != nil {
+		t.Errorf("%+v, want an audit", r)
+	}
+	if diff := gocmp.Diff(text, b.s.memory.State().ServiceText()); diff != "" {
+		t.Errorf("(-before +after):\n%s", diff)
+	}
+	if wait := b.wait(time.Now()); wait < time.Minute {
+		t.Errorf("the loop waits for %s only, with nothing left to be done", wait)
 	}
 }

@@ -15,7 +15,8 @@ type loop struct {
 	watcher   *source.Watcher
 	observers []Observer
 	audits    *auditor
-	addresses chan struct{}
+	addresses chan struct{} // those of the node have changed
+	link      chan struct{} // ours is gone
 	// rest is the least time between the end of a pass and the start of one that changes ask for; ended is when the last one
 	// ended, gathering says that changes wait.
 	rest      time.Duration
@@ -27,10 +28,13 @@ type loop struct {
 	outdated func() error
 }
 
-func (l *loop) addressesChanged() {
-	select {
-	case l.addresses <- struct{}{}:
-	default:
+// signal tells the loop something, unless it is told already.
+func signal(told chan<- struct{}) func() {
+	return func() {
+		select {
+		case told <- struct{}{}:
+		default:
+		}
 	}
 }
 
@@ -69,6 +73,8 @@ func (l *loop) run(ctx context.Context) error {
 			l.pass(l.watcher.Take(), nil, false)
 		case <-l.addresses:
 			l.look()
+		case <-l.link:
+			l.linkGone()
 		case now := <-timer.C:
 			if l.audits.begin(now, l.engine) {
 				continue
@@ -105,6 +111,10 @@ func (l *loop) look() {
 		l.pass(nil, dirty, err != nil)
 	}
 }
+
+// linkGone has the kernel audited: who deletes the link has as a rule deleted the virtual servers, too, of whose end
+// nothing else tells.
+func (l *loop) linkGone() { l.engine.mistrust(time.Now()) }
 
 // saw takes what an audit has seen of the kernel. That it cannot be read is told by a pass.
 func (l *loop) saw(t told) {

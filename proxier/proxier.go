@@ -102,15 +102,21 @@ func Run(ctx context.Context, c Config, version string, log *slog.Logger) error 
 		audits:    newAuditor(beside(linux, log), c.AuditPeriod.Duration, health),
 		rest:      c.MinSyncPeriod.Duration,
 		addresses: make(chan struct{}, 1),
+		link:      make(chan struct{}, 1),
 		waiting:   map[cluster.Name]source.Change{},
 	}
 	l.audits.cost = metrics.audited
 	if c.DetectLocalMode == DetectNodeCIDR {
 		l.outdated = func() error { return podCIDRsChanged(watcher.Node(), config.Pods.CIDRs) }
 	}
+	linkGone := signal(l.link)
+	told := kernel.Told{Addresses: signal(l.addresses), LinkGone: func() {
+		log.Warn("our link has been deleted; everything is read again and brought back", "link", c.Link)
+		linkGone()
+	}}
 	go func() {
-		if err := kernel.WatchAddresses(ctx, c.Link, l.addressesChanged); err != nil {
-			log.Warn("addresses are looked at with audits only", "err", err)
+		if err := kernel.Watch(ctx, c.Link, told); err != nil {
+			log.Warn("addresses and the link are looked at with audits only", "err", err)
 		}
 	}()
 	if err := l.run(ctx); err != nil {

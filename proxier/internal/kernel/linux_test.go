@@ -331,13 +331,14 @@ func TestProbe(t *testing.T) {
 	}
 }
 
-// TestWatchAddresses tells of addresses on other links, and not of our own.
-func TestWatchAddresses(t *testing.T) {
+// TestWatch tells of addresses on other links, and not of our own; of the end of our link, also when it was made anew,
+// and of no other's.
+func TestWatch(t *testing.T) {
 	own(t)
 	k := openLinux(t)
 	apply(t, k, from(dataplane.NewState(), want(1, 1)))
 	shell(t, "ip link add other type dummy")
-	told := make(chan struct{}, 100)
+	told, gone := make(chan struct{}, 100), make(chan struct{}, 100)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	namespace, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
@@ -351,7 +352,7 @@ func TestWatchAddresses(t *testing.T) {
 			ended <- err
 			return
 		}
-		ended <- kernel.WatchAddresses(ctx, kerneltest.Config.Link, func() { told <- struct{}{} })
+		ended <- kernel.Watch(ctx, kerneltest.Config.Link, kernel.Told{Addresses: func() { told <- struct{}{} }, LinkGone: func() { gone <- struct{}{} }})
 	}()
 	// The watch has begun when the first address is told; each try is a new one.
 	deadline := time.Now().Add(20 * time.Second)
@@ -382,6 +383,23 @@ func TestWatchAddresses(t *testing.T) {
 	if n := len(told); n > 0 {
 		t.Errorf("%d changes of our own link are told", n)
 	}
+	end := func(how string) {
+		t.Helper()
+		select {
+		case <-gone:
+		case err := <-ended:
+			t.Fatal(err)
+		case <-time.After(20 * time.Second):
+			t.Fatalf("nothing is told of our link's end after: %s", how)
+		}
+	}
+	end("it is made anew")
+	// Nothing else is its end: another link's, a port that leaves a bridge, ours going down.
+	shell(t, fmt.Sprintf("ip link add third type dummy; ip link del third; ip link add bridge type bridge; ip link set %[1]s master bridge; ip link set %[1]s nomaster; ip link set %[1]s up; ip link set %[1]s down", kerneltest.Config.Link))
+	shell(t, "ip link del "+kerneltest.Config.Link)
+	end("it is deleted")
+	shell(t, fmt.Sprintf("ip link add %[1]s type dummy; ip netns add elsewhere; ip link set %[1]s netns elsewhere; ip netns del elsewhere", kerneltest.Config.Link))
+	end("it is moved away")
 	shell(t, "ip addr add 192.168.52.1/32 dev other")
 	select {
 	case <-told:
@@ -389,6 +407,9 @@ func TestWatchAddresses(t *testing.T) {
 		t.Fatal(err)
 	case <-time.After(20 * time.Second):
 		t.Error("another link is not told of any more")
+	}
+	if n := len(gone); n > 0 {
+		t.Errorf("the end of our link is told %d times more", n)
 	}
 	cancel()
 	if err := <-ended; err != nil {

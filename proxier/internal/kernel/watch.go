@@ -9,16 +9,27 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ipvs-proxier/ipvs-proxier/ipset/netlink"
 )
 
-// WatchAddresses calls changed after an address of any link but ours has changed, until ctx ends; changed must not block. The network namespace is that of the
-// calling thread.
-func WatchAddresses(ctx context.Context, ours string, changed func()) error {
+// Told is what Watch calls. Neither must block.
+type Told struct {
+	// Addresses is called after an address of any link but ours has changed.
+	Addresses func()
+	// LinkGone is called after our link was deleted, or moved to another network namespace.
+	LinkGone func()
+}
+
+// Watch tells of addresses and of the end of our link until ctx ends. The network namespace is that of the calling
+// thread.
+func Watch(ctx context.Context, ours string, told Told) error {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
 	if err != nil {
 		return fmt.Errorf("watch addresses: %w", err)
 	}
-	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: unix.RTMGRP_IPV4_IFADDR | unix.RTMGRP_IPV6_IFADDR}); err != nil {
+	groups := uint32(unix.RTMGRP_IPV4_IFADDR | unix.RTMGRP_IPV6_IFADDR | unix.RTMGRP_LINK)
+	if err := errors.Join(leaveOut(fd, 0), unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: groups})); err != nil {
 		unix.Close(fd)
 		return fmt.Errorf("watch addresses: %w", err)
 	}
@@ -37,12 +48,22 @@ func WatchAddresses(ctx context.Context, ours string, changed func()) error {
 		case ctx.Err() != nil:
 			return nil
 		case errors.Is(err, unix.ENOBUFS): // more has changed than there is room for
-			changed()
+			told.Addresses()
+			if index, err := numbers.of(ours); err != nil || index == 0 {
+				told.LinkGone()
+			}
 			continue
 		case err != nil:
 			return fmt.Errorf("watch addresses: %w", err)
 		}
-		on := linkOf(buffer[:n])
+		message := buffer[:n]
+		if name, is := deletedLink(message); is {
+			if name == ours {
+				told.LinkGone()
+			}
+			continue
+		}
+		on := linkOf(message)
 		if on != left {
 			// Ours may have been made anew.
 			if index, err := numbers.of(ours); err == nil && index != 0 && index == on {
@@ -51,9 +72,27 @@ func WatchAddresses(ctx context.Context, ours string, changed func()) error {
 				}
 				continue
 			}
-			changed()
+			told.Addresses()
 		}
 	}
+}
+
+// deletedLink tells whether the message says that a link is gone, and which. The name is "" where a link only left a
+// bridge (of family AF_BRIDGE, net/bridge/br_netlink.c, Linux 6.1).
+func deletedLink(message []byte) (name string, is bool) {
+	const body = unix.SizeofNlMsghdr + unix.SizeofIfInfomsg
+	if len(message) < body || binary.NativeEndian.Uint16(message[msgType:]) != unix.RTM_DELLINK {
+		return "", false
+	}
+	if message[unix.SizeofNlMsghdr] != unix.AF_UNSPEC {
+		return "", true
+	}
+	netlink.Attributes(message[body:], func(attr uint16, value []byte) {
+		if attr == unix.IFLA_IFNAME {
+			name = unix.ByteSliceToString(value)
+		}
+	})
+	return name, true
 }
 
 // linkOf returns of which link a message tells that it has got or lost an address. The kernel sends one message at a time.
@@ -64,20 +103,28 @@ func linkOf(message []byte) int {
 	return int(binary.NativeEndian.Uint32(message[ifaIndex:]))
 }
 
-// ifaIndex is where the number of the link stands: struct ifaddrmsg follows struct nlmsghdr.
-const ifaIndex = unix.SizeofNlMsghdr + 4
+// ifaIndex is where the number of the link stands: struct ifaddrmsg follows struct nlmsghdr. msgType is where the
+// latter has its type.
+const (
+	ifaIndex = unix.SizeofNlMsghdr + 4
+	msgType  = 4
+)
 
-// leaveOut makes the kernel keep back what it would tell of one link: a start adds thousands of addresses to ours, and each would wake us. Numbers of links
-// are not used again before they are used up.
+// leaveOut makes the kernel keep back what it would tell of the addresses of one link, 0 being none: a start adds
+// thousands of addresses to ours, and each would wake us. Of links themselves it is to tell the end only: each pod
+// brings one, of which the kernel tells a dozen times. Numbers of links are not used again before they are used up.
 func leaveOut(fd, index int) error {
 	// A filter reads numbers as the network has them, and the message has them as this machine has them.
-	number := uint32(index)
+	number, newLink, delLink := uint32(index), uint16(unix.RTM_NEWLINK), uint16(unix.RTM_DELLINK)
 	if binary.NativeEndian.Uint16([]byte{1, 0}) == 1 {
-		number = bits.ReverseBytes32(number)
+		number, newLink, delLink = bits.ReverseBytes32(number), bits.ReverseBytes16(newLink), bits.ReverseBytes16(delLink)
 	}
 	program := []unix.SockFilter{
+		{Code: unix.BPF_LD | unix.BPF_H | unix.BPF_ABS, K: msgType},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: uint32(newLink), Jt: 3},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: uint32(delLink), Jt: 3},
 		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: ifaIndex},
-		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: number, Jt: 0, Jf: 1},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: number, Jf: 1},
 		{Code: unix.BPF_RET | unix.BPF_K, K: 0},
 		{Code: unix.BPF_RET | unix.BPF_K, K: 1 << 16},
 	}
