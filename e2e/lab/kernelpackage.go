@@ -2,12 +2,16 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // kernel is an unpacked kernel package.
@@ -20,7 +24,7 @@ type kernel struct {
 func (k kernel) modules() string { return filepath.Join(k.root, "lib", "modules", k.release) }
 
 // getKernel returns the kernel that an emulated machine boots: the distribution's, or that of LAB_SUITE, downloaded and unpacked into the
-// user's cache once, never installed into this machine.
+// user's cache once, never installed into this machine. Each suite has a directory of its own there.
 func getKernel(ctx context.Context) (kernel, error) {
 	cache, err := kernelCache()
 	if err != nil {
@@ -30,11 +34,17 @@ func getKernel(ctx context.Context) (kernel, error) {
 	if err != nil {
 		return kernel{}, err
 	}
-	if from.name != "" {
-		cache = from.dir
+	if err := os.MkdirAll(from.dir, 0o755); err != nil {
+		return kernel{}, err
 	}
+	// Labs that start at once want the same kernel; one of them gets it.
+	release, err := waitForLock(ctx, filepath.Join(from.dir, "lock"))
+	if err != nil {
+		return kernel{}, err
+	}
+	defer release()
 	// What is there is good: tests should not change kernels because the archive did.
-	if cached, _ := filepath.Glob(filepath.Join(cache, "linux-image-*")); len(cached) > 0 {
+	if cached, _ := filepath.Glob(filepath.Join(from.dir, "linux-image-*")); len(cached) > 0 {
 		slices.Sort(cached)
 		return openKernel(cached[len(cached)-1])
 	}
@@ -51,7 +61,7 @@ func getKernel(ctx context.Context) (kernel, error) {
 	if err != nil {
 		return kernel{}, err
 	}
-	return fetchKernel(ctx, cache, from, packages)
+	return fetchKernel(ctx, from, packages)
 }
 
 func kernelCache() (string, error) {
@@ -63,6 +73,24 @@ func kernelCache() (string, error) {
 	return dir, os.MkdirAll(dir, 0o755)
 }
 
+// waitForLock locks a file that it makes, however long another process has it.
+func waitForLock(ctx context.Context, path string) (release func(), err error) {
+	for {
+		file, err := lock(path, os.O_CREATE)
+		if err == nil {
+			return func() { file.Close() }, nil
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
 // kernelPackages names the packages that hold the distribution's current kernel and its modules, the image first. Debian's
 // kernel for clouds will not do: it lacks the 9p file system.
 func kernelPackages(from suite) ([]string, error) {
@@ -71,19 +99,20 @@ func kernelPackages(from suite) ([]string, error) {
 		if err != nil {
 			continue
 		}
-		if packages := dependencies(string(out), "linux-image-", "linux-modules-"); len(packages) > 0 {
-			return withModules(from, packages), nil
+		if images := dependencies(string(out), "linux-image-"); len(images) > 0 {
+			return withParts(from, images[0]), nil
 		}
 	}
 	return nil, fmt.Errorf("apt-get has neither linux-image-amd64 nor linux-image-generic")
 }
 
-// withModules adds the packages that Ubuntu keeps modules in, if the archive has them.
-func withModules(from suite, packages []string) []string {
-	release := strings.TrimPrefix(packages[0], "linux-image-")
-	for _, prefix := range []string{"linux-modules-", "linux-modules-extra-"} {
-		name := prefix + release
-		if !slices.Contains(packages, name) && exec.Command("apt-cache", append(from.options(), "show", name)...).Run() == nil {
+// withParts adds the packages that the kernel is spread over, if the archive has them: Ubuntu keeps modules in packages of their own, and so
+// does Debian from 6.19 on, whose image package is empty; there the image is in linux-binary and modules.builtin in linux-base.
+func withParts(from suite, image string) []string {
+	packages := []string{image}
+	release := strings.TrimPrefix(image, "linux-image-")
+	for _, prefix := range []string{"linux-binary-", "linux-base-", "linux-modules-", "linux-modules-extra-"} {
+		if name := prefix + release; exec.Command("apt-cache", append(from.options(), "show", name)...).Run() == nil {
 			packages = append(packages, name)
 		}
 	}
@@ -106,7 +135,8 @@ func dependencies(text string, prefixes ...string) []string {
 }
 
 // fetchKernel unpacks packages beside the cache and moves the result into place: what is in the cache is complete.
-func fetchKernel(ctx context.Context, cache string, from suite, packages []string) (kernel, error) {
+func fetchKernel(ctx context.Context, from suite, packages []string) (kernel, error) {
+	cache := from.dir
 	fmt.Fprintln(os.Stderr, "lab: downloading", strings.Join(packages, " "), "to", cache)
 	temp, err := os.MkdirTemp(cache, "unpacking-")
 	if err != nil {
@@ -159,13 +189,21 @@ func unpack(ctx context.Context, packages, root string) error {
 	return tool(ctx, program("depmod"), "-b", root, k.release)
 }
 
+// openKernel finds the one kernel in an unpacked package: below boot, or from 6.19 on beside its modules.
 func openKernel(root string) (kernel, error) {
 	images, err := filepath.Glob(filepath.Join(root, "boot", "vmlinuz-*"))
 	if err != nil {
 		return kernel{}, err
 	}
-	if len(images) != 1 {
-		return kernel{}, fmt.Errorf("%s: %d kernel images, want one; remove the directory to have it made again", root, len(images))
+	beside, err := filepath.Glob(filepath.Join(root, "lib", "modules", "*", "vmlinuz"))
+	if err != nil {
+		return kernel{}, err
+	}
+	if found := len(images) + len(beside); found != 1 {
+		return kernel{}, fmt.Errorf("%s: %d kernel images, want one; remove the directory to have it made again", root, found)
+	}
+	if len(beside) == 1 {
+		return kernel{root: root, image: beside[0], release: filepath.Base(filepath.Dir(beside[0]))}, nil
 	}
 	return kernel{root: root, image: images[0], release: strings.TrimPrefix(filepath.Base(images[0]), "vmlinuz-")}, nil
 }

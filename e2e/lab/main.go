@@ -75,7 +75,15 @@ func usage() int {
 	fmt.Fprintln(os.Stderr, `usage: lab run [--kernel auto|own|uml|qemu] [--mem 3G] [--timeout 20m] [--write DIR]... -- COMMAND [ARG...]
        lab which
        lab install PROGRAM...
-       lab check`)
+       lab check
+
+A booted kernel is described by these variables of the environment, too:
+  LAB_KERNEL   auto, own, uml or qemu, as --kernel
+  LAB_MEM      its memory, as --mem
+  LAB_SUITE    qemu: the suite of Debian's archive that the kernel comes from: `+strings.Join(suites, ", ")+`
+               (nothing: this machine's own); each is downloaded once
+  LAB_CPUS     qemu: the number of processors (2)
+  LAB_THREADS  qemu: single, processors take turns (the default), or multi, they truly run at once`)
 	return exitUsage
 }
 

@@ -7,12 +7,17 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 )
 
 // runQEMU boots a distribution's kernel in an emulated machine, on this machine's own file tree passed in read-only, and
 // runs the command in it.
 func runQEMU(ctx context.Context, j job) (int, error) {
+	processors, err := chosenProcessors()
+	if err != nil {
+		return 0, err
+	}
 	kernel, err := getKernel(ctx)
 	if err != nil {
 		return 0, err
@@ -24,16 +29,38 @@ func runQEMU(ctx context.Context, j job) (int, error) {
 		if err := writeInitramfs(ctx, image, kernel); err != nil {
 			return 0, err
 		}
-		return boot(ctx, j, exec.Command(program("qemu-system-x86_64"), qemuArgs(j, kernel.image, image)...))
+		return boot(ctx, j, exec.Command(program("qemu-system-x86_64"), qemuArgs(j, processors, kernel.image, image)...))
 	})
+}
+
+// processors are those of an emulated machine.
+type processors struct {
+	count   int
+	threads string // multi: each is a thread of the machine, and they truly run at once; single: they take turns
+}
+
+// chosenProcessors reads LAB_CPUS and LAB_THREADS. By turns is the default: of machines whose processors run at once, one in four died
+// while the kernel booted.
+func chosenProcessors() (processors, error) {
+	p := processors{threads: envOr("LAB_THREADS", "single")}
+	if p.threads != "single" && p.threads != "multi" {
+		return p, fmt.Errorf("LAB_THREADS %q is unknown; allowed are single and multi", p.threads)
+	}
+	text := envOr("LAB_CPUS", "2")
+	count, err := strconv.Atoi(text)
+	if err != nil || count < 1 || count > 64 {
+		return p, fmt.Errorf("LAB_CPUS %q is not a number of processors from 1 to 64", text)
+	}
+	p.count = count
+	return p, nil
 }
 
 // qemuArgs describes the machine. There is no /dev/kvm in it on purpose: on some machines that have the device, unmodified
 // guests die in it.
-func qemuArgs(j job, kernel, initramfs string) []string {
+func qemuArgs(j job, p processors, kernel, initramfs string) []string {
 	args := []string{
 		"-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-monitor", "none", "-serial", "stdio",
-		"-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", j.Mem,
+		"-machine", "q35", "-accel", "tcg,thread=" + p.threads, "-cpu", "max", "-smp", strconv.Itoa(p.count), "-m", j.Mem,
 		"-kernel", kernel, "-initrd", initramfs,
 		// A panic, and an oops as well, reboots at once, which with -no-reboot ends the machine.
 		"-append", "console=ttyS0 quiet loglevel=3 panic=-1 oops=panic " + controlArg + j.Control,

@@ -62,7 +62,7 @@ func TestArchiveEntry(t *testing.T) {
 }
 
 func TestQEMUArgsShareReadOnlyUnlessAskedFor(t *testing.T) {
-	args := qemuArgs(job{Mem: "1G", Control: "/tmp/c", Shares: []share{{"/tmp/a,b", false}, {"/tmp/c", true}}}, "vmlinuz", "initramfs")
+	args := qemuArgs(job{Mem: "1G", Control: "/tmp/c", Shares: []share{{"/tmp/a,b", false}, {"/tmp/c", true}}}, processors{2, "single"}, "vmlinuz", "initramfs")
 	for _, want := range []string{
 		"local,id=root,path=/,security_model=none,readonly=on,multidevs=remap",
 		"local,id=share0,path=/tmp/a,,b,security_model=none,readonly=on,multidevs=remap",
@@ -114,5 +114,61 @@ func TestCompressedModulesAreRead(t *testing.T) {
 	}
 	if _, err := readModule(t.Context(), path+".xz"); err == nil {
 		t.Error("want an error for a file that is not there")
+	}
+}
+
+func TestProcessorsOfAnEmulatedMachine(t *testing.T) {
+	for _, c := range []struct {
+		count, threads string
+		want           processors
+		wrong          string
+	}{
+		{"", "", processors{2, "single"}, ""},
+		{"4", "multi", processors{4, "multi"}, ""},
+		{"0", "", processors{}, `LAB_CPUS "0"`},
+		{"two", "", processors{}, `LAB_CPUS "two"`},
+		{"", "both", processors{}, `LAB_THREADS "both"`},
+	} {
+		t.Setenv("LAB_CPUS", c.count)
+		t.Setenv("LAB_THREADS", c.threads)
+		got, err := chosenProcessors()
+		if c.wrong != "" {
+			if err == nil || !strings.Contains(err.Error(), c.wrong) {
+				t.Errorf("%+v: want an error that names it, got %v", c, err)
+			}
+		} else if err != nil || got != c.want {
+			t.Errorf("want %v, got %v, %v", c.want, got, err)
+		}
+	}
+}
+
+// From 6.19 on Debian keeps the image beside the modules and nothing below boot.
+func TestAKernelIsFoundInPackagesOldAndNew(t *testing.T) {
+	for name, c := range map[string]struct{ files, want string }{
+		"old":      {"boot/vmlinuz-6.12.95+deb12-amd64 lib/modules/6.12.95+deb12-amd64/modules.order", "6.12.95+deb12-amd64"},
+		"new":      {"lib/modules/7.2.13+deb14-amd64/vmlinuz lib/modules/7.2.13+deb14-amd64/modules.order", "7.2.13+deb14-amd64"},
+		"no image": {"lib/modules/7.2.13+deb14-amd64/modules.order", ""},
+		"two":      {"boot/vmlinuz-6.12 lib/modules/7.2.13/vmlinuz", ""},
+	} {
+		root := t.TempDir()
+		for _, file := range strings.Fields(c.files) {
+			path := filepath.Join(root, file)
+			if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		k, err := openKernel(root)
+		if (err == nil) != (c.want != "") || k.release != c.want {
+			t.Errorf("%s: want %q, got %q, %v", name, c.want, k.release, err)
+		}
+		if err != nil {
+			continue
+		}
+		if _, err := os.Stat(k.image); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

@@ -5,41 +5,44 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
+	"slices"
+	"strings"
 )
 
 // suite is a part of Debian's archive from which the kernel of an emulated machine comes instead of the distribution's own, such as
-// bookworm-backports, which has newer ones. Its lists are kept apart: the machine's own packages do not change because of it.
+// trixie-backports, which has newer ones. Its lists are kept apart: the machine's own packages do not change because of it.
 type suite struct {
 	name string // empty: the machine's own archives
 	dir  string
 }
 
-var suiteName = regexp.MustCompile(`^[a-z]+(-[a-z]+)*$`)
+// suites are those that the lab boots kernels of: 6.1, 6.12 twice, and at the end of 2026 7.3 and 7.2.
+var suites = []string{"bookworm", "bookworm-backports", "trixie", "trixie-backports", "sid"}
 
 // chosenSuite is the one that the environment variable LAB_SUITE names. cache is the directory for kernels.
 func chosenSuite(cache string) (suite, error) {
-	s := suite{name: os.Getenv("LAB_SUITE")}
-	if s.name == "" {
-		return s, nil
+	name := os.Getenv("LAB_SUITE")
+	switch {
+	case name == "":
+		return suite{dir: cache}, nil
+	case !slices.Contains(suites, name):
+		return suite{}, fmt.Errorf("LAB_SUITE %q is unknown; allowed are %s, or nothing for this machine's own archives", name, strings.Join(suites, ", "))
 	}
-	if !suiteName.MatchString(s.name) {
-		return s, fmt.Errorf("LAB_SUITE %q is no name of a suite of Debian's archive", s.name)
-	}
-	s.dir = filepath.Join(cache, s.name)
-	return s, nil
+	return suite{name, filepath.Join(cache, name)}, nil
 }
 
-// options are what apt-get and apt-cache need to be told to look there.
+// options are what apt-get and apt-cache need to be told to look there. What is installed on this machine does not count there.
 func (s suite) options() []string {
 	if s.name == "" {
 		return nil
 	}
 	return []string{
-		"-o", "Dir::Etc::sourcelist=" + filepath.Join(s.dir, "sources.list"), "-o", "Dir::Etc::sourceparts=-",
+		"-o", "Dir::Etc::sourcelist=" + s.sources(), "-o", "Dir::Etc::sourceparts=-", "-o", "Dir::State::status=/dev/null",
 		"-o", "Dir::State::Lists=" + filepath.Join(s.dir, "lists"), "-o", "Dir::Cache=" + filepath.Join(s.dir, "cache"),
 	}
 }
+
+func (s suite) sources() string { return filepath.Join(s.dir, "suite.sources") }
 
 // prepare gets the suite's lists, when it is not the machine's own.
 func (s suite) prepare(ctx context.Context) error {
@@ -51,8 +54,11 @@ func (s suite) prepare(ctx context.Context) error {
 			return err
 		}
 	}
-	source := fmt.Sprintf("deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian %s main\n", s.name)
-	if err := os.WriteFile(filepath.Join(s.dir, "sources.list"), []byte(source), 0o644); err != nil {
+	archive, err := debianSource(ctx)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(s.sources(), []byte(archive.of(s.name)), 0o644); err != nil {
 		return err
 	}
 	return apt(ctx, "", append(s.options(), "update", "-q")...)

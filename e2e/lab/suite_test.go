@@ -6,19 +6,26 @@ import (
 )
 
 func TestASuiteKeepsItsListsApart(t *testing.T) {
+	t.Setenv("LAB_SUITE", "")
 	s, err := chosenSuite("/cache")
-	if err != nil || s.options() != nil {
-		t.Errorf("without LAB_SUITE: %v, %v", s.options(), err)
+	if err != nil || s.options() != nil || s.dir != "/cache" {
+		t.Errorf("without LAB_SUITE: %v, %v, %v", s, s.options(), err)
 	}
-	t.Setenv("LAB_SUITE", "bookworm-backports")
-	s, err = chosenSuite("/cache")
-	if text := strings.Join(s.options(), " "); err != nil || !strings.Contains(text, "Dir::State::Lists=/cache/bookworm-backports/lists") {
-		t.Errorf("%s, %v", text, err)
+	for _, name := range suites {
+		t.Setenv("LAB_SUITE", name)
+		s, err = chosenSuite("/cache")
+		if text := strings.Join(s.options(), " "); err != nil || !strings.Contains(text, "Dir::State::Lists=/cache/"+name+"/lists") {
+			t.Errorf("%s: %s, %v", name, text, err)
+		}
 	}
-	for _, bad := range []string{"../x", "a b", "-o"} {
+}
+
+func TestAnUnknownSuiteIsToldTheKnownOnes(t *testing.T) {
+	for _, bad := range []string{"../x", "a b", "-o", "bookworm-backport"} {
 		t.Setenv("LAB_SUITE", bad)
-		if _, err := chosenSuite("/cache"); err == nil {
-			t.Errorf("%q is taken", bad)
+		_, err := chosenSuite("/cache")
+		if err == nil || !strings.Contains(err.Error(), bad) || !strings.Contains(err.Error(), strings.Join(suites, ", ")) {
+			t.Errorf("%q: want an error that names it and the known ones, got %v", bad, err)
 		}
 	}
 }
