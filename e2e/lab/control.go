@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -21,15 +23,11 @@ const controlPrefix = "lab-"
 // withControl makes the control directory, puts the job into it, and removes it when the guest is gone.
 func withControl(j job, boot func(job) (int, error)) (int, error) {
 	removeOrphans(os.TempDir())
-	control, err := os.MkdirTemp("", controlPrefix)
+	control, lock, err := makeControl()
 	if err != nil {
 		return 0, err
 	}
 	defer os.RemoveAll(control)
-	lock, err := lock(filepath.Join(control, lockFile), os.O_CREATE)
-	if err != nil {
-		return 0, err
-	}
 	defer lock.Close()
 	j.Control = control
 	j.share(control, true)
@@ -37,6 +35,45 @@ func withControl(j job, boot func(job) (int, error)) (int, error) {
 		return 0, err
 	}
 	return boot(j)
+}
+
+// makeControl makes a control directory and locks it. A lab that starts at the same moment may find the lock's file before it is locked,
+// and take the directory for an orphan: then another directory is made.
+func makeControl() (string, *os.File, error) {
+	for {
+		control, err := os.MkdirTemp("", controlPrefix)
+		if err != nil {
+			return "", nil, err
+		}
+		path := filepath.Join(control, lockFile)
+		file, err := lock(path, os.O_CREATE)
+		if err == nil {
+			if err = stillThere(file, path); err == nil {
+				return control, file, nil
+			}
+			file.Close()
+		}
+		if taken := errors.Is(err, unix.EWOULDBLOCK) || errors.Is(err, os.ErrNotExist); !taken {
+			os.RemoveAll(control)
+			return "", nil, err
+		}
+	}
+}
+
+// stillThere says whether a path leads to an open file.
+func stillThere(file *os.File, path string) error {
+	held, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	found, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if !os.SameFile(held, found) {
+		return fmt.Errorf("%s: another file is there now: %w", path, os.ErrNotExist)
+	}
+	return nil
 }
 
 // removeOrphans removes the control directories of labs that were killed before they could do it. What cannot be removed is

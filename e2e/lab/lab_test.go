@@ -237,31 +237,3 @@ func TestSearchPathAddsTheSystemsDirectories(t *testing.T) {
 		t.Errorf("want %s, got %s", want, got)
 	}
 }
-
-func TestOnlyOrphansAreRemoved(t *testing.T) {
-	temp := t.TempDir()
-	mkdir := func(name string) string {
-		dir := filepath.Join(temp, name)
-		if err := os.Mkdir(dir, 0o700); err != nil {
-			t.Fatal(err)
-		}
-		return dir
-	}
-	alive, orphan, foreign := mkdir("lab-1"), mkdir("lab-2"), mkdir("lab-3")
-	held, err := lock(filepath.Join(alive, lockFile), os.O_CREATE)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer held.Close()
-	left, err := lock(filepath.Join(orphan, lockFile), os.O_CREATE)
-	if err != nil {
-		t.Fatal(err)
-	}
-	left.Close()
-	removeOrphans(temp)
-	for dir, want := range map[string]bool{alive: true, orphan: false, foreign: true} {
-		if _, err := os.Stat(dir); (err == nil) != want {
-			t.Errorf("%s: want it there: %t, got %v", dir, want, err)
-		}
-	}
-}
