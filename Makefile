@@ -62,18 +62,29 @@ test-browser: lab ## the page of ipvs-load, in a real browser: drawn, readable, 
 	@bin/lab install chromium
 	go test -count=1 -tags browser -run Browser ./cmd/ipvs-load/internal/html
 
-.PHONY: test-kernel
-test-kernel: lab ## the contract of the kernel adapters, on a real kernel (root)
-	@rm -rf bin/kernel && mkdir -p bin/kernel
-	go test -c -tags kernel -o bin/kernel/ ./ipset/... ./proxier/internal/kernel/... ./proxier/internal/predecessor/... >/dev/null
-	@$(LAB) -- bash -c 'uname -sr; for t in bin/kernel/*.test; do echo "== $$t"; $$t -test.v -test.timeout 10m || exit 1; done' | $(SHORTEN)
+.PHONY: guests
+guests: lab
+	@go build -o bin/ ./e2e/guests
 
+.PHONY: kernel-tests
+kernel-tests:
+	@rm -rf bin/kernel && mkdir -p bin/kernel bin/out
+	go test -c -tags kernel -o bin/kernel/ ./ipset/... ./proxier/internal/kernel/... ./proxier/internal/predecessor/... >/dev/null
+
+.PHONY: test-kernel
+test-kernel: guests kernel-tests ## the contract of the kernel adapters, on a real kernel (root)
+	@bin/guests -lab '$(LAB)' -run '$(RUN)' -what 'tests of the contract' bin/kernel/*.test
+
+.PHONY: e2e-tests
+e2e-tests: build peers
+	@mkdir -p bin/out && go test -c -tags e2e -o bin/e2e.test ./e2e
 # The programs are linked into bin, because the cache may lie where the lab shows an empty directory, such as below /tmp.
-.PHONY: e2e
-e2e: build lab peers ## traffic through the real programs, on a real kernel, with a real API server (root)
-	@go test -c -tags e2e -o bin/e2e.test ./e2e
 	@mkdir -p bin/peers && for program in $(PEERS)/{kube-apiserver,kube-proxy,etcd} $(wildcard $(ROUTER)/kube-router); do ln -f $$program bin/peers/ 2>/dev/null || cp -f $$program bin/peers/; done
-	@LAB='$(LAB)' GUESTS=$(GUESTS) IPVSP_BIN=$(CURDIR)/bin IPVSP_PEERS=$(CURDIR)/bin/peers IPVSP_CONFORMANCE=$(IPVSP_CONFORMANCE) IPVSP_BENCH_DATA=$(IPVSP_BENCH_DATA) IPVSP_PICTURES=$(IPVSP_PICTURES) E2EFLAGS='$(E2EFLAGS)' bash e2e/run.sh '$(RUN)'
+
+.PHONY: e2e
+e2e: guests e2e-tests ## traffic through the real programs, on a real kernel, with a real API server (root)
+	@IPVSP_BIN=$(CURDIR)/bin IPVSP_PEERS=$(CURDIR)/bin/peers IPVSP_CONFORMANCE=$(IPVSP_CONFORMANCE) IPVSP_BENCH_DATA=$(IPVSP_BENCH_DATA) IPVSP_PICTURES=$(IPVSP_PICTURES) \
+	  bin/guests -lab '$(LAB)' -guests $(GUESTS) -run '$(RUN)' -flags '$(E2EFLAGS)' -timeout $(or $(IPVSP_TIMEOUT),27m) -what 'end-to-end tests' bin/e2e.test
 
 .PHONY: conformance
 conformance: ## every way in, side by side with the real kube-proxy: writes docs/conformance.md (root; ten minutes; nightly)
@@ -133,9 +144,6 @@ bench-go: lab ## the Go benchmarks of core and kernel adapters, a file a run for
 pictures: ## what each scheduler does, measured: the pictures and figures of docs/schedulers.md (root; ten minutes; nightly)
 	@rm -f bin/out/*.svg && IPVSP_PICTURES=$(CURDIR)/bin/out $(MAKE) --no-print-directory e2e RUN=TestPictures
 	@cp bin/out/*.svg docs/schedulers/ && sed -i -e '/<!-- measured/,/<!-- end/{/<!-- measured/{p;r bin/out/schedulers.md' -e '};/<!-- end/!d}' docs/schedulers.md
-
-# Lines that only say that a test began are left out.
-SHORTEN := grep -v -E '^ *=== (RUN|PAUSE|CONT|NAME)'
 
 .PHONY: peers
 peers: $(PEERS)/kube-apiserver $(PEERS)/kube-proxy $(PEERS)/etcd ## kube-apiserver, kube-proxy and etcd for the tests, built once and kept in the cache

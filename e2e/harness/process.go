@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -67,9 +69,9 @@ func (p *Process) Signal(s syscall.Signal) error {
 	select {
 	case <-p.ended:
 		return p.err
-	case <-time.After(20 * time.Second):
+	case <-time.After(Patiently(20 * time.Second)):
 		p.Kill()
-		return fmt.Errorf("%s did not end within 20 s of signal %q\n%s", p.Name, s, p.Output())
+		return fmt.Errorf("%s did not end in time after signal %q\n%s", p.Name, s, p.Output())
 	}
 }
 
@@ -85,8 +87,19 @@ type Hopeless struct{ error }
 // Unwrap returns the error itself.
 func (h Hopeless) Unwrap() error { return h.error }
 
-// Await asks ready, about every 20 ms, until it returns nil or Hopeless; after the timeout its last error is returned.
+// Patiently lengthens the time that something may take where everything takes longer: by the factor in LAB_PATIENCE, which the lab sets in
+// an emulated machine.
+func Patiently(timeout time.Duration) time.Duration {
+	if factor, err := strconv.ParseFloat(os.Getenv("LAB_PATIENCE"), 64); err == nil && factor > 1 {
+		return time.Duration(float64(timeout) * factor)
+	}
+	return timeout
+}
+
+// Await asks ready, about every 20 ms, until it returns nil or Hopeless; after the timeout, lengthened as Patiently does, its last error is
+// returned.
 func Await(timeout time.Duration, ready func() error) error {
+	timeout = Patiently(timeout)
 	deadline := time.Now().Add(timeout)
 	for {
 		err := ready()

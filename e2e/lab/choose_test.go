@@ -126,3 +126,16 @@ user-mode-linux:
 		t.Errorf("want ipset alone, got %v", got)
 	}
 }
+
+func TestASuiteMeansAnEmulatedMachine(t *testing.T) {
+	for _, c := range []struct{ suite, wanted, want, wrong string }{
+		{"", "uml", "uml", ""}, {"", "auto", "auto", ""}, {"sid", "qemu", "qemu", ""}, {"sid", "auto", "qemu", ""},
+		{"sid", "uml", "", "LAB_SUITE=sid"}, {"side", "auto", "", "side"},
+	} {
+		t.Setenv("LAB_SUITE", c.suite)
+		got, err := settle(c.wanted)
+		if got != c.want || (err == nil) != (c.wrong == "") || (err != nil && !strings.Contains(err.Error(), c.wrong)) {
+			t.Errorf("%+v: got %q, %v", c, got, err)
+		}
+	}
+}

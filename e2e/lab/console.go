@@ -13,12 +13,15 @@ const (
 	farewell     = "lab: over"
 )
 
+// lastLines is how much of a dead guest's console is shown: a kernel's report of its end has some thirty lines.
+const lastLines = 60
+
 // console passes on, line by line, what the command prints: the lines between the two by which the guest's init announces
-// and ends it. What the guest prints before and after is held back and shown when things go wrong.
+// and ends it. The last lines, whoever printed them, are kept and shown when the guest dies.
 type console struct {
 	out     io.Writer
 	ready   chan struct{} // closed when the command starts
-	held    bytes.Buffer
+	last    []string
 	partial []byte
 	state   int // 0 booting, 1 the command runs, 2 over
 }
@@ -37,16 +40,37 @@ func (c *console) Write(p []byte) (int, error) {
 	}
 }
 
-// flush ends an unfinished line: the guest is gone. It returns what was held back.
-func (c *console) flush() []byte {
+// flush ends an unfinished line: the guest is gone.
+func (c *console) flush() {
 	if len(c.partial) > 0 {
 		c.line(string(c.partial))
 		c.partial = nil
 	}
-	return c.held.Bytes()
+}
+
+// announced says whether the command started.
+func (c *console) announced() bool { return c.state > 0 }
+
+// tell writes the last lines of the console, and of what the program that is the machine said.
+func (c *console) tell(to io.Writer, noise string) {
+	for _, part := range []struct {
+		whose string
+		lines []string
+	}{{"the guest's console", c.last}, {"the program that is the guest", strings.Split(strings.TrimRight(noise, "\n"), "\n")}} {
+		if strings.Join(part.lines, "") == "" {
+			fmt.Fprintf(to, "lab: %s said nothing\n", part.whose)
+			continue
+		}
+		lines := part.lines[max(0, len(part.lines)-lastLines):]
+		fmt.Fprintf(to, "lab: the last lines of %s:\n  %s\n", part.whose, strings.Join(lines, "\n  "))
+	}
 }
 
 func (c *console) line(text string) {
+	c.last = append(c.last, text)
+	if len(c.last) > 2*lastLines {
+		c.last = append(c.last[:0], c.last[lastLines:]...)
+	}
 	switch {
 	case c.state == 0 && text == announcement:
 		c.state = 1
@@ -58,7 +82,5 @@ func (c *console) line(text string) {
 		}
 	case c.state == 1:
 		fmt.Fprintln(c.out, text)
-	default:
-		fmt.Fprintln(&c.held, text)
 	}
 }

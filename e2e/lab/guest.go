@@ -111,10 +111,19 @@ func attachHost(k kind, i int, s share) error {
 	return mount(shareTag(i), s.Dir, "9p", flags, ninep)
 }
 
+// patience is the factor by which everything takes longer in an emulated machine than elsewhere, or more; LAB_PATIENCE overrides it. Tests
+// wait that much longer for what they await.
+const patience = "4"
+
 // guestEnv is the environment of the command.
 func guestEnv(j job) []string {
 	name := map[kind]string{uml: "User-Mode Linux ", qemu: "QEMU ", own: "own "}[j.Kernel] + release()
-	return append(j.Env, "PATH="+guestPrograms+":"+j.Path, "HOME=/run", "TMPDIR=/tmp", "LAB_GUEST="+name)
+	env := append(j.Env, "PATH="+guestPrograms+":"+j.Path, "HOME=/run", "TMPDIR=/tmp", "LAB_GUEST="+name)
+	given := slices.ContainsFunc(j.Env, func(kv string) bool { return strings.HasPrefix(kv, "LAB_PATIENCE=") })
+	if j.Kernel == qemu && !given {
+		env = append(env, "LAB_PATIENCE="+patience)
+	}
+	return env
 }
 
 func bootArg(name string) (string, error) {

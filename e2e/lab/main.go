@@ -83,7 +83,8 @@ A booted kernel is described by these variables of the environment, too:
   LAB_SUITE    qemu: the suite of Debian's archive that the kernel comes from: `+strings.Join(suites, ", ")+`
                (nothing: this machine's own); each is downloaded once
   LAB_CPUS     qemu: the number of processors (2)
-  LAB_THREADS  qemu: single, processors take turns (the default), or multi, they truly run at once`)
+  LAB_THREADS  qemu: single, processors take turns (the default), or multi, they truly run at once
+  LAB_PATIENCE the factor by which tests wait longer (qemu: `+patience+`, else 1)`)
 	return exitUsage
 }
 
@@ -159,6 +160,10 @@ var runners = map[kind]func(context.Context, job) (int, error){own: runOwn, uml:
 // prepare chooses a kernel and installs what it needs. The machine's own kernel is tried out before it is trusted: only
 // loading the modules shows whether it has them.
 func prepare(ctx context.Context, wanted string) (choice, error) {
+	wanted, err := settle(wanted)
+	if err != nil {
+		return choice{}, err
+	}
 	f := gather()
 	if f.mayInstall() && f.listsEmpty && somethingMissing(f) {
 		if err := updateLists(ctx); err != nil {
@@ -183,9 +188,31 @@ func prepare(ctx context.Context, wanted string) (choice, error) {
 	}
 }
 
+// settle looks at what was asked for before anything is installed or downloaded. A suite's kernel can only be emulated.
+func settle(wanted string) (string, error) {
+	from, err := chosenSuite("")
+	if err != nil {
+		return "", err
+	}
+	if _, err := chosenProcessors(); err != nil {
+		return "", err
+	}
+	switch {
+	case from.name == "" || wanted == string(qemu):
+		return wanted, nil
+	case wanted == "auto":
+		return string(qemu), nil
+	}
+	return "", fmt.Errorf("LAB_SUITE=%s names a kernel for an emulated machine; --kernel must be qemu or auto, not %q", from.name, wanted)
+}
+
 func which() int {
+	wanted, err := settle(envOr("LAB_KERNEL", "auto"))
+	if err != nil {
+		return refused(err)
+	}
 	f := gather()
-	c, err := choose(envOr("LAB_KERNEL", "auto"), f)
+	c, err := choose(wanted, f)
 	if err == nil {
 		fmt.Printf("%s (%s)\n", c.name(), c.why)
 	}
