@@ -135,7 +135,7 @@ func (c *cluster) newcomers(client *topology.Host, vips ...netip.AddrPort) (held
 }
 
 // TestRoutesPreferTheNodesAddress: the source of clients on the node is the Node's address, from the moment on when it is known to the
-// cluster and on a link, until one of both ends. No audit helps.
+// cluster and on a link, until one of both ends, and again when it comes again. No audit helps.
 func TestRoutesPreferTheNodesAddress(t *testing.T) {
 	c := newCluster(t)
 	known := func(addrs ...netip.Addr) {
@@ -190,6 +190,14 @@ func TestRoutesPreferTheNodesAddress(t *testing.T) {
 			c.must(c.Node1.AddAddress("extra", netip.PrefixFrom(addr, addr.BitLen())))
 		}
 		expect("the address came", extra4, extra6)
+		// It goes and comes again before anybody looks: from Linux 6.6 on the IPv6 routes have no source then.
+		c.must(syscall.Kill(c.proxier.PID(), syscall.SIGSTOP))
+		for _, addr := range []netip.Addr{extra4, extra6} {
+			c.must(c.Node1.DeleteAddress("extra", netip.PrefixFrom(addr, addr.BitLen())))
+			c.must(c.Node1.AddAddress("extra", netip.PrefixFrom(addr, addr.BitLen())))
+		}
+		c.must(syscall.Kill(c.proxier.PID(), syscall.SIGCONT))
+		expect("the address was away for a moment", extra4, extra6)
 		for _, addr := range []netip.Addr{extra4, extra6} {
 			c.must(c.Node1.DeleteAddress("extra", netip.PrefixFrom(addr, addr.BitLen())))
 		}

@@ -89,6 +89,8 @@ type engine struct {
 	// doubts are virtual servers of which the mirror may be wrong; mistrusted says that it may be of something else.
 	doubts     doubts
 	mistrusted bool
+	// unsure are VIPs whose route has a source that the mirror does not know.
+	unsure map[netip.Addr]cluster.Name
 	// round is the audit that goes on beside the passes; nil when none does. unread is why the last one could not read the kernel.
 	round  *round
 	unread error
@@ -108,6 +110,7 @@ func newEngine(s settings, kernel Kernel, l lister) *engine {
 		starts:   newStarts(),
 		retries:  retries{},
 		doubts:   doubts{},
+		unsure:   map[netip.Addr]cluster.Name{},
 		stale:    stale{frontEnds: map[dataplane.VirtualServerID]bool{}},
 	}
 }
@@ -139,6 +142,8 @@ func (e *engine) pass(now time.Time, dirty []cluster.Name, audit bool) Report {
 	}
 	others = append(others, e.readNode()...)
 	touched.Add(e.want.Prefer(e.node.Sources()))
+	maps.Copy(touched.Addresses, e.unsure)
+	clear(e.unsure)
 	if first {
 		names := e.lister.Names()
 		e.want.Reserve(len(names))

@@ -114,7 +114,7 @@ func TestLookingAtAddressesCanHang(t *testing.T) {
 			t.Error("a kernel that does not answer would not be noticed")
 		}
 	}}
-	l := &loop{engine: s.engine, health: h}
+	l := &loop{engine: s.engine, health: h, addresses: newAddressChanges()}
 	l.look()
 	if asked != 1 {
 		t.Errorf("asked %d times, want 1", asked)

@@ -15,7 +15,7 @@ type loop struct {
 	watcher   *source.Watcher
 	observers []Observer
 	audits    *auditor
-	addresses chan struct{} // those of the node have changed
+	addresses *addressChanges
 	link      chan struct{} // ours is gone
 	// rest is the least time between the end of a pass and the start of one that changes ask for; ended is when the last one
 	// ended, gathering says that changes wait.
@@ -71,7 +71,7 @@ func (l *loop) run(ctx context.Context) error {
 				continue
 			}
 			l.pass(l.watcher.Take(), nil, false)
-		case <-l.addresses:
+		case <-l.addresses.told:
 			l.look()
 		case <-l.link:
 			l.linkGone()
@@ -105,9 +105,11 @@ func (l *loop) wait(now time.Time) time.Duration {
 // look reads the node's addresses, and makes a pass when something depends on those that came or went.
 func (l *loop) look() {
 	l.health.begin(time.Now()) // the kernel may hang here as well as in a pass
+	gone := l.addresses.take() // ahead of the look: what goes during it is told again
 	dirty, err := l.engine.readAddresses()
 	l.health.end()
-	if err != nil || len(dirty) > 0 || l.engine.sourcesMoved() {
+	lost := l.engine.lose(gone)
+	if err != nil || len(dirty) > 0 || lost || l.engine.sourcesMoved() {
 		l.pass(nil, dirty, err != nil)
 	}
 }

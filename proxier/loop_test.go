@@ -9,6 +9,7 @@ import (
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/source"
 )
 
@@ -53,38 +54,114 @@ func TestTimesOfPasses(t *testing.T) {
 	}
 }
 
-// TestSourcesFollowTheNodesAddresses at once: routes prefer the node's address as long as it has it, also where nothing else depends on it.
-func TestSourcesFollowTheNodesAddresses(t *testing.T) {
-	s := newScenario(t, 0, 0)
-	s.mode = dataplane.ByRoute
+// routedLoop is a loop whose one Service has routes, on a node that the cluster knows by its addresses.
+func routedLoop(t *testing.T, keepsSources bool) (s *scenario, l *loop, passes *int) {
+	t.Helper()
+	s = newScenario(t, 0, 0)
+	s.memory.KeepsSources, s.mode, passes = keepsSources, dataplane.ByRoute, new(int)
 	s.restart()
-	passes := 0
-	l := &loop{engine: s.engine, health: &health{board: newBoard("n1", "v1", nil, opened{}), answered: func(string, int) {}}, waiting: map[cluster.Name]source.Change{},
-		observers: []Observer{observerFunc(func(Report) { passes++ })}}
-	s.apply([]byte("apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {clusterIP: 10.96.0.1, ports: [{port: 80}]}\n"))
-	s.apply([]byte("apiVersion: v1\nkind: Node\nmetadata: {name: n1}\nstatus: {addresses: [{type: InternalIP, address: 192.168.50.7}]}\n"))
-	all := s.memory.Addresses
-	l.pass(nil, nil, true)
-	own := netip.MustParseAddr("192.168.50.7")
-	for i, c := range []struct {
-		addresses []netip.Addr
-		want      netip.Addr
-	}{{append(slices.Clone(all), own), own}, {all, netip.Addr{}}} {
-		s.memory.Addresses = c.addresses
-		l.look()
-		routes := s.memory.State().Routes
-		for vip, got := range routes {
-			if got != c.want {
-				t.Errorf("step %d: the route of %s prefers %v, want %v", i, vip, got, c.want)
-			}
-		}
-		if len(routes) == 0 || passes != i+2 {
-			t.Errorf("step %d: %d routes, %d passes", i, len(routes), passes)
+	l = &loop{engine: s.engine, health: &health{board: newBoard("n1", "v1", nil, opened{}), answered: func(string, int) {}}, waiting: map[cluster.Name]source.Change{},
+		addresses: newAddressChanges(), observers: []Observer{observerFunc(func(Report) { *passes++ })}}
+	s.apply([]byte("apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {clusterIP: 10.96.0.1, clusterIPs: [10.96.0.1, 'fd00:96::1'], ports: [{port: 80}]}\n"))
+	s.apply([]byte("apiVersion: v1\nkind: Node\nmetadata: {name: n1}\nstatus: {addresses: [{type: InternalIP, address: 192.168.50.7}, {type: InternalIP, address: 'fd00:50::7'}]}\n"))
+	return s, l, passes
+}
+
+// theNodes are the addresses by which the cluster knows the node of routedLoop.
+var theNodes = dataplane.Sources{IPv4: netip.MustParseAddr("192.168.50.7"), IPv6: netip.MustParseAddr("fd00:50::7")}
+
+// prefer sees that the kernel's routes prefer these sources.
+func (s *scenario) prefer(when string, want dataplane.Sources) {
+	s.t.Helper()
+	routes := s.memory.State().Routes
+	if len(routes) != 2 {
+		s.t.Errorf("%s: %d routes, want one of each family", when, len(routes))
+	}
+	for vip, got := range routes {
+		if got != want.For(vip) {
+			s.t.Errorf("%s: the route of %s prefers %v, want %v", when, vip, got, want.For(vip))
 		}
 	}
-	l.look()
-	if passes != 3 {
-		t.Errorf("a look at what has not changed makes a pass")
+}
+
+// TestSourcesFollowTheNodesAddresses at once: routes prefer the node's address as long as it has it, also where nothing else depends on it.
+func TestSourcesFollowTheNodesAddresses(t *testing.T) {
+	for _, keeps := range []bool{false, true} {
+		s, l, passes := routedLoop(t, keeps)
+		others := s.memory.Addresses
+		all := append(slices.Clone(others), theNodes.IPv4, theNodes.IPv6)
+		l.pass(nil, nil, true)
+		s.prefer("the node has none of them", dataplane.Sources{})
+		s.memory.SetAddresses(all...)
+		l.look()
+		s.prefer("they came", theNodes)
+		s.memory.SetAddresses(others...)
+		l.addresses.tell(kernel.AddressChange{Gone: theNodes.IPv6})
+		l.look()
+		s.prefer("they went", dataplane.Sources{})
+		if *passes != 3 {
+			t.Errorf("%d passes, want 3", *passes)
+		}
+		l.look()
+		if *passes != 3 {
+			t.Errorf("a look at what has not changed makes a pass")
+		}
+	}
+}
+
+// TestSourcesComeBackWithTheirAddress: the address went and came again between two looks, so that the addresses are what they were. The kernel may have
+// taken it from the routes.
+func TestSourcesComeBackWithTheirAddress(t *testing.T) {
+	for name, c := range map[string]struct {
+		told  kernel.AddressChange
+		keeps bool
+		write int
+	}{
+		"from Linux 6.6 on":                           {told: kernel.AddressChange{Gone: theNodes.IPv6}, write: 1},
+		"up to Linux 6.5":                             {told: kernel.AddressChange{Gone: theNodes.IPv6}, keeps: true, write: 1},
+		"when the kernel told less than there was":    {told: kernel.AddressChange{Missed: true}, write: 1},
+		"when the node lost no address of its own":    {told: kernel.AddressChange{Gone: netip.MustParseAddr("fd00:50::8")}, keeps: true},
+		"when it lost its IPv4 address":               {told: kernel.AddressChange{Gone: theNodes.IPv4}, keeps: true},
+		"when another address came and none has gone": {keeps: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, l, _ := routedLoop(t, c.keeps)
+			s.memory.SetAddresses(append(s.memory.Addresses, theNodes.IPv4, theNodes.IPv6)...)
+			l.pass(nil, nil, true)
+			s.prefer("at first", theNodes)
+			all, before := s.memory.Addresses, s.memory.Writes
+			s.memory.SetAddresses()
+			s.memory.SetAddresses(all...)
+			l.addresses.tell(c.told)
+			l.look()
+			s.prefer("when it is back", theNodes)
+			if n := s.memory.Writes - before; n != c.write {
+				t.Errorf("%d writes, want %d", n, c.write)
+			}
+			l.look()
+			if n := s.memory.Writes - before; n != c.write {
+				t.Errorf("%d writes after another look, want %d", n, c.write)
+			}
+		})
+	}
+}
+
+// TestMoreAddressesGoThanAreRemembered: what is forgotten counts as gone.
+func TestMoreAddressesGoThanAreRemembered(t *testing.T) {
+	changes, first := newAddressChanges(), theNodes.IPv6
+	addr := first
+	for range 2 * mostGone {
+		changes.tell(kernel.AddressChange{Gone: addr})
+		addr = addr.Next()
+	}
+	if len(changes.gone) > mostGone {
+		t.Errorf("%d addresses are remembered", len(changes.gone))
+	}
+	if gone := changes.take(); !gone(first) || !gone(addr) {
+		t.Error("an address that went, or may have gone, is there")
+	}
+	if gone := changes.take(); gone(first) {
+		t.Error("what was told once is told again")
 	}
 }
 

@@ -78,8 +78,28 @@ func (e *engine) readAddresses() ([]cluster.Name, error) {
 }
 
 // sourcesMoved tells whether routes are to have other sources than they were made with. The kernel keeps a route whose source is not an
-// address of the node any more (in the table of local routes, Linux 6.1), and clients on the node go on to use it.
+// address of the node any more; what becomes of its source is told at lose.
 func (e *engine) sourcesMoved() bool { return e.want.Sources() != e.node.Sources() }
+
+// lose takes note of addresses that have gone, whether or not they are back, and tells whether routes preferred one of them as their source. From
+// Linux 6.6 on an IPv6 route loses its preferred source with the address, and nobody is told (net/ipv6/route.c, fib6_remove_prefsrc); it does not get
+// it back with the address. Before that only routes on the address's own link did, and ours are on another one. So what the kernel has
+// is not known, and all of these routes are written by the next pass. IPv4 routes keep their source: fib_sync_down_addr (net/ipv4/fib_semantics.c)
+// looks at no route in the table of local ones.
+func (e *engine) lose(gone func(netip.Addr) bool) (lost bool) {
+	source := e.want.Sources().IPv6
+	if e.have == nil || !source.IsValid() || !gone(source) {
+		return false
+	}
+	for vip, has := range e.have.Routes {
+		if has == source {
+			e.have.Routes[vip] = dataplane.UnknownSource
+			e.unsure[vip] = cluster.Name{}
+			lost = true
+		}
+	}
+	return lost
+}
 
 // moved takes note of the addresses of the node's links and returns the Services that depend on those that came or went: by node
 // ports, by clients whose address stands for the node, or because the address is theirs.

@@ -101,7 +101,7 @@ func Run(ctx context.Context, c Config, version string, log *slog.Logger) error 
 		observers: append(observers, checks),
 		audits:    newAuditor(beside(linux, log), c.AuditPeriod.Duration, health),
 		rest:      c.MinSyncPeriod.Duration,
-		addresses: make(chan struct{}, 1),
+		addresses: newAddressChanges(),
 		link:      make(chan struct{}, 1),
 		waiting:   map[cluster.Name]source.Change{},
 	}
@@ -110,7 +110,7 @@ func Run(ctx context.Context, c Config, version string, log *slog.Logger) error 
 		l.outdated = func() error { return podCIDRsChanged(watcher.Node(), config.Pods.CIDRs) }
 	}
 	linkGone := signal(l.link)
-	told := kernel.Told{Addresses: signal(l.addresses), LinkGone: func() {
+	told := kernel.Told{Addresses: l.addresses.tell, LinkGone: func() {
 		log.Warn("our link has been deleted; everything is read again and brought back", "link", c.Link)
 		linkGone()
 	}}

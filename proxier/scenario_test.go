@@ -451,10 +451,12 @@ func (s *scenario) do(fields []string) {
 		s.restart()
 		s.converge(nil, true)
 	case "addresses":
-		s.memory.Addresses = nil
+		var addrs []netip.Addr
 		for _, text := range args {
-			s.memory.Addresses = append(s.memory.Addresses, netip.MustParseAddr(text))
+			addrs = append(addrs, netip.MustParseAddr(text))
 		}
+		s.memory.SetAddresses(addrs...)
+		s.engine.lose(func(addr netip.Addr) bool { return !slices.Contains(addrs, addr) })
 		dirty, err := s.engine.readAddresses()
 		s.converge(dirty, err != nil)
 	case "listen":

@@ -3,6 +3,7 @@ package proxier
 import (
 	"maps"
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"testing"
 	"time"
@@ -26,6 +27,8 @@ func TestRandomWalk(t *testing.T) {
 		{Type: v1.NodeInternalIP, Address: "192.168.50.1"}, {Type: v1.NodeInternalIP, Address: "fd00:50::1"},
 	}}}}}
 	s.faulty.Burst = 20
+	s.memory.KeepsSources = r.IntN(2) == 0
+	addresses := s.memory.Addresses
 	for range 150 {
 		s.objects.nodes = nodes[r.IntN(len(nodes))]
 		s.objects.version++
@@ -34,6 +37,11 @@ func TestRandomWalk(t *testing.T) {
 			s.mode = []dataplane.VIPMode{dataplane.ByAddress, dataplane.ByRoute}[r.IntN(2)]
 			s.restart()
 			s.converge(nil, true)
+		}
+		if r.IntN(4) == 0 { // the node's addresses go, and come again before anybody looks
+			s.memory.SetAddresses()
+			s.memory.SetAddresses(addresses...)
+			s.engine.lose(func(netip.Addr) bool { return true })
 		}
 		s.now = s.now.Add(20 * time.Minute) // all drains are over
 		s.converge(nil, false)

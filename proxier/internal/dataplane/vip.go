@@ -45,6 +45,9 @@ func ParseVIPMode(name string) (VIPMode, bool) {
 // but addresses, one of the node's by RFC 6724.
 type Sources struct{ IPv4, IPv6 netip.Addr }
 
+// UnknownSource is what a mirror of the kernel says of a route that has a source or none, nobody knows. No route is wanted with it.
+var UnknownSource = netip.IPv6Unspecified()
+
 // For returns the source of the VIP's family.
 func (s Sources) For(vip netip.Addr) netip.Addr {
 	if vip.Is4() {

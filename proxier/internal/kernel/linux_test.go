@@ -331,14 +331,14 @@ func TestProbe(t *testing.T) {
 	}
 }
 
-// TestWatch tells of addresses on other links, and not of our own; of the end of our link, also when it was made anew,
-// and of no other's.
+// TestWatch tells of addresses on other links, with those that have gone, and not of our own; of the end of our link, also
+// when it was made anew, and of no other's.
 func TestWatch(t *testing.T) {
 	own(t)
 	k := openLinux(t)
 	apply(t, k, from(dataplane.NewState(), want(1, 1)))
 	shell(t, "ip link add other type dummy")
-	told, gone := make(chan struct{}, 100), make(chan struct{}, 100)
+	told, gone := make(chan kernel.AddressChange, 100), make(chan struct{}, 100)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	namespace, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
@@ -352,7 +352,7 @@ func TestWatch(t *testing.T) {
 			ended <- err
 			return
 		}
-		ended <- kernel.Watch(ctx, kerneltest.Config.Link, kernel.Told{Addresses: func() { told <- struct{}{} }, LinkGone: func() { gone <- struct{}{} }})
+		ended <- kernel.Watch(ctx, kerneltest.Config.Link, kernel.Told{Addresses: func(c kernel.AddressChange) { told <- c }, LinkGone: func() { gone <- struct{}{} }})
 	}()
 	// The watch has begun when the first address is told; each try is a new one.
 	deadline := time.Now().Add(20 * time.Second)
@@ -400,13 +400,22 @@ func TestWatch(t *testing.T) {
 	end("it is deleted")
 	shell(t, fmt.Sprintf("ip link add %[1]s type dummy; ip netns add elsewhere; ip link set %[1]s netns elsewhere; ip netns del elsewhere", kerneltest.Config.Link))
 	end("it is moved away")
-	shell(t, "ip addr add 192.168.52.1/32 dev other")
-	select {
-	case <-told:
-	case err := <-ended:
-		t.Fatal(err)
-	case <-time.After(20 * time.Second):
-		t.Error("another link is not told of any more")
+	shell(t, "ip addr add 192.168.52.1/32 dev other; ip addr del 192.168.52.1/32 dev other; ip addr add fd00:52::1/64 dev other nodad; ip addr del fd00:52::1/64 dev other")
+	for _, lost := range []string{"", "192.168.52.1", "", "fd00:52::1"} {
+		want := kernel.AddressChange{}
+		if lost != "" {
+			want.Gone = netip.MustParseAddr(lost)
+		}
+		select {
+		case got := <-told:
+			if got != want {
+				t.Errorf("told %+v, want %+v", got, want)
+			}
+		case err := <-ended:
+			t.Fatal(err)
+		case <-time.After(20 * time.Second):
+			t.Fatalf("another link is not told of any more; want %+v", want)
+		}
 	}
 	if n := len(gone); n > 0 {
 		t.Errorf("the end of our link is told %d times more", n)

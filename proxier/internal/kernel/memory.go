@@ -17,8 +17,11 @@ import (
 type Memory struct {
 	mu    sync.Mutex // between operations and who reads beside them
 	state *dataplane.State
-	// Addresses are the node's addresses, as NodeAddresses returns them.
+	// Addresses are the node's addresses, as NodeAddresses returns them. SetAddresses changes them as Linux does.
 	Addresses []netip.Addr
+	// KeepsSources says that an IPv6 route keeps its preferred source when the node loses that address, as up to Linux 6.5. Else it has none
+	// from then on.
+	KeepsSources bool
 	// Listeners are the sockets that Observe shows.
 	Listeners []dataplane.Listener
 	// Busy holds the connections of real servers: what Connections returns. A real server that is not in it is idle.
@@ -319,8 +322,19 @@ func (m *Memory) refuseRealServer(verb dataplane.Verb, o dataplane.RealServerObj
 	return nil
 }
 
-// refuseRoute: a route is updated whether it is there or not, and may only prefer an address that the node has. That it goes on to prefer
-// one that has gone is as on Linux.
+// SetAddresses gives the node these addresses and no others.
+func (m *Memory) SetAddresses(addrs ...netip.Addr) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.Addresses = addrs
+	for vip, source := range m.state.Routes {
+		if source.Is6() && !m.KeepsSources && !slices.Contains(addrs, source) {
+			m.state.Routes[vip] = netip.Addr{}
+		}
+	}
+}
+
+// refuseRoute: a route is updated whether it is there or not, and may only prefer an address that the node has.
 func (m *Memory) refuseRoute(verb dataplane.Verb, o dataplane.Route) error {
 	if verb == dataplane.Update {
 		verb = verbPut

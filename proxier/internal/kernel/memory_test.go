@@ -16,6 +16,14 @@ func TestMemoryKeepsTheContract(t *testing.T) {
 	})
 }
 
+func TestMemoryThatKeepsSourcesKeepsTheContract(t *testing.T) {
+	kerneltest.Run(t, func(*testing.T) (kerneltest.Kernel, kerneltest.Reader, kerneltest.Flows) {
+		m := kernel.NewMemory()
+		m.KeepsSources = true
+		return m, m.Beside(), memoryFlows{m}
+	})
+}
+
 func TestFaultyWithoutFaultsKeepsTheContract(t *testing.T) {
 	kerneltest.Run(t, func(*testing.T) (kerneltest.Kernel, kerneltest.Reader, kerneltest.Flows) {
 		m := kernel.NewMemory()
@@ -33,11 +41,11 @@ func (m memoryFlows) Send(port uint16, to netip.AddrPort) error {
 }
 
 func (m memoryFlows) Address(addr netip.Addr, present bool) error {
+	addrs := slices.DeleteFunc(slices.Clone(m.Addresses), func(a netip.Addr) bool { return a == addr })
 	if present {
-		m.Addresses = append(m.Addresses, addr)
-	} else {
-		m.Addresses = slices.DeleteFunc(m.Addresses, func(a netip.Addr) bool { return a == addr })
+		addrs = append(addrs, addr)
 	}
+	m.SetAddresses(addrs...)
 	return nil
 }
 

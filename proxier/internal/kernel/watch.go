@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
+	"net/netip"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -13,10 +14,18 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/ipset/netlink"
 )
 
+// AddressChange is a change of an address of any link but ours.
+type AddressChange struct {
+	// Gone is the address that a link has lost; it is not valid where a link has got one.
+	Gone netip.Addr
+	// Missed says that the kernel had more to tell than there was room for.
+	Missed bool
+}
+
 // Told is what Watch calls. Neither must block.
 type Told struct {
-	// Addresses is called after an address of any link but ours has changed.
-	Addresses func()
+	// Addresses is called after a change.
+	Addresses func(AddressChange)
 	// LinkGone is called after our link was deleted, or moved to another network namespace.
 	LinkGone func()
 }
@@ -48,7 +57,7 @@ func Watch(ctx context.Context, ours string, told Told) error {
 		case ctx.Err() != nil:
 			return nil
 		case errors.Is(err, unix.ENOBUFS): // more has changed than there is room for
-			told.Addresses()
+			told.Addresses(AddressChange{Missed: true})
 			if index, err := numbers.of(ours); err != nil || index == 0 {
 				told.LinkGone()
 			}
@@ -72,7 +81,7 @@ func Watch(ctx context.Context, ours string, told Told) error {
 				}
 				continue
 			}
-			told.Addresses()
+			told.Addresses(AddressChange{Gone: goneAddress(message)})
 		}
 	}
 }
@@ -101,6 +110,15 @@ func linkOf(message []byte) int {
 		return -1
 	}
 	return int(binary.NativeEndian.Uint32(message[ifaIndex:]))
+}
+
+// goneAddress returns the address that a message tells to be gone.
+func goneAddress(message []byte) netip.Addr {
+	if len(message) < unix.SizeofNlMsghdr || binary.NativeEndian.Uint16(message[msgType:]) != unix.RTM_DELADDR {
+		return netip.Addr{}
+	}
+	_, addr := parseAddress(message[unix.SizeofNlMsghdr:])
+	return addr
 }
 
 // ifaIndex is where the number of the link stands: struct ifaddrmsg follows struct nlmsghdr. msgType is where the

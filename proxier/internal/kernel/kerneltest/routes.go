@@ -82,7 +82,8 @@ func (s *suite) routes() {
 }
 
 // routesStay: an address of the VIP comes and goes beside its route, with the last one of our link; the node's address that the route prefers
-// goes; our link goes. What the kernel keeps then is what the engine counts on.
+// goes, and comes again; our link goes. The engine counts on the route to stay, on an IPv4 route to keep its source, and on being able to write the source
+// anew. An IPv6 route may lose its source or keep it (Linux 6.6 and later, and before).
 func (s *suite) routesStay() {
 	s.address(first, true)
 	s.address(second, true)
@@ -92,11 +93,14 @@ func (s *suite) routesStay() {
 		s.do(op(dataplane.Create, dataplane.Route{Addr: vip, Source: first.For(vip)}))
 		s.do(op(dataplane.Create, dataplane.Address{Addr: vip}))
 	}
+	mayLose := false
 	holds := func(after string, of dataplane.Sources, addresses int) {
 		s.Helper()
 		have := s.observe()
 		for _, vip := range vips {
-			if source, present := have.Routes[vip]; !present || source != of.For(vip) {
+			source, present := have.Routes[vip]
+			lost := mayLose && vip.Is6() && source == netip.Addr{}
+			if !present || source != of.For(vip) && !lost {
 				s.Errorf("after %s the route of %s: %v, source %v; want %v", after, vip, present, source, of.For(vip))
 			}
 		}
@@ -111,12 +115,18 @@ func (s *suite) routesStay() {
 	holds("the last addresses went", first, 0)
 	s.do(op(dataplane.Delete, link))
 	holds("the link went", first, 0)
+	mayLose = true
 	s.address(first, false)
 	holds("its source went", first, 0)
-	for _, vip := range vips {
-		s.do(op(dataplane.Update, dataplane.Route{Addr: vip, Source: second.For(vip)}))
+	s.address(first, true)
+	holds("its source came again", first, 0)
+	mayLose = false
+	for _, of := range []dataplane.Sources{first, second} {
+		for _, vip := range vips {
+			s.do(op(dataplane.Update, dataplane.Route{Addr: vip, Source: of.For(vip)}))
+		}
+		holds("a source was told", of, 0)
 	}
-	holds("another source was told", second, 0)
 	s.address(second, false)
 	for _, vip := range vips {
 		s.do(op(dataplane.Update, dataplane.Route{Addr: vip}))
