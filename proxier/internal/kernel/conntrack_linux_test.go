@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -401,19 +400,19 @@ func (n nodeKernel) idle(t *testing.T, id dataplane.VirtualServerID) {
 	t.Helper()
 	front := fmt.Sprintf(" %04X ", id.Port)
 	for deadline := time.Now().Add(20 * time.Second); ; {
-		var table []byte
+		var table []string
 		err := n.host.Do(func() (err error) {
-			table, err = os.ReadFile("/proc/thread-self/net/ip_vs_conn")
+			table, err = ipvsConnections()
 			return err
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !strings.Contains(string(table), front) {
+		if !slices.ContainsFunc(table, func(line string) bool { return strings.Contains(line, front) }) {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("connections of %s do not end:\n%s", id, table)
+			t.Fatalf("connections of %s do not end:\n%s", id, strings.Join(table, "\n"))
 		}
 	}
 }

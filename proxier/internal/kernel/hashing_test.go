@@ -8,7 +8,6 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net/netip"
-	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -190,12 +189,12 @@ func socketAddress(a netip.AddrPort) unix.Sockaddr {
 // connectionsOf returns where the kernel sends whom.
 func connectionsOf(t *testing.T) map[client]netip.AddrPort {
 	t.Helper()
-	data, err := os.ReadFile("/proc/thread-self/net/ip_vs_conn")
+	lines, err := ipvsConnections()
 	if err != nil {
 		t.Fatal(err)
 	}
 	all := map[client]netip.AddrPort{}
-	for line := range strings.Lines(string(data)) {
+	for _, line := range lines {
 		fields := strings.Fields(line)
 		if fields[0] != "UDP" {
 			continue
