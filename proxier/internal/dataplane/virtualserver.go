@@ -44,18 +44,23 @@ func (k compiler) scheduler() scheduler.Scheduler {
 func (k compiler) weights(s scheduler.Scheduler, endpoints []cluster.Endpoint) []uint32 {
 	weights := make([]uint32, len(endpoints))
 	places := make([]scheduler.Endpoint, len(endpoints))
-	least := uint32(0)
 	for i, e := range endpoints {
 		weights[i] = e.Weight
 		places[i] = scheduler.Endpoint{Place: e.Place, Weight: e.Weight}
-		if e.Weight > 0 && (least == 0 || e.Weight < least) {
-			least = e.Weight
-		}
 	}
 	if s.Weigh != nil {
-		return s.Weigh(scheduler.Place{Node: k.node.Name, Zone: k.node.Zone}, places)
+		weights = s.Weigh(scheduler.Place{Node: k.node.Name, Zone: k.node.Zone}, places)
 	}
-	if k.port.SlowStart > 0 && least < slowStartSteps {
+	if k.port.SlowStart == 0 {
+		return weights
+	}
+	least := uint32(0)
+	for _, w := range weights {
+		if w > 0 && (least == 0 || w < least) {
+			least = w
+		}
+	}
+	if least < slowStartSteps {
 		for i := range weights {
 			weights[i] *= slowStartSteps
 		}
