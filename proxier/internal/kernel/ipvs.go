@@ -86,7 +86,11 @@ func newIPVS() (*ipvs, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &ipvs{socket: socket, family: family, reader: newDestinationReader(), expiry: &expiry{}}, nil
+	v := &ipvs{socket: socket, family: family, reader: newDestinationReader(), expiry: &expiry{}}
+	if _, err := v.timeout(dataplane.SysctlTCPTimeout); errors.Is(err, unix.EPERM) {
+		return nil, errors.Join(denied(err, userNamespace()), v.close())
+	}
+	return v, nil
 }
 
 func (v *ipvs) close() error {

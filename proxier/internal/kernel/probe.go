@@ -38,7 +38,11 @@ func Probe(schedulers []string) (dataplane.Facts, error) {
 			return facts, fmt.Errorf("%s is not installed (on Debian and Ubuntu: apt-get install iptables)", tool)
 		}
 	}
-	if _, err := familyOfIPVS(); err != nil {
+	opened, err := newIPVS()
+	if err != nil {
+		return facts, err
+	}
+	if err := opened.close(); err != nil {
 		return facts, err
 	}
 	if facts.Schedulers, err = probeSchedulers(schedulers, func() modules { return readModules("", strings.TrimSpace(string(release))) }); err != nil {

@@ -91,7 +91,7 @@ func trySchedulers(names []string) (has []string, err error) {
 		case err == nil:
 			made, has = append(made, service), append(has, name)
 		case !errors.Is(err, unix.ENOENT):
-			return has, fmt.Errorf("try scheduler %s: %w (does the process have CAP_NET_ADMIN?)", name, err)
+			return has, fmt.Errorf("try scheduler %s: %w", name, err)
 		}
 	}
 	return has, nil

@@ -5,9 +5,11 @@ package kernel_test
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -206,4 +208,28 @@ func sendAdvertisement(socket int) error {
 	message[6], message[7] = 1800>>8, 1800&0xff   // lifetime in seconds
 	allNodes := [16]byte{0: 0xff, 1: 0x02, 15: 1} // the kernel adds the checksum
 	return unix.Sendto(socket, message, 0, &unix.SockaddrInet6{Addr: allNodes})
+}
+
+// TestUserNamespace: as root of a user namespace, which may do everything in a network namespace of its own, IPVS
+// refuses to be read, and the error says why.
+func TestUserNamespace(t *testing.T) {
+	const inside = "IPVSP_TEST_IN_USER_NAMESPACE"
+	if os.Getenv(inside) != "" {
+		_, err := kernel.Probe(nil)
+		fmt.Println(err)
+		return
+	}
+	c := exec.Command("/proc/self/exe", "-test.run=^TestUserNamespace$")
+	c.Env = append(os.Environ(), inside+"=1")
+	c.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWNET,
+		UidMappings: []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}, GidMappings: []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}},
+	}
+	out, err := c.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if want := "operation not permitted: it is in a user namespace (/proc/self/uid_map: 0 0 1)"; !strings.Contains(string(out), want) {
+		t.Errorf("it says %q, want %q", out, want)
+	}
 }
