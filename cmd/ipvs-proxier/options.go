@@ -52,13 +52,13 @@ func newOptions(flags *pflag.FlagSet) *options {
 	duration := func(to *proxier.Duration, name, usage string) {
 		flags.DurationVar(&to.Duration, name, to.Duration, usage)
 	}
-	duration(&o.value.TCPTimeout, "ipvs-tcp-timeout", "how long IPVS keeps idle TCP connections; 0 leaves the kernel's value")
+	duration(&o.value.TCPTimeout, "ipvs-tcp-timeout", "how long IPVS keeps idle TCP connections, and so how long those through Services live; 0 leaves the kernel's value, 15m")
 	duration(&o.value.TCPFinTimeout, "ipvs-tcpfin-timeout", "how long IPVS keeps TCP connections after a FIN; 0 leaves the kernel's value")
 	duration(&o.value.UDPTimeout, "ipvs-udp-timeout", "how long IPVS keeps idle UDP flows; 0 leaves the kernel's value")
 	duration(&o.value.MinSyncPeriod, "ipvs-min-sync-period", "least time between passes; changes gather meanwhile")
 	flags.IntVar(&o.value.Conntrack.MaxPerCore, "conntrack-max-per-core", d.Conntrack.MaxPerCore, "connections to track per processor; 0 leaves the limit as it is")
 	flags.IntVar(&o.value.Conntrack.Min, "conntrack-min", d.Conntrack.Min, "connections to track at least")
-	duration(&o.value.Conntrack.TCPEstablishedTimeout, "conntrack-tcp-timeout-established", "how long idle TCP connections are tracked; 0 leaves the node's value")
+	duration(&o.value.Conntrack.TCPEstablishedTimeout, "conntrack-tcp-timeout-established", "how long idle TCP connections past IPVS are tracked; those through Services end after --ipvs-tcp-timeout; 0 leaves the node's value")
 	duration(&o.value.Conntrack.TCPCloseWaitTimeout, "conntrack-tcp-timeout-close-wait", "how long half-closed TCP connections are tracked; 0 leaves the node's value")
 	duration(&o.value.Conntrack.UDPTimeout, "conntrack-udp-timeout", "how long UDP flows without a reply are tracked; 0 leaves the node's value")
 	duration(&o.value.Conntrack.UDPStreamTimeout, "conntrack-udp-timeout-stream", "how long UDP flows with replies are tracked; 0 leaves the node's value")

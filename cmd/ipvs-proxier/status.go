@@ -20,7 +20,8 @@ func statusCommand() *cobra.Command {
 		Use:   "status [NAMESPACE/NAME]",
 		Short: "Show what this node's proxier does for each Service",
 		Long: "Show, for each Service, its addresses, its scheduler and who chose it, the real servers with weight and connections as the kernel\n" +
-			"has them now, and what is wrong. The exit status is 1 when the proxier is not healthy or cannot be asked.",
+			"has them now, and what is wrong. The exit status is 1 when the proxier is not healthy or cannot be asked.\n" +
+			"It asks the daemon and needs no privileges; where --metrics-bind-address was changed, say so with --server.",
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) > 1 || len(args) == 1 && strings.Count(args[0], "/") != 1 {
 				return usageError{errors.New("status takes one NAMESPACE/NAME at most")}
