@@ -246,8 +246,11 @@ func (c Config) Validate() error {
 }
 
 func (c Config) validateNetworks(bad func(field, format string, args ...any)) {
+	if _, err := parseCIDRs(withoutWords(c.NodePortAddresses)); err != nil {
+		bad("nodePortAddresses", "%v, nor %s or %s (%s, which kube-proxy takes, is missing here: node ports are not served on loopback addresses)", err, wordPrimary, wordAll, wordLocalhost)
+	}
 	for field, cidrs := range map[string][]string{
-		"clusterCIDRs": c.ClusterCIDRs, "nodePortAddresses": withoutWords(c.NodePortAddresses), "externalIPCIDRs": c.ExternalIPCIDRs, "excludeCIDRs": c.ExcludeCIDRs,
+		"clusterCIDRs": c.ClusterCIDRs, "externalIPCIDRs": c.ExternalIPCIDRs, "excludeCIDRs": c.ExcludeCIDRs,
 	} {
 		if _, err := parseCIDRs(cidrs); err != nil {
 			bad(field, "%v", err)
@@ -340,10 +343,12 @@ func operatorValue(name, text string) (string, error) {
 	return value, nil
 }
 
-// The words that Config.NodePortAddresses may hold beside networks.
+// The words that Config.NodePortAddresses may hold beside networks, in any mix. kube-proxy 1.37 has one more,
+// wordLocalhost (pkg/proxy/apis/config/validation), which is refused.
 const (
-	wordPrimary = "primary"
-	wordAll     = "all"
+	wordPrimary   = "primary"
+	wordAll       = "all"
+	wordLocalhost = "localhost"
 )
 
 func withoutWords(texts []string) []string {

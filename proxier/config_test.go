@@ -1,6 +1,7 @@
 package proxier
 
 import (
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
 
@@ -123,6 +125,49 @@ func TestValidate(t *testing.T) {
 	for _, field := range said {
 		if err == nil || !strings.Contains(err.Error(), field+":") {
 			t.Errorf("of many mistakes %s is not told: %v", field, err)
+		}
+	}
+}
+
+// TestFormsOfNodePortAddresses: networks and words in any mix, as kube-proxy 1.37 takes them, and the addresses that
+// each leaves node ports on.
+func TestFormsOfNodePortAddresses(t *testing.T) {
+	node := dataplane.Node{Primary: []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")}}
+	const addresses = "192.0.2.1 198.51.100.1 2001:db8::1 2001:db8:1::1"
+	for forms, want := range map[string]string{
+		"":                                   addresses,
+		"all":                                addresses,
+		"primary,all":                        addresses,
+		"all,198.51.100.0/24,primary":        addresses,
+		"0.0.0.0/0,::/0":                     addresses,
+		"primary":                            "192.0.2.1 2001:db8::1",
+		"primary,primary":                    "192.0.2.1 2001:db8::1",
+		"primary,198.51.100.0/24":            "192.0.2.1 198.51.100.1 2001:db8::1",
+		"198.51.100.0/24,primary":            "192.0.2.1 198.51.100.1 2001:db8::1",
+		"198.51.100.0/24":                    "198.51.100.1 2001:db8::1 2001:db8:1::1",
+		"198.51.100.0/24,198.51.100.0/24":    "198.51.100.1 2001:db8::1 2001:db8:1::1",
+		"198.51.100.9/24, 2001:db8:1::/64":   "198.51.100.1 2001:db8:1::1",
+		"127.0.0.0/8,::1/128":                "",
+		"203.0.113.0/24,2001:db8:ffff::/128": "",
+	} {
+		c := Default()
+		c.NodeName = "n1"
+		if forms != "" {
+			c.NodePortAddresses = strings.Split(forms, ",")
+		}
+		if err := c.Validate(); err != nil {
+			t.Errorf("%s: %v", forms, err)
+			continue
+		}
+		d := c.dataplane([]cluster.Family{cluster.IPv4, cluster.IPv6}, dataplane.Facts{})
+		var served []string
+		for text := range strings.FieldsSeq(addresses) {
+			if d.ServesNodePortsOn(netip.MustParseAddr(text), node) {
+				served = append(served, text)
+			}
+		}
+		if got := strings.Join(served, " "); got != want {
+			t.Errorf("%q leaves node ports on %q, want %q", forms, got, want)
 		}
 	}
 }

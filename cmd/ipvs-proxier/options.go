@@ -43,7 +43,7 @@ func newOptions(flags *pflag.FlagSet) *options {
 	flags.BoolVar(&o.value.MasqueradeAll, "masquerade-all", false, "masquerade every client of a ClusterIP")
 	flags.IntVar(&o.value.MasqueradeBit, "iptables-masquerade-bit", d.MasqueradeBit, "bit of the packet mark that asks for masquerading, 0 to 31")
 	flags.Var(&o.value.MasqueradePorts, "masquerade-ports", "source ports that masquerading may take; they must hold no node ports; empty is no limit")
-	flags.StringSliceVar(&o.nodePortAddresses, "nodeport-addresses", nil, "networks, comma separated, or the word primary, to whose addresses of this node node ports are limited (default: no limit)")
+	flags.StringSliceVar(&o.nodePortAddresses, "nodeport-addresses", nil, "to which addresses of this node node ports are limited: networks, the word primary (the Node's InternalIP of each family) and the word all (no limit), comma separated, in any mix (default: no limit)")
 	flags.StringSliceVar(&o.externalIPCIDRs, "external-ip-cidrs", nil, "networks, comma separated, in which Services may have externalIPs (default: externalIPs are not served)")
 	flags.BoolVar(&o.value.AnswerPing, "answer-ping", false, "answer ICMP echo requests to service addresses")
 	flags.StringVar(&o.value.Scheduler, "ipvs-scheduler", d.Scheduler, "scheduler of Services that choose none: "+strings.Join(scheduler.Names(), ", ")+", or a long name")

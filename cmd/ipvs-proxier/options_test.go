@@ -106,7 +106,10 @@ func TestWrongFlagValues(t *testing.T) {
 		{"--take-over kubeproxy", "kubeproxy kube-proxy kube-router"},
 		{"--api-servers 192.0.2.1:6443", "192.0.2.1:6443 https://"},
 		{"--api-servers https://REPLACE-WITH-YOUR-API-SERVER:6443", "placeholder 192.0.2.1"},
-		{"--nodeport-addresses primary,secondary", "secondary"},
+		{"--nodeport-addresses primary,secondary", "secondary 10.244.0.0/16 primary all"},
+		{"--nodeport-addresses primary,localhost", "nodePortAddresses localhost loopback"},
+		{"--nodeport-addresses Primary", "Primary primary all"},
+		{"--nodeport-addresses 192.0.2.1", "192.0.2.1 10.244.0.0/16"},
 		{"--service-proxy-name a/b", "serviceProxyName"},
 	} {
 		_, err := complete(t, strings.Fields(c.args)...)
