@@ -16,7 +16,8 @@ func (p *parser) external(s *Service) {
 	s.ExternalLocal = spec.ExternalTrafficPolicy == v1.ServiceExternalTrafficPolicyLocal
 	for i, text := range spec.ExternalIPs {
 		field := fmt.Sprintf("spec.externalIPs[%d]", i)
-		if addr, ok := p.outside(field, text, s.ClusterIPs); ok && p.allowed(field, addr) {
+		addr, ok := p.outside(field, text, s.ClusterIPs)
+		if ok && p.allowed(field, addr) && !slices.Contains(s.ExternalIPs, addr) {
 			s.ExternalIPs = append(s.ExternalIPs, addr)
 		}
 	}
@@ -25,7 +26,8 @@ func (p *parser) external(s *Service) {
 		if ingress.IP == "" || ingress.IPMode != nil && *ingress.IPMode != v1.LoadBalancerIPModeVIP {
 			continue
 		}
-		if addr, ok := p.outside(fmt.Sprintf("status.loadBalancer.ingress[%d].ip", i), ingress.IP, s.ClusterIPs); ok {
+		addr, ok := p.outside(fmt.Sprintf("status.loadBalancer.ingress[%d].ip", i), ingress.IP, s.ClusterIPs)
+		if ok && !slices.Contains(s.LoadBalancerIPs, addr) {
 			s.LoadBalancerIPs = append(s.LoadBalancerIPs, addr)
 		}
 	}
@@ -41,9 +43,9 @@ func (p *parser) external(s *Service) {
 
 // outside reads an address from outside of the cluster. It is served if the Service has a cluster IP of its family.
 func (p *parser) outside(field, text string, clusterIPs []netip.Addr) (netip.Addr, bool) {
-	addr, unicast := parseUnicast(text)
-	if !unicast {
-		p.problem(InvalidField, field, "%q is no unicast IP address; it is not served", text)
+	addr, not := parseServed(text)
+	if not != "" {
+		p.problem(InvalidField, field, "%q is %s; it is not served", text, not)
 		return addr, false
 	}
 	return addr, slices.ContainsFunc(clusterIPs, func(c netip.Addr) bool { return c.Is4() == addr.Is4() })

@@ -44,10 +44,30 @@ func TestExternalFields(t *testing.T) {
 		want     string // external IPs, load balancer IPs, internal and external Local, restricted, health check
 		problems []string
 	}{
-		"nothing":                           {func(*v1.Service) {}, "[] [] false false false 0", nil},
-		"allowed external IP":               {external("203.0.113.7"), "[203.0.113.7] [] false false false 0", nil},
-		"external IP not allowed":           {external("198.51.100.1", "203.0.113.7"), "[203.0.113.7] [] false false false 0", []string{"ExternalIPNotAllowed spec.externalIPs[0] 198.51.100.1 --external-ip-cidrs 203.0.113.0/24"}},
-		"external IP is no address":         {external("one", "127.0.0.1", "169.254.1.1"), "[] [] false false false 0", []string{"InvalidField spec.externalIPs[0] one", "spec.externalIPs[1] 127.0.0.1", "spec.externalIPs[2] 169.254.1.1"}},
+		"nothing":                   {func(*v1.Service) {}, "[] [] false false false 0", nil},
+		"allowed external IP":       {external("203.0.113.7"), "[203.0.113.7] [] false false false 0", nil},
+		"external IP not allowed":   {external("198.51.100.1", "203.0.113.7"), "[203.0.113.7] [] false false false 0", []string{"ExternalIPNotAllowed spec.externalIPs[0] 198.51.100.1 --external-ip-cidrs 203.0.113.0/24"}},
+		"external IP is no address": {external("one", "127.0.0.1", "169.254.1.1"), "[] [] false false false 0", []string{"ExternalIPNotAllowed spec.externalIPs[2] 169.254.1.1", "InvalidField spec.externalIPs[0] one no IP address", "spec.externalIPs[1] 127.0.0.1 loopback"}},
+		"load balancer, link-local": {ingress(ip("169.254.1.1")), "[] [169.254.1.1] false false false 0", nil},
+		"load balancer, twice":      {ingress(ip("192.0.2.1"), ip("192.0.2.1")), "[] [192.0.2.1] false false false 0", nil},
+		"external IP, twice":        {external("203.0.113.7", "203.0.113.7"), "[203.0.113.7] [] false false false 0", nil},
+		"what no Service can have": {
+			ingress(ip("255.255.255.255"), ip("224.0.1.1"), ip("127.0.0.1"), ip("0.0.0.0"), ip("fe80::1"), ip("ff0e::1"), ip("::1"), ip("::"), ip("::ffff:192.0.2.1"), ip("fe80::1%eth0"), ip("192.0.2.01"), ip(" 192.0.2.1")),
+			"[] [] false false false 0",
+			[]string{
+				"InvalidField ingress[0].ip 255.255.255.255 the broadcast address", "ingress[10].ip 192.0.2.01 no IP address", "ingress[11].ip no IP address",
+				"ingress[1].ip 224.0.1.1 multicast", "ingress[2].ip 127.0.0.1 loopback", "ingress[3].ip 0.0.0.0 unspecified", "ingress[4].ip fe80::1 link-local",
+				"ingress[5].ip ff0e::1 multicast", "ingress[6].ip ::1 loopback", "ingress[7].ip :: unspecified", "ingress[8].ip ::ffff:192.0.2.1 written as", "ingress[9].ip fe80::1%eth0 zone",
+			},
+		},
+		"PreferClose, its class and doubles of ranges": {
+			func(s *v1.Service) {
+				near, class := v1.ServiceTrafficDistributionPreferClose, "example.org/any"
+				s.Spec.TrafficDistribution, s.Spec.LoadBalancerClass, s.Spec.Type = &near, &class, v1.ServiceTypeClusterIP
+				s.Spec.LoadBalancerSourceRanges = []string{"10.0.0.0/8", "10.0.0.0/8 ", "10.9.9.9/8"}
+			},
+			"[] [] false false true 0", nil,
+		},
 		"row 89: other family":              {external("fd00:203::1"), "[] [] false false false 0", nil},
 		"load balancer":                     {ingress(ip("192.0.2.1"), ip("192.0.2.2")), "[] [192.0.2.1 192.0.2.2] false false false 0", nil},
 		"ipMode VIP":                        {ingress(mode("192.0.2.1", v1.LoadBalancerIPModeVIP)), "[] [192.0.2.1] false false false 0", nil},

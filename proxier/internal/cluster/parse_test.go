@@ -104,7 +104,7 @@ func TestClusterIPs(t *testing.T) {
 		"dual stack":                    {"10.96.0.1", []string{"10.96.0.1", "fd00::1"}, "[10.96.0.1 fd00::1]", nil},
 		"dual stack, IPv6 first":        {"fd00::1", []string{"fd00::1", "10.96.0.1"}, "[fd00::1 10.96.0.1]", nil},
 		"two of one family":             {"10.96.0.1", []string{"10.96.0.1", "10.96.0.2"}, "[10.96.0.1]", []string{"InvalidField spec.clusterIPs[1] 10.96.0.2 not served 10.96.0.1"}},
-		"no address":                    {"ten", []string{"ten"}, "[]", []string{`InvalidField spec.clusterIPs[0] "ten" unicast not served`}},
+		"no address":                    {"ten", []string{"ten"}, "[]", []string{`InvalidField spec.clusterIPs[0] "ten" no IP address not served`}},
 		"one of two is bad":             {"10.96.0.1", []string{"10.96.0.1", "fd00::g"}, "[10.96.0.1]", []string{"spec.clusterIPs[1] fd00::g"}},
 		"a zone":                        {"fe80::1%eth0", []string{"fe80::1%eth0"}, "[]", []string{"fe80::1%eth0"}},
 		"loopback":                      {"127.0.0.1", []string{"127.0.0.1"}, "[]", []string{"127.0.0.1"}},

@@ -163,10 +163,10 @@ func (p *parser) clusterIPs() []netip.Addr {
 	var addrs []netip.Addr
 	for i, text := range texts {
 		field := fmt.Sprintf("spec.clusterIPs[%d]", i)
-		addr, unicast := parseUnicast(text)
+		addr, not := parseServed(text)
 		switch {
-		case !unicast:
-			p.problem(InvalidField, field, "%q is no unicast IP address; it is not served", text)
+		case not != "":
+			p.problem(InvalidField, field, "%q is %s; it is not served", text, not)
 		case len(addrs) > 0 && addrs[0].Is4() == addr.Is4():
 			p.problem(InvalidField, field, "%s is a second address of its family; it is not served, %s is", addr, addrs[0])
 		default:
@@ -176,11 +176,32 @@ func (p *parser) clusterIPs() []netip.Addr {
 	return addrs
 }
 
-// parseUnicast reads an address that packets can be sent to from anywhere: no zone, not link-local, loopback, multicast.
-func parseUnicast(text string) (netip.Addr, bool) {
+// parseServed reads an address that can be a Service's, or says what it is instead. IPv4 link-local addresses can:
+// nothing ties them to a link, and kube-proxy serves them, too.
+func parseServed(text string) (addr netip.Addr, not string) {
 	addr, err := netip.ParseAddr(text)
-	return addr, err == nil && addr.Zone() == "" && !addr.Is4In6() && addr.IsGlobalUnicast()
+	switch {
+	case err != nil:
+		not = "no IP address"
+	case addr.Zone() != "":
+		not = "an IP address with a zone"
+	case addr.Is4In6():
+		not = "an IPv4 address written as an IPv6 one"
+	case addr.IsUnspecified():
+		not = "the unspecified address"
+	case addr.IsLoopback():
+		not = "a loopback address"
+	case addr.IsMulticast():
+		not = "a multicast address"
+	case addr == broadcast:
+		not = "the broadcast address"
+	case addr.Is6() && addr.IsLinkLocalUnicast():
+		not = "a link-local IPv6 address, which means nothing without a link"
+	}
+	return addr, not
 }
+
+var broadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
 
 func (p *parser) affinity() time.Duration {
 	spec := p.in.Service.Spec
