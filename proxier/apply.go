@@ -31,6 +31,7 @@ func (e *engine) apply(r *Report, ops []dataplane.Op, touched dataplane.Touched)
 		}
 		for i, err := range e.kernel.Apply(ready) {
 			e.stale.note(ready[i], err != nil)
+			e.cutoffs.note(ready[i], err != nil)
 			if err != nil {
 				r.fail(owner(ready[i], touched), ready[i], err)
 				continue

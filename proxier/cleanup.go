@@ -26,7 +26,7 @@ func cleanup(k Kernel) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("read the kernel: %w", err)
 	}
-	e := &engine{kernel: k, have: seen.State, stale: stale{frontEnds: map[dataplane.VirtualServerID]bool{}}}
+	e := &engine{kernel: k, have: seen.State, stale: stale{newUnforgotten()}, cutoffs: cutoffs{newUnforgotten()}}
 	r := Report{failed: map[cluster.Name][]Failure{}}
 	touched := dataplane.All(nil, seen.State)
 	e.apply(&r, dataplane.Diff(seen.State, dataplane.NewState(), touched), touched)

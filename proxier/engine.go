@@ -86,6 +86,7 @@ type engine struct {
 	starts   starts
 	retries  retries
 	stale    stale
+	cutoffs  cutoffs
 	// doubts are virtual servers of which the mirror may be wrong; mistrusted says that it may be of something else.
 	doubts     doubts
 	mistrusted bool
@@ -111,7 +112,8 @@ func newEngine(s settings, kernel Kernel, l lister) *engine {
 		retries:  retries{},
 		doubts:   doubts{},
 		unsure:   map[netip.Addr]cluster.Name{},
-		stale:    stale{frontEnds: map[dataplane.VirtualServerID]bool{}},
+		stale:    stale{newUnforgotten()},
+		cutoffs:  cutoffs{newUnforgotten()},
 	}
 }
 
@@ -184,9 +186,11 @@ func (e *engine) pass(now time.Time, dirty []cluster.Name, audit bool) Report {
 	e.backlog.took(r.Services, r.Compile+r.Kernel, e.starting)
 	if started {
 		e.stale.noteAll(e.have)
+		e.cutoffs.noteAll(e.want)
 	}
 	if !e.starting { // conntrack's table is read once for all Services
 		e.forget(now, &r)
+		e.cutOff(now, &r)
 	}
 	e.drains.settle(e.have, e.want.State, touched)
 	e.have.Share(e.want.State, touched)

@@ -9,18 +9,51 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
 
-// forgetAgain is the delay before flows that could not be forgotten are tried again.
+// forgetAgain is the delay before connection tracking is told again what it could not be told.
 const forgetAgain = 5 * time.Second
 
-// stale are the UDP front ends whose flows may go to where they should not any more, from the moment when the kernel was
-// changed until connection tracking has forgotten those flows.
-type stale struct {
+// unforgotten are front ends of which connection tracking has to forget something, from the moment when the kernel was changed until
+// it has.
+type unforgotten struct {
 	// frontEnds tells of each whether an operation failed: whether it was carried out is not known before the next pass.
 	frontEnds map[dataplane.VirtualServerID]bool
 	// due is when to try again after a failure, whose reason is err; else the zero time.
 	due time.Time
 	err error
 }
+
+func newUnforgotten() unforgotten {
+	return unforgotten{frontEnds: map[dataplane.VirtualServerID]bool{}}
+}
+
+func (u *unforgotten) add(id dataplane.VirtualServerID, failed bool) {
+	u.frontEnds[id] = u.frontEnds[id] || failed
+}
+
+// next returns when to try again what has failed; the zero time when nothing has.
+func (u *unforgotten) next() time.Time { return u.due }
+
+// isDue tells whether there is something to be forgotten now.
+func (u *unforgotten) isDue(now time.Time) bool { return len(u.frontEnds) > 0 && !now.Before(u.due) }
+
+// settle takes note of what came of a try.
+func (u *unforgotten) settle(now time.Time, err error) {
+	if u.err = err; err != nil {
+		u.due = now.Add(forgetAgain)
+		return
+	}
+	u.due = time.Time{}
+	for id, unknown := range u.frontEnds {
+		if unknown {
+			u.frontEnds[id] = false // the next pass knows
+		} else {
+			delete(u.frontEnds, id)
+		}
+	}
+}
+
+// stale are the UDP front ends whose flows may go to where they should not any more.
+type stale struct{ unforgotten }
 
 // note notes the front end of an operation after which flows are stale: a real server or a virtual server is gone, or the
 // virtual server is new, and flows to its address that were there before go past it.
@@ -39,7 +72,7 @@ func (s *stale) note(op dataplane.Op, failed bool) {
 		id = o.ID
 	}
 	if id.Protocol == cluster.UDP {
-		s.frontEnds[id] = s.frontEnds[id] || failed
+		s.add(id, failed)
 	}
 }
 
@@ -52,15 +85,10 @@ func (s *stale) noteAll(have *dataplane.State) {
 	}
 }
 
-// next returns when flows are to be forgotten that could not be; the zero time when there are none.
-func (s *stale) next() time.Time {
-	return s.due
-}
-
 // forget makes connection tracking forget the stale flows, all with one look at its table.
 func (e *engine) forget(now time.Time, r *Report) {
 	s := &e.stale
-	if len(s.frontEnds) > 0 && !now.Before(s.due) {
+	if s.isDue(now) {
 		flows := map[dataplane.VirtualServerID][]netip.AddrPort{}
 		for id := range s.frontEnds {
 			flows[id] = nil
@@ -68,26 +96,11 @@ func (e *engine) forget(now time.Time, r *Report) {
 				flows[id] = append(flows[id], netip.AddrPortFrom(rs.Addr, rs.Port))
 			}
 		}
-		r.Forgotten, s.err = e.kernel.Forget(flows)
-		s.settle(now)
+		var err error
+		r.Forgotten, err = e.kernel.Forget(flows)
+		s.settle(now, err)
 	}
 	if s.err != nil {
 		r.Warnings = append(r.Warnings, fmt.Errorf("stale UDP flows of %d front ends are not forgotten, and may go to endpoints that are gone: %w", len(s.frontEnds), s.err))
-	}
-}
-
-// settle takes note of what came of a try.
-func (s *stale) settle(now time.Time) {
-	if s.err != nil {
-		s.due = now.Add(forgetAgain)
-		return
-	}
-	s.due = time.Time{}
-	for id, unknown := range s.frontEnds {
-		if unknown {
-			s.frontEnds[id] = false // the next pass knows
-		} else {
-			delete(s.frontEnds, id)
-		}
 	}
 }

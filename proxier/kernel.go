@@ -34,6 +34,13 @@ type Kernel interface {
 	// another real server at once (ip_vs_core.c, ip_vs_in_hook, ip_vs_conn_uses_old_conntrack, Linux 6.1).
 	// Forgetting before the real server is deleted gains nothing: the next datagram makes the same entry again.
 	Forget(flows map[dataplane.VirtualServerID][]netip.AddrPort) (deleted int, err error)
+	// CutOff deletes the conntrack entries, of whatever protocol, between one of these front ends and clients outside of the networks that are
+	// given for it. It returns how many are gone; with an error some may stay, and calling it again is right.
+	//
+	// Call it after Apply has taken the clients out of the set: the next packet of such a connection is judged as the first one
+	// of a new connection then. The entry comes back neither by the client's packets, which are dropped, nor by the answers of the
+	// real server, which the rules send from another port (dataplane.ChainNoComeback).
+	CutOff(allowed map[dataplane.VirtualServerID][]netip.Prefix) (deleted int, err error)
 }
 
 // Reader reads the kernel in a goroutine of its own, beside a Kernel that is in use. What is changed meanwhile it may see as it was

@@ -88,7 +88,7 @@ func (l *loop) run(ctx context.Context) error {
 // wait returns how long there is nothing to do by itself.
 func (l *loop) wait(now time.Time) time.Duration {
 	wait := time.Hour
-	for _, due := range []time.Time{l.audits.next(), l.engine.retries.next(), l.engine.drains.next(), l.engine.stale.next(), l.engine.starts.next(now, l.engine.want)} {
+	for _, due := range []time.Time{l.audits.next(), l.engine.retries.next(), l.engine.drains.next(), l.engine.stale.next(), l.engine.cutoffs.next(), l.engine.starts.next(now, l.engine.want)} {
 		if !due.IsZero() {
 			wait = min(wait, due.Sub(now))
 		}

@@ -21,14 +21,14 @@ type metrics struct {
 	registry *prometheus.Registry
 	kernel   traffic
 
-	passes, audits, ops, failures, forgotten, events      *prometheus.CounterVec
-	auditCPU                                              *prometheus.CounterVec
-	duration                                              prometheus.Histogram
-	changes                                               *prometheus.HistogramVec
-	services, waiting, draining, pending, foreign, synced prometheus.Gauge
-	nodeProblems                                          []cluster.Problem
-	problems                                              *prometheus.GaugeVec
-	messages, sends, processes                            prometheus.Gauge
+	passes, audits, ops, failures, forgotten, cutOff, events *prometheus.CounterVec
+	auditCPU                                                 *prometheus.CounterVec
+	duration                                                 prometheus.Histogram
+	changes                                                  *prometheus.HistogramVec
+	services, waiting, draining, pending, foreign, synced    prometheus.Gauge
+	nodeProblems                                             []cluster.Problem
+	problems                                                 *prometheus.GaugeVec
+	messages, sends, processes                               prometheus.Gauge
 
 	// Those of kube-proxy that dashboards and alerts go by, under its names.
 	healthz, livez *prometheus.CounterVec
@@ -56,6 +56,7 @@ func newMetrics(k traffic, version string) *metrics {
 		auditCPU:  counter("audit_cpu_seconds_total", "Processor time in which audits beside the passes read the kernel, by whose it is: the thread that reads, or the programs that it runs.", "of"),
 		ops:       counter("operations_total", "Operations that the kernel carried out.", "verb", "kind"),
 		forgotten: counter("forgotten_flows_total", "UDP flows that connection tracking was made to forget, because their endpoint is gone."),
+		cutOff:    counter("cut_off_connections_total", "Connections that connection tracking was made to forget, because their client is no longer in the source ranges."),
 		events:    counter("events_total", "Events for the API, by result (created, exists, failed or dropped).", "result"),
 		failures:  counter("operation_failures_total", "Operations that were refused, or left out because one that they need was.", "verb", "kind"),
 		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
@@ -108,7 +109,7 @@ func newMetrics(k traffic, version string) *metrics {
 	}
 	info := prometheus.NewGauge(prometheus.GaugeOpts{Name: "ipvs_proxier_info", Help: "Always 1.", ConstLabels: prometheus.Labels{"version": version}})
 	info.Set(1)
-	m.registry.MustRegister(m.passes, m.audits, m.auditCPU, m.ops, m.failures, m.forgotten, m.events, m.duration, m.services, m.waiting, m.draining, m.pending, m.foreign, m.synced,
+	m.registry.MustRegister(m.passes, m.audits, m.auditCPU, m.ops, m.failures, m.forgotten, m.cutOff, m.events, m.duration, m.services, m.waiting, m.draining, m.pending, m.foreign, m.synced,
 		m.messages, m.sends, m.processes, m.problems, m.healthz, m.livez, m.noLocal, m.syncDuration, m.syncLast, m.programming, m.changes, info, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
@@ -142,6 +143,7 @@ func (m *metrics) Observe(r Report) {
 	m.syncDuration.Observe(r.Duration.Seconds())
 	m.time(r)
 	m.forgotten.WithLabelValues().Add(float64(r.Forgotten))
+	m.cutOff.WithLabelValues().Add(float64(r.CutOff))
 	m.waiting.Set(float64(r.Backlog))
 	m.draining.Set(float64(r.Draining))
 	m.pending.Set(float64(r.Pending))

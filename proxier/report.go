@@ -46,6 +46,8 @@ type Report struct {
 	Foreign, Draining, Pending int
 	// Forgotten counts the UDP flows that connection tracking was made to forget.
 	Forgotten int
+	// CutOff counts the connections of clients outside of source ranges that connection tracking was made to forget.
+	CutOff int
 
 	failed map[cluster.Name][]Failure
 }

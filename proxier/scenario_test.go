@@ -37,7 +37,7 @@ import (
 //	do        commands, below
 //	want      what Services have in the kernel once nothing is left to be done (State.ServiceText)
 //	problems  the Problems of all Services, one a line
-//	flows     the UDP flows that connection tracking remembers, one a line
+//	flows     the flows that connection tracking remembers, one a line
 //	health    the health check ports, and the Services without an endpoint here, one a line
 //
 // Faults are on: one call and one operation in ten fails, passes look at one to five Services only, and still the kernel must get there. TEST_SEED repeats a run;
@@ -56,6 +56,8 @@ import (
 //	                                  drop rs PROTOCOL VIP:PORT ENDPOINT, weight PROTOCOL VIP:PORT ENDPOINT N
 //	add entry SET ENTRY-TYPE ENTRY    somebody adds one
 //	send CLIENT:PORT TO:PORT          a UDP datagram, which connection tracking remembers
+//	track PROTOCOL VIP CLIENT ENDPOINT   a connection, each with its port, which connection tracking remembers
+//	answer PROTOCOL VIP CLIENT ENDPOINT  the same, begun for connection tracking by a packet of the endpoint
 //	foreign PROTOCOL VIP:PORT SCHED   somebody makes a virtual server
 //	mode address|route                restart with this VIP mode
 //	operations N                      the last change took N operations (needs faults: off)
@@ -270,8 +272,10 @@ func (s *scenario) converge(dirty []cluster.Name, audit bool) {
 			s.rows[row.Name] = row
 		}
 		next := s.engine.retries.next()
-		if due := s.engine.stale.next(); next.IsZero() || !due.IsZero() && due.Before(next) {
-			next = due
+		for _, due := range []time.Time{s.engine.stale.next(), s.engine.cutoffs.next()} {
+			if next.IsZero() || !due.IsZero() && due.Before(next) {
+				next = due
+			}
 		}
 		if next.IsZero() && r.Error() == nil && r.Backlog == 0 {
 			s.tampered = false
@@ -471,6 +475,14 @@ func (s *scenario) do(fields []string) {
 		s.memory.Busy[dataplane.RealServerID{VirtualServer: s.id(args), Endpoint: netip.MustParseAddrPort(args[2])}] = uint32(n)
 	case "send":
 		s.memory.Send(netip.MustParseAddrPort(args[0]), netip.MustParseAddrPort(args[1]))
+	case "track", "answer":
+		front, client, server := netip.MustParseAddrPort(args[1]), netip.MustParseAddrPort(args[2]), netip.MustParseAddrPort(args[3])
+		protocol := s.id(args).Protocol
+		f := kernel.Flow{Protocol: protocol, Client: client, FrontEnd: front, Server: server, Answers: client}
+		if verb == "answer" {
+			f = kernel.Flow{Protocol: protocol, Client: server, FrontEnd: client, Server: client, Answers: front}
+		}
+		s.memory.Flows = append(s.memory.Flows, f)
 	case "foreign":
 		id := s.id(args)
 		s.foreign[id] = true

@@ -49,13 +49,16 @@ func newConntrack() (*conntrack, error) {
 	return &conntrack{socket: socket}, nil
 }
 
-// Flow is an entry of connection tracking for UDP, as far as Forget goes by it.
+// Flow is an entry of connection tracking, as far as Forget and CutOff go by it.
 type Flow struct {
+	Protocol cluster.Protocol
 	// Client and FrontEnd are source and destination of the entry's original direction.
 	Client, FrontEnd netip.AddrPort
 	// Server is where answers come from: the real server that IPVS chose; FrontEnd, when IPVS had no part in it.
 	Server netip.AddrPort
-	Zone   uint16
+	// Answers is where answers go to: the client, or the address that it is masqueraded as.
+	Answers netip.AddrPort
+	Zone    uint16
 }
 
 // String returns for example "10.244.1.7:40000 -> 10.96.0.10:53 (10.244.1.9:5353)".
@@ -64,7 +67,7 @@ func (f Flow) String() string { return fmt.Sprintf("%s -> %s (%s)", f.Client, f.
 // stale tells whether the flow goes to one of the front ends, and not to one of its real servers.
 func (f Flow) stale(frontEnds map[netip.AddrPort][]netip.AddrPort) bool {
 	servers, named := frontEnds[f.FrontEnd]
-	return named && !slices.Contains(servers, f.Server)
+	return named && f.Protocol == cluster.UDP && !slices.Contains(servers, f.Server)
 }
 
 // udpFrontEnds returns those that are UDP and of the family.
@@ -79,15 +82,14 @@ func udpFrontEnds(flows map[dataplane.VirtualServerID][]netip.AddrPort, family c
 }
 
 // Forget implements proxier.Kernel. The table of a family is read once, in which the kernel leaves out what is not UDP
-// (CTA_FILTER, Linux 5.8; an older one shows all). An entry is deleted by its tuple, zone and identity, so that a younger one
-// of the same client stays.
+// (CTA_FILTER, Linux 5.8; an older one shows all).
 func (k *Linux) Forget(flows map[dataplane.VirtualServerID][]netip.AddrPort) (deleted int, err error) {
 	for _, family := range []cluster.Family{cluster.IPv4, cluster.IPv6} {
 		frontEnds := udpFrontEnds(flows, family)
 		if len(frontEnds) == 0 {
 			continue
 		}
-		n, failed := k.conntrack.forget(family, frontEnds)
+		n, failed := k.conntrack.deleteIf(family, cluster.UDP, func(f Flow) bool { return f.stale(frontEnds) })
 		deleted += n
 		if failed != nil {
 			err = cmp.Or(err, fmt.Errorf("forget stale %s flows: %w", family, failed))
@@ -96,19 +98,21 @@ func (k *Linux) Forget(flows map[dataplane.VirtualServerID][]netip.AddrPort) (de
 	return deleted, err
 }
 
-func (c *conntrack) forget(family cluster.Family, frontEnds map[netip.AddrPort][]netip.AddrPort) (deleted int, err error) {
-	var stale []entry
-	err = c.dump(family, func() { stale = stale[:0] }, func(e entry) {
-		if e.stale(frontEnds) {
+// deleteIf deletes the entries of the family and protocol (0: of any) that are to go. An entry is deleted by its tuple, zone and
+// identity, so that a younger one of the same client stays.
+func (c *conntrack) deleteIf(family cluster.Family, protocol cluster.Protocol, goes func(Flow) bool) (deleted int, err error) {
+	var gone []entry
+	err = c.dump(family, protocol, func() { gone = gone[:0] }, func(e entry) {
+		if goes(e.Flow) {
 			e.original = slices.Clone(e.original)
-			stale = append(stale, e)
+			gone = append(gone, e)
 		}
 	})
 	if err != nil {
 		return 0, err
 	}
 	c.batch.Reset()
-	for _, e := range stale {
+	for _, e := range gone {
 		c.begin(ctDelete, family)
 		nest := c.batch.Nest(ctTupleOriginal)
 		c.batch.Raw(e.original...)
@@ -124,7 +128,7 @@ func (c *conntrack) forget(family cluster.Family, frontEnds map[netip.AddrPort][
 		case failed == nil:
 			deleted++
 		case !errors.Is(failed, unix.ENOENT): // it has ended meanwhile
-			err = cmp.Or(err, fmt.Errorf("%s: %w", stale[i].Flow, failed))
+			err = cmp.Or(err, fmt.Errorf("%s: %w", gone[i].Flow, failed))
 		}
 	}
 	return deleted, err
@@ -142,11 +146,13 @@ func anyAddr(family cluster.Family) netip.Addr {
 	return netip.IPv4Unspecified()
 }
 
-// dump calls each for every UDP entry of the family, in whatever zone. The entry's original is valid during the call only.
-func (c *conntrack) dump(family cluster.Family, reset func(), each func(entry)) error {
-	err := c.tryDump(family, !c.unfiltered, reset, each)
-	if !c.unfiltered && (errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP)) {
-		err = c.tryDump(family, false, reset, each)
+// dump calls each for every entry of the family and protocol (0: of any), in whatever zone. The entry's original is valid during the
+// call only. What has no ports may be among them.
+func (c *conntrack) dump(family cluster.Family, protocol cluster.Protocol, reset func(), each func(entry)) error {
+	filtered := !c.unfiltered && protocol != 0
+	err := c.tryDump(family, protocol, filtered, reset, each)
+	if filtered && (errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP)) {
+		err = c.tryDump(family, protocol, false, reset, each)
 		c.unfiltered = err == nil
 	}
 	// nfnetlink says EINVAL when nobody answers for a subsystem and no module can be loaded that does.
@@ -156,13 +162,13 @@ func (c *conntrack) dump(family cluster.Family, reset func(), each func(entry)) 
 	return err
 }
 
-func (c *conntrack) tryDump(family cluster.Family, filter bool, reset func(), each func(entry)) error {
+func (c *conntrack) tryDump(family cluster.Family, protocol cluster.Protocol, filter bool, reset func(), each func(entry)) error {
 	c.batch.Reset()
 	c.begin(ctGet, family)
 	if filter {
 		tuple := c.batch.Nest(ctTupleOriginal)
 		proto := c.batch.Nest(tupleProto)
-		c.batch.Uint8(protoNumber, unix.IPPROTO_UDP)
+		c.batch.Uint8(protoNumber, uint8(protocol))
 		c.batch.EndNest(proto)
 		c.batch.EndNest(tuple)
 		nest := c.batch.Nest(ctFilter)
@@ -171,7 +177,7 @@ func (c *conntrack) tryDump(family cluster.Family, filter bool, reset func(), ea
 	}
 	c.batch.End()
 	return c.socket.Dump(&c.batch, reset, func(payload []byte) {
-		if e, ok := parseEntry(payload); ok {
+		if e, ok := parseEntry(payload); ok && (protocol == 0 || e.Protocol == protocol) {
 			each(e)
 		}
 	})
@@ -184,7 +190,7 @@ type entry struct {
 	id       uint32
 }
 
-// parseEntry returns false for what is not UDP.
+// parseEntry returns false for what has no addresses and ports.
 func parseEntry(payload []byte) (e entry, ok bool) {
 	const header = 4 // struct nfgenmsg
 	netlink.Attributes(payload[min(header, len(payload)):], func(attr uint16, value []byte) {
@@ -193,16 +199,16 @@ func parseEntry(payload []byte) (e entry, ok bool) {
 			e.original = value
 			var protocol uint8
 			e.Client, e.FrontEnd, protocol = parseTuple(value)
-			ok = protocol == unix.IPPROTO_UDP
+			e.Protocol = cluster.Protocol(protocol)
 		case ctTupleReply:
-			e.Server, _, _ = parseTuple(value)
+			e.Server, e.Answers, _ = parseTuple(value)
 		case ctID:
 			e.id = netlink.Uint32BE(value)
 		case ctZone:
 			e.Zone = netlink.Uint16BE(value)
 		}
 	})
-	return e, ok && e.FrontEnd.IsValid() && e.Server.IsValid()
+	return e, e.FrontEnd.IsValid() && e.Server.IsValid()
 }
 
 func parseTuple(tuple []byte) (source, destination netip.AddrPort, protocol uint8) {

@@ -67,6 +67,9 @@ func (linuxFlows) Address(addr netip.Addr, present bool) error {
 	return nil
 }
 
+// Track makes entries by netlink, without a packet.
+func (linuxFlows) Track(flows ...kernel.Flow) error { return tryTrack(flows...) }
+
 func (linuxFlows) List() (flows []kernel.Flow, err error) {
 	for _, family := range []vnl.InetFamily{unix.AF_INET, unix.AF_INET6} {
 		entries, err := vnl.ConntrackTableList(vnl.ConntrackTable, family)
@@ -74,10 +77,10 @@ func (linuxFlows) List() (flows []kernel.Flow, err error) {
 			return nil, err
 		}
 		for _, e := range entries {
-			if e.Forward.Protocol == unix.IPPROTO_UDP {
+			if protocol := cluster.Protocol(e.Forward.Protocol); protocol == cluster.TCP || protocol == cluster.UDP {
 				flows = append(flows, kernel.Flow{
-					Client: addrPort(e.Forward.SrcIP, e.Forward.SrcPort), FrontEnd: addrPort(e.Forward.DstIP, e.Forward.DstPort),
-					Server: addrPort(e.Reverse.SrcIP, e.Reverse.SrcPort), Zone: e.Zone,
+					Protocol: protocol, Client: addrPort(e.Forward.SrcIP, e.Forward.SrcPort), FrontEnd: addrPort(e.Forward.DstIP, e.Forward.DstPort),
+					Server: addrPort(e.Reverse.SrcIP, e.Reverse.SrcPort), Answers: addrPort(e.Reverse.DstIP, e.Reverse.DstPort), Zone: e.Zone,
 				})
 			}
 		}
@@ -91,21 +94,21 @@ func addrPort(ip net.IP, port uint16) netip.AddrPort {
 }
 
 // track makes entries of connection tracking by netlink, without a packet.
-func track(t testing.TB, protocol uint8, flows ...kernel.Flow) {
+func track(t testing.TB, flows ...kernel.Flow) {
 	t.Helper()
-	if err := tryTrack(protocol, flows...); err != nil {
+	if err := tryTrack(flows...); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func tryTrack(protocol uint8, flows ...kernel.Flow) error {
+func tryTrack(flows ...kernel.Flow) error {
 	socket, err := netlink.Dial(unix.NETLINK_NETFILTER)
 	if err != nil {
 		return err
 	}
 	defer socket.Close()
 	var b netlink.Batch
-	tuple := func(attr uint16, from, to netip.AddrPort) {
+	tuple := func(attr uint16, protocol cluster.Protocol, from, to netip.AddrPort) {
 		nest, ip := b.Nest(attr), b.Nest(1)
 		first := uint16(1)
 		if from.Addr().Is6() {
@@ -115,7 +118,7 @@ func tryTrack(protocol uint8, flows ...kernel.Flow) error {
 		b.Bytes(first+1, to.Addr().AsSlice())
 		b.EndNest(ip)
 		proto := b.Nest(2)
-		b.Uint8(1, protocol)
+		b.Uint8(1, uint8(protocol))
 		b.Uint16BE(2, from.Port())
 		b.Uint16BE(3, to.Port())
 		b.EndNest(proto)
@@ -128,16 +131,24 @@ func tryTrack(protocol uint8, flows ...kernel.Flow) error {
 		}
 		b.Begin(1<<8, unix.NLM_F_CREATE|unix.NLM_F_EXCL) // IPCTNL_MSG_CT_NEW
 		b.Raw(family, 0, 0, 0)
-		tuple(1, f.Client, f.FrontEnd)
-		tuple(2, f.Server, f.Client)
+		tuple(1, f.Protocol, f.Client, f.FrontEnd)
+		tuple(2, f.Protocol, f.Server, f.Answers)
 		b.Uint32BE(7, 1000) // CTA_TIMEOUT
 		if f.Zone != 0 {
 			b.Uint16BE(18, f.Zone)
 		}
-		if protocol == unix.IPPROTO_TCP {
+		switch f.Protocol {
+		case cluster.TCP:
 			info, tcp := b.Nest(4), b.Nest(1) // CTA_PROTOINFO, CTA_PROTOINFO_TCP
 			b.Uint8(1, 3)                     // established
 			b.EndNest(tcp)
+			b.EndNest(info)
+		case cluster.SCTP:
+			info, sctp := b.Nest(4), b.Nest(3) // CTA_PROTOINFO_SCTP
+			b.Uint8(1, 4)                      // established
+			b.Uint32BE(2, 1)                   // verification tags of both directions
+			b.Uint32BE(3, 2)
+			b.EndNest(sctp)
 			b.EndNest(info)
 		}
 		b.End()
@@ -149,8 +160,9 @@ var dns = dataplane.VirtualServerID{Addr: netip.MustParseAddr("10.96.0.10"), Por
 
 // flow is the one of a client, whose number is n, to dns.
 func flow(n int, server string) kernel.Flow {
+	client := netip.AddrPortFrom(netip.AddrFrom4([4]byte{172, 16, byte(n >> 8), byte(n)}), 40000)
 	return kernel.Flow{
-		Client:   netip.AddrPortFrom(netip.AddrFrom4([4]byte{172, 16, byte(n >> 8), byte(n)}), 40000),
+		Protocol: cluster.UDP, Client: client, Answers: client,
 		FrontEnd: netip.AddrPortFrom(dns.Addr, dns.Port), Server: netip.MustParseAddrPort(server),
 	}
 }
@@ -159,8 +171,10 @@ func flow(n int, server string) kernel.Flow {
 func TestForgetLeavesTCP(t *testing.T) {
 	own(t)
 	k := openLinux(t)
-	track(t, unix.IPPROTO_TCP, flow(1, "10.244.0.1:53"))
-	track(t, unix.IPPROTO_UDP, flow(1, "10.244.0.1:53"))
+	udp := flow(1, "10.244.0.1:53")
+	tcp := udp
+	tcp.Protocol = cluster.TCP
+	track(t, tcp, udp)
 	if deleted, err := k.Forget(map[dataplane.VirtualServerID][]netip.AddrPort{dns: nil}); err != nil || deleted != 1 {
 		t.Errorf("forgot %d, %v; want 1", deleted, err)
 	}
@@ -180,10 +194,10 @@ func TestForgetInOtherZones(t *testing.T) {
 		stale.Zone, good.Zone = zone, zone
 		flows = append(flows, stale, good)
 	}
-	if err := tryTrack(unix.IPPROTO_UDP, flows[2]); errors.Is(err, unix.EOPNOTSUPP) {
+	if err := tryTrack(flows[2]); errors.Is(err, unix.EOPNOTSUPP) {
 		t.Skip("this kernel has no conntrack zones (CONFIG_NF_CONNTRACK_ZONES): make test-kernel KERNEL=qemu has")
 	}
-	track(t, unix.IPPROTO_UDP, slices.Delete(flows, 2, 3)...)
+	track(t, slices.Delete(flows, 2, 3)...)
 	deleted, err := k.Forget(map[dataplane.VirtualServerID][]netip.AddrPort{dns: {netip.MustParseAddrPort("10.244.0.2:53")}})
 	if err != nil || deleted != 4 {
 		t.Errorf("forgot %d, %v; want 4", deleted, err)
@@ -326,7 +340,7 @@ func TestUDPSendersLeavePodsThatAreGone(t *testing.T) {
 			return h.IPv4
 		}
 		vip := netip.MustParseAddr(map[cluster.Family]string{cluster.IPv4: "10.96.0.1", cluster.IPv6: "fd00:10:96::1"}[family])
-		for set, addr := range map[string]netip.Addr{dataplane.SetClusterIP: vip, dataplane.SetNodePort: of(net.Node1)} {
+		for set, addr := range map[string]netip.Addr{dataplane.SetFrontEnd: vip, dataplane.SetNodePort: of(net.Node1)} {
 			for _, client := range []*topology.Host{net.Outside, pods[2], net.Node1} {
 				for _, forget := range forgets {
 					port++
@@ -527,7 +541,7 @@ func TestFlowsOlderThanTheirVirtualServer(t *testing.T) {
 	}
 	node := kernelOf(t, net.Node1)
 	id := dataplane.VirtualServerID{Addr: netip.MustParseAddr("10.96.0.1"), Port: 53, Protocol: cluster.UDP}
-	s := stream{node: node, id: id, set: dataplane.SetName(dataplane.SetClusterIP, cluster.IPv4), vip: true}
+	s := stream{node: node, id: id, set: dataplane.SetName(dataplane.SetFrontEnd, cluster.IPv4), vip: true}
 	s.old = listen(t, node, net.Outside, pod, pod.IPv4, netip.AddrPortFrom(net.Node1.IPv4, 30053))
 	s.old.received(t) // all neighbours on the way have answered now
 	s.conn = dial(t, net.Outside, netip.AddrPortFrom(id.Addr, id.Port))
@@ -580,7 +594,7 @@ func TestIdleUDPFlows(t *testing.T) {
 			defer net.Close()
 			node := kernelOf(t, net.Node1)
 			id := dataplane.VirtualServerID{Addr: netip.MustParseAddr("10.96.0.1"), Port: 53, Protocol: cluster.UDP}
-			s := stream{node: node, id: id, set: dataplane.SetName(dataplane.SetClusterIP, cluster.IPv4), vip: true}
+			s := stream{node: node, id: id, set: dataplane.SetName(dataplane.SetFrontEnd, cluster.IPv4), vip: true}
 			pods := map[*listener]uint16{&s.old: 2, &s.young: 3}
 			for l, number := range pods {
 				pod, err := net.AddPod(1, int(number), fmt.Sprint("pod", number))
@@ -644,26 +658,25 @@ func (n nodeKernel) awaitTracked(t *testing.T, id dataplane.VirtualServerID, wan
 // BenchmarkForget reads a table of 50,000 entries, of which 100 are stale. TCP entries are left out by the kernel where it
 // knows how to (Linux 5.8). The library is what it would take otherwise.
 func BenchmarkForget(b *testing.B) {
-	for _, protocol := range []struct {
-		name   string
-		number uint8
-	}{{"udp", unix.IPPROTO_UDP}, {"tcp", unix.IPPROTO_TCP}} {
-		b.Run("50000-"+protocol.name, func(b *testing.B) {
+	for _, protocol := range []cluster.Protocol{cluster.UDP, cluster.TCP} {
+		b.Run("50000-"+protocol.String(), func(b *testing.B) {
 			own(b)
 			k := openLinux(b)
 			var flows, stale []kernel.Flow
 			for i := range 50000 {
 				flows = append(flows, flow(i, "10.244.0.2:53"))
+				flows[i].Protocol = protocol
 			}
 			for i := range 100 {
 				f := flow(i, "10.244.0.1:53")
 				f.Client = netip.AddrPortFrom(f.Client.Addr(), 50000)
+				f.Answers = f.Client
 				stale = append(stale, f)
 			}
-			track(b, protocol.number, flows...)
+			track(b, flows...)
 			var took, library time.Duration
 			for b.Loop() {
-				track(b, unix.IPPROTO_UDP, stale...)
+				track(b, stale...)
 				began := time.Now()
 				deleted, err := k.Forget(map[dataplane.VirtualServerID][]netip.AddrPort{dns: {netip.MustParseAddrPort("10.244.0.2:53")}})
 				took += time.Since(began)

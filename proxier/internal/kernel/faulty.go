@@ -17,6 +17,7 @@ type Kernel interface {
 	Connections(dataplane.VirtualServerID) ([]dataplane.Connections, error)
 	Apply(ops []dataplane.Op) []error
 	Forget(flows map[dataplane.VirtualServerID][]netip.AddrPort) (deleted int, err error)
+	CutOff(allowed map[dataplane.VirtualServerID][]netip.Prefix) (deleted int, err error)
 }
 
 // Reader is what another goroutine reads by: the same methods as proxier.Reader.
@@ -82,6 +83,14 @@ func (f *Faulty) Forget(flows map[dataplane.VirtualServerID][]netip.AddrPort) (d
 		return 0, fmt.Errorf("injected: %w", syscall.EINTR)
 	}
 	return f.Kernel.Forget(flows)
+}
+
+// CutOff implements proxier.Kernel.
+func (f *Faulty) CutOff(allowed map[dataplane.VirtualServerID][]netip.Prefix) (deleted int, err error) {
+	if f.fails() {
+		return 0, fmt.Errorf("injected: %w", syscall.EINTR)
+	}
+	return f.Kernel.CutOff(allowed)
 }
 
 // Apply implements proxier.Kernel.

@@ -26,7 +26,7 @@ type Memory struct {
 	Listeners []dataplane.Listener
 	// Busy holds the connections of real servers: what Connections returns. A real server that is not in it is idle.
 	Busy map[dataplane.RealServerID]uint32
-	// Flows are the entries of connection tracking for UDP: what Send makes and Forget deletes.
+	// Flows are the entries of connection tracking: what Send makes, which is UDP, and Forget and CutOff delete.
 	Flows []Flow
 	// AfterEach, when set, is called after every operation that succeeded: tests check there what must hold at any moment.
 	AfterEach func(op dataplane.Op, now *dataplane.State)
@@ -61,7 +61,9 @@ func (m *Memory) observe(before func(part string)) dataplane.Observation {
 		}},
 		{"sockets", func() { seen.Listeners = slices.Clone(m.Listeners) }},
 		{"sets", func() { s.Sets, s.Entries = maps.Clone(m.state.Sets), m.state.Entries.Clone() }},
-		{"chains", func() { s.Chains, s.Hooks = maps.Clone(m.state.Chains), maps.Clone(m.state.Hooks) }},
+		{"chains", func() {
+			s.Chains, s.Hooks, s.Closed = maps.Clone(m.state.Chains), maps.Clone(m.state.Hooks), maps.Clone(m.state.Closed)
+		}},
 		{"virtual servers", func() { servers = maps.Clone(m.state.VirtualServers) }},
 	} {
 		before(part.name)
@@ -140,6 +142,13 @@ func (m *Memory) Forget(flows map[dataplane.VirtualServerID][]netip.AddrPort) (d
 	return before - len(m.Flows), nil
 }
 
+// CutOff implements proxier.Kernel.
+func (m *Memory) CutOff(allowed map[dataplane.VirtualServerID][]netip.Prefix) (deleted int, err error) {
+	before := len(m.Flows)
+	m.Flows = slices.DeleteFunc(m.Flows, func(f Flow) bool { return f.denied(allowed) })
+	return before - len(m.Flows), nil
+}
+
 // Send sends a UDP datagram and returns who gets it, as Linux does with net.ipv4.vs.expire_nodest_conn=1: the real server of
 // the flow, which is that with the lowest address when the flow is new, or the address itself where there is no virtual
 // server. Nobody gets the one datagram that finds the real server of its flow gone.
@@ -166,7 +175,7 @@ func (m *Memory) Send(client, to netip.AddrPort) (server netip.AddrPort, deliver
 		server = netip.AddrPortFrom(first.Addr, first.Port)
 	}
 	if at < 0 {
-		m.Flows = append(m.Flows, Flow{Client: client, FrontEnd: to, Server: server})
+		m.Flows = append(m.Flows, Flow{Protocol: cluster.UDP, Client: client, FrontEnd: to, Server: server, Answers: client})
 	}
 	return server, true
 }

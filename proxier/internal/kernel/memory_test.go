@@ -40,6 +40,11 @@ func (m memoryFlows) Send(port uint16, to netip.AddrPort) error {
 	return nil
 }
 
+func (m memoryFlows) Track(flows ...kernel.Flow) error {
+	m.Flows = append(m.Flows, flows...)
+	return nil
+}
+
 func (m memoryFlows) Address(addr netip.Addr, present bool) error {
 	addrs := slices.DeleteFunc(slices.Clone(m.Addresses), func(a netip.Addr) bool { return a == addr })
 	if present {

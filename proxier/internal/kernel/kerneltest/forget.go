@@ -17,7 +17,9 @@ import (
 type Flows interface {
 	// Send sends a UDP datagram from the port of an own address.
 	Send(port uint16, to netip.AddrPort) error
-	// List returns the UDP entries.
+	// Track makes entries without a packet.
+	Track(...kernel.Flow) error
+	// List returns the entries of TCP and UDP.
 	List() ([]kernel.Flow, error)
 	// Address gives the node an address, or takes it away.
 	Address(addr netip.Addr, present bool) error
@@ -40,6 +42,9 @@ func (s *suite) tracked(want ...string) {
 	}
 	var got []string
 	for _, f := range flows {
+		if f.Protocol != cluster.UDP {
+			continue
+		}
 		got = append(got, fmt.Sprintf("%d %s %s", f.Client.Port(), f.FrontEnd, f.Server))
 	}
 	slices.Sort(got)
