@@ -15,15 +15,29 @@ import (
 type Answer struct {
 	ID     string
 	Client netip.Addr
+	Port   uint16 // of the client, as the server sees it
 }
 
 var answerLine = regexp.MustCompile(`^ipvs-load/1 id=(\S+) client=(\S+)`)
 
 // Dial connects from the host. The network is tcp or udp, the address has a port.
 func Dial(h *topology.Host, network string, to netip.AddrPort) (net.Conn, error) {
+	return DialFrom(h, network, 0, to)
+}
+
+// DialFrom connects from a port of the host; 0 is one that the kernel chooses.
+func DialFrom(h *topology.Host, network string, port uint16, to netip.AddrPort) (net.Conn, error) {
+	dialer := &net.Dialer{Timeout: 2 * time.Second}
+	switch {
+	case port == 0:
+	case network == "udp":
+		dialer.LocalAddr = &net.UDPAddr{Port: int(port)}
+	default:
+		dialer.LocalAddr = &net.TCPAddr{Port: int(port)}
+	}
 	var conn net.Conn
 	err := h.Do(func() (err error) {
-		conn, err = (&net.Dialer{Timeout: 2 * time.Second}).Dial(network, to.String())
+		conn, err = dialer.Dial(network, to.String())
 		return err
 	})
 	return conn, err
@@ -54,7 +68,7 @@ func parseAnswer(line string) (Answer, error) {
 	if err != nil {
 		return Answer{}, err
 	}
-	return Answer{ID: found[1], Client: client.Addr().Unmap()}, nil
+	return Answer{ID: found[1], Client: client.Addr().Unmap(), Port: client.Port()}, nil
 }
 
 // Ask asks from the host who serves the address, on a connection of its own.
