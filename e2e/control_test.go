@@ -104,7 +104,7 @@ func TestControlKnowsWhatIsComplete(t *testing.T) {
 	record := filepath.Join(t.TempDir(), "writes")
 	measure := func(addresses, entries, timeout string, more ...string) (*controlReport, string, error) {
 		args := append([]string{"control", "--json", "--services", "50", "--endpoints", "4", "--changes", "3", "--idle", "0s", "--timeout", timeout,
-			"--vips", "kube-ipvs0=" + addresses, "--set", "IPVSP-CLUSTER-IP=" + entries, "--settled", "iptables-save -t nat | grep -q IPVSP-MASQUERADE",
+			"--vips", "kube-ipvs0=" + addresses, "--set", "IPVSP-FRONT-END=" + entries, "--settled", "iptables-save -t nat | grep -q IPVSP-MASQUERADE",
 			"--ready", ownMetrics + " ^kubeproxy_sync_proxy_rules_last_timestamp_seconds [1-9]", "--metrics", ownMetrics, "--histogram", "ipvs_proxier_change_duration_seconds",
 			"--counter", changePasses}, more...)
 		return c.control(append(args, "--", programs.Path("ipvs-proxier"), "run", "--node-name", "node1", "--manifests", "{manifests}")...)
@@ -129,7 +129,7 @@ func TestControlKnowsWhatIsComplete(t *testing.T) {
 	if servers, ends := strings.Count(kernel, "-A -t "), strings.Count(kernel, "-a -t "); servers != 50 || ends != 200 {
 		t.Errorf("a replay makes %d virtual servers and %d real servers, want 50 and 200\n%s", servers, ends, output)
 	}
-	for want, counts := range map[string][2]string{"link kube-ipvs0 has 50 addresses of 51": {"51", "50"}, "set IPVSP-CLUSTER-IP has 50 entries of 51": {"50", "51"}} {
+	for want, counts := range map[string][2]string{"link kube-ipvs0 has 50 addresses of 51": {"51", "50"}, "set IPVSP-FRONT-END has 50 entries of 51": {"50", "51"}} {
 		_, text, err := measure(counts[0], counts[1], "8s")
 		if err == nil || !strings.Contains(text, want) {
 			t.Errorf("%v, want %q:\n%s", err, want, text)

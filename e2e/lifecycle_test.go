@@ -176,7 +176,7 @@ func TestDriftIsRepaired(t *testing.T) {
 		"ipvsadm -D -t 10.96.0.10:80", "ipvsadm -D -t [fd00:10:96::10]:80", "ipvsadm -d -t 10.96.0.10:80 -r 10.244.1.10:8080",
 		"ipvsadm -E -t 10.96.0.10:80 -s wlc", "ipvsadm -e -t 10.96.0.10:80 -r 10.244.1.10:8080 -m -w 7", "ipvsadm -a -t 10.96.0.10:80 -r 10.244.9.9:8080 -m",
 		"ip addr del 10.96.0.10/32 dev kube-ipvs0", "ip -6 addr del fd00:10:96::10/128 dev kube-ipvs0", "ip link del kube-ipvs0", "ip addr add 10.96.0.99/32 dev kube-ipvs0",
-		"ipset del IPVSP-CLUSTER-IP 10.96.0.10,tcp:80", "ipset add IPVSP-CLUSTER-IP 10.96.0.99,tcp:80", "ipset flush IPVSP-6-VIP",
+		"ipset del IPVSP-FRONT-END 10.96.0.10,tcp:80", "ipset add IPVSP-FRONT-END 10.96.0.99,tcp:80", "ipset flush IPVSP-6-VIP",
 		"iptables -t nat -F IPVSP-POSTROUTING", "ip6tables -t nat -D PREROUTING 1", "iptables -t nat -A IPVSP-SERVICES -j RETURN", "iptables -F INPUT",
 		"ipvsadm -C",
 	} {

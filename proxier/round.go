@@ -211,7 +211,8 @@ func (e *engine) mend(report *Report, now time.Time, dirty *[]cluster.Name) data
 	}
 	have, seen := e.have, r.seen.State
 	if !r.touched.Foundation && !have.SameFoundation(seen) {
-		have.Links, have.Sysctls, have.Sets, have.Chains, have.Hooks = seen.Links, seen.Sysctls, seen.Sets, seen.Chains, seen.Hooks
+		have.Links, have.Sysctls, have.Sets = seen.Links, seen.Sysctls, seen.Sets
+		have.Chains, have.Hooks, have.Closed = seen.Chains, seen.Hooks, seen.Closed
 		drift.Foundation = true
 	}
 	correct(r.entries, r.touched.Entries, drift.Entries, func(key dataplane.SetEntry) {

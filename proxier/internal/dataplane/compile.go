@@ -176,7 +176,7 @@ func (k compiler) clusterIP(addr netip.Addr) FrontEnd {
 		endpoints = k.choice.local
 	}
 	front := k.frontEnd(ClusterIP, addr, k.port.Port, endpoints, noLocal)
-	front.Entries = EntriesOf(k.entries(front, SetClusterIP)...)
+	front.Entries = EntriesOf(k.entries(front)...)
 	return front
 }
 
@@ -199,7 +199,7 @@ func (k compiler) external(kind FrontEndKind, addr netip.Addr, port uint16) Fron
 	case kind == NodePort:
 		set = SetNodePort
 	}
-	entries := k.entries(front, set)
+	entries := append(k.entries(front), frontEndEntry(set, front.ID))
 	if noLocal {
 		entries = append(entries, frontEndEntry(SetNoLocal, front.ID))
 	}
@@ -211,12 +211,13 @@ func (k compiler) external(kind FrontEndKind, addr netip.Addr, port uint16) Fron
 	return front
 }
 
-// entries returns those that every front end has: in the set of its kind, and that of its address where that is ours.
-func (k compiler) entries(front FrontEnd, set string) []SetEntry {
+// entries returns those that every front end has: its own, and that of its address where that is ours.
+func (k compiler) entries(front FrontEnd) []SetEntry {
+	entries := []SetEntry{frontEndEntry(SetFrontEnd, front.ID)}
 	if front.Bind {
-		return []SetEntry{vipEntry(front.ID.Addr), frontEndEntry(set, front.ID)}
+		entries = append(entries, vipEntry(front.ID.Addr))
 	}
-	return []SetEntry{frontEndEntry(set, front.ID)}
+	return entries
 }
 
 // frontEnd makes the address local to the node, unless it is the node's own already: then only this port of it is ours.

@@ -54,6 +54,8 @@ type Facts struct {
 	KernelMajor, KernelMinor int
 	// RandomFully tells that MASQUERADE knows --random-fully (iptables 1.6.2, Linux 3.13).
 	RandomFully bool
+	// IPVSMatch tells that iptables can match what IPVS has changed (module xt_ipvs, Linux 2.6.37).
+	IPVSMatch bool
 	// Schedulers are the kernel names of the schedulers that could be loaded.
 	Schedulers []string
 }

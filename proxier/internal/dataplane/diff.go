@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"slices"
 
-	"github.com/ipvs-proxier/ipvs-proxier/ipset"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
 )
@@ -134,9 +133,26 @@ func (d *differ) foundation(have, want *State) {
 			d.add(Delete, have.Chains[id])
 		}
 	}
-	for _, hook := range sortedUnion(have.Hooks, want.Hooks, Hook.compare) {
-		diffPresence(d, have.Hooks, want.Hooks, hook, hook)
+	hooks := hooksUnder(have.Closed, want.Hooks)
+	for _, hook := range sortedUnion(have.Hooks, hooks, Hook.compare) {
+		diffPresence(d, have.Hooks, hooks, hook, hook)
 	}
+}
+
+// hooksUnder returns the hooks that are wanted where these families are closed. There the last hook opens front ends for every packet; elsewhere it has
+// nothing to open, and leads new connections only to its chain. These it leads there always, because a policy that changes is seen by the next audit.
+func hooksUnder(closed map[cluster.Family]struct{}, wanted map[Hook]struct{}) map[Hook]struct{} {
+	if len(closed) == 0 {
+		return wanted
+	}
+	hooks := make(map[Hook]struct{}, len(wanted))
+	for hook := range wanted {
+		if _, is := closed[hook.Chain.Family]; is && hook.Last() {
+			hook.Match = ""
+		}
+		hooks[hook] = struct{}{}
+	}
+	return hooks
 }
 
 // set compares what can be compared. A set of our name with another type or family cannot be changed in place; it is
@@ -264,28 +280,8 @@ func sortedUnion[K comparable, V any](a, b map[K]V, compare func(a, b K) int) []
 	return keys
 }
 
-// frontEndOf returns the front end for which an entry of a front-end set stands.
+// frontEndOf returns the front end for which an entry of the ledger stands.
 func frontEndOf(e SetEntry) (VirtualServerID, bool) {
 	id := VirtualServerID{Addr: e.Entry.Addr, Port: e.Entry.Port, Protocol: cluster.Protocol(e.Entry.Protocol)}
-	if e.Type != ipset.HashIPPort {
-		return id, false
-	}
-	for _, set := range frontEndSets {
-		if e == frontEndEntry(set, id) {
-			return id, true
-		}
-	}
-	return id, false
-}
-
-// accountedElsewhere tells whether another entry accounts for the virtual server. That its address is on our link would do
-// for now, but the address goes before the virtual server does.
-func accountedElsewhere(have *State, without SetEntry, id VirtualServerID) bool {
-	for _, set := range frontEndSets {
-		e := frontEndEntry(set, id)
-		if have.Entries.Has(e) && e != without {
-			return true
-		}
-	}
-	return false
+	return id, e == frontEndEntry(SetFrontEnd, id)
 }

@@ -13,13 +13,13 @@ const Prefix = "IPVSP-"
 // DefaultLink is the name of the dummy link unless a flag changes it: kube-proxy's, which other node agents know to leave alone.
 const DefaultLink = "kube-ipvs0"
 
-// The sets. IPv6 sets carry prefix6 in the place of Prefix. "Front end" sets hold exactly the front ends of their kind, so
-// that together they are the ledger of the virtual servers that are ours, kept where it cannot get lost: in the kernel.
+// The sets. IPv6 sets carry prefix6 in the place of Prefix. SetFrontEnd is the ledger of the virtual servers that are ours,
+// kept where it cannot get lost: in the kernel. One look at it tells what is no Service's.
 const (
-	SetClusterIP  = Prefix + "CLUSTER-IP"  // front ends: ClusterIP, protocol and port
-	SetNodePort   = Prefix + "NODE-PORT"   // front ends: node address, protocol and node port
-	SetExternalIP = Prefix + "EXTERNAL-IP" // front ends: external or load balancer's address, protocol and port
-	SetLocal      = Prefix + "LOCAL"       // front ends of the latter two kinds whose externalTrafficPolicy is Local
+	SetFrontEnd   = Prefix + "FRONT-END"   // all front ends: address, protocol and port
+	SetNodePort   = Prefix + "NODE-PORT"   // those of them that are node ports
+	SetExternalIP = Prefix + "EXTERNAL-IP" // those of them on external and load balancers' addresses
+	SetLocal      = Prefix + "LOCAL"       // those of the latter two kinds whose externalTrafficPolicy is Local
 
 	SetHairpin      = Prefix + "HAIRPIN"       // endpoint address, protocol and port, and the same address as source
 	SetVIP          = Prefix + "VIP"           // addresses on the dummy link, or with a route of ours
@@ -33,12 +33,9 @@ const (
 	prefix6 = Prefix + "6-"
 )
 
-// frontEndSets are the sets that make up the ledger.
-var frontEndSets = [...]string{SetClusterIP, SetNodePort, SetExternalIP, SetLocal}
-
 // setTypes are the types of the sets.
 var setTypes = map[string]ipset.Type{
-	SetClusterIP:    ipset.HashIPPort,
+	SetFrontEnd:     ipset.HashIPPort,
 	SetNodePort:     ipset.HashIPPort,
 	SetExternalIP:   ipset.HashIPPort,
 	SetLocal:        ipset.HashIPPort,
@@ -59,9 +56,12 @@ const (
 	ChainMasquerade  = Prefix + "MASQUERADE"  // nat: masquerades
 	ChainPostrouting = Prefix + "POSTROUTING" // nat: masquerades what is marked, and hairpins
 	ChainForward     = Prefix + "FORWARD"     // filter: lets replies and masqueraded traffic through
-	ChainInput       = Prefix + "INPUT"       // filter: who may not reach a front end; a VIP has no other ports
+	ChainNoComeback  = Prefix + "NO-COMEBACK" // nat: answers by which a client that was cut off would come back
+	ChainInput       = Prefix + "INPUT"       // filter: new connections to front ends and to VIPs
+	ChainFrontEnd    = Prefix + "FRONT-END"   // filter and mangle: who may not open a connection to a front end
+	ChainClosed      = Prefix + "CLOSED"      // filter: a VIP has no other ports than its front ends'
 	ChainAccept      = Prefix + "ACCEPT"      // filter: front ends are open where nothing before has closed them
-	ChainOutput      = Prefix + "OUTPUT"      // mangle: the same as INPUT for the node's own clients
+	ChainOutput      = Prefix + "OUTPUT"      // mangle: as INPUT, for the node's own clients
 	ChainClients     = Prefix + "CLIENTS"     // filter and mangle: only SetClients get through
 )
 
@@ -82,19 +82,25 @@ func frontEndEntry(set string, id VirtualServerID) SetEntry {
 	}
 }
 
-// Owns tells whether the virtual server is ours, seen from the kernel alone: its address is on our link or has a route of
-// ours, or it is recorded.
-func (s *State) Owns(id VirtualServerID) bool {
-	return s.Local(id.Addr) || s.Recorded(id)
-}
+// kindSets hold front ends of one kind. Until SetFrontEnd came they were the ledger of what is not on an address of ours.
+var kindSets = [...]string{SetNodePort, SetExternalIP, SetLocal}
 
-// Recorded tells whether the virtual server stands in one of our front-end sets, which are filled before a virtual server
-// is made and emptied after it is gone.
-func (s *State) Recorded(id VirtualServerID) bool {
-	for _, set := range frontEndSets {
+// Owns tells whether the virtual server is ours, seen from the kernel alone: its address is on our link or has a route of
+// ours, or it is recorded, be it by a version that had no SetFrontEnd.
+func (s *State) Owns(id VirtualServerID) bool {
+	if s.Local(id.Addr) || s.Recorded(id) {
+		return true
+	}
+	for _, set := range kindSets {
 		if s.Entries.Has(frontEndEntry(set, id)) {
 			return true
 		}
 	}
 	return false
+}
+
+// Recorded tells whether the virtual server stands in the ledger, which is filled before a virtual server is made and emptied after it is
+// gone.
+func (s *State) Recorded(id VirtualServerID) bool {
+	return s.Entries.Has(frontEndEntry(SetFrontEnd, id))
 }

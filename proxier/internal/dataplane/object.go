@@ -140,7 +140,7 @@ func (c *Chain) References() {
 			switch {
 			case word == "--match-set" && !slices.Contains(c.Sets, next):
 				c.Sets = append(c.Sets, next)
-			case word == "-j" && strings.HasPrefix(next, Prefix) && !slices.Contains(c.Jumps, next):
+			case (word == "-j" || word == "-g") && strings.HasPrefix(next, Prefix) && !slices.Contains(c.Jumps, next):
 				c.Jumps = append(c.Jumps, next)
 			}
 		}
@@ -151,6 +151,8 @@ func (c *Chain) References() {
 type Hook struct {
 	Chain   ChainID // the target
 	Builtin string  // "PREROUTING", ...
+	// Match is what packets must be like to be led there, in the form of Chain.Rules; empty is all of them.
+	Match   string
 	Comment string
 }
 
@@ -267,8 +269,11 @@ func (r Route) String() string {
 	return r.Addr.String() + " source " + r.Source.String()
 }
 
-// String returns for example "ipv4 nat OUTPUT -> IPVSP-SERVICES".
+// String returns for example "ipv4 nat OUTPUT -> IPVSP-SERVICES", or "ipv4 filter INPUT -m conntrack ! --ctstate RELATED,ESTABLISHED -> IPVSP-INPUT".
 func (h Hook) String() string {
+	if h.Match != "" {
+		return fmt.Sprintf("%s %s %s %s -> %s", h.Chain.Family, h.Chain.Table, h.Builtin, h.Match, h.Chain.Name)
+	}
 	return fmt.Sprintf("%s %s %s -> %s", h.Chain.Family, h.Chain.Table, h.Builtin, h.Chain.Name)
 }
 

@@ -202,7 +202,7 @@ func (g *Gate) blockedDelete(op Op) string {
 		}
 	case SetEntry:
 		if id, front := frontEndOf(o); front {
-			if _, present := have.VirtualServers[id]; present && !accountedElsewhere(have, o, id) {
+			if _, present := have.VirtualServers[id]; present {
 				return "its virtual server is still there, and the entry is how we know that it is ours"
 			}
 		}

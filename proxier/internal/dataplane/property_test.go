@@ -40,7 +40,7 @@ var (
 	config = dataplane.Config{
 		Link: "kube-ipvs0", Families: []cluster.Family{cluster.IPv4, cluster.IPv6}, MasqueradeMark: 1 << 14,
 		Pods:  dataplane.Pods{CIDRs: []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16"), netip.MustParsePrefix("::/0")}},
-		Facts: dataplane.Facts{KernelMajor: 6, KernelMinor: 1, RandomFully: true},
+		Facts: dataplane.Facts{KernelMajor: 6, KernelMinor: 1, RandomFully: true, IPVSMatch: true},
 	}
 	node = dataplane.Node{Name: "n1", Addresses: []netip.Addr{netip.MustParseAddr("192.168.50.1"), netip.MustParseAddr("192.168.50.2"), netip.MustParseAddr("fd00:50::1")}}
 )

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/ipvs-proxier/ipvs-proxier/ipset"
@@ -125,6 +126,11 @@ func (r ruler) match(set, directions string) string {
 	return "-m set --match-set " + SetName(set, r.family) + " " + directions
 }
 
+// notIn returns the match of packets that are not in a set, as iptables prints it.
+func (r ruler) notIn(set, directions string) string {
+	return "-m set ! --match-set " + SetName(set, r.family) + " " + directions
+}
+
 func (r ruler) family4or6(v4, v6 string) string {
 	if r.family == cluster.IPv6 {
 		return v6
@@ -139,26 +145,30 @@ func chains(c Config, family cluster.Family) []Chain {
 		r.chain("nat", ChainMarkMasq, "-j MARK --set-xmark "+r.mark()),
 		r.chain("nat", ChainMasquerade, r.masquerade()...),
 		r.chain("nat", ChainServices, r.services()...),
-		r.chain("nat", ChainPostrouting,
-			// A pod that reaches itself through a Service would answer itself directly.
-			r.match(SetHairpin, "dst,dst,src")+" -j "+ChainMasquerade,
-			"-m mark ! --mark "+r.mark()+" -j RETURN",
-			// The mark is cleared, so that a packet that passes again (IPsec, tunnels) is not masqueraded twice.
-			"-j MARK --set-xmark "+fmt.Sprintf("0x0/%#x", c.MasqueradeMark),
-			"-j "+ChainMasquerade,
-		),
+		r.chain("nat", ChainNoComeback, r.noComeback()...),
+		r.chain("nat", ChainPostrouting, r.postrouting()...),
 		r.chain("filter", ChainClients, r.clients()...),
 		r.chain("filter", ChainForward,
-			"-m mark --mark "+r.mark()+" -j ACCEPT",
 			// Replies of real servers pass FORWARD, requests do not: IPVS takes those at LOCAL_IN.
 			"-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+			"-m mark --mark "+r.mark()+" -j ACCEPT",
 		),
-		r.chain("filter", ChainInput, r.input()...),
+		r.chain("filter", ChainFrontEnd, append(r.limits(), "-m conntrack --ctstate NEW "+r.match(SetNoLocal, "dst,dst")+r.notPods()+" -j DROP")...),
+		r.chain("filter", ChainClosed, r.closed()...),
+		r.chain("filter", ChainInput,
+			r.match(SetFrontEnd, "dst,dst")+" -g "+ChainFrontEnd,
+			r.match(SetVIP, "dst")+" -g "+ChainClosed,
+		),
 		r.chain("filter", ChainAccept, r.accept()...),
 		r.chain("mangle", ChainClients, r.clients()...),
-		r.chain("mangle", ChainOutput, r.limits()...),
+		r.chain("mangle", ChainFrontEnd, r.limits()...),
+		r.chain("mangle", ChainOutput, r.match(SetFrontEnd, "dst,dst")+" -j "+ChainFrontEnd),
 	}
 }
+
+// unestablished matches what does not belong to a connection that was let through before, and is all that established connections cost where it
+// stands in a hook. It reads a field of the packet's connection, where a match of a set computes a hash and walks a bucket.
+const unestablished = "-m conntrack ! --ctstate RELATED,ESTABLISHED"
 
 func (r ruler) mark() string {
 	return fmt.Sprintf("%#x/%#x", r.config.MasqueradeMark, r.config.MasqueradeMark)
@@ -167,7 +177,7 @@ func (r ruler) mark() string {
 // masquerade keeps the source ports out of the node ports, where the protocol has ports.
 func (r ruler) masquerade() []string {
 	random := ""
-	if r.config.Facts.RandomFully {
+	if r.config.randomPorts() {
 		random = " --random-fully"
 	}
 	var rules []string
@@ -179,40 +189,47 @@ func (r ruler) masquerade() []string {
 	return append(rules, "-j MASQUERADE"+random)
 }
 
-// services marks the clients that are to be masqueraded.
-func (r ruler) services() []string {
-	rules := []string{"-s " + r.family4or6("127.0.0.0/8", "::1/128") + " -j RETURN"}
-	for _, match := range r.clusterIPMatches() {
-		rules = append(rules, match+" -j "+ChainMarkMasq)
-	}
-	rules = append(rules,
-		r.match(SetNodePort, "dst,dst")+" -j "+ChainMarkMasq,
-		r.match(SetExternalIP, "dst,dst")+" -j "+ChainMarkMasq,
-		// With the policy Local clients keep their address, but the node's own could not be answered by other nodes: a VIP,
-		// which is their address, is local there too.
-		r.match(SetLocal, "dst,dst")+" -m addrtype --src-type LOCAL -j "+ChainMarkMasq,
-	)
-	// Nobody else's DNAT may take what is for a virtual server.
-	for _, set := range frontEndSets {
-		rules = append(rules, r.match(set, "dst,dst")+" -j ACCEPT")
-	}
-	return rules
+// randomPorts tells whether masquerading is to give each connection a random port. Without it the client's port is kept where it is
+// within MasqueradePorts and free, and a random one taken where it is not (net/netfilter/nf_nat_core.c, get_unique_tuple, from Linux 5.1 on;
+// before, two processors could search from the same port on, and one of the connections was lost: kubernetes#56903). A kept port
+// is what makes short connections live: an endpoint drops the first packet of a connection whose port it has in TIME_WAIT with a
+// younger timestamp, and from Linux 6.12 on timestamps differ from port to port, so that they only grow for one client on one port.
+func (c Config) randomPorts() bool {
+	return c.Facts.RandomFully && !c.Facts.KernelAtLeast(5, 1)
 }
 
-// clusterIPMatches returns the matches for clients of a ClusterIP that are to be masqueraded.
-func (r ruler) clusterIPMatches() []string {
-	all := r.match(SetClusterIP, "dst,dst")
+// services marks the clients that are to be masqueraded.
+func (r ruler) services() []string {
+	rules := []string{
+		// All that is no Service's leaves here.
+		r.notIn(SetFrontEnd, "dst,dst") + " -j RETURN",
+		"-s " + r.family4or6("127.0.0.0/8", "::1/128") + " -j RETURN",
+		// With the policy Local clients keep their address, but the node's own could not be answered by other nodes: a VIP,
+		// which is their address, is local there too.
+		r.match(SetLocal, "dst,dst") + " -m addrtype ! --src-type LOCAL -j ACCEPT",
+		r.match(SetNodePort, "dst,dst") + " -j " + ChainMarkMasq,
+		r.match(SetExternalIP, "dst,dst") + " -j " + ChainMarkMasq,
+	}
+	for _, match := range r.clientMatches() {
+		rules = append(rules, match+"-j "+ChainMarkMasq)
+	}
+	// Nobody else's DNAT may take what is for a virtual server.
+	return append(rules, "-j ACCEPT")
+}
+
+// clientMatches returns the matches for clients of a ClusterIP that are to be masqueraded, each with a blank behind it unless it is empty.
+func (r ruler) clientMatches() []string {
 	if r.config.MasqueradeAll {
-		return []string{all}
+		return []string{""}
 	}
 	var matches []string
 	if others := r.notPods(); others != "" {
-		matches = append(matches, all+others)
+		matches = append(matches, strings.TrimPrefix(others, " ")+" ")
 	}
 	// The node's own clients have the VIP itself as their source, or with a route an address of the node, which may lie in the
 	// pods' network. Their packets come in by no link, so that nothing is to be added where the link tells.
 	if pods := r.config.Pods; pods.Bridge == "" && pods.InterfacePrefix == "" {
-		matches = append(matches, all+" -m addrtype --src-type LOCAL")
+		matches = append(matches, "-m addrtype --src-type LOCAL ")
 	}
 	return matches
 }
@@ -228,19 +245,43 @@ func (r ruler) notPods() string {
 	}
 	for _, cidr := range pods.CIDRs {
 		if cluster.FamilyOf(cidr.Addr()) == r.family {
-			return " -m set ! --match-set " + SetName(SetPodNet, r.family) + " src"
+			return " " + r.notIn(SetPodNet, "src")
 		}
 	}
 	return ""
 }
 
-// clients lets the clients of a restricted front end through, packets of open connections included: who is taken off the
-// list is cut off.
+// postrouting masquerades what IPVS has sent on, and nothing else: whoever asks an endpoint straight keeps address and port. IPVS
+// sets the bit that the match reads on each packet that it changes (include/linux/skbuff.h, ipvs_property).
+func (r ruler) postrouting() []string {
+	var rules []string
+	if r.config.Facts.IPVSMatch {
+		rules = append(rules, "-m ipvs ! --ipvs -j RETURN")
+	}
+	return append(rules,
+		// A pod that reaches itself through a Service would answer itself directly.
+		r.match(SetHairpin, "dst,dst,src")+" -j "+ChainMasquerade,
+		r.match(SetRestricted, "src,src")+" -g "+ChainNoComeback,
+		"-m mark ! --mark "+r.mark()+" -j RETURN",
+		// The mark is cleared, so that a packet that passes again (IPsec, tunnels) is not masqueraded twice.
+		"-j MARK --set-xmark "+fmt.Sprintf("0x0/%#x", r.config.MasqueradeMark),
+		"-j "+ChainMasquerade,
+	)
+}
+
+// noComeback is for an answer of a restricted front end that begins a conntrack entry, because the one of its connection was
+// forgotten ([Cutoff]). The entry would let the client's packets through as replies of an open connection. With another
+// source port than the front end's they are none, and are judged as what they are, the first ones of a new connection.
+func (r ruler) noComeback() []string {
+	return []string{r.match(SetClients, "src,src,dst") + " -j RETURN", "-j " + ChainMasquerade}
+}
+
+// clients lets the clients of a restricted front end through.
 func (r ruler) clients() []string {
 	return []string{r.match(SetClients, "dst,dst,src") + " -j RETURN", "-j DROP"}
 }
 
-// limits are the rules that say who may not reach a front end. They stand where packets have not been to IPVS yet: in the filter's
+// limits are the rules that say who may not open a connection to a front end. They stand where packets have not been to IPVS yet: in the filter's
 // INPUT, and for the node's own clients in mangle's OUTPUT (IPVS takes those ahead of the filter).
 func (r ruler) limits() []string {
 	return []string{
@@ -251,28 +292,22 @@ func (r ruler) limits() []string {
 	}
 }
 
-func (r ruler) input() []string {
-	rules := r.limits()
-	rules = append(rules, "-m conntrack --ctstate NEW "+r.match(SetNoLocal, "dst,dst")+r.notPods()+" -j DROP")
-	for _, set := range frontEndSets {
-		rules = append(rules, r.match(set, "dst,dst")+" -j RETURN")
-	}
-	rules = append(rules, "-p tcp "+r.match(SetHealthChecks, "dst")+" -j RETURN")
+// closed is for what is no Service port of a VIP. It is a local address, whose other ports must not reach the node's own sockets (kubernetes#72236).
+// Packets that are not tracked, such as those by which IPv6 finds neighbours, are let through.
+func (r ruler) closed() []string {
+	rules := []string{"-p tcp " + r.match(SetHealthChecks, "dst") + " -j RETURN"}
 	if r.config.AnswerPing {
 		rules = append(rules, r.ping()+" -j RETURN")
 	}
-	// A VIP is a local address: what is no Service port must not reach the node's own sockets (kubernetes#72236).
-	refuse := r.family4or6("icmp-port-unreachable", "icmp6-port-unreachable")
-	return append(rules, "-m conntrack --ctstate NEW "+r.match(SetVIP, "dst")+" -j REJECT --reject-with "+refuse)
+	return append(rules, "-m conntrack --ctstate NEW -j REJECT --reject-with "+r.family4or6("icmp-port-unreachable", "icmp6-port-unreachable"))
 }
 
 // accept opens front ends where INPUT's policy is to drop (kubernetes#98465). It stands behind the operator's rules.
 func (r ruler) accept() []string {
-	var rules []string
-	for _, set := range frontEndSets {
-		rules = append(rules, r.match(set, "dst,dst")+" -j ACCEPT")
+	rules := []string{
+		r.match(SetFrontEnd, "dst,dst") + " -j ACCEPT",
+		"-p tcp " + r.match(SetHealthChecks, "dst") + " -j ACCEPT",
 	}
-	rules = append(rules, "-p tcp "+r.match(SetHealthChecks, "dst")+" -j ACCEPT")
 	if r.config.AnswerPing {
 		rules = append(rules, r.ping()+" "+r.match(SetVIP, "dst")+" -j ACCEPT")
 	}
@@ -285,16 +320,16 @@ func (r ruler) ping() string {
 
 // hooks returns the jumps from the built-in chains of one family.
 func hooks(family cluster.Family) []Hook {
-	hook := func(table, builtin, chain, comment string) Hook {
-		return Hook{Chain: ChainID{Family: family, Table: table, Name: chain}, Builtin: builtin, Comment: comment}
+	hook := func(table, builtin, match, chain, comment string) Hook {
+		return Hook{Chain: ChainID{Family: family, Table: table, Name: chain}, Builtin: builtin, Match: match, Comment: comment}
 	}
 	return []Hook{
-		hook("nat", "PREROUTING", ChainServices, "ipvs-proxier: clients to masquerade"),
-		hook("nat", "OUTPUT", ChainServices, "ipvs-proxier: clients to masquerade"),
-		hook("nat", "POSTROUTING", ChainPostrouting, "ipvs-proxier: masquerade"),
-		hook("filter", "FORWARD", ChainForward, "ipvs-proxier: replies"),
-		hook("filter", "INPUT", ChainInput, "ipvs-proxier: no other ports on service addresses"),
-		hook("filter", "INPUT", ChainAccept, "ipvs-proxier: service addresses are open"),
-		hook("mangle", "OUTPUT", ChainOutput, "ipvs-proxier: who may not reach a service"),
+		hook("nat", "PREROUTING", "", ChainServices, "ipvs-proxier: clients to masquerade"),
+		hook("nat", "OUTPUT", "", ChainServices, "ipvs-proxier: clients to masquerade"),
+		hook("nat", "POSTROUTING", "", ChainPostrouting, "ipvs-proxier: masquerade"),
+		hook("filter", "FORWARD", "", ChainForward, "ipvs-proxier: replies"),
+		hook("filter", "INPUT", unestablished, ChainInput, "ipvs-proxier: no other ports on service addresses"),
+		hook("filter", "INPUT", unestablished, ChainAccept, "ipvs-proxier: service addresses are open"),
+		hook("mangle", "OUTPUT", unestablished, ChainOutput, "ipvs-proxier: who may not reach a service"),
 	}
 }

@@ -18,7 +18,7 @@ func TestFoundationGolden(t *testing.T) {
 	masqueradeAll, bare, strict := config, config, config
 	masqueradeAll.MasqueradeAll = true
 	bare.Pods, bare.Families = dataplane.Pods{}, []cluster.Family{cluster.IPv4}
-	bare.Facts = dataplane.Facts{KernelMajor: 4, KernelMinor: 19}
+	bare.Facts = dataplane.Facts{KernelMajor: 4, KernelMinor: 19, RandomFully: true}
 	strict.StrictARP, strict.MasqueradeMark, strict.Families = true, 1<<3, []cluster.Family{cluster.IPv6}
 	bridge, prefix := bare, bare
 	bridge.Pods.Bridge, bridge.AnswerPing, bridge.MasqueradePorts = "cbr0", true, [2]uint16{32768, 65535}

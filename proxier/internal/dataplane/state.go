@@ -11,12 +11,15 @@ import (
 
 // State is what a kernel holds for us, or should hold. A nil map reads as an empty one; [NewState] makes them all.
 type State struct {
-	Links          map[string]struct{}
-	Sysctls        map[string]string
-	Sets           map[string]ipset.Set
-	Entries        Entries
-	Chains         map[ChainID]Chain
-	Hooks          map[Hook]struct{}
+	Links   map[string]struct{}
+	Sysctls map[string]string
+	Sets    map[string]ipset.Set
+	Entries Entries
+	Chains  map[ChainID]Chain
+	Hooks   map[Hook]struct{}
+	// Closed are the families in which the node takes in nothing that no rule accepts: filter INPUT has another policy than ACCEPT. It is
+	// the operator's, and told by the kernel only.
+	Closed         map[cluster.Family]struct{}
 	VirtualServers map[VirtualServerID]VirtualServer
 	Addresses      map[netip.Addr]struct{}
 	// Routes are the local routes of VIPs, each with its preferred source.
@@ -39,6 +42,7 @@ func NewStateFor(servers, entries, addresses int) *State {
 		Entries:        NewEntries(entries),
 		Chains:         map[ChainID]Chain{},
 		Hooks:          map[Hook]struct{}{},
+		Closed:         map[cluster.Family]struct{}{},
 		VirtualServers: make(map[VirtualServerID]VirtualServer, servers),
 		Addresses:      make(map[netip.Addr]struct{}, addresses),
 		Routes:         map[netip.Addr]netip.Addr{},
@@ -219,6 +223,7 @@ func (s *State) Clone() *State {
 		Entries:        s.Entries.Clone(),
 		Chains:         maps.Clone(s.Chains),
 		Hooks:          maps.Clone(s.Hooks),
+		Closed:         maps.Clone(s.Closed),
 		VirtualServers: maps.Clone(s.VirtualServers),
 		Addresses:      maps.Clone(s.Addresses),
 		Routes:         maps.Clone(s.Routes),
@@ -230,8 +235,8 @@ func (s *State) Clone() *State {
 	return clone
 }
 
-// SameFoundation tells whether both have the same links, sysctls, sets, chains and hooks.
+// SameFoundation tells whether both have the same links, sysctls, sets, chains and hooks, and are closed alike.
 func (s *State) SameFoundation(other *State) bool {
-	return maps.Equal(s.Links, other.Links) && maps.Equal(s.Sysctls, other.Sysctls) && maps.Equal(s.Sets, other.Sets) && maps.Equal(s.Hooks, other.Hooks) &&
+	return maps.Equal(s.Closed, other.Closed) && maps.Equal(s.Links, other.Links) && maps.Equal(s.Sysctls, other.Sysctls) && maps.Equal(s.Sets, other.Sets) && maps.Equal(s.Hooks, other.Hooks) &&
 		maps.EqualFunc(s.Chains, other.Chains, func(a, b Chain) bool { return slices.Equal(a.Rules, b.Rules) })
 }

@@ -1,9 +1,12 @@
 package dataplane
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 )
 
 // Text returns the State for people and tests, one object a line in the words of ipvsadm, ipset and iptables, sorted. Equal
@@ -33,6 +36,9 @@ func (s *State) Text() string {
 	}
 	for _, hook := range sortedKeys(s.Hooks, Hook.compare) {
 		fmt.Fprintf(&b, "hook %s\n", hook)
+	}
+	for _, family := range sortedKeys(s.Closed, cmp.Compare[cluster.Family]) {
+		fmt.Fprintf(&b, "closed %s\n", family)
 	}
 	b.WriteString(s.ServiceText())
 	return b.String()

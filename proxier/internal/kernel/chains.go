@@ -243,7 +243,7 @@ func (c *chains) hooks(in *input, family cluster.Family, ops []dataplane.Op) err
 				return err
 			}
 		}
-		rule := fmt.Sprintf("-m comment --comment %q -j %s", h.Comment, h.Chain.Name)
+		rule := strings.TrimPrefix(fmt.Sprintf("%s -m comment --comment %q -j %s", h.Match, h.Comment, h.Chain.Name), " ")
 		switch {
 		case op.Verb == dataplane.Delete && present[h] == 0:
 			return fmt.Errorf("there is no such rule: %w", unix.ENOENT)
@@ -314,6 +314,10 @@ func parseSave(s *dataplane.State, family cluster.Family, text string) map[datap
 			table = name
 			continue
 		}
+		if policy, ok := strings.CutPrefix(line, ":INPUT "); ok && table == "filter" && !strings.HasPrefix(policy, "ACCEPT") {
+			s.Closed[family] = struct{}{}
+			continue
+		}
 		if name, ok := strings.CutPrefix(line, ":"+dataplane.Prefix); ok {
 			name, _, _ = strings.Cut(name, " ")
 			id := dataplane.ChainID{Family: family, Table: table, Name: dataplane.Prefix + name}
@@ -332,9 +336,9 @@ func parseSave(s *dataplane.State, family cluster.Family, text string) map[datap
 			chain.Rules = append(chain.Rules, rule)
 			chain.References()
 			s.Chains[id] = chain
-		} else if target, comment, ours := parseHook(rule); ours {
-			id.Name = target
-			hook := dataplane.Hook{Chain: id, Builtin: name, Comment: comment}
+		} else if hook, ours := parseHook(rule); ours {
+			id.Name = hook.Chain.Name
+			hook.Chain, hook.Builtin = id, name
 			s.Hooks[hook] = struct{}{}
 			counts[hook]++
 		}
@@ -345,15 +349,19 @@ func parseSave(s *dataplane.State, family cluster.Family, text string) map[datap
 // hookComment begins the comments of our hooks: a jump without it is somebody else's.
 const hookComment = "ipvs-proxier: "
 
-// parseHook reads a rule of a built-in chain; ours when it jumps to one of our chains with a comment of ours.
-func parseHook(rule string) (target, comment string, ours bool) {
-	_, target, found := strings.Cut(rule, "-j ")
-	target = strings.TrimSpace(target)
-	if !found || !strings.HasPrefix(target, dataplane.Prefix) {
-		return "", "", false
+// parseHook reads a rule of a built-in chain; ours when it jumps to one of our chains with a comment of ours. Of the hook's chain it knows the name.
+func parseHook(rule string) (hook dataplane.Hook, ours bool) {
+	const comment = `-m comment --comment "`
+	match, target, found := strings.Cut(rule, "-j ")
+	hook.Chain.Name = strings.TrimSpace(target)
+	if !found || !strings.HasPrefix(hook.Chain.Name, dataplane.Prefix) {
+		return hook, false
 	}
-	if _, rest, has := strings.Cut(rule, `--comment "`); has {
-		comment, _, _ = strings.Cut(rest, `"`)
+	if before, rest, has := strings.Cut(match, comment); has {
+		var after string
+		hook.Comment, after, _ = strings.Cut(rest, `"`)
+		match = before + after
 	}
-	return target, comment, strings.HasPrefix(comment, hookComment)
+	hook.Match = strings.Join(strings.Fields(match), " ")
+	return hook, strings.HasPrefix(hook.Comment, hookComment)
 }

@@ -22,13 +22,13 @@ func TestParseSave(t *testing.T) {
 -A OUTPUT -m comment --comment "not ours" -j IPVSP-SERVICES
 -A KUBE-SERVICES -j IPVSP-MARK-MASQ
 -A IPVSP-MARK-MASQ -j MARK --set-xmark 0x4000/0x4000
--A IPVSP-SERVICES -m set --match-set IPVSP-CLUSTER-IP dst,dst -m set ! --match-set IPVSP-POD-NET src -j IPVSP-MARK-MASQ
+-A IPVSP-SERVICES -m set --match-set IPVSP-FRONT-END dst,dst -m set ! --match-set IPVSP-POD-NET src -j IPVSP-MARK-MASQ
 COMMIT
 `)
 	want := `chain ipv4 nat IPVSP-MARK-MASQ
   -j MARK --set-xmark 0x4000/0x4000
 chain ipv4 nat IPVSP-SERVICES
-  -m set --match-set IPVSP-CLUSTER-IP dst,dst -m set ! --match-set IPVSP-POD-NET src -j IPVSP-MARK-MASQ
+  -m set --match-set IPVSP-FRONT-END dst,dst -m set ! --match-set IPVSP-POD-NET src -j IPVSP-MARK-MASQ
 hook ipv4 nat PREROUTING -> IPVSP-SERVICES
 `
 	if got := s.Text(); got != want {

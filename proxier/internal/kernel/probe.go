@@ -49,7 +49,21 @@ func Probe(schedulers []string) (dataplane.Facts, error) {
 		return facts, err
 	}
 	facts.RandomFully = knowsRandomFully()
+	facts.IPVSMatch = hasModule("xt_ipvs", func() modules { return readModules("", strings.TrimSpace(string(release))) })
 	return facts, nil
+}
+
+// hasModule tells whether the kernel has the module, and loads it where it is not known to be there. What is in no list that can be read and
+// cannot be loaded counts as missing.
+func hasModule(name string, read func() modules) bool {
+	known := read()
+	switch {
+	case known.loaded(name) || known.builtIn(name):
+		return true
+	case known.absent(name):
+		return false
+	}
+	return exec.Command("modprobe", "-q", name).Run() == nil
 }
 
 // parseRelease reads "6.12.3-amd64"; what cannot be read counts as 0.

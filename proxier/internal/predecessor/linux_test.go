@@ -57,7 +57,7 @@ func state(t *testing.T) string {
 const others = `
 ip link add eth0 type dummy; ip link set eth0 up; ip addr add 192.168.50.1/24 dev eth0; ip addr add fd00:50::1/64 dev eth0 nodad
 ip link add kube-ipvs0 type dummy; ip addr add 10.96.0.10/32 dev kube-ipvs0; ip addr add fd00:10:96::10/128 dev kube-ipvs0 nodad
-ipset create mine hash:net; ipset create KUBE-OTHER hash:ip,port; ipset create IPVSP-CLUSTER-IP hash:ip,port; ipset create kube-router-pod-subnets hash:net
+ipset create mine hash:net; ipset create KUBE-OTHER hash:ip,port; ipset create IPVSP-FRONT-END hash:ip,port; ipset create kube-router-pod-subnets hash:net
 for f in iptables ip6tables; do
 $f -t mangle -N KUBE-IPTABLES-HINT; $f -t mangle -N KUBE-KUBELET-CANARY; $f -t nat -N KUBE-KUBELET-CANARY; $f -N KUBE-KUBELET-CANARY
 $f -t nat -N KUBE-MARK-DROP; $f -t nat -A KUBE-MARK-DROP -j MARK --or-mark 0x8000

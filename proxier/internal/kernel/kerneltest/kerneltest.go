@@ -31,7 +31,7 @@ type (
 var Config = dataplane.Config{
 	Link: "kube-ipvs0", Families: []cluster.Family{cluster.IPv4, cluster.IPv6}, MasqueradeMark: 1 << 14, StrictARP: true,
 	Pods:       dataplane.Pods{CIDRs: []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16"), netip.MustParsePrefix("::/0")}},
-	Facts:      dataplane.Facts{KernelMajor: 6, KernelMinor: 1, RandomFully: true},
+	Facts:      dataplane.Facts{KernelMajor: 6, KernelMinor: 1, RandomFully: true, IPVSMatch: true},
 	TCPTimeout: 2 * time.Hour, TCPFinTimeout: time.Minute, UDPTimeout: 20 * time.Second,
 }
 
@@ -62,6 +62,7 @@ func Run(t *testing.T, open func(t *testing.T) (Kernel, Reader, Flows)) {
 		{"refuses of routes what cannot be, and puts one in the place of another", (*suite).routes},
 		{"keeps routes whatever becomes of addresses and the link", (*suite).routesStay},
 		{"forgets the flows of real servers that are gone", (*suite).forget},
+		{"cuts off clients that may not reach a front end any more", (*suite).cutOff},
 		{"shows one virtual server as it shows all", (*suite).virtualServer},
 		{"is read by another goroutine while it is written", (*suite).beside},
 	} {
@@ -192,16 +193,16 @@ var (
 	vs       = dataplane.VirtualServerObject{ID: id, Scheduler: "rr"}
 	rs       = dataplane.RealServerObject{VirtualServer: id, RealServer: dataplane.RealServer{Addr: netip.MustParseAddr("10.244.0.1"), Port: 8080, Weight: 1}}
 	entry    = dataplane.SetEntry{Set: dataplane.SetVIP, Type: ipset.HashIP, Entry: ipset.Entry{Addr: id.Addr}}
-	frontEnd = dataplane.SetEntry{Set: dataplane.SetClusterIP, Type: ipset.HashIPPort, Entry: ipset.Entry{Addr: id.Addr, Protocol: 6, Port: 80}}
+	frontEnd = dataplane.SetEntry{Set: dataplane.SetFrontEnd, Type: ipset.HashIPPort, Entry: ipset.Entry{Addr: id.Addr, Protocol: 6, Port: 80}}
 	address  = dataplane.Address{Addr: id.Addr}
 	link     = dataplane.Link{Name: "kube-ipvs0"}
 	vipSet   = dataplane.Set{Set: ipset.Set{Name: dataplane.SetVIP, Type: ipset.HashIP, Family: ipset.Inet, HashSize: 1024, MaxElem: 65536}}
-	ledger   = dataplane.Set{Set: ipset.Set{Name: dataplane.SetClusterIP, Type: ipset.HashIPPort, Family: ipset.Inet, HashSize: 1024, MaxElem: 65536}}
+	ledger   = dataplane.Set{Set: ipset.Set{Name: dataplane.SetFrontEnd, Type: ipset.HashIPPort, Family: ipset.Inet, HashSize: 1024, MaxElem: 65536}}
 	chain    = dataplane.Chain{
 		ID: dataplane.ChainID{Family: cluster.IPv4, Table: "filter", Name: dataplane.ChainInput}, Sets: []string{dataplane.SetVIP},
 		Rules: []string{"-m set --match-set " + dataplane.SetVIP + " dst -j ACCEPT"},
 	}
-	hook = dataplane.Hook{Chain: chain.ID, Builtin: "INPUT", Comment: "ipvs-proxier: test"}
+	hook = dataplane.Hook{Chain: chain.ID, Builtin: "INPUT", Match: "-m conntrack ! --ctstate RELATED,ESTABLISHED", Comment: "ipvs-proxier: test"}
 )
 
 // everything makes one object of each kind, in order.
