@@ -86,6 +86,23 @@ e2e: guests e2e-tests ## traffic through the real programs, on a real kernel, wi
 	@IPVSP_BIN=$(CURDIR)/bin IPVSP_PEERS=$(CURDIR)/bin/peers IPVSP_CONFORMANCE=$(IPVSP_CONFORMANCE) IPVSP_BENCH_DATA=$(IPVSP_BENCH_DATA) IPVSP_PICTURES=$(IPVSP_PICTURES) \
 	  bin/guests -lab '$(LAB)' -guests $(GUESTS) -run '$(RUN)' -flags '$(E2EFLAGS)' -timeout $(or $(IPVSP_TIMEOUT),27m) -what 'end-to-end tests' bin/e2e.test
 
+# make kernels: ROW limits it to rows (bin/kernels -list names them), RUN to some end-to-end tests and no contract, FRESH=1 forgets what is kept.
+ROW   ?=
+FRESH ?=
+.PHONY: kernels
+kernels: guests kernel-tests e2e-tests ## the contract and the end-to-end tests on 6.1, 6.12 and 7.x, iptables old and new: writes docs/kernels.md (root; hours)
+	@go build -o bin/ ./e2e/kernels
+	@IPVSP_BIN=$(CURDIR)/bin IPVSP_PEERS=$(CURDIR)/bin/peers bin/kernels $(if $(FRESH),-fresh) -run '$(RUN)' $(ROW)
+
+# NEWER is the suite of Debian's archive whose kernel CI tries beside the one that all tests run on, and NEWER_E2E what it tries there end to end.
+NEWER     ?= trixie-backports
+NEWER_E2E ?= ^(TestDifferencesAreListed|TestSysctls|TestUDPSendersLeavePodsThatAreGone)$$
+.PHONY: test-newer
+test-newer: guests kernel-tests e2e-tests ## the contract and a few end-to-end tests on a newer kernel, emulated (root; ten minutes)
+	@LAB_SUITE=$(NEWER) bin/guests -lab 'bin/lab run --kernel qemu' -guests $(GUESTS) -what 'tests of the contract' bin/kernel/*.test
+	@LAB_SUITE=$(NEWER) IPVSP_BIN=$(CURDIR)/bin IPVSP_PEERS=$(CURDIR)/bin/peers \
+	  bin/guests -lab 'bin/lab run --kernel qemu' -guests $(GUESTS) -run '$(NEWER_E2E)' -what 'end-to-end tests' bin/e2e.test
+
 .PHONY: conformance
 conformance: ## every way in, side by side with the real kube-proxy: writes docs/conformance.md (root; ten minutes; nightly)
 	@mkdir -p bin/out

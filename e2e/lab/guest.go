@@ -79,7 +79,7 @@ func makeMachine(j job) error {
 	if err := setUpPrograms(j); err != nil {
 		return err
 	}
-	if err := loadModules(guestModules[j.Kernel]); err != nil {
+	if err := loadModules(slices.Concat(guestModules, j.Iptables.modules())); err != nil {
 		return err
 	}
 	if err := unix.Sethostname([]byte("lab")); err != nil {

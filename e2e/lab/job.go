@@ -11,15 +11,16 @@ import (
 
 // job is what is to be run, wherever it runs. It is handed to the guest's init as JSON.
 type job struct {
-	Command []string
-	Dir     string   // working directory
-	Env     []string // what is passed on of the environment
-	Path    string   // PATH
-	Shares  []share  // directories of the host that the command sees as they are, parents before children
-	Kernel  kind
-	Control string // the directory by which a booted guest and the host speak
-	Modules string // where modprobe finds the guest kernel's modules: below lib/modules in there
-	Mem     string // of a booted machine
+	Command  []string
+	Dir      string   // working directory
+	Env      []string // what is passed on of the environment
+	Path     string   // PATH
+	Shares   []share  // directories of the host that the command sees as they are, parents before children
+	Kernel   kind
+	Control  string // the directory by which a booted guest and the host speak
+	Modules  string // where modprobe finds the guest kernel's modules: below lib/modules in there
+	Mem      string // of a booted machine
+	Iptables iptables
 }
 
 // share is a directory of the host below which nothing is hidden.

@@ -161,7 +161,8 @@ func fetchKernel(ctx context.Context, from suite, packages []string) (kernel, er
 var unneeded = []string{"sound", "drivers/gpu", "drivers/media", "drivers/infiniband", "drivers/iio", "drivers/net/ethernet",
 	"drivers/net/wireless", "drivers/scsi", "drivers/staging", "drivers/usb"}
 
-func unpack(ctx context.Context, packages, root string) error {
+// extract unpacks all packages of a directory.
+func extract(ctx context.Context, packages, root string) error {
 	files, err := filepath.Glob(filepath.Join(packages, "*.deb"))
 	if err != nil {
 		return err
@@ -170,6 +171,13 @@ func unpack(ctx context.Context, packages, root string) error {
 		if err := tool(ctx, "dpkg-deb", "-x", file, root); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+func unpack(ctx context.Context, packages, root string) error {
+	if err := extract(ctx, packages, root); err != nil {
+		return err
 	}
 	// Newer packages have everything below /usr, and depmod looks below /lib.
 	if _, err := os.Lstat(filepath.Join(root, "lib")); os.IsNotExist(err) {

@@ -82,6 +82,7 @@ A booted kernel is described by these variables of the environment, too:
   LAB_MEM      its memory, as --mem
   LAB_SUITE    qemu: the suite of Debian's archive that the kernel comes from: `+strings.Join(suites, ", ")+`
                (nothing: this machine's own); each is downloaded once
+  LAB_IPTABLES uml, qemu: nft or legacy, or either with /SUITE, whose release of iptables is then taken, as in nft/sid
   LAB_CPUS     qemu: the number of processors (2)
   LAB_THREADS  qemu: single, processors take turns (the default), or multi, they truly run at once
   LAB_PATIENCE the factor by which tests wait longer (qemu: `+patience+`, else 1)`)
@@ -136,6 +137,13 @@ func runCommand(ctx context.Context, args []string) int {
 	case err != nil:
 		return refused(err)
 	}
+	if j.Iptables, err = chosenIptables(choice.kind); err == nil {
+		j.Iptables, err = fetchIptables(ctx, j.Iptables)
+	}
+	if err != nil {
+		return refused(err)
+	}
+	j.show(j.Iptables.Root)
 	fmt.Fprintf(os.Stderr, "lab: %s (%s)\n", choice.name(), choice.why)
 	ctx, cancel := context.WithTimeout(ctx, *timeout)
 	defer cancel()

@@ -137,7 +137,7 @@ func attachTrees(shares []share, trees []int) error {
 // will not do after all; "" when it does.
 func tryOwn(ctx context.Context) string {
 	before := loadedModules()
-	for _, module := range guestModules[own] {
+	for _, module := range guestModules {
 		// Some are built in, and what is loaded needs no modprobe: the checks below decide.
 		exec.CommandContext(ctx, program("modprobe"), "-q", module).Run()
 	}

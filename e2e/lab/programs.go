@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -17,16 +16,9 @@ const (
 	guestPrograms = guestDir + "/bin"
 )
 
-// guestModules are loaded before the command starts. The rest comes by itself when it is asked for, but programs that ask
-// in namespaces of their own, or in parallel, should find these.
-var guestModules = map[kind][]string{
-	// The kernel of User-Mode Linux has no nf_tables for IP: iptables works on its own tables.
-	uml: {"nf_conntrack", "ip_vs", "ip_vs_rr", "ip_vs_lc", "ip_vs_sh", "iptable_nat", "ip6table_nat", "iptable_filter", "ip6table_filter",
-		"xt_set", "dummy", "veth"},
-	// The old tables must not exist where iptables means nf_tables: it would warn about them at every call.
-	qemu: {"nf_conntrack", "ip_vs", "ip_vs_rr", "ip_vs_lc", "ip_vs_sh", "nf_tables", "nft_compat", "xt_set", "dummy", "veth"},
-	own:  {"nf_conntrack", "ip_vs", "ip_vs_rr", "ip_vs_lc", "ip_vs_sh", "xt_set", "dummy", "veth"},
-}
+// guestModules are loaded before the command starts, and those of the iptables. The rest comes by itself when it is asked for, but programs
+// that ask in namespaces of their own, or in parallel, should find these.
+var guestModules = []string{"nf_conntrack", "ip_vs", "ip_vs_rr", "ip_vs_lc", "ip_vs_sh", "xt_set", "dummy", "veth"}
 
 // setUpPrograms makes the programs that differ in a booted guest, and takes them for lab itself.
 func setUpPrograms(j job) error {
@@ -39,9 +31,9 @@ func setUpPrograms(j job) error {
 		if root, err = arrangeUMLModules(); err != nil {
 			return err
 		}
-		if err := useOldIptables(); err != nil {
-			return err
-		}
+	}
+	if err := useIptables(j.Iptables); err != nil {
+		return err
 	}
 	os.Setenv("PATH", j.Path)
 	// The kernel calls modprobe too, and neither looks where the guest's modules are.
@@ -81,22 +73,6 @@ func arrangeUMLModules() (string, error) {
 		}
 	}
 	return root, nil
-}
-
-// useOldIptables makes every iptables program the one for the old tables.
-func useOldIptables() error {
-	old := program("xtables-legacy-multi")
-	if old == "" {
-		return errors.New("no xtables-legacy-multi, which the package iptables has")
-	}
-	for _, family := range []string{"iptables", "ip6tables"} {
-		for _, suffix := range []string{"", "-save", "-restore"} {
-			if err := os.Symlink(old, filepath.Join(guestPrograms, family+suffix)); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }
 
 func loadModules(modules []string) error {

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+var someRow = rows[0]
+
+const resultLines = `{"test":"kernel:TestA","verdict":"PASS","on":"Linux 6.1 with iptables v1","date":"2026-11-27T23:00:00Z"}
+{"test":"kernel:TestB","verdict":"FAIL","on":"Linux 6.1 with iptables v1","date":"2026-11-27T23:01:00Z","failed":["TestB/one","TestB"]}
+{"test":"TestC","verdict":"DIED","on":"Linux 6.1 with iptables v1","date":"2026-11-27T23:02:00Z"}
+{"test":"kernel:TestB","verdict":"PASS","on":"Linux 6.1.1 with iptables v1","date":"2026-11-28T00:00:00Z"}
+{"test":"TestD","verdict":"FAIL","on":"Linux 6.1.1 with iptables v1","date":"2026-11-28T00:01:00Z","failed":["TestD/a|b","TestD"]}
+`
+
+func TestARowShowsTheLatestResultOfEachTest(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "results")
+	if err := os.WriteFile(path, []byte(resultLines), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	results, err := readResults(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	line, list := summary(someRow, results, []string{"kernel:TestA", "kernel:TestB"}, []string{"TestC", "TestD", "TestE"})
+	want := "| `" + someRow.name + "` | Linux 6.1.1 with iptables v1 | 2026-11-27 to 2026-11-28 | 2 of 2 passed | 0 of 2 passed, 1 not run | " +
+		`TestC (its guest died twice), TestD (a\|b) |`
+	if line != want {
+		t.Errorf("want %s\n got %s", want, line)
+	}
+	if want := "- `" + someRow.name + "`: kernel:TestA, kernel:TestB (run 2)\n"; list != want {
+		t.Errorf("want %s\n got %s", want, list)
+	}
+}
+
+// What is kept by hand stays, and so do rows that were run elsewhere.
+func TestThePageKeepsWhatItCannotKnow(t *testing.T) {
+	c := config{out: t.TempDir(), page: filepath.Join(t.TempDir(), "page.md")}
+	elsewhere := "| `" + rows[3].name + "` | Linux 6.12 | 2026-11-01 | 1 of 1 passed | 1 of 1 passed | |"
+	passed := "- `" + rows[3].name + "`: TestX\n"
+	page := "# By hand\n" + begin + "\n" + elsewhere + "\n" + passed + end + "\nby hand, too\n"
+	if err := os.WriteFile(c.page, []byte(page), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := c.writePage(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text, err := os.ReadFile(c.page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := string(text)
+	if !strings.HasPrefix(got, "# By hand\n"+begin+"\n") || !strings.HasSuffix(got, end+"\nby hand, too\n") {
+		t.Errorf("want what is kept by hand, got\n%s", got)
+	}
+	for _, line := range []string{elsewhere + "\n", passed} {
+		if strings.Count(got, line) != 1 {
+			t.Errorf("want %q once in\n%s", line, got)
+		}
+	}
+	if n := strings.Count(got, "not run yet"); n != len(rows)-1 {
+		t.Errorf("want the other %d rows as not run, got %d", len(rows)-1, n)
+	}
+}
+
+func TestAPageWithoutMarkersIsLeftAlone(t *testing.T) {
+	if _, err := replacePart("# page\n", "part"); err == nil || !strings.Contains(err.Error(), begin) {
+		t.Errorf("want an error that names the markers, got %v", err)
+	}
+}
+
+func TestRowsAreChosenByName(t *testing.T) {
+	names := map[string]bool{}
+	for _, r := range rows {
+		if names[r.name] {
+			t.Errorf("two rows are called %s", r.name)
+		}
+		names[r.name] = true
+	}
+	got, err := choose(rows, []string{"sid-nft", "uml-legacy"})
+	if err != nil || len(got) != 2 || got[0].suite != "sid" || !got[0].usual || got[1].kernel != "uml" {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if got, err := choose(rows, nil); err != nil || len(got) != len(rows) {
+		t.Errorf("want all, got %+v, %v", got, err)
+	}
+	if _, err := choose(rows, []string{"sid"}); err == nil || !strings.Contains(err.Error(), "sid-nft") {
+		t.Errorf("want an error that names the rows, got %v", err)
+	}
+}
