@@ -27,7 +27,7 @@ func Dial(h *topology.Host, network string, to netip.AddrPort) (net.Conn, error)
 
 // DialFrom connects from a port of the host; 0 is one that the kernel chooses.
 func DialFrom(h *topology.Host, network string, port uint16, to netip.AddrPort) (net.Conn, error) {
-	dialer := &net.Dialer{Timeout: 2 * time.Second}
+	dialer := &net.Dialer{Timeout: Patiently(2 * time.Second)}
 	switch {
 	case port == 0:
 	case network == "udp":
@@ -45,7 +45,7 @@ func DialFrom(h *topology.Host, network string, port uint16, to netip.AddrPort) 
 
 // AskOn asks who is at the other end of the connection, which stays usable.
 func AskOn(conn net.Conn) (Answer, error) {
-	if err := conn.SetDeadline(time.Now().Add(2 * time.Second)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(Patiently(2 * time.Second))); err != nil {
 		return Answer{}, err
 	}
 	if _, err := conn.Write([]byte("\n")); err != nil {

@@ -24,7 +24,7 @@ func Ping(h *topology.Host, to netip.Addr) error {
 		return err
 	}
 	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(2 * time.Second)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(Patiently(2 * time.Second))); err != nil {
 		return err
 	}
 	message := []byte{request, 0, 0, 0, 0x12, 0x34, 0, 1}

@@ -64,12 +64,12 @@ func Get(h *topology.Host, url string) (int, string, error) {
 	var body []byte
 	transport := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, network, address string) (conn net.Conn, err error) {
 		err = h.Do(func() error {
-			conn, err = (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, network, address)
+			conn, err = (&net.Dialer{Timeout: Patiently(5 * time.Second)}).DialContext(ctx, network, address)
 			return err
 		})
 		return conn, err
 	}}
-	client := &http.Client{Timeout: 20 * time.Second, Transport: transport}
+	client := &http.Client{Timeout: Patiently(20 * time.Second), Transport: transport}
 	response, err := client.Get(url)
 	if err != nil {
 		return 0, "", err
