@@ -139,3 +139,12 @@ func TestASuiteMeansAnEmulatedMachine(t *testing.T) {
 		}
 	}
 }
+
+func TestAptIsAskedOnlyWhereSomethingIsMissing(t *testing.T) {
+	for missing, want := range map[string]bool{"": false, "ipset": true, "qemu-system-x86_64": true, "vim": false} {
+		f := facts{has: func(program string) bool { return program != missing }}
+		if got := f.lacksPrograms(); got != want {
+			t.Errorf("without %q: want %t, got %t", missing, want, got)
+		}
+	}
+}

@@ -16,12 +16,23 @@ func gather() facts {
 	f := facts{root: os.Geteuid() == 0, again: "sudo " + strings.Join(os.Args, " "), arch: runtime.GOARCH, release: release(),
 		has: hasProgram, apt: hasProgram("apt-get")}
 	f.ownLacks = ownLacks(f.release)
-	if f.apt {
+	// Asking apt takes longer than all else here, and is of use only where something is to be installed.
+	if f.apt && f.lacksPrograms() {
 		known := aptCandidates()
 		f.listsEmpty = len(known) == 0
 		f.offers = func(p string) bool { return known[p] }
 	}
 	return f
+}
+
+// lacksPrograms says whether some kind of kernel needs a program that is not there.
+func (f facts) lacksPrograms() bool {
+	for _, w := range ways(facts{has: f.has, apt: true, listsEmpty: true}) {
+		if len(w.packages) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // systemDirs are where Debian keeps programs for root; the PATH of sudo or cron may lack them.
