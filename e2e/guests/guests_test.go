@@ -201,3 +201,34 @@ func TestResultsAreKept(t *testing.T) {
 		t.Errorf("%t\n%s", passed, said)
 	}
 }
+
+// Two runs in one directory would take each other's tests.
+func TestADirectoryIsOneRuns(t *testing.T) {
+	b := board{boardDir(t.TempDir())}
+	first, err := b.post(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.post(nil); err == nil || !strings.Contains(err.Error(), "another run uses "+filepath.Dir(b.dir)) {
+		t.Errorf("want an error that says so, got %v", err)
+	}
+	first.Close()
+	again, err := b.post(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again.Close()
+}
+
+// A program that is gone is no failed test: it may be built anew just now.
+func TestAProgramThatIsGoneFailsNoTest(t *testing.T) {
+	results := filepath.Join(t.TempDir(), "results")
+	passed, text := playTests(t, 1, results, program(t, "x", `TestA() { rm "$0"; }; TestB() { :; }`))
+	if passed {
+		t.Error("passed")
+	}
+	wantLines(t, text, "guest 1 ended with status 1", "FAILED: TestB: no guest ended it")
+	if kept, err := os.ReadFile(results); err != nil || strings.Contains(string(kept), "TestB") {
+		t.Errorf("want no result of TestB, got %s, %v", kept, err)
+	}
+}

@@ -54,9 +54,11 @@ func runAll(ctx context.Context, c config, to io.Writer) (bool, error) {
 		fmt.Fprintf(to, "all %d %s had passed already\n", len(tasks), c.what)
 		return true, nil
 	}
-	if err := p.board.post(p.tasks); err != nil {
+	posted, err := p.board.post(p.tasks)
+	if err != nil {
 		return false, err
 	}
+	defer posted.Close()
 	defer os.RemoveAll(p.board.dir)
 	for range min(c.guests, len(p.tasks)) {
 		p.start(ctx)

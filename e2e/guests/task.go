@@ -4,12 +4,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // task is one test of one program.
@@ -74,12 +77,31 @@ type board struct{ dir string }
 func (b board) list() string             { return filepath.Join(b.dir, "tests.json") }
 func (b board) taken(name string) string { return filepath.Join(b.dir, "taken-"+name) }
 
-// post empties the board and writes the tests to it.
-func (b board) post(tasks []task) error {
+// post empties the board and writes the tests to it. The board is this run's until it is closed.
+func (b board) post(tasks []task) (io.Closer, error) {
+	if err := os.MkdirAll(filepath.Dir(b.dir), 0o755); err != nil {
+		return nil, err
+	}
+	lock, err := os.OpenFile(b.dir+".lock", os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		lock.Close()
+		return nil, fmt.Errorf("another run uses %s (%w); give this one another directory by -out", filepath.Dir(b.dir), err)
+	}
+	if err := b.write(tasks); err != nil {
+		lock.Close()
+		return nil, err
+	}
+	return lock, nil
+}
+
+func (b board) write(tasks []task) error {
 	if err := os.RemoveAll(b.dir); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(b.dir, 0o755); err != nil {
+	if err := os.Mkdir(b.dir, 0o755); err != nil {
 		return err
 	}
 	text, err := json.Marshal(tasks)
