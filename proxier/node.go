@@ -57,6 +57,7 @@ func primaryAddresses(node *v1.Node) []netip.Addr {
 	for _, kind := range []v1.NodeAddressType{v1.NodeInternalIP, v1.NodeExternalIP} {
 		for _, a := range node.Status.Addresses {
 			addr, err := netip.ParseAddr(a.Address)
+			addr = addr.Unmap()
 			if a.Type == kind && err == nil && !slices.ContainsFunc(primary, func(p netip.Addr) bool { return p.Is4() == addr.Is4() }) {
 				primary = append(primary, addr)
 			}

@@ -192,12 +192,13 @@ func differs(a, b *v1.Node) bool {
 		a.DeletionTimestamp.IsZero() != b.DeletionTimestamp.IsZero()
 }
 
-// addressesOf returns the node's addresses, those that are names left out, in their order.
+// addressesOf returns the node's addresses, those that are names left out, in their order. The API server (1.37) takes
+// any type, and text that is no address under each of them: the type does not count here, and such text is left out.
 func addressesOf(node *v1.Node) []netip.Addr {
 	var addrs []netip.Addr
 	for _, a := range node.Status.Addresses {
 		if addr, err := netip.ParseAddr(a.Address); err == nil {
-			addrs = append(addrs, addr)
+			addrs = append(addrs, addr.Unmap())
 		}
 	}
 	return addrs

@@ -332,6 +332,30 @@ func TestNodes(t *testing.T) {
 	}
 }
 
+// TestOddAddressesOfNodes: an address of any type is the node's; text that is no address is nobody's, and in nobody's
+// way.
+func TestOddAddressesOfNodes(t *testing.T) {
+	s := newAPI(t)
+	odd := node("n2", "not an address", "", "192.0.2.300", "192.0.2.1/24", "::ffff:192.0.2.4")
+	for kind, address := range map[v1.NodeAddressType]string{"": "192.0.2.2", "Odd": "192.0.2.3", v1.NodeHostName: "n2", v1.NodeExternalDNS: "n2.example"} {
+		odd.Status.Addresses = append(odd.Status.Addresses, v1.NodeAddress{Type: kind, Address: address})
+	}
+	s.put(odd)
+	watcher := source.NewWatcher(s.source(), "n1")
+	go watcher.Run(t.Context())
+	if !watcher.WaitForSync(t.Context()) {
+		t.Fatal("not synced")
+	}
+	for text, want := range map[string]string{"192.0.2.2": "n2", "192.0.2.3": "n2", "192.0.2.4": "n2", "192.0.2.1": "", "0.0.0.0": "", "::": ""} {
+		if got := watcher.NodeAt(netip.MustParseAddr(text)); got != want {
+			t.Errorf("%s is %q's, want %q", text, got, want)
+		}
+	}
+	if got := watcher.NodeAt(netip.Addr{}); got != "" {
+		t.Errorf("what is no address is %q's", got)
+	}
+}
+
 // TestReadyNodes: those that are ready and may run a proxier; readiness alone wakes nobody.
 func TestReadyNodes(t *testing.T) {
 	api := newAPI(t)
