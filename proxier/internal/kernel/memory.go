@@ -3,6 +3,7 @@ package kernel
 import (
 	"fmt"
 	"maps"
+	"math"
 	"net/netip"
 	"slices"
 	"sync"
@@ -325,7 +326,7 @@ func (m *Memory) refuseRealServer(verb dataplane.Verb, o dataplane.RealServerObj
 		return syscall.EEXIST
 	case verb != dataplane.Create && verb != dataplane.Renew && !has:
 		return syscall.ENOENT
-	case o.Lower > o.Upper && verb != dataplane.Delete: // ip_vs_ctl.c, ip_vs_add_dest
+	case (o.Lower > o.Upper || o.Weight > math.MaxInt32) && verb != dataplane.Delete: // ip_vs_ctl.c, ip_vs_add_dest
 		return syscall.ERANGE
 	}
 	return nil

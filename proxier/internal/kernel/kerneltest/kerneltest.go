@@ -5,6 +5,7 @@ package kerneltest
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"slices"
 	"strings"
@@ -64,6 +65,7 @@ func Run(t *testing.T, open func(t *testing.T) (Kernel, Reader, Flows)) {
 		{"forgets the flows of real servers that are gone", (*suite).forget},
 		{"cuts off clients that may not reach a front end any more", (*suite).cutOff},
 		{"shows one virtual server as it shows all", (*suite).virtualServer},
+		{"shows the weights of others, whatever they are", (*suite).weightsOfOthers},
 		{"is read by another goroutine while it is written", (*suite).beside},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -380,7 +382,7 @@ func (s *suite) list() {
 
 func (s *suite) values() {
 	s.do(everything()...)
-	for _, weight := range []uint32{0, 1, 100, 65535} {
+	for _, weight := range []uint32{0, 1, 100, 65535, 65536, math.MaxInt32} { // ipvsadm 1.31 takes them all
 		r := rs
 		r.Weight = weight
 		s.do(op(dataplane.Update, r))
@@ -388,6 +390,9 @@ func (s *suite) values() {
 			s.Errorf("weight %d, want %d", got, weight)
 		}
 	}
+	r := rs
+	r.Weight = math.MaxInt32 + 1 // a negative one (ip_vs_ctl.c, ip_vs_edit_dest)
+	s.refused(op(dataplane.Update, r), syscall.ERANGE)
 	for _, timeout := range []uint32{0, 1, 10800, 86400} {
 		for _, flags := range []scheduler.Flags{0, scheduler.Fallback, scheduler.Fallback | scheduler.Port} {
 			o := dataplane.VirtualServerObject{ID: id, Scheduler: "sh", Flags: flags, Timeout: timeout}

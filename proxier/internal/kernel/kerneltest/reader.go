@@ -3,6 +3,8 @@ package kerneltest
 import (
 	"errors"
 	"maps"
+	"math"
+	"net/netip"
 	"os"
 	"runtime"
 	"slices"
@@ -37,6 +39,43 @@ func (s *suite) virtualServer() {
 	other.ID.Port++
 	if got, present, err := s.k.VirtualServer(other.ID); err != nil || present {
 		s.Errorf("%s, which there is not: %+v, %v, %v", other.ID, got, present, err)
+	}
+}
+
+// weightsOfOthers: somebody else's virtual servers have weights that we never write.
+func (s *suite) weightsOfOthers() {
+	s.do(everything()...)
+	for _, addrs := range [][2]string{{"10.96.99.1", "10.244.9.9"}, {"fd00:96::9901", "fd00:244::99"}} {
+		other := vs
+		other.ID.Addr, other.ID.Port = netip.MustParseAddr(addrs[0]), 4711 // in no set
+		s.do(op(dataplane.Create, other))
+		want := map[netip.Addr]uint32{}
+		for _, weight := range []uint32{0, 65535, 65536, math.MaxInt32} {
+			r := rs
+			r.VirtualServer, r.Addr, r.Weight = other.ID, netip.MustParseAddr(addrs[1]), weight
+			for range len(want) {
+				r.Addr = r.Addr.Next()
+			}
+			want[r.Addr] = weight
+			s.do(op(dataplane.Create, r))
+		}
+		seen, err := s.k.Observe()
+		if err != nil {
+			s.Fatal(err)
+		}
+		alone, _, err := s.k.VirtualServer(other.ID)
+		if err != nil {
+			s.Fatal(err)
+		}
+		for how, v := range map[string]dataplane.VirtualServer{"with others": seen.Foreign[other.ID], "alone": alone} {
+			got := map[netip.Addr]uint32{}
+			for _, r := range v.RealServers {
+				got[r.Addr] = r.Weight
+			}
+			if !maps.Equal(got, want) {
+				s.Errorf("%s, read %s, has weights %v, want %v", other.ID, how, got, want)
+			}
+		}
 	}
 }
 
