@@ -86,7 +86,8 @@ type Set struct {
 	// HashSize is the number of buckets at creation, a power of two; the kernel grows it when it must. It is not
 	// compared when sets are reconciled, since the kernel changes it by itself. 0 for bitmaps.
 	HashSize uint32
-	// MaxElem is the largest number of entries, 0 for bitmaps. Adding one more fails with IPSET_ERR_HASH_FULL.
+	// MaxElem is how many entries the set takes in any case, 0 for bitmaps. It may take more, and refuses others
+	// (IPSET_ERR_HASH_FULL).
 	MaxElem uint32
 }
 

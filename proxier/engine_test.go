@@ -160,6 +160,38 @@ func TestOneServiceFailsAlone(t *testing.T) {
 	}
 }
 
+// TestSetsThatRefuseSome: a set that is full refuses entries by chance. Each costs its own Service only, whichever
+// stand before and behind it, and is tried again.
+func TestSetsThatRefuseSome(t *testing.T) {
+	const n = 60
+	s := newScenario(t, 0, 0)
+	refused := func(number int) bool { return number%7 == 3 || number == 1 || number == n }
+	broken := &brokenKernel{Kernel: s.memory, errno: syscall.ENOSPC, refuse: func(op dataplane.Op) bool {
+		e, is := op.Object.(dataplane.SetEntry)
+		return is && e.Set == dataplane.SetFrontEnd && refused(int(e.Entry.Addr.As4()[3]))
+	}}
+	s.engine.kernel = broken
+	r := s.engine.pass(s.now, s.apply([]byte(manyServices(n))), false)
+	failed := 0
+	for number := 1; number <= n; number++ {
+		id := dataplane.VirtualServerID{Addr: netip.AddrFrom4([4]byte{10, 96, 0, byte(number)}), Port: 80, Protocol: cluster.TCP}
+		if _, served := s.memory.State().VirtualServers[id]; served == refused(number) {
+			t.Errorf("%s is served: %t", id, served)
+		}
+		if refused(number) {
+			failed++
+		}
+	}
+	if r.Pending != failed {
+		t.Errorf("%d Services are to be tried again, want %d", r.Pending, failed)
+	}
+	broken.refuse = func(dataplane.Op) bool { return false }
+	s.now = s.engine.retries.next()
+	if r := s.engine.pass(s.now, nil, false); r.Pending != 0 || len(s.memory.State().VirtualServers) != n {
+		t.Errorf("after there was room: %d virtual servers, %d to be tried again", len(s.memory.State().VirtualServers), r.Pending)
+	}
+}
+
 // TestBlindEngineWritesNothing: while the kernel cannot be read nothing is written, and nothing is forgotten.
 func TestBlindEngineWritesNothing(t *testing.T) {
 	s := newScenario(t, 0, 0)

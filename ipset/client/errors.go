@@ -39,7 +39,8 @@ func explain(err error, exist unix.Errno) error {
 	case errTypeMismatch:
 		return fmt.Errorf("the set has another type: %w", unix.EINVAL)
 	case errHashFull:
-		return fmt.Errorf("the set is full (maxelem): %w", unix.ENOSPC)
+		// Not the set: the entry's region of it, when there are maxelem entries in all. Another entry may find room.
+		return fmt.Errorf("the set has no room for this entry (maxelem): %w", unix.ENOSPC)
 	}
 	if f.Errno > 4095 {
 		return fmt.Errorf("ipset error %d", uint(f.Errno))
