@@ -22,8 +22,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// fakeLab runs a command as the lab does, but on this kernel; a command that is killed is a guest that died. FAKE_BOOTS is how many guests die
-// before they do anything; FAKE_STATUS the status of a lab that cannot run anything.
+// fakeLab runs a command as the lab does, but on this kernel; a command that is killed is a guest that died. FAKE_BOOTS
+// is how many guests die before they do anything; FAKE_STATUS the status of a lab that cannot run anything.
 func fakeLab(args []string) int {
 	if os.Getenv("FAKE_STATUS") != "" {
 		return 69
@@ -56,8 +56,8 @@ func once(what string, often int) bool {
 	return false
 }
 
-// program makes a test program of a shell script: the tests are the functions whose names begin with Test. FAKE_DEATHS are the tests that kill
-// the guest that they run in, each as often as it is named.
+// program makes a test program of a shell script: the tests are the functions whose names begin with Test. FAKE_DEATHS
+// are the tests that kill the guest that they run in, each as often as it is named.
 func program(t *testing.T, name, script string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name+".test")

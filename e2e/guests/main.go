@@ -2,9 +2,10 @@
 //
 //	guests [flags] PROGRAM.test...
 //
-// Most of a test is waiting or work on one processor, because a User-Mode Linux kernel has no more: two kernels halve the time. Every test
-// is a process of its own, and each guest takes the next test that none has taken. A guest that dies is replaced, and the test that it had
-// taken is run again; a test that takes a second guest with it fails. The exit status is 0 when every test passed, 1 when one did not.
+// Most of a test is waiting or work on one processor, because a User-Mode Linux kernel has no more: two kernels halve
+// the time. Every test is a process of its own, and each guest takes the next test that none has taken. A guest that
+// dies is replaced, and the test that it had taken is run again; a test that takes a second guest with it fails. The
+// exit status is 0 when every test passed, 1 when one did not.
 //
 // The same program is what runs in a guest (guests -inside N), started there by the lab.
 package main

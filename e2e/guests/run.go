@@ -11,7 +11,8 @@ import (
 
 func boardDir(out string) string { return filepath.Join(out, "board") }
 
-// mostIdle is how many guests may die without having begun a test. A lab that starts none would otherwise be asked for ever.
+// mostIdle is how many guests may die without having begun a test. A lab that starts none would otherwise be asked for
+// ever.
 const mostIdle = 2
 
 // play is a run of all tests: one goroutine owns it, and the guests send to it.
@@ -126,8 +127,8 @@ func (p *play) keep(r result) error {
 	return appendResult(p.config.results, r)
 }
 
-// over takes note of a guest's end. When it died, the tests that it had taken are free again, and another guest takes its place; a test that
-// died twice fails. Any other end that is not a good one would only come again.
+// over takes note of a guest's end. When it died, the tests that it had taken are free again, and another guest takes
+// its place; a test that died twice fails. Any other end that is not a good one would only come again.
 func (p *play) over(ctx context.Context, e event, g *guest) error {
 	delete(p.guests, e.guest)
 	if e.status == 0 {
@@ -191,7 +192,8 @@ func (p *play) anyFree() bool {
 	return false
 }
 
-// sumUp tells once more and shortly what failed, where whoever reads the log looks first, and says whether everything passed.
+// sumUp tells once more and shortly what failed, where whoever reads the log looks first, and says whether everything
+// passed.
 func (p *play) sumUp() bool {
 	good := !p.broken
 	for _, t := range p.tasks {

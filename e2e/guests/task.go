@@ -29,7 +29,8 @@ var longest = []string{"TestTraffic", "TestTrafficByRoute", "TestConformance", "
 	"TestRollingUpdate", "TestVIPModeChangesLive", "TestDriftIsRepaired", "TestClientsOnTheNode", "TestRouteDriftIsRepaired",
 	"TestTakeOverFromKubeRouter"}
 
-// listTasks asks the programs for their tests whose names match. Only listing needs no kernel, but the programs must be there.
+// listTasks asks the programs for their tests whose names match. Only listing needs no kernel, but the programs must be
+// there.
 func listTasks(c config) ([]task, error) {
 	var all []task
 	for _, program := range c.programs {
@@ -70,8 +71,9 @@ func listTasks(c config) ([]task, error) {
 	return all, nil
 }
 
-// board is the directory by which guests take tests. A guest sees what the others have done there, and of what this program does meanwhile
-// only what was there when it started: an emulated machine keeps what it has read of a directory.
+// board is the directory by which guests take tests. A guest sees what the others have done there, and of what this
+// program does meanwhile only what was there when it started: an emulated machine keeps what it has read of a
+// directory.
 type board struct{ dir string }
 
 func (b board) list() string             { return filepath.Join(b.dir, "tests.json") }
@@ -120,7 +122,8 @@ func (b board) read() ([]task, error) {
 	return tasks, json.Unmarshal(text, &tasks)
 }
 
-// take makes a test a guest's, unless it is another's already. A symbolic link is made at once with what it says, or not at all.
+// take makes a test a guest's, unless it is another's already. A symbolic link is made at once with what it says, or
+// not at all.
 func (b board) take(t task, guest int) (bool, error) {
 	err := os.Symlink(strconv.Itoa(guest), b.taken(t.Name))
 	if errors.Is(err, os.ErrExist) {

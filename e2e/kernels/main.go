@@ -1,11 +1,12 @@
-// Command kernels runs the contract of the kernel adapters and the end-to-end tests on every kernel and iptables of a list, and writes what
-// passed and what failed into a page.
+// Command kernels runs the contract of the kernel adapters and the end-to-end tests on every kernel and iptables of a
+// list, and writes what passed and what failed into a page.
 //
 //	kernels [flags] [ROW...]   run the rows, or all of them
 //	kernels -list              name them
 //
-// Each test's result is kept as soon as it is there, in a file a row: what was cut off goes on where it was, and what failed is run again.
-// The page shows a row's latest results; rows of which there is no file here, because they were run elsewhere, stay as they are on the page.
+// Each test's result is kept as soon as it is there, in a file a row: what was cut off goes on where it was, and what
+// failed is run again. The page shows a row's latest results; rows of which there is no file here, because they were
+// run elsewhere, stay as they are on the page.
 package main
 
 import (
@@ -88,7 +89,8 @@ func (c config) contract() ([]string, error) {
 	return filepath.Glob(filepath.Join(c.bin, "kernel", "*.test"))
 }
 
-// play runs what is left of a row. The usual iptables of a kernel runs everything, the others the contract and TestTraffic.
+// play runs what is left of a row. The usual iptables of a kernel runs everything, the others the contract and
+// TestTraffic.
 func (c config) play(ctx context.Context, r row) (bool, error) {
 	if err := os.MkdirAll(c.out, 0o755); err != nil {
 		return false, err

@@ -51,7 +51,8 @@ func replacePart(page, part string) (string, error) {
 	return before + begin + "\n" + part + end + after, nil
 }
 
-// part makes the table, and the lists of what passed. Lines of rows that were run elsewhere are taken from the old page.
+// part makes the table, and the lists of what passed. Lines of rows that were run elsewhere are taken from the old
+// page.
 func (c config) part(old string) (string, error) {
 	var table, lists strings.Builder
 	for _, r := range rows {

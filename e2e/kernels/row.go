@@ -15,8 +15,8 @@ type row struct {
 	usual    bool   // it is the iptables that this kernel usually has
 }
 
-// rows are all that make kernels runs: the kernel that most tests run on elsewhere, and those of Debian that clusters run at the end of 2026,
-// each with the iptables of this machine and of newer releases.
+// rows are all that make kernels runs: the kernel that most tests run on elsewhere, and those of Debian that clusters
+// run at the end of 2026, each with the iptables of this machine and of newer releases.
 var rows = slices.Concat(
 	rowsOf("uml", "uml", "", "legacy", "legacy/trixie", "legacy/sid"),
 	rowsOf("trixie", "qemu", "trixie", "nft", "legacy", "nft/trixie", "nft/sid"),

@@ -12,14 +12,14 @@ import (
 	"strings"
 )
 
-// source is an entry of apt's sources as fields of deb822: where an archive is, and how apt trusts it. The names of suites and components
-// are left out, so that it serves for other suites of the same archive.
+// source is an entry of apt's sources as fields of deb822: where an archive is, and how apt trusts it. The names of
+// suites and components are left out, so that it serves for other suites of the same archive.
 type source []field
 
 type field struct{ name, value string }
 
-// debianSource returns the first of this machine's sources that apt knows to be Debian's archive, mirror or not. Only the archive itself
-// says whose it is, so apt must have its lists.
+// debianSource returns the first of this machine's sources that apt knows to be Debian's archive, mirror or not. Only
+// the archive itself says whose it is, so apt must have its lists.
 func debianSource(ctx context.Context) (source, error) {
 	places, err := debianPlaces(ctx)
 	if err == nil && len(places) == 0 {
@@ -38,7 +38,8 @@ func debianSource(ctx context.Context) (source, error) {
 	return readSource(places[0])
 }
 
-// debianPlaces returns where apt's sources name Debian's archive: a file and, after a colon, the number of a line or a paragraph.
+// debianPlaces returns where apt's sources name Debian's archive: a file and, after a colon, the number of a line or a
+// paragraph.
 func debianPlaces(ctx context.Context) ([]string, error) {
 	cmd := exec.CommandContext(ctx, "apt-get", "indextargets", "--format", "$(SOURCESENTRY)", "Created-By: Packages", "Origin: Debian", "Label: Debian",
 		"Component: main")
@@ -72,7 +73,8 @@ func readSource(place string) (source, error) {
 	return s, nil
 }
 
-// optionFields are the fields whose names differ from those of the options of one-line sources; sources.list(5) has both.
+// optionFields are the fields whose names differ from those of the options of one-line sources; sources.list(5) has
+// both.
 var optionFields = map[string]string{"arch": "Architectures", "lang": "Languages", "target": "Targets"}
 
 var sourceLine = regexp.MustCompile(`^\s*deb\s+(?:\[([^]]*)\]\s*)?([^\s\[]\S*)\s+\S`)
@@ -98,7 +100,8 @@ func parseSourceLine(text string, number int) (source, error) {
 	return s, nil
 }
 
-// parseSourceParagraph reads the numbered one of the paragraphs in deb822 form. Comments are left out wherever they stand.
+// parseSourceParagraph reads the numbered one of the paragraphs in deb822 form. Comments are left out wherever they
+// stand.
 func parseSourceParagraph(text string, number int) (source, error) {
 	var s source
 	at, inside := 0, false

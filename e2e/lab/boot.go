@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// bootTime is how long a guest may take until the command starts. 4 to 40 s are usual, on a busy machine; a guest that hangs in boot should
-// not use up the command's own, much longer time.
+// bootTime is how long a guest may take until the command starts. 4 to 40 s are usual, on a busy machine; a guest that
+// hangs in boot should not use up the command's own, much longer time.
 const bootTime = 3 * time.Minute
 
 // errBoot is the death of a guest before the command started: nothing was done yet, and it may be tried again.
@@ -32,7 +32,8 @@ func boot(ctx context.Context, j job, guest *exec.Cmd) (int, error) {
 	return status, err
 }
 
-// bootOnce starts a guest and waits until it has ended, in one way or another. Nothing of it is left when bootOnce returns.
+// bootOnce starts a guest and waits until it has ended, in one way or another. Nothing of it is left when bootOnce
+// returns.
 func bootOnce(ctx context.Context, bootTime time.Duration, j job, guest *exec.Cmd) (int, error) {
 	console := newConsole(os.Stdout)
 	var noise bytes.Buffer
@@ -63,9 +64,9 @@ func bootOnce(ctx context.Context, bootTime time.Duration, j job, guest *exec.Cm
 
 // startAlone starts a guest so that it ends with lab and can be ended as a whole.
 //
-// User-Mode Linux is several processes: in a process namespace of their own they end together with the first, which is this
-// program again (guard) and ends when lab is killed. As a group of their own they are not reached by a ^C at the terminal:
-// lab alone is. Where root may not make namespaces, as in a container, the group has to do.
+// User-Mode Linux is several processes: in a process namespace of their own they end together with the first, which is
+// this program again (guard) and ends when lab is killed. As a group of their own they are not reached by a ^C at the
+// terminal: lab alone is. Where root may not make namespaces, as in a container, the group has to do.
 func startAlone(guest *exec.Cmd, stdout, stderr io.Writer) (*exec.Cmd, error) {
 	attributes := syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID, Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd, err := startGuard(guest, attributes, stdout, stderr)
@@ -85,8 +86,8 @@ func startGuard(guest *exec.Cmd, attributes syscall.SysProcAttr, stdout, stderr 
 	return cmd, cmd.Start()
 }
 
-// wait returns when the guest has ended, by itself (nil) or because it was killed: when the context ended, or the command
-// had not started in time.
+// wait returns when the guest has ended, by itself (nil) or because it was killed: when the context ended, or the
+// command had not started in time.
 func wait(ctx context.Context, bootTime time.Duration, ready <-chan struct{}, ended <-chan error, kill func()) error {
 	timer := time.NewTimer(bootTime)
 	defer timer.Stop()

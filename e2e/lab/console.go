@@ -16,8 +16,8 @@ const (
 // lastLines is how much of a dead guest's console is shown: a kernel's report of its end has some thirty lines.
 const lastLines = 60
 
-// console passes on, line by line, what the command prints: the lines between the two by which the guest's init announces
-// and ends it. The last lines, whoever printed them, are kept and shown when the guest dies.
+// console passes on, line by line, what the command prints: the lines between the two by which the guest's init
+// announces and ends it. The last lines, whoever printed them, are kept and shown when the guest dies.
 type console struct {
 	out     io.Writer
 	ready   chan struct{} // closed when the command starts

@@ -37,8 +37,8 @@ func withControl(j job, boot func(job) (int, error)) (int, error) {
 	return boot(j)
 }
 
-// makeControl makes a control directory and locks it. A lab that starts at the same moment may find the lock's file before it is locked,
-// and take the directory for an orphan: then another directory is made.
+// makeControl makes a control directory and locks it. A lab that starts at the same moment may find the lock's file
+// before it is locked, and take the directory for an orphan: then another directory is made.
 func makeControl() (string, *os.File, error) {
 	for {
 		control, err := os.MkdirTemp("", controlPrefix)
@@ -76,8 +76,8 @@ func stillThere(file *os.File, path string) error {
 	return nil
 }
 
-// removeOrphans removes the control directories of labs that were killed before they could do it. What cannot be removed is
-// of no harm.
+// removeOrphans removes the control directories of labs that were killed before they could do it. What cannot be
+// removed is of no harm.
 func removeOrphans(temp string) {
 	locks, _ := filepath.Glob(filepath.Join(temp, controlPrefix+"*", lockFile))
 	for _, path := range locks {

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// Each lab looks for orphans before it makes its own control directory, and must not take one that is being made for an orphan: flock
-// belongs to the open file, so that labs of one process are as strange to each other as those of several.
+// Each lab looks for orphans before it makes its own control directory, and must not take one that is being made for an
+// orphan: flock belongs to the open file, so that labs of one process are as strange to each other as those of several.
 func TestLabsThatStartAtOnceKeepTheirControlDirectories(t *testing.T) {
 	const labs, rounds = 20, 50
 	t.Setenv("TMPDIR", t.TempDir())

@@ -15,9 +15,9 @@ import (
 // controlArg is the word of the guest kernel's command line that names the control directory.
 const controlArg = "lab.control="
 
-// guestInit is the first process of a booted guest. It makes a usable machine of the host's file tree without writing to
-// it, runs the command, leaves its exit status and ends the machine. The exit status is for the compiler: if the first
-// process ended, the kernel would panic.
+// guestInit is the first process of a booted guest. It makes a usable machine of the host's file tree without writing
+// to it, runs the command, leaves its exit status and ends the machine. The exit status is for the compiler: if the
+// first process ended, the kernel would panic.
 func guestInit() int {
 	defer powerOff()
 	if err := guest(); err != nil {
@@ -111,8 +111,8 @@ func attachHost(k kind, i int, s share) error {
 	return mount(shareTag(i), s.Dir, "9p", flags, ninep)
 }
 
-// patience is the factor by which everything takes longer in an emulated machine than elsewhere, or more; LAB_PATIENCE overrides it. Tests
-// wait that much longer for what they await.
+// patience is the factor by which everything takes longer in an emulated machine than elsewhere, or more; LAB_PATIENCE
+// overrides it. Tests wait that much longer for what they await.
 const patience = "4"
 
 // guestEnv is the environment of the command.

@@ -45,7 +45,8 @@ func TestTheOldTablesAreNotLoadedBesideNfTables(t *testing.T) {
 	}
 }
 
-// A program of another release runs with that release's own loader and libraries. The program is sh here, with the machine's own.
+// A program of another release runs with that release's own loader and libraries. The program is sh here, with the
+// machine's own.
 func TestAProgramOfAnotherReleaseHasItsOwnLibraries(t *testing.T) {
 	const triplet = "usr/lib/x86_64-linux-gnu"
 	root := filepath.Join(t.TempDir(), "root")

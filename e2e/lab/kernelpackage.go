@@ -23,8 +23,8 @@ type kernel struct {
 
 func (k kernel) modules() string { return filepath.Join(k.root, "lib", "modules", k.release) }
 
-// getKernel returns the kernel that an emulated machine boots: the distribution's, or that of LAB_SUITE, downloaded and unpacked into the
-// user's cache once, never installed into this machine. Each suite has a directory of its own there.
+// getKernel returns the kernel that an emulated machine boots: the distribution's, or that of LAB_SUITE, downloaded and
+// unpacked into the user's cache once, never installed into this machine. Each suite has a directory of its own there.
 func getKernel(ctx context.Context) (kernel, error) {
 	cache, err := kernelCache()
 	if err != nil {
@@ -91,8 +91,8 @@ func waitForLock(ctx context.Context, path string) (release func(), err error) {
 	}
 }
 
-// kernelPackages names the packages that hold the distribution's current kernel and its modules, the image first. Debian's
-// kernel for clouds will not do: it lacks the 9p file system.
+// kernelPackages names the packages that hold the distribution's current kernel and its modules, the image first.
+// Debian's kernel for clouds will not do: it lacks the 9p file system.
 func kernelPackages(from suite) ([]string, error) {
 	for _, meta := range []string{"linux-image-amd64", "linux-image-generic"} {
 		out, err := exec.Command("apt-cache", append(from.options(), "depends", meta)...).Output()
@@ -106,8 +106,9 @@ func kernelPackages(from suite) ([]string, error) {
 	return nil, fmt.Errorf("apt-get has neither linux-image-amd64 nor linux-image-generic")
 }
 
-// withParts adds the packages that the kernel is spread over, if the archive has them: Ubuntu keeps modules in packages of their own, and so
-// does Debian from 6.19 on, whose image package is empty; there the image is in linux-binary and modules.builtin in linux-base.
+// withParts adds the packages that the kernel is spread over, if the archive has them: Ubuntu keeps modules in packages
+// of their own, and so does Debian from 6.19 on, whose image package is empty; there the image is in linux-binary and
+// modules.builtin in linux-base.
 func withParts(from suite, image string) []string {
 	packages := []string{image}
 	release := strings.TrimPrefix(image, "linux-image-")
@@ -119,7 +120,8 @@ func withParts(from suite, image string) []string {
 	return packages
 }
 
-// dependencies reads the output of apt-cache depends: the packages depended on whose names have one of the prefixes, sorted.
+// dependencies reads the output of apt-cache depends: the packages depended on whose names have one of the prefixes,
+// sorted.
 func dependencies(text string, prefixes ...string) []string {
 	var names []string
 	for _, line := range strings.Split(text, "\n") {

@@ -6,7 +6,8 @@
 //	lab check                             inside: does the kernel have all that the tests need?
 //
 // The command's output is passed on, and its exit status is lab's. What the command writes is gone afterwards, except
-// below the directories named by --write: the machine stays as it was, but for vm.max_map_count, which is raised where it is low.
+// below the directories named by --write: the machine stays as it was, but for vm.max_map_count, which is raised where
+// it is low.
 //
 // The same program is the guest's first process: the kernel that lab boots starts it as init.
 package main

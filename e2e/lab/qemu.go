@@ -11,8 +11,8 @@ import (
 	"strings"
 )
 
-// runQEMU boots a distribution's kernel in an emulated machine, on this machine's own file tree passed in read-only, and
-// runs the command in it.
+// runQEMU boots a distribution's kernel in an emulated machine, on this machine's own file tree passed in read-only,
+// and runs the command in it.
 func runQEMU(ctx context.Context, j job) (int, error) {
 	processors, err := chosenProcessors()
 	if err != nil {
@@ -39,8 +39,8 @@ type processors struct {
 	threads string // multi: each is a thread of the machine, and they truly run at once; single: they take turns
 }
 
-// chosenProcessors reads LAB_CPUS and LAB_THREADS. By turns is the default: of machines whose processors run at once, one in four died
-// while the kernel booted.
+// chosenProcessors reads LAB_CPUS and LAB_THREADS. By turns is the default: of machines whose processors run at once,
+// one in four died while the kernel booted.
 func chosenProcessors() (processors, error) {
 	p := processors{threads: envOr("LAB_THREADS", "single")}
 	if p.threads != "single" && p.threads != "multi" {
@@ -55,8 +55,8 @@ func chosenProcessors() (processors, error) {
 	return p, nil
 }
 
-// qemuArgs describes the machine. There is no /dev/kvm in it on purpose: on some machines that have the device, unmodified
-// guests die in it.
+// qemuArgs describes the machine. There is no /dev/kvm in it on purpose: on some machines that have the device,
+// unmodified guests die in it.
 func qemuArgs(j job, p processors, kernel, initramfs string) []string {
 	args := []string{
 		"-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-monitor", "none", "-serial", "stdio",
@@ -82,7 +82,8 @@ func export(tag, dir string, write bool) []string {
 	if write {
 		readonly = "off"
 	}
-	// QEMU splits at commas; a comma in a value is written twice. Inodes are renumbered when the tree spans several devices.
+	// QEMU splits at commas; a comma in a value is written twice. Inodes are renumbered when the tree spans several
+	// devices.
 	fs := fmt.Sprintf("local,id=%s,path=%s,security_model=none,readonly=%s,multidevs=remap", tag, strings.ReplaceAll(dir, ",", ",,"), readonly)
 	return []string{"-fsdev", fs, "-device", fmt.Sprintf("virtio-9p-pci,fsdev=%s,mount_tag=%s", tag, tag)}
 }

@@ -9,8 +9,9 @@ import (
 	"strings"
 )
 
-// suite is a part of Debian's archive from which the kernel of an emulated machine comes instead of the distribution's own, such as
-// trixie-backports, which has newer ones. Its lists are kept apart: the machine's own packages do not change because of it.
+// suite is a part of Debian's archive from which the kernel of an emulated machine comes instead of the distribution's
+// own, such as trixie-backports, which has newer ones. Its lists are kept apart: the machine's own packages do not
+// change because of it.
 type suite struct {
 	name string // empty: the machine's own archives
 	dir  string
@@ -31,7 +32,8 @@ func chosenSuite(cache string) (suite, error) {
 	return suite{name, filepath.Join(cache, name)}, nil
 }
 
-// options are what apt-get and apt-cache need to be told to look there. What is installed on this machine does not count there.
+// options are what apt-get and apt-cache need to be told to look there. What is installed on this machine does not
+// count there.
 func (s suite) options() []string {
 	if s.name == "" {
 		return nil
