@@ -19,7 +19,7 @@ func Diff(have, want *State, t Touched) []Op {
 	if t.Foundation {
 		d.foundation(have, want)
 	}
-	d.entries(have, want, sortedKeys(t.Entries, SetEntry.compare))
+	d.entries(have, want, sortedKeys(t.Entries, SetEntry.compare), t.VirtualServers)
 	ids := sortedKeys(t.VirtualServers, VirtualServerID.compare)
 	for _, id := range ids {
 		d.virtualServer(id, have, want)
@@ -98,17 +98,22 @@ func diffPresence[K comparable](d *differ, have, want map[K]struct{}, key K, o O
 }
 
 // entries are deleted in the reverse order of their creation. Sets that limit come behind those that hold who is let through
-// (SetRestricted behind SetClients), so that nobody who may come is shut out in between.
-func (d *differ) entries(have, want *State, keys []SetEntry) {
+// (SetRestricted behind SetClients), so that nobody who may come is shut out in between. An entry that holds a front end whose scheduler is
+// exchanged is left to that.
+func (d *differ) entries(have, want *State, keys []SetEntry, servers map[VirtualServerID]cluster.Name) {
 	for _, e := range keys {
 		if want.Entries.Has(e) && !have.Entries.Has(e) {
 			d.add(Create, e)
 		}
 	}
 	for _, e := range slices.Backward(keys) {
-		if !want.Entries.Has(e) && have.Entries.Has(e) {
-			d.add(Delete, e)
+		if want.Entries.Has(e) || !have.Entries.Has(e) {
+			continue
 		}
+		if _, looked := servers[e.frontEnd()]; looked && e.holds() && exchanges(e.frontEnd(), have, want) {
+			continue
+		}
+		d.add(Delete, e)
 	}
 }
 
@@ -194,7 +199,7 @@ func (d *differ) virtualServer(id VirtualServerID, have, want *State) {
 	switch {
 	case !present:
 		d.add(Create, o)
-	case h.Scheduler != w.Scheduler:
+	case exchanges(id, have, want):
 		d.exchange(o, have)
 	case h.Flags != w.Flags || h.OnePacket != w.OnePacket || h.Timeout != w.Timeout:
 		d.add(Update, o)
@@ -205,16 +210,23 @@ func (d *differ) virtualServer(id VirtualServerID, have, want *State) {
 // exchange gives a virtual server another scheduler. For the time of an RCU grace period, some 10 ms where there are several
 // processors, the kernel has taken the old one away and not put the new one in place, and refuses new connections
 // (net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_edit_service, Linux 6.12). A refusal reaches the user; a lost SYN is sent again
-// after a second. So the front end stands in a set meanwhile whose new connections are dropped. An entry that is left over, from
-// a proxier that was killed here, is found by the next audit. Should the entry fail, the exchange goes on without: late is
-// worse than a refusal. Clients on the node itself are not held, because IPVS takes their packets before any filter.
+// after a second. So the front end stands in a set meanwhile whose new connections are dropped, for its own exchange and no other's:
+// the kernel makes one after the other, whoever asks. Should the entry fail, the exchange goes on without: late is worse than a refusal.
+// One that a proxier left behind that was killed here is taken away by this, or by the next audit.
 func (d *differ) exchange(o VirtualServerObject, have *State) {
 	hold := frontEndEntry(SetHold, o.ID)
 	if !have.Entries.Has(hold) {
 		d.add(Create, hold)
-		defer d.add(Delete, hold)
 	}
 	d.add(Update, o)
+	d.add(Delete, hold)
+}
+
+// exchanges tells whether the virtual server gets another scheduler.
+func exchanges(id VirtualServerID, have, want *State) bool {
+	h, present := have.VirtualServers[id]
+	w, wanted := want.VirtualServers[id]
+	return present && wanted && h.Scheduler != w.Scheduler
 }
 
 // realServers updates in place what stays where it is, and creates or renews the others in the reverse order of the list: the
@@ -280,8 +292,16 @@ func sortedUnion[K comparable, V any](a, b map[K]V, compare func(a, b K) int) []
 	return keys
 }
 
+// frontEnd returns the front end for which the entry stands, if it stands for one.
+func (e SetEntry) frontEnd() VirtualServerID {
+	return VirtualServerID{Addr: e.Entry.Addr, Port: e.Entry.Port, Protocol: cluster.Protocol(e.Entry.Protocol)}
+}
+
+// holds tells whether the entry holds a front end while its scheduler is exchanged.
+func (e SetEntry) holds() bool { return e.Set == SetHold || e.Set == setHold6 }
+
 // frontEndOf returns the front end for which an entry of the ledger stands.
 func frontEndOf(e SetEntry) (VirtualServerID, bool) {
-	id := VirtualServerID{Addr: e.Entry.Addr, Port: e.Entry.Port, Protocol: cluster.Protocol(e.Entry.Protocol)}
+	id := e.frontEnd()
 	return id, e == frontEndEntry(SetFrontEnd, id)
 }

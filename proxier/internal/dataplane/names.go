@@ -30,7 +30,8 @@ const (
 	SetClients      = Prefix + "CLIENTS"       // front end and network of clients
 	SetHealthChecks = Prefix + "HEALTH-CHECKS" // healthCheckNodePorts
 
-	prefix6 = Prefix + "6-"
+	prefix6  = Prefix + "6-"
+	setHold6 = prefix6 + "HOLD"
 )
 
 // setTypes are the types of the sets.

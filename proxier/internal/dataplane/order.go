@@ -19,8 +19,9 @@ const (
 	RankCreateSet                 // a rule that names a missing set is refused
 	RankCreateEntry               // rules match from their first packet
 	RankCreateRules               // chains and the hooks that lead to them, a family after the other: each table gets its own as a whole
-	RankVirtualServer             // create or update, each followed by its real servers: smallest window without servers
+	RankVirtualServer             // create, each followed by its real servers: smallest window without servers
 	RankCreateAddress             // an address or route without a virtual server answers from the host's own sockets
+	RankUpdateServer              // what is new does not wait for exchanges of schedulers, each of which takes an RCU grace period
 	RankDeleteAddress             // the mirror image
 	RankDeleteServer              // real servers, then the virtual server: no traffic is left
 	RankDeleteHook                // a chain that is jumped to cannot be deleted
@@ -39,18 +40,26 @@ func (o Op) Rank() Rank {
 		}
 		return up
 	}
-	switch o.Object.(type) {
+	switch object := o.Object.(type) {
 	case Link, Sysctl:
 		return pick(RankBase, RankDeleteBase)
 	case Set:
 		return pick(RankCreateSet, RankDestroySet)
 	case SetEntry:
+		if object.holds() {
+			return RankUpdateServer // each right before and after the exchange that it is for
+		}
 		return pick(RankCreateEntry, RankDeleteEntry)
 	case Chain:
 		return pick(RankCreateRules, RankDeleteChain)
 	case Hook:
 		return pick(RankCreateRules, RankDeleteHook)
-	case VirtualServerObject, RealServerObject:
+	case VirtualServerObject:
+		if o.Verb == Update {
+			return RankUpdateServer
+		}
+		return pick(RankVirtualServer, RankDeleteServer)
+	case RealServerObject:
 		return pick(RankVirtualServer, RankDeleteServer)
 	case Address, Route:
 		return pick(RankCreateAddress, RankDeleteAddress)
