@@ -41,7 +41,7 @@ func (e *engine) audit(now time.Time, dirty *[]cluster.Name) error {
 	clear(e.doubts)
 	e.retries.audited()
 	before := e.keptOff()
-	e.have, e.foreign = seen.State, seen.Foreign
+	e.have, e.foreign, e.connections = seen.State, seen.Foreign, seen.Connections
 	e.inherit(nil)
 	if !maps.Equal(before, e.keptOff()) {
 		*dirty = append(*dirty, slices.Collect(maps.Keys(e.services))...)

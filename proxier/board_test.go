@@ -20,6 +20,7 @@ import (
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel"
 )
 
 // stubCounter has two real servers, of which one drains, for every virtual server.
@@ -131,6 +132,15 @@ func TestStatus(t *testing.T) {
 	}
 	if _, err = fetch("web"); err == nil || !strings.Contains(err.Error(), "400") {
 		t.Errorf("a name without a namespace: %v", err)
+	}
+	now, full := start, kernel.ConnectionTable{Grows: true, Connections: 5, Buckets: 256, MaxBuckets: 4096, Limited: true, MaxConnections: 5}
+	b.table = tableOf(&full, &now)
+	if s, err = fetch(""); err != nil || s.Connections == nil || s.Connections.Connections != 5 || len(s.NodeProblems) != 1 || s.NodeProblems[0].Field != "net.ipv4.vs.conn_max" {
+		t.Errorf("connections %+v, problems %+v, %v; want 5 and the limit", s.Connections, s.NodeProblems, err)
+	}
+	b.table = &connectionTable{now: time.Now, read: func() (kernel.ConnectionTable, error) { return kernel.ConnectionTable{}, errors.New("no table") }}
+	if s, err = fetch(""); err != nil || s.Connections != nil || len(s.Errors) != 1 || !strings.Contains(s.Errors[0], "no table") {
+		t.Errorf("%+v, %v; want it to say that there is no table", s, err)
 	}
 	counter.err = errors.New("no such virtual server")
 	if s, err = fetch("ns/web"); err != nil || len(s.Services[0].FrontEnds[0].RealServers) != 1 {

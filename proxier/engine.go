@@ -90,6 +90,8 @@ type engine struct {
 	// doubts are virtual servers of which the mirror may be wrong; mistrusted says that it may be of something else.
 	doubts     doubts
 	mistrusted bool
+	// connections is how many the last audit has seen.
+	connections int
 	// unsure are VIPs whose route has a source that the mirror does not know.
 	unsure map[netip.Addr]cluster.Name
 	// round is the audit that goes on beside the passes; nil when none does. unread is why the last one could not read the kernel.
@@ -197,6 +199,7 @@ func (e *engine) pass(now time.Time, dirty []cluster.Name, audit bool) Report {
 	e.scheduleRetries(now, &r, affected)
 	r.Changed = e.rows(affected, r.failed)
 	r.NodeProblems, r.NodeVersion = e.nodeProblems, e.nodeVersion
+	r.Connections = e.connections
 	if r.Backlog > 0 {
 		touched.Clear()
 		e.spare = touched

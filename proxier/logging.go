@@ -120,20 +120,25 @@ func (l *logObserver) problemsOf(row Row) {
 	if slices.Equal(before, row.Problems) {
 		return
 	}
-	for _, p := range row.Problems {
-		if !slices.Contains(before, p) {
-			l.log.Warn("problem", of, name, "reason", string(p.Reason), "field", p.Field, "message", p.Text())
-		}
-	}
-	for _, p := range before {
-		if !slices.Contains(row.Problems, p) {
-			l.log.Info("problem is gone", of, name, "reason", string(p.Reason), "field", p.Field)
-		}
-	}
+	logProblems(l.log, of, name, before, row.Problems)
 	if len(row.Problems) == 0 {
 		delete(l.problems, row.Name)
 	} else {
 		l.problems[row.Name] = row.Problems
+	}
+}
+
+// logProblems tells of Problems that are new, and of those that are gone.
+func logProblems(log *slog.Logger, of, name string, before, now []cluster.Problem) {
+	for _, p := range now {
+		if !slices.Contains(before, p) {
+			log.Warn("problem", of, name, "reason", string(p.Reason), "field", p.Field, "message", p.Text())
+		}
+	}
+	for _, p := range before {
+		if !slices.Contains(now, p) {
+			log.Info("problem is gone", of, name, "reason", string(p.Reason), "field", p.Field)
+		}
 	}
 }
 

@@ -77,7 +77,7 @@ func newMetrics(k traffic, version string) *metrics {
 		sends:     gauge("netlink_sends", "System calls that carried netlink requests since the start."),
 		processes: gauge("processes_started", "Programs started since the start (iptables and its relatives)."),
 		problems: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "ipvs_proxier_problems", Help: "What users wrote and could not be honoured, by Service and reason; namespace and service are empty for the annotations of this Node.",
+			Name: "ipvs_proxier_problems", Help: "What users wrote and could not be honoured, by Service and reason; namespace and service are empty for the annotations of this Node, and for its kernel.",
 		}, []string{"namespace", "service", "reason"}),
 	}
 	for _, result := range eventResults {
@@ -161,6 +161,11 @@ func (m *metrics) Observe(r Report) {
 		m.sends.Set(float64(t.Sends))
 		m.processes.Set(float64(t.Processes))
 	}
+}
+
+// nodeHas makes the series of what this node's kernel is not made for those of now.
+func (m *metrics) nodeHas(before, now []cluster.Problem) {
+	m.countProblems(cluster.Name{}, before, now)
 }
 
 // audited counts what a reading of the kernel cost.

@@ -71,7 +71,9 @@ func Run(ctx context.Context, c Config, version string, log *slog.Logger) error 
 
 	board := newBoard(c.NodeName, version, openCounter, from)
 	board.schedulers, board.vipMode = facts.Schedulers, config.VIPs
-	metrics := newMetrics(linux, version)
+	metrics, table := newMetrics(linux, version), newConnectionTable()
+	board.table = table
+	metrics.registry.MustRegister(newConnectionMetrics(table))
 	health := &health{board: board, families: families, answered: metrics.answered, node: func() (*v1.Node, bool) {
 		return watcher.Node(), c.Manifests == "" && watcher.NodesKnown()
 	}}
@@ -80,7 +82,8 @@ func Run(ctx context.Context, c Config, version string, log *slog.Logger) error 
 		return err
 	}
 	defer stop()
-	observers := []Observer{newLogObserver(log), metrics, board, succession, newGarbage()}
+	observers := []Observer{newLogObserver(log), metrics, board, table, succession, newGarbage()}
+	go table.watch(ctx, tableWatch, log, metrics.nodeHas)
 	portFailed := logHealthCheck(log)
 	if from.client != nil {
 		sink := newEventSink(restEvents{from.client.Events}, log, metrics.told)

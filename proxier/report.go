@@ -44,6 +44,8 @@ type Report struct {
 	// Foreign counts virtual servers of others, Draining real servers that are on their way out, Pending Services (and
 	// the foundation) that have something to be tried again.
 	Foreign, Draining, Pending int
+	// Connections is how many connections the real servers had together, where Audit says that they were looked at.
+	Connections int
 	// Forgotten counts the UDP flows that connection tracking was made to forget.
 	Forgotten int
 	// CutOff counts the connections of clients outside of source ranges that connection tracking was made to forget.

@@ -209,6 +209,7 @@ func (e *engine) mend(report *Report, now time.Time, dirty *[]cluster.Name) data
 	if r.void {
 		return drift
 	}
+	e.connections = r.seen.Connections
 	have, seen := e.have, r.seen.State
 	if !r.touched.Foundation && !have.SameFoundation(seen) {
 		have.Links, have.Sysctls, have.Sets = seen.Links, seen.Sysctls, seen.Sets

@@ -30,7 +30,9 @@ type Status struct {
 	// while one does. The dataplane stays as it is meanwhile.
 	APIServer      string `json:"apiServer,omitempty"`
 	APIUnreachable string `json:"apiUnreachable,omitempty"`
-	// NodeProblems are of the annotations of this Node.
+	// Connections is the table of IPVS's connections; nil where it cannot be read.
+	Connections *ConnectionsStatus `json:"connections,omitempty"`
+	// NodeProblems are of the annotations of this Node, and of its kernel.
 	NodeProblems []ProblemStatus `json:"nodeProblems,omitempty"`
 	// Manifests are files with mistakes.
 	Manifests []string `json:"manifests,omitempty"`
@@ -116,6 +118,8 @@ type board struct {
 	counter       func() (connectionCounter, error)
 	from          opened
 	now           func() time.Time
+	// table is nil where nobody looks at it.
+	table *connectionTable
 	// schedulers are those of the kernel.
 	schedulers []string
 	// vipMode is what makes VIPs local.
@@ -191,6 +195,9 @@ func (b *board) status(only func(cluster.Name) bool) Status {
 		}
 	}
 	b.mu.Unlock()
+	if b.table != nil {
+		s.tell(b.table)
+	}
 	s.Manifests = b.from.mistakes()
 	if b.from.servers != nil {
 		server, since, err := b.from.servers.Reach()
@@ -210,6 +217,17 @@ func (b *board) status(only func(cluster.Name) bool) Status {
 		s.Services = append(s.Services, rows[name].status(name, counter))
 	}
 	return s
+}
+
+// tell adds the table of connections.
+func (s *Status) tell(table *connectionTable) {
+	connections, problems, err := table.current()
+	if err != nil {
+		s.Errors = append(s.Errors, "the table of connections cannot be looked at: "+err.Error())
+		return
+	}
+	s.Connections = &connections
+	s.NodeProblems = append(s.NodeProblems, problemStatus(problems)...)
 }
 
 func (r *boardRow) status(name cluster.Name, counter connectionCounter) ServiceStatus {

@@ -155,6 +155,19 @@ func TestStatusTable(t *testing.T) {
 			t.Errorf("the table does not show %q:\n%s", want, text)
 		}
 	}
+	limit := 1000
+	for want, connections := range map[string]*proxier.ConnectionsStatus{
+		"": nil,
+		"connections: 7 at the last audit, in a table of 4096 buckets\n":                 {Connections: 7, Counted: "audit", Buckets: 4096, MaxBuckets: 4096},
+		"connections: 7 of at most 1000, in a table of 256 buckets that grows to 4096\n": {Connections: 7, Counted: "kernel", Buckets: 256, MaxBuckets: 4096, MaxConnections: &limit},
+		"connections: 0 at the last audit\n":                                             {Counted: "audit"},
+	} {
+		out.Reset()
+		s.Connections = connections
+		if err := printStatus(&out, s, "table", now); err != nil || !strings.Contains(out.String(), want) || want == "" && strings.Contains(out.String(), "connections:") {
+			t.Errorf("%v; the table does not show %q:\n%s", err, want, out.String())
+		}
+	}
 	for _, format := range []string{"json", "yaml"} {
 		out.Reset()
 		if err := printStatus(&out, s, format, now); err != nil || !strings.Contains(out.String(), "lostTo") {

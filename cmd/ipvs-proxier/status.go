@@ -81,7 +81,11 @@ func statusTable(w io.Writer, s proxier.Status, now time.Time) error {
 	}
 	fmt.Fprintf(w, "node %s: %s, %d services, %d real servers drain, %d virtual servers of others\n", s.Node, health, len(s.Services), s.Draining, s.Foreign)
 	fmt.Fprintf(w, "schedulers of this kernel: %s\n", strings.Join(s.Schedulers, ", "))
-	fmt.Fprintf(w, "service addresses are local by %s\n\n", s.VIPMode)
+	fmt.Fprintf(w, "service addresses are local by %s\n", s.VIPMode)
+	if s.Connections != nil {
+		fmt.Fprintln(w, connectionsText(*s.Connections))
+	}
+	fmt.Fprintln(w)
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(t, "SERVICE\tKIND\tADDRESS\tSCHEDULER\tCHOSEN BY\tREAL SERVER\tWEIGHT\tACTIVE\tINACTIVE\tCHANGED")
 	for _, service := range s.Services {
@@ -136,6 +140,23 @@ func statusTable(w io.Writer, s proxier.Status, now time.Time) error {
 	}
 	_, err := fmt.Fprintln(w)
 	return err
+}
+
+func connectionsText(c proxier.ConnectionsStatus) string {
+	text := fmt.Sprintf("connections: %d", c.Connections)
+	if c.Counted == "audit" {
+		text += " at the last audit"
+	}
+	if c.MaxConnections != nil {
+		text += fmt.Sprintf(" of at most %d", *c.MaxConnections)
+	}
+	switch {
+	case c.Buckets < c.MaxBuckets:
+		text += fmt.Sprintf(", in a table of %d buckets that grows to %d", c.Buckets, c.MaxBuckets)
+	case c.Buckets > 0:
+		text += fmt.Sprintf(", in a table of %d buckets", c.Buckets)
+	}
+	return text
 }
 
 func schedulerText(f proxier.FrontEndStatus) string {

@@ -89,7 +89,18 @@ type Status struct {
 	Draining  int      `json:"drainingRealServers"`
 	// Schedulers are those of the kernel.
 	Schedulers []string `json:"schedulers"`
-	Services   []struct {
+	// Connections is the table of IPVS's connections.
+	Connections struct {
+		Connections    int    `json:"connections"`
+		Counted        string `json:"counted"`
+		MaxConnections int    `json:"maxConnections"`
+		Buckets        int    `json:"buckets"`
+		MaxBuckets     int    `json:"maxBuckets"`
+	} `json:"connections"`
+	NodeProblems []struct {
+		Reason, Field, Message string
+	} `json:"nodeProblems"`
+	Services []struct {
 		Namespace string `json:"namespace"`
 		Name      string `json:"name"`
 		FrontEnds []struct {

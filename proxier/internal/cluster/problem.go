@@ -24,6 +24,8 @@ const (
 	UnsupportedScheduler    Reason = "UnsupportedScheduler"    // this node's kernel lacks the scheduler
 	UnsuitableScheduler     Reason = "UnsuitableScheduler"     // a scheduler that will not do what its author probably expects
 	AnnotationConflict      Reason = "AnnotationConflict"      // an annotation of ours and its alias say different things
+	ConnectionsLimited      Reason = "ConnectionsLimited"      // nearly as many connections as the node's kernel may have
+	ConnectionTableSmall    Reason = "ConnectionTableSmall"    // a table of connections that is too small for those that are there
 	AnnotationWithoutEffect Reason = "AnnotationWithoutEffect" // a good value that nothing goes by
 )
 
@@ -31,13 +33,13 @@ const (
 // written and from the configuration, and every node has them alike, word for word but for InForce.
 func (r Reason) OfNode() bool {
 	switch r {
-	case AddressInUse, PortInUse, NodeUnknown, ForeignVirtualServer, UnsupportedScheduler:
+	case AddressInUse, PortInUse, NodeUnknown, ForeignVirtualServer, UnsupportedScheduler, ConnectionsLimited, ConnectionTableSmall:
 		return true
 	}
 	return false
 }
 
-// Problem is something a user wrote that could not be honoured. It is a value: two equal Problems are the same Problem.
+// Problem is something a user wrote that could not be honoured, or that this node's kernel is not made for. It is a value: two equal Problems are the same Problem.
 type Problem struct {
 	Reason Reason
 	// Field is the place in the Service or EndpointSlice: "metadata.annotations[ipvs-proxier.io/scheduler]".

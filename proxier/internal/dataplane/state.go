@@ -79,6 +79,8 @@ type Observation struct {
 	NodeAddresses []netip.Addr
 	// Listeners are the sockets of the node that wait for clients; nil where the kernel cannot tell.
 	Listeners []Listener
+	// Connections is how many connections all real servers have together, those of Foreign included.
+	Connections int
 }
 
 // Listener is a socket that waits for clients.

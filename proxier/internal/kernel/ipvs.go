@@ -56,8 +56,8 @@ type ipvs struct {
 	// reader lists real servers of IPv4; nil where netlink does.
 	reader *destinationReader
 	expiry *expiry
-	// servers is how many virtual servers there were at the last look.
-	servers int
+	// servers is how many virtual servers there were at the last look, connections how many connections their real servers had.
+	servers, connections int
 }
 
 // familyOfIPVS returns the number of the generic netlink family. moby/ipvs loads the module where it is missing; where it is there, that would start modprobe
@@ -290,15 +290,20 @@ func (v *ipvs) observe(each func(dataplane.VirtualServerID, dataplane.VirtualSer
 		return err
 	}
 	v.servers = len(servers)
+	connections := 0
 	var found []dataplane.RealServer
 	for _, o := range servers {
-		err := v.destinations(o.id, func() { found = found[:0] }, func(d destination) { found = append(found, d.realServer()) })
+		before := connections
+		err := v.destinations(o.id, func() { found, connections = found[:0], before }, func(d destination) {
+			found, connections = append(found, d.realServer()), connections+int(d.active)+int(d.inactive)
+		})
 		if err != nil {
 			return fmt.Errorf("real servers of %s: %w", o.id, err)
 		}
 		o.RealServers = found
 		each(o.id, o.VirtualServer)
 	}
+	v.connections = connections
 	return nil
 }
 

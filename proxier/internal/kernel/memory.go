@@ -50,6 +50,9 @@ func (m *Memory) Observe() (dataplane.Observation, error) { return m.observe(fun
 func (m *Memory) observe(before func(part string)) dataplane.Observation {
 	seen := dataplane.Observation{State: dataplane.NewState(), Foreign: map[dataplane.VirtualServerID]dataplane.VirtualServer{}}
 	s := seen.State
+	for _, n := range m.Busy {
+		seen.Connections += int(n)
+	}
 	var servers map[dataplane.VirtualServerID]dataplane.VirtualServer
 	for _, part := range []struct {
 		name string

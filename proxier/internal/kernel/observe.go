@@ -83,6 +83,7 @@ func (k *Linux) observe(seen *dataplane.Observation, each func(dataplane.Virtual
 	if err != nil {
 		return fmt.Errorf("list virtual servers: %w", err)
 	}
+	seen.Connections = k.ipvs.connections
 	k.entries, k.addresses = s.Entries.Len(), len(s.Addresses)
 	return nil
 }
