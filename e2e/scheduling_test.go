@@ -195,7 +195,7 @@ func TestEverySchedulerUnderLoad(t *testing.T) {
 
 	var loads []*harness.Load
 	for _, l := range []struct{ mode, network string }{{"crr", "tcp"}, {"udp-rr", "udp"}} {
-		loads = append(loads, c.startLoad(client, append([]string{"--mode", l.mode, "--rate", "150", "--duration", "5m"}, tableTargets(l.network, len(choices))...)...))
+		loads = append(loads, c.startLoad(client, append([]string{"--mode", l.mode, "--rate", "150", "--duration", "5m", "--timeout", harness.Patiently(5 * time.Second).String()}, tableTargets(l.network, len(choices))...)...))
 	}
 	for _, step := range []struct {
 		name  string
@@ -262,8 +262,8 @@ func TestEveryTransition(t *testing.T) {
 	c.write("table.yaml", with(table(at(0), annotated("ipvs-proxier.io/weight", "*=1000")), one, two, three))
 	c.settled("the start", at(0), one, two, three)
 	held := c.holdAll(client, n)
-	tcp := c.startLoad(client, append([]string{"--mode", "crr", "--rate", "150", "--duration", "8m", "--timeout", "10s"}, tableTargets("tcp", n)...)...)
-	udp := c.startLoad(client, append([]string{"--mode", "udp-rr", "--rate", "150", "--duration", "8m"}, tableTargets("udp", n)...)...)
+	tcp := c.startLoad(client, append([]string{"--mode", "crr", "--rate", "150", "--duration", "8m", "--timeout", harness.Patiently(10 * time.Second).String()}, tableTargets("tcp", n)...)...)
+	udp := c.startLoad(client, append([]string{"--mode", "udp-rr", "--rate", "150", "--duration", "8m", "--timeout", harness.Patiently(5 * time.Second).String()}, tableTargets("udp", n)...)...)
 	for step := 1; step < n; step++ {
 		change := []func(*v1.Service){annotated("ipvs-proxier.io/weight", fmt.Sprintf("node=node1:%d,*=1000", 1000*(1+step%4)))}
 		if step%3 == 0 {
