@@ -31,6 +31,9 @@ func TestARowShowsTheLatestResultOfEachTest(t *testing.T) {
 	if line != want {
 		t.Errorf("want %s\n got %s", want, line)
 	}
+	if line, _ := summary(someRow, results, nil, []string{"TestE"}); !strings.HasSuffix(line, "| not run | not run |  |") {
+		t.Errorf("want nothing run, got %s", line)
+	}
 	if want := "- `" + someRow.name + "`: kernel:TestA, kernel:TestB (run 2)\n"; list != want {
 		t.Errorf("want %s\n got %s", want, list)
 	}

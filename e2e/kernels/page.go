@@ -126,6 +126,9 @@ func summary(r row, results map[string][]result, contract, e2e []string) (line, 
 			}
 			passed = append(passed, test)
 		}
+		if ran == 0 {
+			return "not run"
+		}
 		text := fmt.Sprintf("%d of %d passed", good, ran)
 		if left := len(tests) - ran; left > 0 {
 			text += fmt.Sprintf(", %d not run", left)
