@@ -18,9 +18,12 @@ func TestMasqueradingKeepsPorts(t *testing.T) {
 	r := c.backend(2, 10, "r")
 	c.write("web.yaml", with(web(nodePort), r))
 	c.run()
-	const kept, outOfRange, first = 40001, 20000, 32768
+	const first = 32768
+	// Each question has a port of its own: connections stay, and one that listens to no family in particular takes the port of both.
+	kept, outOfRange := uint16(40000), uint16(20000)
 	for _, network := range []string{"tcp", "udp"} {
 		for _, clusterIP := range []netip.AddrPort{web4, web6} {
+			kept, outOfRange = kept+2, outOfRange+1
 			port := at(hostAddr(c.Node1, clusterIP.Addr()), webNodePort)
 			if seen := c.portSeen(c.Node1, network, kept, clusterIP); seen != kept {
 				t.Errorf("%s, the node asks %s from port %d: the endpoint sees %d", network, clusterIP, kept, seen)
@@ -47,7 +50,7 @@ func TestStraightIsNotMasqueraded(t *testing.T) {
 	c.serve(c.Node1, "host")
 	c.write("services.yaml", with(web(nodePort), pod, c.Node1))
 	c.run()
-	const port = 20001 // masquerading would move it to --masquerade-ports
+	port := uint16(20000) // masquerading would move it to --masquerade-ports
 	for _, network := range []string{"tcp", "udp"} {
 		for _, like := range []netip.Addr{web4.Addr(), web6.Addr()} {
 			for _, endpoint := range []*topology.Host{pod, c.Node1} {
@@ -55,6 +58,7 @@ func TestStraightIsNotMasqueraded(t *testing.T) {
 					if from == c.Outside && endpoint == pod {
 						continue // has no way there
 					}
+					port++
 					if seen := c.portSeen(from, network, port, at(hostAddr(endpoint, like), 8080)); seen != port {
 						t.Errorf("%s, %s asks %s straight from port %d: it sees %d", network, from.Name, endpoint.Name, port, seen)
 					}
