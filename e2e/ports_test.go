@@ -10,16 +10,17 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/e2e/topology"
 )
 
-// TestMasqueradingKeepsPorts: a masqueraded client keeps its source port where that lies in --masquerade-ports and is free, and
-// gets another one there where it is not. So a client that asks again and again does not get a port that the endpoint still has in
-// TIME_WAIT.
+// TestMasqueradingKeepsPorts: a masqueraded client keeps its source port where that lies in --masquerade-ports and is
+// free, and gets another one there where it is not. So a client that asks again and again does not get a port that the
+// endpoint still has in TIME_WAIT.
 func TestMasqueradingKeepsPorts(t *testing.T) {
 	c := newCluster(t)
 	r := c.backend(2, 10, "r")
 	c.write("web.yaml", with(web(nodePort), r))
 	c.run()
 	const first = 32768
-	// Each question has a port of its own: connections stay, and one that listens to no family in particular takes the port of both.
+	// Each question has a port of its own: connections stay, and one that listens to no family in particular takes the
+	// port of both.
 	kept, outOfRange := uint16(40000), uint16(20000)
 	for _, network := range []string{"tcp", "udp"} {
 		for _, clusterIP := range []netip.AddrPort{web4, web6} {
@@ -42,8 +43,8 @@ func TestMasqueradingKeepsPorts(t *testing.T) {
 	}
 }
 
-// TestStraightIsNotMasqueraded: what does not go through a Service keeps its address and port, also where a hostNetwork endpoint
-// asks itself, which looks like a hairpin.
+// TestStraightIsNotMasqueraded: what does not go through a Service keeps its address and port, also where a hostNetwork
+// endpoint asks itself, which looks like a hairpin.
 func TestStraightIsNotMasqueraded(t *testing.T) {
 	c := newCluster(t)
 	pod := c.backend(1, 10, "pod")

@@ -18,7 +18,8 @@ func (c *cutoffs) note(op dataplane.Op, failed bool) {
 	}
 }
 
-// noteAll notes every restricted front end: the life before this one may have ended between a change and its forgetting.
+// noteAll notes every restricted front end: the life before this one may have ended between a change and its
+// forgetting.
 func (c *cutoffs) noteAll(want *dataplane.Want) {
 	for id := range want.State.VirtualServers {
 		if front, found := want.FrontEnd(id); found {
@@ -29,7 +30,8 @@ func (c *cutoffs) noteAll(want *dataplane.Want) {
 	}
 }
 
-// cutOff makes connection tracking forget connections of clients that may not have them any more, all with one look at its table.
+// cutOff makes connection tracking forget connections of clients that may not have them any more, all with one look at
+// its table.
 func (e *engine) cutOff(now time.Time, r *Report) {
 	c := &e.cutoffs
 	if c.isDue(now) {

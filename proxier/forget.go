@@ -12,10 +12,11 @@ import (
 // forgetAgain is the delay before connection tracking is told again what it could not be told.
 const forgetAgain = 5 * time.Second
 
-// unforgotten are front ends of which connection tracking has to forget something, from the moment when the kernel was changed until
-// it has.
+// unforgotten are front ends of which connection tracking has to forget something, from the moment when the kernel was
+// changed until it has.
 type unforgotten struct {
-	// frontEnds tells of each whether an operation failed: whether it was carried out is not known before the next pass.
+	// frontEnds tells of each whether an operation failed: whether it was carried out is not known before the next
+	// pass.
 	frontEnds map[dataplane.VirtualServerID]bool
 	// due is when to try again after a failure, whose reason is err; else the zero time.
 	due time.Time
@@ -55,8 +56,8 @@ func (u *unforgotten) settle(now time.Time, err error) {
 // stale are the UDP front ends whose flows may go to where they should not any more.
 type stale struct{ unforgotten }
 
-// note notes the front end of an operation after which flows are stale: a real server or a virtual server is gone, or the
-// virtual server is new, and flows to its address that were there before go past it.
+// note notes the front end of an operation after which flows are stale: a real server or a virtual server is gone, or
+// the virtual server is new, and flows to its address that were there before go past it.
 func (s *stale) note(op dataplane.Op, failed bool) {
 	var id dataplane.VirtualServerID
 	switch o := op.Object.(type) {

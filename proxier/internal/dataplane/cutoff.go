@@ -6,9 +6,9 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 )
 
-// CutsOff returns the front end some of whose clients lose it by the operation: it becomes a restricted one, or fewer networks
-// may reach it. The rules look at the first packet of a connection only, so connections that are open have to be forgotten by
-// connection tracking: their next packet is a first one then.
+// CutsOff returns the front end some of whose clients lose it by the operation: it becomes a restricted one, or fewer
+// networks may reach it. The rules look at the first packet of a connection only, so connections that are open have to
+// be forgotten by connection tracking: their next packet is a first one then.
 func CutsOff(op Op) (VirtualServerID, bool) {
 	e, is := op.Object.(SetEntry)
 	if !is {

@@ -9,9 +9,9 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
 )
 
-// Diff returns the operations, in order, that turn have into want, as far as the touched keys go. Diff of equal States is
-// empty; a kernel that holds have and carries the operations out holds want afterwards. Want may be partial: only touched
-// keys of it are read.
+// Diff returns the operations, in order, that turn have into want, as far as the touched keys go. Diff of equal States
+// is empty; a kernel that holds have and carries the operations out holds want afterwards. Want may be partial: only
+// touched keys of it are read.
 //
 // Sysctls are never set back: what they were before is not known.
 func Diff(have, want *State, t Touched) []Op {
@@ -97,9 +97,9 @@ func diffPresence[K comparable](d *differ, have, want map[K]struct{}, key K, o O
 	}
 }
 
-// entries are deleted in the reverse order of their creation. Sets that limit come behind those that hold who is let through
-// (SetRestricted behind SetClients), so that nobody who may come is shut out in between. An entry that holds a front end whose scheduler is
-// exchanged is left to that.
+// entries are deleted in the reverse order of their creation. Sets that limit come behind those that hold who is let
+// through (SetRestricted behind SetClients), so that nobody who may come is shut out in between. An entry that holds a
+// front end whose scheduler is exchanged is left to that.
 func (d *differ) entries(have, want *State, keys []SetEntry, servers map[VirtualServerID]cluster.Name) {
 	for _, e := range keys {
 		if want.Entries.Has(e) && !have.Entries.Has(e) {
@@ -144,8 +144,9 @@ func (d *differ) foundation(have, want *State) {
 	}
 }
 
-// hooksUnder returns the hooks that are wanted where these families are closed. There the last hook opens front ends for every packet; elsewhere it has
-// nothing to open, and leads new connections only to its chain. These it leads there always, because a policy that changes is seen by the next audit.
+// hooksUnder returns the hooks that are wanted where these families are closed. There the last hook opens front ends
+// for every packet; elsewhere it has nothing to open, and leads new connections only to its chain. These it leads there
+// always, because a policy that changes is seen by the next audit.
 func hooksUnder(closed map[cluster.Family]struct{}, wanted map[Hook]struct{}) map[Hook]struct{} {
 	if len(closed) == 0 {
 		return wanted
@@ -207,12 +208,13 @@ func (d *differ) virtualServer(id VirtualServerID, have, want *State) {
 	d.realServers(id, h, w)
 }
 
-// exchange gives a virtual server another scheduler. For the time of an RCU grace period, some 10 ms where there are several
-// processors, the kernel has taken the old one away and not put the new one in place, and refuses new connections
-// (net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_edit_service, Linux 6.12). A refusal reaches the user; a lost SYN is sent again
-// after a second. So the front end stands in a set meanwhile whose new connections are dropped, for its own exchange and no other's:
-// the kernel makes one after the other, whoever asks. Should the entry fail, the exchange goes on without: late is worse than a refusal.
-// One that a proxier left behind that was killed here is taken away by this, or by the next audit.
+// exchange gives a virtual server another scheduler. For the time of an RCU grace period, some 10 ms where there are
+// several processors, the kernel has taken the old one away and not put the new one in place, and refuses new
+// connections (net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_edit_service, Linux 6.12). A refusal reaches the user; a lost SYN
+// is sent again after a second. So the front end stands in a set meanwhile whose new connections are dropped, for its
+// own exchange and no other's: the kernel makes one after the other, whoever asks. Should the entry fail, the exchange
+// goes on without: late is worse than a refusal. One that a proxier left behind that was killed here is taken away by
+// this, or by the next audit.
 func (d *differ) exchange(o VirtualServerObject, have *State) {
 	hold := frontEndEntry(SetHold, o.ID)
 	if !have.Entries.Has(hold) {
@@ -229,12 +231,12 @@ func exchanges(id VirtualServerID, have, want *State) bool {
 	return present && wanted && h.Scheduler != w.Scheduler
 }
 
-// realServers updates in place what stays where it is, and creates or renews the others in the reverse order of the list: the
-// kernel puts each at the head. Between the two messages of a renewal the real server is gone for some microseconds, and packets
-// of its connections are dropped; the others serve on.
+// realServers updates in place what stays where it is, and creates or renews the others in the reverse order of the
+// list: the kernel puts each at the head. Between the two messages of a renewal the real server is gone for some
+// microseconds, and packets of its connections are dropped; the others serve on.
 //
-// Where the scheduler goes by the last weight above 0, one that gets weight 0 is renewed, so that it has none; and so are all of
-// weight 0 when the virtual server gets such a scheduler.
+// Where the scheduler goes by the last weight above 0, one that gets weight 0 is renewed, so that it has none; and so
+// are all of weight 0 when the virtual server gets such a scheduler.
 func (d *differ) realServers(id VirtualServerID, have, want VirtualServer) {
 	list, placed := Arrange(want, have.RealServers)
 	if len(have.RealServers) == 0 {

@@ -10,11 +10,12 @@ import (
 // Prefix begins the name of every set and chain that is ours. Ownership of sets and chains is this prefix.
 const Prefix = "IPVSP-"
 
-// DefaultLink is the name of the dummy link unless a flag changes it: kube-proxy's, which other node agents know to leave alone.
+// DefaultLink is the name of the dummy link unless a flag changes it: kube-proxy's, which other node agents know to
+// leave alone.
 const DefaultLink = "kube-ipvs0"
 
-// The sets. IPv6 sets carry prefix6 in the place of Prefix. SetFrontEnd is the ledger of the virtual servers that are ours,
-// kept where it cannot get lost: in the kernel. One look at it tells what is no Service's.
+// The sets. IPv6 sets carry prefix6 in the place of Prefix. SetFrontEnd is the ledger of the virtual servers that are
+// ours, kept where it cannot get lost: in the kernel. One look at it tells what is no Service's.
 const (
 	SetFrontEnd   = Prefix + "FRONT-END"   // all front ends: address, protocol and port
 	SetNodePort   = Prefix + "NODE-PORT"   // those of them that are node ports
@@ -83,11 +84,12 @@ func frontEndEntry(set string, id VirtualServerID) SetEntry {
 	}
 }
 
-// kindSets hold front ends of one kind. Until SetFrontEnd came they were the ledger of what is not on an address of ours.
+// kindSets hold front ends of one kind. Until SetFrontEnd came they were the ledger of what is not on an address of
+// ours.
 var kindSets = [...]string{SetNodePort, SetExternalIP, SetLocal}
 
-// Owns tells whether the virtual server is ours, seen from the kernel alone: its address is on our link or has a route of
-// ours, or it is recorded, be it by a version that had no SetFrontEnd.
+// Owns tells whether the virtual server is ours, seen from the kernel alone: its address is on our link or has a route
+// of ours, or it is recorded, be it by a version that had no SetFrontEnd.
 func (s *State) Owns(id VirtualServerID) bool {
 	if s.Local(id.Addr) || s.Recorded(id) {
 		return true
@@ -100,8 +102,8 @@ func (s *State) Owns(id VirtualServerID) bool {
 	return false
 }
 
-// Recorded tells whether the virtual server stands in the ledger, which is filled before a virtual server is made and emptied after it is
-// gone.
+// Recorded tells whether the virtual server stands in the ledger, which is filled before a virtual server is made and
+// emptied after it is gone.
 func (s *State) Recorded(id VirtualServerID) bool {
 	return s.Entries.Has(frontEndEntry(SetFrontEnd, id))
 }

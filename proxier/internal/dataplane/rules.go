@@ -11,8 +11,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 )
 
-// maxElem is the largest number of entries of our sets. The kernel keeps no memory for entries that are not there, and the
-// default of 65,536 is what leaves new Services dead in silence in other proxies (kubernetes#129389).
+// maxElem is the largest number of entries of our sets. The kernel keeps no memory for entries that are not there, and
+// the default of 65,536 is what leaves new Services dead in silence in other proxies (kubernetes#129389).
 const maxElem = 1 << 20
 
 // Foundation returns the part of the wanted State that no Service changes: link, sysctls, sets with the pods' networks,
@@ -86,8 +86,8 @@ func sysctls(c Config) map[string]string {
 		"net.ipv4.vs.expire_quiescent_template": "1",
 		"net.ipv4.ip_forward":                   "1",
 	}
-	// From 4.1, which brought the parameter, to 5.8 a reused source port of a client delayed its connection by a second or stuck to a dead real server
-	// (kubernetes#81775, #93297); from 5.9 on the kernel's default does the right thing.
+	// From 4.1, which brought the parameter, to 5.8 a reused source port of a client delayed its connection by a second
+	// or stuck to a dead real server (kubernetes#81775, #93297); from 5.9 on the kernel's default does the right thing.
 	if c.Facts.KernelAtLeast(4, 1) && !c.Facts.KernelAtLeast(5, 9) {
 		s["net.ipv4.vs.conn_reuse_mode"] = "0"
 	}
@@ -96,8 +96,8 @@ func sysctls(c Config) map[string]string {
 		s["net.ipv4.conf.all.arp_announce"] = "2"
 	}
 	if c.Serves(cluster.IPv6) {
-		// Without it nothing reaches a pod of another node. Links that live by router advertisements are prepared for it
-		// before (kernel.KeepRouterAdvertisements).
+		// Without it nothing reaches a pod of another node. Links that live by router advertisements are prepared for
+		// it before (kernel.KeepRouterAdvertisements).
 		s["net.ipv6.conf.all.forwarding"] = "1"
 	}
 	for name, timeout := range map[string]time.Duration{SysctlTCPTimeout: c.TCPTimeout, SysctlTCPFinTimeout: c.TCPFinTimeout, SysctlUDPTimeout: c.UDPTimeout} {
@@ -166,8 +166,9 @@ func chains(c Config, family cluster.Family) []Chain {
 	}
 }
 
-// unestablished matches what does not belong to a connection that was let through before, and is all that established connections cost where it
-// stands in a hook. It reads a field of the packet's connection, where a match of a set computes a hash and walks a bucket.
+// unestablished matches what does not belong to a connection that was let through before, and is all that established
+// connections cost where it stands in a hook. It reads a field of the packet's connection, where a match of a set
+// computes a hash and walks a bucket.
 const unestablished = "-m conntrack ! --ctstate RELATED,ESTABLISHED"
 
 func (r ruler) mark() string {
@@ -189,11 +190,12 @@ func (r ruler) masquerade() []string {
 	return append(rules, "-j MASQUERADE"+random)
 }
 
-// randomPorts tells whether masquerading is to give each connection a random port. Without it the client's port is kept where it is
-// within MasqueradePorts and free, and a random one taken where it is not (net/netfilter/nf_nat_core.c, get_unique_tuple, from Linux 5.1 on;
-// before, two processors could search from the same port on, and one of the connections was lost: kubernetes#56903). A kept port
-// is what makes short connections live: an endpoint drops the first packet of a connection whose port it has in TIME_WAIT with a
-// younger timestamp, and from Linux 6.12 on timestamps differ from port to port, so that they only grow for one client on one port.
+// randomPorts tells whether masquerading is to give each connection a random port. Without it the client's port is kept
+// where it is within MasqueradePorts and free, and a random one taken where it is not (net/netfilter/nf_nat_core.c,
+// get_unique_tuple, from Linux 5.1 on; before, two processors could search from the same port on, and one of the
+// connections was lost: kubernetes#56903). A kept port is what makes short connections live: an endpoint drops the
+// first packet of a connection whose port it has in TIME_WAIT with a younger timestamp, and from Linux 6.12 on
+// timestamps differ from port to port, so that they only grow for one client on one port.
 func (c Config) randomPorts() bool {
 	return c.Facts.RandomFully && !c.Facts.KernelAtLeast(5, 1)
 }
@@ -204,8 +206,8 @@ func (r ruler) services() []string {
 		// All that is no Service's leaves here.
 		r.notIn(SetFrontEnd, "dst,dst") + " -j RETURN",
 		"-s " + r.family4or6("127.0.0.0/8", "::1/128") + " -j RETURN",
-		// With the policy Local clients keep their address, but the node's own could not be answered by other nodes: a VIP,
-		// which is their address, is local there too.
+		// With the policy Local clients keep their address, but the node's own could not be answered by other nodes: a
+		// VIP, which is their address, is local there too.
 		r.match(SetLocal, "dst,dst") + " -m addrtype ! --src-type LOCAL -j ACCEPT",
 		r.match(SetNodePort, "dst,dst") + " -j " + ChainMarkMasq,
 		r.match(SetExternalIP, "dst,dst") + " -j " + ChainMarkMasq,
@@ -217,7 +219,8 @@ func (r ruler) services() []string {
 	return append(rules, "-j ACCEPT")
 }
 
-// clientMatches returns the matches for clients of a ClusterIP that are to be masqueraded, each with a blank behind it unless it is empty.
+// clientMatches returns the matches for clients of a ClusterIP that are to be masqueraded, each with a blank behind it
+// unless it is empty.
 func (r ruler) clientMatches() []string {
 	if r.config.MasqueradeAll {
 		return []string{""}
@@ -226,8 +229,8 @@ func (r ruler) clientMatches() []string {
 	if others := r.notPods(); others != "" {
 		matches = append(matches, strings.TrimPrefix(others, " ")+" ")
 	}
-	// The node's own clients have the VIP itself as their source, or with a route an address of the node, which may lie in the
-	// pods' network. Their packets come in by no link, so that nothing is to be added where the link tells.
+	// The node's own clients have the VIP itself as their source, or with a route an address of the node, which may lie
+	// in the pods' network. Their packets come in by no link, so that nothing is to be added where the link tells.
 	if pods := r.config.Pods; pods.Bridge == "" && pods.InterfacePrefix == "" {
 		matches = append(matches, "-m addrtype --src-type LOCAL ")
 	}
@@ -251,8 +254,8 @@ func (r ruler) notPods() string {
 	return ""
 }
 
-// postrouting masquerades what IPVS has sent on, and nothing else: whoever asks an endpoint straight keeps address and port. IPVS
-// sets the bit that the match reads on each packet that it changes (include/linux/skbuff.h, ipvs_property).
+// postrouting masquerades what IPVS has sent on, and nothing else: whoever asks an endpoint straight keeps address and
+// port. IPVS sets the bit that the match reads on each packet that it changes (include/linux/skbuff.h, ipvs_property).
 func (r ruler) postrouting() []string {
 	var rules []string
 	if r.config.Facts.IPVSMatch {
@@ -269,9 +272,10 @@ func (r ruler) postrouting() []string {
 	)
 }
 
-// noComeback is for an answer of a restricted front end that begins a conntrack entry, because the one of its connection was
-// forgotten ([Cutoff]). The entry would let the client's packets through as replies of an open connection. With another
-// source port than the front end's they are none, and are judged as what they are, the first ones of a new connection.
+// noComeback is for an answer of a restricted front end that begins a conntrack entry, because the one of its
+// connection was forgotten ([Cutoff]). The entry would let the client's packets through as replies of an open
+// connection. With another source port than the front end's they are none, and are judged as what they are, the first
+// ones of a new connection.
 func (r ruler) noComeback() []string {
 	return []string{r.match(SetClients, "src,src,dst") + " -j RETURN", "-j " + ChainMasquerade}
 }
@@ -281,19 +285,21 @@ func (r ruler) clients() []string {
 	return []string{r.match(SetClients, "dst,dst,src") + " -j RETURN", "-j DROP"}
 }
 
-// limits are the rules that say who may not open a connection to a front end. They stand where packets have not been to IPVS yet: in the filter's
-// INPUT, and for the node's own clients in mangle's OUTPUT (IPVS takes those ahead of the filter).
+// limits are the rules that say who may not open a connection to a front end. They stand where packets have not been to
+// IPVS yet: in the filter's INPUT, and for the node's own clients in mangle's OUTPUT (IPVS takes those ahead of the
+// filter).
 func (r ruler) limits() []string {
 	return []string{
-		// While its scheduler is exchanged a virtual server refuses new connections (diff.go); a client whose first packet is
-		// lost tries again after a second.
+		// While its scheduler is exchanged a virtual server refuses new connections (diff.go); a client whose first
+		// packet is lost tries again after a second.
 		"-m conntrack --ctstate NEW " + r.match(SetHold, "dst,dst") + " -j DROP",
 		r.match(SetRestricted, "dst,dst") + " -j " + ChainClients,
 	}
 }
 
-// closed is for what is no Service port of a VIP. It is a local address, whose other ports must not reach the node's own sockets (kubernetes#72236).
-// Packets that are not tracked, such as those by which IPv6 finds neighbours, are let through.
+// closed is for what is no Service port of a VIP. It is a local address, whose other ports must not reach the node's
+// own sockets (kubernetes#72236). Packets that are not tracked, such as those by which IPv6 finds neighbours, are let
+// through.
 func (r ruler) closed() []string {
 	rules := []string{"-p tcp " + r.match(SetHealthChecks, "dst") + " -j RETURN"}
 	if r.config.AnswerPing {

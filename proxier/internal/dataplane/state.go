@@ -17,8 +17,8 @@ type State struct {
 	Entries Entries
 	Chains  map[ChainID]Chain
 	Hooks   map[Hook]struct{}
-	// Closed are the families in which the node takes in nothing that no rule accepts: filter INPUT has another policy than ACCEPT. It is
-	// the operator's, and told by the kernel only.
+	// Closed are the families in which the node takes in nothing that no rule accepts: filter INPUT has another policy
+	// than ACCEPT. It is the operator's, and told by the kernel only.
 	Closed         map[cluster.Family]struct{}
 	VirtualServers map[VirtualServerID]VirtualServer
 	Addresses      map[netip.Addr]struct{}
@@ -50,7 +50,8 @@ func NewStateFor(servers, entries, addresses int) *State {
 	}
 }
 
-// Reserve makes room for n virtual servers more, each with an address of its own: a map that grows as it is filled is copied again and again.
+// Reserve makes room for n virtual servers more, each with an address of its own: a map that grows as it is filled is
+// copied again and again.
 func (s *State) Reserve(n int) {
 	s.VirtualServers = withRoom(s.VirtualServers, n)
 	s.Addresses = withRoom(s.Addresses, n)
@@ -69,8 +70,8 @@ func withRoom[K comparable, V any](m map[K]V, n int) map[K]V {
 
 // Observation is what a kernel adapter read from the kernel.
 type Observation struct {
-	// State is what is ours: our link with its addresses, our routes, the sets and chains with our prefix and their hooks, the
-	// sysctls that we manage, and the virtual servers that are ours (see ownership.go).
+	// State is what is ours: our link with its addresses, our routes, the sets and chains with our prefix and their
+	// hooks, the sysctls that we manage, and the virtual servers that are ours (see ownership.go).
 	State *State
 	// Foreign are virtual servers that are not ours. They are reported and never touched.
 	Foreign map[VirtualServerID]VirtualServer
@@ -96,8 +97,8 @@ func (l Listener) Hears(id VirtualServerID) bool {
 	return l.Protocol == id.Protocol && l.Port == id.Port && (l.Addr == id.Addr || l.Addr.IsUnspecified() && (l.Addr.Is6() || id.Addr.Is4()))
 }
 
-// Connections are what the kernel counts for one real server: Active are established TCP connections (for UDP always 0),
-// Inactive all others that its connection table still knows, such as those in FIN_WAIT.
+// Connections are what the kernel counts for one real server: Active are established TCP connections (for UDP always
+// 0), Inactive all others that its connection table still knows, such as those in FIN_WAIT.
 type Connections struct {
 	Addr             netip.Addr
 	Port             uint16
@@ -181,8 +182,8 @@ func (s *State) applyVirtualServer(o VirtualServerObject, gone bool) {
 	s.SetVirtualServer(o.ID, v)
 }
 
-// applyRealServer puts a new or renewed real server at the head of the list, as the kernel does (net/netfilter/ipvs/ip_vs_ctl.c,
-// __ip_vs_update_dest, Linux 6.12).
+// applyRealServer puts a new or renewed real server at the head of the list, as the kernel does
+// (net/netfilter/ipvs/ip_vs_ctl.c, __ip_vs_update_dest, Linux 6.12).
 func (s *State) applyRealServer(o RealServerObject, verb Verb) {
 	v, present := s.VirtualServers[o.VirtualServer]
 	if !present {
@@ -216,7 +217,8 @@ func CompareEndpoint(a, b RealServer) int {
 	return int(a.Port) - int(b.Port)
 }
 
-// Clone returns a State that shares nothing with s that is ever changed. It may stand for what a kernel has, whatever s is.
+// Clone returns a State that shares nothing with s that is ever changed. It may stand for what a kernel has, whatever s
+// is.
 func (s *State) Clone() *State {
 	clone := &State{
 		Links:          maps.Clone(s.Links),

@@ -15,9 +15,10 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
 
-// chains handles our iptables chains, and the hooks that lead to them. What is written goes in with one iptables-restore for each family,
-// which the kernel takes table by table as a whole or not at all; it is read with one iptables-save. Our rules are few and do not change while
-// Services do, so that no process is ever started for a Service.
+// chains handles our iptables chains, and the hooks that lead to them. What is written goes in with one
+// iptables-restore for each family, which the kernel takes table by table as a whole or not at all; it is read with one
+// iptables-save. Our rules are few and do not change while Services do, so that no process is ever started for a
+// Service.
 type chains struct {
 	families  []cluster.Family
 	processes uint64
@@ -37,7 +38,8 @@ type counted struct {
 // fresh is how old it may be when hooks are written: a start reads the kernel before the API's lists are there.
 const fresh = 15 * time.Second
 
-// spellings are the chains that are listed in another spelling than we wrote them. Who reads beside the one who writes shares them.
+// spellings are the chains that are listed in another spelling than we wrote them. Who reads beside the one who writes
+// shares them.
 type spellings struct {
 	mu sync.Mutex
 	of map[dataplane.ChainID]spelling
@@ -210,8 +212,8 @@ func (c *chains) note(ops []dataplane.Op) (again []dataplane.Chain) {
 	return again
 }
 
-// learn lists chains that had to be written a second time. Where their words differ just after that, it is how this iptables spells our rules, which
-// are spelled as current ones do; where they do not, somebody else had changed them.
+// learn lists chains that had to be written a second time. Where their words differ just after that, it is how this
+// iptables spells our rules, which are spelled as current ones do; where they do not, somebody else had changed them.
 func (c *chains) learn(family cluster.Family, again []dataplane.Chain) error {
 	if len(again) == 0 {
 		return nil
@@ -228,8 +230,8 @@ func (c *chains) learn(family cluster.Family, again []dataplane.Chain) error {
 	return nil
 }
 
-// hooks adds what inserts or deletes the jumps from built-in chains among ops. There is never a second one of a kind: whether the first try was carried
-// out is not always known, and somebody may have copied it.
+// hooks adds what inserts or deletes the jumps from built-in chains among ops. There is never a second one of a kind:
+// whether the first try was carried out is not always known, and somebody may have copied it.
 func (c *chains) hooks(in *input, family cluster.Family, ops []dataplane.Op) error {
 	var present map[dataplane.Hook]int
 	for _, op := range ops {
@@ -349,7 +351,8 @@ func parseSave(s *dataplane.State, family cluster.Family, text string) map[datap
 // hookComment begins the comments of our hooks: a jump without it is somebody else's.
 const hookComment = "ipvs-proxier: "
 
-// parseHook reads a rule of a built-in chain; ours when it jumps to one of our chains with a comment of ours. Of the hook's chain it knows the name.
+// parseHook reads a rule of a built-in chain; ours when it jumps to one of our chains with a comment of ours. Of the
+// hook's chain it knows the name.
 func parseHook(rule string) (hook dataplane.Hook, ours bool) {
 	const comment = `-m comment --comment "`
 	match, target, found := strings.Cut(rule, "-j ")

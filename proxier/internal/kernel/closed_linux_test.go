@@ -13,8 +13,9 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel/kerneltest"
 )
 
-// TestPolicyOfInput: where the operator's policy of INPUT is to drop, the hook that opens front ends takes every packet; elsewhere it
-// takes new connections only. Each family has a policy of its own, and the kernel is brought in line by what is seen of it.
+// TestPolicyOfInput: where the operator's policy of INPUT is to drop, the hook that opens front ends takes every
+// packet; elsewhere it takes new connections only. Each family has a policy of its own, and the kernel is brought in
+// line by what is seen of it.
 func TestPolicyOfInput(t *testing.T) {
 	own(t)
 	k := openLinux(t)

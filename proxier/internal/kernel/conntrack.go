@@ -98,8 +98,8 @@ func (k *Linux) Forget(flows map[dataplane.VirtualServerID][]netip.AddrPort) (de
 	return deleted, err
 }
 
-// deleteIf deletes the entries of the family and protocol (0: of any) that are to go. An entry is deleted by its tuple, zone and
-// identity, so that a younger one of the same client stays.
+// deleteIf deletes the entries of the family and protocol (0: of any) that are to go. An entry is deleted by its tuple,
+// zone and identity, so that a younger one of the same client stays.
 func (c *conntrack) deleteIf(family cluster.Family, protocol cluster.Protocol, goes func(Flow) bool) (deleted int, err error) {
 	var gone []entry
 	err = c.dump(family, protocol, func() { gone = gone[:0] }, func(e entry) {
@@ -146,8 +146,8 @@ func anyAddr(family cluster.Family) netip.Addr {
 	return netip.IPv4Unspecified()
 }
 
-// dump calls each for every entry of the family and protocol (0: of any), in whatever zone. The entry's original is valid during the
-// call only. What has no ports may be among them.
+// dump calls each for every entry of the family and protocol (0: of any), in whatever zone. The entry's original is
+// valid during the call only. What has no ports may be among them.
 func (c *conntrack) dump(family cluster.Family, protocol cluster.Protocol, reset func(), each func(entry)) error {
 	filtered := !c.unfiltered && protocol != 0
 	err := c.tryDump(family, protocol, filtered, reset, each)

@@ -10,8 +10,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
 
-// CutOff implements proxier.Kernel. The table of a family is read once, in which the kernel leaves out other protocols where all
-// front ends have the same.
+// CutOff implements proxier.Kernel. The table of a family is read once, in which the kernel leaves out other protocols
+// where all front ends have the same.
 func (k *Linux) CutOff(allowed map[dataplane.VirtualServerID][]netip.Prefix) (deleted int, err error) {
 	for _, family := range []cluster.Family{cluster.IPv4, cluster.IPv6} {
 		protocol, any := protocolOf(allowed, family)
@@ -27,8 +27,9 @@ func (k *Linux) CutOff(allowed map[dataplane.VirtualServerID][]netip.Prefix) (de
 	return deleted, err
 }
 
-// denied tells whether the flow is one of a client outside of the networks that a front end is open to. The entry may have begun
-// with an answer: then the client and the front end stand in its reply direction (ip_vs_nfct.c, ip_vs_update_conntrack, Linux 6.12).
+// denied tells whether the flow is one of a client outside of the networks that a front end is open to. The entry may
+// have begun with an answer: then the client and the front end stand in its reply direction (ip_vs_nfct.c,
+// ip_vs_update_conntrack, Linux 6.12).
 func (f Flow) denied(allowed map[dataplane.VirtualServerID][]netip.Prefix) bool {
 	outside := func(client, frontEnd netip.AddrPort) bool {
 		networks, named := allowed[dataplane.VirtualServerID{Addr: frontEnd.Addr(), Port: frontEnd.Port(), Protocol: f.Protocol}]
@@ -37,7 +38,8 @@ func (f Flow) denied(allowed map[dataplane.VirtualServerID][]netip.Prefix) bool 
 	return outside(f.Client, f.FrontEnd) || outside(f.Server, f.Answers)
 }
 
-// protocolOf returns the protocol of all the front ends of the family, 0 when there are several; any tells whether there is one.
+// protocolOf returns the protocol of all the front ends of the family, 0 when there are several; any tells whether
+// there is one.
 func protocolOf(frontEnds map[dataplane.VirtualServerID][]netip.Prefix, family cluster.Family) (protocol cluster.Protocol, any bool) {
 	for id := range frontEnds {
 		switch {

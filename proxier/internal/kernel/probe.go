@@ -25,7 +25,8 @@ func Families() []cluster.Family {
 	return append(families, cluster.IPv6)
 }
 
-// Probe finds out what this kernel and its tools can do, and loads the modules of schedulers. An error names what is missing and the command that mends it.
+// Probe finds out what this kernel and its tools can do, and loads the modules of schedulers. An error names what is
+// missing and the command that mends it.
 func Probe(schedulers []string) (dataplane.Facts, error) {
 	facts := dataplane.Facts{Schedulers: []string{}}
 	release, err := os.ReadFile("/proc/sys/kernel/osrelease")
@@ -53,8 +54,8 @@ func Probe(schedulers []string) (dataplane.Facts, error) {
 	return facts, nil
 }
 
-// hasModule tells whether the kernel has the module, and loads it where it is not known to be there. What is in no list that can be read and
-// cannot be loaded counts as missing.
+// hasModule tells whether the kernel has the module, and loads it where it is not known to be there. What is in no list
+// that can be read and cannot be loaded counts as missing.
 func hasModule(name string, read func() modules) bool {
 	known := read()
 	switch {
@@ -81,7 +82,8 @@ func parseRelease(release string) (major, minor int) {
 	return major, minor
 }
 
-// knowsRandomFully asks for the version of iptables, which has had the option since 1.6.2. One that does not work is told of by newChains.
+// knowsRandomFully asks for the version of iptables, which has had the option since 1.6.2. One that does not work is
+// told of by newChains.
 func knowsRandomFully() bool {
 	t, err := iptables.New()
 	return err == nil && t.HasRandomFully()

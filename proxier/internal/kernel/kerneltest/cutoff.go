@@ -12,8 +12,9 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel"
 )
 
-// cutOff: connections of clients outside of a front end's networks are deleted, whether the client's packet began them or an answer, and
-// nothing else: not those of clients inside, of other ports, addresses and protocols, or of front ends that are not named.
+// cutOff: connections of clients outside of a front end's networks are deleted, whether the client's packet began them
+// or an answer, and nothing else: not those of clients inside, of other ports, addresses and protocols, or of front
+// ends that are not named.
 func (s *suite) cutOff() {
 	s.become(dataplane.NewWant(dataplane.Foundation(Config)).State)
 	for _, f := range []struct{ vip, other, in, out, server string }{
