@@ -109,11 +109,6 @@ conformance: ## every way in, side by side with the real kube-proxy: writes docs
 	@IPVSP_CONFORMANCE=bin/out/conformance.md $(MAKE) --no-print-directory e2e RUN=TestConformance
 	@cp bin/out/conformance.md docs/conformance.md && tail -1 docs/conformance.md
 
-.PHONY: bench-data
-bench-data: ## what a Service costs its clients: direct, kube-proxy and this side by side; writes docs/data-plane.md (root; ten minutes; nightly)
-	@IPVSP_BENCH_DATA=$(CURDIR)/bin/out $(MAKE) --no-print-directory e2e RUN=TestDataPlane
-	@cp bin/out/data-plane.md docs/data-plane.md && cat docs/data-plane.md
-
 # What make bench measures, beside KERNEL: SIZE is the numbers of Services from the API, "quick", or nothing for all; ROUNDS how often; MANIFESTS the
 # number of Services from manifests; PEERS_MAX the most Services that a peer gets, PEERS_CHANGES the most changes, which may take a minute each; VARIANTS lists of further arguments of ipvs-proxier, between semicolons,
 # each of which is measured; ONLY a part of the names of those proxies that are. BENCHMEM is the guest's memory, BENCHTIME how long it may take.
@@ -149,6 +144,21 @@ bench-programming: lab kube-router ## what programming Services costs, this and 
 	@bin/benchpage bin/out/programming.json | tee bin/out/programming.md
 
 # The output is as benchstat reads it: a file a run, named by time and kernel, in bin/out/go.
+# bench-data takes ROUNDS, SERVICES (beside those that are asked), TURN (seconds that each variant has in a round), STALL (seconds of a long run, 0: none), ONLY (a part of the names
+# of scenarios) and VARIANTS (names of variants, between commas).
+SERVICES ?= 100
+TURN     ?= 2
+STALL    ?= 60
+DATACOMMAND = $(if $(LAB_SUITE),LAB_SUITE=$(LAB_SUITE) )make bench-data$(foreach v,KERNEL ROUNDS SERVICES TURN STALL ONLY VARIANTS,$(if $(filter command line,$(origin $v)), $v='$($v)'))
+
+.PHONY: bench-data
+bench-data: ROUNDS = 5
+bench-data: ## what a Service and a proxy cost, several proxies side by side: docs/data-plane.md (root; 25 minutes; KERNEL, ROUNDS, TURN, ONLY, VARIANTS)
+	@mkdir -p bin/out
+	@IPVSP_TIMEOUT=1h IPVSP_BENCH_DATA=$(CURDIR)/bin/out IPVSP_BENCH_ROUNDS=$(ROUNDS) IPVSP_BENCH_SERVICES=$(SERVICES) IPVSP_BENCH_TURN=$(TURN) IPVSP_BENCH_STALL=$(STALL) \
+	  IPVSP_BENCH_ONLY='$(ONLY)' IPVSP_BENCH_VARIANTS='$(VARIANTS)' IPVSP_BENCH_COMMAND="$(DATACOMMAND)" $(MAKE) --no-print-directory e2e RUN=TestDataPlane GUESTS=1 E2EFLAGS="-test.timeout 1h"
+	@cp bin/out/data-plane.md docs/data-plane.md
+
 .PHONY: bench-go
 bench-go: lab ## the Go benchmarks of core and kernel adapters, a file a run for benchstat in bin/out/go (those of the adapters need root)
 	@rm -rf bin/benchmarks && mkdir -p bin/benchmarks/core bin/benchmarks/kernel bin/out/go

@@ -242,7 +242,13 @@ func without(lines, others []string) (left []string) {
 // startKubeProxy starts the real kube-proxy in ipvs mode on the node.
 func (c *cluster) startKubeProxy(node *topology.Host, kubeconfig string) *harness.Process {
 	c.t.Helper()
-	p, err := harness.Start(node, filepath.Join(peers, "kube-proxy"), "--kubeconfig", kubeconfig, "--proxy-mode", "ipvs", "--hostname-override", node.Name,
+	return c.startKubeProxyIn("ipvs", node, kubeconfig)
+}
+
+// startKubeProxyIn starts the real kube-proxy on the node in a mode of it. For nftables the kernel must have nf_tables, and the machine nft.
+func (c *cluster) startKubeProxyIn(mode string, node *topology.Host, kubeconfig string) *harness.Process {
+	c.t.Helper()
+	p, err := harness.Start(node, filepath.Join(peers, "kube-proxy"), "--kubeconfig", kubeconfig, "--proxy-mode", mode, "--hostname-override", node.Name,
 		"--cluster-cidr", topology.PodCIDRs, "--ipvs-scheduler", "rr", "--conntrack-max-per-core", "0", "--conntrack-min", "0")
 	c.must(err)
 	c.t.Cleanup(func() {

@@ -29,7 +29,15 @@ type LoadReport struct {
 	Requests struct {
 		Planned, Answered, Errors, Unfinished int64
 	} `json:"requests"`
-	Errors  map[string]int64 `json:"errors"`
+	Errors map[string]int64 `json:"errors"`
+	Rate   struct {
+		Achieved float64 `json:"achieved_per_s"`
+	} `json:"rate"`
+	// Series has an entry for each step of the window, of Step seconds.
+	Series struct {
+		Step     float64 `json:"bucket_s"`
+		Answered []int64 `json:"answered"`
+	} `json:"series"`
 	Latency struct {
 		P50 float64 `json:"p50"`
 		P90 float64 `json:"p90"`

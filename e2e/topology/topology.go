@@ -134,12 +134,20 @@ func (t *Topology) addRoutes() error {
 
 // AddPod puts a pod on node 1 or 2; its addresses end in number, which is 2 to 99.
 func (t *Topology) AddPod(node, number int, name string) (*Host, error) {
-	if node < 1 || node > 2 || number < 2 || number > 99 {
-		return nil, fmt.Errorf("pod %s: node %d is not 1 or 2, or number %d is not 2 to 99", name, node, number)
+	if node < 1 || node > 2 {
+		return nil, fmt.Errorf("pod %s: node %d is not 1 or 2", name, node)
 	}
 	on := t.Node1
 	if node == 2 {
 		on = t.Node2
+	}
+	return t.AddPodOn(on, node, number, name)
+}
+
+// AddPodOn puts a pod on a node that AddNode made with that number; its addresses end in number, which is 2 to 99. Other hosts have no route to it.
+func (t *Topology) AddPodOn(on *Host, node, number int, name string) (*Host, error) {
+	if number < 2 || number > 99 {
+		return nil, fmt.Errorf("pod %s: number %d is not 2 to 99", name, number)
 	}
 	pod, err := t.host(name)
 	if err != nil {

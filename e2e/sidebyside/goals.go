@@ -1,0 +1,94 @@
+package sidebyside
+
+import (
+	"fmt"
+	"strings"
+)
+
+// The names of scenarios that goals speak of.
+const (
+	Unmasqueraded = "a pod asks a cluster IP"
+	OneClient     = "one client, masqueraded"
+	FiftyClients  = "fifty clients from outside, node port"
+	UDPTimeouts   = "UDP exchanges, masqueraded"
+)
+
+type goalRow struct{ what, least, is, verdict string }
+
+func goalTable(r *Result) string {
+	var rows []goalRow
+	for _, s := range r.Scenarios {
+		what := s.Name + ", "
+		if s.Datagrams {
+			what += "datagrams"
+		} else {
+			what += "connections"
+		}
+		switch {
+		case s.Bystander:
+			rows = append(rows, s.goal(what+", beside "+Tracked, Tracked, 0.95))
+			if s.Datagrams {
+				rows = append(rows, s.goal(what+", beside "+ProxyNFT, ProxyNFT, 1.2))
+			}
+		case strings.HasPrefix(s.Name, Unmasqueraded) && !s.Datagrams:
+			rows = append(rows, s.goal(what+", beside "+Bare, Bare, 0.95))
+		}
+	}
+	rows = append(rows, stallGoals(r)...)
+	text := "Each is a ratio of ipvs-proxier to what it is held against.\n\n| what | at least | is | |\n|---|---|---|---|\n"
+	for _, row := range rows {
+		text += fmt.Sprintf("| %s | %s | %s | %s |\n", row.what, row.least, row.is, row.verdict)
+	}
+	return text
+}
+
+func (s *Scenario) goal(what, against string, least float64) goalRow {
+	row := goalRow{what: what, least: fmt.Sprint(least), is: "–", verdict: "not measured"}
+	if ratio, told := Paired(s.Rates[Ours], s.Rates[against]); told {
+		row.is, row.verdict = ratio.Text(), ratio.verdict(least)
+	}
+	return row
+}
+
+func stallGoals(r *Result) (rows []goalRow) {
+	for _, name := range []string{OneClient, FiftyClients} {
+		row := goalRow{what: name + ": last ten seconds beside the first ten", least: "0.95", is: "–", verdict: "not measured"}
+		ours := r.stall(name, Ours)
+		if ours != nil {
+			if ratio, told := ours.lastBesideFirst(); told {
+				row.is, row.verdict = ratio.Text(), ratio.verdict(0.95)
+			}
+		}
+		rows = append(rows, row)
+		if name != OneClient {
+			continue
+		}
+		syns := goalRow{what: name + ": SYNs sent again", least: "none", is: "–", verdict: "not measured"}
+		beside := goalRow{what: name + ": last ten seconds, beside " + ProxyNFT, least: "2", is: "–", verdict: "not measured"}
+		if ours != nil {
+			n := ours.synsAgain()
+			syns.is, syns.verdict = fmt.Sprint(n), "reached"
+			if n > 0 {
+				syns.verdict = "missed"
+			}
+			if theirs := r.stall(name, ProxyNFT); theirs != nil {
+				_, a := ours.ends()
+				_, b := theirs.ends()
+				if ratio, told := Apart(a, b); told {
+					beside.is, beside.verdict = ratio.Text(), ratio.verdict(2)
+				}
+			}
+		}
+		rows = append(rows, syns, beside)
+	}
+	return rows
+}
+
+func (r *Result) stall(name, variant string) *Stall {
+	for _, s := range r.Stalls {
+		if s.Name == name && s.Variant == variant {
+			return s
+		}
+	}
+	return nil
+}

@@ -1,0 +1,205 @@
+package sidebyside
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+)
+
+var variants = []string{None, Tracked, Bare, Ours, ProxyVS, ProxyNFT}
+
+// Page writes the whole page.
+func Page(r *Result) string {
+	var b strings.Builder
+	b.WriteString(head(r))
+	b.WriteString("\n## Goals\n\n" + goalTable(r))
+	b.WriteString("\n## Bystanders\n\nTraffic that is no Service's, on a node that has a proxy. Ratios are to the node with tracking.\n\n")
+	for _, s := range r.Scenarios {
+		if s.Bystander {
+			b.WriteString(rates(s, Tracked))
+		}
+	}
+	b.WriteString("\n## Through Services\n\nRatios are to the virtual server made by hand.\n\n")
+	for _, s := range r.Scenarios {
+		if !s.Bystander {
+			b.WriteString(rates(s, Bare))
+		}
+	}
+	b.WriteString(stalls(r))
+	b.WriteString(reproduce)
+	return b.String()
+}
+
+func head(r *Result) string {
+	rounds := 0
+	for _, s := range r.Scenarios {
+		for _, v := range s.Rates {
+			rounds = max(rounds, len(v))
+		}
+	}
+	text := fmt.Sprintf(`# What a Service costs its clients and its bystanders
+
+Written by a program from what it measured; nothing in it is typed in.
+
+| | |
+|---|---|
+| kernel | %s |
+| machine | %s |
+| date | %s |
+| command | `+"`%s`"+` |
+| rounds | %d, each variant %.3g s a round |
+| Services beside those asked | %d |
+
+Each variant is a node, that is a network namespace with its pods, in one guest. All stand there all the time
+and have the same endpoints. In each round every variant has its turn, in an order that alternates. The proxies
+read one API server. Once they have written their rules they are ended, and the API server too: what is measured
+is what they left in the kernel, and nobody's background work.
+
+| variant | what the node has |
+|---|---|
+| %s | no rule, and nothing tracks connections |
+| %s | one NAT rule, as any network plug-in has: connections are tracked |
+| %s | virtual servers made with ipvsadm, `+"`net.ipv4.vs.conntrack=1`"+`, and one NAT rule that masquerades |
+| %s | this program, with its defaults |
+| %s | kube-proxy 1.37 in ipvs mode |
+| %s | kube-proxy 1.37 in nftables mode |
+`, r.Kernel, r.Machine, r.Date, r.Command, rounds, r.Seconds, r.Services, None, Tracked, Bare, Ours, ProxyVS, ProxyNFT)
+	for _, v := range variants {
+		if why, left := r.Without[v]; left {
+			text += fmt.Sprintf("\nLeft out: %s. %s\n", v, why)
+		}
+	}
+	return text + `
+**Connections** are counted by ipvs-load in a closed loop of eight: connect, request, reply, close.
+**Datagrams** have 32 bytes. One socket sends them as fast as it can, 64 in a system call, and those are counted
+that arrive at the listener's socket. Client, node and endpoint share the guest's processors: a ratio shows less
+than the node alone costs.
+
+A cell has the median of the rounds, and the ratio of that to the median of another variant with its 95 % interval. The
+interval comes of 10,000 resamplings of whole rounds.
+`
+}
+
+func rates(s *Scenario, against string) string {
+	unit := "connections a second"
+	if s.Datagrams {
+		unit = "datagrams a second"
+	}
+	text := fmt.Sprintf("### %s\n\n%s\n\n| variant | %s | least to most | beside %s | errors |\n|---|---|---|---|---|\n", s.Name, s.What, unit, against)
+	for _, v := range variants {
+		all := s.Rates[v]
+		if len(all) == 0 {
+			continue
+		}
+		beside := "–"
+		if ratio, told := Paired(all, s.Rates[against]); told && v != against {
+			beside = ratio.Text()
+		}
+		text += fmt.Sprintf("| %s | %s | %s to %s | %s | %d |\n", v, thousands(median(all)), thousands(slices.Min(all)), thousands(slices.Max(all)), beside, s.Errors[v])
+	}
+	return text + "\n"
+}
+
+func stalls(r *Result) string {
+	text := "\n## Long runs\n\nSome endpoints keep what is over: one that closes first keeps TIME_WAIT, and drops the SYN of a connection that has\n" +
+		"the same ports but an older timestamp. The client then sends its SYN again.\n\n"
+	var names []string
+	for _, s := range r.Stalls {
+		if !slices.Contains(names, s.Name) {
+			names = append(names, s.Name)
+			text += stallTable(r, s)
+		}
+	}
+	return text
+}
+
+func stallTable(r *Result, first *Stall) string {
+	text := fmt.Sprintf("### %s\n\n%s\n\n| variant | answered a second, each ten seconds | last beside first ten seconds | SYNs sent again | dropped for PAWS | resets of the endpoint | "+
+		"conntrack: insert_failed, drop | errors |\n|---|---|---|---|---|---|---|---|\n", first.Name, first.What)
+	for _, s := range r.Stalls {
+		if s.Name != first.Name {
+			continue
+		}
+		var each, again []string
+		var paws, resets int64
+		told := false
+		for _, step := range s.Steps {
+			each = append(each, thousands(float64(step.Answered)/step.Seconds))
+			again = append(again, fmt.Sprint(step.SYNsAgain))
+			resets += step.Resets
+			if step.PAWS != nil {
+				told = true
+				paws += *step.PAWS
+			}
+		}
+		dropped, tracked, ratio := "not counted by this kernel", "not counted", "–"
+		if told {
+			dropped = fmt.Sprint(paws)
+		}
+		if s.Counted {
+			tracked = fmt.Sprintf("%d, %d", s.InsertFailed, s.Drop)
+		}
+		if q, ok := s.lastBesideFirst(); ok {
+			ratio = q.Text()
+		}
+		text += fmt.Sprintf("| %s | %s | %s | %s | %s | %d | %s | %s |\n", s.Variant, strings.Join(each, ", "), ratio, strings.Join(again, ", "), dropped, resets, tracked, errorText(s.Errors))
+	}
+	return text + "\n"
+}
+
+func errorText(errors map[string]int64) string {
+	var words []string
+	for kind, n := range errors {
+		words = append(words, fmt.Sprintf("%d %s", n, kind))
+	}
+	if len(words) == 0 {
+		return "none"
+	}
+	slices.Sort(words)
+	return strings.Join(words, ", ")
+}
+
+func (s *Stall) ends() (first, last []float64) {
+	n := min(10, len(s.EachSecond)/2)
+	return s.EachSecond[:n], s.EachSecond[len(s.EachSecond)-n:]
+}
+
+func (s *Stall) lastBesideFirst() (Ratio, bool) {
+	first, last := s.ends()
+	return Apart(last, first)
+}
+
+func (s *Stall) synsAgain() (n int64) {
+	for _, step := range s.Steps {
+		n += step.SYNsAgain
+	}
+	return n
+}
+
+// thousands writes a number with its thousands apart.
+func thousands(v float64) string {
+	digits := fmt.Sprintf("%.0f", math.Abs(v))
+	for at := len(digits) - 3; at > 0; at -= 3 {
+		digits = digits[:at] + "," + digits[at:]
+	}
+	if v < 0 {
+		return "–" + digits
+	}
+	return cmp.Or(digits, "0")
+}
+
+const reproduce = `
+## How to measure it again
+
+    make bench-data                                    # in User-Mode Linux or on the machine's own kernel
+    LAB_SUITE=sid make bench-data KERNEL=qemu          # on the kernel of that Debian suite, emulated
+    make bench-data ROUNDS=15 TURN=4                   # narrower intervals
+    make bench-data ONLY='node to node' VARIANTS='tracking,ipvs-proxier' STALL=0 ROUNDS=5
+
+ROUNDS is how often each variant has its turn, TURN how long a turn lasts, STALL how long a long run lasts
+(0: none), SERVICES how many Services the proxies have beside those asked, ONLY a part of the names of
+scenarios, VARIANTS those to measure. The figures are also in bin/out/data-plane.json. kube-proxy nftables needs
+a kernel with nf_tables for IPv4, and nft.
+`

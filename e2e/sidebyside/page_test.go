@@ -1,0 +1,80 @@
+package sidebyside
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestPairedTakesOutWhatSlowsBoth(t *testing.T) {
+	// The machine changes its pace sevenfold, the ratio stays.
+	ratio, told := Paired([]float64{90, 630, 180, 270, 450}, []float64{100, 700, 200, 300, 500})
+	if !told || ratio.Value < 0.899 || ratio.Value > 0.901 || ratio.Low < 0.85 || ratio.High > 0.95 {
+		t.Errorf("%+v", ratio)
+	}
+	if _, told := Paired([]float64{1}, nil); told {
+		t.Error("a ratio to nothing")
+	}
+	if _, told := Paired([]float64{1}, []float64{0}); told {
+		t.Error("a ratio to zero")
+	}
+}
+
+func TestVerdict(t *testing.T) {
+	for _, tt := range []struct {
+		ratio Ratio
+		want  string
+	}{
+		{Ratio{1, 0.96, 1.1}, "reached"}, {Ratio{0.8, 0.7, 0.94}, "missed"},
+		{Ratio{1, 0.9, 1.1}, "cannot be told: the ratio is enough"}, {Ratio{0.9, 0.8, 1}, "cannot be told: the ratio is too small"},
+	} {
+		if got := tt.ratio.verdict(0.95); !strings.HasPrefix(got, tt.want) {
+			t.Errorf("%+v: %q, want %q", tt.ratio, got, tt.want)
+		}
+	}
+}
+
+// TestPage: goals follow from the figures, and what was not measured is called so.
+func TestPage(t *testing.T) {
+	same := []float64{1000, 1010, 990, 1000, 1005}
+	half := []float64{500, 505, 495, 500, 502}
+	paws := int64(3)
+	r := &Result{
+		Kernel: "Linux 7.2.13", Command: "make bench-data", Seconds: 2, Services: 100,
+		Scenarios: []*Scenario{
+			{Name: "node to node", Bystander: true, Datagrams: true, Rates: map[string][]float64{Tracked: same, Ours: same, ProxyNFT: half}},
+			{Name: Unmasqueraded, Rates: map[string][]float64{Bare: same, Ours: half}},
+		},
+		Stalls: []*Stall{{
+			Name: OneClient, Variant: Ours, EachSecond: append(repeat(1000, 10), repeat(400, 10)...),
+			Steps: []Step{{Seconds: 10, Answered: 10000}, {Seconds: 10, Answered: 4000, SYNsAgain: 3, PAWS: &paws}},
+		}},
+		Without: map[string]string{ProxyVS: "It would not start."},
+	}
+	page := Page(r)
+	for _, want := range []string{
+		"| node to node, datagrams, beside tracking | 0.95 | 1.00 (1.00 to 1.00) | reached |",
+		"| node to node, datagrams, beside kube-proxy nftables | 1.2 | 2.00 (2.00 to 2.00) | reached |",
+		"| a pod asks a cluster IP, connections, beside bare IPVS | 0.95 | 0.50 (0.50 to 0.50) | missed |",
+		"| one client, masqueraded: last ten seconds beside the first ten | 0.95 | 0.40 (0.40 to 0.40) | missed |",
+		"| one client, masqueraded: SYNs sent again | none | 3 | missed |",
+		"| fifty clients from outside, node port: last ten seconds beside the first ten | 0.95 | – | not measured |",
+		"| ipvs-proxier | 1,000, 400 | 0.40 (0.40 to 0.40) | 0, 3 | 3 | 0 | not counted | none |",
+		"Left out: kube-proxy ipvs. It would not start.",
+	} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page has no %q:\n%s", want, page)
+		}
+	}
+	for line := range strings.Lines(page) {
+		if !strings.HasPrefix(line, "|") && len([]rune(line)) > 121 {
+			t.Errorf("a long line: %s", line)
+		}
+	}
+}
+
+func repeat(v float64, n int) (all []float64) {
+	for range n {
+		all = append(all, v)
+	}
+	return all
+}

@@ -1,0 +1,86 @@
+package sidebyside
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+)
+
+// resamples of a bootstrap, with a seed of their own: the same rounds give the same interval.
+const resamples = 10_000
+
+// Ratio is that of two medians, with the interval that holds it in 95 of 100 resamplings.
+type Ratio struct{ Value, Low, High float64 }
+
+// Paired is the ratio of the medians of a and b, whose rounds took turns. Whole rounds are drawn, so that what slows a round down for both cancels
+// out. It is false when there is no round of both.
+func Paired(a, b []float64) (Ratio, bool) {
+	n := min(len(a), len(b))
+	if n == 0 || median(b[:n]) == 0 {
+		return Ratio{}, false
+	}
+	x, y := make([]float64, n), make([]float64, n)
+	return bootstrap(median(a[:n])/median(b[:n]), func(random *rand.Rand) float64 {
+		for i := range n {
+			j := random.IntN(n)
+			x[i], y[i] = a[j], b[j]
+		}
+		return median(x) / median(y)
+	}), true
+}
+
+// Apart is the ratio of the means of a and b, which have nothing in common: seconds of two runs.
+func Apart(a, b []float64) (Ratio, bool) {
+	if len(a) == 0 || len(b) == 0 || mean(b) == 0 {
+		return Ratio{}, false
+	}
+	draw := func(from []float64, random *rand.Rand) (sum float64) {
+		for range from {
+			sum += from[random.IntN(len(from))]
+		}
+		return sum / float64(len(from))
+	}
+	return bootstrap(mean(a)/mean(b), func(random *rand.Rand) float64 { return draw(a, random) / draw(b, random) }), true
+}
+
+func bootstrap(value float64, again func(*rand.Rand) float64) Ratio {
+	random := rand.New(rand.NewPCG(1, 2))
+	drawn := make([]float64, resamples)
+	for i := range drawn {
+		drawn[i] = again(random)
+	}
+	slices.Sort(drawn)
+	return Ratio{Value: value, Low: drawn[resamples*25/1000], High: drawn[resamples*975/1000-1]}
+}
+
+// Text writes the ratio and its interval.
+func (r Ratio) Text() string { return fmt.Sprintf("%.2f (%.2f to %.2f)", r.Value, r.Low, r.High) }
+
+// verdict holds the ratio against what it should at least be. An interval on both sides of that decides nothing.
+func (r Ratio) verdict(least float64) string {
+	switch {
+	case r.Low >= least:
+		return "reached"
+	case r.High < least:
+		return "missed"
+	case r.Value >= least:
+		return "cannot be told: the ratio is enough, but the interval holds less"
+	}
+	return "cannot be told: the ratio is too small, but the interval holds enough"
+}
+
+func median(v []float64) float64 {
+	s := slices.Sorted(slices.Values(v))
+	n := len(s)
+	if n == 0 {
+		return 0
+	}
+	return (s[(n-1)/2] + s[n/2]) / 2
+}
+
+func mean(v []float64) (sum float64) {
+	for _, x := range v {
+		sum += x
+	}
+	return sum / float64(max(len(v), 1))
+}

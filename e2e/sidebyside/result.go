@@ -1,0 +1,60 @@
+// Package sidebyside writes docs/data-plane.md: what `make bench-data` measured of several nodes of one guest, as rates, ratios with their
+// intervals, and goals that are reached or not. It measures nothing itself.
+package sidebyside
+
+// The variants: what a node has between its clients and the rest.
+const (
+	None     = "nothing"
+	Tracked  = "tracking"
+	Bare     = "bare IPVS"
+	Ours     = "ipvs-proxier"
+	ProxyVS  = "kube-proxy ipvs"
+	ProxyNFT = "kube-proxy nftables"
+)
+
+// Result is all that was measured.
+type Result struct {
+	Kernel, Machine, Date, Command string
+
+	Services  int     // beside those that are asked
+	Seconds   float64 // of one turn
+	Scenarios []*Scenario
+	Stalls    []*Stall
+	// Without says why a variant was left out.
+	Without map[string]string
+}
+
+// Scenario is one workload, measured in rounds in each of which every variant had its turn.
+type Scenario struct {
+	Name, What string
+	// Bystander says that no Service is asked.
+	Bystander bool
+	// Datagrams says that they are counted, and not connections.
+	Datagrams bool
+	// Rates has what went through in a second, for each variant one for each round.
+	Rates map[string][]float64
+	// Errors is how many requests failed, over all rounds.
+	Errors map[string]int64
+}
+
+// Stall is one long run against an endpoint that keeps what is over: TIME_WAIT, or an entry of UDP.
+type Stall struct {
+	Name, What, Variant string
+	Steps               []Step
+	// EachSecond is what was answered in each second.
+	EachSecond []float64
+	Errors     map[string]int64
+	// InsertFailed and Drop are those of conntrack -S on the node.
+	InsertFailed, Drop int64
+	// Counted says that the kernel has those counters.
+	Counted bool
+}
+
+// Step is a part of a Stall, as a rule ten seconds.
+type Step struct {
+	Seconds   float64
+	Answered  int64
+	SYNsAgain int64 // TcpExtTCPSynRetrans of the client
+	Resets    int64 // TcpOutRsts of the endpoint
+	PAWS      *int64
+}
