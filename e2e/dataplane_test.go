@@ -112,5 +112,5 @@ func (d *dataPlane) measure(w *workload, rounds int) {
 		}
 		slices.Reverse(order)
 	}
-	d.c.t.Logf("%s: %.0f", w.Name, w.Rates)
+	d.c.t.Logf("%s: %v", w.Name, w.Rates)
 }
