@@ -147,12 +147,12 @@ bench-programming: lab kube-router ## what programming Services costs, this and 
 # bench-data takes ROUNDS, SERVICES (beside those that are asked), TURN (seconds that each variant has in a round), STALL (seconds of a long run, 0: none), ONLY (a part of the names
 # of scenarios) and VARIANTS (names of variants, between commas).
 SERVICES ?= 100
-TURN     ?= 2
+TURN     ?= 1
 STALL    ?= 60
-DATACOMMAND = $(if $(LAB_SUITE),LAB_SUITE=$(LAB_SUITE) )make bench-data$(foreach v,KERNEL ROUNDS SERVICES TURN STALL ONLY VARIANTS,$(if $(filter command line,$(origin $v)), $v='$($v)'))
+DATACOMMAND = $(if $(LAB_SUITE),LAB_SUITE=$(LAB_SUITE) )$(strip make bench-data $(foreach v,KERNEL ROUNDS SERVICES TURN STALL ONLY VARIANTS,$(if $(filter command line,$(origin $v)),$v='$($v)')))
 
 .PHONY: bench-data
-bench-data: ROUNDS = 5
+bench-data: ROUNDS = 7
 bench-data: ## what a Service and a proxy cost, several proxies side by side: docs/data-plane.md (root; 25 minutes; KERNEL, ROUNDS, TURN, ONLY, VARIANTS)
 	@mkdir -p bin/out
 	@IPVSP_TIMEOUT=1h IPVSP_BENCH_DATA=$(CURDIR)/bin/out IPVSP_BENCH_ROUNDS=$(ROUNDS) IPVSP_BENCH_SERVICES=$(SERVICES) IPVSP_BENCH_TURN=$(TURN) IPVSP_BENCH_STALL=$(STALL) \

@@ -18,20 +18,14 @@ type goalRow struct{ what, least, is, verdict string }
 func goalTable(r *Result) string {
 	var rows []goalRow
 	for _, s := range r.Scenarios {
-		what := s.Name + ", "
-		if s.Datagrams {
-			what += "datagrams"
-		} else {
-			what += "connections"
-		}
 		switch {
 		case s.Bystander:
-			rows = append(rows, s.goal(what+", beside "+Tracked, Tracked, 0.95))
+			rows = append(rows, s.goal(s.Name+", beside "+Tracked, Tracked, 0.95))
 			if s.Datagrams {
-				rows = append(rows, s.goal(what+", beside "+ProxyNFT, ProxyNFT, 1.2))
+				rows = append(rows, s.goal(s.Name+", beside "+ProxyNFT, ProxyNFT, 1.2))
 			}
 		case strings.HasPrefix(s.Name, Unmasqueraded) && !s.Datagrams:
-			rows = append(rows, s.goal(what+", beside "+Bare, Bare, 0.95))
+			rows = append(rows, s.goal(s.Name+", beside "+Bare, Bare, 0.95))
 		}
 	}
 	rows = append(rows, stallGoals(r)...)

@@ -77,8 +77,8 @@ is what they left in the kernel, and nobody's background work.
 that arrive at the listener's socket. Client, node and endpoint share the guest's processors: a ratio shows less
 than the node alone costs.
 
-A cell has the median of the rounds, and the ratio of that to the median of another variant with its 95 % interval. The
-interval comes of 10,000 resamplings of whole rounds.
+Tables have the median of the rounds, and its ratio to the median of another variant with its 95 % interval, which
+comes of 10,000 resamplings of whole rounds.
 `
 }
 

@@ -41,8 +41,8 @@ func TestPage(t *testing.T) {
 	r := &Result{
 		Kernel: "Linux 7.2.13", Command: "make bench-data", Seconds: 2, Services: 100,
 		Scenarios: []*Scenario{
-			{Name: "node to node", Bystander: true, Datagrams: true, Rates: map[string][]float64{Tracked: same, Ours: same, ProxyNFT: half}},
-			{Name: Unmasqueraded, Rates: map[string][]float64{Bare: same, Ours: half}},
+			{Name: "node to node, datagrams", Bystander: true, Datagrams: true, Rates: map[string][]float64{Tracked: same, Ours: same, ProxyNFT: half}},
+			{Name: Unmasqueraded + ", connections", Rates: map[string][]float64{Bare: same, Ours: half}},
 		},
 		Stalls: []*Stall{{
 			Name: OneClient, Variant: Ours, EachSecond: append(repeat(1000, 10), repeat(400, 10)...),
