@@ -92,7 +92,7 @@ FRESH ?=
 .PHONY: kernels
 kernels: guests kernel-tests e2e-tests ## the contract and the end-to-end tests on 6.1, 6.12 and 7.x, iptables old and new: writes docs/kernels.md (root; hours)
 	@go build -o bin/ ./e2e/kernels
-	@IPVSP_BIN=$(CURDIR)/bin IPVSP_PEERS=$(CURDIR)/bin/peers bin/kernels $(if $(FRESH),-fresh) -run '$(RUN)' $(ROW)
+	@bin/kernels $(if $(FRESH),-fresh) -run '$(RUN)' $(ROW)
 
 # NEWER is the suite of Debian's archive whose kernel CI tries beside the one that all tests run on, and NEWER_E2E what it tries there end to end.
 NEWER     ?= trixie-backports

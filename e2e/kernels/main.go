@@ -48,6 +48,14 @@ func run(args []string) int {
 		}
 		return 0
 	}
+	// The end-to-end tests look there for the programs, even when they are only listed.
+	bin, err := filepath.Abs(c.bin)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "kernels:", err)
+		return 1
+	}
+	os.Setenv("IPVSP_BIN", bin)
+	os.Setenv("IPVSP_PEERS", filepath.Join(bin, "peers"))
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	passed := true
