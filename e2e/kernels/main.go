@@ -146,7 +146,10 @@ func (c config) tests(r row) (contract, e2e []string, err error) {
 			return nil, nil, err
 		}
 		for _, name := range names {
-			contract = append(contract, strings.TrimSuffix(filepath.Base(program), ".test")+":"+name)
+			if len(programs) > 1 { // as e2e/guests names them
+				name = strings.TrimSuffix(filepath.Base(program), ".test") + ":" + name
+			}
+			contract = append(contract, name)
 		}
 	}
 	if !r.usual {
