@@ -255,6 +255,9 @@ func (e *engine) target(now time.Time, touched dataplane.Touched) *dataplane.Sta
 	want := e.want.State
 	if touched.Foundation {
 		target.Links, target.Sysctls, target.Sets, target.Chains, target.Hooks = want.Links, want.Sysctls, want.Sets, want.Chains, want.Hooks
+		if e.starting && e.inherited() {
+			e.keepRules(target)
+		}
 	}
 	for id := range touched.VirtualServers {
 		if v, wanted := want.VirtualServers[id]; wanted {

@@ -1,0 +1,65 @@
+package proxier
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/ipvs-proxier/ipvs-proxier/ipset"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
+)
+
+// TestUpgradeKeepsRulesUntilSetsAreFull: a version whose rules asked another set has run. Its rules stay until all Services are in the
+// set that ours ask, however many passes and failures that takes; then they go, with their set.
+func TestUpgradeKeepsRulesUntilSetsAreFull(t *testing.T) {
+	for _, rate := range []float64{0, 0.1} {
+		s := newScenario(t, 0, 0)
+		s.converge(s.apply([]byte(manyServices(12))), false)
+		state := s.memory.State()
+		const old = "IPVSP-CLUSTER-IP"
+		state.Sets[old] = ipset.Set{Name: old, Type: ipset.HashIPPort, Family: ipset.Inet}
+		for e := range state.Clone().Entries.All() {
+			if e.Set == dataplane.SetFrontEnd {
+				state.Entries.Drop(e)
+				e.Set = old
+				state.Entries.Put(e)
+			}
+		}
+		delete(state.Sets, dataplane.SetFrontEnd)
+		inForce := func() bool {
+			for _, chain := range state.Chains {
+				if strings.Contains(strings.Join(chain.Rules, " "), old+" ") {
+					return true
+				}
+			}
+			return false
+		}
+		for id, chain := range state.Chains {
+			if id.Family == cluster.IPv4 {
+				for i, rule := range chain.Rules {
+					chain.Rules[i] = strings.ReplaceAll(rule, dataplane.SetFrontEnd+" ", old+" ")
+				}
+				chain.References()
+				state.Chains[id] = chain
+			}
+		}
+		next := newScenario(t, rate, anySeed(t))
+		next.memory, next.limit = s.memory, 2
+		next.faulty.Kernel, next.objects = s.memory, s.objects
+		next.restart()
+		s.memory.AfterEach = func(op dataplane.Op, now *dataplane.State) {
+			if inForce() {
+				return
+			}
+			for id := range now.VirtualServers {
+				if !now.Recorded(id) {
+					t.Errorf("after %s our rules are in force, and %s is not in the set that they ask", op, id)
+				}
+			}
+		}
+		next.converge(nil, true)
+		if _, there := state.Sets[old]; there || inForce() {
+			t.Errorf("what another version left is still there:\n%s", state.Text())
+		}
+	}
+}
