@@ -275,8 +275,8 @@ func TestFullSetIsTold(t *testing.T) {
 	for i, err := range k.Apply(ops) {
 		if err != nil {
 			failed++
-			if !strings.Contains(err.Error(), "full") {
-				t.Errorf("%s: %v; want it to say that the set is full", ops[i], err)
+			if !strings.Contains(err.Error(), "has no room for this entry") {
+				t.Errorf("%s: %v; want it to say that the set has no room", ops[i], err)
 			}
 		}
 	}
