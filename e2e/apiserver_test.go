@@ -70,7 +70,8 @@ func (c *cluster) startAPIServer(h *topology.Host, authorization ...string) (kub
 	server := apiServer(6443)
 	c.secondAPIServer = func() *harness.Process { return apiServer(6444) }
 	config := &rest.Config{
-		Host: "https://127.0.0.1:6443", BearerToken: adminToken, TLSClientConfig: rest.TLSClientConfig{Insecure: true}, Timeout: 20 * time.Second,
+		Host: "https://127.0.0.1:6443", BearerToken: adminToken, TLSClientConfig: rest.TLSClientConfig{Insecure: true},
+		Timeout: harness.Patiently(3 * time.Minute), // ends what hangs; a shared machine keeps an answer longer than one would think
 		Dial: func(ctx context.Context, network, address string) (conn net.Conn, err error) {
 			err = h.Do(func() error { conn, err = (&net.Dialer{}).DialContext(ctx, network, address); return err })
 			return conn, err
