@@ -9,6 +9,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/budget"
 )
 
 // Prefix begins every annotation of ours.
@@ -74,8 +76,8 @@ func (k Key) String() string { return Prefix + k.Name }
 // Field is where a Problem with the key is, in the object's words.
 func (k Key) Field() string { return Field(k.String()) }
 
-// Field is the place of the annotation in its object.
-func Field(key string) string { return "metadata.annotations[" + key + "]" }
+// Field is the place of the annotation in its object. A key that does not come from the API may hold anything.
+func Field(key string) string { return "metadata.annotations[" + budget.Printable(key) + "]" }
 
 const (
 	space = `[ \t\r\n\f]*`
@@ -127,9 +129,15 @@ func Names(of Object) []string {
 
 // Unknown returns the annotations under our prefix that are no keys of that kind of object, sorted.
 func Unknown(of Object, annotations map[string]string) []string {
-	var unknown []string
+	var unknown, known []string
 	for key := range annotations {
-		if strings.HasPrefix(key, Prefix) && !slices.Contains(Names(of), key) {
+		if !strings.HasPrefix(key, Prefix) {
+			continue
+		}
+		if known == nil {
+			known = Names(of)
+		}
+		if !slices.Contains(known, key) {
 			unknown = append(unknown, key)
 		}
 	}

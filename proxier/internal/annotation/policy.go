@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/budget"
 )
 
 // resources are the API's groups and resources of the kinds.
@@ -67,7 +69,10 @@ spec:
 // variables.annotations.
 func (k Key) CEL() string {
 	value := fmt.Sprintf("variables.annotations[%q].lowerAscii()", k.String())
-	conditions := []string{fmt.Sprintf("%s.matches(%s)", value, rawString(k.Grammar()))}
+	conditions := []string{
+		fmt.Sprintf("size(variables.annotations[%q]) <= %d", k.String(), budget.ValueBytes),
+		fmt.Sprintf("%s.matches(%s)", value, rawString(k.Grammar())),
+	}
 	entries := value + `.split(",")`
 	for _, limit := range k.Limits {
 		conditions = append(conditions, fmt.Sprintf(`%s.map(e, e.split("=")[size(e.split("=")) - 1].trim()).all(x, %s)`, entries, limit.CEL))

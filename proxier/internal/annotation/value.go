@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/budget"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/spelling"
 	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
 )
@@ -51,6 +52,9 @@ func comparePorts(a, b string) int {
 
 // Parse reads a value. The error says what was written, what is allowed, and what was probably meant.
 func (k Key) Parse(text string) (Values, error) {
+	if len(text) > budget.ValueBytes {
+		return nil, fmt.Errorf("%s has %d bytes; allowed are at most %d", budget.Quote(text), len(text), budget.ValueBytes)
+	}
 	lower := lowerASCII(text)
 	if !k.whole().MatchString(lower) {
 		return nil, k.refusal(text)
@@ -66,7 +70,7 @@ func (k Key) Parse(text string) (Values, error) {
 				name += "=" + strings.TrimSpace(where)
 			}
 			if seen[name] {
-				return nil, fmt.Errorf("%q names %s twice", text, name)
+				return nil, fmt.Errorf("%s names %s twice", budget.Quote(text), budget.Quote(name))
 			}
 			seen[name] = true
 			if k.PerPort {
@@ -110,23 +114,17 @@ func (k Key) entries(text string) []string {
 
 func (k Key) refusal(text string) error {
 	hint := ""
-	for _, entry := range k.entries(strings.ToLower(text)) {
+	for i, entry := range k.entries(strings.ToLower(text)) {
+		if i == budget.Lookups {
+			break
+		}
 		word := entry[strings.LastIndexByte(entry, '=')+1:]
 		if near, found := spelling.Nearest(strings.TrimSpace(word), k.Words); found && near != strings.TrimSpace(word) {
 			hint = fmt.Sprintf(" (did you mean %s?)", near)
 			break
 		}
 	}
-	return fmt.Errorf("%s is not allowed%s; allowed is %s", quoted(text), hint, k.Allowed)
-}
-
-// quoted cuts what is too long to be read.
-func quoted(text string) string {
-	const most = 80
-	if runes := []rune(text); len(runes) > most {
-		text = string(runes[:most]) + "..."
-	}
-	return strconv.Quote(text)
+	return fmt.Errorf("%s is not allowed%s; allowed is %s", budget.Quote(text), hint, k.Allowed)
 }
 
 func withoutSpace(x string) string { return strings.Join(strings.Fields(x), "") }
