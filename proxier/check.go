@@ -58,7 +58,7 @@ func (c *Checker) Read(file string, r io.Reader) error {
 			err = c.take(file, document)
 		}
 		if err != nil {
-			return fmt.Errorf("%s: document %d: %w", file, n, err)
+			return fmt.Errorf("%s: document %d: %w", Printable(file), n, err)
 		}
 	}
 }
@@ -148,7 +148,8 @@ func (c *Checker) service(file string, name cluster.Name, s *v1.Service, of []*d
 		Service: s, Slices: of, Operator: c.config.operator(), NoAliases: c.config.IgnoreAliases, NodeWeight: nodeWeight, ExternalIPCIDRs: externalIPs,
 	})
 	checked := Checked{Object: "Service " + name.String(), File: file, Settings: map[string][]SettingStatus{"": settingStatus(parsed.Settings)}}
-	for _, p := range cluster.SortProblems(append(parsed.Problems, mistakes...)) {
+	parsed.Problems.Join(mistakes)
+	for _, p := range parsed.Problems.Told() {
 		if !strings.HasPrefix(p.Field, "endpointslice ") { // the slice itself is told of
 			checked.Problems = append(checked.Problems, ProblemStatus{string(p.Reason), p.Field, p.Text()})
 		}
@@ -164,7 +165,7 @@ func (c *Checker) service(file string, name cluster.Name, s *v1.Service, of []*d
 }
 
 func checkedAnnotations(file string, of annotation.Object, object string, annotations map[string]string) Checked {
-	return Checked{Object: object, File: file, Problems: problemStatus(cluster.AnnotationProblems(of, annotations))}
+	return Checked{Object: object, File: file, Problems: problemStatus(cluster.AnnotationProblems(of, annotations).Told())}
 }
 
 // CheckAnnotation reads "KEY=VALUE", the key with or without its prefix, and after the kind of its object where that is no Service:
@@ -176,7 +177,7 @@ func CheckAnnotation(text string) (canonical string, err error) {
 	}
 	key, known := annotation.Lookup(of, name)
 	if !known {
-		return "", errors.New(cluster.AnnotationProblems(of, map[string]string{annotation.Prefix + name: value})[0].String())
+		return "", errors.New(cluster.AnnotationProblems(of, map[string]string{annotation.Prefix + name: value}).Told()[0].String())
 	}
 	values, err := key.Parse(value)
 	if err != nil {

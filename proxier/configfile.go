@@ -11,6 +11,7 @@ import (
 	kjson "sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
 
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/budget"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/spelling"
 )
 
@@ -115,6 +116,9 @@ func fieldNames() []string {
 	}
 	return names
 }
+
+// Printable returns a name or text from outside as a terminal may have it: as it is where all of it can be printed, else quoted.
+func Printable(text string) string { return budget.Printable(text) }
 
 // Nearest returns the known word that a misspelt one was probably meant to be.
 func Nearest(word string, known []string) (string, bool) { return spelling.Nearest(word, known) }

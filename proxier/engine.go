@@ -63,8 +63,9 @@ type engine struct {
 	seenAt time.Time
 	// foreign are the virtual servers that the last audit found to be somebody else's.
 	foreign map[dataplane.VirtualServerID]dataplane.VirtualServer
-	// listeners are the node's sockets that the last audit found.
-	listeners []dataplane.Listener
+	// listening are the node's sockets that the last audit found, listeners the same by their ports.
+	listening []dataplane.Listener
+	listeners sockets
 	node      dataplane.Node
 	// nodesVersion is what the lister told when the Nodes were looked at.
 	nodesVersion, weightsVersion uint64
@@ -82,6 +83,8 @@ type engine struct {
 	// backlog are Services that wait for a pass; starting says that not all have been looked at since the start.
 	backlog  backlog
 	starting bool
+	// rationed are the Services for which sets that all share have no room.
+	rationed map[cluster.Name]dataplane.Beyond
 	drains   drains
 	starts   starts
 	retries  retries
@@ -108,6 +111,7 @@ func newEngine(s settings, kernel Kernel, l lister) *engine {
 		node:     dataplane.Node{Name: s.NodeName},
 		services: map[cluster.Name]*served{},
 		ignored:  map[cluster.Name]bool{},
+		rationed: map[cluster.Name]dataplane.Beyond{},
 		backlog:  backlog{limit: passLimit, most: passLimit},
 		drains:   drains{},
 		starts:   newStarts(),
@@ -145,6 +149,7 @@ func (e *engine) pass(now time.Time, dirty []cluster.Name, audit bool) Report {
 		return e.blind(r, err, touched, append(dirty, others...))
 	}
 	others = append(others, e.readNode()...)
+	others = append(others, e.roomAgain()...)
 	touched.Add(e.want.Prefer(e.node.Sources()))
 	maps.Copy(touched.Addresses, e.unsure)
 	clear(e.unsure)
@@ -212,14 +217,12 @@ func (e *engine) pass(now time.Time, dirty []cluster.Name, audit bool) Report {
 func (e *engine) compile(name cluster.Name, affected map[cluster.Name]struct{}) dataplane.Touched {
 	api := e.lister.Service(name)
 	if api == nil || !cluster.Proxied(api, e.settings.ProxyName) {
-		delete(e.services, name)
 		delete(e.ignored, name)
-		return e.want.Remove(name, affected)
+		return e.drop(name, affected)
 	}
 	ignored, mistakes := cluster.Ignored(api, e.ignored[name])
-	if e.ignored[name] = ignored; ignored && len(mistakes) == 0 {
-		delete(e.services, name)
-		return e.want.Remove(name, affected)
+	if e.ignored[name] = ignored; ignored && mistakes.None() {
+		return e.drop(name, affected)
 	}
 	delete(e.ignored, name)
 	if ignored {
@@ -240,13 +243,22 @@ func (e *engine) compile(name cluster.Name, affected map[cluster.Name]struct{}) 
 		LastGood:         e.lastGood(name, api),
 	})
 	s.Name = name // with the strings that are there already
-	s.Problems = cluster.SortProblems(append(s.Problems, mistakes...))
+	s.Problems.Join(mistakes)
 	fragment := dataplane.Compile(s, e.node, e.settings.Dataplane)
 	e.checkFrontEnds(&s, &fragment)
+	e.ration(&s, &fragment)
 	e.starts.note(s)
 	touched := e.want.Set(fragment, affected)
-	e.services[name] = e.keep(s)
+	e.services[name] = e.keep(s, fragment)
 	return touched
+}
+
+// drop forgets a Service that is gone, or not ours to carry out.
+func (e *engine) drop(name cluster.Name, affected map[cluster.Name]struct{}) dataplane.Touched {
+	delete(e.services, name)
+	delete(e.rationed, name)
+	e.starts.drop(name)
+	return e.want.Remove(name, affected)
 }
 
 // target returns the wanted State of the touched keys, with what has to drain first.
@@ -266,6 +278,8 @@ func (e *engine) target(now time.Time, touched dataplane.Touched) *dataplane.Sta
 			done := func(rs dataplane.RealServerID) bool { return e.drains.done(rs, now, front.DrainTimeout) }
 			v = e.starts.weigh(now, e.want.Owner(id), front, v, have, present)
 			target.SetVirtualServer(id, dataplane.Drain(id, v, have, done))
+		} else {
+			delete(e.starts.seen, id)
 		}
 	}
 	target.Entries, target.Addresses, target.Routes = want.Entries, want.Addresses, want.Routes // of which only the touched ones are looked at

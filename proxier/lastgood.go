@@ -2,6 +2,7 @@ package proxier
 
 import (
 	"net/netip"
+	"sync"
 
 	v1 "k8s.io/api/core/v1"
 
@@ -15,6 +16,7 @@ import (
 // what it has compiled; after a restart the kernel remembers what it is programmed with.
 func (e *engine) lastGood(name cluster.Name, api *v1.Service) cluster.LastGood {
 	before, known := e.services[name]
+	places := sync.OnceValue(func() map[servedKey]*servedPort { return before.places() })
 	return func(key string, port int) (string, bool) {
 		if !known {
 			return e.programmed(name, api, key, port)
@@ -24,7 +26,10 @@ func (e *engine) lastGood(name cluster.Name, api *v1.Service) cluster.LastGood {
 		}
 		settings := before.settings
 		if port != cluster.WholeService {
-			settings = portSettings(before, api.Spec.Ports[port])
+			settings = nil
+			if at := places()[servedKey{api.Spec.Ports[port].Name, uint16(api.Spec.Ports[port].Port)}]; at != nil {
+				settings = at.settings
+			}
 		}
 		for _, s := range settings {
 			if s.Key == key {
@@ -35,14 +40,22 @@ func (e *engine) lastGood(name cluster.Name, api *v1.Service) cluster.LastGood {
 	}
 }
 
-// portSettings returns the settings of the Service's port of that name, or number and protocol.
-func portSettings(s *served, api v1.ServicePort) []cluster.Setting {
-	for _, port := range s.ports {
-		if port.name == api.Name && port.port == uint16(api.Port) {
-			return port.settings
+// servedKey tells ports of a Service apart.
+type servedKey struct {
+	name string
+	port uint16
+}
+
+// places returns the ports by name and number; the first of equal ones counts.
+func (s *served) places() map[servedKey]*servedPort {
+	at := make(map[servedKey]*servedPort, len(s.ports))
+	for i := range s.ports {
+		key := servedKey{s.ports[i].name, s.ports[i].port}
+		if at[key] == nil {
+			at[key] = &s.ports[i]
 		}
 	}
-	return nil
+	return at
 }
 
 // programmed returns what the kernel has for a port of the Service.

@@ -130,15 +130,12 @@ func (l *logObserver) problemsOf(row Row) {
 
 // logProblems tells of Problems that are new, and of those that are gone.
 func logProblems(log *slog.Logger, of, name string, before, now []cluster.Problem) {
-	for _, p := range now {
-		if !slices.Contains(before, p) {
-			log.Warn("problem", of, name, "reason", string(p.Reason), "field", p.Field, "message", p.Text())
-		}
+	same := func(p cluster.Problem) cluster.Problem { return p }
+	for _, p := range onlyIn(now, before, same) {
+		log.Warn("problem", of, name, "reason", string(p.Reason), "field", p.Field, "message", p.Text())
 	}
-	for _, p := range before {
-		if !slices.Contains(now, p) {
-			log.Info("problem is gone", of, name, "reason", string(p.Reason), "field", p.Field)
-		}
+	for _, p := range onlyIn(before, now, same) {
+		log.Info("problem is gone", of, name, "reason", string(p.Reason), "field", p.Field)
 	}
 }
 

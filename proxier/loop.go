@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/budget"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/source"
 )
@@ -163,6 +164,7 @@ func (l *loop) time(r *Report, changes []source.Change) {
 	for _, c := range changes {
 		if before, waits := l.waiting[c.Name]; waits {
 			c.Arrived, c.Triggered = before.Arrived, append(before.Triggered, c.Triggered...)
+			c.Triggered = c.Triggered[:min(len(c.Triggered), budget.Changes)] // those that wait for longest
 		}
 		l.waiting[c.Name] = c
 	}

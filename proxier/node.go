@@ -39,7 +39,8 @@ func (e *engine) readNode() (dirty []cluster.Name) {
 
 // problemsOf returns what cannot be honoured of the Node's annotations, with what is in force instead.
 func (e *engine) problemsOf(node *v1.Node) []cluster.Problem {
-	problems := cluster.AnnotationProblems(annotation.Node, node.Annotations)
+	mistakes := cluster.AnnotationProblems(annotation.Node, node.Annotations)
+	problems := mistakes.Told()
 	for i, p := range problems {
 		if p.Reason == cluster.InvalidAnnotation {
 			problems[i].InForce = "1 (" + cluster.SourceDefault + ")"
@@ -48,7 +49,7 @@ func (e *engine) problemsOf(node *v1.Node) []cluster.Problem {
 			}
 		}
 	}
-	return cluster.SortProblems(problems)
+	return problems
 }
 
 // primaryAddresses returns the node's first InternalIP of each family, else its first ExternalIP, as kube-proxy chooses them.
@@ -103,7 +104,7 @@ func (e *engine) lose(gone func(netip.Addr) bool) (lost bool) {
 }
 
 // moved takes note of the addresses of the node's links and returns the Services that depend on those that came or went: by node
-// ports, by clients whose address stands for the node, or because the address is theirs.
+// ports, by clients whose address stands for the node, by endpoints that may be at it, or because the address is theirs.
 func (e *engine) moved(addresses []netip.Addr) (dirty []cluster.Name) {
 	if slices.Equal(e.node.Addresses, addresses) {
 		return nil
@@ -113,38 +114,11 @@ func (e *engine) moved(addresses []netip.Addr) (dirty []cluster.Name) {
 	}
 	for name, s := range e.services {
 		f, _ := e.want.Fragment(name)
-		if s.nodePorts || s.restricted || slices.ContainsFunc(s.outside, changed) ||
+		if s.nodePorts || s.restricted || s.anywhere || slices.ContainsFunc(s.outside, changed) ||
 			slices.ContainsFunc(f.FrontEnds, func(front dataplane.FrontEnd) bool { return changed(front.ID.Addr) }) {
 			dirty = append(dirty, name)
 		}
 	}
 	e.node.Addresses = addresses
-	return dirty
-}
-
-// heard takes note of the node's sockets and returns the Services that have a front end on a port where one came or went. Only
-// front ends on addresses of the node itself can be in a socket's way: nothing reaches a socket by an address of our link.
-func (e *engine) heard(listeners []dataplane.Listener) (dirty []cluster.Name) {
-	changed := map[uint16]struct{}{}
-	for _, pair := range [][2][]dataplane.Listener{{e.listeners, listeners}, {listeners, e.listeners}} {
-		for _, l := range pair[0] {
-			if !slices.Contains(pair[1], l) {
-				changed[l.Port] = struct{}{}
-			}
-		}
-	}
-	e.listeners = listeners
-	if len(changed) == 0 {
-		return nil
-	}
-	for name := range e.services {
-		f, _ := e.want.Fragment(name)
-		if slices.ContainsFunc(f.FrontEnds, func(front dataplane.FrontEnd) bool {
-			_, on := changed[front.ID.Port]
-			return on && !front.Bind
-		}) {
-			dirty = append(dirty, name)
-		}
-	}
 	return dirty
 }

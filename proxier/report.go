@@ -181,7 +181,11 @@ func (e *engine) row(name cluster.Name, failures []Failure) Row {
 		return row
 	}
 	row.Version, row.Settings = s.version, s.settings
-	row.UID, row.Problems, row.HealthCheckPort = s.uid, slices.Clone(s.problems), s.healthCheckPort
+	row.UID, row.HealthCheckPort = s.uid, s.healthCheckPort
+	var problems cluster.Problems
+	if s.problems != nil {
+		problems.Join(*s.problems)
+	}
 	fragment, _ := e.want.Fragment(name)
 	row.LocalReady = fragment.LocalReady
 	row.NoLocalInternal, row.NoLocalExternal = noLocal(fragment)
@@ -190,12 +194,12 @@ func (e *engine) row(name cluster.Name, failures []Failure) Row {
 		f := FrontEndRow{Front: front, Port: &s.ports[front.Port]}
 		if winner := e.want.Owner(front.ID); winner != name {
 			f.LostTo = &winner
-			row.Problems = append(row.Problems, conflictProblem(*front, winner))
+			addConflict(&problems, front, winner)
 		}
 		_, f.Programmed = e.have.VirtualServers[front.ID]
 		row.FrontEnds = append(row.FrontEnds, f)
 	}
-	row.Problems = cluster.SortProblems(row.Problems)
+	row.Problems = problems.Told()
 	return row
 }
 
@@ -222,11 +226,7 @@ func noLocal(f dataplane.Fragment) (internal, external int) {
 	return internal, external
 }
 
-func conflictProblem(front dataplane.FrontEnd, winner cluster.Name) cluster.Problem {
-	return cluster.Problem{
-		Reason: cluster.FrontEndConflict,
-		Field:  front.Kind.String() + " " + front.ID.String(),
-		Message: fmt.Sprintf("service %s has this address, port and protocol already and was created first; this service is not "+
-			"served there until the other lets go of it", winner),
-	}
+func addConflict(problems *cluster.Problems, front *dataplane.FrontEnd, winner cluster.Name) {
+	problems.Addf(cluster.FrontEndConflict, front.Kind.String()+" "+front.ID.String(), "service %s has this address, port and protocol already and was created first; "+
+		"this service is not served there until the other lets go of it", winner)
 }

@@ -4,13 +4,15 @@ import (
 	"net/netip"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
 
 // served is what stays known of a Service once its Fragment is made: what status shows, what is in force where something cannot be honoured, and what
 // it depends on.
 type served struct {
 	uid, version string
-	problems     []cluster.Problem
+	// problems are nil where there are none.
+	problems     *cluster.Problems
 	settings     []cluster.Setting
 	sliceWeights map[string]string
 	ports        []servedPort
@@ -18,7 +20,9 @@ type served struct {
 	outside []netip.Addr
 	// restricted tells that it has source ranges, nodePorts that it has node ports.
 	restricted, nodePorts bool
-	healthCheckPort       uint16
+	// anywhere tells that it has endpoints of which nobody says where they are.
+	anywhere        bool
+	healthCheckPort uint16
 }
 
 type servedPort struct {
@@ -28,10 +32,14 @@ type servedPort struct {
 }
 
 // keep returns what stays of the Service, its lists of settings shared with others that say the same.
-func (e *engine) keep(s cluster.Service) *served {
+func (e *engine) keep(s cluster.Service, f dataplane.Fragment) *served {
 	kept := &served{
-		uid: s.UID, version: s.Version, problems: s.Problems, settings: e.usual.share(s.Settings), sliceWeights: s.SliceWeights,
+		uid: s.UID, version: s.Version, anywhere: f.Anywhere, settings: e.usual.share(s.Settings), sliceWeights: s.SliceWeights,
 		ports: make([]servedPort, len(s.Ports)), restricted: len(s.SourceRanges) > 0, healthCheckPort: s.HealthCheckNodePort,
+	}
+	if !s.Problems.None() {
+		problems := s.Problems.Kept()
+		kept.problems = &problems
 	}
 	if len(s.ExternalIPs)+len(s.LoadBalancerIPs) > 0 {
 		kept.outside = append(append(kept.outside, s.ExternalIPs...), s.LoadBalancerIPs...)

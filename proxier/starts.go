@@ -1,6 +1,7 @@
 package proxier
 
 import (
+	"net/netip"
 	"time"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
@@ -11,12 +12,14 @@ import (
 // address of another one is new, and one that was not ready for a while is not.
 type starts struct {
 	since map[cluster.Name]map[string]time.Time
+	// growing are the Services some of whose endpoints may be growing still: the others need not be looked at.
+	growing map[cluster.Name]struct{}
 	// seen are the virtual servers whose real servers have been looked at.
 	seen map[dataplane.VirtualServerID]bool
 }
 
 func newStarts() starts {
-	return starts{map[cluster.Name]map[string]time.Time{}, map[dataplane.VirtualServerID]bool{}}
+	return starts{map[cluster.Name]map[string]time.Time{}, map[cluster.Name]struct{}{}, map[dataplane.VirtualServerID]bool{}}
 }
 
 // old is the start of endpoints that were there before this program looked.
@@ -41,8 +44,14 @@ func (ss starts) note(s cluster.Service) {
 		}
 	}
 	if len(of) == 0 {
-		delete(ss.since, s.Name)
+		ss.drop(s.Name)
 	}
+}
+
+// drop forgets a Service.
+func (ss starts) drop(name cluster.Name) {
+	delete(ss.since, name)
+	delete(ss.growing, name)
 }
 
 // weigh returns the virtual server with the weights that its endpoints have by now. Those that are seen for the first time are
@@ -60,17 +69,18 @@ func (ss starts) weigh(now time.Time, owner cluster.Name, front dataplane.FrontE
 		of = map[string]time.Time{}
 		ss.since[owner] = of
 	}
-	grown := furthest(want, have)
+	has := have.Weights()
+	grown := furthest(want, has)
 	servers := make([]dataplane.RealServer, len(want.RealServers))
 	for i, r := range want.RealServers {
 		identity := front.Identities[i]
 		since, known := of[identity]
 		if !known {
 			since = now
-			switch weight, has := have.WeightOf(r); {
+			switch weight, known := has[netip.AddrPortFrom(r.Addr, r.Port)]; {
 			case !present:
 				since = old
-			case first && has && weight > 0 && r.Weight > 0:
+			case first && known && weight > 0 && r.Weight > 0:
 				if share := float64(weight) / float64(r.Weight) / grown; share < 1 {
 					since = now.Add(-time.Duration(share * float64(front.SlowStart)))
 				} else {
@@ -80,6 +90,7 @@ func (ss starts) weigh(now time.Time, owner cluster.Name, front dataplane.FrontE
 			of[identity] = since
 		}
 		if since != old {
+			ss.growing[owner] = struct{}{}
 			r.Weight = dataplane.Grown(r.Weight, now.Sub(since), front.SlowStart)
 		}
 		servers[i] = r
@@ -90,9 +101,9 @@ func (ss starts) weigh(now time.Time, owner cluster.Name, front dataplane.FrontE
 
 // furthest returns the greatest share of its own weight that a real server has in the kernel: those that have it are not growing,
 // also where weights were smaller before there was a slow start.
-func furthest(want, have dataplane.VirtualServer) (share float64) {
+func furthest(want dataplane.VirtualServer, has map[netip.AddrPort]uint32) (share float64) {
 	for _, r := range want.RealServers {
-		if weight, has := have.WeightOf(r); has && r.Weight > 0 {
+		if weight, known := has[netip.AddrPortFrom(r.Addr, r.Port)]; known && r.Weight > 0 {
 			share = max(share, float64(weight)/float64(r.Weight))
 		}
 	}
@@ -101,25 +112,31 @@ func furthest(want, have dataplane.VirtualServer) (share float64) {
 
 // grow touches the virtual servers some of whose endpoints are still growing and due.
 func (ss starts) grow(now time.Time, want *dataplane.Want, touched *dataplane.Touched) {
-	for owner, of := range ss.since {
+	for owner := range ss.growing {
+		of, still := ss.since[owner], false
 		fragment, _ := want.Fragment(owner)
 		for _, front := range fragment.FrontEnds {
 			for _, identity := range front.Identities {
 				since, known := of[identity]
 				// One step more than the time, so that the last one is taken.
 				if known && since != old && now.Sub(since) < 2*front.SlowStart {
+					still = true
 					if _, already := touched.VirtualServers[front.ID]; !already && want.Owner(front.ID) == owner {
 						touched.VirtualServers[front.ID] = owner
 					}
 				}
 			}
 		}
+		if !still {
+			delete(ss.growing, owner)
+		}
 	}
 }
 
 // next returns when a weight is to grow next; the zero time when none does.
 func (ss starts) next(now time.Time, want *dataplane.Want) (due time.Time) {
-	for owner, of := range ss.since {
+	for owner := range ss.growing {
+		of := ss.since[owner]
 		fragment, _ := want.Fragment(owner)
 		for _, front := range fragment.FrontEnds {
 			for _, identity := range front.Identities {

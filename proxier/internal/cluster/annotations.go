@@ -3,12 +3,14 @@ package cluster
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/annotation"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/budget"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/spelling"
 	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
 )
@@ -66,8 +68,22 @@ type said struct {
 	bad    *Problem
 }
 
-// read returns what the annotations say about a key of the Service: our own annotation, else an alias.
+// read returns what the annotations say about a key of the Service: our own annotation, else an alias. What is written is read once.
 func (p *parser) read(name string) said {
+	if s, known := p.said[name]; known {
+		return s
+	}
+	s := p.readAnnotations(name)
+	if s.source != "" {
+		if p.said == nil {
+			p.said = map[string]said{}
+		}
+		p.said[name] = s
+	}
+	return s
+}
+
+func (p *parser) readAnnotations(name string) said {
 	key, _ := annotation.Lookup(annotation.Service, name)
 	s := said{key: key}
 	if text, written := p.in.Service.Annotations[key.String()]; written {
@@ -82,20 +98,25 @@ func (p *parser) read(name string) said {
 		if alias.Name != name || !written {
 			continue
 		}
-		values, bad := annotation.Values(nil), (*Problem)(nil)
-		if ours, understood := alias.Translate(text); understood {
-			values, bad = parsed(key, alias.Key, ours)
-		} else {
-			bad = &Problem{Reason: InvalidAnnotation, Field: annotation.Field(alias.Key), Message: fmt.Sprintf("%q is not understood here", text)}
-		}
+		values, bad := translated(key, alias, text)
 		switch {
 		case s.source == "":
 			s.source, s.values, s.bad = SourceOf(alias.Key), values, bad
 		case values != nil && s.values != nil && values.String() != s.values.String():
-			p.problem(AnnotationConflict, annotation.Field(alias.Key), "%q says something else than the %s; in force is %s", text, s.source, s.values)
+			p.problem(AnnotationConflict, annotation.Field(alias.Key), "%s says something else than the %s; in force is %s", budget.Quote(text), s.source, budget.Short(s.values.String()))
 		}
 	}
 	return s
+}
+
+// translated reads the annotation of another project.
+func translated(key annotation.Key, alias annotation.Alias, text string) (annotation.Values, *Problem) {
+	if len(text) <= budget.ValueBytes {
+		if ours, understood := alias.Translate(text); understood {
+			return parsed(key, alias.Key, ours)
+		}
+	}
+	return nil, &Problem{Reason: InvalidAnnotation, Field: annotation.Field(alias.Key), Message: budget.Quote(text) + " is not understood here"}
 }
 
 func parsed(key annotation.Key, written, text string) (annotation.Values, *Problem) {
@@ -131,19 +152,21 @@ func (p *parser) told(s said, inForce []Setting) {
 		return
 	}
 	var words []string
+	met := map[Setting]struct{}{}
 	for _, setting := range inForce {
+		if _, again := met[setting]; again {
+			continue
+		}
+		met[setting] = struct{}{}
 		value := setting.Value
 		if value == "" {
 			value = nothingSaid[setting.Key]
 		}
-		if word := fmt.Sprintf("%s (%s)", value, setting.Source); !slices.Contains(words, word) {
-			words = append(words, word)
-		}
+		words = append(words, fmt.Sprintf("%s (%s)", budget.Short(value), setting.Source))
 	}
-	if len(words) > 0 {
-		s.bad.InForce = strings.Join(words, ", ")
-	}
-	p.problems = append(p.problems, *s.bad)
+	told := *s.bad
+	told.InForce = budget.List(words)
+	p.problems.Add(told)
 }
 
 // serviceSetting settles a key that no port has.
@@ -256,15 +279,35 @@ func (p *parser) available(port int, setting Setting) Setting {
 
 // portsNamed tells of ports that the value names and the Service does not have.
 func (p *parser) portsNamed(s said, ports []ServicePort) {
-	var words []string
-	for _, port := range ports {
-		words = append(words, strings.ToLower(port.Name), fmt.Sprint(port.Port))
+	if _, all := s.values[annotation.AllPorts]; len(s.values) == 0 || all && len(s.values) == 1 {
+		return
 	}
-	for _, name := range sortedKeys(s.values) {
-		if name != annotation.AllPorts && !slices.Contains(words, name) {
-			p.problem(AnnotationWithoutEffect, annotation.Field(strings.TrimPrefix(s.source, "annotation ")), "the service has no port %s%s; the rest is in force", name, didYouMean(name, words))
+	var words []string
+	known := map[string]struct{}{annotation.AllPorts: {}}
+	for _, port := range ports {
+		for _, word := range []string{strings.ToLower(port.Name), strconv.Itoa(int(port.Port))} {
+			known[word] = struct{}{}
+			if len(words) < budget.LookupWords {
+				words = append(words, word)
+			}
 		}
 	}
+	var names []string
+	for name := range s.values {
+		if _, has := known[name]; !has {
+			names = append(names, name)
+		}
+	}
+	if len(names) == 0 {
+		return
+	}
+	slices.Sort(names)
+	for i, name := range names {
+		if i < budget.Lookups {
+			names[i] = budget.Short(name) + didYouMean(name, words)
+		}
+	}
+	p.problem(AnnotationWithoutEffect, annotation.Field(strings.TrimPrefix(s.source, "annotation ")), "the service has no port %s; the rest is in force", budget.List(names))
 }
 
 // without tells of annotations that change nothing, for the sake of others.
@@ -281,7 +324,7 @@ func (p *parser) without(ports []ServicePort) {
 		}
 		wanted := slices.ContainsFunc(sortedKeys(values), func(name string) bool { return asked(values[name]) })
 		if wanted && !slices.ContainsFunc(ports, useful) {
-			p.problem(AnnotationWithoutEffect, annotation.Field(written), "%q has no effect: %s", values, why)
+			p.problem(AnnotationWithoutEffect, annotation.Field(written), "%s has no effect: %s", budget.Quote(values.String()), why)
 		}
 	}
 	if len(p.in.Service.Annotations) == 0 {
@@ -367,7 +410,7 @@ func (p *parser) exposure(s *Service) {
 func (p *parser) others(s *Service) {
 	p.serviceSetting(annotation.Forwarding, "nat")
 	annotations := p.in.Service.Annotations
-	p.problems = append(p.problems, unknownKeys(annotation.Service, annotations)...)
+	unknownKeys(&p.problems, "", annotation.Service, annotations)
 	if p.in.NoAliases {
 		return
 	}
@@ -387,7 +430,7 @@ func didYouMean(word string, known []string) string {
 }
 
 // Ignored tells whether the Service asks to be left alone. What cannot be read leaves it as it was; the Problem says so.
-func Ignored(s *v1.Service, before bool) (ignored bool, problems []Problem) {
+func Ignored(s *v1.Service, before bool) (ignored bool, problems Problems) {
 	p := parser{in: Input{Service: s, LastGood: func(string, int) (string, bool) { return fmt.Sprint(before), before }}}
 	ignored = annotation.ParseBool(p.serviceSetting(annotation.Ignore, "false").Value)
 	return ignored, p.problems

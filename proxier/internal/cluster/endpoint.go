@@ -7,6 +7,7 @@ import (
 
 	discovery "k8s.io/api/discovery/v1"
 
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/budget"
 	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
 )
 
@@ -41,46 +42,6 @@ const (
 	HintHere
 )
 
-// endpoints returns the endpoints of a Service port: a slice's port belongs to it when name and protocol agree; the number
-// comes from the slice.
-func (p *parser) endpoints(name string, protocol Protocol) []Endpoint {
-	var all []Endpoint
-	for _, slice := range p.in.Slices {
-		if slice.AddressType != discovery.AddressTypeIPv4 && slice.AddressType != discovery.AddressTypeIPv6 {
-			continue
-		}
-		for _, port := range slice.Ports {
-			if number, ok := slicePort(port, name, protocol); ok {
-				if of := p.sliceEndpoints(slice, number); all == nil {
-					all = of
-				} else {
-					all = append(all, of...)
-				}
-			}
-		}
-	}
-	return mergeEndpoints(all)
-}
-
-// slicePort returns the number of the slice's port when it is the Service port of that name and protocol. A port without a
-// number means "all ports", which a proxy cannot serve.
-func slicePort(port discovery.EndpointPort, name string, protocol Protocol) (uint16, bool) {
-	if port.Name == nil && name != "" || port.Name != nil && *port.Name != name {
-		return 0, false
-	}
-	if port.Protocol != nil {
-		if of, known := parseProtocol(*port.Protocol); !known || of != protocol {
-			return 0, false
-		}
-	} else if protocol != TCP {
-		return 0, false
-	}
-	if port.Port == nil || *port.Port < 1 || *port.Port > 65535 {
-		return 0, false
-	}
-	return uint16(*port.Port), true
-}
-
 func (p *parser) sliceEndpoints(slice *discovery.EndpointSlice, port uint16) []Endpoint {
 	endpoints := make([]Endpoint, 0, len(slice.Endpoints))
 	weight, weighted := p.sliceWeight(slice)
@@ -92,8 +53,8 @@ func (p *parser) sliceEndpoints(slice *discovery.EndpointSlice, port uint16) []E
 		addr, err := netip.ParseAddr(e.Addresses[0])
 		if err != nil || addr.Zone() != "" || addr.Is4In6() || addr.Is4() != (slice.AddressType == discovery.AddressTypeIPv4) ||
 			addr.IsUnspecified() || addr.IsLoopback() || addr.IsMulticast() {
-			p.problem(InvalidField, fmt.Sprintf("endpointslice %s endpoints[%d]", slice.Name, i),
-				"%q is no %s address that can be an endpoint; it is left out", e.Addresses[0], slice.AddressType)
+			p.problem(InvalidField, fmt.Sprintf("endpointslice %s endpoints[%d]", budget.Printable(slice.Name), i),
+				"%s is no %s address that can be an endpoint; it is left out", budget.Quote(e.Addresses[0]), slice.AddressType)
 			continue
 		}
 		c, place, identity := e.Conditions, scheduler.Place{Node: text(e.NodeName), Zone: text(e.Zone)}, ""

@@ -7,9 +7,9 @@ import (
 )
 
 // AnnotationProblems returns what cannot be honoured of the annotations of an object that is no Service.
-func AnnotationProblems(of annotation.Object, annotations map[string]string) (problems []Problem) {
+func AnnotationProblems(of annotation.Object, annotations map[string]string) (problems Problems) {
 	if len(annotations) == 0 {
-		return nil
+		return problems
 	}
 	for _, key := range annotation.Keys(of) {
 		text, written := annotations[key.String()]
@@ -17,24 +17,26 @@ func AnnotationProblems(of annotation.Object, annotations map[string]string) (pr
 			continue
 		}
 		if _, err := key.Parse(text); err != nil {
-			problems = append(problems, Problem{Reason: InvalidAnnotation, Field: key.Field(), Message: err.Error()})
+			problems.Add(Problem{Reason: InvalidAnnotation, Field: key.Field(), Message: err.Error()})
 		}
 	}
-	return append(problems, unknownKeys(of, annotations)...)
+	unknownKeys(&problems, "", of, annotations)
+	return problems
 }
 
-// unknownKeys tells of keys under our prefix that do not exist.
-func unknownKeys(of annotation.Object, annotations map[string]string) (problems []Problem) {
+// unknownKeys tells of keys under our prefix that do not exist; where says before each field whose they are.
+func unknownKeys(problems *Problems, where string, of annotation.Object, annotations map[string]string) {
 	unknown := annotation.Unknown(of, annotations)
 	if len(unknown) == 0 {
-		return nil
+		return
 	}
 	known := annotation.Names(of)
 	for _, key := range unknown {
-		problems = append(problems, Problem{
-			Reason: UnknownAnnotation, Field: annotation.Field(key),
-			Message: "this version knows no such key of " + string(of) + "s" + didYouMean(key, known) + "; known are " + strings.Join(known, ", ") + "; the annotation has no effect",
-		})
+		if problems.room(UnknownAnnotation) {
+			problems.put(Problem{
+				Reason: UnknownAnnotation, Field: where + annotation.Field(key),
+				Message: "this version knows no such key of " + string(of) + "s" + didYouMean(key, known) + "; known are " + strings.Join(known, ", ") + "; the annotation has no effect",
+			})
+		}
 	}
-	return problems
 }

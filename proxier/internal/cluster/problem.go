@@ -27,13 +27,17 @@ const (
 	ConnectionsLimited      Reason = "ConnectionsLimited"      // nearly as many connections as the node's kernel may have
 	ConnectionTableSmall    Reason = "ConnectionTableSmall"    // a table of connections that is too small for those that are there
 	AnnotationWithoutEffect Reason = "AnnotationWithoutEffect" // a good value that nothing goes by
+	BeyondBudget            Reason = "BeyondBudget"            // more than one object may ask of a node
+	BeyondNodeBudget        Reason = "BeyondNodeBudget"        // more than one Service may have on this node, or than its sets have room for
+	MoreProblems            Reason = "MoreProblems"            // Problems that are not told one by one
+	MoreNodeProblems        Reason = "MoreNodeProblems"        // such that are of one node alone
 )
 
 // OfNode tells that such a Problem is of one node alone: of its kernel, its programs, its addresses. The others come from what was
 // written and from the configuration, and every node has them alike, word for word but for InForce.
 func (r Reason) OfNode() bool {
 	switch r {
-	case AddressInUse, PortInUse, NodeUnknown, ForeignVirtualServer, UnsupportedScheduler, ConnectionsLimited, ConnectionTableSmall:
+	case AddressInUse, PortInUse, NodeUnknown, ForeignVirtualServer, UnsupportedScheduler, ConnectionsLimited, ConnectionTableSmall, BeyondNodeBudget, MoreNodeProblems:
 		return true
 	}
 	return false

@@ -9,6 +9,7 @@ import (
 	discovery "k8s.io/api/discovery/v1"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/annotation"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/budget"
 	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
 )
 
@@ -41,8 +42,7 @@ type Service struct {
 	Settings []Setting
 	// SliceWeights are the weights of EndpointSlices that are in force, by [SliceWeightKey].
 	SliceWeights map[string]string
-	// Problems are sorted and without repetition.
-	Problems []Problem
+	Problems     Problems
 }
 
 // ServicePort is one port with the endpoints behind it.
@@ -130,29 +130,31 @@ func Parse(in Input) Service {
 	p.external(&s)
 	p.others(&s)
 	p.weights(&s)
-	for i, port := range in.Service.Spec.Ports {
-		if parsed, ok := p.port(i, port); ok {
-			s.Ports = append(s.Ports, parsed)
-		}
-	}
+	s.Ports = p.ports()
 	p.exposure(&s)
 	p.options(s.Ports)
 	p.cautions(s.Ports)
 	s.SliceWeights = p.sliceWeights
-	s.Problems = SortProblems(p.problems)
+	s.Problems = p.problems
 	return s
 }
 
 type parser struct {
 	in       Input
-	problems []Problem
+	problems Problems
 	weigh    weigh
+	// said is what has been read of the annotations, by the names of the keys.
+	said map[string]said
+	// listed are the endpoints of slices that have been read, by their places; nil where each is read once.
+	listed []*listed
+	// cut tells that there are more endpoints than are read.
+	cut bool
 	// sliceWeights are what SliceWeights becomes.
 	sliceWeights map[string]string
 }
 
 func (p *parser) problem(reason Reason, field, format string, args ...any) {
-	p.problems = append(p.problems, Problem{Reason: reason, Field: field, Message: fmt.Sprintf(format, args...)})
+	p.problems.Addf(reason, field, format, args...)
 }
 
 func (p *parser) clusterIPs() []netip.Addr {
@@ -166,7 +168,7 @@ func (p *parser) clusterIPs() []netip.Addr {
 		addr, not := parseServed(text)
 		switch {
 		case not != "":
-			p.problem(InvalidField, field, "%q is %s; it is not served", text, not)
+			p.problem(InvalidField, field, "%s is %s; it is not served", budget.Quote(text), not)
 		case len(addrs) > 0 && addrs[0].Is4() == addr.Is4():
 			p.problem(InvalidField, field, "%s is a second address of its family; it is not served, %s is", addr, addrs[0])
 		default:
@@ -221,11 +223,27 @@ func (p *parser) affinity() time.Duration {
 	return timeout
 }
 
+// ports reads the ports, with the endpoints behind them.
+func (p *parser) ports() (ports []ServicePort) {
+	spec := p.in.Service.Spec.Ports
+	if len(spec) > budget.Ports {
+		p.problem(BeyondBudget, "spec.ports", "these are %d ports; allowed are %d; in force are the first ones", len(spec), budget.Ports)
+		spec = spec[:budget.Ports]
+	}
+	for i, port := range spec {
+		if parsed, ok := p.port(i, port); ok {
+			ports = append(ports, parsed)
+		}
+	}
+	p.endpoints(ports)
+	return ports
+}
+
 func (p *parser) port(i int, port v1.ServicePort) (ServicePort, bool) {
 	field := fmt.Sprintf("spec.ports[%d]", i)
 	protocol, known := parseProtocol(port.Protocol)
 	if !known {
-		p.problem(InvalidField, field+".protocol", "%q is not TCP, UDP or SCTP; the port is not served", port.Protocol)
+		p.problem(InvalidField, field+".protocol", "%s is not TCP, UDP or SCTP; the port is not served", budget.Quote(string(port.Protocol)))
 		return ServicePort{}, false
 	}
 	if port.Port < 1 || port.Port > 65535 {
@@ -238,11 +256,10 @@ func (p *parser) port(i int, port v1.ServicePort) (ServicePort, bool) {
 		nodePort = 0
 	}
 	return ServicePort{
-		Name:      port.Name,
-		Protocol:  protocol,
-		Port:      uint16(port.Port),
-		NodePort:  uint16(nodePort),
-		Endpoints: p.endpoints(port.Name, protocol),
+		Name:     port.Name,
+		Protocol: protocol,
+		Port:     uint16(port.Port),
+		NodePort: uint16(nodePort),
 	}, true
 }
 

@@ -8,6 +8,7 @@ import (
 	discovery "k8s.io/api/discovery/v1"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/annotation"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/budget"
 	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
 )
 
@@ -28,16 +29,14 @@ func (p *parser) weights(s *Service) {
 
 // sliceWeight returns what the EndpointSlice's annotation says, and sorts its mistakes among the Service's Problems.
 func (p *parser) sliceWeight(slice *discovery.EndpointSlice) (weight uint32, said bool) {
-	for _, unknown := range unknownKeys(annotation.EndpointSlice, slice.Annotations) {
-		unknown.Field = "endpointslice " + slice.Name + " " + unknown.Field
-		p.problems = append(p.problems, unknown)
-	}
+	where := "endpointslice " + budget.Printable(slice.Name) + " "
+	unknownKeys(&p.problems, where, annotation.EndpointSlice, slice.Annotations)
 	key, _ := annotation.Lookup(annotation.EndpointSlice, annotation.Weight)
 	text, written := slice.Annotations[key.String()]
 	if !written {
 		return 0, false
 	}
-	field := "endpointslice " + slice.Name + " " + key.Field()
+	field := where + key.Field()
 	values, err := key.Parse(text)
 	if err == nil {
 		p.good(SliceWeightKey(slice.Name), values[annotation.AllPorts])
@@ -46,11 +45,11 @@ func (p *parser) sliceWeight(slice *discovery.EndpointSlice) (weight uint32, sai
 	if p.in.LastGood != nil {
 		if value, known := p.in.LastGood(SliceWeightKey(slice.Name), WholeService); known {
 			p.good(SliceWeightKey(slice.Name), value)
-			p.problems = append(p.problems, Problem{InvalidAnnotation, field, err.Error(), fmt.Sprintf("%s (%s)", value, SourceLastGood)})
+			p.problems.Add(Problem{InvalidAnnotation, field, err.Error(), fmt.Sprintf("%s (%s)", value, SourceLastGood)})
 			return annotation.ParseWeight(value), true
 		}
 	}
-	p.problems = append(p.problems, Problem{InvalidAnnotation, field, err.Error(), "none"})
+	p.problems.Add(Problem{InvalidAnnotation, field, err.Error(), "none"})
 	return 0, false
 }
 

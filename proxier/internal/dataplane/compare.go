@@ -47,12 +47,13 @@ func positions(list []RealServer) map[netip.AddrPort]int {
 	return at
 }
 
-// WeightOf returns the weight of the real server with the address and port of r.
-func (v VirtualServer) WeightOf(r RealServer) (weight uint32, has bool) {
-	if at := index(v.RealServers, r); at >= 0 {
-		return v.RealServers[at].Weight, true
+// Weights returns the weights of the real servers.
+func (v VirtualServer) Weights() map[netip.AddrPort]uint32 {
+	weights := make(map[netip.AddrPort]uint32, len(v.RealServers))
+	for _, r := range v.RealServers {
+		weights[r.endpoint()] = r.Weight
 	}
-	return 0, false
+	return weights
 }
 
 // Equal tells whether both say the same.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ipvs-proxier/ipvs-proxier/ipset"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/budget"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 )
 
@@ -22,6 +23,22 @@ type Fragment struct {
 	LocalReady LocalReady
 	// Entries are set entries that belong to no single front end. Several Services may want the same one.
 	Entries EntryList
+	// Beyond tells what there is no room for.
+	Beyond Beyond
+	// Anywhere tells that there are endpoints of which nobody says on which node they are: they may be at an address of this one.
+	Anywhere bool
+}
+
+// Beyond is what a Service wants on this node beyond its budget.
+type Beyond struct {
+	// FrontEnds are not served; First is the first of them.
+	FrontEnds int
+	First     VirtualServerID
+	// Hairpins are endpoints that cannot reach themselves by way of the Service.
+	Hairpins int
+	// Full is the set of the kernel that has no room for them, "" where it is the Service's own budget; Lacking is for how many entries.
+	Full    string
+	Lacking int
 }
 
 // FrontEnd is one virtual server with what belongs to it. It is won or lost as a whole when two Services want it.
@@ -84,18 +101,35 @@ type Node struct {
 // Compile returns what the Service wants on this node. It looks at nothing but its arguments.
 func Compile(s cluster.Service, node Node, c Config) Fragment {
 	f := Fragment{Owner: s.Name, Created: s.Created}
-	entries := map[SetEntry]struct{}{}
+	entries, purse := map[SetEntry]struct{}{}, newPurse()
+	may := restrictions(&s, &node, &c)
 	for i, port := range s.Ports {
 		for _, clusterIP := range s.ClusterIPs {
 			family := cluster.FamilyOf(clusterIP)
 			if !c.Serves(family) {
 				continue
 			}
-			k := compiler{service: s, port: port, index: i, family: family, node: node, config: c, choice: choose(port.Endpoints, family)}
-			f.FrontEnds = append(f.FrontEnds, k.frontEnds(clusterIP)...)
+			k := compiler{service: &s, port: &s.Ports[i], index: i, family: family, node: &node, config: &c, choice: choose(port.Endpoints, family), clients: may[family]}
+			for _, want := range k.wanted(clusterIP) {
+				if f.Beyond.FrontEnds == 0 {
+					front := k.make(want)
+					if purse.pays(&front) {
+						f.FrontEnds = append(f.FrontEnds, front)
+						continue
+					}
+					f.Beyond.First = front.ID
+				}
+				f.Beyond.FrontEnds++
+			}
 			for _, e := range port.Endpoints {
-				if !e.Remote && cluster.FamilyOf(e.Addr) == family {
-					entries[hairpinEntry(e, port.Protocol)] = struct{}{}
+				f.Anywhere = f.Anywhere || !e.Local && !e.Remote
+				if cluster.FamilyOf(e.Addr) != family || !c.mayBeHere(e, node) {
+					continue
+				}
+				if hairpin := hairpinEntry(e, port.Protocol); len(entries) < budget.Hairpins {
+					entries[hairpin] = struct{}{}
+				} else if _, has := entries[hairpin]; !has {
+					f.Beyond.Hairpins++
 				}
 			}
 			if s.HealthCheckNodePort != 0 {
@@ -132,39 +166,54 @@ func localReady(s cluster.Service) (n LocalReady) {
 
 // compiler makes the front ends of one port in one family.
 type compiler struct {
-	service cluster.Service
-	port    cluster.ServicePort
+	service *cluster.Service
+	port    *cluster.ServicePort
 	index   int
 	family  cluster.Family
-	node    Node
-	config  Config
+	node    *Node
+	config  *Config
 	choice  choice
+	// clients are those of restricted front ends; nil where all may come.
+	clients *clients
 }
 
-func (k compiler) frontEnds(clusterIP netip.Addr) []FrontEnd {
-	var fronts []FrontEnd
+// wanted is a front end that a Service asks for.
+type wanted struct {
+	kind FrontEndKind
+	addr netip.Addr
+	port uint16
+}
+
+func (k compiler) wanted(clusterIP netip.Addr) (fronts []wanted) {
 	if !k.service.ClusterIPHidden {
-		fronts = append(fronts, k.clusterIP(clusterIP))
+		fronts = append(fronts, wanted{ClusterIP, clusterIP, k.port.Port})
 	}
 	for _, addr := range k.service.ExternalIPs {
 		if cluster.FamilyOf(addr) == k.family {
-			fronts = append(fronts, k.external(ExternalIP, addr, k.port.Port))
+			fronts = append(fronts, wanted{ExternalIP, addr, k.port.Port})
 		}
 	}
 	for _, addr := range k.service.LoadBalancerIPs {
 		if cluster.FamilyOf(addr) == k.family {
-			fronts = append(fronts, k.external(LoadBalancer, addr, k.port.Port))
+			fronts = append(fronts, wanted{LoadBalancer, addr, k.port.Port})
 		}
 	}
 	if k.port.NodePort == 0 {
 		return fronts
 	}
 	for _, addr := range k.node.Addresses {
-		if cluster.FamilyOf(addr) == k.family && k.config.ServesNodePortsOn(addr, k.node) {
-			fronts = append(fronts, k.external(NodePort, addr, k.port.NodePort))
+		if cluster.FamilyOf(addr) == k.family && k.config.ServesNodePortsOn(addr, *k.node) {
+			fronts = append(fronts, wanted{NodePort, addr, k.port.NodePort})
 		}
 	}
 	return fronts
+}
+
+func (k compiler) make(w wanted) FrontEnd {
+	if w.kind == ClusterIP {
+		return k.clusterIP(w.addr)
+	}
+	return k.external(w.kind, w.addr, w.port)
 }
 
 // clusterIP is reached from inside of the cluster. With the policy Local and no endpoint on this node there is nobody to
@@ -203,9 +252,9 @@ func (k compiler) external(kind FrontEndKind, addr netip.Addr, port uint16) Fron
 	if noLocal {
 		entries = append(entries, frontEndEntry(SetNoLocal, front.ID))
 	}
-	if kind == LoadBalancer && k.service.Restricted(k.family) {
+	if kind == LoadBalancer && k.clients != nil {
 		entries = append(entries, frontEndEntry(SetRestricted, front.ID))
-		entries = append(entries, k.clients(front.ID)...)
+		entries = append(entries, k.clients.of(front.ID)...)
 	}
 	front.Entries = EntriesOf(entries...)
 	return front
@@ -243,49 +292,6 @@ func (k compiler) frontEnd(kind FrontEndKind, addr netip.Addr, port uint16, endp
 	return front
 }
 
-// clients returns who may reach a restricted front end. A client on the node itself may if the node's address may. Its source is that
-// address when the front end has a route, else the front end's own. The latter is let in by both modes, so that connections live
-// when the mode changes; nobody else can have it, because the kernel drops packets that come in with a local address.
-func (k compiler) clients(id VirtualServerID) []SetEntry {
-	var entries []SetEntry
-	entry := func(network netip.Prefix) {
-		for _, half := range splitZero(network) {
-			e := frontEndEntry(SetClients, id)
-			e.Type, e.Entry.Peer, e.Entry.Bits = ipset.HashIPPortNet, half.Masked().Addr(), uint8(half.Bits())
-			if !slices.Contains(entries, e) {
-				entries = append(entries, e)
-			}
-		}
-	}
-	nodeMay := false
-	for _, network := range k.service.SourceRanges {
-		if network.IsValid() && cluster.FamilyOf(network.Addr()) == k.family {
-			entry(network)
-			nodeMay = nodeMay || slices.ContainsFunc(k.node.identity(), network.Contains)
-		}
-	}
-	if nodeMay {
-		entry(netip.PrefixFrom(id.Addr, id.Addr.BitLen()))
-		for _, addr := range k.kernelChoice() {
-			entry(netip.PrefixFrom(addr, addr.BitLen()))
-		}
-	}
-	return entries
-}
-
-// kernelChoice returns the addresses among which the kernel chooses the source of the node's own clients: none where it is known.
-func (k compiler) kernelChoice() (addrs []netip.Addr) {
-	if k.config.VIPs != ByRoute || k.family != cluster.IPv6 || k.node.Sources().IPv6.IsValid() {
-		return nil
-	}
-	for _, addr := range k.node.Addresses {
-		if addr.Is6() {
-			addrs = append(addrs, addr)
-		}
-	}
-	return addrs
-}
-
 // identity returns the addresses that stand for the node where clients are told apart.
 func (n Node) identity() []netip.Addr {
 	if len(n.Primary) > 0 {
@@ -321,8 +327,24 @@ func healthCheckEntry(port uint16, family cluster.Family) SetEntry {
 	return SetEntry{Set: SetName(SetHealthChecks, family), Type: ipset.BitmapPort, Entry: ipset.Entry{Port: port}}
 }
 
-// hairpinEntry matches the packets of an endpoint that reached itself by way of a Service. Every endpoint that is not known
-// to be on another node has one, ready or not: it may be asked again before the set is.
+// mayBeHere tells whether the endpoint can be one of this node: it is said to be, or nobody says where it is and it has an address of
+// the node, or one that can be a pod's. Where the networks of the pods are not known every address can.
+func (c Config) mayBeHere(e cluster.Endpoint, node Node) bool {
+	if e.Local || e.Remote {
+		return e.Local
+	}
+	known := false
+	for _, cidr := range c.Pods.CIDRs {
+		if cidr.Contains(e.Addr) {
+			return true
+		}
+		known = known || cidr.Addr().Is4() == e.Addr.Is4()
+	}
+	return !known || slices.Contains(node.Addresses, e.Addr)
+}
+
+// hairpinEntry matches the packets of an endpoint that reached itself by way of a Service. Every endpoint that may be on this
+// node has one, ready or not: it may be asked again before the set is.
 func hairpinEntry(e cluster.Endpoint, protocol cluster.Protocol) SetEntry {
 	return SetEntry{
 		Set:   SetName(SetHairpin, cluster.FamilyOf(e.Addr)),

@@ -25,6 +25,8 @@ type Want struct {
 	// foundation is wanted once for ever.
 	binds   map[netip.Addr]int
 	entries map[SetEntry]int
+	// sizes are how many entries Services have in each of knownSets.
+	sizes []int
 	// touched is what Set returns, in maps that are used again.
 	touched Touched
 }
@@ -105,6 +107,7 @@ func NewWant(foundation *State) *Want {
 		claims:    map[VirtualServerID][]claim{},
 		binds:     map[netip.Addr]int{},
 		entries:   map[SetEntry]int{},
+		sizes:     make([]int, len(knownSets)),
 		touched:   NewTouched(),
 	}
 }
@@ -307,10 +310,14 @@ func (w *Want) recount(old, now EntryList) {
 }
 
 func (w *Want) count(e SetEntry, by int) {
-	if recount(w.entries, e, w.State.Entries.Has(e), by) {
+	there := w.State.Entries.Has(e)
+	switch wanted := recount(w.entries, e, there, by); {
+	case wanted && !there:
 		w.State.Entries.Put(e)
-	} else {
+		w.sizes[knownSetAt[e.Set]]++
+	case there && !wanted:
 		w.State.Entries.Drop(e)
+		w.sizes[knownSetAt[e.Set]]--
 	}
 }
 

@@ -8,12 +8,13 @@ import (
 	"time"
 
 	"github.com/ipvs-proxier/ipvs-proxier/ipset"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/budget"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 )
 
 // maxElem is the largest number of entries of our sets. The kernel keeps no memory for entries that are not there, and
 // the default of 65,536 is what leaves new Services dead in silence in other proxies (kubernetes#129389).
-const maxElem = 1 << 20
+const maxElem = budget.SetEntries
 
 // Foundation returns the part of the wanted State that no Service changes: link, sysctls, sets with the pods' networks,
 // chains and their hooks. All variety of Services goes into the sets; the rules are few and stay.

@@ -70,7 +70,7 @@ func TestPackedIsWhatIsRead(t *testing.T) {
 		})
 	}
 	want := parsed(fullService(), fullSlice())
-	if len(want.Problems) == 0 || len(want.Ports) != 1 || len(want.Ports[0].Endpoints) != 2 {
+	if want.Problems.None() || len(want.Ports) != 1 || len(want.Ports[0].Endpoints) != 2 {
 		t.Fatalf("the example shows too little: %+v", want)
 	}
 	service, err := pack(fullService())
@@ -82,7 +82,7 @@ func TestPackedIsWhatIsRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	s, e := unpackService(service.data), unpackSlice(slice.data)
-	if diff := cmp.Diff(want, parsed(s, e), cmp.Comparer(func(a, b netip.Addr) bool { return a == b }), cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {
+	if diff := cmp.Diff(want, parsed(s, e), cmp.Comparer(func(a, b netip.Addr) bool { return a == b }), cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }), cmp.AllowUnexported(cluster.Problems{})); diff != "" {
 		t.Errorf("want, got from what was kept:\n%s", diff)
 	}
 	if cluster.Proxied(s, "other") != cluster.Proxied(fullService(), "other") || cluster.Proxied(s, "") != cluster.Proxied(fullService(), "") {

@@ -1,0 +1,114 @@
+package cluster
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/budget"
+)
+
+// Problems are those of one object, as many as a budget lets be told: what all nodes see and what is of this node are told apart, because
+// all have to say the same of what they share. The zero value has none.
+type Problems struct {
+	list []Problem
+	// more are how many were added beyond those of the list; of counts them by their Reason.
+	more, moreOfNode int
+	of               map[Reason]int
+}
+
+// Add adds Problems, of each Reason as many as may be told at all. The others are counted.
+func (ps *Problems) Add(problems ...Problem) {
+	for _, p := range problems {
+		if ps.room(p.Reason) {
+			ps.put(p)
+		}
+	}
+}
+
+// Addf is Add for a message that is written only where there is room for it.
+func (ps *Problems) Addf(reason Reason, field, format string, args ...any) {
+	if ps.room(reason) {
+		ps.put(Problem{Reason: reason, Field: field, Message: fmt.Sprintf(format, args...)})
+	}
+}
+
+func (ps *Problems) put(p Problem) {
+	p.Field, p.Message, p.InForce = budget.Cut(p.Field), budget.Cut(p.Message), budget.Cut(p.InForce)
+	ps.list = append(ps.list, p)
+}
+
+// room counts a Problem of the Reason and tells whether it can be added.
+func (ps *Problems) room(reason Reason) bool {
+	if ps.of == nil {
+		ps.of = map[Reason]int{}
+	}
+	if ps.of[reason]++; ps.of[reason] <= budget.Problems {
+		return true
+	}
+	ps.leaveOut(reason)
+	return false
+}
+
+func (ps *Problems) leaveOut(reason Reason) {
+	if reason.OfNode() {
+		ps.moreOfNode++
+	} else {
+		ps.more++
+	}
+}
+
+// Join adds those of others, and how many they have left out.
+func (ps *Problems) Join(others Problems) {
+	ps.Add(others.list...)
+	ps.more += others.more
+	ps.moreOfNode += others.moreOfNode
+}
+
+// Kept returns those that are told, for good: sorted, and without what only adding needs.
+func (ps Problems) Kept() Problems {
+	kept := Problems{list: SortProblems(slices.Clone(ps.list)), more: ps.more, moreOfNode: ps.moreOfNode}
+	shared, ofNode := 0, 0
+	urgentFirst(kept.list)
+	kept.list = slices.DeleteFunc(kept.list, func(p Problem) bool {
+		n := &shared
+		if p.Reason.OfNode() {
+			n = &ofNode
+		}
+		if *n++; *n <= budget.Problems {
+			return false
+		}
+		kept.leaveOut(p.Reason)
+		return true
+	})
+	kept.list = SortProblems(kept.list)
+	return kept
+}
+
+// None tells that there are none.
+func (ps Problems) None() bool { return len(ps.list) == 0 && ps.more == 0 && ps.moreOfNode == 0 }
+
+// urgentFirst puts what is beyond a budget ahead of what may be left out: that is what takes something away from a Service.
+func urgentFirst(problems []Problem) {
+	urgent := func(p Problem) int {
+		if p.Reason == BeyondBudget || p.Reason == BeyondNodeBudget {
+			return 0
+		}
+		return 1
+	}
+	slices.SortStableFunc(problems, func(a, b Problem) int { return urgent(a) - urgent(b) })
+}
+
+// Told returns what is to be told: the Problems in order, and behind them how many there are more.
+func (ps Problems) Told() []Problem {
+	kept := ps.Kept()
+	told := kept.list
+	for _, rest := range []struct {
+		reason Reason
+		n      int
+	}{{MoreProblems, kept.more}, {MoreNodeProblems, kept.moreOfNode}} {
+		if rest.n > 0 {
+			told = append(told, Problem{Reason: rest.reason, Field: "metadata", Message: fmt.Sprintf("and %d more, which are not told one by one", rest.n)})
+		}
+	}
+	return told
+}

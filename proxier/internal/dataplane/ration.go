@@ -1,0 +1,86 @@
+package dataplane
+
+import "github.com/ipvs-proxier/ipvs-proxier/proxier/internal/budget"
+
+// Ration takes out of a Fragment what the sets that all Services share are too full for, and notes it in Fragment.Beyond. While a set
+// has more than its reserve left, there is room for everything. Then a Service that wants more than a small share of the set gets no
+// more of it, so that those that want little, as nearly all do, find room in the reserve.
+func (w *Want) Ration(f *Fragment) { w.ration(f, budget.SetEntries-budget.SetReserve, budget.SetShare) }
+
+// HasRoom tells whether a set has room by now for entries that were lacking.
+func (w *Want) HasRoom(set string, lacking int) bool {
+	return w.sizes[knownSetAt[set]]+lacking <= budget.SetEntries-budget.SetReserve
+}
+
+func (w *Want) ration(f *Fragment, limit, share int) {
+	wants := len(f.Entries)
+	for i := range f.FrontEnds {
+		wants += len(f.FrontEnds[i].Entries)
+	}
+	if wants <= share || w.State.Entries.Len()+wants <= limit {
+		return
+	}
+	room := make([]int, len(knownSets))
+	before := make([]int, len(knownSets))
+	if old := w.fragments[f.Owner]; old != nil {
+		old.countEntries(before)
+	}
+	for set := range room {
+		room[set] = max(share, limit-(w.sizes[set]-before[set]))
+	}
+	wanted := make([]int, len(knownSets))
+	f.countEntries(wanted)
+	full := -1
+	for set, n := range wanted {
+		if n > room[set] {
+			full = set
+		}
+	}
+	if full < 0 {
+		return
+	}
+	had := room[full]
+	served := 0
+	for served < len(f.FrontEnds) && takeOut(room, f.FrontEnds[served].Entries) {
+		served++
+	}
+	if left := f.FrontEnds[served:]; len(left) > 0 {
+		f.Beyond.FrontEnds, f.Beyond.First = f.Beyond.FrontEnds+len(left), left[0].ID
+		f.FrontEnds = f.FrontEnds[:served:served]
+	}
+	var entries EntryList
+	for _, key := range f.Entries {
+		if room[key.set] > 0 {
+			room[key.set]--
+			entries = append(entries, key)
+		} else {
+			f.Beyond.Hairpins++
+		}
+	}
+	f.Entries = entries
+	f.Beyond.Full, f.Beyond.Lacking = knownSets[full].name, wanted[full]-(had-room[full])
+}
+
+// takeOut takes the entries out of the room that there is; false where there is too little.
+func takeOut(room []int, entries EntryList) bool {
+	for i, key := range entries {
+		if room[key.set]--; room[key.set] < 0 {
+			for _, taken := range entries[:i+1] {
+				room[taken.set]++
+			}
+			return false
+		}
+	}
+	return true
+}
+
+func (f *Fragment) countEntries(of []int) {
+	for i := range f.FrontEnds {
+		for _, key := range f.FrontEnds[i].Entries {
+			of[key.set]++
+		}
+	}
+	for _, key := range f.Entries {
+		of[key.set]++
+	}
+}
