@@ -29,6 +29,7 @@ func (e *engine) apply(r *Report, ops []dataplane.Op, touched dataplane.Touched)
 			}
 			ready = append(ready, op)
 		}
+		done := ready[:0] // what is read again stands behind it
 		for i, err := range e.kernel.Apply(ready) {
 			e.stale.note(ready[i], err != nil)
 			e.cutoffs.note(ready[i], err != nil)
@@ -39,9 +40,10 @@ func (e *engine) apply(r *Report, ops []dataplane.Op, touched dataplane.Touched)
 			if o, is := ready[i].Object.(dataplane.Sysctl); is {
 				r.Sysctls = append(r.Sysctls, dataplane.SysctlChange{Name: o.Name, Old: e.have.Sysctls[o.Name], New: o.Value})
 			}
-			e.have.Apply(ready[i])
+			done = append(done, ready[i])
 			r.done(ready[i])
 		}
+		e.have.ApplyAll(done)
 	}
 }
 

@@ -36,9 +36,13 @@ func (ds drains) done(rs dataplane.RealServerID, now time.Time, timeout time.Dur
 // settle forgets the drains of touched virtual servers that are over: the real server is gone, or wanted again.
 func (ds drains) settle(have, want *dataplane.State, touched dataplane.Touched) {
 	for id := range touched.VirtualServers {
+		if len(ds[id]) == 0 {
+			continue
+		}
+		present, wanted := have.VirtualServers[id].Weights(), want.VirtualServers[id].Weights()
 		for endpoint := range ds[id] {
-			rs := dataplane.RealServer{Addr: endpoint.Addr(), Port: endpoint.Port()}
-			if !have.VirtualServers[id].Has(rs) || want.VirtualServers[id].Has(rs) {
+			_, there := present[endpoint]
+			if _, again := wanted[endpoint]; !there || again {
 				delete(ds[id], endpoint)
 			}
 		}
