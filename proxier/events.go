@@ -2,7 +2,6 @@ package proxier
 
 import (
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -77,7 +76,8 @@ func (o *eventObserver) Observe(r Report) {
 			s.shared.problems, s.ofNode.problems = map[cluster.Problem]*message{}, map[cluster.Problem]*message{}
 			o.services[row.Name] = s
 		}
-		o.follow(&s.shared, r.Start, row, false, func() (time.Duration, bool) { return turn(o.node, row.UID, ready()) })
+		mine := sync.OnceValues(func() (time.Duration, bool) { return turn(o.node, row.UID, ready()) }) // all ready nodes are looked at
+		o.follow(&s.shared, r.Start, row, false, mine)
 		o.follow(&s.ofNode, r.Start, row, true, func() (time.Duration, bool) { return 0, true })
 	}
 }
@@ -85,8 +85,12 @@ func (o *eventObserver) Observe(r Report) {
 // follow brings the Events in line with the row's Problems that are, or are not, of the node. turn is when this node tells one,
 // and whether it does.
 func (o *eventObserver) follow(e *problemEvents, now time.Time, row Row, ofNode bool, turn func() (time.Duration, bool)) {
+	present := make(map[cluster.Problem]struct{}, len(row.Problems))
+	for _, p := range row.Problems {
+		present[p.Shared()] = struct{}{}
+	}
 	for p, m := range e.problems {
-		if !slices.ContainsFunc(row.Problems, func(now cluster.Problem) bool { return now.Shared() == p }) {
+		if _, still := present[p]; !still {
 			e.told = m != nil && o.sink.withdraw(m) || e.told
 			delete(e.problems, p)
 		}

@@ -21,6 +21,7 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
 
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/budget"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 )
 
@@ -488,7 +489,7 @@ func TestEventRate(t *testing.T) {
 	var r Report
 	for i := range eventRoom + 10 {
 		row := seen("7", wrong)
-		row.Name.Name, row.UID = fmt.Sprintf("web-%d", i), fmt.Sprint(i)
+		row.Name, row.UID = cluster.Name{Namespace: fmt.Sprint("ns-", i%10), Name: fmt.Sprintf("web-%d", i)}, fmt.Sprint(i)
 		r.Changed = append(r.Changed, row)
 	}
 	r.Start = d.now
@@ -514,6 +515,45 @@ func TestEventRate(t *testing.T) {
 	d.see(last)
 	if n := len(d.told()); n != eventRoom {
 		t.Errorf("%d Events after the end of what was not told", n)
+	}
+}
+
+// TestRoomForOthersEvents: a Service that has ever new Problems, and a namespace of such Services, leave room for the Events of others.
+func TestRoomForOthersEvents(t *testing.T) {
+	d := newDaemons(t, "n1")
+	var hostile Report
+	for i := range 100 {
+		for j := range 2 * budget.Problems {
+			row := seen(fmt.Sprint(j))
+			row.Name, row.UID = cluster.Name{Namespace: "hostile", Name: fmt.Sprint("s", i)}, fmt.Sprint(i)
+			for k := range j + 1 {
+				row.Problems = append(row.Problems, cluster.Problem{Reason: cluster.InvalidAnnotation, Field: fmt.Sprint(k), Message: "m"})
+			}
+			hostile.Changed = append(hostile.Changed, row)
+		}
+	}
+	hostile.Start = d.now
+	sink := d.observers["n1"].sink
+	d.observers["n1"].Observe(Report{Start: d.now, Changed: hostile.Changed[:2*budget.Problems]})
+	if n := len(sink.waiting); n == 0 || n > budget.Events {
+		t.Errorf("%d Events of one Service wait, want some and at most %d", n, budget.Events)
+	}
+	d.observers["n1"].Observe(hostile)
+	if n := len(sink.waiting); n != budget.NamespaceEvents {
+		t.Errorf("%d Events of one namespace wait, want %d", n, budget.NamespaceEvents)
+	}
+	before := d.counts[eventDropped]
+	for i := range eventRoom - budget.NamespaceEvents {
+		row := seen("1", wrong)
+		row.Name, row.UID = cluster.Name{Namespace: fmt.Sprint("ns-", i%5), Name: fmt.Sprint("web-", i)}, fmt.Sprint("u", i)
+		d.observers["n1"].Observe(Report{Start: d.now, Changed: []Row{row}})
+	}
+	if d.counts[eventDropped] != before {
+		t.Errorf("%d Events of others are dropped", d.counts[eventDropped]-before)
+	}
+	d.pass(2 * eventRoom * time.Second)
+	if len(sink.waiting) != 0 || len(sink.about) != 0 {
+		t.Errorf("when all are told %d wait, and %v are counted", len(sink.waiting), sink.about)
 	}
 }
 

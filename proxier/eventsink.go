@@ -12,6 +12,9 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/budget"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 )
 
 const (
@@ -49,6 +52,8 @@ type eventSink struct {
 
 	mu      sync.Mutex
 	waiting []*message
+	// about counts those that wait by the object they are about, and by its namespace.
+	about map[cluster.Name]int
 	// failing is set while what is lost has been logged.
 	failing bool
 }
@@ -76,16 +81,16 @@ type message struct {
 }
 
 func newEventSink(client eventClient, log *slog.Logger, count func(result string)) *eventSink {
-	return &eventSink{client: client, log: log, count: count, limiter: rate.NewLimiter(eventRate, eventBurst), wake: make(chan struct{}, 1)}
+	return &eventSink{client: client, log: log, count: count, limiter: rate.NewLimiter(eventRate, eventBurst), wake: make(chan struct{}, 1), about: map[cluster.Name]int{}}
 }
 
 // put lets the Event be told when it is due. Without room it is lost, and counted.
 func (s *eventSink) put(due time.Time, event *eventsv1.Event) *message {
 	m := &message{event: event, due: due, backoff: eventBackoff}
 	s.mu.Lock()
-	full := len(s.waiting) >= eventRoom
+	full := !s.room(event)
 	if !full {
-		s.waiting = append(s.waiting, m)
+		s.add(m)
 	}
 	s.mu.Unlock()
 	if full {
@@ -99,12 +104,45 @@ func (s *eventSink) put(due time.Time, event *eventsv1.Event) *message {
 	return m
 }
 
+// room tells whether another Event may wait: neither one object nor one namespace leaves others without room. mu is held, as below.
+func (s *eventSink) room(event *eventsv1.Event) bool {
+	object, namespace := shares(event)
+	return len(s.waiting) < eventRoom && s.about[object] < budget.Events && s.about[namespace] < budget.NamespaceEvents
+}
+
+func (s *eventSink) add(m *message) {
+	s.waiting = append(s.waiting, m)
+	s.account(m, 1)
+}
+
+func (s *eventSink) remove(m *message) {
+	if at := slices.Index(s.waiting, m); at >= 0 {
+		s.waiting = slices.Delete(s.waiting, at, at+1)
+		s.account(m, -1)
+	}
+}
+
+func (s *eventSink) account(m *message, by int) {
+	object, namespace := shares(m.event)
+	for _, key := range []cluster.Name{object, namespace} {
+		if s.about[key] += by; s.about[key] == 0 {
+			delete(s.about, key)
+		}
+	}
+}
+
+// shares returns whose room an Event takes: the object's, and the namespace's. A Node has no namespace, and a share of its own as one.
+func shares(event *eventsv1.Event) (object, namespace cluster.Name) {
+	about := event.Regarding
+	return cluster.Name{Namespace: about.Namespace, Name: about.Name}, cluster.Name{Namespace: about.Namespace}
+}
+
 // withdraw takes back what has not been told, and returns whether it has been.
 func (s *eventSink) withdraw(m *message) (told bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	m.withdrawn = true
-	s.waiting = slices.DeleteFunc(s.waiting, func(w *message) bool { return w == m })
+	s.remove(m)
 	return m.told
 }
 
@@ -152,7 +190,7 @@ func (s *eventSink) take(now time.Time) (*message, time.Duration) {
 	if !s.limiter.AllowN(now, 1) {
 		return nil, time.Second / eventRate
 	}
-	s.waiting = slices.DeleteFunc(s.waiting, func(w *message) bool { return w == first })
+	s.remove(first)
 	first.told = true
 	return first, 0
 }
@@ -178,7 +216,7 @@ func (s *eventSink) settle(now time.Time, m *message, err error) {
 	if m.attempts++; m.attempts < eventAttempts {
 		m.due = now.Add(m.backoff)
 		m.backoff *= 3
-		s.waiting = append(s.waiting, m)
+		s.add(m)
 		return
 	}
 	s.count(eventFailed)

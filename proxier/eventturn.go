@@ -3,7 +3,6 @@ package proxier
 import (
 	"crypto/sha256"
 	"encoding/binary"
-	"fmt"
 	"slices"
 	"time"
 )
@@ -39,6 +38,6 @@ func turn(node, uid string, ready []string) (delay time.Duration, mine bool) {
 }
 
 func score(node, uid string) uint64 {
-	hash := sha256.Sum256(fmt.Appendf(nil, "%s/%s", uid, node))
+	hash := sha256.Sum256([]byte(uid + "/" + node))
 	return binary.BigEndian.Uint64(hash[:])
 }
