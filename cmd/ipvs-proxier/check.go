@@ -64,7 +64,7 @@ func check(stdin io.Reader, w io.Writer, config proxier.Config, args []string, s
 			canonical, err := proxier.CheckAnnotation(arg)
 			if err != nil {
 				wrong++
-				canonical = "problem: " + err.Error()
+				canonical = "problem: " + proxier.Printable(err.Error())
 			}
 			fmt.Fprintln(w, canonical)
 			continue
@@ -99,7 +99,7 @@ func check(stdin io.Reader, w io.Writer, config proxier.Config, args []string, s
 func printChecked(w io.Writer, objects []proxier.Checked, settings bool) {
 	for _, o := range objects {
 		for _, p := range o.Problems {
-			fmt.Fprintf(w, "%s: %s: %s: %s: %s\n", o.File, o.Object, p.Reason, p.Field, p.Message)
+			fmt.Fprintf(w, "%s: %s: %s: %s: %s\n", proxier.Printable(o.File), proxier.Printable(o.Object), p.Reason, proxier.Printable(p.Field), proxier.Printable(p.Message))
 		}
 		if !settings {
 			continue
@@ -110,7 +110,7 @@ func printChecked(w io.Writer, objects []proxier.Checked, settings bool) {
 				if value == "" {
 					value = "-"
 				}
-				fmt.Fprintf(w, "%s: port %s: %s %s (%s)\n", o.Object, portLabel(port), s.Key, value, s.Source)
+				fmt.Fprintf(w, "%s: port %s: %s %s (%s)\n", proxier.Printable(o.Object), proxier.Printable(portLabel(port)), s.Key, proxier.Printable(value), s.Source)
 			}
 		}
 	}

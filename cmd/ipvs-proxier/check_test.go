@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ipvs-proxier/ipvs-proxier/proxier"
 	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
 )
 
@@ -97,6 +98,36 @@ func TestCheckManifests(t *testing.T) {
 	}
 	if got, _ := checked(t, "-o", "json", "-"); !strings.Contains(got, `"object": "Node n1"`) {
 		t.Errorf("json: %s", got)
+	}
+}
+
+// TestNamesAreQuoted: what comes from files and from the API cannot move the cursor, colour the terminal or feign a line.
+func TestNamesAreQuoted(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "a\x1b[2J\nb.yaml")
+	manifest := `{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web\u001b[2J\n0 problems", "namespace": "\u202e",
+"annotations": {"ipvs-proxier.io/\u001b[31m": "", "ipvs-proxier.io/scheduler": "\u001b]0;x\u0007", "kube-router.io/service.scheduler": "\u0000\n"}},
+"spec": {"externalIPs": ["\u001b"], "loadBalancerSourceRanges": ["\u001b"], "ports": [{"name": "\u001b", "port": 80, "protocol": "\u001b"}, {"name": "\n", "port": 81}]}}`
+	if err := os.WriteFile(file, []byte(manifest), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	slice := `{"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": {"name": "\u001b", "annotations": {"ipvs-proxier.io/\n": ""}}}`
+	if err := os.WriteFile(filepath.Join(dir, "slice.json"), []byte(slice), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got, _ := checked(t, "--settings", dir)
+	lines := strings.Count(got, "problem")
+	for line := range strings.Lines(got) {
+		if text := strings.TrimSuffix(line, "\n"); proxier.Printable(text) != text || text == "0 problems" {
+			t.Errorf("a line is printed raw: %q", text)
+		}
+	}
+	if !strings.Contains(got, `"Service \u202e/web\x1b[2J\n0 problems"`) || lines == 0 {
+		t.Errorf("the Service is not named:\n%s", got)
+	}
+	annotations, _ := checked(t, "\x1b[2J=3", "scheduler=\x1b")
+	if strings.ContainsRune(annotations, 0x1b) {
+		t.Errorf("annotations are printed raw: %q", annotations)
 	}
 }
 

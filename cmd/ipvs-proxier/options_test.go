@@ -155,6 +155,16 @@ func TestStatusTable(t *testing.T) {
 			t.Errorf("the table does not show %q:\n%s", want, text)
 		}
 	}
+	for _, raw := range []string{"\x1b", "m\n"} {
+		out.Reset()
+		hostile := s
+		hostile.Manifests = []string{raw}
+		hostile.Services = []proxier.ServiceStatus{{Namespace: "ns", Name: raw, Problems: []proxier.ProblemStatus{{Reason: "InvalidField", Field: raw, Message: raw}},
+			FrontEnds: []proxier.FrontEndStatus{{LostTo: raw}}}}
+		if err := printStatus(&out, hostile, "table", now); err != nil || strings.Contains(out.String(), raw) {
+			t.Errorf("%v; the table shows %q as it is:\n%q", err, raw, out.String())
+		}
+	}
 	limit := 1000
 	for want, connections := range map[string]*proxier.ConnectionsStatus{
 		"": nil,

@@ -89,7 +89,7 @@ func statusTable(w io.Writer, s proxier.Status, now time.Time) error {
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(t, "SERVICE\tKIND\tADDRESS\tSCHEDULER\tCHOSEN BY\tREAL SERVER\tWEIGHT\tACTIVE\tINACTIVE\tCHANGED")
 	for _, service := range s.Services {
-		name := service.Namespace + "/" + service.Name
+		name := proxier.Printable(service.Namespace + "/" + service.Name)
 		changed := age(now.Sub(service.Changed))
 		if len(service.FrontEnds) == 0 {
 			fmt.Fprintf(t, "%s\t-\t-\t-\t-\t-\t-\t-\t-\t%s\n", name, changed)
@@ -99,7 +99,7 @@ func statusTable(w io.Writer, s proxier.Status, now time.Time) error {
 			tail := "\t" + changed
 			switch {
 			case f.LostTo != "":
-				fmt.Fprintf(t, "%s\tlost to %s\t-\t-\t-%s\n", head, f.LostTo, tail)
+				fmt.Fprintf(t, "%s\tlost to %s\t-\t-\t-%s\n", head, proxier.Printable(f.LostTo), tail)
 			case !f.Programmed:
 				fmt.Fprintf(t, "%s\tNOT PROGRAMMED\t-\t-\t-%s\n", head, tail)
 			case len(f.RealServers) == 0:
@@ -119,21 +119,21 @@ func statusTable(w io.Writer, s proxier.Status, now time.Time) error {
 		return err
 	}
 	for _, p := range s.NodeProblems {
-		fmt.Fprintf(w, "\nproblem: node %s %s: %s: %s", s.Node, p.Reason, p.Field, p.Message)
+		fmt.Fprintf(w, "\nproblem: node %s %s: %s: %s", s.Node, p.Reason, proxier.Printable(p.Field), proxier.Printable(p.Message))
 	}
 	for _, service := range s.Services {
 		for _, p := range service.Problems {
-			fmt.Fprintf(w, "\nproblem: %s/%s %s: %s: %s", service.Namespace, service.Name, p.Reason, p.Field, p.Message)
+			fmt.Fprintf(w, "\nproblem: %s %s: %s: %s", proxier.Printable(service.Namespace+"/"+service.Name), p.Reason, proxier.Printable(p.Field), proxier.Printable(p.Message))
 		}
 		for _, e := range service.Errors {
-			fmt.Fprintf(w, "\nerror: %s/%s: %s", service.Namespace, service.Name, e)
+			fmt.Fprintf(w, "\nerror: %s: %s", proxier.Printable(service.Namespace+"/"+service.Name), e)
 		}
 	}
 	if s.APIUnreachable != "" {
 		fmt.Fprintf(w, "\nno API server answers %s; the dataplane stays as it is", s.APIUnreachable)
 	}
 	for _, m := range s.Manifests {
-		fmt.Fprintf(w, "\nmanifest: %s", m)
+		fmt.Fprintf(w, "\nmanifest: %s", proxier.Printable(m))
 	}
 	for _, e := range s.Errors {
 		fmt.Fprintf(w, "\nerror: %s", e)
