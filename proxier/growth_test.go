@@ -2,7 +2,10 @@ package proxier
 
 import (
 	"fmt"
+	"log/slog"
 	"net/netip"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -110,5 +113,49 @@ func TestWaitingChangesAreBounded(t *testing.T) {
 	waiting := l.waiting[name]
 	if len(waiting.Triggered) != budget.Changes || !waiting.Triggered[0].Equal(first) || !waiting.Arrived.Equal(first) {
 		t.Errorf("%d times are kept, from %s on; want %d, from %s on", len(waiting.Triggered), waiting.Triggered[0], budget.Changes, first)
+	}
+}
+
+// refusingKernel refuses real servers.
+type refusingKernel struct{ idleKernel }
+
+func (refusingKernel) Apply(ops []dataplane.Op) []error {
+	errs := make([]error, len(ops))
+	for i, op := range ops {
+		if op.Object.Kind() == dataplane.KindRealServer {
+			errs[i] = fmt.Errorf("%s: %w", op, syscall.EPERM)
+		}
+	}
+	return errs
+}
+
+// TestManyFailuresAreTold: of one Service some are told and the others counted, and a line of the log has an end.
+func TestManyFailuresAreTold(t *testing.T) {
+	s := newScenario(t, 0, 0)
+	h := newHostile().ports(10).endpoints(10, 1000, "n2")
+	s.engine.lister, s.engine.kernel = hostileLister{s.objects, h.slices}, refusingKernel{idleKernel{willingKernel{s.memory}}}
+	dirty := s.apply([]byte(manyServices(500)))
+	s.objects.services[hostileName] = h.service
+	var text strings.Builder
+	observer := newLogObserver(slog.New(slog.NewTextHandler(&text, nil)))
+	seen := false
+	for backlog := true; backlog; dirty = nil {
+		r := s.engine.pass(s.now, append(dirty, hostileName), false)
+		for _, row := range r.Changed {
+			seen = seen || row.Name == hostileName
+			if n := len(row.Errors); row.Name == hostileName && (n != budget.Problems+1 || !strings.Contains(row.Errors[n-1], fmt.Sprintf("and %d more", 10_000-budget.Problems))) {
+				t.Errorf("%d errors are told, the last one %q", n, row.Errors[n-1])
+			}
+		}
+		observer.Observe(r)
+		backlog = r.Backlog > 0
+	}
+	for line := range strings.Lines(text.String()) {
+		if len(line) > 2*budget.LineBytes {
+			t.Errorf("a line of %d bytes: %.200s", len(line), line)
+		}
+	}
+	if !seen || !strings.Contains(text.String(), "not everything could be done") {
+		t.Error("nothing tells of a failure")
 	}
 }

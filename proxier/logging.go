@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/budget"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 )
 
@@ -90,7 +91,7 @@ func (l *logObserver) errors(r Report) {
 	}
 	switch {
 	case text != "" && text != l.errText:
-		l.log.Error("not everything could be done; it is tried again", "failed", r.FailureCount(), "err", text)
+		l.log.Error("not everything could be done; it is tried again", "failed", r.FailureCount(), "err", budget.CutLine(text))
 	case text == "" && l.errText != "" && r.Pending == 0:
 		l.log.Info("everything is done that had failed")
 	case text == "" && r.Pending > 0:
@@ -106,7 +107,7 @@ func (l *logObserver) warn(r Report) {
 		text = err.Error()
 	}
 	if text != "" && text != l.warned {
-		l.log.Warn("something is left for later", "err", text)
+		l.log.Warn("something is left for later", "err", budget.CutLine(text))
 	}
 	l.warned = text
 }

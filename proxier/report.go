@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/budget"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
@@ -140,19 +141,29 @@ func (r Report) FailureCount() (n int) {
 	return n
 }
 
-// Error joins everything that went wrong, each with the Service it belongs to; nil when nothing did.
+// firstErrors returns as many errors of one Service as are told, and how many there are more.
+func firstErrors(failures []Failure) (errs []error) {
+	for i, f := range failures {
+		if i == budget.Problems {
+			return append(errs, fmt.Errorf("and %d more operations failed", len(failures)-i))
+		}
+		errs = append(errs, f.Err)
+	}
+	return errs
+}
+
+// Error joins what went wrong, of each Service no more than is told, with the Service it belongs to; nil when nothing did.
 func (r Report) Error() error {
 	errs := slices.Clone(r.Errors)
 	if r.Err != nil {
 		errs = append(errs, fmt.Errorf("read the kernel: %w", r.Err))
 	}
 	for name, failures := range r.failed {
-		for _, f := range failures {
-			if name == (cluster.Name{}) {
-				errs = append(errs, f.Err)
-			} else {
-				errs = append(errs, fmt.Errorf("service %s: %w", name, f.Err))
+		for _, err := range firstErrors(failures) {
+			if name != (cluster.Name{}) {
+				err = fmt.Errorf("service %s: %w", name, err)
 			}
+			errs = append(errs, err)
 		}
 	}
 	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
@@ -174,8 +185,8 @@ func (e *engine) rows(names map[cluster.Name]struct{}, failed map[cluster.Name][
 func (e *engine) row(name cluster.Name, failures []Failure) Row {
 	s, present := e.services[name]
 	row := Row{Name: name, Gone: !present}
-	for _, f := range failures {
-		row.Errors = append(row.Errors, f.Err.Error())
+	for _, err := range firstErrors(failures) {
+		row.Errors = append(row.Errors, err.Error())
 	}
 	if !present {
 		return row

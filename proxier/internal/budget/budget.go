@@ -56,6 +56,8 @@ const (
 	Words = 20
 	// MessageBytes is the length of a message, which is what an Event takes; QuoteBytes that of a value in it.
 	MessageBytes, QuoteBytes = 1024, 160
+	// LineBytes is the length of what one line of the log says of failures, which may be those of many Services.
+	LineBytes = 16384
 	// Events are those of one Service that wait to be told, NamespaceEvents those of one namespace.
 	Events, NamespaceEvents = 50, 500
 	// Changes are the times that are kept of a change that waits.

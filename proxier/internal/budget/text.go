@@ -33,6 +33,9 @@ func Short(text string) string {
 // Cut cuts a text that is longer than a message may be.
 func Cut(text string) string { return cut(text, MessageBytes) }
 
+// CutLine cuts a text that is longer than a line of the log may be.
+func CutLine(text string) string { return cut(text, LineBytes) }
+
 func cut(text string, limit int) string {
 	if len(text) <= limit {
 		return text
