@@ -57,7 +57,7 @@ const (
 	ChainMarkMasq    = Prefix + "MARK-MASQ"   // nat: sets the mark
 	ChainMasquerade  = Prefix + "MASQUERADE"  // nat: masquerades
 	ChainPostrouting = Prefix + "POSTROUTING" // nat: masquerades what is marked, and hairpins
-	ChainForward     = Prefix + "FORWARD"     // filter: lets replies and masqueraded traffic through
+	ChainReplies     = Prefix + "REPLIES"     // filter: lets answers of endpoints through
 	ChainNoComeback  = Prefix + "NO-COMEBACK" // nat: answers by which a client that was cut off would come back
 	ChainInput       = Prefix + "INPUT"       // filter: new connections to front ends and to VIPs
 	ChainFrontEnd    = Prefix + "FRONT-END"   // filter and mangle: who may not open a connection to a front end

@@ -149,11 +149,10 @@ func chains(c Config, family cluster.Family) []Chain {
 		r.chain("nat", ChainNoComeback, r.noComeback()...),
 		r.chain("nat", ChainPostrouting, r.postrouting()...),
 		r.chain("filter", ChainClients, r.clients()...),
-		r.chain("filter", ChainForward,
-			// Replies of real servers pass FORWARD, requests do not: IPVS takes those at LOCAL_IN.
-			"-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
-			"-m mark --mark "+r.mark()+" -j ACCEPT",
-		),
+		// Answers of real servers pass FORWARD, requests do not: IPVS takes those at LOCAL_IN. The hook says which packets
+		// are answers. Up to now a chain IPVSP-FORWARD said it; a chain of that name without a match would let everything
+		// through while the hook of that time is there.
+		r.chain("filter", ChainReplies, "-j ACCEPT"),
 		r.chain("filter", ChainFrontEnd, append(r.limits(), "-m conntrack --ctstate NEW "+r.match(SetNoLocal, "dst,dst")+r.notPods()+" -j DROP")...),
 		r.chain("filter", ChainClosed, r.closed()...),
 		r.chain("filter", ChainInput,
@@ -167,10 +166,20 @@ func chains(c Config, family cluster.Family) []Chain {
 	}
 }
 
-// unestablished matches what does not belong to a connection that was let through before, and is all that established
-// connections cost where it stands in a hook. It reads a field of the packet's connection, where a match of a set
-// computes a hash and walks a bucket.
-const unestablished = "-m conntrack ! --ctstate RELATED,ESTABLISHED"
+// The matches that hooks carry, so that a packet that is nobody's business costs one of them and no jump. They read
+// fields of the packet's connection, where a match of a set computes a hash and walks a bucket.
+const (
+	established   = "-m conntrack --ctstate RELATED,ESTABLISHED"
+	unestablished = "-m conntrack ! --ctstate RELATED,ESTABLISHED"
+	// opening matches packets of no connection, and the first ones of connections that nothing has let through yet. A
+	// connection is confirmed when its first packet leaves the last hook (net/netfilter/nf_conntrack_core.c,
+	// __nf_conntrack_confirm); a packet that was dropped before, by a rule or by IPVS, leaves the next one unconfirmed.
+	// The state alone would take each packet of a flow that nobody answers for a new one: VXLAN, syslog, statsd. A packet
+	// without a connection passes the first condition, and the second is not asked (net/netfilter/xt_conntrack.c).
+	opening = unestablished + " ! --ctstatus CONFIRMED"
+	// What the node sends itself was confirmed when it left, and comes in by this link.
+	fromItself, fromOthers = "-i lo ", "! -i lo "
+)
 
 func (r ruler) mark() string {
 	return fmt.Sprintf("%#x/%#x", r.config.MasqueradeMark, r.config.MasqueradeMark)
@@ -334,9 +343,10 @@ func hooks(family cluster.Family) []Hook {
 		hook("nat", "PREROUTING", "", ChainServices, "ipvs-proxier: clients to masquerade"),
 		hook("nat", "OUTPUT", "", ChainServices, "ipvs-proxier: clients to masquerade"),
 		hook("nat", "POSTROUTING", "", ChainPostrouting, "ipvs-proxier: masquerade"),
-		hook("filter", "FORWARD", "", ChainForward, "ipvs-proxier: replies"),
-		hook("filter", "INPUT", unestablished, ChainInput, "ipvs-proxier: no other ports on service addresses"),
-		hook("filter", "INPUT", unestablished, ChainAccept, "ipvs-proxier: service addresses are open"),
-		hook("mangle", "OUTPUT", unestablished, ChainOutput, "ipvs-proxier: who may not reach a service"),
+		hook("filter", "FORWARD", established, ChainReplies, "ipvs-proxier: replies"),
+		hook("filter", "INPUT", fromItself+unestablished, ChainInput, "ipvs-proxier: no other ports on service addresses"),
+		hook("filter", "INPUT", fromOthers+opening, ChainInput, "ipvs-proxier: no other ports on service addresses"),
+		hook("filter", "INPUT", opening, ChainAccept, "ipvs-proxier: service addresses are open"),
+		hook("mangle", "OUTPUT", opening, ChainOutput, "ipvs-proxier: who may not reach a service"),
 	}
 }

@@ -45,15 +45,15 @@ func TestPolicyOfInput(t *testing.T) {
 		}
 		return matches
 	}
-	const unestablished = "-m conntrack ! --ctstate RELATED,ESTABLISHED."
+	const opening = "-m conntrack ! --ctstate RELATED,ESTABLISHED ! --ctstatus CONFIRMED."
 	for _, step := range []struct {
 		command []string
 		want    map[cluster.Family]string
 	}{
-		{[]string{"true"}, map[cluster.Family]string{cluster.IPv4: unestablished, cluster.IPv6: unestablished}},
-		{[]string{"iptables", "-P", "INPUT", "DROP"}, map[cluster.Family]string{cluster.IPv4: ".", cluster.IPv6: unestablished}},
+		{[]string{"true"}, map[cluster.Family]string{cluster.IPv4: opening, cluster.IPv6: opening}},
+		{[]string{"iptables", "-P", "INPUT", "DROP"}, map[cluster.Family]string{cluster.IPv4: ".", cluster.IPv6: opening}},
 		{[]string{"ip6tables", "-P", "INPUT", "DROP"}, map[cluster.Family]string{cluster.IPv4: ".", cluster.IPv6: "."}},
-		{[]string{"iptables", "-P", "INPUT", "ACCEPT"}, map[cluster.Family]string{cluster.IPv4: unestablished, cluster.IPv6: "."}},
+		{[]string{"iptables", "-P", "INPUT", "ACCEPT"}, map[cluster.Family]string{cluster.IPv4: opening, cluster.IPv6: "."}},
 	} {
 		if out, err := exec.Command(step.command[0], step.command[1:]...).CombinedOutput(); err != nil {
 			t.Fatalf("%v: %v\n%s", step.command, err, out)

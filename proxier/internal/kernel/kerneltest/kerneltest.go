@@ -204,7 +204,7 @@ var (
 		ID: dataplane.ChainID{Family: cluster.IPv4, Table: "filter", Name: dataplane.ChainInput}, Sets: []string{dataplane.SetVIP},
 		Rules: []string{"-m set --match-set " + dataplane.SetVIP + " dst -j ACCEPT"},
 	}
-	hook = dataplane.Hook{Chain: chain.ID, Builtin: "INPUT", Match: "-m conntrack ! --ctstate RELATED,ESTABLISHED", Comment: "ipvs-proxier: test"}
+	hook = dataplane.Hook{Chain: chain.ID, Builtin: "INPUT", Match: "-m conntrack ! --ctstate RELATED,ESTABLISHED ! --ctstatus CONFIRMED", Comment: "ipvs-proxier: test"}
 )
 
 // everything makes one object of each kind, in order.
