@@ -87,7 +87,7 @@ func (c *cluster) dataPlane(result *sidebyside.Result) *dataPlane {
 		c.must(c.Outside.AddAddress("eth0", netip.PrefixFrom(outsideClient(i), 24)))
 	}
 	wanted := strings.Split(os.Getenv("IPVSP_BENCH_VARIANTS"), ",")
-	for i, variant := range []string{sidebyside.None, sidebyside.Tracked, sidebyside.Bare, sidebyside.Ours, sidebyside.ProxyVS, sidebyside.ProxyNFT} {
+	for i, variant := range []string{sidebyside.None, sidebyside.Tracked, sidebyside.Bare, sidebyside.BareRandom, sidebyside.Ours, sidebyside.ProxyVS, sidebyside.ProxyNFT} {
 		if len(wanted) > 0 && wanted[0] != "" && !slices.ContainsFunc(wanted, func(w string) bool { return strings.TrimSpace(w) == variant }) {
 			result.Without[variant] = "VARIANTS does not name it."
 			continue
@@ -173,6 +173,8 @@ func (d *dataPlane) program() {
 			d.run(n.Host, "iptables", "-t", "nat", "-A", "POSTROUTING", "-s", "198.51.100.0/24", "-j", "MASQUERADE")
 		case sidebyside.Bare:
 			d.programBare(n)
+		case sidebyside.BareRandom:
+			d.programBare(n, "--random-fully")
 		case sidebyside.Ours, sidebyside.ProxyVS, sidebyside.ProxyNFT:
 			proxies = append(proxies, n)
 		}
@@ -182,7 +184,7 @@ func (d *dataPlane) program() {
 	}
 }
 
-func (d *dataPlane) programBare(n *dataNode) {
+func (d *dataPlane) programBare(n *dataNode, masquerade ...string) {
 	d.c.t.Helper()
 	d.c.must(n.AddDummy("virtual"))
 	d.c.must(n.Sysctl("net/ipv4/vs/conntrack", "1"))
@@ -196,7 +198,8 @@ func (d *dataPlane) programBare(n *dataNode) {
 			}
 		}
 	}
-	d.run(n.Host, "iptables", "-t", "nat", "-A", "POSTROUTING", "-d", d.endpoint.IPv4.String(), "!", "-s", fmt.Sprintf("10.244.%d.0/24", n.number), "-j", "MASQUERADE")
+	rule := []string{"-t", "nat", "-A", "POSTROUTING", "-d", d.endpoint.IPv4.String(), "!", "-s", fmt.Sprintf("10.244.%d.0/24", n.number), "-j", "MASQUERADE"}
+	d.run(n.Host, "iptables", append(rule, masquerade...)...)
 }
 
 func (d *dataPlane) programByAPI(proxies []*dataNode) {

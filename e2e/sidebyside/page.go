@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-var variants = []string{None, Tracked, Bare, Ours, ProxyVS, ProxyNFT}
+var variants = []string{None, Tracked, Bare, BareRandom, Ours, ProxyVS, ProxyNFT}
 
 // Page writes the whole page.
 func Page(r *Result) string {
@@ -62,10 +62,11 @@ is what they left in the kernel, and nobody's background work.
 | %s | no rule, and nothing tracks connections |
 | %s | one NAT rule, as any network plug-in has: connections are tracked |
 | %s | virtual servers made with ipvsadm, `+"`net.ipv4.vs.conntrack=1`"+`, and one NAT rule that masquerades |
+| %s | the same, with `+"`--random-fully`"+`; in long runs only |
 | %s | this program, with its defaults |
 | %s | kube-proxy 1.37 in ipvs mode |
 | %s | kube-proxy 1.37 in nftables mode |
-`, r.Kernel, r.Machine, r.Date, r.Command, rounds, r.Seconds, r.Services, None, Tracked, Bare, Ours, ProxyVS, ProxyNFT)
+`, r.Kernel, r.Machine, r.Date, r.Command, rounds, r.Seconds, r.Services, None, Tracked, Bare, BareRandom, Ours, ProxyVS, ProxyNFT)
 	for _, v := range variants {
 		if why, left := r.Without[v]; left {
 			text += fmt.Sprintf("\nLeft out: %s. %s\n", v, why)

@@ -4,12 +4,14 @@ package sidebyside
 
 // The variants: what a node has between its clients and the rest.
 const (
-	None     = "nothing"
-	Tracked  = "tracking"
-	Bare     = "bare IPVS"
-	Ours     = "ipvs-proxier"
-	ProxyVS  = "kube-proxy ipvs"
-	ProxyNFT = "kube-proxy nftables"
+	None    = "nothing"
+	Tracked = "tracking"
+	Bare    = "bare IPVS"
+	// BareRandom masquerades to a random port, as kube-proxy does: what a kernel does to long runs without any proxy.
+	BareRandom = "bare IPVS, random ports"
+	Ours       = "ipvs-proxier"
+	ProxyVS    = "kube-proxy ipvs"
+	ProxyNFT   = "kube-proxy nftables"
 )
 
 // Result is all that was measured.
