@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
@@ -32,6 +33,9 @@ func succeed(ctx context.Context, c Config, log *slog.Logger) (*succession, erro
 	lock, err := predecessor.Hold()
 	if err != nil {
 		return nil, err
+	}
+	if len(lock.Distrusted) > 0 {
+		log.Warn("sockets that look like the lock are not root's, and keep nobody out", "sockets", strings.Join(lock.Distrusted, ", "))
 	}
 	s := &succession{lock: lock, proxy: predecessor.Proxy(c.TakeOver), link: c.Link, log: log, ctx: ctx, remove: predecessor.Remove}
 	if err := predecessor.Admit(ctx, s.proxy, predecessor.NewDetector().Alive, log); err != nil {

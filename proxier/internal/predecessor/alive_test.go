@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -95,7 +94,7 @@ func TestAlive(t *testing.T) {
 
 // TestAdmit: refusals say who was found, how, and what to do; the one whose place is taken is waited for.
 func TestAdmit(t *testing.T) {
-	kubeProxy, kubeRouter := Living{KubeProxy, "sign P"}, Living{KubeRouter, "sign R"}
+	kubeProxy, kubeRouter := Living{Proxy: KubeProxy, Sign: "sign P"}, Living{Proxy: KubeRouter, Sign: "sign R"}
 	for name, c := range map[string]struct {
 		takeOver Proxy
 		alive    [][]Living // at each look
@@ -138,34 +137,9 @@ func TestAdmitEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	err := Admit(ctx, KubeProxy, func(context.Context) []Living {
 		cancel()
-		return []Living{{KubeProxy, "sign"}}
+		return []Living{{Proxy: KubeProxy, Sign: "sign"}}
 	}, slog.New(slog.DiscardHandler))
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("%v, want context.Canceled", err)
-	}
-}
-
-// TestOnlyOneHoldsTheLock; the next one may when the first has let go.
-func TestOnlyOneHoldsTheLock(t *testing.T) {
-	name := fmt.Sprintf("%s-test-%d", socket, os.Getpid())
-	first, err := hold(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for range 2 {
-		want := fmt.Sprintf("another ipvs-proxier (pid %d) runs", os.Getpid())
-		if _, err := hold(name); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("the second: %v", err)
-		}
-	}
-	if err := first.Release(); err != nil {
-		t.Fatal(err)
-	}
-	second, err := hold(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := second.Release(); err != nil {
-		t.Error(err)
 	}
 }

@@ -1,31 +1,54 @@
 package predecessor
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"slices"
+	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
 // socket is an abstract unix socket. Its name belongs to the network namespace, as the dataplane does, and goes with the
-// process that has it, however that ends.
+// process that has it, however that ends. Any user of the network namespace may bind it, and whoever is first has it: so
+// only root's counts. Where somebody else has it, the lock is a socket whose name begins with this one and a dot: nobody can take all of
+// these, and none can be hidden, as the kernel lists them.
 const socket = "@ipvs-proxier"
 
 // Lock is held by the one ipvs-proxier that writes to this network namespace.
-type Lock struct{ listener net.Listener }
+type Lock struct {
+	listener net.Listener
+	// Distrusted names the sockets that look like the lock and are not root's, with who holds them.
+	Distrusted []string
+}
 
-// Hold takes the lock. When another process has it, the error names that process.
+// Hold takes the lock. When another process of root's has it, the error names that process. Of two that start at the same time
+// while somebody else has the usual name, both may be refused; never do both hold it.
 func Hold() (*Lock, error) { return hold(socket) }
 
+// Held returns an error that names the process that has the lock; nil when nobody has it. It takes nothing.
+func Held() error {
+	_, err := refuse(socket, "")
+	return err
+}
+
 func hold(socket string) (*Lock, error) {
-	listener, err := net.Listen("unix", socket)
+	name := socket
+	listener, err := net.Listen("unix", name)
 	if errors.Is(err, unix.EADDRINUSE) {
-		return nil, fmt.Errorf("another ipvs-proxier%s runs in this network namespace (it holds the unix socket %s); two would undo each other's work: end that one first", holder(socket), socket)
+		if _, err := refuse(socket, ""); err != nil {
+			return nil, err
+		}
+		name = socket + "." + rand.Text()
+		listener, err = net.Listen("unix", name)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("unix socket %s: %w", socket, err)
+		return nil, fmt.Errorf("unix socket %s: %w", name, err)
 	}
 	go func() {
 		for {
@@ -36,27 +59,103 @@ func hold(socket string) (*Lock, error) {
 			conn.Close()
 		}
 	}()
-	return &Lock{listener}, nil
+	distrusted, err := refuse(socket, name)
+	if err != nil {
+		return nil, errors.Join(err, listener.Close())
+	}
+	return &Lock{listener, distrusted}, nil
 }
 
 // Release gives the lock up.
 func (l *Lock) Release() error { return l.listener.Close() }
 
-// holder returns " (pid 17)", or "" when the kernel does not tell, as for a process of another PID namespace.
-func holder(socket string) string {
-	conn, err := net.Dial("unix", socket)
+// The times of asking who holds a socket. One that is bound and does not listen, or whose queue is full, is asked again: its process
+// may be about to listen. All are asked in turn, so that many cost no more waiting than one.
+const (
+	asks     = 20
+	askPause = 10 * time.Millisecond
+)
+
+// refuse returns an error when root, or our own user, holds one of the sockets that are the lock, except ours. Those that others hold are returned.
+func refuse(socket, ours string) (distrusted []string, err error) {
+	names, err := sockets(socket)
 	if err != nil {
-		return ""
+		return nil, err
+	}
+	for try := range asks {
+		if try > 0 {
+			time.Sleep(askPause)
+		}
+		var silent []string
+		for _, name := range names {
+			if name == ours {
+				continue
+			}
+			peer := holder(name)
+			switch {
+			case peer == nil:
+				silent = append(silent, name)
+			case peer.Uid == 0 || int(peer.Uid) == os.Getuid():
+				return nil, fmt.Errorf("another ipvs-proxier%s runs in this network namespace (it holds the unix socket %s); two would undo each other's work: end that one first", ofProcess(peer), name)
+			default:
+				distrusted = append(distrusted, fmt.Sprintf("%q held by user %d%s", name, peer.Uid, ofProcess(peer)))
+			}
+		}
+		if names = silent; len(names) == 0 {
+			break
+		}
+	}
+	for _, name := range names {
+		if still, err := sockets(name); err != nil || !slices.Contains(still, name) {
+			continue // it is gone
+		}
+		distrusted = append(distrusted, fmt.Sprintf("%q held by a process that does not answer", name))
+	}
+	slices.Sort(distrusted)
+	return distrusted, nil
+}
+
+// sockets returns the unix sockets of our network namespace that have the name, or one that begins with it and a dot, each once. The name is the
+// last of the columns of /proc/net/unix; "@" stands for the byte 0, which begins the abstract ones (net/unix/af_unix.c, unix_seq_show, Linux 6.1).
+func sockets(name string) ([]string, error) {
+	text, err := os.ReadFile("/proc/net/unix")
+	if err != nil {
+		return nil, fmt.Errorf("look for another ipvs-proxier: %w", err)
+	}
+	var names []string
+	for line := range strings.Lines(string(text)) {
+		_, rest, found := strings.Cut(strings.TrimSuffix(line, "\n"), " "+name)
+		if found && (rest == "" || rest[0] == '.') {
+			names = append(names, name+rest)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
+}
+
+// holder returns who listens on the socket: the credentials of the process when it began to listen (unix(7), SO_PEERCRED). It is nil when nobody does.
+func holder(name string) *syscall.Ucred {
+	conn, err := net.Dial("unix", name)
+	if err != nil {
+		return nil
 	}
 	defer conn.Close()
 	raw, err := conn.(*net.UnixConn).SyscallConn()
 	if err != nil {
-		return ""
+		return nil
 	}
 	var peer *syscall.Ucred
 	if err := raw.Control(func(fd uintptr) {
 		peer, _ = syscall.GetsockoptUcred(int(fd), syscall.SOL_SOCKET, syscall.SO_PEERCRED)
-	}); err != nil || peer == nil || peer.Pid == 0 {
+	}); err != nil {
+		return nil
+	}
+	return peer
+}
+
+// ofProcess returns " (pid 17)", or "" when the kernel does not tell, as for a process of another PID namespace.
+func ofProcess(peer *syscall.Ucred) string {
+	if peer.Pid == 0 {
 		return ""
 	}
 	return fmt.Sprintf(" (pid %d)", peer.Pid)
