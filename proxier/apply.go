@@ -24,7 +24,7 @@ func (e *engine) apply(r *Report, ops []dataplane.Op, touched dataplane.Touched)
 		ready, gate := make([]dataplane.Op, 0, len(phase)), dataplane.NewGate(e.have, ops)
 		for _, op := range phase {
 			if why := gate.Blocked(op); why != "" {
-				r.fail(owner(op, touched), op, fmt.Errorf("%s: %w: %s", op, errBlocked, why))
+				r.fail(e.owner(op, touched), op, fmt.Errorf("%s: %w: %s", op, errBlocked, why))
 				continue
 			}
 			ready = append(ready, op)
@@ -34,7 +34,7 @@ func (e *engine) apply(r *Report, ops []dataplane.Op, touched dataplane.Touched)
 			e.stale.note(ready[i], err != nil)
 			e.cutoffs.note(ready[i], err != nil)
 			if err != nil {
-				r.fail(owner(ready[i], touched), ready[i], err)
+				r.fail(e.owner(ready[i], touched), ready[i], err)
 				continue
 			}
 			if o, is := ready[i].Object.(dataplane.Sysctl); is {
@@ -47,19 +47,26 @@ func (e *engine) apply(r *Report, ops []dataplane.Op, touched dataplane.Touched)
 	}
 }
 
-// owner returns the Service on whose behalf the operation's object was looked at.
-func owner(op dataplane.Op, t dataplane.Touched) cluster.Name {
-	switch o := op.Object.(type) {
-	case dataplane.VirtualServerObject:
-		return t.VirtualServers[o.ID]
-	case dataplane.RealServerObject:
-		return t.VirtualServers[o.VirtualServer]
-	case dataplane.SetEntry:
-		if name, looked := t.Entries[o]; looked {
+// owner returns the Service on whose behalf the operation's object was looked at; where that was nobody, as after an
+// audit, the Service that wants it. The zero Name is for what belongs to none.
+func (e *engine) owner(op dataplane.Op, t dataplane.Touched) cluster.Name {
+	of := func(id dataplane.VirtualServerID) cluster.Name {
+		if name := t.VirtualServers[id]; name != (cluster.Name{}) {
 			return name
 		}
-		// What holds a front end while its scheduler is exchanged comes and goes with its virtual server.
-		return t.VirtualServers[dataplane.VirtualServerID{Addr: o.Entry.Addr, Port: o.Entry.Port, Protocol: cluster.Protocol(o.Entry.Protocol)}]
+		return e.want.Owner(id)
+	}
+	switch o := op.Object.(type) {
+	case dataplane.VirtualServerObject:
+		return of(o.ID)
+	case dataplane.RealServerObject:
+		return of(o.VirtualServer)
+	case dataplane.SetEntry:
+		if name := t.Entries[o]; name != (cluster.Name{}) {
+			return name
+		}
+		// Entries of front ends, and what holds one while its scheduler is exchanged.
+		return of(dataplane.VirtualServerID{Addr: o.Entry.Addr, Port: o.Entry.Port, Protocol: cluster.Protocol(o.Entry.Protocol)})
 	case dataplane.Address:
 		return t.Addresses[o.Addr]
 	case dataplane.Route:
@@ -91,8 +98,8 @@ func keys(op dataplane.Op, owner cluster.Name) dataplane.Touched {
 // scheduleRetries puts what failed back, with the Service it belongs to. A surprising errno shows that the mirror is wrong: a virtual server
 // is looked at again before it is tried again, for all else there is an audit. Where something is gone, everything may
 // be: the next pass audits. Services that are better or worse off than before are added to affected.
-func (e *engine) scheduleRetries(now time.Time, r *Report, affected map[cluster.Name]struct{}) {
-	missing := false
+func (e *engine) scheduleRetries(now time.Time, r *Report, looked dataplane.Touched, affected map[cluster.Name]struct{}) {
+	missing, unsound := false, e.retries.unsound()
 	for owner, failures := range r.failed {
 		again, audit := dataplane.NewTouched(), false
 		for _, f := range failures {
@@ -111,5 +118,8 @@ func (e *engine) scheduleRetries(now time.Time, r *Report, affected map[cluster.
 	if missing {
 		e.mistrust(now)
 	}
-	e.retries.succeed(r.failed, affected)
+	e.retries.succeed(r.failed, looked, affected)
+	if unsound && !e.retries.unsound() {
+		e.retries.hurry(now)
+	}
 }

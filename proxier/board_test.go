@@ -53,7 +53,7 @@ func testRow(name, scheduler string, problems ...cluster.Problem) Row {
 func TestHealth(t *testing.T) {
 	b := newBoard("n1", "v1", nil, opened{})
 	start := time.Unix(1e9, 0)
-	failed := Report{failed: map[cluster.Name][]Failure{{}: {{Err: errors.New("no")}}}, Pending: 1}
+	failed := Report{failed: map[cluster.Name][]Failure{{}: {{Err: errors.New("no")}}}, Pending: 1, Unsound: true}
 	server := httptest.NewServer(http.HandlerFunc((&health{board: b, answered: func(string, int) {}, node: func() (*v1.Node, bool) { return nil, false }}).healthz))
 	defer server.Close()
 	for _, step := range []struct {
@@ -67,9 +67,9 @@ func TestHealth(t *testing.T) {
 		{2*time.Second + healthGrace - 1, nil, 200},
 		{2*time.Second + healthGrace, nil, 503},
 		{15 * time.Second, &failed, 503},
-		{16 * time.Second, &Report{Pending: 1}, 503}, // nothing failed in this pass, because nothing was tried
+		{16 * time.Second, &Report{Pending: 1, Unsound: true}, 503}, // nothing failed in this pass, because nothing was tried
 		{17 * time.Second, &Report{}, 200},
-		{18 * time.Second, &Report{Err: errors.New("blind")}, 200},
+		{18 * time.Second, &Report{Err: errors.New("blind"), Unsound: true}, 200},
 		{18*time.Second + healthGrace, nil, 503},
 	} {
 		now := start.Add(step.at)

@@ -102,9 +102,11 @@ func (e *engine) settleDoubts() error {
 // blind is the end of a pass that could not read what it had to: nothing is done, and nothing forgotten.
 func (e *engine) blind(r Report, err error, touched dataplane.Touched, dirty []cluster.Name) Report {
 	r.Err = err
-	e.retries.put(r.Start, cluster.Name{}, touched, true)
+	e.retries.blind(r.Start, touched)
 	for _, name := range dirty {
 		e.retries.dirty(name)
 	}
+	r.Pending = len(e.retries)
+	r.judge(e.retries)
 	return r
 }

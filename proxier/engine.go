@@ -201,7 +201,7 @@ func (e *engine) pass(now time.Time, dirty []cluster.Name, audit bool) Report {
 	}
 	e.drains.settle(e.have, e.want.State, touched)
 	e.have.Share(e.want.State, touched)
-	e.scheduleRetries(now, &r, affected)
+	e.scheduleRetries(now, &r, touched, affected)
 	r.Changed = e.rows(affected, r.failed)
 	r.NodeProblems, r.NodeVersion = e.nodeProblems, e.nodeVersion
 	r.Connections = e.connections
@@ -210,6 +210,7 @@ func (e *engine) pass(now time.Time, dirty []cluster.Name, audit bool) Report {
 		e.spare = touched
 	}
 	r.Served, r.Foreign, r.Draining, r.Pending = len(e.services), len(e.foreign), e.drains.count(), len(e.retries)
+	r.judge(e.retries)
 	return r
 }
 

@@ -140,7 +140,7 @@ func TestOneServiceFailsAlone(t *testing.T) {
 		t.Errorf("the report does not name the Service: %v", err)
 	}
 	delay := firstRetry
-	for range 12 {
+	for range 16 {
 		due := s.engine.retries.next()
 		if got := due.Sub(s.now); got != delay {
 			t.Fatalf("tried again after %s, want %s", got, delay)
@@ -150,7 +150,7 @@ func TestOneServiceFailsAlone(t *testing.T) {
 		}
 		s.now = due
 		s.engine.pass(s.now, nil, false)
-		delay = min(2*delay, lastRetry)
+		delay = min(2*delay, lastOfOne)
 	}
 	broken.refuse = func(dataplane.Op) bool { return false }
 	s.now = s.engine.retries.next()

@@ -12,11 +12,15 @@ import (
 )
 
 const (
-	// healthGrace is how long passes may end with errors before /healthz, and with it the health check node ports, turn bad: a
-	// busy kernel mends itself sooner.
+	// healthGrace is how long the foundation may be incomplete, or the kernel unread, before /healthz, and with it the health
+	// check node ports, turn bad: a busy kernel mends itself sooner.
 	healthGrace = 10 * time.Second
 	// liveGrace is the same for /livez. To start anew does not help a kernel that refuses, so that it comes later.
 	liveGrace = time.Minute
+	// refusedGrace is how long the kernel may refuse half of all Services, of more than one namespace, before /healthz turns
+	// bad. What it refuses of one Service, or of one tenant's, is a Problem of theirs: whoever writes an EndpointSlice must
+	// not take the nodes out of all load balancers. /livez does not hang on it.
+	refusedGrace = time.Minute
 	// hangGrace is how long one pass, or the reading of an audit beside it, may take before /livez takes it for hung. The first one on a slow machine with thousands of
 	// Services takes a minute; no call to the kernel takes longer than 20 seconds.
 	hangGrace = 5 * time.Minute
@@ -53,11 +57,11 @@ func (w *work) hung(now time.Time) bool {
 func (h *health) begin(now time.Time) { h.loop.begin(now) }
 func (h *health) end()                { h.loop.end() }
 
-// healthy tells whether the kernel is in line with what is wanted, or has not been for less than the grace, and no pass hangs.
+// healthy tells whether the node is sound, or has not been for less than the grace, and no pass hangs.
 func (h *health) healthy() bool {
 	now := h.board.now()
-	ok, _ := h.board.healthy(now, healthGrace)
-	return ok && !h.hung(now)
+	sound, serving, _ := h.board.sound(now, healthGrace)
+	return sound && serving && !h.hung(now)
 }
 
 // eligible tells whether load balancers may send traffic to this node.
@@ -102,8 +106,8 @@ func (h *health) livez(w http.ResponseWriter, _ *http.Request) { h.answer(w, "li
 
 func (h *health) answer(w http.ResponseWriter, path string, grace time.Duration, eligible *bool) {
 	now := h.board.now()
-	ok, passed := h.board.healthy(now, grace)
-	ok = ok && !h.hung(now)
+	sound, serving, passed := h.board.sound(now, grace)
+	ok := sound && (serving || path == "livez") && !h.hung(now)
 	if ok {
 		passed = now // as kube-proxy has it: what is healthy is so now
 	}

@@ -87,7 +87,7 @@ func TestLiveness(t *testing.T) {
 			t.Errorf("%s: %d and %d, want %d and %d", what, a.Code, b.Code, healthz, livez)
 		}
 	}
-	h.board.Observe(Report{Start: start, Err: errors.New("the kernel refuses")})
+	h.board.Observe(Report{Start: start, Err: errors.New("the kernel refuses"), Unsound: true})
 	now = start.Add(healthGrace)
 	check("failing for a while", 503, 200)
 	now = start.Add(liveGrace)

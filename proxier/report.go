@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/budget"
@@ -45,6 +46,10 @@ type Report struct {
 	// Foreign counts virtual servers of others, Draining real servers that are on their way out, Pending Services (and
 	// the foundation) that have something to be tried again.
 	Foreign, Draining, Pending int
+	// Unsound says that what all Services stand on is not in place, or that the kernel could not be read.
+	Unsound bool
+	// Refused counts the Services of which something is to be tried again, RefusedIn their namespaces.
+	Refused, RefusedIn int
 	// Connections is how many connections the real servers had together, where Audit says that they were looked at.
 	Connections int
 	// Forgotten counts the UDP flows that connection tracking was made to forget.
@@ -170,6 +175,12 @@ func (r Report) Error() error {
 	return errors.Join(errs...)
 }
 
+// judge says of what is to be tried again whether it is everybody's or some Services'.
+func (r *Report) judge(rs retries) {
+	r.Unsound = r.Err != nil || len(r.Errors) > 0 || rs.unsound()
+	r.Refused, r.RefusedIn = rs.refused()
+}
+
 // rows returns the rows of the Services.
 func (e *engine) rows(names map[cluster.Name]struct{}, failed map[cluster.Name][]Failure) []Row {
 	rows := make([]Row, 0, len(names))
@@ -196,6 +207,9 @@ func (e *engine) row(name cluster.Name, failures []Failure) Row {
 	var problems cluster.Problems
 	if s.problems != nil {
 		problems.Join(*s.problems)
+	}
+	if e.retries.lasts(name) && !e.retries.unsound() {
+		addRefusals(&problems, failures)
 	}
 	fragment, _ := e.want.Fragment(name)
 	row.LocalReady = fragment.LocalReady
@@ -235,6 +249,19 @@ func noLocal(f dataplane.Fragment) (internal, external int) {
 		}
 	}
 	return internal, external
+}
+
+// addRefusals tells of what the kernel refuses, and not of what was left out for its sake.
+func addRefusals(problems *cluster.Problems, failures []Failure) {
+	for _, f := range failures {
+		if !errors.Is(f.Err, errBlocked) {
+			why := f.Err
+			if errno := syscall.Errno(0); errors.As(f.Err, &errno) {
+				why = errno
+			}
+			problems.Addf(cluster.KernelRefused, f.Op.String(), "the kernel refuses it: %v; what does not need it is served, and it is tried again ever more rarely", why)
+		}
+	}
 }
 
 func addConflict(problems *cluster.Problems, front *dataplane.FrontEnd, winner cluster.Name) {

@@ -7,10 +7,13 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
 
-// The delay before a failed key is tried again doubles from first to last.
+// The delay before a failed key is tried again doubles from first to last. What one Service asks for and the kernel
+// refuses is tried ever more rarely; what all of them stand on, soon.
 const (
-	firstRetry = 100 * time.Millisecond
-	lastRetry  = 30 * time.Second
+	firstRetry   = 100 * time.Millisecond
+	lastRetry    = 30 * time.Second
+	lastOfOne    = 5 * time.Minute
+	refusedAfter = time.Second // a refusal that lasts so long is a Problem of the Service
 )
 
 // retries holds, for each Service with failed operations, what is to be tried again and when.
@@ -19,6 +22,8 @@ type retries map[cluster.Name]*retry
 type retry struct {
 	keys  dataplane.Touched
 	audit bool
+	// unread says that the kernel, or a part of it, could not be read.
+	unread bool
 	// dirty says that the Service itself has not been looked at yet.
 	dirty bool
 	delay time.Duration
@@ -35,12 +40,58 @@ func (rs retries) put(now time.Time, owner cluster.Name, keys dataplane.Touched,
 		rs[owner] = r
 	}
 	if r.taken {
-		r.keys, r.audit, r.taken = dataplane.NewTouched(), false, false
+		r.keys, r.audit, r.unread, r.taken = dataplane.NewTouched(), false, false, false
 	}
 	r.keys.Add(keys)
 	r.audit = r.audit || audit
-	r.delay = min(2*r.delay, lastRetry)
+	last := lastRetry
+	if owner != (cluster.Name{}) {
+		last = lastOfOne
+	}
+	r.delay = min(2*r.delay, last)
 	r.due = now.Add(r.delay)
+}
+
+// blind notes that the kernel could not be read, and what was to be looked at.
+func (rs retries) blind(now time.Time, keys dataplane.Touched) {
+	rs.put(now, cluster.Name{}, keys, true)
+	rs[cluster.Name{}].unread = true
+}
+
+// unsound tells whether what all Services stand on is to be tried again: the kernel was not read, or it lacks a link, a
+// parameter, a set or a chain.
+func (rs retries) unsound() bool {
+	for _, r := range rs {
+		if r.unread || r.keys.Foundation {
+			return true
+		}
+	}
+	return false
+}
+
+// hurry has everything tried again at once: what all Services stand on is there again.
+func (rs retries) hurry(now time.Time) {
+	for _, r := range rs {
+		r.delay, r.due = firstRetry, now.Add(firstRetry)
+	}
+}
+
+// refused counts the Services of which something is to be tried again, and their namespaces.
+func (rs retries) refused() (services, namespaces int) {
+	seen := map[string]struct{}{}
+	for name := range rs {
+		if name != (cluster.Name{}) {
+			services++
+			seen[name.Namespace] = struct{}{}
+		}
+	}
+	return services, len(seen)
+}
+
+// lasts tells whether the Service's retries go on for so long that it is no chance.
+func (rs retries) lasts(name cluster.Name) bool {
+	r := rs[name]
+	return r != nil && r.delay >= refusedAfter
 }
 
 // dirty notes a Service that could not be looked at, for the next pass.
@@ -83,10 +134,17 @@ func (rs retries) takeDirty() []cluster.Name {
 	return names
 }
 
-// succeed forgets the retries that were taken and did not fail again, and adds those Services to affected: they are well again.
-func (rs retries) succeed(failed map[cluster.Name][]Failure, affected map[cluster.Name]struct{}) {
+// succeed forgets the retries that were taken and did not fail again, and adds those Services to affected: they are well
+// again. So is a Service whose failed keys were all looked at for another reason: it, or the kernel, has changed.
+func (rs retries) succeed(failed map[cluster.Name][]Failure, looked dataplane.Touched, affected map[cluster.Name]struct{}) {
 	for name, r := range rs {
-		if _, again := failed[name]; !again && r.taken && !r.dirty {
+		if _, again := failed[name]; again || r.dirty {
+			continue
+		}
+		if !r.taken && !r.audit {
+			r.keys.Remove(looked)
+		}
+		if r.taken || !r.audit && r.keys.Empty() {
 			delete(rs, name)
 			affected[name] = struct{}{}
 		}

@@ -242,7 +242,7 @@ func (e *engine) mend(report *Report, now time.Time, dirty *[]cluster.Name) data
 	*dirty = append(*dirty, e.heard(r.seen.Listeners)...)
 	if len(r.errs) > 0 {
 		report.Errors = append(report.Errors, r.errs...)
-		e.retries.put(now, cluster.Name{}, dataplane.NewTouched(), true)
+		e.retries.blind(now, dataplane.NewTouched())
 	}
 	return drift
 }

@@ -129,7 +129,9 @@ type board struct {
 	rows    map[cluster.Name]*boardRow
 	last    Report
 	passed  time.Time
-	failing time.Time // since when passes end with an error; zero when they do not
+	undone  bool      // something is to be tried again
+	failing time.Time // since when the node is unsound, zero when it is not
+	refused time.Time // since when so many Services are refused that it is the node's fault, zero when they are not
 }
 
 // boardRow is what status tells of a Service. It is never changed.
@@ -166,11 +168,18 @@ func (b *board) Observe(r Report) {
 	if r.Backlog == 0 || !b.passed.IsZero() { // a start is over when all Services were looked at
 		b.passed = now
 	}
+	b.undone = r.Error() != nil || r.Pending > 0
+	since(&b.failing, r.Unsound, now)
+	since(&b.refused, r.Refused > 0 && 2*r.Refused >= r.Served && r.RefusedIn > 1, now)
+}
+
+// since keeps the time from which on something holds, zero when it does not.
+func since(from *time.Time, holds bool, now time.Time) {
 	switch {
-	case r.Error() == nil && r.Pending == 0:
-		b.failing = time.Time{}
-	case b.failing.IsZero():
-		b.failing = now
+	case !holds:
+		*from = time.Time{}
+	case from.IsZero():
+		*from = now
 	}
 }
 
@@ -178,7 +187,7 @@ func (b *board) Observe(r Report) {
 func (b *board) status(only func(cluster.Name) bool) Status {
 	b.mu.Lock()
 	s := Status{
-		Node: b.node, Version: b.version, Started: b.started, LastPass: b.passed, Healthy: b.failing.IsZero() && !b.passed.IsZero(),
+		Node: b.node, Version: b.version, Started: b.started, LastPass: b.passed, Healthy: !b.undone && !b.passed.IsZero(),
 		Schedulers: b.schedulers, VIPMode: b.vipMode.String(), Foreign: b.last.Foreign, Draining: b.last.Draining, Services: []ServiceStatus{},
 	}
 	s.NodeProblems = problemStatus(b.last.NodeProblems)
@@ -308,9 +317,11 @@ func digest(of dataplane.VirtualServer, list []dataplane.RealServer) string {
 	return table.Digest()
 }
 
-// healthy tells whether the kernel has been in line with what is wanted within the last grace, and since when it is not.
-func (b *board) healthy(now time.Time, grace time.Duration) (ok bool, passed time.Time) {
+// sound tells whether what all Services stand on has been in place, and the kernel could be read, within the last grace;
+// serving whether the kernel has taken most Services within the grace of refusals. passed is the time of the last pass.
+func (b *board) sound(now time.Time, grace time.Duration) (sound, serving bool, passed time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.failing.IsZero() || now.Sub(b.failing) < grace, b.passed
+	within := func(since time.Time, grace time.Duration) bool { return since.IsZero() || now.Sub(since) < grace }
+	return within(b.failing, grace), within(b.refused, refusedGrace), b.passed
 }

@@ -29,6 +29,7 @@ const (
 	AnnotationWithoutEffect Reason = "AnnotationWithoutEffect" // a good value that nothing goes by
 	BeyondBudget            Reason = "BeyondBudget"            // more than one object may ask of a node
 	BeyondNodeBudget        Reason = "BeyondNodeBudget"        // more than one Service may have on this node, or than its sets have room for
+	KernelRefused           Reason = "KernelRefused"           // an operation that this node's kernel refuses again and again
 	MoreProblems            Reason = "MoreProblems"            // Problems that are not told one by one
 	MoreNodeProblems        Reason = "MoreNodeProblems"        // such that are of one node alone
 )
@@ -37,7 +38,7 @@ const (
 // written and from the configuration, and every node has them alike, word for word but for InForce.
 func (r Reason) OfNode() bool {
 	switch r {
-	case AddressInUse, PortInUse, NodeUnknown, ForeignVirtualServer, UnsupportedScheduler, ConnectionsLimited, ConnectionTableSmall, BeyondNodeBudget, MoreNodeProblems:
+	case AddressInUse, PortInUse, NodeUnknown, ForeignVirtualServer, UnsupportedScheduler, ConnectionsLimited, ConnectionTableSmall, BeyondNodeBudget, KernelRefused, MoreNodeProblems:
 		return true
 	}
 	return false

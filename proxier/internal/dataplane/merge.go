@@ -90,6 +90,22 @@ func (t *Touched) Add(other Touched) {
 	t.Foundation = t.Foundation || other.Foundation
 }
 
+// Remove removes the keys of other.
+func (t *Touched) Remove(other Touched) {
+	removeKeys(t.VirtualServers, other.VirtualServers)
+	removeKeys(t.Entries, other.Entries)
+	removeKeys(t.Addresses, other.Addresses)
+	t.Foundation = t.Foundation && !other.Foundation
+}
+
+func removeKeys[K comparable](from, other map[K]cluster.Name) {
+	for key := range from {
+		if _, is := other[key]; is {
+			delete(from, key)
+		}
+	}
+}
+
 func addKeys[K comparable](to, from map[K]cluster.Name) {
 	for key, owner := range from {
 		if _, known := to[key]; !known || owner != (cluster.Name{}) {

@@ -1,0 +1,133 @@
+package proxier
+
+import (
+	"net/http/httptest"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
+)
+
+// watched is a scenario whose passes a board sees, and what /healthz and /livez answer.
+type watched struct {
+	*scenario
+	health *health
+}
+
+func watchHealth(s *scenario) *watched {
+	b := newBoard("n1", "v1", nil, opened{})
+	b.now = func() time.Time { return s.now }
+	return &watched{s, &health{board: b, node: func() (*v1.Node, bool) { return nil, false }, answered: func(string, int) {}}}
+}
+
+func (w *watched) pass(names []cluster.Name, audit bool) Report {
+	r := w.engine.pass(w.now, names, audit)
+	for _, row := range r.Changed {
+		w.rows[row.Name] = row
+	}
+	w.health.board.Observe(r)
+	return r
+}
+
+// goOn carries out what comes and each retry that is due until the time is over, and looks at both answers all along.
+func (w *watched) goOn(names []cluster.Name, lasts time.Duration) (last Report, worst [2]int) {
+	end := w.now.Add(lasts)
+	for {
+		last = w.pass(names, false)
+		names = nil
+		due := w.engine.retries.next()
+		if due.IsZero() || due.After(end) {
+			due = end
+		}
+		w.now = due
+		a, b := httptest.NewRecorder(), httptest.NewRecorder()
+		w.health.healthz(a, nil)
+		w.health.livez(b, nil)
+		worst[0], worst[1] = max(worst[0], a.Code), max(worst[1], b.Code)
+		if !w.now.Before(end) {
+			return last, worst
+		}
+	}
+}
+
+// TestHealthIsTheNodes: what the kernel refuses of Services, whatever it says of it, is their Problem and touches health
+// only where it is so much that it must be the node; what all Services stand on does.
+func TestHealthIsTheNodes(t *testing.T) {
+	of := func(words ...string) func(dataplane.Op) bool {
+		return func(op dataplane.Op) bool {
+			for _, word := range words {
+				if strings.Contains(op.String(), word) {
+					return true
+				}
+			}
+			return false
+		}
+	}
+	others := strings.ReplaceAll(strings.ReplaceAll(manyServices(4), "name: s", "namespace: other, name: s"), "10.96.0.", "10.96.9.")
+	for name, c := range map[string]struct {
+		refuse         func(dataplane.Op) bool
+		healthz, livez int
+		told           bool
+	}{
+		"nothing":                       {of("nothing at all"), 200, 200, false},
+		"an endpoint":                   {of("10.244.1.3:8080"), 200, 200, true},
+		"a Service":                     {of("10.96.0.2:80"), 200, 200, true},
+		"a Service's address":           {of("address 10.96.0.2"), 200, 200, true},
+		"all Services of one namespace": {of("10.96.0."), 200, 200, true},
+		"half of all, of two namespaces": {
+			of("10.96.0.1:", "10.96.0.2:", "10.96.0.3:", "10.96.9.1:"), 503, 200, true},
+		"a chain": {of("chain ipv4 filter"), 503, 503, false},
+		"a set":   {of("set IPVSP-VIP"), 503, 503, false},
+		"a link":  {of("link "), 503, 503, false},
+	} {
+		for _, errno := range []syscall.Errno{syscall.EINVAL, syscall.ENOSPC, syscall.ENOMEM, syscall.ENOENT, syscall.ESRCH, syscall.EEXIST, syscall.EPERM} {
+			w := watchHealth(newScenario(t, 0, 0))
+			broken := &brokenKernel{Kernel: w.memory, errno: errno, refuse: c.refuse}
+			w.engine.kernel = broken
+			names := append(w.apply([]byte(manyServices(4))), w.apply([]byte(others))...)
+			last, worst := w.goOn(names, time.Hour)
+			if worst != [2]int{c.healthz, c.livez} {
+				t.Errorf("%s, %s: /healthz and /livez %v, want %d and %d: %v", name, errno, worst, c.healthz, c.livez, last.Error())
+			}
+			if text := w.problems(); strings.Contains(text, "KernelRefused") != c.told {
+				t.Errorf("%s, %s: told as refused is not %v: %s", name, errno, c.told, text)
+			}
+			// An audit finds it as well, and nobody else is to blame for that.
+			w.pass(nil, true)
+			if _, worst := w.goOn(nil, time.Hour); worst != [2]int{c.healthz, c.livez} {
+				t.Errorf("%s, %s: after an audit /healthz and /livez %v, want %d and %d", name, errno, worst, c.healthz, c.livez)
+			}
+			broken.refuse = of("nothing at all")
+			mended := lastOfOne
+			if !c.told {
+				mended = lastRetry + firstRetry
+			}
+			if last, _ := w.goOn(nil, mended); last.Pending != 0 || w.problems() != "" {
+				t.Errorf("%s, %s: mended, and still %d wait, problems %q: %v", name, errno, last.Pending, w.problems(), last.Error())
+			}
+			if _, worst := w.goOn(nil, time.Second); worst != [2]int{200, 200} {
+				t.Errorf("%s, %s: mended, and /healthz and /livez %v", name, errno, worst)
+			}
+		}
+	}
+}
+
+// TestAServiceThatIsPutRightIsWell (kubernetes#101506): with the endpoint that was refused its retry goes, and what is
+// told of it, at once.
+func TestAServiceThatIsPutRightIsWell(t *testing.T) {
+	w := watchHealth(newScenario(t, 0, 0))
+	w.engine.kernel = &brokenKernel{Kernel: w.memory, errno: syscall.EINVAL, refuse: func(op dataplane.Op) bool { return strings.Contains(op.String(), "10.244.1.3:8080") }}
+	w.goOn(w.apply([]byte(manyServices(4))), time.Hour)
+	if text := w.problems(); !strings.Contains(text, "KernelRefused: create real-server tcp 10.96.0.2:80 -> 10.244.1.3:8080 weight 1: the kernel refuses it: invalid argument; ") {
+		t.Errorf("problems %q", text)
+	}
+	r := w.pass(w.apply([]byte(sliceOf(1, 2))), false)
+	if r.Pending != 0 || r.Error() != nil || w.problems() != "" {
+		t.Errorf("%d wait, %v, problems %q", r.Pending, r.Error(), w.problems())
+	}
+}
