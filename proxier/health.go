@@ -22,7 +22,7 @@ const (
 	// not take the nodes out of all load balancers. /livez does not hang on it.
 	refusedGrace = time.Minute
 	// hangGrace is how long one pass, or the reading of an audit beside it, may take before /livez takes it for hung. The first one on a slow machine with thousands of
-	// Services takes a minute; no call to the kernel takes longer than 20 seconds.
+	// Services takes a minute; a program of iptables that hangs is ended after two.
 	hangGrace = 5 * time.Minute
 )
 

@@ -2,6 +2,7 @@ package proxier
 
 import (
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"syscall"
 	"testing"
@@ -129,5 +130,53 @@ func TestAServiceThatIsPutRightIsWell(t *testing.T) {
 	r := w.pass(w.apply([]byte(sliceOf(1, 2))), false)
 	if r.Pending != 0 || r.Error() != nil || w.problems() != "" {
 		t.Errorf("%d wait, %v, problems %q", r.Pending, r.Error(), w.problems())
+	}
+}
+
+// TestSourceRangesFailClosed (kubernetes#105742): a front end that not all clients may reach is not there without the rules
+// that say so, whatever they lack; all others are. Once the rules are there it is served at once.
+func TestSourceRangesFailClosed(t *testing.T) {
+	const restricted = `apiVersion: v1
+kind: Service
+metadata: {name: guarded}
+spec:
+  {type: LoadBalancer, clusterIP: 10.96.5.5, clusterIPs: [10.96.5.5], loadBalancerSourceRanges: [192.0.2.0/24], ports: [{name: http, port: 80, targetPort: 8080}]}
+status: {loadBalancer: {ingress: [{ip: 203.0.113.1}]}}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: guarded-a, labels: {kubernetes.io/service-name: guarded}}
+addressType: IPv4
+ports: [{name: http, port: 8080}]
+endpoints: [{addresses: [10.244.9.9], nodeName: n2}]
+`
+	front := dataplane.VirtualServerID{Addr: netip.MustParseAddr("203.0.113.1"), Port: 80, Protocol: cluster.TCP}
+	for _, missing := range []string{
+		"chain ipv4 filter IPVSP-CLIENTS", "chain ipv4 filter IPVSP-FRONT-END", "chain ipv4 filter IPVSP-INPUT", "chain ipv4 mangle IPVSP-FRONT-END", "chain ipv4",
+		"hook ipv4 filter INPUT ! -i lo", "hook ipv4 filter INPUT", "hook ipv4 mangle OUTPUT", "entry IPVSP-RESTRICTED", "set IPVSP-RESTRICTED", "set IPVSP-CLIENTS",
+	} {
+		w := watchHealth(newScenario(t, 0, 0))
+		broken := &brokenKernel{Kernel: w.memory, refuse: func(op dataplane.Op) bool { return strings.Contains(op.String(), missing) }}
+		w.engine.kernel = broken
+		last, _ := w.goOn(append(w.apply([]byte(restricted)), w.apply([]byte(manyServices(3)))...), time.Minute)
+		state := w.memory.State()
+		if _, there := state.VirtualServers[front]; there {
+			t.Errorf("without %s the front end is served to all: %v", missing, last.Error())
+		}
+		if err := last.Error(); err == nil || !strings.Contains(err.Error(), "source ranges") && !strings.Contains(missing, "set") {
+			t.Errorf("without %s it is not said why it is not served: %v", missing, err)
+		}
+		if len(state.VirtualServers) != 4 {
+			t.Errorf("without %s there are %d other virtual servers, want 4: %v", missing, len(state.VirtualServers), last.Error())
+		}
+		broken.refuse = func(dataplane.Op) bool { return false }
+		mended := lastRetry + time.Second
+		if strings.HasPrefix(missing, "entry") {
+			mended = lastOfOne // it is this Service's alone
+		}
+		last, _ = w.goOn(nil, mended)
+		if _, there := w.memory.State().VirtualServers[front]; !there || last.Pending != 0 {
+			t.Errorf("with %s again: served %v, %d wait: %v", missing, there, last.Pending, last.Error())
+		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 )
@@ -109,6 +110,8 @@ type Gate struct {
 	coming map[netip.Addr]Kind
 	// made are the chains that were let through to be made.
 	made map[ChainID]bool
+	// restricted are the front ends with source ranges among ops; nil until it is asked for.
+	restricted map[VirtualServerID]bool
 	// leaving counts the virtual servers of an address that were let through to be deleted.
 	leaving map[netip.Addr]int
 }
@@ -144,12 +147,63 @@ func (g *Gate) Blocked(op Op) string {
 		if op.Verb == Create && !g.have.Recorded(o.ID) { // its address, if others stand there already, may go before it does
 			return "its set entry is missing, by which we would know that it is ours"
 		}
+		if op.Verb == Create {
+			return g.unguarded(o.ID)
+		}
 	case Address:
 		return g.unserved(o.Addr)
 	case Route:
 		return g.unserved(o.Addr)
 	}
 	return ""
+}
+
+// unguarded says what is missing of the rules that keep a front end to its source ranges: without them all clients would
+// reach it (kubernetes#105742).
+func (g *Gate) unguarded(id VirtualServerID) string {
+	if g.restricted == nil {
+		g.restricted = map[VirtualServerID]bool{}
+		for _, op := range g.ops {
+			if e, is := op.Object.(SetEntry); is && op.Verb == Create && e.Set == SetName(SetRestricted, cluster.FamilyOf(e.Entry.Addr)) {
+				g.restricted[VirtualServerID{Addr: e.Entry.Addr, Port: e.Entry.Port, Protocol: cluster.Protocol(e.Entry.Protocol)}] = true
+			}
+		}
+	}
+	entry := frontEndEntry(SetRestricted, id)
+	there := g.have.Entries.Has(entry)
+	switch {
+	case !there && !g.restricted[id]:
+		return ""
+	case !there:
+		return "it has source ranges, and its entry in " + entry.Set + " is missing"
+	}
+	family := cluster.FamilyOf(id.Addr)
+	for _, guard := range guards {
+		id := ChainID{Family: family, Table: guard.table, Name: guard.chain}
+		if _, there := g.have.Chains[id]; !there || guard.hook && !g.have.hooked(id) {
+			return fmt.Sprintf("it has source ranges, and the rules that keep to them are missing: chain %s of %s table %s", guard.chain, family, guard.table)
+		}
+	}
+	return ""
+}
+
+// hooked tells whether a built-in chain leads to the chain, and not with the node's own packets alone.
+func (s *State) hooked(id ChainID) bool {
+	for hook := range s.Hooks {
+		if hook.Chain == id && !strings.HasPrefix(hook.Match, fromItself) {
+			return true
+		}
+	}
+	return false
+}
+
+// guards are the chains by which clients outside of source ranges are dropped.
+var guards = [...]struct {
+	table, chain string
+	hook         bool
+}{
+	{"filter", ChainClients, false}, {"filter", ChainFrontEnd, false}, {"filter", ChainInput, true},
+	{"mangle", ChainClients, false}, {"mangle", ChainFrontEnd, false}, {"mangle", ChainOutput, true},
 }
 
 func (g *Gate) unserved(vip netip.Addr) string {

@@ -2,6 +2,8 @@ package kernel
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"os/exec"
 	"slices"
@@ -27,7 +29,21 @@ type chains struct {
 	wrote map[dataplane.ChainID][]string
 	// counted are the hooks of each family at the last look: those that are written soon after it need no other one.
 	counted map[cluster.Family]counted
+	// held is the end of the last wait for the lock that another program kept.
+	held time.Time
 }
+
+// errHeld marks what was not written because another program kept the lock of iptables (/run/xtables.lock).
+var errHeld = errors.New("another program holds the lock of iptables")
+
+const (
+	// lockWait is how long a program waits for that lock, in seconds.
+	lockWait = "10"
+	// heldFor is how long nobody waits for it again: the rules of both families, one after the other, cost one wait.
+	heldFor = time.Second
+	// commandTimeout ends a program that hangs. A node with 100,000 rules of others is read in some seconds.
+	commandTimeout = 2 * time.Minute
+)
 
 // counted says how often each of our hooks was there at a time.
 type counted struct {
@@ -87,11 +103,20 @@ func newChains(families []cluster.Family) (*chains, error) {
 // run starts one of the programs and returns its output.
 func (c *chains) run(input []byte, name string, args ...string) ([]byte, error) {
 	c.processes++
-	cmd := exec.Command(name, args...)
+	ctx, cancel := context.WithTimeout(context.Background(), commandTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.WaitDelay = time.Second
 	cmd.Stdin = bytes.NewReader(input)
 	var out, words bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &words
 	if err := cmd.Run(); err != nil {
+		switch {
+		case ctx.Err() != nil:
+			return nil, fmt.Errorf("%s has not ended within %s: %w", name, commandTimeout, ctx.Err())
+		case strings.Contains(words.String(), "xtables lock"): // exit status 4 has other meanings, too
+			return nil, fmt.Errorf("%s waited %s s: %w (%s)", name, lockWait, errHeld, strings.TrimSpace(words.String()))
+		}
 		return nil, fmt.Errorf("%s: %w: %s", name, err, strings.TrimSpace(words.String()))
 	}
 	return out.Bytes(), nil
@@ -100,7 +125,8 @@ func (c *chains) run(input []byte, name string, args ...string) ([]byte, error) 
 // apply writes or deletes chains and hooks of one family.
 func (c *chains) apply(ops []dataplane.Op) []error {
 	errs := make([]error, len(ops))
-	if err := c.restore(ops); err == nil || len(ops) == 1 {
+	// To try one by one would be another wait for each.
+	if err := c.restore(ops); err == nil || len(ops) == 1 || errors.Is(err, errHeld) || errors.Is(err, context.DeadlineExceeded) {
 		for i := range errs {
 			errs[i] = err
 		}
@@ -139,7 +165,13 @@ func (in *input) text() []byte {
 
 // write has the input carried out; another program may hold the lock for some seconds.
 func (c *chains) write(family cluster.Family, in *input) error {
-	_, err := c.run(in.text(), commands[family]+"-restore", "--noflush", "-w", "10")
+	if time.Since(c.held) < heldFor {
+		return fmt.Errorf("%s-restore: %w", commands[family], errHeld)
+	}
+	_, err := c.run(in.text(), commands[family]+"-restore", "--noflush", "-w", lockWait)
+	if errors.Is(err, errHeld) {
+		c.held = time.Now()
+	}
 	return err
 }
 

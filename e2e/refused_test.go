@@ -1,0 +1,99 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+	v1 "k8s.io/api/core/v1"
+
+	"github.com/ipvs-proxier/ipvs-proxier/e2e/harness"
+	"github.com/ipvs-proxier/ipvs-proxier/e2e/topology"
+)
+
+// TestRefusedEndpoint (kubernetes#101506): an endpoint that the API server takes and the kernel refuses is a Problem of
+// its Service, whose other endpoints serve, and leaves the node healthy; once it is gone all is well.
+func TestRefusedEndpoint(t *testing.T) {
+	c := newCluster(t)
+	one := c.backend(1, 10, "one")
+	bad := &topology.Host{Node: "elsewhere", IPv4: netip.MustParseAddr("255.255.255.255"), IPv6: netip.MustParseAddr("fd00:10:244:9::9")}
+	pod := c.pod(1, 50, "client")
+	c.write("services.yaml", with(web(nodePort), one, bad))
+	c.start("--manifests", c.manifests)
+	c.await(func() error {
+		if _, text, err := c.proxier.Get("http://127.0.0.1:10249/status"); err != nil || !strings.Contains(text, "KernelRefused") {
+			return fmt.Errorf("no word of the refusal: %s, %w", text, err)
+		}
+		return nil
+	})
+	// Longer than a node may be unsound before load balancers are told.
+	for end := time.Now().Add(15 * time.Second); time.Now().Before(end); time.Sleep(500 * time.Millisecond) {
+		for _, path := range []string{"healthz", "livez"} {
+			if status, text, err := c.proxier.Get("http://127.0.0.1:10256/" + path); err != nil || status != 200 {
+				t.Fatalf("/%s is %d %s, %v", path, status, text, err)
+			}
+		}
+	}
+	if answer := c.ask(pod, "tcp", web6); answer.ID != "one" {
+		t.Errorf("%s answers, want one", answer.ID)
+	}
+	c.write("services.yaml", with(web(nodePort), one))
+	c.must(c.proxier.AwaitReady())
+	if answer := c.ask(pod, "tcp", web4); answer.ID != "one" {
+		t.Errorf("%s answers, want one", answer.ID)
+	}
+}
+
+// TestSourceRangesFailClosed (kubernetes#105742): while another program holds the lock of iptables, a front end that not
+// all clients may reach is not served, others are, and health says so; when the lock is free everything is.
+func TestSourceRangesFailClosed(t *testing.T) {
+	version, err := exec.Command("iptables", "--version").Output()
+	if err != nil || !strings.Contains(string(version), "legacy") {
+		t.Skipf("only iptables-legacy has a lock; here is %s", version)
+	}
+	c := newCluster(t)
+	one := c.backend(1, 10, "one")
+	guarded := at(netip.MustParseAddr(external4(1)), 80)
+	c.write("services.yaml", with(web(nodePort), one), with(service("lb", []string{"10.96.1.1", "fd00:10:96::101"}, loadBalancer(1, 30081), func(*v1.Service) {}, sourceRanges(c.Outside)), one))
+	lock, err := os.OpenFile("/run/xtables.lock", os.O_CREATE|os.O_RDWR, 0o600)
+	c.must(err)
+	defer lock.Close()
+	c.must(unix.Flock(int(lock.Fd()), unix.LOCK_EX))
+	c.start("--manifests", c.manifests)
+	// The others come without rules.
+	c.must(harness.Await(time.Minute, func() error {
+		_, err := harness.Ask(c.Node1, "tcp", web4)
+		return err
+	}))
+	for _, client := range []*topology.Host{c.Denied, c.Outside, c.Node1} {
+		if answer, err := harness.Ask(client, "tcp", guarded); err == nil {
+			t.Errorf("%s asks %s without rules, and %s answers", client.Name, guarded, answer.ID)
+		}
+	}
+	c.must(harness.Await(2*time.Minute, func() error {
+		status, text, err := c.proxier.Get("http://127.0.0.1:10256/healthz")
+		if err != nil || status != 503 {
+			return fmt.Errorf("/healthz is %d %s, %v; want 503", status, text, err)
+		}
+		return nil
+	}))
+	if log := c.proxier.Output(); !strings.Contains(log, "xtables lock") || !strings.Contains(log, "source ranges") {
+		t.Errorf("the log does not say why:\n%s", log)
+	}
+	c.must(unix.Flock(int(lock.Fd()), unix.LOCK_UN))
+	c.must(harness.Await(2*time.Minute, func() error {
+		_, err := harness.Ask(c.Outside, "tcp", guarded)
+		return err
+	}))
+	c.must(c.proxier.AwaitReady())
+	if answer, err := harness.Ask(c.Denied, "tcp", guarded); err == nil {
+		t.Errorf("a client outside of the ranges is answered by %s", answer.ID)
+	}
+}
