@@ -23,7 +23,7 @@ import (
 func TestRefusedEndpoint(t *testing.T) {
 	c := newCluster(t)
 	one := c.backend(1, 10, "one")
-	bad := &topology.Host{Node: "elsewhere", IPv4: netip.MustParseAddr("255.255.255.255"), IPv6: netip.MustParseAddr("fd00:10:244:9::9")}
+	bad := &topology.Host{Node: "elsewhere", IPv4: netip.MustParseAddr("192.168.50.255"), IPv6: one.IPv6} // the broadcast address of the nodes' network
 	pod := c.pod(1, 50, "client")
 	c.write("services.yaml", with(web(nodePort), one, bad))
 	c.start("--manifests", c.manifests)
@@ -41,7 +41,7 @@ func TestRefusedEndpoint(t *testing.T) {
 			}
 		}
 	}
-	if answer := c.ask(pod, "tcp", web6); answer.ID != "one" {
+	if answer := c.ask(pod, "tcp", web4); answer.ID != "one" {
 		t.Errorf("%s answers, want one", answer.ID)
 	}
 	c.write("services.yaml", with(web(nodePort), one))

@@ -42,6 +42,10 @@ const (
 	HintHere
 )
 
+// limitedBroadcast is an endpoint that the API server takes (1.37) and IPVS refuses: it wants one that the node has a route
+// to as a unicast or local address (net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_new_dest).
+var limitedBroadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
+
 func (p *parser) sliceEndpoints(slice *discovery.EndpointSlice, port uint16) []Endpoint {
 	endpoints := make([]Endpoint, 0, len(slice.Endpoints))
 	weight, weighted := p.sliceWeight(slice)
@@ -52,7 +56,7 @@ func (p *parser) sliceEndpoints(slice *discovery.EndpointSlice, port uint16) []E
 		// Only the first address counts: the others are reserved (k8s.io/api/discovery/v1, Endpoint.Addresses).
 		addr, err := netip.ParseAddr(e.Addresses[0])
 		if err != nil || addr.Zone() != "" || addr.Is4In6() || addr.Is4() != (slice.AddressType == discovery.AddressTypeIPv4) ||
-			addr.IsUnspecified() || addr.IsLoopback() || addr.IsMulticast() {
+			addr.IsUnspecified() || addr.IsLoopback() || addr.IsMulticast() || addr == limitedBroadcast {
 			p.problem(InvalidField, fmt.Sprintf("endpointslice %s endpoints[%d]", budget.Printable(slice.Name), i),
 				"%s is no %s address that can be an endpoint; it is left out", budget.Quote(e.Addresses[0]), slice.AddressType)
 			continue

@@ -120,6 +120,7 @@ func TestEndpointConditionsAndAddresses(t *testing.T) {
 		"local outdoes remote":                  {slices{httpSlice("a", v4, "http", 8080, endpoint("10.0.0.1", on("n2"))), httpSlice("b", v4, "http", 8080, endpoint("10.0.0.1", on("n1")))}, "10.0.0.1:8080 RS.L", nil},
 		"a bad address costs only its endpoint": {slices{httpSlice("a", v4, "http", 8080, endpoint("ten"), endpoint("10.0.0.1"))}, "10.0.0.1:8080 RS..", []string{`InvalidField endpointslice a endpoints[0] "ten" IPv4 left out`}},
 		"the other family":                      {slices{httpSlice("a", v4, "http", 8080, endpoint("fd00::1"))}, "", []string{"endpoints[0] fd00::1 IPv4"}},
+		"limited broadcast":                     {slices{httpSlice("a", v4, "http", 8080, endpoint("255.255.255.255"))}, "", []string{"255.255.255.255"}},
 		"loopback":                              {slices{httpSlice("a", v4, "http", 8080, endpoint("127.0.0.1"))}, "", []string{"127.0.0.1"}},
 		"unspecified":                           {slices{httpSlice("a", v6, "http", 8080, endpoint("::"))}, "", []string{"::"}},
 		"multicast":                             {slices{httpSlice("a", v6, "http", 8080, endpoint("ff02::1"))}, "", []string{"ff02::1"}},
