@@ -54,6 +54,9 @@ func (e *engine) owner(op dataplane.Op, t dataplane.Touched) cluster.Name {
 		if name := t.VirtualServers[id]; name != (cluster.Name{}) {
 			return name
 		}
+		if e.want == nil { // cleanup wants nothing
+			return cluster.Name{}
+		}
 		return e.want.Owner(id)
 	}
 	switch o := op.Object.(type) {

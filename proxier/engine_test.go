@@ -254,6 +254,16 @@ func TestCleanup(t *testing.T) {
 	}
 }
 
+// TestCleanupGoesOn: what the kernel does not remove is told, and the rest goes.
+func TestCleanupGoesOn(t *testing.T) {
+	s := newScenario(t, 0, 0)
+	s.converge(s.apply([]byte(manyServices(3))), false)
+	n, err := cleanup(&brokenKernel{Kernel: s.memory, refuse: func(op dataplane.Op) bool { return strings.Contains(op.String(), "10.96.0.2:80") }})
+	if err == nil || !strings.Contains(err.Error(), "10.96.0.2:80") || n == 0 || len(s.memory.State().VirtualServers) != 1 {
+		t.Errorf("%d operations, %v, left:\n%s", n, err, s.memory.State().Text())
+	}
+}
+
 var _ lister = (*objects)(nil)
 
 // forgetless is a kernel that cannot forget flows.

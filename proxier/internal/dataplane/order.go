@@ -275,6 +275,11 @@ func (g *Gate) blockedDelete(op Op) string {
 				return "chain " + chain.ID.Name + " still refers to it"
 			}
 		}
+		for id := range have.VirtualServers {
+			if o.Name == SetName(SetFrontEnd, cluster.FamilyOf(id.Addr)) && have.Recorded(id) {
+				return "a virtual server is still there, and the set is how we know that it is ours"
+			}
+		}
 	}
 	return ""
 }
