@@ -40,7 +40,7 @@ const (
 	// lockWait is how long a program waits for that lock, in seconds.
 	lockWait = "10"
 	// heldFor is how long nobody waits for it again: the rules of both families, one after the other, cost one wait.
-	heldFor = time.Second
+	heldFor = 5 * time.Second
 	// commandTimeout ends a program that hangs. A node with 100,000 rules of others is read in some seconds.
 	commandTimeout = 2 * time.Minute
 )
