@@ -69,7 +69,7 @@ func (e *engine) owner(op dataplane.Op, t dataplane.Touched) cluster.Name {
 			return name
 		}
 		// Entries of front ends, and what holds one while its scheduler is exchanged.
-		return of(dataplane.VirtualServerID{Addr: o.Entry.Addr, Port: o.Entry.Port, Protocol: cluster.Protocol(o.Entry.Protocol)})
+		return of(o.FrontEnd())
 	case dataplane.Address:
 		return t.Addresses[o.Addr]
 	case dataplane.Route:

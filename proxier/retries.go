@@ -61,12 +61,8 @@ func (rs retries) blind(now time.Time, keys dataplane.Touched) {
 // unsound tells whether what all Services stand on is to be tried again: the kernel was not read, or it lacks a link, a
 // parameter, a set or a chain.
 func (rs retries) unsound() bool {
-	for _, r := range rs {
-		if r.unread || r.keys.Foundation {
-			return true
-		}
-	}
-	return false
+	r := rs[cluster.Name{}] // as no Service owns such an object
+	return r != nil && (r.unread || r.keys.Foundation)
 }
 
 // hurry has everything tried again at once: what all Services stand on is there again.

@@ -14,7 +14,7 @@ func CutsOff(op Op) (VirtualServerID, bool) {
 	if !is {
 		return VirtualServerID{}, false
 	}
-	id := VirtualServerID{Addr: e.Entry.Addr, Port: e.Entry.Port, Protocol: cluster.Protocol(e.Entry.Protocol)}
+	id := e.FrontEnd()
 	switch family := cluster.FamilyOf(e.Entry.Addr); e.Set {
 	case SetName(SetRestricted, family):
 		return id, op.Verb == Create

@@ -110,7 +110,7 @@ func (d *differ) entries(have, want *State, keys []SetEntry, servers map[Virtual
 		if want.Entries.Has(e) || !have.Entries.Has(e) {
 			continue
 		}
-		if _, looked := servers[e.frontEnd()]; looked && e.holds() && exchanges(e.frontEnd(), have, want) {
+		if _, looked := servers[e.FrontEnd()]; looked && e.holds() && exchanges(e.FrontEnd(), have, want) {
 			continue
 		}
 		d.add(Delete, e)
@@ -294,8 +294,8 @@ func sortedUnion[K comparable, V any](a, b map[K]V, compare func(a, b K) int) []
 	return keys
 }
 
-// frontEnd returns the front end for which the entry stands, if it stands for one.
-func (e SetEntry) frontEnd() VirtualServerID {
+// FrontEnd returns the front end for which the entry stands, if it stands for one.
+func (e SetEntry) FrontEnd() VirtualServerID {
 	return VirtualServerID{Addr: e.Entry.Addr, Port: e.Entry.Port, Protocol: cluster.Protocol(e.Entry.Protocol)}
 }
 
@@ -304,6 +304,6 @@ func (e SetEntry) holds() bool { return e.Set == SetHold || e.Set == setHold6 }
 
 // frontEndOf returns the front end for which an entry of the ledger stands.
 func frontEndOf(e SetEntry) (VirtualServerID, bool) {
-	id := e.frontEnd()
+	id := e.FrontEnd()
 	return id, e == frontEndEntry(SetFrontEnd, id)
 }

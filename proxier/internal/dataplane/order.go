@@ -165,7 +165,7 @@ func (g *Gate) unguarded(id VirtualServerID) string {
 		g.restricted = map[VirtualServerID]bool{}
 		for _, op := range g.ops {
 			if e, is := op.Object.(SetEntry); is && op.Verb == Create && e.Set == SetName(SetRestricted, cluster.FamilyOf(e.Entry.Addr)) {
-				g.restricted[VirtualServerID{Addr: e.Entry.Addr, Port: e.Entry.Port, Protocol: cluster.Protocol(e.Entry.Protocol)}] = true
+				g.restricted[e.FrontEnd()] = true
 			}
 		}
 	}
