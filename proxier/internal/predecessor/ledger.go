@@ -126,12 +126,3 @@ func (l *Ledger) readSets(of trace) error {
 	}
 	return nil
 }
-
-// HasIPVSSets tells whether kube-proxy has programmed its Services in ipvs mode: its set of ClusterIPs is there then.
-func HasIPVSSets() (bool, error) {
-	sets, err := listSets(traces[KubeProxy])
-	if err != nil {
-		return false, fmt.Errorf("list the sets of %s: %w", KubeProxy, err)
-	}
-	return slices.ContainsFunc(sets, func(s ipset.Set) bool { return s.Name == "KUBE-CLUSTER-IP" }), nil
-}
