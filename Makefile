@@ -132,9 +132,9 @@ bench: bench-go bench-programming ## all benchmarks, and docs/benchmarking.md fr
 	bin/benchpage -page docs/benchmarking.md -plots docs/benchmarking bin/out/programming.json
 
 .PHONY: bench-quick
-bench-quick: ## the side by side at 100 Services, printed, and each Go benchmark once (root; five minutes)
+bench-quick: ## the side by side at 100 Services, printed, and each Go benchmark once (root; ten minutes; ONLY)
 	@$(MAKE) --no-print-directory bench-go GOBENCH='-test.count 1 -test.benchtime 5x' GOBENCHKERNEL='-test.count 1 -test.benchtime 1x'
-	@$(MAKE) --no-print-directory bench-programming SIZE=quick BENCHMEM=3G BENCHTIME=15m
+	@$(MAKE) --no-print-directory bench-programming SIZE=quick BENCHMEM=3G BENCHTIME=30m
 
 .PHONY: bench-programming
 bench-programming: lab kube-router ## what programming Services costs, this and its peers side by side: bin/out/programming.json and .md
