@@ -12,6 +12,7 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/ipvs-proxier/ipvs-proxier/e2e/harness"
@@ -78,6 +79,26 @@ func TestHealthIsTold(t *testing.T) {
 
 	patch(`{"spec": {"taints": [{"key": "dedicated", "effect": "NoSchedule"}]}}`)
 	c.awaitHealth("the autoscaler has changed its mind", true)
+
+	// Row 93: neither the status of a Service nor that of a Node takes away what is another's: the health port of this node, a
+	// cluster IP.
+	taker := create(service("taker", []string{"10.96.1.3", "fd00:10:96::103"}, loadBalancer(3, 0), func(s *v1.Service) { s.Spec.Ports[0].Port = 10256 }))
+	taker.Status.LoadBalancer.Ingress = []v1.LoadBalancerIngress{{IP: c.Node1.IPv4.String()}}
+	_, err = services.UpdateStatus(ctx, taker, metav1.UpdateOptions{})
+	c.must(err)
+	c.awaitEvent(client, taker, "AddressInUse", "--protected-ports")
+	liar, err := nodes.Create(ctx, &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: "liar"}}, metav1.CreateOptions{})
+	c.must(err)
+	liar.Status.Addresses = []v1.NodeAddress{{Type: v1.NodeInternalIP, Address: wrong.Spec.ClusterIP}}
+	_, err = nodes.UpdateStatus(ctx, liar, metav1.UpdateOptions{})
+	c.must(err)
+	c.awaitEventOn(client, "default", "Node", "liar", "NodeListsClusterIP", wrong.Spec.ClusterIP)
+	if status, text, err := c.proxier.Get("http://" + at(c.Node1.IPv4, 10256).String() + "/livez"); err != nil || status != 200 {
+		t.Errorf("/livez at the node's address is %d %s, %v; want 200", status, text, err)
+	}
+	if answer := c.ask(c.pod(1, 50, "client"), "tcp", web4); answer.ID != "p1" {
+		t.Errorf("%s answers at the cluster IP that a Node lists, want p1", answer.ID)
+	}
 	c.must(nodes.Delete(ctx, node.Name, metav1.DeleteOptions{}))
 	c.awaitHealth("the Node is being deleted", false)
 	patch(`{"metadata": {"finalizers": null}}`)
@@ -134,18 +155,23 @@ func (c *cluster) healthCheck(port uint16) error {
 // awaitEvent waits for an Event about the Service with the reason, whose note holds the words.
 func (c *cluster) awaitEvent(client kubernetes.Interface, s *v1.Service, reason, words string) {
 	c.t.Helper()
+	c.awaitEventOn(client, s.Namespace, "Service", s.UID, reason, words)
+}
+
+func (c *cluster) awaitEventOn(client kubernetes.Interface, namespace, kind string, uid types.UID, reason, words string) {
+	c.t.Helper()
 	c.await(func() error {
-		all, err := client.EventsV1().Events(s.Namespace).List(c.t.Context(), metav1.ListOptions{})
+		all, err := client.EventsV1().Events(namespace).List(c.t.Context(), metav1.ListOptions{})
 		if err != nil {
 			return err
 		}
 		var seen []string
 		for _, e := range all.Items {
-			if e.Regarding.Kind == "Service" && e.Regarding.UID == s.UID && e.Reason == reason && strings.Contains(e.Note, words) {
+			if e.Regarding.Kind == kind && e.Regarding.UID == uid && e.Reason == reason && strings.Contains(e.Note, words) {
 				return nil
 			}
 			seen = append(seen, fmt.Sprintf("%s %s: %s", e.Regarding.Name, e.Reason, e.Note))
 		}
-		return fmt.Errorf("no Event %s of %s with %q among %q", reason, s.Name, words, seen)
+		return fmt.Errorf("no Event %s of %s %s with %q among %q", reason, kind, uid, words, seen)
 	})
 }

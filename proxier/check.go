@@ -120,6 +120,9 @@ func (c *Checker) Result() []Checked {
 		case *v1.Service:
 			name := cluster.Name{Namespace: namespaced(value.Namespace), Name: value.Name}
 			nodeWeight := func(node string) (uint32, bool) { weight, said := weights[node]; return weight, said }
+			if c.config.NodeWeights == NoNodeWeights {
+				nodeWeight = nil
+			}
 			all = append(all, c.service(o.file, name, value, slicesOf[name], nodeWeight))
 		case *discovery.EndpointSlice:
 			all = append(all, checkedAnnotations(o.file, annotation.EndpointSlice, "EndpointSlice "+namespaced(value.Namespace)+"/"+value.Name, value.Annotations))

@@ -32,6 +32,9 @@ type Config struct {
 	// WatchNodes says which Nodes to watch: AllNodes, so that no Service takes the address of another node, or OwnNode, which is
 	// cheaper where there are thousands.
 	WatchNodes string `json:"watchNodes,omitempty"`
+	// NodeWeights says whether the annotation ipvs-proxier.io/weight of Nodes counts: AllNodes, or NoNodeWeights, because whoever
+	// has a node's credential may write it.
+	NodeWeights string `json:"nodeWeights,omitempty"`
 	// ServiceProxyName is the value of the label service.kubernetes.io/service-proxy-name of the Services to serve; empty
 	// serves those without the label.
 	ServiceProxyName string `json:"serviceProxyName,omitempty"`
@@ -58,6 +61,9 @@ type Config struct {
 	NodePortAddresses []string `json:"nodePortAddresses,omitempty"`
 	// ExternalIPCIDRs are the networks from which Services may take externalIPs; none are served outside of them.
 	ExternalIPCIDRs []string `json:"externalIPCIDRs,omitempty"`
+	// ProtectedPorts are TCP ports, or ranges of them, of the node's own addresses that no Service gets by an external address or
+	// one of a load balancer.
+	ProtectedPorts []string `json:"protectedPorts"`
 	// AnswerPing lets the node answer ICMP echo requests to its service addresses.
 	AnswerPing bool `json:"answerPing,omitempty"`
 	// ExcludeCIDRs are networks whose virtual servers are never touched, whoever made them.
@@ -147,6 +153,9 @@ const (
 	OwnNode  = "own"
 )
 
+// NoNodeWeights is the value of Config.NodeWeights beside AllNodes.
+const NoNodeWeights = "none"
+
 // The values of Config.TakeOver.
 const (
 	KubeProxy  = "kube-proxy"
@@ -174,6 +183,8 @@ func Default() Config {
 		VIPMode:         dataplane.ByAddress.String(), // what operators and other node agents expect
 		DetectLocalMode: DetectClusterCIDR,
 		WatchNodes:      AllNodes,
+		NodeWeights:     AllNodes,
+		ProtectedPorts:  slices.Clone(defaultProtected),
 		Conntrack: Conntrack{
 			MaxPerCore: 32768, Min: 131072,
 			TCPEstablishedTimeout: Duration{24 * time.Hour}, TCPCloseWaitTimeout: Duration{time.Hour},
@@ -189,6 +200,11 @@ func Default() Config {
 		LogFormat:          "text",
 	}
 }
+
+// defaultProtected are the ports by which a node is managed: SSH (22), etcd (2379 to 2381), the API server (6443), the kubelet
+// (10248, 10250, 10255), our own (10249, 10256), kube-controller-manager, cloud-controller-manager and kube-scheduler (10257 to
+// 10259).
+var defaultProtected = []string{"22", "2379-2381", "6443", "10248-10250", "10255-10259"}
 
 // Validate returns every mistake, each with its field.
 func (c Config) Validate() error {
@@ -228,6 +244,10 @@ func (c Config) Validate() error {
 	}
 	oneOf(bad, "vipMode", c.VIPMode, dataplane.ByAddress.String(), dataplane.ByRoute.String())
 	oneOf(bad, "watchNodes", c.WatchNodes, AllNodes, OwnNode)
+	oneOf(bad, "nodeWeights", c.NodeWeights, AllNodes, NoNodeWeights)
+	if _, err := parsePorts(c.ProtectedPorts); err != nil {
+		bad("protectedPorts", "%v", err)
+	}
 	oneOf(bad, "takeOver", c.TakeOver, "", KubeProxy, KubeRouter)
 	if c.DrainTimeout.Duration < 0 {
 		bad("drainTimeout", "%s is below 0", c.DrainTimeout)
@@ -433,10 +453,25 @@ func networks(texts []string) []netip.Prefix {
 	return parsed
 }
 
+// protected returns the ports of ProtectedPorts, and our own wherever they are.
+func (c Config) protected() []PortRange {
+	ports, _ := parsePorts(c.ProtectedPorts)
+	if len(ports) == 0 {
+		return nil
+	}
+	for _, address := range []string{c.HealthzBindAddress, c.MetricsBindAddress} {
+		if at, err := netip.ParseAddrPort(address); err == nil {
+			ports = append(ports, PortRange{at.Port(), at.Port()})
+		}
+	}
+	return ports
+}
+
 // settings returns what the engine goes by. The Config is valid.
 func (c Config) settings(d dataplane.Config) settings {
 	return settings{
 		NodeName: c.NodeName, ProxyName: c.ServiceProxyName, Dataplane: d, Operator: c.operator(), NoAliases: c.IgnoreAliases,
 		ExternalIPCIDRs: networks(c.ExternalIPCIDRs), Exclude: networks(c.ExcludeCIDRs),
+		Protected: c.protected(), NoNodeWeights: c.NodeWeights == NoNodeWeights,
 	}
 }

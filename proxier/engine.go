@@ -21,7 +21,7 @@ type lister interface {
 	Names() []cluster.Name
 	// Node returns this node, nil when it is not known.
 	Node() *v1.Node
-	// NodeAt returns the name of the node that has the address, "" when none is known to.
+	// NodeAt returns the name of a node, other than this one, that lists the address: the first by name; "" when none is known to.
 	NodeAt(netip.Addr) string
 	// NodeWeight returns what the annotation of a Node says about the weight of the endpoints there.
 	NodeWeight(node string) (weight uint32, said bool)
@@ -46,6 +46,12 @@ type settings struct {
 	// Predecessor tells which virtual servers another proxy has made whose place is taken: they count as ours. It says so until its
 	// place is taken, so that what could not be deleted at first is tried again. Nil is nobody.
 	Predecessor func(dataplane.VirtualServerID) bool
+	// APIServers returns the addresses and ports of API servers that are known beside those of the Service default/kubernetes. Nil is none.
+	APIServers func() []netip.AddrPort
+	// Protected are TCP ports of the node's own addresses that no external front end gets.
+	Protected []PortRange
+	// NoNodeWeights tells that the annotations of Nodes have no weight to give.
+	NoNodeWeights bool
 }
 
 // engine decides and does: it holds what is wanted, what the kernel holds, and what is still to be done. One goroutine owns
@@ -72,6 +78,10 @@ type engine struct {
 	// nodeProblems are those of the annotations of this Node.
 	nodeProblems []cluster.Problem
 	nodeVersion  string
+	claims       nodeClaims
+	// servers are the API servers, nil before the first pass; reached is how many of them settings.APIServers told.
+	servers apiServers
+	reached int
 
 	services map[cluster.Name]*served
 	usual    usual
@@ -118,6 +128,7 @@ func newEngine(s settings, kernel Kernel, l lister) *engine {
 		retries:  retries{},
 		doubts:   doubts{},
 		unsure:   map[netip.Addr]cluster.Name{},
+		claims:   nodeClaims{clusterIPs: map[cluster.Name]nodeClaim{}, stale: true},
 		stale:    stale{newUnforgotten()},
 		cutoffs:  cutoffs{newUnforgotten()},
 	}
@@ -161,7 +172,9 @@ func (e *engine) pass(now time.Time, dirty []cluster.Name, audit bool) Report {
 		urgentFirst(others)
 		e.starting = true
 	}
-	e.backlog.add(append(others, e.retries.takeDirty()...)...)
+	others = append(others, e.retries.takeDirty()...)
+	others = append(others, e.readServers(dirty, others)...)
+	e.backlog.add(others...)
 
 	affected := e.backlog.next(dirty)
 	r.Services, r.Backlog = len(affected), e.backlog.len()
@@ -203,7 +216,9 @@ func (e *engine) pass(now time.Time, dirty []cluster.Name, audit bool) Report {
 	e.have.Share(e.want.State, touched)
 	e.scheduleRetries(now, &r, touched, affected)
 	r.Changed = e.rows(affected, r.failed)
-	r.NodeProblems, r.NodeVersion = e.nodeProblems, e.nodeVersion
+	e.judgeNodes()
+	r.NodeProblems, r.NodeVersion = slices.Concat(e.nodeProblems, e.claims.own), e.nodeVersion
+	r.OtherNodes = e.claims.others
 	r.Connections = e.connections
 	if r.Backlog > 0 {
 		touched.Clear()
@@ -239,7 +254,7 @@ func (e *engine) compile(name cluster.Name, affected map[cluster.Name]struct{}) 
 		Operator:         e.settings.Operator,
 		NoAliases:        e.settings.NoAliases,
 		KernelSchedulers: e.settings.Dataplane.Facts.Schedulers,
-		NodeWeight:       e.lister.NodeWeight,
+		NodeWeight:       e.nodeWeight(),
 		ExternalIPCIDRs:  e.settings.ExternalIPCIDRs,
 		LastGood:         e.lastGood(name, api),
 	})
@@ -247,6 +262,7 @@ func (e *engine) compile(name cluster.Name, affected map[cluster.Name]struct{}) 
 	s.Problems.Join(mistakes)
 	fragment := dataplane.Compile(s, e.node, e.settings.Dataplane)
 	e.checkFrontEnds(&s, &fragment)
+	e.claims.note(name, fragment, e.lister.NodeAt)
 	e.ration(&s, &fragment)
 	e.starts.note(s)
 	touched := e.want.Set(fragment, affected)
@@ -258,6 +274,7 @@ func (e *engine) compile(name cluster.Name, affected map[cluster.Name]struct{}) 
 func (e *engine) drop(name cluster.Name, affected map[cluster.Name]struct{}) dataplane.Touched {
 	delete(e.services, name)
 	delete(e.rationed, name)
+	e.claims.drop(name)
 	e.starts.drop(name)
 	return e.want.Remove(name, affected)
 }

@@ -27,11 +27,12 @@ type eventObserver struct {
 	// ready returns the names of the nodes that take turns, none when they are not known.
 	ready    func() []string
 	services map[cluster.Name]*serviceEvents
-	// own are those of the annotations of this Node.
-	own problemEvents
+	// own are those of this Node, others those of other Nodes by their names.
+	own    *serviceEvents
+	others map[string]*serviceEvents
 }
 
-// serviceEvents is what there is to tell of one Service. What all nodes see and what is of this node are told apart: a node
+// serviceEvents is what there is to tell of one Service, or Node. What all nodes see and what is of this node are told apart: a node
 // knows nothing of the Problems of others, and all have to say the same of those that they share.
 type serviceEvents struct {
 	uid            string
@@ -50,7 +51,13 @@ type problemEvents struct {
 }
 
 func newEventObserver(node string, sink *eventSink, ready func() []string) *eventObserver {
-	return &eventObserver{node: node, sink: sink, ready: ready, services: map[cluster.Name]*serviceEvents{}, own: problemEvents{problems: map[cluster.Problem]*message{}}}
+	return &eventObserver{node: node, sink: sink, ready: ready, services: map[cluster.Name]*serviceEvents{}, others: map[string]*serviceEvents{}, own: newServiceEvents(node)}
+}
+
+func newServiceEvents(uid string) *serviceEvents {
+	s := &serviceEvents{uid: uid}
+	s.shared.problems, s.ofNode.problems = map[cluster.Problem]*message{}, map[cluster.Problem]*message{}
+	return s
 }
 
 // Observe implements Observer.
@@ -58,7 +65,9 @@ func (o *eventObserver) Observe(r Report) {
 	ready := sync.OnceValue(o.ready)
 	if r.Err == nil {
 		node := Row{UID: o.node, Version: r.NodeVersion, Problems: r.NodeProblems}
-		o.follow(&o.own, r.Start, node, false, func() (time.Duration, bool) { return 0, true })
+		o.follow(&o.own.shared, r.Start, node, false, atOnce)
+		o.follow(&o.own.ofNode, r.Start, node, true, atOnce)
+		o.otherNodes(r, ready)
 	}
 	for _, row := range r.Changed {
 		s := o.services[row.Name]
@@ -72,15 +81,40 @@ func (o *eventObserver) Observe(r Report) {
 			continue
 		}
 		if s == nil {
-			s = &serviceEvents{uid: row.UID}
-			s.shared.problems, s.ofNode.problems = map[cluster.Problem]*message{}, map[cluster.Problem]*message{}
+			s = newServiceEvents(row.UID)
 			o.services[row.Name] = s
 		}
 		mine := sync.OnceValues(func() (time.Duration, bool) { return turn(o.node, row.UID, ready()) }) // all ready nodes are looked at
 		o.follow(&s.shared, r.Start, row, false, mine)
-		o.follow(&s.ofNode, r.Start, row, true, func() (time.Duration, bool) { return 0, true })
+		o.follow(&s.ofNode, r.Start, row, true, atOnce)
 	}
 }
+
+// otherNodes tells of other Nodes on them.
+func (o *eventObserver) otherNodes(r Report, ready func() []string) {
+	rows := map[string]Row{}
+	for name := range o.others {
+		rows[name] = Row{UID: name} // all is well, unless the Report says otherwise
+	}
+	for _, row := range r.OtherNodes {
+		rows[row.UID] = row
+	}
+	for name, row := range rows {
+		s := o.others[name]
+		if s == nil {
+			s = newServiceEvents(name)
+			o.others[name] = s
+		}
+		o.follow(&s.shared, r.Start, row, false, func() (time.Duration, bool) { return turn(o.node, name, ready()) })
+		o.follow(&s.ofNode, r.Start, row, true, atOnce)
+		if len(row.Problems) == 0 {
+			delete(o.others, name)
+		}
+	}
+}
+
+// atOnce is the turn of a node that tells what nobody else knows.
+func atOnce() (time.Duration, bool) { return 0, true }
 
 // follow brings the Events in line with the row's Problems that are, or are not, of the node. turn is when this node tells one,
 // and whether it does.
@@ -140,7 +174,7 @@ func (o *eventObserver) recovered(row Row, ofNode bool) *eventsv1.Event {
 func (o *eventObserver) event(row Row, ofNode bool, kind, reason, field, note string, identity []string) *eventsv1.Event {
 	about := serviceReference(row.Name, row.UID)
 	if row.Name == (cluster.Name{}) {
-		about = nodeReference(o.node)
+		about = nodeReference(row.UID)
 	}
 	about.FieldPath, about.ResourceVersion = field, row.Version
 	if ofNode {

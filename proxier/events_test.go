@@ -343,6 +343,28 @@ func TestNodesTellOfTheirAnnotations(t *testing.T) {
 	d.wants(told, `Node /n1 n1 "" version 7: Normal Recovered: what could not be honoured is mended`)
 }
 
+// TestOtherNodesAreTold: what all nodes see of another one is told on it once, what one node alone sees by that node, and that it is over.
+func TestOtherNodesAreTold(t *testing.T) {
+	d := newDaemons(t, "n1", "n2", "n3")
+	seenByAll := cluster.Problem{Reason: cluster.NodeListsClusterIP, Field: "status.addresses", Message: "10.96.0.10 is a cluster IP"}
+	seenByOne := cluster.Problem{Reason: cluster.NodeListsForeignAddress, Field: "status.addresses", Message: "192.0.2.1 is an address of node n1"}
+	report := func(ofN1, ofOthers []Row) {
+		d.observers["n1"].Observe(Report{Start: d.now, OtherNodes: ofN1})
+		d.observers["n2"].Observe(Report{Start: d.now, OtherNodes: ofOthers})
+		d.observers["n3"].Observe(Report{Start: d.now, OtherNodes: ofOthers})
+		d.pass(2 * time.Minute)
+	}
+	report([]Row{{UID: "n9", Problems: []cluster.Problem{seenByAll, seenByOne}}}, []Row{{UID: "n9", Problems: []cluster.Problem{seenByAll}}})
+	told := []string{
+		`Node /n9 n9 "status.addresses" version : Warning NodeListsClusterIP: status.addresses: 10.96.0.10 is a cluster IP`,
+		`Node /n9 n9 "status.addresses" version : Warning NodeListsForeignAddress: node n1: status.addresses: 192.0.2.1 is an address of node n1`,
+	}
+	d.wants(told...)
+	report(nil, nil)
+	d.wants(append(told, `Node /n9 n9 "" version : Normal Recovered: node n1: what could not be honoured is mended`,
+		`Node /n9 n9 "" version : Normal Recovered: what could not be honoured is mended`)...)
+}
+
 // TestRestartTellsNothingAgain: neither that of one node nor that of all.
 func TestRestartTellsNothingAgain(t *testing.T) {
 	d := newDaemons(t, five...)

@@ -17,9 +17,11 @@ import (
 type logObserver struct {
 	log      *slog.Logger
 	problems map[cluster.Name][]cluster.Problem
-	errText  string
-	warned   string
-	foreign  int
+	// nodes are the Problems of other Nodes.
+	nodes   map[string][]cluster.Problem
+	errText string
+	warned  string
+	foreign int
 	// sum is of the passes since the last one that was told, whose number is given.
 	sum    Report
 	number int
@@ -44,7 +46,25 @@ func (l *logObserver) Observe(r Report) {
 	}
 	if r.Err == nil {
 		l.problemsOf(Row{Problems: r.NodeProblems})
+		l.otherNodes(r.OtherNodes)
 	}
+}
+
+// otherNodes tells of what other Nodes list, as of this one's.
+func (l *logObserver) otherNodes(rows []Row) {
+	now := map[string][]cluster.Problem{}
+	for _, row := range rows {
+		now[row.UID] = row.Problems
+	}
+	for name, before := range l.nodes {
+		if _, still := now[name]; !still {
+			logProblems(l.log, "node", name, before, nil)
+		}
+	}
+	for name, problems := range now {
+		logProblems(l.log, "node", name, l.nodes[name], problems)
+	}
+	l.nodes = now
 }
 
 // passes tells of a pass; of those that follow one another because one is not enough, there is one line at the end.
@@ -116,7 +136,7 @@ func (l *logObserver) problemsOf(row Row) {
 	before := l.problems[row.Name]
 	of, name := "service", row.Name.String()
 	if row.Name == (cluster.Name{}) {
-		of, name = "annotations of", "this node"
+		of, name = "node", "this one"
 	}
 	if slices.Equal(before, row.Problems) {
 		return

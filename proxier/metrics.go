@@ -77,7 +77,7 @@ func newMetrics(k traffic, version string) *metrics {
 		sends:     gauge("netlink_sends", "System calls that carried netlink requests since the start."),
 		processes: gauge("processes_started", "Programs started since the start (iptables and its relatives)."),
 		problems: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "ipvs_proxier_problems", Help: "What users wrote and could not be honoured, by Service and reason; namespace and service are empty for the annotations of this Node, and for its kernel.",
+			Name: "ipvs_proxier_problems", Help: "What users wrote and could not be honoured, by Service and reason; namespace and service are empty for Nodes: the annotations, addresses and kernel of this one, and addresses of others.",
 		}, []string{"namespace", "service", "reason"}),
 	}
 	for _, result := range eventResults {
@@ -151,8 +151,12 @@ func (m *metrics) Observe(r Report) {
 		m.count(row)
 	}
 	if r.Err == nil {
-		m.countProblems(cluster.Name{}, m.nodeProblems, r.NodeProblems)
-		m.nodeProblems = r.NodeProblems
+		now := r.NodeProblems
+		for _, row := range r.OtherNodes {
+			now = append(slices.Clip(now), row.Problems...)
+		}
+		m.countProblems(cluster.Name{}, m.nodeProblems, now)
+		m.nodeProblems = now
 	}
 	m.services.Set(float64(r.Served))
 	if m.kernel != nil {

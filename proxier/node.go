@@ -8,6 +8,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/annotation"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/budget"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
@@ -20,6 +21,7 @@ func (e *engine) readNode() (dirty []cluster.Name) {
 		return nil
 	}
 	e.nodesVersion = version
+	e.claims.stale = true
 	zone, primary := "", []netip.Addr(nil)
 	e.nodeProblems = nil
 	if node := e.lister.Node(); node != nil {
@@ -27,12 +29,15 @@ func (e *engine) readNode() (dirty []cluster.Name) {
 		e.nodeProblems, e.nodeVersion = e.problemsOf(node), node.ResourceVersion
 	}
 	weights := e.lister.NodeWeightsVersion()
-	all := weights != e.weightsVersion || zone != e.node.Zone || !slices.Equal(primary, e.node.Primary)
+	all := weights != e.weightsVersion && !e.settings.NoNodeWeights || zone != e.node.Zone || !slices.Equal(primary, e.node.Primary)
 	e.weightsVersion, e.node.Zone, e.node.Primary = weights, zone, primary
 	for name, s := range e.services {
 		if all || len(s.outside) > 0 {
 			dirty = append(dirty, name)
+			continue
 		}
+		f, _ := e.want.Fragment(name)
+		e.claims.note(name, f, e.lister.NodeAt)
 	}
 	return dirty
 }
@@ -40,16 +45,28 @@ func (e *engine) readNode() (dirty []cluster.Name) {
 // problemsOf returns what cannot be honoured of the Node's annotations, with what is in force instead.
 func (e *engine) problemsOf(node *v1.Node) []cluster.Problem {
 	mistakes := cluster.AnnotationProblems(annotation.Node, node.Annotations)
+	key, _ := annotation.Lookup(annotation.Node, annotation.Weight)
+	if text, written := node.Annotations[key.String()]; written && e.settings.NoNodeWeights {
+		mistakes.Addf(cluster.AnnotationWithoutEffect, key.Field(), "%s: --node-weights=%s gives annotations of Nodes no meaning", budget.Quote(text), NoNodeWeights)
+	}
 	problems := mistakes.Told()
 	for i, p := range problems {
 		if p.Reason == cluster.InvalidAnnotation {
 			problems[i].InForce = "1 (" + cluster.SourceDefault + ")"
-			if weight, said := e.lister.NodeWeight(node.Name); said {
+			if weight, said := e.lister.NodeWeight(node.Name); said && !e.settings.NoNodeWeights {
 				problems[i].InForce = fmt.Sprintf("%d (%s)", weight, cluster.SourceLastGood)
 			}
 		}
 	}
 	return problems
+}
+
+// nodeWeight returns what tells the weights that Nodes give, nil where they may give none.
+func (e *engine) nodeWeight() func(string) (uint32, bool) {
+	if e.settings.NoNodeWeights {
+		return nil
+	}
+	return e.lister.NodeWeight
 }
 
 // primaryAddresses returns the node's first InternalIP of each family, else its first ExternalIP, as kube-proxy chooses them.
@@ -119,6 +136,6 @@ func (e *engine) moved(addresses []netip.Addr) (dirty []cluster.Name) {
 			dirty = append(dirty, name)
 		}
 	}
-	e.node.Addresses = addresses
+	e.node.Addresses, e.claims.stale = addresses, true
 	return dirty
 }

@@ -21,6 +21,8 @@ type opened struct {
 	// client and servers are those of the Kubernetes API; nil with manifests.
 	client  *source.Client
 	servers *source.Servers
+	// reached are the addresses of API servers; none with manifests.
+	reached *source.Reached
 }
 
 // open opens the source that the configuration names.
@@ -48,7 +50,7 @@ func openManifests(ctx context.Context, c Config, log *slog.Logger) (opened, err
 		}
 	}()
 	from := source.Source{Services: directory.Services(), Slices: directory.Slices(), Nodes: directory.Nodes()}
-	return opened{Source: from, mistakes: directory.Mistakes}, nil
+	return opened{Source: from, mistakes: directory.Mistakes, reached: &source.Reached{}}, nil
 }
 
 func openAPI(c Config, version string, log *slog.Logger) (opened, error) {
@@ -70,11 +72,16 @@ func openAPI(c Config, version string, log *slog.Logger) (opened, error) {
 		return opened{}, err
 	}
 	config.Wrap(servers.Wrap)
+	reached := &source.Reached{}
+	servers.Named(reached)
+	if config.Dial == nil {
+		config.Dial = reached.Dial
+	}
 	client, err := source.NewClient(config)
 	if err != nil {
 		return opened{}, err
 	}
-	return opened{Source: client.Source(c.selection()), mistakes: func() []string { return nil }, client: client, servers: servers}, nil
+	return opened{Source: client.Source(c.selection()), mistakes: func() []string { return nil }, client: client, servers: servers, reached: reached}, nil
 }
 
 // selection returns what to ask the API for.

@@ -36,6 +36,23 @@ func (r *PortRange) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// parsePorts reads ports, and ranges of them.
+func parsePorts(texts []string) ([]PortRange, error) {
+	var all []PortRange
+	for _, text := range texts {
+		text = strings.TrimSpace(text)
+		var r PortRange
+		if !strings.Contains(text, "-") {
+			text += "-" + text
+		}
+		if err := r.UnmarshalText([]byte(text)); err != nil {
+			return nil, fmt.Errorf("%q is not a port such as 22, nor a range of ports such as 2379-2381", strings.TrimSpace(texts[len(all)]))
+		}
+		all = append(all, r)
+	}
+	return all, nil
+}
+
 // Set implements pflag.Value.
 func (r *PortRange) Set(text string) error { return r.UnmarshalText([]byte(text)) }
 

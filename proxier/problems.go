@@ -1,8 +1,9 @@
 package proxier
 
 import (
+	"maps"
+	"net/netip"
 	"slices"
-	"sync"
 
 	v1 "k8s.io/api/core/v1"
 
@@ -16,19 +17,21 @@ func (e *engine) checkFrontEnds(s *cluster.Service, f *dataplane.Fragment) {
 	problem := func(reason cluster.Reason, front dataplane.FrontEnd, format string, args ...any) {
 		s.Problems.Addf(reason, front.Kind.String()+" "+front.ID.String(), format, args...)
 	}
-	keptOff, isAPIServer := e.keptOff(), sync.OnceValue(e.apiServers)
+	keptOff := e.keptOff()
 	f.FrontEnds = slices.DeleteFunc(f.FrontEnds, func(front dataplane.FrontEnd) bool {
 		if _, others := keptOff[front.ID]; others {
 			problem(cluster.ForeignVirtualServer, front, "somebody else has a virtual server there, and the address is in --ipvs-exclude-cidrs; this service is not served there")
 			return true
 		}
-		if other := e.lister.NodeAt(front.ID.Addr); other != "" && other != e.node.Name && front.Kind != dataplane.NodePort {
+		if other := e.otherNode(front.ID.Addr); other != "" && !front.Kind.Allocated() {
 			problem(cluster.AddressInUse, front, "this is the address of node %s, which this node could not reach any more; the service is not served there", other)
 			return true
 		}
-		if (front.Kind == dataplane.ExternalIP || front.Kind == dataplane.LoadBalancer) && isAPIServer()[front.ID.Addr.String()] {
-			problem(cluster.AddressInUse, front, "this is the address of an API server, which this node could not reach any more; the service is not served there")
-			return true
+		if !front.Kind.Allocated() {
+			if not := e.forbidden(front.ID); not != "" {
+				problem(cluster.AddressInUse, front, "%s; the service is not served there", not)
+				return true
+			}
 		}
 		if front.Kind != dataplane.NodePort && slices.Contains(e.node.Primary, front.ID.Addr) {
 			problem(cluster.AddressInUse, front, "this is the node's own address: of its ports only this one goes to the service")
@@ -50,15 +53,79 @@ func (e *engine) checkFrontEnds(s *cluster.Service, f *dataplane.Fragment) {
 	}
 }
 
-// apiServers returns the addresses of API servers: the endpoints of the Service default/kubernetes are where they are.
-func (e *engine) apiServers() map[string]bool {
-	addresses := map[string]bool{}
-	for _, slice := range e.lister.Slices(cluster.Name{Namespace: v1.NamespaceDefault, Name: "kubernetes"}) {
+// forbidden says why no external front end may be there, "" where it may: the address is one of an API server, or the port is one
+// by which this node is managed. Of the node's own addresses only the ports are taken, which is why an API server on this node
+// keeps its port alone.
+func (e *engine) forbidden(id dataplane.VirtualServerID) string {
+	own := e.ownAddress(id.Addr)
+	ports, isServer := e.servers[id.Addr]
+	switch {
+	case isServer && !own:
+		return "this is the address of an API server, which this node could not reach any more"
+	case id.Protocol != cluster.TCP || !own:
+		return ""
+	case slices.Contains(ports, id.Port):
+		return "this is the port of the API server on this node"
+	case slices.ContainsFunc(e.settings.Protected, func(r PortRange) bool { return r.Contains(id.Port) }):
+		return "this is the node's own address, and its port is one of --protected-ports"
+	}
+	return ""
+}
+
+// apiServers are the addresses of API servers with their ports.
+type apiServers map[netip.Addr][]uint16
+
+// serviceOfServers is the Service whose endpoints are the API servers.
+var serviceOfServers = cluster.Name{Namespace: v1.NamespaceDefault, Name: "kubernetes"}
+
+// readServers looks where API servers are, if one of the Services that have changed says so, and returns those that might have the
+// address of one.
+func (e *engine) readServers(changed ...[]cluster.Name) (others []cluster.Name) {
+	var reached []netip.AddrPort
+	if e.settings.APIServers != nil {
+		reached = e.settings.APIServers()
+	}
+	if e.servers != nil && len(reached) == e.reached && !slices.ContainsFunc(changed, func(names []cluster.Name) bool { return slices.Contains(names, serviceOfServers) }) {
+		return nil
+	}
+	before := e.servers
+	e.servers, e.reached = e.apiServers(reached), len(reached)
+	if maps.EqualFunc(before, e.servers, slices.Equal[[]uint16]) {
+		return nil
+	}
+	for name, s := range e.services {
+		if len(s.outside) > 0 {
+			others = append(others, name)
+		}
+	}
+	return others
+}
+
+// apiServers returns where API servers are: at the endpoints of the Service default/kubernetes, and where they were named or reached.
+func (e *engine) apiServers(reached []netip.AddrPort) apiServers {
+	servers := apiServers{}
+	add := func(addr netip.Addr, port uint16) {
+		if at, known := slices.BinarySearch(servers[addr], port); !known {
+			servers[addr] = slices.Insert(servers[addr], at, port)
+		}
+	}
+	for _, slice := range e.lister.Slices(serviceOfServers) {
 		for _, endpoint := range slice.Endpoints {
 			for _, address := range endpoint.Addresses {
-				addresses[address] = true
+				addr, err := netip.ParseAddr(address)
+				if err != nil {
+					continue
+				}
+				for _, port := range slice.Ports {
+					if port.Port != nil {
+						add(addr.Unmap(), uint16(*port.Port))
+					}
+				}
 			}
 		}
 	}
-	return addresses
+	for _, at := range reached {
+		add(at.Addr(), at.Port())
+	}
+	return servers
 }

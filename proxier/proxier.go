@@ -97,6 +97,7 @@ func Run(ctx context.Context, c Config, version string, log *slog.Logger) error 
 
 	settings := c.settings(config)
 	settings.Predecessor = succession.owns
+	settings.APIServers = from.reached.All
 	l := &loop{
 		health:    health,
 		engine:    newEngine(settings, linux, watcher),

@@ -39,8 +39,10 @@ type Report struct {
 	Errors, Warnings []error
 	// Changed are the Services whose status may have changed.
 	Changed []Row
-	// NodeProblems are those of the annotations of this Node.
+	// NodeProblems are those of this Node: of its annotations and its addresses.
 	NodeProblems []cluster.Problem
+	// OtherNodes are the Nodes, by their names as UID, that list addresses that are not theirs.
+	OtherNodes []Row
 	// NodeVersion is this Node's resourceVersion when its annotations were read.
 	NodeVersion string
 	// Foreign counts virtual servers of others, Draining real servers that are on their way out, Pending Services (and
@@ -219,7 +221,8 @@ func (e *engine) row(name cluster.Name, failures []Failure) Row {
 		f := FrontEndRow{Front: front, Port: &s.ports[front.Port]}
 		if winner := e.want.Owner(front.ID); winner != name {
 			f.LostTo = &winner
-			addConflict(&problems, front, winner)
+			won, _ := e.want.FrontEnd(front.ID)
+			addConflict(&problems, front, winner, won.Kind)
 		}
 		_, f.Programmed = e.have.VirtualServers[front.ID]
 		row.FrontEnds = append(row.FrontEnds, f)
@@ -264,7 +267,11 @@ func addRefusals(problems *cluster.Problems, failures []Failure) {
 	}
 }
 
-func addConflict(problems *cluster.Problems, front *dataplane.FrontEnd, winner cluster.Name) {
-	problems.Addf(cluster.FrontEndConflict, front.Kind.String()+" "+front.ID.String(), "service %s has this address, port and protocol already and was created first; "+
-		"this service is not served there until the other lets go of it", winner)
+func addConflict(problems *cluster.Problems, front *dataplane.FrontEnd, winner cluster.Name, as dataplane.FrontEndKind) {
+	why := "already and was created first"
+	if as.Allocated() && !front.Kind.Allocated() {
+		why = "as its " + as.String() + ", which the API gives out once"
+	}
+	problems.Addf(cluster.FrontEndConflict, front.Kind.String()+" "+front.ID.String(), "service %s has this address, port and protocol %s; "+
+		"this service is not served there until the other lets go of it", winner, why)
 }

@@ -20,6 +20,8 @@ import (
 	"golang.org/x/tools/txtar"
 	v1 "k8s.io/api/core/v1"
 
+	discovery "k8s.io/api/discovery/v1"
+
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel"
@@ -189,6 +191,9 @@ func (s *scenario) walkOnce(to objects) {
 	for _, o := range []objects{*s.objects, to} {
 		for name := range o.services {
 			dirty[name] = struct{}{}
+		}
+		for name, slice := range o.slices { // which may be there without its Service
+			dirty[cluster.Name{Namespace: name.Namespace, Name: slice.Labels[discovery.LabelServiceName]}] = struct{}{}
 		}
 	}
 	s.objects.services, s.objects.slices = to.services, to.slices

@@ -120,7 +120,11 @@ type objects struct {
 func (o objects) Node() *v1.Node { return o.nodes["n1"] }
 
 func (o objects) NodeAt(addr netip.Addr) string {
-	for name, node := range o.nodes {
+	for _, name := range slices.Sorted(maps.Keys(o.nodes)) {
+		node := o.nodes[name]
+		if name == "n1" {
+			continue
+		}
 		for _, a := range node.Status.Addresses {
 			if a.Address == addr.String() {
 				return name
@@ -254,6 +258,8 @@ func (s *scenario) restart() {
 		Operator:        cluster.Operator{Namespaces: map[string]map[string]string{"cache": {annotation.Scheduler: "sh"}}},
 		ExternalIPCIDRs: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24"), netip.MustParsePrefix("fd00:203::/64")},
 		Exclude:         []netip.Prefix{netip.MustParsePrefix("10.97.0.0/16")},
+		APIServers:      func() []netip.AddrPort { return []netip.AddrPort{netip.MustParseAddrPort("203.0.113.100:6443")} },
+		Protected:       []PortRange{{22, 22}, {10248, 10250}},
 	}, s.faulty, s.objects)
 	if s.limit > 0 {
 		s.engine.backlog.limit, s.engine.backlog.most = s.limit, s.limit
@@ -267,7 +273,13 @@ func (s *scenario) converge(dirty []cluster.Name, audit bool) {
 	for i := 0; ; i++ {
 		r := s.engine.pass(s.now, dirty, audit)
 		s.ops += r.OpCount()
-		s.node = r.NodeProblems
+		s.node = slices.Clone(r.NodeProblems)
+		for _, row := range r.OtherNodes {
+			for _, p := range row.Problems {
+				p.Field = nodeField(row.UID, p.Field)
+				s.node = append(s.node, p)
+			}
+		}
 		for _, row := range r.Changed {
 			s.rows[row.Name] = row
 		}

@@ -191,6 +191,12 @@ func (b *board) status(only func(cluster.Name) bool) Status {
 		Schedulers: b.schedulers, VIPMode: b.vipMode.String(), Foreign: b.last.Foreign, Draining: b.last.Draining, Services: []ServiceStatus{},
 	}
 	s.NodeProblems = problemStatus(b.last.NodeProblems)
+	for _, row := range b.last.OtherNodes {
+		for _, p := range row.Problems {
+			p.Field = nodeField(row.UID, p.Field)
+			s.NodeProblems = append(s.NodeProblems, problemStatus([]cluster.Problem{p})...)
+		}
+	}
 	if err := b.last.Error(); err != nil {
 		s.Errors = strings.Split(err.Error(), "\n")
 	}

@@ -11,6 +11,8 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 	v1 "k8s.io/api/core/v1"
 
+	discovery "k8s.io/api/discovery/v1"
+
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
@@ -67,6 +69,9 @@ func (s *scenario) walkTo(to objects) {
 	for _, o := range []objects{*s.objects, to} {
 		for name := range o.services {
 			dirty[name] = struct{}{}
+		}
+		for name, slice := range o.slices { // which may be there without its Service
+			dirty[cluster.Name{Namespace: name.Namespace, Name: slice.Labels[discovery.LabelServiceName]}] = struct{}{}
 		}
 	}
 	s.objects.services, s.objects.slices = to.services, to.slices

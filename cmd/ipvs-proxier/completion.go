@@ -10,6 +10,7 @@ import (
 // flagWords are the values of flags that take one of a few words.
 var flagWords = map[string][]string{
 	"watch-nodes":       {proxier.AllNodes, proxier.OwnNode},
+	"node-weights":      {proxier.AllNodes, proxier.NoNodeWeights},
 	"vip-mode":          {"address", "route"},
 	"detect-local-mode": {"ClusterCIDR", "NodeCIDR", "BridgeInterface", "InterfaceNamePrefix"},
 	"take-over":         {proxier.KubeProxy, proxier.KubeRouter},

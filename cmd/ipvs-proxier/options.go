@@ -19,7 +19,7 @@ type options struct {
 	config string
 	value  proxier.Config
 
-	clusterCIDR, nodePortAddresses, externalIPCIDRs, excludeCIDRs, apiServers []string
+	clusterCIDR, nodePortAddresses, externalIPCIDRs, excludeCIDRs, apiServers, protectedPorts []string
 }
 
 // newOptions declares the flags with the defaults of proxier.Default.
@@ -31,6 +31,7 @@ func newOptions(flags *pflag.FlagSet) *options {
 	flags.StringVar(&o.value.Kubeconfig, "kubeconfig", "", "kubeconfig file for the Kubernetes API; empty and without --manifests: in-cluster")
 	flags.StringSliceVar(&o.apiServers, "api-servers", nil, "URLs of the API servers, comma separated, tried in this order, instead of the one that kubeconfig or environment name")
 	flags.StringVar(&o.value.WatchNodes, "watch-nodes", d.WatchNodes, "all: no Service may take the address of another node; own: watch this Node only")
+	flags.StringVar(&o.value.NodeWeights, "node-weights", d.NodeWeights, "all: the annotation ipvs-proxier.io/weight of Nodes counts; none: it has no meaning")
 	flags.StringVar(&o.value.ServiceProxyName, "service-proxy-name", "", "serve the Services whose label service.kubernetes.io/service-proxy-name has this value (default: those without the label)")
 	flags.StringVar(&o.value.NodeName, "node-name", "", "name of this node in the cluster (default: the host name in lower case)")
 	flags.StringVar(&o.value.NodeName, "hostname-override", "", "the same as --node-name")
@@ -45,6 +46,7 @@ func newOptions(flags *pflag.FlagSet) *options {
 	flags.Var(&o.value.MasqueradePorts, "masquerade-ports", "source ports that masquerading may take; they must hold no node ports; empty is no limit")
 	flags.StringSliceVar(&o.nodePortAddresses, "nodeport-addresses", nil, "to which addresses of this node node ports are limited: networks, the word primary (the Node's InternalIP of each family) and the word all (no limit), comma separated, in any mix (default: no limit)")
 	flags.StringSliceVar(&o.externalIPCIDRs, "external-ip-cidrs", nil, "networks, comma separated, in which Services may have externalIPs (default: externalIPs are not served)")
+	flags.StringSliceVar(&o.protectedPorts, "protected-ports", d.ProtectedPorts, "TCP ports, or ranges of them, of the node's own addresses that no Service gets by an external or load balancer address, comma separated; empty protects none")
 	flags.BoolVar(&o.value.AnswerPing, "answer-ping", false, "answer ICMP echo requests to service addresses")
 	flags.StringVar(&o.value.Scheduler, "ipvs-scheduler", d.Scheduler, "scheduler of Services that choose none: "+strings.Join(scheduler.Names(), ", ")+", or a long name")
 	flags.BoolVar(&o.value.StrictARP, "ipvs-strict-arp", false, "answer ARP only on the link that has the address asked for")
@@ -88,6 +90,8 @@ func (o *options) complete() (proxier.Config, error) {
 		"kubeconfig":                        func() { c.Kubeconfig = o.value.Kubeconfig },
 		"api-servers":                       func() { c.APIServers = o.apiServers },
 		"watch-nodes":                       func() { c.WatchNodes = o.value.WatchNodes },
+		"node-weights":                      func() { c.NodeWeights = o.value.NodeWeights },
+		"protected-ports":                   func() { c.ProtectedPorts = o.protectedPorts },
 		"service-proxy-name":                func() { c.ServiceProxyName = o.value.ServiceProxyName },
 		"node-name":                         func() { c.NodeName = o.value.NodeName },
 		"hostname-override":                 func() { c.NodeName = o.value.NodeName },

@@ -30,6 +30,8 @@ const (
 	BeyondBudget            Reason = "BeyondBudget"            // more than one object may ask of a node
 	BeyondNodeBudget        Reason = "BeyondNodeBudget"        // more than one Service may have on this node, or than its sets have room for
 	KernelRefused           Reason = "KernelRefused"           // an operation that this node's kernel refuses again and again
+	NodeListsClusterIP      Reason = "NodeListsClusterIP"      // a Node that lists a cluster IP among its addresses
+	NodeListsForeignAddress Reason = "NodeListsForeignAddress" // a Node that lists an address that this node has, or that it has not itself
 	MoreProblems            Reason = "MoreProblems"            // Problems that are not told one by one
 	MoreNodeProblems        Reason = "MoreNodeProblems"        // such that are of one node alone
 )
@@ -38,7 +40,7 @@ const (
 // written and from the configuration, and every node has them alike, word for word but for InForce.
 func (r Reason) OfNode() bool {
 	switch r {
-	case AddressInUse, PortInUse, NodeUnknown, ForeignVirtualServer, UnsupportedScheduler, ConnectionsLimited, ConnectionTableSmall, BeyondNodeBudget, KernelRefused, MoreNodeProblems:
+	case AddressInUse, PortInUse, NodeUnknown, ForeignVirtualServer, UnsupportedScheduler, ConnectionsLimited, ConnectionTableSmall, BeyondNodeBudget, KernelRefused, NodeListsForeignAddress, MoreNodeProblems:
 		return true
 	}
 	return false

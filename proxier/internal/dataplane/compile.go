@@ -72,6 +72,21 @@ const (
 	NodePort
 )
 
+// rank orders kinds by who gives their addresses and ports out, lowest first: cluster IPs and node ports come from the API, which
+// gives out each once; the others are chosen by whoever may write the Service or its status.
+func (k FrontEndKind) rank() int {
+	switch k {
+	case ClusterIP:
+		return 0
+	case NodePort:
+		return 1
+	}
+	return 2
+}
+
+// Allocated tells whether the API gives out such addresses and ports, each once.
+func (k FrontEndKind) Allocated() bool { return k == ClusterIP || k == NodePort }
+
 // String returns ClusterIP, ExternalIP, LoadBalancer or NodePort.
 func (k FrontEndKind) String() string {
 	switch k {

@@ -11,8 +11,10 @@ import (
 // Want is the State that all Fragments together want. It grows and shrinks by one Fragment at a time, at a cost that depends
 // on that Fragment alone.
 //
-// Where two Services want the same front end, the one created first wins, then the one whose name sorts first. The loser
-// has nothing of that front end in the State, and takes it over as soon as the winner lets go of it.
+// Where two Services want the same front end, that of the API wins: cluster IPs and node ports are given out by it, each
+// once, while whoever may write a Service's status or spec chooses an external address. Among equals the one created first
+// wins, then the one whose name sorts first. The loser has nothing of that front end in the State, and takes it over as soon
+// as the winner lets go of it.
 type Want struct {
 	// State is read only: it is what the winners want, over the foundation.
 	State *State
@@ -265,6 +267,9 @@ func (w *Want) insertClaim(c claim) {
 }
 
 func (w *Want) compareClaims(a, b claim) int {
+	if c := a.front.Kind.rank() - b.front.Kind.rank(); c != 0 {
+		return c
+	}
 	if c := a.of.Created.Compare(b.of.Created); c != 0 {
 		return c
 	}

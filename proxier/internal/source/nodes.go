@@ -23,9 +23,9 @@ type nodes struct {
 	mu sync.Mutex
 	// own is this node, nil while it is not known.
 	own *v1.Node
-	// at are the addresses of all nodes, known the names of the nodes with their addresses, ready those of nodes that may run a
-	// proxier.
-	at      map[netip.Addr]string
+	// at are the addresses of all other nodes, each with the names of those that list it, sorted; known are the names of the nodes
+	// with their addresses, ready those of nodes that may run a proxier.
+	at      map[netip.Addr][]string
 	known   map[string][]netip.Addr
 	ready   map[string]struct{}
 	version uint64
@@ -39,7 +39,7 @@ var _ cache.TransformingStore = &nodes{}
 func newNodes(name string, tell func()) *nodes {
 	return &nodes{
 		name: name, synced: newSignal(), tell: tell,
-		at: map[netip.Addr]string{}, known: map[string][]netip.Addr{}, ready: map[string]struct{}{}, weights: map[string]uint32{},
+		at: map[netip.Addr][]string{}, known: map[string][]netip.Addr{}, ready: map[string]struct{}{}, weights: map[string]uint32{},
 	}
 }
 
@@ -112,9 +112,11 @@ func (n *nodes) put(after *v1.Node) {
 		n.forget(after.Name)
 	}
 	n.known[after.Name] = addrs
-	if moved {
+	if moved && after.Name != n.name {
 		for _, addr := range addrs {
-			n.at[addr] = after.Name
+			if at, listed := slices.BinarySearch(n.at[addr], after.Name); !listed {
+				n.at[addr] = slices.Insert(n.at[addr], at, after.Name)
+			}
 		}
 	}
 	weighed := n.weigh(after)
@@ -171,8 +173,10 @@ func (n *nodes) drop(name string) {
 
 func (n *nodes) forget(name string) {
 	for _, addr := range n.known[name] {
-		if n.at[addr] == name {
-			delete(n.at, addr)
+		if at, listed := slices.BinarySearch(n.at[addr], name); listed {
+			if n.at[addr] = slices.Delete(n.at[addr], at, at+1); len(n.at[addr]) == 0 {
+				delete(n.at, addr)
+			}
 		}
 	}
 	delete(n.known, name)
@@ -225,11 +229,14 @@ func (w *Watcher) ReadyNodes() []string {
 	return slices.Sorted(maps.Keys(w.nodes.ready))
 }
 
-// NodeAt returns the name of the node that has the address, "" when none is known to.
+// NodeAt returns the name of a node, other than this one, that lists the address: the first by name; "" when none is known to.
 func (w *Watcher) NodeAt(addr netip.Addr) string {
 	w.nodes.mu.Lock()
 	defer w.nodes.mu.Unlock()
-	return w.nodes.at[addr]
+	if names := w.nodes.at[addr]; len(names) > 0 {
+		return names[0]
+	}
+	return ""
 }
 
 // NodesVersion is another number after each change of this node, and of the addresses of any node.

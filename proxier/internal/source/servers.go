@@ -51,6 +51,13 @@ func (s *Servers) Reach() (server string, since time.Time, err error) {
 	return s.urls[s.current].String(), s.since, s.err
 }
 
+// Named lets r know the servers' addresses.
+func (s *Servers) Named(r *Reached) {
+	for _, u := range s.urls {
+		r.Name(u)
+	}
+}
+
 // Wrap returns a RoundTripper that sends requests to one of the servers by way of next, whatever host they name.
 func (s *Servers) Wrap(next http.RoundTripper) http.RoundTripper { return &serversTripper{s, next} }
 

@@ -302,7 +302,10 @@ func TestNodes(t *testing.T) {
 			at := func(text, want string) func() bool {
 				return func() bool { return watcher.NodeAt(netip.MustParseAddr(text)) == want }
 			}
-			await("this node", at("192.0.2.1", "n1"))
+			await("this node", func() bool { return watcher.Node() != nil })
+			if !at("192.0.2.1", "")() {
+				t.Error("this node is another one")
+			}
 			s.put(node("n2", "192.0.2.2", "fd00::2"))
 			await("another node", at("fd00::2", "n2"))
 			s.put(node("n2", "192.0.2.3"))
@@ -320,6 +323,14 @@ func TestNodes(t *testing.T) {
 			labelled := node("n2", "192.0.2.3")
 			labelled.Labels = map[string]string{"a": "b"}
 			s.put(labelled)
+			// Whoever lists an address takes it from nobody who lists it too, and leaves it to them.
+			s.put(node("n3", "192.0.2.3", "192.0.2.3"))
+			await("a second node with the address", func() bool { return true })
+			if !at("192.0.2.3", "n2")() {
+				t.Error("a node that lists another one's address has it now")
+			}
+			s.put(node("n3"))
+			await("its end there", at("192.0.2.3", "n2"))
 			before := version
 			s.remove(node("n2"))
 			await("its end", at("192.0.2.3", ""))
