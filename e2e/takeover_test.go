@@ -347,15 +347,29 @@ func TestTakeOverFromKubeProxy(t *testing.T) {
 	}
 	c.sameAsFresh(args...)
 
-	// The way back (B53).
+	// The way back (B53): kube-proxy adopts what carries connections, and the hand-over leaves it that.
+	np := at(c.Node1.IPv4, webNodePort)
+	held = slices.Concat(c.hold(client, web4, 4), c.hold(client, web6, 2), c.hold(c.Outside, np, 4))
 	c.must(c.proxier.Stop())
-	if output, err := programs.Cleanup(c.Node1); err != nil {
-		t.Fatal(err, output)
+	if output, err := programs.Cleanup(c.Node1, "--hand-over"); err == nil || !strings.Contains(err.Error()+output, "no living kube-proxy") {
+		t.Errorf("hand-over to nobody: %v, %s", err, output)
 	}
+	stillUsable(t, held, "our end")
 	start()
+	c.must(harness.Await(2*time.Minute, func() error {
+		_, err := programs.Cleanup(c.Node1, "--hand-over")
+		return err
+	}))
+	if output, err := programs.Cleanup(c.Node1); err == nil || !strings.Contains(err.Error()+output, "kube-proxy is alive") {
+		t.Errorf("cleanup beside kube-proxy: %v, %s", err, output)
+	}
+	stillUsable(t, held, "the hand-over")
 	c.must(harness.Await(2*time.Minute, func() error { _, err := harness.Ask(client, "tcp", web4); return err }))
 	if now := c.dataplane(); strings.Contains(now, "IPVSP-") || !strings.Contains(now, "KUBE-CLUSTER-IP") {
 		t.Errorf("the way back to kube-proxy ends in\n%s", now)
+	}
+	for _, conn := range held {
+		conn.Close()
 	}
 }
 

@@ -1,35 +1,183 @@
 package proxier
 
 import (
+	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/predecessor"
 )
 
-// Cleanup removes everything that is ours from this node's kernel, and nothing else: virtual servers, real servers, addresses, routes and
-// the link, chains and their hooks, sets. Sysctls keep their values. It returns the number of operations.
-func Cleanup(c Config) (int, error) {
+// CleanupOptions are what an operator wants of Cleanup beside its rule. The zero value is the rule.
+type CleanupOptions struct {
+	// HandOver leaves virtual servers, addresses and the link to a living kube-proxy in ipvs mode.
+	HandOver bool
+	// Force cleans up beside a living proxy of another kind, and takes for ours what the link carries, also where no set of
+	// ours tells that it is.
+	Force bool
+	// DryRun removes nothing.
+	DryRun bool
+}
+
+// Removal is what Cleanup has removed, or would remove.
+type Removal struct {
+	// Objects are kind and name of each thing, in the order in which they go.
+	Objects []string
+	// Left says what stays that might be ours, why, and how to remove it; empty where nothing does.
+	Left string
+}
+
+// Cleanup removes what is ours from this node's kernel, and nothing else: virtual servers, real servers, addresses, routes and
+// the link, chains and their hooks, sets. Sysctls keep their values. It holds the lock meanwhile, and removes nothing while a service
+// proxy of any kind is alive. With an error, the Removal is what has gone all the same; with DryRun, it is what would go
+// if it were not for the error.
+func Cleanup(ctx context.Context, c Config, o CleanupOptions) (Removal, error) {
+	var refused error
+	if o.DryRun {
+		refused = predecessor.Held()
+	} else {
+		lock, err := predecessor.Hold()
+		if err != nil {
+			return Removal{}, err
+		}
+		defer lock.Release()
+	}
 	config := c.dataplane(kernel.Families(), dataplane.Facts{})
 	linux, err := kernel.NewLinux(c.linux(config))
 	if err != nil {
-		return 0, err
+		return Removal{}, err
 	}
 	defer linux.Close()
-	return cleanup(linux)
+	if refused == nil {
+		refused = admitCleanup(predecessor.NewDetector().Alive(ctx), func() (string, error) { return unready(ctx, linux) }, o)
+	}
+	if refused != nil && !o.DryRun {
+		return Removal{}, refused
+	}
+	removal, err := cleanup(linux, c.Link, o)
+	if err == nil {
+		err = refused
+	}
+	return removal, err
 }
 
-func cleanup(k Kernel) (int, error) {
+// unready says what kube-proxy has not written yet of what serves the families in which there are virtual servers.
+func unready(ctx context.Context, k Kernel) (string, error) {
 	seen, err := k.Observe()
 	if err != nil {
-		return 0, fmt.Errorf("read the kernel: %w", err)
+		return "", fmt.Errorf("read the kernel: %w", err)
 	}
-	e := &engine{kernel: k, have: seen.State, stale: stale{newUnforgotten()}, cutoffs: cutoffs{newUnforgotten()}}
-	r := Report{failed: map[cluster.Name][]Failure{}}
-	touched := dataplane.All(nil, seen.State)
-	e.apply(&r, dataplane.Diff(seen.State, dataplane.NewState(), touched), touched)
-	e.forget(time.Now(), &r)
-	return r.OpCount(), r.Error()
+	var families []cluster.Family
+	for id := range seen.State.VirtualServers {
+		if family := cluster.FamilyOf(id.Addr); !slices.Contains(families, family) {
+			families = append(families, family)
+		}
+	}
+	slices.Sort(families)
+	return predecessor.Unready(ctx, families)
 }
+
+// admitCleanup returns why nothing may be removed beside the proxies that are alive. unready says what kube-proxy has not
+// written yet of what serves in our place, "" for nothing.
+func admitCleanup(living []predecessor.Living, unready func() (string, error), o CleanupOptions) error {
+	if o.Force {
+		return nil
+	}
+	if !o.HandOver {
+		if len(living) == 0 {
+			return nil
+		}
+		l := living[0]
+		hint := "end it first"
+		if l.Proxy == predecessor.KubeProxy {
+			hint = "end it first, or leave to it what it has taken over (--hand-over, for its ipvs mode)"
+		}
+		return fmt.Errorf("%s is alive on this node (%s): what is on its link may be its own by now, so nothing was removed; %s, or take all away all the same (--force)", l.Proxy, l.Sign, hint)
+	}
+	at := slices.IndexFunc(living, func(l predecessor.Living) bool { return l.Proxy == predecessor.KubeProxy })
+	if at < 0 {
+		return fmt.Errorf("no living kube-proxy was found to hand over to, so nothing was removed: start it first (in a container this needs the node's network and processes), or hand over all the same (--force)")
+	}
+	if mode := living[at].Mode; mode != "" && mode != "ipvs" {
+		return fmt.Errorf("kube-proxy runs in mode %s, which takes no virtual servers over, so nothing was removed: `ipvs-proxier cleanup --force` takes all of ours away beside it", mode)
+	}
+	missing, err := unready()
+	if err != nil {
+		return err
+	}
+	if missing != "" {
+		return fmt.Errorf("kube-proxy has not written %s yet, so nothing was removed: wait until it has programmed its Services, or hand over all the same (--force)", missing)
+	}
+	return nil
+}
+
+func cleanup(k Kernel, link string, o CleanupOptions) (Removal, error) {
+	seen, err := k.Observe()
+	if err != nil {
+		return Removal{}, fmt.Errorf("read the kernel: %w", err)
+	}
+	removal := Removal{Left: leave(seen.State, link, o)}
+	touched := dataplane.All(nil, seen.State)
+	ops := dataplane.Diff(seen.State, dataplane.NewState(), touched)
+	if o.DryRun {
+		for _, op := range ops {
+			removal.Objects = append(removal.Objects, named(op))
+		}
+		return removal, nil
+	}
+	gone := &removals{Kernel: k}
+	e := &engine{kernel: gone, have: seen.State, stale: stale{newUnforgotten()}, cutoffs: cutoffs{newUnforgotten()}}
+	r := Report{failed: map[cluster.Name][]Failure{}}
+	e.apply(&r, ops, touched)
+	e.forget(time.Now(), &r)
+	removal.Objects = gone.objects
+	return removal, r.Error()
+}
+
+// leave takes out of the State, which is what Observe takes for ours, what is to stay in the kernel, and says so where that might surprise.
+func leave(have *dataplane.State, link string, o CleanupOptions) (left string) {
+	if o.HandOver {
+		have.Links, have.Addresses = nil, nil
+		for id := range have.VirtualServers {
+			have.DropVirtualServer(id)
+		}
+		return ""
+	}
+	// The link of that name is kube-proxy's as well. What is on it is ours where we have run, and our sets tell that: they go last.
+	if _, present := have.Links[link]; !present || o.Force || len(have.Sets) > 0 || !slices.Contains(predecessor.Links(), link) {
+		return ""
+	}
+	addresses, servers := have.Addresses, 0
+	have.Links, have.Addresses = nil, nil
+	for id := range have.VirtualServers {
+		_, addressed := addresses[id.Addr]
+		if _, routed := have.Routes[id.Addr]; addressed && !routed {
+			have.DropVirtualServer(id)
+			servers++
+		}
+	}
+	return fmt.Sprintf("link %s with %d addresses and %d virtual servers on them stay: another proxy has a link of that name, and no set of ours is on this node, so nothing tells that they are ours; "+
+		"if you know that they are, remove them with --force", link, len(addresses), servers)
+}
+
+// removals notes what a Kernel has removed.
+type removals struct {
+	Kernel
+	objects []string
+}
+
+func (r *removals) Apply(ops []dataplane.Op) []error {
+	errs := r.Kernel.Apply(ops)
+	for i, op := range ops {
+		if errs[i] == nil {
+			r.objects = append(r.objects, named(op))
+		}
+	}
+	return errs
+}
+
+func named(op dataplane.Op) string { return op.Object.Kind().String() + " " + op.Object.String() }

@@ -232,38 +232,6 @@ func TestMissingSchedulerIsAProblem(t *testing.T) {
 	}
 }
 
-// TestCleanup removes what is ours and leaves what is not.
-func TestCleanup(t *testing.T) {
-	s := newScenario(t, 0, 0)
-	s.do([]string{"foreign", "tcp", "10.96.7.7:80", "wrr"})
-	s.converge(s.apply([]byte(manyServices(3))), false)
-	if n, err := cleanup(s.memory); err != nil || n == 0 {
-		t.Fatalf("cleanup: %d operations, %v", n, err)
-	}
-	var left []string
-	for line := range strings.Lines(s.memory.State().Text()) {
-		if !strings.HasPrefix(line, "sysctl ") {
-			left = append(left, strings.TrimSpace(line))
-		}
-	}
-	if len(left) != 1 || left[0] != "virtual-server tcp 10.96.7.7:80 wrr" {
-		t.Errorf("left: %q, want the foreign virtual server alone", left)
-	}
-	if n, err := cleanup(s.memory); err != nil || n != 0 {
-		t.Errorf("the second cleanup: %d operations, %v", n, err)
-	}
-}
-
-// TestCleanupGoesOn: what the kernel does not remove is told, and the rest goes.
-func TestCleanupGoesOn(t *testing.T) {
-	s := newScenario(t, 0, 0)
-	s.converge(s.apply([]byte(manyServices(3))), false)
-	n, err := cleanup(&brokenKernel{Kernel: s.memory, refuse: func(op dataplane.Op) bool { return strings.Contains(op.String(), "10.96.0.2:80") }})
-	if err == nil || !strings.Contains(err.Error(), "10.96.0.2:80") || n == 0 || len(s.memory.State().VirtualServers) != 1 {
-		t.Errorf("%d operations, %v, left:\n%s", n, err, s.memory.State().Text())
-	}
-}
-
 var _ lister = (*objects)(nil)
 
 // forgetless is a kernel that cannot forget flows.

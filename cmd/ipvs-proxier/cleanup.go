@@ -13,18 +13,39 @@ func cleanupCommand() *cobra.Command {
 		Use:   "cleanup",
 		Short: "Remove everything of ipvs-proxier's from this node's kernel, and nothing else",
 		Long: "Remove everything of ipvs-proxier's from this node's kernel: its virtual servers, the dummy link with its addresses, chains and sets.\n" +
-			"What others made stays. Sysctls keep their values. Stop the daemon first: it would put everything back.",
-		Args: noArgs,
+			"What others made stays. Sysctls keep their values.\n\n" +
+			"Nothing is removed while ipvs-proxier itself, kube-proxy or kube-router is alive on the node: end it first. The link kube-ipvs0, which\n" +
+			"kube-proxy has too, counts as ours only while sets of ours (IPVSP-...) are there.\n\n" +
+			"On the way back to kube-proxy: end ipvs-proxier, start kube-proxy in ipvs mode, then give --hand-over. It takes away our chains, sets and\n" +
+			"routes, and leaves virtual servers, addresses and the link to kube-proxy, which has adopted them. So no connection breaks.",
+		Example: "  ipvs-proxier cleanup --dry-run\n  ipvs-proxier cleanup\n  ipvs-proxier cleanup --hand-over",
+		Args:    noArgs,
 	}
 	config := proxier.Default()
+	var o proxier.CleanupOptions
 	c.Flags().StringVar(&config.Link, "link", config.Link, "name of the dummy link")
+	c.Flags().BoolVar(&o.DryRun, "dry-run", false, "print what would be removed, a line for each object, and remove nothing; status 1 and the reason where nothing would be")
+	c.Flags().BoolVar(&o.HandOver, "hand-over", false, "leave virtual servers, addresses and the link to a living kube-proxy in ipvs mode")
+	c.Flags().BoolVar(&o.Force, "force", false, "clean up beside a living kube-proxy or kube-router, and take what is on the link for ours even without a set of ours; "+
+		"it does not help against a living ipvs-proxier, which would put everything back")
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		n, err := proxier.Cleanup(config)
-		if err != nil {
-			return err
+		removal, err := proxier.Cleanup(c.Context(), config, o)
+		out := c.OutOrStdout()
+		if removal.Left != "" {
+			fmt.Fprintln(c.ErrOrStderr(), removal.Left)
 		}
-		fmt.Fprintf(c.OutOrStdout(), "%d objects removed\n", n)
-		return nil
+		if o.DryRun {
+			for _, object := range removal.Objects {
+				fmt.Fprintln(out, object)
+			}
+		}
+		switch {
+		case o.DryRun && err == nil:
+			fmt.Fprintf(out, "%d objects would be removed\n", len(removal.Objects))
+		case !o.DryRun && (err == nil || len(removal.Objects) > 0):
+			fmt.Fprintf(out, "%d objects removed\n", len(removal.Objects))
+		}
+		return err
 	}
 	return c
 }

@@ -20,6 +20,8 @@ type Living struct {
 	Proxy Proxy
 	// Sign says how it was found.
 	Sign string
+	// Mode is kube-proxy's, such as "ipvs"; empty where it does not answer.
+	Mode string
 }
 
 // Detector looks for living service proxies. It needs no privileges, and changes nothing.
@@ -47,7 +49,8 @@ func NewDetector() *Detector {
 // Alive returns the proxies that are alive, each once.
 func (d *Detector) Alive(ctx context.Context) []Living {
 	signs, routerProxies := d.processes()
-	if sign, found := d.kubeProxyAnswers(ctx); found {
+	sign, mode, found := d.kubeProxyAnswers(ctx)
+	if found {
 		signs[KubeProxy] = append(signs[KubeProxy], sign)
 	}
 	if sign, found := d.kubeRouterAnswers(ctx); found && routerProxies {
@@ -56,7 +59,11 @@ func (d *Detector) Alive(ctx context.Context) []Living {
 	var alive []Living
 	for _, proxy := range Proxies() {
 		if found := signs[proxy]; len(found) > 0 {
-			alive = append(alive, Living{proxy, strings.Join(found, ", ")})
+			l := Living{Proxy: proxy, Sign: strings.Join(found, ", ")}
+			if proxy == KubeProxy {
+				l.Mode = mode
+			}
+			alive = append(alive, l)
 		}
 	}
 	return alive
@@ -64,10 +71,10 @@ func (d *Detector) Alive(ctx context.Context) []Living {
 
 // kubeProxyAnswers asks kube-proxy for its mode, or, when its metrics are elsewhere, for its health, which is not
 // shaped like anybody else's.
-func (d *Detector) kubeProxyAnswers(ctx context.Context) (sign string, found bool) {
+func (d *Detector) kubeProxyAnswers(ctx context.Context) (sign, mode string, found bool) {
 	if status, body, err := d.get(ctx, d.proxyMode); err == nil && status == http.StatusOK {
 		if mode := strings.TrimSpace(string(body)); slices.Contains([]string{"ipvs", "iptables", "nftables"}, mode) {
-			return fmt.Sprintf("in mode %s it answers on %s", mode, d.proxyMode), true
+			return fmt.Sprintf("in mode %s it answers on %s", mode, d.proxyMode), mode, true
 		}
 	}
 	_, body, err := d.get(ctx, d.proxyHealth) // 503 on a node that is about to go
@@ -76,9 +83,9 @@ func (d *Detector) kubeProxyAnswers(ctx context.Context) (sign string, found boo
 		NodeEligible *bool   `json:"nodeEligible"`
 	}
 	if err == nil && json.Unmarshal(body, &health) == nil && health.LastUpdated != nil && health.NodeEligible != nil {
-		return "it answers on " + d.proxyHealth, true
+		return "it answers on " + d.proxyHealth, "", true
 	}
-	return "", false
+	return "", "", false
 }
 
 // kubeRouterAnswers asks for kube-router's health: "OK" or "Unhealthy" (pkg/healthcheck).

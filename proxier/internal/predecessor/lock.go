@@ -31,6 +31,12 @@ type Lock struct {
 // while somebody else has the usual name, both may be refused; never do both hold it.
 func Hold() (*Lock, error) { return hold(socket) }
 
+// Held returns an error that names the process that has the lock; nil when nobody has it. It takes nothing.
+func Held() error {
+	_, err := refuse(socket, "")
+	return err
+}
+
 func hold(socket string) (*Lock, error) {
 	name := socket
 	listener, err := net.Listen("unix", name)
