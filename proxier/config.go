@@ -15,7 +15,6 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/annotation"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
-	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
 )
 
 // Config is all that an operator can choose. Its JSON names are those of the configuration file; docs/configuration.md says
@@ -76,7 +75,8 @@ type Config struct {
 	Conntrack Conntrack `json:"conntrack"`
 	// TakeOver names the proxy whose place is taken: one of TakeOvers, or empty.
 	TakeOver string `json:"takeOver,omitempty"`
-	// Scheduler is in force for Services that choose none; Namespaces overrides it.
+	// Scheduler is in force for Services that choose none; Namespaces overrides it. Empty is rr, but for
+	// Services with session affinity a hash of the client's address, the same on every node.
 	Scheduler string `json:"scheduler,omitempty"`
 	// SchedulerFlags, SlowStart and MaxConnections are in force for Services that say nothing, in the words of the annotations of
 	// these names.
@@ -191,7 +191,6 @@ func Default() Config {
 		},
 		MasqueradeBit:      14,                      // kube-proxy's, known to be free
 		MasqueradePorts:    PortRange{32768, 65535}, // beside the API server's default for node ports, 30000-32767
-		Scheduler:          scheduler.Default,
 		DrainTimeout:       Duration{cluster.DefaultDrainTimeout},
 		AuditPeriod:        Duration{30 * time.Second}, // drift is mended as fast as kube-proxy mends it
 		HealthzBindAddress: "0.0.0.0:10256",
@@ -399,9 +398,6 @@ func (c Config) operator() cluster.Operator {
 		return said
 	}
 	o := cluster.Operator{Global: canonical(c.choices()), Namespaces: map[string]map[string]string{}}
-	if o.Global[annotation.Scheduler] == scheduler.Default {
-		delete(o.Global, annotation.Scheduler) // what nobody chose
-	}
 	if c.DrainTimeout.Duration != cluster.DefaultDrainTimeout {
 		o.Global[annotation.DrainTimeout] = c.DrainTimeout.String()
 	}

@@ -33,7 +33,7 @@ func (e *engine) lastGood(name cluster.Name, api *v1.Service) cluster.LastGood {
 		}
 		for _, s := range settings {
 			if s.Key == key {
-				return s.Value, s.Source != cluster.SourceDefault && s.Source != cluster.SourceConfig && s.Source != cluster.SourceNamespace
+				return s.Value, s.OfService()
 			}
 		}
 		return "", false

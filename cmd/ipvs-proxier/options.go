@@ -48,7 +48,7 @@ func newOptions(flags *pflag.FlagSet) *options {
 	flags.StringSliceVar(&o.externalIPCIDRs, "external-ip-cidrs", nil, "networks, comma separated, in which Services may have externalIPs (default: externalIPs are not served)")
 	flags.StringSliceVar(&o.protectedPorts, "protected-ports", d.ProtectedPorts, "TCP ports, or ranges of them, of the node's own addresses that no Service gets by an external or load balancer address, comma separated; empty protects none")
 	flags.BoolVar(&o.value.AnswerPing, "answer-ping", false, "answer ICMP echo requests to service addresses")
-	flags.StringVar(&o.value.Scheduler, "ipvs-scheduler", d.Scheduler, "scheduler of Services that choose none: "+strings.Join(scheduler.Names(), ", ")+", or a long name")
+	flags.StringVar(&o.value.Scheduler, "ipvs-scheduler", d.Scheduler, "scheduler of Services that choose none: "+strings.Join(scheduler.Names(), ", ")+", or a long name; empty is "+scheduler.Default+", and mh or sh for Services with session affinity")
 	flags.BoolVar(&o.value.StrictARP, "ipvs-strict-arp", false, "answer ARP only on the link that has the address asked for")
 	flags.StringSliceVar(&o.excludeCIDRs, "ipvs-exclude-cidrs", nil, "networks, comma separated, whose virtual servers are never touched")
 	duration := func(to *proxier.Duration, name, usage string) {

@@ -42,7 +42,7 @@ var table = []Key{
 		Name: Scheduler, Objects: []Object{Service}, PerPort: true, Unique: true,
 		Summary: "Who gets a new connection: one of the kernel's schedulers.",
 		Allowed: "one of " + strings.Join(scheduler.Names(), ", ") + ", or a long name; or a list of ports such as http=wlc,dns=mh,*=rr",
-		Default: "the configuration's, else `" + scheduler.Default + "`", Example: "wlc", Words: scheduler.Words(),
+		Default: "the configuration's, else `" + scheduler.Default + "`; with session affinity `mh`", Example: "wlc", Words: scheduler.Words(),
 		Pattern: strings.Join(scheduler.Words(), "|"), canonical: func(x string) string { s, _ := scheduler.Lookup(x); return s.Name },
 	},
 	{

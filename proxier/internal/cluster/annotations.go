@@ -33,6 +33,15 @@ const (
 	SourceDefault   = "default"
 )
 
+// OfService tells whether an annotation of the Service said the value, now or when it was last good.
+func (s Setting) OfService() bool {
+	switch s.Source {
+	case SourceConfig, SourceNamespace, SourceDefault, SourceAffinity:
+		return false
+	}
+	return true
+}
+
 // SourceOf is the source of a Setting that an annotation says.
 func SourceOf(key string) string { return "annotation " + key }
 
@@ -200,7 +209,8 @@ func (p *parser) options(ports []ServicePort) {
 	p.without(ports)
 }
 
-// portDefault is in force where neither the Service nor the operator says anything.
+// portDefault is in force where neither the Service nor the operator says anything. Of schedulers [parser.schedulerByDefault] may know a
+// better one.
 func portDefault(key string, port ServicePort) string {
 	switch key {
 	case annotation.Scheduler:
@@ -227,9 +237,15 @@ func chosen(port ServicePort) scheduler.Scheduler {
 func (p *parser) apply(port *ServicePort, index int, setting Setting) Setting {
 	switch setting.Key {
 	case annotation.Scheduler:
-		setting = p.available(index, setting)
+		if setting.Source == SourceDefault {
+			setting = p.schedulerByDefault(port)
+		}
+		setting = p.available(port, index, setting)
 		port.Scheduler = setting.Value
 	case annotation.SchedulerFlags:
+		if byAffinity(*port) {
+			setting = Setting{setting.Key, affinityFlags.String(), SourceAffinity}
+		}
 		port.Flags = annotation.ParseFlags(setting.Value) & chosen(*port).Supported
 		setting.Value = port.Flags.String()
 	case annotation.SlowStart:
@@ -250,21 +266,17 @@ func (p *parser) apply(port *ServicePort, index int, setting Setting) Setting {
 }
 
 // available returns the choice, or what is in force instead of one that this node's kernel lacks.
-func (p *parser) available(port int, setting Setting) Setting {
-	has := func(name string) bool {
-		s, _ := scheduler.Lookup(name)
-		return p.in.KernelSchedulers == nil || slices.Contains(p.in.KernelSchedulers, s.Kernel)
-	}
-	if has(setting.Value) {
+func (p *parser) available(port *ServicePort, index int, setting Setting) Setting {
+	if p.has(setting.Value) {
 		return setting
 	}
 	lacking, _ := scheduler.Lookup(setting.Value)
 	instead := p.in.Operator.setting(p.in.Service.Namespace, annotation.Scheduler, scheduler.Default)
-	if !has(instead.Value) {
-		instead = Setting{annotation.Scheduler, scheduler.Default, SourceDefault}
+	if instead.Source == SourceDefault || !p.has(instead.Value) {
+		instead = p.schedulerByDefault(port)
 	}
 	if p.in.LastGood != nil {
-		if value, known := p.in.LastGood(annotation.Scheduler, port); known && has(value) {
+		if value, known := p.in.LastGood(annotation.Scheduler, index); known && p.has(value) {
 			instead = Setting{annotation.Scheduler, value, SourceLastGood}
 		}
 	}
@@ -331,8 +343,12 @@ func (p *parser) without(ports []ServicePort) {
 		return
 	}
 	anything := func(string) bool { return true }
-	tell(annotation.SchedulerFlags, "of the schedulers only mh and sh have flags; in force is none",
-		func(port ServicePort) bool { return chosen(port).Supported != 0 }, func(value string) bool { return value != "none" })
+	flagless, inForce := "of the schedulers only mh and sh have flags; in force is none", scheduler.Flags(0)
+	if p.sticky && slices.ContainsFunc(ports, unchosen) { // on every node, whether its kernel has a hash or not
+		flagless, inForce = "session affinity chooses the scheduler, and its flags with it; name a scheduler to choose others", affinityFlags
+	}
+	tell(annotation.SchedulerFlags, flagless,
+		func(port ServicePort) bool { return chosen(port).Supported != 0 && !byAffinity(port) }, func(value string) bool { return value != inForce.String() })
 	tell(annotation.SlowStart, "it needs a scheduler that goes by growing weights ("+strings.Join(slowStarters(), ", ")+"); in force is off",
 		func(port ServicePort) bool { return chosen(port).SlowStart }, func(value string) bool { return annotation.ParseDuration(value) > 0 })
 	tell(annotation.OnePacket, "the service has no UDP port; in force is false",

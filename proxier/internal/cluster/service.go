@@ -98,12 +98,6 @@ type Input struct {
 	LastGood LastGood
 }
 
-// defaultAffinity is what the API server fills in for sessionAffinityConfig.clientIP.timeoutSeconds.
-const defaultAffinity = 10800 * time.Second
-
-// maxAffinity is the API's upper bound for it.
-const maxAffinity = 86400 * time.Second
-
 // ProxyNameLabel is the label by which a Service chooses another proxy.
 const ProxyNameLabel = "service.kubernetes.io/service-proxy-name"
 
@@ -132,6 +126,7 @@ func Parse(in Input) Service {
 	p.weights(&s)
 	s.Ports = p.ports()
 	p.exposure(&s)
+	p.sticky, p.frontEnds = s.Affinity > 0, len(s.Ports)*s.addresses()
 	p.options(s.Ports)
 	p.cautions(s.Ports)
 	s.SliceWeights = p.sliceWeights
@@ -147,6 +142,9 @@ type parser struct {
 	said map[string]said
 	// listed are the endpoints of slices that have been read, by their places; nil where each is read once.
 	listed []*listed
+	// sticky tells that the Service has session affinity, and frontEnds how many front ends it has beside its node ports.
+	sticky    bool
+	frontEnds int
 	// cut tells that there are more endpoints than are read.
 	cut bool
 	// sliceWeights are what SliceWeights becomes.
@@ -204,24 +202,6 @@ func parseServed(text string) (addr netip.Addr, not string) {
 }
 
 var broadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
-
-func (p *parser) affinity() time.Duration {
-	spec := p.in.Service.Spec
-	if spec.SessionAffinity != v1.ServiceAffinityClientIP {
-		return 0
-	}
-	c := spec.SessionAffinityConfig
-	if c == nil || c.ClientIP == nil || c.ClientIP.TimeoutSeconds == nil {
-		return defaultAffinity
-	}
-	timeout := time.Duration(*c.ClientIP.TimeoutSeconds) * time.Second
-	if timeout <= 0 || timeout > maxAffinity {
-		p.problem(InvalidField, "spec.sessionAffinityConfig.clientIP.timeoutSeconds",
-			"%d is not between 1 and %d; in force is %d", *c.ClientIP.TimeoutSeconds, int(maxAffinity.Seconds()), int(defaultAffinity.Seconds()))
-		return defaultAffinity
-	}
-	return timeout
-}
 
 // ports reads the ports, with the endpoints behind them.
 func (p *parser) ports() (ports []ServicePort) {

@@ -72,11 +72,7 @@ func TestHashingIsTheSameOnEveryNode(t *testing.T) {
 	var chosen []map[client]netip.AddrPort
 	for node := range 3 {
 		t.Run(fmt.Sprint("node ", node), func(t *testing.T) {
-			own(t)
-			shell(t, `
-ip link add out type dummy; ip link set out up; ip route add 10.244.0.0/16 dev out; ip -6 route add fd00:244::/32 dev out
-ip route add local 172.16.0.0/12 dev lo; ip -6 route add local fd99::/16 dev lo`)
-			k := openLinux(t)
+			k := openNode(t)
 			for range 3 * node { // the first node starts with the end
 				passing := hashed(hashedEndpoints(r, r.Perm(20)[:1+r.IntN(19)]))
 				if r.IntN(3) == 0 {
@@ -127,6 +123,16 @@ ip route add local 172.16.0.0/12 dev lo; ip -6 route add local fd99::/16 dev lo`
 	if t.Failed() {
 		t.Logf("seed %d", seed)
 	}
+}
+
+// openNode makes a node of its own, with routes to the endpoints and the clients' addresses.
+func openNode(t *testing.T) *kernel.Linux {
+	t.Helper()
+	own(t)
+	shell(t, `
+ip link add out type dummy; ip link set out up; ip route add 10.244.0.0/16 dev out; ip -6 route add fd00:244::/32 dev out
+ip route add local 172.16.0.0/12 dev lo; ip -6 route add local fd99::/16 dev lo`)
+	return openLinux(t)
 }
 
 func become(t *testing.T, k *kernel.Linux, s cluster.Service, node string) {
