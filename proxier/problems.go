@@ -1,12 +1,14 @@
 package proxier
 
 import (
+	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
 
 	v1 "k8s.io/api/core/v1"
 
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/budget"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
@@ -17,13 +19,17 @@ func (e *engine) checkFrontEnds(s *cluster.Service, f *dataplane.Fragment) {
 	problem := func(reason cluster.Reason, front dataplane.FrontEnd, format string, args ...any) {
 		s.Problems.Addf(reason, front.Kind.String()+" "+front.ID.String(), format, args...)
 	}
-	keptOff := e.keptOff()
+	keptOff, byNodes := e.keptOff(), e.balancedByNodes(s)
 	f.FrontEnds = slices.DeleteFunc(f.FrontEnds, func(front dataplane.FrontEnd) bool {
 		if _, others := keptOff[front.ID]; others {
 			problem(cluster.ForeignVirtualServer, front, "somebody else has a virtual server there, and the address is in --ipvs-exclude-cidrs; this service is not served there")
 			return true
 		}
+		usual := byNodes && front.Kind == dataplane.LoadBalancer
 		if other := e.otherNode(front.ID.Addr); other != "" && !front.Kind.Allocated() {
+			if usual {
+				return true
+			}
 			problem(cluster.AddressInUse, front, "this is the address of node %s, which this node could not reach any more; the service is not served there", other)
 			return true
 		}
@@ -33,7 +39,7 @@ func (e *engine) checkFrontEnds(s *cluster.Service, f *dataplane.Fragment) {
 				return true
 			}
 		}
-		if front.Kind != dataplane.NodePort && slices.Contains(e.node.Primary, front.ID.Addr) {
+		if front.Kind != dataplane.NodePort && !usual && slices.Contains(e.node.Primary, front.ID.Addr) {
 			problem(cluster.AddressInUse, front, "this is the node's own address: of its ports only this one goes to the service")
 		}
 		if !front.Bind && e.listeners.hear(front.ID) {
@@ -51,6 +57,33 @@ func (e *engine) checkFrontEnds(s *cluster.Service, f *dataplane.Fragment) {
 				"%d is one of the ports %d to %d that masquerading takes: connections that are masqueraded with it fail; let --masquerade-ports hold no node ports", port.NodePort, ports[0], ports[1])
 		}
 	}
+}
+
+// balancedByNodes tells whether all addresses of the Service's load balancer are Nodes' addresses. So they are where the nodes
+// themselves are the load balancer, as with k3s' ServiceLB, and each node serves its own address and no other one. Where this node has
+// none of them that is told once: the Node that lists them need not have them.
+func (e *engine) balancedByNodes(s *cluster.Service) bool {
+	var others []string
+	for _, addr := range s.LoadBalancerIPs {
+		if e.ownAddress(addr) || e.listed(addr) {
+			continue
+		}
+		other := e.lister.NodeAt(addr)
+		if other == "" {
+			return false
+		}
+		others = append(others, fmt.Sprintf("%s (%s)", addr, other))
+	}
+	if len(others) > 0 && len(others) == len(s.LoadBalancerIPs) {
+		s.Problems.Addf(cluster.AddressInUse, "status.loadBalancer.ingress", "all addresses are of other nodes, which serve them, and this node does not: %s", budget.List(others))
+	}
+	return len(s.LoadBalancerIPs) > 0
+}
+
+// listed tells whether this Node lists the address, which may be one that a cloud translates and no link has.
+func (e *engine) listed(addr netip.Addr) bool {
+	node := e.lister.Node()
+	return node != nil && slices.ContainsFunc(node.Status.Addresses, func(a v1.NodeAddress) bool { return a.Address == addr.String() })
 }
 
 // forbidden says why no external front end may be there, "" where it may: the address is one of an API server, or the port is one
