@@ -3,12 +3,8 @@ package proxier
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"log/slog"
-	"net"
 	"net/http"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
@@ -18,8 +14,8 @@ import (
 // StatusPath is where the metrics address serves Status as JSON; ?service=NAMESPACE/NAME limits it.
 const StatusPath = "/status"
 
-// serve opens the HTTP servers of the configuration and returns what closes them.
-func serve(c Config, h *health, b *board, m *metrics, log *slog.Logger) (stop func(), err error) {
+// doorsOf returns what is served on the addresses of the configuration.
+func doorsOf(c Config, h *health, b *board, m *metrics) []door {
 	health := http.NewServeMux()
 	health.HandleFunc("/healthz", h.healthz)
 	health.HandleFunc("/livez", h.livez)
@@ -29,33 +25,7 @@ func serve(c Config, h *health, b *board, m *metrics, log *slog.Logger) (stop fu
 	operator.Handle(StatusPath, b)
 	operator.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "ok") })
 	operator.HandleFunc("/proxyMode", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "ipvs") })
-	var servers []*http.Server
-	stop = func() {
-		for _, s := range servers {
-			s.Close()
-		}
-	}
-	for _, at := range []struct {
-		field, address string
-		handler        http.Handler
-	}{{"healthzBindAddress", c.HealthzBindAddress, health}, {"metricsBindAddress", c.MetricsBindAddress, operator}} {
-		if at.address == "" {
-			continue
-		}
-		listener, err := net.Listen("tcp", at.address)
-		if err != nil {
-			stop()
-			return nil, fmt.Errorf("%s: %w (is another proxy running on this node?)", at.field, err)
-		}
-		server := &http.Server{Handler: at.handler, ReadHeaderTimeout: 10 * time.Second}
-		servers = append(servers, server)
-		go func() {
-			if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-				log.Error("http server ended", "address", at.address, "err", err)
-			}
-		}()
-	}
-	return stop, nil
+	return []door{{"healthzBindAddress", c.HealthzBindAddress, health}, {"metricsBindAddress", c.MetricsBindAddress, operator}}
 }
 
 // ServeHTTP serves Status.

@@ -77,7 +77,7 @@ func newMetrics(k traffic, version string) *metrics {
 		sends:     gauge("netlink_sends", "System calls that carried netlink requests since the start."),
 		processes: gauge("processes_started", "Programs started since the start (iptables and its relatives)."),
 		problems: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "ipvs_proxier_problems", Help: "What users wrote and could not be honoured, by Service and reason; namespace and service are empty for Nodes: the annotations, addresses and kernel of this one, and addresses of others.",
+			Name: "ipvs_proxier_problems", Help: "What users wrote and could not be honoured, by Service and reason; namespace and service are empty for Nodes: the annotations, addresses and kernel of this one, addresses on which the proxier cannot serve, and addresses of others.",
 		}, []string{"namespace", "service", "reason"}),
 	}
 	for _, result := range eventResults {
@@ -167,7 +167,7 @@ func (m *metrics) Observe(r Report) {
 	}
 }
 
-// nodeHas makes the series of what this node's kernel is not made for those of now.
+// nodeHas makes the series of what this node is not made for, or lacks, those of now. Who calls it has reasons of its own.
 func (m *metrics) nodeHas(before, now []cluster.Problem) {
 	m.countProblems(cluster.Name{}, before, now)
 }

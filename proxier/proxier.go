@@ -77,11 +77,9 @@ func Run(ctx context.Context, c Config, version string, log *slog.Logger) error 
 	health := &health{board: board, families: families, answered: metrics.answered, node: func() (*v1.Node, bool) {
 		return watcher.Node(), c.Manifests == "" && watcher.NodesKnown()
 	}}
-	stop, err := serve(c, health, board, metrics, log)
-	if err != nil {
-		return err
-	}
-	defer stop()
+	doors := newDoors(log, metrics.nodeHas)
+	board.doors = doors
+	defer doors.serve(doorsOf(c, health, board, metrics))()
 	observers := []Observer{newLogObserver(log), metrics, board, table, succession, newGarbage()}
 	go table.watch(ctx, tableWatch, log, metrics.nodeHas)
 	portFailed := logHealthCheck(log)

@@ -32,7 +32,7 @@ type Status struct {
 	APIUnreachable string `json:"apiUnreachable,omitempty"`
 	// Connections is the table of IPVS's connections; nil where it cannot be read.
 	Connections *ConnectionsStatus `json:"connections,omitempty"`
-	// NodeProblems are of the annotations of this Node, and of its kernel.
+	// NodeProblems are of the annotations of this Node, of its kernel, and of addresses on which the proxier cannot serve.
 	NodeProblems []ProblemStatus `json:"nodeProblems,omitempty"`
 	// Manifests are files with mistakes.
 	Manifests []string `json:"manifests,omitempty"`
@@ -120,6 +120,8 @@ type board struct {
 	now           func() time.Time
 	// table is nil where nobody looks at it.
 	table *connectionTable
+	// doors is nil where nothing is served.
+	doors *doors
 	// schedulers are those of the kernel.
 	schedulers []string
 	// vipMode is what makes VIPs local.
@@ -212,6 +214,9 @@ func (b *board) status(only func(cluster.Name) bool) Status {
 	b.mu.Unlock()
 	if b.table != nil {
 		s.tell(b.table)
+	}
+	if b.doors != nil {
+		s.NodeProblems = append(s.NodeProblems, problemStatus(b.doors.problems())...)
 	}
 	s.Manifests = b.from.mistakes()
 	if b.from.servers != nil {

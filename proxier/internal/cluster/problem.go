@@ -26,6 +26,7 @@ const (
 	AnnotationConflict      Reason = "AnnotationConflict"      // an annotation of ours and its alias say different things
 	ConnectionsLimited      Reason = "ConnectionsLimited"      // nearly as many connections as the node's kernel may have
 	ConnectionTableSmall    Reason = "ConnectionTableSmall"    // a table of connections that is too small for those that are there
+	NotListening            Reason = "NotListening"            // an address of the proxier's own on which it cannot serve
 	AnnotationWithoutEffect Reason = "AnnotationWithoutEffect" // a good value that nothing goes by
 	BeyondBudget            Reason = "BeyondBudget"            // more than one object may ask of a node
 	BeyondNodeBudget        Reason = "BeyondNodeBudget"        // more than one Service may have on this node, or than its sets have room for
@@ -40,7 +41,7 @@ const (
 // written and from the configuration, and every node has them alike, word for word but for InForce.
 func (r Reason) OfNode() bool {
 	switch r {
-	case AddressInUse, PortInUse, NodeUnknown, ForeignVirtualServer, UnsupportedScheduler, ConnectionsLimited, ConnectionTableSmall, BeyondNodeBudget, KernelRefused, NodeListsForeignAddress, MoreNodeProblems:
+	case AddressInUse, PortInUse, NodeUnknown, ForeignVirtualServer, UnsupportedScheduler, ConnectionsLimited, ConnectionTableSmall, NotListening, BeyondNodeBudget, KernelRefused, NodeListsForeignAddress, MoreNodeProblems:
 		return true
 	}
 	return false

@@ -205,7 +205,7 @@ func (k *kubeProxy) leftOut(r *Result) {
 		}
 	}
 	note(k.BindAddress != "" && k.BindAddress != "0.0.0.0" && k.BindAddress != "::", "bindAddress", k.BindAddress, "the node's addresses come from its Node object")
-	note(k.BindAddressHardFail, "bindAddressHardFail", true, "an address that is in use always ends the program")
+	note(k.BindAddressHardFail, "bindAddressHardFail", true, "an address that is in use never ends the program; it is tried again")
 	note(k.EnableProfiling, "enableProfiling", true, "there are no profiling handlers")
 	note(k.ShowHiddenMetricsForVersion != "", "showHiddenMetricsForVersion", k.ShowHiddenMetricsForVersion, "no metric is hidden")
 	note(len(k.FeatureGates) > 0, "featureGates", k.FeatureGates, "there are none")

@@ -1,0 +1,135 @@
+package proxier
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
+)
+
+// door is an address on which the proxier serves, and what it serves there.
+type door struct {
+	field, address string
+	handler        http.Handler
+}
+
+// doors opens the addresses on which the proxier serves. One that cannot be had is tried again for as long as the process lives: whoever binds port
+// 10256 first, any user of the node, must not keep the node without Services.
+type doors struct {
+	log *slog.Logger
+	// changed is told the Problems before and now when they change.
+	changed func(before, now []cluster.Problem)
+	listen  func(address string) (net.Listener, error)
+	// rest is the time to the second try; it doubles up to maxRest. A failure that stays is said again after each remind.
+	rest, maxRest, remind time.Duration
+
+	mu     sync.Mutex
+	failed map[string]cluster.Problem // by field
+}
+
+func newDoors(log *slog.Logger, changed func(before, now []cluster.Problem)) *doors {
+	listen := func(address string) (net.Listener, error) { return net.Listen("tcp", address) }
+	return &doors{
+		log: log, changed: changed, listen: listen, rest: 2 * time.Second, maxRest: 30 * time.Second, remind: time.Hour,
+		failed: map[string]cluster.Problem{},
+	}
+}
+
+// serve serves on all addresses that are not empty. Those that are free are open when it returns. stop closes all, and returns when they are closed.
+func (d *doors) serve(all []door) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var serving sync.WaitGroup
+	for _, at := range all {
+		if at.address == "" {
+			continue
+		}
+		listener, err := d.listen(at.address)
+		d.note(at, err)
+		serving.Go(func() {
+			if err != nil {
+				listener = d.await(ctx, at, err)
+			}
+			if listener != nil {
+				d.serveOn(ctx, at, listener)
+			}
+		})
+	}
+	return func() {
+		cancel()
+		serving.Wait()
+	}
+}
+
+// await tries the address until it can be had; nil is the end of ctx.
+func (d *doors) await(ctx context.Context, at door, err error) net.Listener {
+	said, told := err.Error(), time.Now()
+	for rest := d.rest; ; rest = min(2*rest, d.maxRest) {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(rest):
+		}
+		listener, err := d.listen(at.address)
+		if err == nil {
+			d.note(at, nil)
+			d.log.Info("the address can be had, and is served", "field", at.field, "address", at.address)
+			return listener
+		}
+		if now := time.Now(); err.Error() != said || now.Sub(told) >= d.remind {
+			said, told = err.Error(), now
+			d.note(at, err)
+		}
+	}
+}
+
+func (d *doors) serveOn(ctx context.Context, at door, listener net.Listener) {
+	server := &http.Server{Handler: at.handler, ReadHeaderTimeout: 10 * time.Second}
+	defer context.AfterFunc(ctx, func() { server.Close() })()
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		d.log.Error("http server ended", "address", at.address, "err", err)
+	}
+}
+
+// note remembers that an address cannot be had, and says so; a nil error is that it can be had.
+func (d *doors) note(at door, err error) {
+	d.mu.Lock()
+	before := d.sorted()
+	if err == nil {
+		delete(d.failed, at.field)
+	} else {
+		d.failed[at.field] = cluster.Problem{Reason: cluster.NotListening, Field: at.field, Message: fmt.Sprintf(
+			"%v; Services are served all the same, and the address is tried again; is another proxy or program of this node there?", err)}
+	}
+	now := d.sorted()
+	d.mu.Unlock()
+	if err != nil {
+		d.log.Error("nothing is served on this address; Services are, and it is tried again", "field", at.field, "address", at.address, "err", err)
+	}
+	if !slices.Equal(before, now) {
+		d.changed(before, now)
+	}
+}
+
+// problems returns what cannot be had now.
+func (d *doors) problems() []cluster.Problem {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.sorted()
+}
+
+func (d *doors) sorted() []cluster.Problem {
+	var all []cluster.Problem
+	for _, p := range d.failed {
+		all = append(all, p)
+	}
+	slices.SortFunc(all, func(a, b cluster.Problem) int { return strings.Compare(a.Field, b.Field) })
+	return all
+}

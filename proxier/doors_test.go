@@ -1,0 +1,144 @@
+package proxier
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	v1 "k8s.io/api/core/v1"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
+)
+
+// lockedText is a text that several goroutines write.
+type lockedText struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lockedText) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *lockedText) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// until waits for a condition.
+func until(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for !holds() {
+		if t.Context().Err() != nil {
+			t.Fatalf("never: %s", what)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// TestAPortOfOursInUse: another program on the address of /healthz or /metrics is told, in the log, in status and by a metric, and keeps neither the other
+// address nor the start from anything; when it goes the address is served, and the Problem is gone.
+func TestAPortOfOursInUse(t *testing.T) {
+	for _, field := range []string{"healthzBindAddress", "metricsBindAddress"} {
+		t.Run(field, func(t *testing.T) {
+			other, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			taken := other.Addr().String()
+			log, m := &lockedText{}, newMetrics(nil, "v1")
+			d := newDoors(slog.New(slog.NewTextHandler(log, nil)), m.nodeHas)
+			d.rest, d.maxRest = time.Millisecond, time.Millisecond
+			var free net.Addr
+			listen := d.listen
+			d.listen = func(address string) (net.Listener, error) {
+				l, err := listen(address)
+				if address != taken && err == nil {
+					free = l.Addr()
+				}
+				return l, err
+			}
+			c := Config{HealthzBindAddress: "127.0.0.1:0", MetricsBindAddress: "127.0.0.1:0"}
+			path := "/healthz"
+			if field == "healthzBindAddress" {
+				c.HealthzBindAddress = taken
+			} else {
+				c.MetricsBindAddress, path = taken, "/metrics"
+			}
+			b := newBoard("n1", "v1", func() (connectionCounter, error) { return nil, errNotCounted }, opened{mistakes: func() []string { return nil }})
+			b.doors = d
+			h := &health{board: b, answered: m.answered, node: func() (*v1.Node, bool) { return nil, false }}
+			stop := d.serve(doorsOf(c, h, b, m))
+			defer stop()
+
+			get := func(address, path string) string {
+				response, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Get("http://" + address + path)
+				if err != nil {
+					return err.Error()
+				}
+				defer response.Body.Close()
+				body, _ := io.ReadAll(response.Body)
+				return fmt.Sprint(response.StatusCode, " ", string(body))
+			}
+			if got := get(free.String(), "/healthz"); !strings.HasPrefix(got, "200") {
+				t.Errorf("the other address: %s", got)
+			}
+			problems := b.status(nil).NodeProblems
+			if len(problems) != 1 || problems[0].Reason != "NotListening" || problems[0].Field != field || !strings.Contains(problems[0].Message, taken) ||
+				!strings.Contains(problems[0].Message, "address already in use") {
+				t.Errorf("status tells %+v", problems)
+			}
+			metric := m.problems.WithLabelValues("", "", string(cluster.NotListening))
+			if n := testutil.ToFloat64(metric); n != 1 {
+				t.Errorf("the metric is %v, want 1", n)
+			}
+			if text := log.String(); !strings.Contains(text, "level=ERROR") || !strings.Contains(text, "field="+field) || !strings.Contains(text, taken) {
+				t.Errorf("the log says %q", text)
+			}
+			other.Close()
+			until(t, "the address is served", func() bool { return strings.HasPrefix(get(taken, path), "200") })
+			if problems := d.problems(); len(problems) != 0 {
+				t.Errorf("afterwards %v", problems)
+			}
+			if n := testutil.CollectAndCount(m.problems); n != 0 {
+				t.Errorf("the metric has %d series afterwards", n)
+			}
+			stop()
+			if got := get(taken, path); !strings.Contains(got, "refused") {
+				t.Errorf("stopped, and answers %s", got)
+			}
+		})
+	}
+}
+
+// TestAPortOfOursThatStaysInUse is said once, however often it is tried, and again when the reason is another one; to stop does not wait for it.
+func TestAPortOfOursThatStaysInUse(t *testing.T) {
+	var tries atomic.Int32
+	log := &lockedText{}
+	d := newDoors(slog.New(slog.NewTextHandler(log, nil)), func(_, _ []cluster.Problem) {})
+	d.rest, d.maxRest = time.Microsecond, time.Microsecond
+	d.listen = func(string) (net.Listener, error) {
+		if tries.Add(1) <= 50 {
+			return nil, errors.New("in use")
+		}
+		return nil, errors.New("no such address")
+	}
+	stop := d.serve([]door{{field: "healthzBindAddress", address: "0.0.0.0:10256"}})
+	until(t, "tried again and again", func() bool { return tries.Load() > 100 })
+	stop()
+	if said := strings.Count(log.String(), "nothing is served"); said != 2 {
+		t.Errorf("said %d times, want 2:\n%s", said, log)
+	}
+}
