@@ -13,12 +13,14 @@ import (
 	"time"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/edge"
 )
 
 // door is an address on which the proxier serves, and what it serves there.
 type door struct {
 	field, address string
 	handler        http.Handler
+	limits         edge.Limits
 }
 
 // doors opens the addresses on which the proxier serves. One that cannot be had is tried again for as long as the process lives: whoever binds port
@@ -91,9 +93,9 @@ func (d *doors) await(ctx context.Context, at door, err error) net.Listener {
 }
 
 func (d *doors) serveOn(ctx context.Context, at door, listener net.Listener) {
-	server := &http.Server{Handler: at.handler, ReadHeaderTimeout: 10 * time.Second}
+	server := edge.Server(at.handler, at.limits)
 	defer context.AfterFunc(ctx, func() { server.Close() })()
-	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+	if err := server.Serve(edge.Listen(listener, edge.NewCap(at.limits.Connections))); !errors.Is(err, http.ErrServerClosed) {
 		d.log.Error("http server ended", "address", at.address, "err", err)
 	}
 }

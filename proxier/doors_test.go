@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -140,5 +141,46 @@ func TestAPortOfOursThatStaysInUse(t *testing.T) {
 	stop()
 	if said := strings.Count(log.String(), "nothing is served"); said != 2 {
 		t.Errorf("said %d times, want 2:\n%s", said, log)
+	}
+}
+
+// TestStrangersOnOurAddresses: who opens connections without end to an address of ours loses the first ones, and the kubelet and Prometheus are answered.
+func TestStrangersOnOurAddresses(t *testing.T) {
+	m := newMetrics(nil, "v1")
+	b := newBoard("n1", "v1", nil, opened{})
+	h := &health{board: b, answered: m.answered, node: func() (*v1.Node, bool) { return nil, false }}
+	for _, at := range doorsOf(Config{HealthzBindAddress: "127.0.0.1:0", MetricsBindAddress: "127.0.0.1:0"}, h, b, m) {
+		d := newDoors(slog.New(slog.DiscardHandler), func(_, _ []cluster.Problem) {})
+		address, listen := "", d.listen
+		d.listen = func(wanted string) (net.Listener, error) {
+			l, err := listen(wanted)
+			if err == nil {
+				address = l.Addr().String()
+			}
+			return l, err
+		}
+		stop := d.serve([]door{at})
+		var first net.Conn
+		for i := range at.limits.Connections + 1 {
+			stranger, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}).Dial("tcp", address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer stranger.Close()
+			if i == 0 {
+				first = stranger
+			}
+		}
+		response, err := http.Get("http://" + address + "/healthz")
+		if err != nil || response.StatusCode != 200 {
+			t.Errorf("%s: %v %v", at.field, response, err)
+		}
+		if err := first.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := first.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%s: the first of %d connections is still there", at.field, at.limits.Connections+1)
+		}
+		stop()
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/edge"
 )
 
 // StatusPath is where the metrics address serves Status as JSON; ?service=NAMESPACE/NAME limits it.
@@ -25,7 +26,7 @@ func doorsOf(c Config, h *health, b *board, m *metrics) []door {
 	operator.Handle(StatusPath, b)
 	operator.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "ok") })
 	operator.HandleFunc("/proxyMode", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "ipvs") })
-	return []door{{"healthzBindAddress", c.HealthzBindAddress, health}, {"metricsBindAddress", c.MetricsBindAddress, operator}}
+	return []door{{"healthzBindAddress", c.HealthzBindAddress, health, edge.Probes()}, {"metricsBindAddress", c.MetricsBindAddress, operator, edge.Operator()}}
 }
 
 // ServeHTTP serves Status.

@@ -12,6 +12,14 @@ import (
 	"time"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/edge"
+)
+
+// The caps of connections. Each port belongs to one Service, which load balancers ask from a handful of addresses each few seconds; all ports together
+// must not take the process's memory and file handles, however many Services there are.
+const (
+	portConnections = 64
+	allConnections  = 1024
 )
 
 // retry is the delay before a port that could not be opened is tried again.
@@ -41,6 +49,8 @@ type Config struct {
 // Servers is one HTTP server for each port. Its methods may be called from any goroutine.
 type Servers struct {
 	config Config
+	limits edge.Limits // of one port
+	all    *edge.Cap
 
 	mu     sync.Mutex
 	ports  map[uint16]*port
@@ -58,7 +68,11 @@ type port struct {
 }
 
 // New returns Servers without any port.
-func New(c Config) *Servers { return &Servers{config: c, ports: map[uint16]*port{}} }
+func New(c Config) *Servers {
+	limits := edge.Probes()
+	limits.Connections = portConnections
+	return &Servers{config: c, limits: limits, all: edge.NewCap(allConnections), ports: map[uint16]*port{}}
+}
 
 // Set makes these the ports and what they tell. Ports that were not there before are opened, those that are not there any more closed.
 // One that cannot be opened is tried again at every Set, and every 5 seconds.
@@ -106,7 +120,7 @@ func (s *Servers) open() {
 			continue
 		}
 		text := ""
-		err := p.open(s.config)
+		err := p.open(s)
 		if err != nil {
 			text, again = err.Error(), true
 		}
@@ -125,14 +139,14 @@ func (s *Servers) open() {
 	}
 }
 
-func (p *port) open(c Config) error {
+func (p *port) open(s *Servers) error {
 	// One socket hears both families, or IPv4 alone where the node has no IPv6.
 	listener, err := net.Listen("tcp", net.JoinHostPort("", strconv.Itoa(int(p.number))))
 	if err != nil {
 		return err
 	}
-	p.server = &http.Server{Handler: p.handler(c), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute}
-	go p.server.Serve(guarded{listener, c.Serves}) // ends when it is closed
+	p.server = edge.Server(p.handler(s.config), s.limits)
+	go p.server.Serve(edge.Listen(guarded{listener, s.config.Serves}, edge.NewCap(s.limits.Connections), s.all)) // ends when it is closed
 	return nil
 }
 

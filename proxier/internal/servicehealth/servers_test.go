@@ -2,10 +2,12 @@ package servicehealth_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -174,5 +176,33 @@ func TestServesLimits(t *testing.T) {
 	allowed.Store(true)
 	if _, _, err := get(outward, port); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestStrangersOnAPort: who opens connections without end loses the first ones, and load balancers are answered.
+func TestStrangersOnAPort(t *testing.T) {
+	s := servicehealth.New(servicehealth.Config{Healthy: func() bool { return true }, Report: func(_ servicehealth.Service, _ uint16, err error) { t.Error(err) }})
+	t.Cleanup(s.Close)
+	port := freePort(t)
+	s.Set(map[uint16]servicehealth.Service{port: web(1)})
+	var first net.Conn
+	for i := range 65 {
+		stranger, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}).Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer stranger.Close()
+		if i == 0 {
+			first = stranger
+		}
+	}
+	if response, body, err := get("127.0.0.1", port); err != nil || response.StatusCode != 200 {
+		t.Errorf("%s %v", body, err)
+	}
+	if err := first.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := first.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("the first of 65 connections is still there")
 	}
 }
