@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"strings"
@@ -69,7 +70,7 @@ func TestAConnectionAnswersRequestAfterRequest(t *testing.T) {
 		"\r\n":              "ipvs-load/1 id=web-1 client=" + me + "\n",
 		"who are you?\n":    "ipvs-load/1 id=web-1 client=" + me + "\n",
 		"ipvs-load/1 t-7\n": "ipvs-load/1 id=web-1 client=" + me + " token=t-7\n",
-		"ipvs-load/1 a=b\n": "ipvs-load/1 error=bad-token\n",
+		"ipvs-load/1 a!b\n": "ipvs-load/1 error=bad-token\n",
 		"ipvs-load/2 t\n":   "ipvs-load/1 error=unsupported-version\n",
 	} {
 		if _, err := io.WriteString(c, request); err != nil {
@@ -297,6 +298,48 @@ func TestThousandsOfIdleConnectionsAreServed(t *testing.T) {
 	for i := n - 1; i >= 0; i-- {
 		if got := ask(t, all[i], "\n"); !strings.Contains(got, "id=web ") {
 			t.Fatalf("connection %d got %q", i, got)
+		}
+	}
+}
+
+// TestNoAnswerIsAnswered: whatever a server says, to whatever, another one has nothing to say to it; else two servers, to one of which somebody sent a
+// datagram in the other's name, would answer each other without end.
+func TestNoAnswerIsAnswered(t *testing.T) {
+	client := netip.MustParseAddrPort("[fd00::7]:4242")
+	check := func(request []byte) {
+		t.Helper()
+		said := answer(nil, "web-1", request, client)
+		for _, heard := range [][]byte{said, bytes.TrimSuffix(said, []byte("\n"))} {
+			if said != nil && answer(nil, "web-2", heard, client) != nil {
+				t.Fatalf("%q is answered by %q, and that by %q", request, said, answer(nil, "web-2", heard, client))
+			}
+		}
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	words := []string{"ipvs-load/", "ipvs-load/1", "ipvs-load/2", " ", "=", "id=", "error=", "t-7", "\n", "\r", "\x00", "é", strings.Repeat("x", 40), strings.Repeat("x", wire.MaxLine)}
+	for range 100_000 {
+		var request []byte
+		for range random.IntN(6) {
+			request = append(request, words[random.IntN(len(words))]...)
+		}
+		check(request[:min(len(request), wire.MaxLine+1)])
+	}
+	// Over a socket a server hears an answer, and then answers the next request all the same; over TCP whoever says one is no client.
+	addresses := start(t, Config{ID: "web-1"}, "tcp://127.0.0.1:0", "udp://127.0.0.1:0")
+	for _, heard := range []string{"ipvs-load/1 id=web-2 client=127.0.0.1:1 token=t\n", "ipvs-load/1 error=bad-token\n", "ipvs-load/9 error=unsupported-version\n"} {
+		c := dial(t, "udp", addresses[1])
+		if _, err := io.WriteString(c, heard); err != nil {
+			t.Fatal(err)
+		}
+		if got := ask(t, c, "ipvs-load/1 next\n"); !strings.HasSuffix(got, " token=next\n") {
+			t.Errorf("%q is answered by %q", heard, got)
+		}
+		c = dial(t, "tcp", addresses[0])
+		if _, err := io.WriteString(c, heard); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := io.ReadAll(c); len(got) > 0 || err != nil {
+			t.Errorf("%q is answered by %q, %v", heard, got, err)
 		}
 	}
 }

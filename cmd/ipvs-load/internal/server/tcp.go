@@ -119,7 +119,10 @@ func (zeros) WriteTo(w io.Writer) (int64, error) {
 // reply answers one line; false means that the connection is of no use any more.
 func (s *Server) reply(c net.Conn, out, line []byte, client netip.AddrPort) bool {
 	token, err := wire.ParseRequest(line)
-	if err != nil {
+	switch {
+	case errors.Is(err, wire.ErrIsReply):
+		return false // who relays answers is no client
+	case err != nil:
 		_, err = c.Write(wire.AppendRefusal(out, err))
 		return err == nil
 	}

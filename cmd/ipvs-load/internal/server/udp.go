@@ -63,6 +63,9 @@ func (s *Server) answerAll(d *datagrams) error {
 			return err
 		}
 		line := answer(out[:0], s.config.ID, in[:n], client)
+		if line == nil {
+			continue
+		}
 		from := sourceOf(control[:c])
 		delay := s.delay()
 		if delay == 0 {
@@ -78,9 +81,13 @@ func (s *Server) answerAll(d *datagrams) error {
 	}
 }
 
+// answer returns the answer to a line, nil to one that is an answer itself.
 func answer(out []byte, id string, request []byte, client netip.AddrPort) []byte {
 	token, err := wire.ParseRequest(request)
-	if err != nil {
+	switch {
+	case errors.Is(err, wire.ErrIsReply):
+		return nil
+	case err != nil:
 		return wire.AppendRefusal(out, err)
 	}
 	return wire.AppendReply(out, id, client, token)

@@ -12,4 +12,8 @@
 // that does not begin with "ipvs-load/", the empty line above all, is answered as a request without a token, and the
 // reply then has no token field. Fields after TOKEN in a request, and keys in a reply that a reader does not know, are
 // ignored: they are the room in which version 1 can grow.
+//
+// A line of any version whose second word has a "=" is a reply or a refusal. A server never answers one: with a forged
+// source, two servers would otherwise answer each other without end. So every later version has to begin its replies
+// with a key, and its requests without one.
 package wire

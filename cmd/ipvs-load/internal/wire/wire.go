@@ -30,6 +30,7 @@ var (
 	ErrVersion    = errors.New("unsupported-version")
 	ErrToken      = errors.New("bad-token")
 	ErrTooLong    = errors.New("request-too-long")
+	ErrIsReply    = errors.New("a reply or a refusal is not a request")
 	ErrNotReply   = errors.New("the reply does not begin with " + Version)
 	ErrIncomplete = errors.New("the reply lacks its id or its client address")
 	ErrField      = errors.New("the reply has a malformed or repeated field")
@@ -95,20 +96,23 @@ func ParseStream(line []byte) string {
 	return ""
 }
 
-// ParseRequest returns the token of a request line, nil when it has none. The newline may be there or not.
+// ParseRequest returns the token of a request line, nil when it has none. The newline may be there or not. [ErrIsReply] is
+// of a line that must not be answered, not even by a refusal.
 func ParseRequest(line []byte) ([]byte, error) {
 	line = trimNewline(line)
-	if len(line) >= MaxLine {
-		return nil, ErrTooLong
-	}
-	if !bytes.HasPrefix(line, []byte(family)) {
-		return nil, nil
-	}
+	ours := bytes.HasPrefix(line, []byte(family))
 	version, rest, _ := bytes.Cut(line, []byte(" "))
-	if string(version) != Version {
+	token, _, _ := bytes.Cut(rest, []byte(" "))
+	switch {
+	case ours && bytes.IndexByte(token, '=') >= 0:
+		return nil, ErrIsReply
+	case len(line) >= MaxLine:
+		return nil, ErrTooLong
+	case !ours:
+		return nil, nil
+	case string(version) != Version:
 		return nil, ErrVersion
 	}
-	token, _, _ := bytes.Cut(rest, []byte(" "))
 	if len(token) == 0 {
 		return nil, nil
 	}
