@@ -17,6 +17,7 @@ import (
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/annotation"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/inputfile"
 	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
 )
 
@@ -48,7 +49,7 @@ func NewChecker(c Config) *Checker { return &Checker{config: c} }
 // Read takes in the Services, EndpointSlices and Nodes of a stream of YAML or JSON documents, alone or in Lists; others are passed over. The
 // error names the file and the document.
 func (c *Checker) Read(file string, r io.Reader) error {
-	documents := utilyaml.NewYAMLReader(bufio.NewReader(r))
+	documents := utilyaml.NewYAMLReader(bufio.NewReader(inputfile.Bounded(r)))
 	for n := 1; ; n++ {
 		document, err := documents.Read()
 		if errors.Is(err, io.EOF) {
@@ -61,6 +62,16 @@ func (c *Checker) Read(file string, r io.Reader) error {
 			return fmt.Errorf("%s: document %d: %w", Printable(file), n, err)
 		}
 	}
+}
+
+// ReadFile is Read for a file that was found in a directory: what is no regular file is an error, and not waited for.
+func (c *Checker) ReadFile(path string) error {
+	f, err := inputfile.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return c.Read(path, f)
 }
 
 func (c *Checker) take(file string, document []byte) error {

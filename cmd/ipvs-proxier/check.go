@@ -132,9 +132,13 @@ func readInto(checker *proxier.Checker, stdin io.Reader, path string) error {
 		if err != nil || entry.IsDir() {
 			return err
 		}
-		if file != path && !slices.Contains([]string{".yaml", ".yml", ".json"}, filepath.Ext(file)) {
-			return nil
+		if file != path {
+			if !slices.Contains([]string{".yaml", ".yml", ".json"}, filepath.Ext(file)) {
+				return nil
+			}
+			return checker.ReadFile(file)
 		}
+		// What is named itself may be a pipe, as the shell's <(...) is.
 		f, err := os.Open(file)
 		if err != nil {
 			return err

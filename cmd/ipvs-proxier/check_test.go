@@ -1,9 +1,12 @@
 package main
 
 import (
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/spf13/cobra"
@@ -192,5 +195,29 @@ func TestCompletion(t *testing.T) {
 		if got := complete(c.args...); !strings.Contains(got, c.want) {
 			t.Errorf("%q: no %q in\n%s", c.args, c.want, got)
 		}
+	}
+}
+
+// TestCheckAndPipes: a pipe that is named is read, as that of a shell's process substitution, which has no path of its own; one that lies in a directory is
+// named, and not waited for.
+func TestCheckAndPipes(t *testing.T) {
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	go func() {
+		defer writer.Close()
+		io.WriteString(writer, checkedManifests)
+	}()
+	if out, _ := checked(t, fmt.Sprintf("/dev/fd/%d", reader.Fd())); !strings.Contains(out, "4 objects") {
+		t.Errorf("of a pipe: %s", out)
+	}
+	dir := t.TempDir()
+	if err := syscall.Mkfifo(filepath.Join(dir, "a.yaml"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := checked(t, dir); err == nil || !strings.Contains(err.Error(), "a.yaml: it is a FIFO") {
+		t.Errorf("a directory with a FIFO: %v", err)
 	}
 }

@@ -1,14 +1,17 @@
 package manifests
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -248,11 +251,55 @@ func TestWhatEditorsLeaveIsNotRead(t *testing.T) {
 	for _, name := range []string{".a.yaml.swp", ".#a.yaml", "#a.yaml#", "a.yaml~", "4913", "a.yaml.tmp", "README.md", ".hidden.yaml"} {
 		b.write(name, "kind: [")
 	}
-	if err := os.Mkdir(filepath.Join(b.path, "sub.yaml"), 0o755); err != nil {
+	if err := os.Mkdir(filepath.Join(b.path, "sub"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	b.dir.Scan()
 	b.want("a 10.96.0.1")
+}
+
+// TestWhatIsNoFileIsNotWaitedFor (HARDENING 15): a FIFO, socket, device or directory with a manifest's name is one mistake each, whether it was there from the
+// start or took the place of a file; the others count, and links to files do.
+func TestWhatIsNoFileIsNotWaitedFor(t *testing.T) {
+	b := &book{T: t, path: t.TempDir()}
+	at := func(name string) string { return filepath.Join(b.path, name) }
+	b.write("a.yaml", serviceText("a", 1))
+	b.write("b.yaml", serviceText("b", 2))
+	b.write("text", serviceText("linked", 3))
+	socket, err := net.Listen("unix", at("socket.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	if err := errors.Join(syscall.Mkfifo(at("fifo.yaml"), 0o600), os.Mkdir(at("directory.yaml"), 0o700), os.Symlink("/dev/zero", at("device.yaml")),
+		os.Symlink("text", at("linked.yaml"))); err != nil {
+		t.Fatal(err)
+	}
+	if b.dir, err = Open(b.path, func(string, string) { b.told = append(b.told, "") }); err != nil {
+		t.Fatal(err)
+	}
+	b.remove("b.yaml")
+	if err := syscall.Mkfifo(at("b.yaml"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b.dir.Scan()
+	b.dir.Scan()
+	mistakes := b.dir.Mistakes()
+	for i, want := range []string{"a FIFO; only regular files, and symbolic links to them, are read; its last good content stays in force", "a device", "a directory", "a FIFO", "a socket"} {
+		if len(mistakes) != 5 || !strings.Contains(mistakes[i], "it is "+want) {
+			t.Errorf("mistakes %q; want number %d to say %s", mistakes, i, want)
+		}
+	}
+	if len(b.told) != 5 {
+		t.Errorf("told %d times, want each of 5 mistakes once", len(b.told))
+	}
+	for _, name := range []string{"b.yaml", "fifo.yaml", "socket.yaml", "device.yaml", "directory.yaml"} {
+		if err := os.RemoveAll(at(name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.dir.Scan()
+	b.want("a 10.96.0.1, linked 10.96.0.3")
 }
 
 func TestDirectoryGoesAndComesBack(t *testing.T) {

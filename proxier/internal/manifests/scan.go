@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/inputfile"
 )
 
 // file is what is known of a file.
@@ -74,7 +76,7 @@ func (d *Directory) read(name string, change *changed) {
 	path := filepath.Join(d.path, name)
 	f := d.files[name]
 	info, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && info.IsDir() {
+	if errors.Is(err, fs.ErrNotExist) {
 		if f != nil {
 			delete(d.files, name)
 			d.claim(f, nil, change)
@@ -109,7 +111,7 @@ func (d *Directory) read(name string, change *changed) {
 
 // load reads the content.
 func (f *file) load(path string) (claims []*claim, note string, err error) {
-	content, err := os.ReadFile(path)
+	content, err := inputfile.Read(path)
 	if err != nil {
 		return nil, "", err
 	}
