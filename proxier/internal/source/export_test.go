@@ -2,6 +2,7 @@ package source
 
 import (
 	"context"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -35,4 +36,9 @@ func listerWatcher[L runtime.Object](
 			return watches(ctx, o)
 		},
 	}, client)
+}
+
+// SetPatience sets how long an API server may take to begin its answer.
+func (s *Servers) SetPatience(longest, silence, sign time.Duration) {
+	s.patience = patience{longest, silence, sign}
 }

@@ -199,3 +199,38 @@ func TestBrokenListsAreErrors(t *testing.T) {
 		}
 	}
 }
+
+// TestAListThatIsPutOff: where an API server has too much to do (429), the list comes again to the same one, when that says (Retry-After); no other one is asked.
+func TestAListThatIsPutOff(t *testing.T) {
+	asked := 0
+	body := written(t, serviceList(3), runtime.ContentTypeProtobuf)
+	busy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if asked++; asked < 3 {
+			w.Header().Set("Retry-After", "0")
+			w.WriteHeader(http.StatusTooManyRequests)
+			return
+		}
+		w.Header().Set("Content-Type", runtime.ContentTypeProtobuf)
+		_, _ = w.Write(body)
+	}))
+	defer busy.Close()
+	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("another server is asked") }))
+	defer other.Close()
+	servers, err := NewServers([]string{busy.URL, other.URL}, func(text string, _ ...any) { t.Errorf("told %q", text) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := &rest.Config{Host: busy.URL}
+	config.Wrap(servers.Wrap)
+	client, err := NewClient(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := client.Source(Selection{}).Services.List(metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(list.(*internalversion.List).Items); n != 3 || asked != 3 {
+		t.Errorf("%d items after %d requests, want 3 after 3", n, asked)
+	}
+}

@@ -12,14 +12,26 @@ import (
 	"time"
 )
 
-// headerTimeout is how long an API server may take to begin its answer before the next one is asked. Watches begin at once; the
-// longest lists of large clusters take some seconds.
-const headerTimeout = 15 * time.Second
+// patience is how long an API server may take to begin its answer.
+type patience struct {
+	// longest is for any server. By default one lets a request wait for its turn for a quarter of --request-timeout, a minute, and ends it after the whole
+	// (k8s.io/apiserver 0.37, pkg/server/filters/priority-and-fairness.go, getRequestWaitContext). To ask again before makes the queue longer, by every
+	// node of the cluster at once.
+	longest time.Duration
+	// silence is after how long, and then again and again, a server is asked for a sign of life where there is another one to turn to, and sign how long
+	// that may take. /readyz waits in no queue (flow schema "probes", level "exempt").
+	silence, sign time.Duration
+}
+
+func usual() patience {
+	return patience{longest: 75 * time.Second, silence: 15 * time.Second, sign: 5 * time.Second}
+}
 
 // Servers are the API servers of a cluster. Each request goes to the one that answered last; when that one does not answer, or
 // says that it cannot serve (503), the next one is asked. A watch that ends so begins again on the next one, by the reflectors'
 // own doing. The names in the URLs are those that the servers' certificates have to show.
 type Servers struct {
+	patience
 	urls []*url.URL
 	tell func(text string, args ...any)
 
@@ -33,7 +45,7 @@ type Servers struct {
 // NewServers returns the servers with these URLs, at least one, of scheme, host and port. tell is told, for a log, when another
 // one is turned to, when none answers, and when one does again.
 func NewServers(urls []string, tell func(text string, args ...any)) (*Servers, error) {
-	s := &Servers{tell: tell}
+	s := &Servers{patience: usual(), tell: tell}
 	for _, text := range urls {
 		u, err := url.Parse(text)
 		if err != nil {
@@ -74,7 +86,7 @@ func (t *serversTripper) RoundTrip(request *http.Request) (*http.Response, error
 		if err != nil {
 			return nil, err
 		}
-		response, err := awaitHeaders(t.next, attempt)
+		response, err := t.awaitHeaders(attempt)
 		if err == nil && response.StatusCode != http.StatusServiceUnavailable {
 			t.servers.answered()
 			return response, nil
@@ -118,19 +130,92 @@ func repeatable(request *http.Request, err error) bool {
 }
 
 // awaitHeaders sends the request and gives up when the answer does not begin in time. The answer itself may take as long as it likes.
-func awaitHeaders(next http.RoundTripper, request *http.Request) (*http.Response, error) {
+func (t *serversTripper) awaitHeaders(request *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(request.Context())
-	timer := time.AfterFunc(headerTimeout, func() { cancel(fmt.Errorf("no answer within %s", headerTimeout)) })
-	response, err := next.RoundTrip(request.WithContext(ctx))
-	if !timer.Stop() && err != nil && request.Context().Err() == nil {
-		err = context.Cause(ctx)
-	}
+	begun, watched := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(watched)
+		if err := t.watch(begun, request.URL); err != nil {
+			cancel(err)
+		}
+	}()
+	response, err := t.next.RoundTrip(request.WithContext(ctx))
+	close(begun)
 	if err != nil {
+		if cause := context.Cause(ctx); cause != nil && request.Context().Err() == nil {
+			err = cause
+		}
 		cancel(nil)
 		return nil, err
 	}
+	<-watched
+	if ctx.Err() != nil && request.Context().Err() == nil { // given up in the moment in which it began
+		response.Body.Close()
+		return nil, context.Cause(ctx)
+	}
 	response.Body = cancelBody{response.Body, func() { cancel(nil) }}
 	return response, nil
+}
+
+// watch returns nil when the answer has begun, and an error when it is not to be waited for any longer.
+func (t *serversTripper) watch(begun <-chan struct{}, server *url.URL) error {
+	end := time.NewTimer(t.servers.longest)
+	defer end.Stop()
+	var silent <-chan time.Time
+	if len(t.servers.urls) > 1 {
+		tick := time.NewTicker(t.servers.silence)
+		defer tick.Stop()
+		silent = tick.C
+	}
+	for {
+		select {
+		case <-begun:
+			return nil
+		case <-end.C:
+			return fmt.Errorf("no answer within %s", t.servers.longest)
+		case <-silent:
+			if err := t.lives(begun, server); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// lives asks the server for a sign of life: any answer that does not say that it cannot serve.
+func (t *serversTripper) lives(begun <-chan struct{}, server *url.URL) error {
+	ctx, cancel := context.WithTimeout(context.Background(), t.servers.sign)
+	defer cancel()
+	asked := make(chan struct{})
+	defer close(asked)
+	go func() {
+		select {
+		case <-begun:
+			cancel()
+		case <-asked:
+		}
+	}()
+	at := url.URL{Scheme: server.Scheme, Host: server.Host, Path: "/readyz"}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, at.String(), nil)
+	if err != nil {
+		return fmt.Errorf("BUG: ask %s: %w", at.String(), err)
+	}
+	response, err := t.next.RoundTrip(request)
+	select {
+	case <-begun:
+		err = nil
+	default:
+		if err != nil {
+			return fmt.Errorf("no answer within %s, nor from /readyz: %w", t.servers.silence, err)
+		}
+	}
+	if response == nil {
+		return nil
+	}
+	defer response.Body.Close()
+	if response.StatusCode >= http.StatusInternalServerError {
+		return fmt.Errorf("no answer within %s, and /readyz says %s", t.servers.silence, response.Status)
+	}
+	return nil
 }
 
 // cancelBody lets go of a request when its answer is read.

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/source"
 )
@@ -163,5 +164,80 @@ func TestServersLeaveTheAskersWish(t *testing.T) {
 	}
 	if len(log.text) != 0 {
 		t.Errorf("told %q", log.text)
+	}
+}
+
+// TestABusyServerIsWaitedFor: a request that waits for its turn, of which the server says nothing while its /readyz answers, is not sent again, neither to
+// another server nor where there is no other one; a server that gives no sign of life, or says that it cannot serve, is left for another one.
+func TestABusyServerIsWaitedFor(t *testing.T) {
+	for name, c := range map[string]struct {
+		servers int
+		readyz  int // status; 0 is no answer
+		longest time.Duration
+		waits   bool
+	}{
+		"busy":                                {2, 200, time.Hour, true},
+		"busy, and knows no anonymous":        {2, 401, time.Hour, true},
+		"busy, alone":                         {1, 0, time.Hour, true},
+		"silent":                              {2, 0, time.Hour, false},
+		"cannot serve":                        {2, 500, time.Hour, false},
+		"alive, and not in time for anything": {2, 200, 50 * time.Millisecond, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			release, asked := make(chan struct{}), make(chan struct{}, 100)
+			var lists atomic.Int32
+			slow := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				switch {
+				case r.URL.Path != "/readyz":
+					lists.Add(1)
+					if c.servers == 1 {
+						asked <- struct{}{}
+					}
+					<-release
+					fmt.Fprint(w, "slow")
+				case c.readyz == 0:
+					<-release
+				default:
+					asked <- struct{}{}
+					w.WriteHeader(c.readyz)
+				}
+			}))
+			defer slow.Close()
+			other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "other") }))
+			defer other.Close()
+			var once sync.Once
+			letGo := func() { once.Do(func() { close(release) }) }
+			defer letGo()
+			log := &logLines{}
+			servers, err := source.NewServers([]string{slow.URL, other.URL}[:c.servers], log.tell)
+			if err != nil {
+				t.Fatal(err)
+			}
+			servers.SetPatience(c.longest, time.Millisecond, 20*time.Millisecond)
+			if c.readyz != 0 {
+				servers.SetPatience(c.longest, time.Millisecond, time.Hour)
+			}
+			if c.waits {
+				go func() {
+					for range map[int]int{1: 1, 2: 3}[c.servers] { // it was asked for a sign of life, and gave it
+						<-asked
+					}
+					letGo()
+				}()
+			}
+			response, err := (&http.Client{Transport: servers.Wrap(&http.Transport{DisableKeepAlives: true})}).Get("http://any/api")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer response.Body.Close()
+			body, _ := io.ReadAll(response.Body)
+			want := map[bool]string{true: "slow", false: "other"}[c.waits]
+			if string(body) != want || lists.Load() != 1 {
+				t.Errorf("answered by %q, the slow one was asked %d times; want %s and once", body, lists.Load(), want)
+			}
+			if turned := len(log.text) > 0; turned == c.waits {
+				t.Errorf("told %q", log.text)
+			}
+		})
 	}
 }
