@@ -47,7 +47,7 @@ func convertCommand() *cobra.Command {
 			if note.Lost {
 				word = "NOT CARRIED OVER"
 			}
-			fmt.Fprintf(c.ErrOrStderr(), "%s: %s\n", word, note)
+			fmt.Fprintf(c.ErrOrStderr(), "%s: %s\n", word, printableLines(note.String()))
 		}
 		if result.Lost() {
 			return errors.New("something that decides about traffic is not carried over, see above")

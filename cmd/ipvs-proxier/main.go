@@ -51,11 +51,20 @@ func run() int {
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintln(os.Stderr, "ipvs-proxier:", err)
+	fmt.Fprintln(os.Stderr, "ipvs-proxier:", printableLines(err.Error()))
 	if usage := (usageError{}); errors.As(err, &usage) {
 		return exitUsage
 	}
 	return exitWrong
+}
+
+// printableLines returns a text of several lines as a terminal may have it: an error tells names from outside.
+func printableLines(text string) string {
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		lines[i] = proxier.Printable(line)
+	}
+	return strings.Join(lines, "\n")
 }
 
 func versionCommand() *cobra.Command {

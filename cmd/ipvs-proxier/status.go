@@ -126,17 +126,17 @@ func statusTable(w io.Writer, s proxier.Status, now time.Time) error {
 			fmt.Fprintf(w, "\nproblem: %s %s: %s: %s", proxier.Printable(service.Namespace+"/"+service.Name), p.Reason, proxier.Printable(p.Field), proxier.Printable(p.Message))
 		}
 		for _, e := range service.Errors {
-			fmt.Fprintf(w, "\nerror: %s: %s", proxier.Printable(service.Namespace+"/"+service.Name), e)
+			fmt.Fprintf(w, "\nerror: %s: %s", proxier.Printable(service.Namespace+"/"+service.Name), printableLines(e))
 		}
 	}
 	if s.APIUnreachable != "" {
-		fmt.Fprintf(w, "\nno API server answers %s; the dataplane stays as it is", s.APIUnreachable)
+		fmt.Fprintf(w, "\nno API server answers %s; the dataplane stays as it is", printableLines(s.APIUnreachable))
 	}
 	for _, m := range s.Manifests {
 		fmt.Fprintf(w, "\nmanifest: %s", proxier.Printable(m))
 	}
 	for _, e := range s.Errors {
-		fmt.Fprintf(w, "\nerror: %s", e)
+		fmt.Fprintf(w, "\nerror: %s", printableLines(e))
 	}
 	_, err := fmt.Fprintln(w)
 	return err
