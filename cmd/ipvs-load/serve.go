@@ -36,6 +36,7 @@ one too, so netcat can ask. It ends cleanly on TERM and INT.`,
 	f.StringVar(&config.ID, "id", "", "identity to answer with (default: the host name)")
 	f.DurationVar(&config.Delay, "delay", 0, "time from a request to its answer")
 	f.DurationVar(&config.Jitter, "delay-jitter", 0, "how far the delay varies, evenly, up and down; at most --delay")
+	f.IntVar(&config.Connections, "max-connections", server.DefaultConnections, "TCP connections at once; one more is closed when it comes")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		for _, s := range listen {
 			t, err := target.ParseListen(s)
@@ -63,6 +64,9 @@ func serve(c *cobra.Command, config server.Config) error {
 	ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+	config.Full = func() {
+		logLine(c, "there are %d connections, as many as --max-connections allows; further ones are closed", config.Connections)
+	}
 	s, err := server.New(config)
 	if err != nil {
 		return err

@@ -21,7 +21,14 @@ type Config struct {
 	Delay  time.Duration
 	Jitter time.Duration // the delay varies evenly by this much up and down; at most Delay
 	Listen []target.Target
+	// Connections is how many TCP connections and SCTP associations there may be at once, 0 for DefaultConnections; one more is closed when it
+	// comes, as held ones are what tests are about. Full is told when that happens, at most once; nil is nobody.
+	Connections int
+	Full        func()
 }
+
+// DefaultConnections is far above what one server holds in a test of tens of thousands.
+const DefaultConnections = 250_000
 
 // MaxDelay is the longest service delay.
 const MaxDelay = time.Hour
@@ -34,6 +41,8 @@ func (c *Config) Validate() error {
 	switch {
 	case len(c.Listen) == 0:
 		return errors.New("nothing to listen on; give --listen tcp://ADDRESS:PORT or udp://ADDRESS:PORT at least once")
+	case c.Connections < 0:
+		return fmt.Errorf("max connections %d is out of range; allowed is 1 and more, and 0 for %d", c.Connections, DefaultConnections)
 	case c.Delay < 0 || c.Delay > MaxDelay:
 		return fmt.Errorf("delay %v is out of range; allowed is 0 to %v", c.Delay, MaxDelay)
 	case c.Jitter < 0 || c.Jitter > c.Delay:
@@ -51,11 +60,18 @@ type Server struct {
 	serving  sync.WaitGroup
 	mu       sync.Mutex
 	closed   bool
+	full     sync.Once
 	accepted map[net.Conn]struct{}
 }
 
 // New opens every listener of a valid Config, or none.
 func New(c Config) (*Server, error) {
+	if c.Connections == 0 {
+		c.Connections = DefaultConnections
+	}
+	if c.Full == nil {
+		c.Full = func() {}
+	}
 	s := &Server{config: c, accepted: map[net.Conn]struct{}{}}
 	var err error
 	if c.Delay > 0 {

@@ -277,9 +277,10 @@ func TestAnAddressInUseIsNamedAndNothingStaysOpen(t *testing.T) {
 func TestImpossibleServersAreNamed(t *testing.T) {
 	l, _ := target.ParseListen("tcp://127.0.0.1:0")
 	for part, c := range map[string]Config{
-		"id: an identity has 1 to 253 bytes": {Listen: []target.Target{l}},
-		"nothing to listen on":               {ID: "a"},
-		"delay -1s is out of range":          {ID: "a", Listen: []target.Target{l}, Delay: -time.Second},
+		"id: an identity has 1 to 253 bytes":                                      {Listen: []target.Target{l}},
+		"nothing to listen on":                                                    {ID: "a"},
+		"max connections -1 is out of range":                                      {ID: "a", Connections: -1, Listen: []target.Target{l}},
+		"delay -1s is out of range":                                               {ID: "a", Listen: []target.Target{l}, Delay: -time.Second},
 		"delay jitter 2s is out of range; allowed is 0 to the delay, which is 1s": {ID: "a", Listen: []target.Target{l}, Delay: time.Second, Jitter: 2 * time.Second},
 	} {
 		if err := c.Validate(); err == nil || !strings.Contains(err.Error(), part) {
@@ -341,5 +342,31 @@ func TestNoAnswerIsAnswered(t *testing.T) {
 		if got, err := io.ReadAll(c); len(got) > 0 || err != nil {
 			t.Errorf("%q is answered by %q, %v", heard, got, err)
 		}
+	}
+}
+
+// TestBeyondTheCap: one connection more than allowed is closed, and told once; held ones stay, and one that ends makes room.
+func TestBeyondTheCap(t *testing.T) {
+	full := make(chan struct{}, 9)
+	address := start(t, Config{ID: "web", Connections: 2, Full: func() { full <- struct{}{} }}, "tcp://127.0.0.1:0")[0]
+	first, second := dial(t, "tcp", address), dial(t, "tcp", address)
+	ask(t, first, "\n")
+	ask(t, second, "\n")
+	for range 3 {
+		if got, err := io.ReadAll(dial(t, "tcp", address)); len(got) > 0 || err != nil {
+			t.Errorf("one more hears %q, %v", got, err)
+		}
+	}
+	ask(t, first, "\n")
+	second.Close()
+	for { // until the server has noticed
+		c := dial(t, "tcp", address)
+		_, _ = io.WriteString(c, "\n")
+		if n, _ := c.Read(make([]byte, 100)); n > 0 {
+			break
+		}
+	}
+	if len(full) != 1 {
+		t.Errorf("told %d times", len(full))
 	}
 }

@@ -30,9 +30,14 @@ func (s *Server) acceptAll(l net.Listener) error {
 		case err != nil:
 			return err
 		}
-		if !s.enter(c) {
+		entered, closed := s.enter(c)
+		if !entered {
 			c.Close()
-			return nil
+			if closed {
+				return nil
+			}
+			s.full.Do(s.config.Full)
+			continue
 		}
 		s.serving.Go(func() {
 			defer s.leave(c)
@@ -41,14 +46,15 @@ func (s *Server) acceptAll(l net.Listener) error {
 	}
 }
 
-func (s *Server) enter(c net.Conn) bool {
+// enter counts the connection, unless the server is closed or has as many as it may.
+func (s *Server) enter(c net.Conn) (entered, closed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
-		return false
+	if s.closed || len(s.accepted) >= s.config.Connections {
+		return false, s.closed
 	}
 	s.accepted[c] = struct{}{}
-	return true
+	return true, false
 }
 
 func (s *Server) leave(c net.Conn) {
