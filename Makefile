@@ -194,11 +194,17 @@ $(PEERS)/etcd:
 generate: ## docs/annotations.md and deploy/annotations-policy.yaml, from the tables of annotations and schedulers
 	UPDATE_GOLDEN=1 go test -count=1 -run TestGenerated ./proxier/internal/annotation
 
+# make fuzz: FUZZTIME is for how long each target runs, RUN limits it to the targets whose names match. A failing input is kept in testdata/fuzz of the
+# target's package, where every later test run tries it.
+FUZZTIME ?= 10s
 .PHONY: fuzz
-fuzz: ## every fuzz target for FUZZTIME (10s)
-	@for package in $$(grep -l -r --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
-	  for target in $$(grep -h -o '^func Fuzz[A-Za-z0-9]*' $$package/*_test.go | cut -c6-); do \
-	    echo "== $$package $$target"; go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(or $(FUZZTIME),10s) $$package || exit 1; done; done
+fuzz: ## every fuzz target in turn, each for FUZZTIME (10s), until one fails; RUN limits the targets
+	@mkdir -p bin/out; go test -list '^Fuzz' ./... >bin/out/fuzz || { cat bin/out/fuzz; exit 1; }
+	@awk '/^Fuzz/ {names[++n] = $$1} $$1 == "ok" {for (i = 1; i <= n; i++) print $$2, names[i]; n = 0}' bin/out/fuzz | grep -E -- ' .*($(or $(RUN),.))' | while read -r package target; do \
+	  go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10s $$package </dev/null >bin/out/fuzz.log 2>&1 || { \
+	    cat bin/out/fuzz.log; printf 'FAILED %s of %s\n' $$target $$package; exit 1; }; \
+	  printf '%-22s %-70s %s\n' $$target $$package "$$(grep -Eo 'execs: [0-9]+' bin/out/fuzz.log | tail -1)"; \
+	done
 
 .PHONY: lint
 lint: ## gofmt, vet, staticcheck, govulncheck, go mod tidy

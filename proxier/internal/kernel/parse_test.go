@@ -1,8 +1,10 @@
 package kernel
 
 import (
+	"strings"
 	"testing"
 
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/budget"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
@@ -52,17 +54,72 @@ func FuzzParseSave(f *testing.F) {
 	f.Add(":IPVSP-X - [0:0]\n-A IPVSP-X -j RETURN\n-A INPUT -m comment --comment \"ipvs-proxier: a\" -j IPVSP-X")
 	f.Add("-A ")
 	f.Add("-A IPVSP-")
-	f.Fuzz(func(_ *testing.T, text string) { parseSave(dataplane.NewState(), cluster.IPv4, text) })
+	f.Fuzz(func(t *testing.T, text string) {
+		s := dataplane.NewState()
+		for hook, n := range parseSave(s, cluster.IPv4, text) {
+			if _, has := s.Hooks[hook]; n < 1 || !has || !strings.HasPrefix(hook.Chain.Name, dataplane.Prefix) {
+				t.Errorf("hook %+v, %d times", hook, n)
+			}
+		}
+		for id, chain := range s.Chains {
+			if id != chain.ID || !strings.HasPrefix(id.Name, dataplane.Prefix) {
+				t.Errorf("chain %+v is taken for ours: %+v", id, chain)
+			}
+		}
+	})
 }
 
-// FuzzParseAnswers: no answer of the kernel brings the adapters down.
+// FuzzParseAnswers: no answer of the kernel brings the adapters down, and what they take of one is whole.
 func FuzzParseAnswers(f *testing.F) {
 	f.Add([]byte{1, 1, 0, 0, 12, 0, 1, 0x80, 6, 0, 1, 0, 2, 0, 0, 0})
 	f.Add([]byte{2, 32, 0, 0, 1, 0, 0, 0, 8, 0, 1, 0, 10, 0, 0, 1})
-	f.Fuzz(func(_ *testing.T, data []byte) {
-		parseService(data)
+	// A local route to 10.0.0.1 by link 1, a listener on port 80, a connection's two tuples, a link that is gone.
+	f.Add([]byte{2, 32, 0, 0, 255, 4, 0, 2, 0, 0, 0, 0, 8, 0, 1, 0, 10, 0, 0, 1, 8, 0, 4, 0, 1, 0, 0, 0})
+	f.Add(append([]byte{2, 10, 0, 0, 0, 80, 0, 0, 127, 0, 0, 1}, make([]byte, 28)...))
+	f.Add([]byte{2, 0, 0, 0, 24, 0, 1, 0x80, 20, 0, 1, 0x80, 8, 0, 1, 0, 10, 0, 0, 1, 8, 0, 2, 0, 10, 0, 0, 2})
+	f.Add(append([]byte{40, 0, 0, 0, 17, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, append(make([]byte, 16), 8, 0, 3, 0, 'l', 'o', 0, 0)...))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if id, _, ok := parseService(data); ok && !id.Addr.IsValid() {
+			t.Errorf("a virtual server without an address: %+v", id)
+		}
 		parseAddress(data)
 		parseAddr(2, data)
 		parseAddr(10, data)
+		if addr, _, is := parseRoute(data, routeKind{2, 4, 0, 1}); is && !addr.Is4() {
+			t.Errorf("a route of IPv4 to %s", addr)
+		}
+		if l, ok := parseListener(data, cluster.TCP); ok && (l.Port == 0 || !l.Addr.IsValid()) {
+			t.Errorf("a listener without address or port: %+v", l)
+		}
+		if e, ok := parseEntry(data); ok && (!e.FrontEnd.IsValid() || !e.Server.IsValid() || len(e.original) > len(data)) {
+			t.Errorf("a connection without addresses: %+v", e)
+		}
+		if name, is := deletedLink(data); !is && name != "" || len(name) > len(data) {
+			t.Errorf("link %q", name)
+		}
+		if linkOf(data) >= 0 && len(data) < ifaIndex+4 {
+			t.Errorf("%d bytes tell of a link", len(data))
+		}
+		goneAddress(data)
+	})
+}
+
+// FuzzParseStatus: what the kernel tells of its tables is taken whole or not at all; an error can be printed.
+func FuzzParseStatus(f *testing.F) {
+	f.Add("Conns:\t5\nConn buckets:\t32768 (15 bits, lfactor -4)\nServices:\t1\nService buckets:\t16 (4 bits, lfactor -3)\n")
+	f.Add("Conns: -1\n")
+	f.Add("Conns")
+	f.Fuzz(func(t *testing.T, text string) {
+		var table ConnectionTable
+		err := table.parseStatus(text)
+		if err == nil && min(table.Connections, table.Buckets, table.Services, table.ServiceBuckets) < 0 {
+			t.Errorf("%+v", table)
+		}
+		if err != nil && budget.Printable(err.Error()) != err.Error() {
+			t.Errorf("the error cannot be printed: %q", err)
+		}
+		if major, minor := parseRelease(text); major < 0 || minor < 0 {
+			t.Errorf("release %d.%d", major, minor)
+		}
 	})
 }

@@ -25,7 +25,7 @@ import (
 )
 
 // written is a list as an API server writes it.
-func written(t *testing.T, list runtime.Object, mediaType string) []byte {
+func written(t testing.TB, list runtime.Object, mediaType string) []byte {
 	t.Helper()
 	info, ok := runtime.SerializerInfoForMediaType(scheme.Codecs.SupportedMediaTypes(), mediaType)
 	if !ok {
@@ -233,4 +233,44 @@ func TestAListThatIsPutOff(t *testing.T) {
 	if n := len(list.(*internalversion.List).Items); n != 3 || asked != 3 {
 		t.Errorf("%d items after %d requests, want 3 after 3", n, asked)
 	}
+}
+
+// FuzzReadList: whatever a server answers, a list has a version and no more items than bytes, or there is an error. What is packed of an
+// item comes out of packing it again.
+func FuzzReadList(f *testing.F) {
+	for _, mediaType := range []string{runtime.ContentTypeJSON, runtime.ContentTypeProtobuf} {
+		f.Add(written(f, serviceList(3), mediaType))
+		f.Add(written(f, sliceList(3), mediaType))
+	}
+	f.Add([]byte(magic + "\x12\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"))
+	f.Add([]byte(`{"metadata":{"resourceVersion":"1"},"items":[null,{}]}`))
+	service := decode(func(s *v1.Service) (runtime.Object, error) { return packService(s) })
+	slice := decode(func(s *discovery.EndpointSlice) (runtime.Object, error) { return packSlice(s) })
+	f.Fuzz(func(t *testing.T, data []byte) {
+		for _, p := range packedOf(t, data, service) {
+			if again, err := packService(unpackService(p.data)); err != nil || !bytes.Equal(again.data, p.data) {
+				t.Errorf("%q is packed again as %q, %v", p.data, again.data, err)
+			}
+		}
+		for _, p := range packedOf(t, data, slice) {
+			if again, err := packSlice(unpackSlice(p.data)); err != nil || !bytes.Equal(again.data, p.data) {
+				t.Errorf("%q is packed again as %q, %v", p.data, again.data, err)
+			}
+		}
+	})
+}
+
+// packedOf returns the items of a list; none where it cannot be read.
+func packedOf(t *testing.T, data []byte, item decoder) (all []*packed) {
+	list := &internalversion.List{}
+	if err := readList(bufio.NewReader(bytes.NewReader(data)), list, item); err != nil {
+		return nil
+	}
+	if list.ResourceVersion == "" || len(list.Items) > len(data) {
+		t.Errorf("%d bytes make version %q and %d items", len(data), list.ResourceVersion, len(list.Items))
+	}
+	for _, o := range list.Items {
+		all = append(all, o.(*packed))
+	}
+	return all
 }

@@ -98,3 +98,16 @@ func TestTokensFindTheirRequest(t *testing.T) {
 		t.Error("a token from elsewhere finds a request")
 	}
 }
+
+// FuzzParseToken: a token that is taken is the one that is written.
+func FuzzParseToken(f *testing.F) {
+	f.Add([]byte("0000000100000002"))
+	f.Add([]byte("ffffffffffffffff"))
+	f.Add([]byte("FFFF"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		index, generation, ok := parseToken(data)
+		if ok && string(appendToken(nil, &slot{index: index, generation: generation})) != string(data) {
+			t.Errorf("%q became %d, %d", data, index, generation)
+		}
+	})
+}

@@ -169,3 +169,19 @@ func TestAChangeThatFailsIsNoMeasurement(t *testing.T) {
 		t.Error("an interrupted measurement is taken for one")
 	}
 }
+
+// FuzzParseExpectation: what is taken is read again as it is written.
+func FuzzParseExpectation(f *testing.F) {
+	for _, s := range []string{"answered", "refused", "endpoint=a", "not-endpoint=b-1", "endpoint=", "answered=", "endpoint=a=b", "endpoint=\x00"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		got, err := ParseExpectation(s)
+		if err != nil {
+			return
+		}
+		if again, err := ParseExpectation(got.String()); err != nil || again != got || got.String() != s {
+			t.Errorf("%q became %q, which became %v, %v", s, got, again, err)
+		}
+	})
+}

@@ -77,3 +77,28 @@ func TestAReplayHasWhatWritesInItsOrder(t *testing.T) {
 		t.Error("the record itself was changed")
 	}
 }
+
+// FuzzRead: records that are read are written as they were.
+func FuzzRead(f *testing.F) {
+	var file bytes.Buffer
+	if err := Write(&file, Record{unix.NETLINK_ROUTE, raw(unix.RTM_NEWADDR, 1, 1, 2, 3)}); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(file.Bytes())
+	f.Add([]byte{0, 0, 255, 255, 255, 255})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		records, err := Read(bytes.NewReader(data))
+		if err != nil {
+			return
+		}
+		var again bytes.Buffer
+		for _, r := range records {
+			if err := Write(&again, r); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !bytes.Equal(again.Bytes(), data) {
+			t.Errorf("% x became % x", data, again.Bytes())
+		}
+	})
+}

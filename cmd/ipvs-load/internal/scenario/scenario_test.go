@@ -233,3 +233,53 @@ func TestFilesThatAreNoRunsAreNamed(t *testing.T) {
 		}
 	}
 }
+
+// FuzzParse: a scenario that is taken is read again from its own source, where all variables have their values.
+func FuzzParse(f *testing.F) {
+	for _, name := range Names() {
+		text, err := Library(name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(text)
+	}
+	f.Add(minimal)
+	f.Add("name: ${A:-b}\nload: {mode: crr, rate: 10, count: 1, targets: [\"tcp://127.0.0.1:1\"]}\nvariants: [{name: ${B}, load: {rate: 1:1s}}]")
+	f.Add("a: &a [*a]")
+	f.Fuzz(func(t *testing.T, text string) {
+		s, err := Parse(text, func(name string) (string, bool) { return "1", len(name) == 1 })
+		if err != nil {
+			if err.Error() == "" {
+				t.Error("an error without words")
+			}
+			return
+		}
+		if strings.Contains(s.source, "${") {
+			return // a value that holds one, which is not filled twice
+		}
+		if again, err := Parse(s.source, none); err != nil || len(again.Variants) != len(s.Variants) || again.Repetitions != s.Repetitions {
+			t.Errorf("its source\n%s\nis read as %+v, %v", s.source, again, err)
+		}
+	})
+}
+
+// FuzzReadSides: whatever a file holds, each side has rounds, and there is no round that is none.
+func FuzzReadSides(f *testing.F) {
+	for _, text := range []string{"", "{}", `{"schema":"` + Schema + `","variants":[{"name":"a","rounds":[{}]}]}`, `{"schema":"` + report.Schema + `"}`, `{"schema":"` + Schema + `","variants":[{"rounds":[null]}]}`} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		sides, err := ReadSides("file", bytes.NewReader(data))
+		if err != nil {
+			if !strings.HasPrefix(err.Error(), "file: ") {
+				t.Errorf("the error does not name the file: %v", err)
+			}
+			return
+		}
+		for _, side := range sides {
+			if len(side.Rounds) == 0 || slices.Contains(side.Rounds, nil) {
+				t.Errorf("a side without rounds: %+v", side)
+			}
+		}
+	})
+}

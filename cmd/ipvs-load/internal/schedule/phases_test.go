@@ -3,6 +3,8 @@ package schedule
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -118,4 +120,27 @@ func TestAPlanHasOneWayToSayHowLong(t *testing.T) {
 	if err := (Plan{Closed: true, Duration: time.Second, Workers: 1}).Validate(); err != nil {
 		t.Error(err)
 	}
+}
+
+// FuzzParsePhases: what is taken is within the limits, and is read again as it is written.
+func FuzzParsePhases(f *testing.F) {
+	for _, s := range []string{"100:10s,100..1000:1m", "", "1e6:1ns", "NaN:1s", "Inf:1s", "-0:1s", "0..0.1:24h", "1..:1s", "0x1p-3:1s"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		got, err := ParsePhases(s)
+		if err != nil {
+			return
+		}
+		var texts []string
+		for _, p := range got {
+			if !(p.From >= 0 && p.To >= 0 && p.From <= MaxRate && p.To <= MaxRate && p.From+p.To > 0) || p.Length <= 0 || p.Length > MaxLength {
+				t.Errorf("%q lets %+v pass", s, p)
+			}
+			texts = append(texts, p.String())
+		}
+		if again, err := ParsePhases(strings.Join(texts, ",")); err != nil || !slices.Equal(again, got) {
+			t.Errorf("%q became %q, which became %v, %v", s, texts, again, err)
+		}
+	})
 }

@@ -128,3 +128,36 @@ func TestALoadComesBackAsItWasWritten(t *testing.T) {
 		t.Errorf("%s\n%s", b, d)
 	}
 }
+
+// FuzzLoad: a load that is taken is written and read again as it is, and makes the same measurement.
+func FuzzLoad(f *testing.F) {
+	for _, text := range []string{
+		`{mode: crr, targets: ["tcp://127.0.0.1:1"], rate: 100}`, `{rate: "1..2:1s", duration: 1m30s}`, `{rate: [], targets: [null]}`, `{rate: "", timeout: ""}`,
+		`{rate: -1}`, `{rate: .nan}`, `{rate: 1e400}`, `{duration: 1}`,
+	} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		l, err := load(text)
+		if err != nil || l.Rate.PerSecond != l.Rate.PerSecond {
+			return
+		}
+		written, err := json.Marshal(l)
+		if err != nil {
+			t.Fatalf("%q cannot be written: %v", text, err)
+		}
+		var again Load
+		if err := json.Unmarshal(written, &again); err != nil {
+			t.Fatalf("%q became %s: %v", text, written, err)
+		}
+		rewritten, err := json.Marshal(again)
+		if err != nil || string(rewritten) != string(written) {
+			t.Errorf("%s became %s, %v", written, rewritten, err)
+		}
+		_, _, first := l.Config()
+		_, _, second := again.Config()
+		if (first == nil) != (second == nil) {
+			t.Errorf("%q: %v, and read again: %v", text, first, second)
+		}
+	})
+}

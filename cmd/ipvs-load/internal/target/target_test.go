@@ -82,3 +82,19 @@ func FuzzParseTarget(f *testing.F) {
 		}
 	})
 }
+
+// FuzzParseListen: what a server listens on is written as it is read.
+func FuzzParseListen(f *testing.F) {
+	for _, s := range []string{"tcp://0.0.0.0:80", "udp://:53", "sctp://[::]:0", "tcp://:::", "tcp://[fe80::1%a]:1"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		got, err := ParseListen(s)
+		if err != nil {
+			return
+		}
+		if again, err := ParseListen(got.String()); err != nil || again != got {
+			t.Fatalf("%q became %q, which became %v, %v", s, got, again, err)
+		}
+	})
+}

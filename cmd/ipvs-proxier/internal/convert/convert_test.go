@@ -139,3 +139,45 @@ conntrack.udpTimeout conntrack.udpStreamTimeout configSyncPeriod portRange windo
 		}
 	}
 }
+
+// testConverted: what is converted is a valid configuration that is read as it was written.
+func testConverted(t *testing.T, r *Result, err error) {
+	t.Helper()
+	if err == nil {
+		printed(t, r, err)
+	} else if err.Error() == "" {
+		t.Error("an error without words")
+	}
+}
+
+// FuzzKubeProxy: see testConverted.
+func FuzzKubeProxy(f *testing.F) {
+	for _, name := range []string{"kubeadm.yaml", "full.yaml"} {
+		data, err := os.ReadFile("testdata/" + name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	f.Add([]byte("apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\nmode: nftables\nbindAddress: '['\nipvs: {syncPeriod: -1s}\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		r, err := KubeProxy(data)
+		testConverted(t, r, err)
+	})
+}
+
+// FuzzFlags: see testConverted.
+func FuzzFlags(f *testing.F) {
+	for _, line := range []string{
+		"", "--", "-", "a", "--=", "--proxy-mode=ipvs --ipvs-scheduler lc --ipvs-strict-arp --cluster-cidr=10.0.0.0/8,fd00::/8 --conntrack-min=5 --kube-api-qps NaN",
+		"--run-router=false --run-firewall=false --ipvs-graceful-period=45s --service-node-port-range=30000-40000 --metrics-port=8080 --health-port=-1 --metrics-addr=[",
+	} {
+		f.Add(line)
+	}
+	f.Fuzz(func(t *testing.T, line string) {
+		for _, convert := range []func([]string) (*Result, error){KubeProxyFlags, KubeRouterFlags} {
+			r, err := convert(strings.Fields(line))
+			testConverted(t, r, err)
+		}
+	})
+}
