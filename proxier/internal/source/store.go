@@ -12,6 +12,7 @@ import (
 	discovery "k8s.io/api/discovery/v1"
 	"k8s.io/client-go/tools/cache"
 
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/budget"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 )
 
@@ -150,7 +151,7 @@ func (s *store) mark(now time.Time, names []cluster.Name, triggered time.Time) {
 		if !marked {
 			change = Change{Name: name, Arrived: now}
 		}
-		if triggered.After(s.started) && !slices.ContainsFunc(change.Triggered, triggered.Equal) {
+		if triggered.After(s.started) && len(change.Triggered) < budget.Changes && !slices.ContainsFunc(change.Triggered, triggered.Equal) {
 			change.Triggered = append(change.Triggered, triggered)
 		}
 		s.dirty[name] = change

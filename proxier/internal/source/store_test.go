@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/budget"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 )
 
@@ -234,5 +235,18 @@ func TestTheSameAgainIsNoChange(t *testing.T) {
 	}
 	if changes := s.take(); told != 0 || len(changes) != 0 {
 		t.Errorf("told %d times of %v", told, changes)
+	}
+}
+
+// TestTriggersAreBounded: however often the slices of a Service change while nobody takes the changes, few times are kept: the first ones.
+func TestTriggersAreBounded(t *testing.T) {
+	s := newStore(func() {})
+	name := cluster.Name{Namespace: "shop", Name: "web"}
+	for i := range 10 * budget.Changes {
+		s.mark(s.started, []cluster.Name{name}, s.started.Add(time.Duration(1+i)*time.Second))
+	}
+	got := s.take()[0].Triggered
+	if len(got) != budget.Changes || !got[0].Equal(s.started.Add(time.Second)) {
+		t.Errorf("%d times from %s on are kept, want %d from %s on", len(got), got[0], budget.Changes, s.started.Add(time.Second))
 	}
 }
