@@ -304,10 +304,12 @@ func (f FrontEndRow) status(counter connectionCounter) FrontEndStatus {
 		return s
 	}
 	s.Digest = digest(config, servers)
+	wanted := config.Weights()
 	for i, rs := range servers {
+		at := netip.AddrPortFrom(rs.Addr, rs.Port)
+		_, is := wanted[at]
 		s.RealServers = append(s.RealServers, RealServerStatus{
-			Address: netip.AddrPortFrom(rs.Addr, rs.Port).String(), Weight: rs.Weight, Active: counts[i].Active, Inactive: counts[i].Inactive,
-			Wanted: config.Has(rs),
+			Address: at.String(), Weight: rs.Weight, Active: counts[i].Active, Inactive: counts[i].Inactive, Wanted: is,
 		})
 	}
 	slices.SortFunc(s.RealServers, func(a, b RealServerStatus) int { return strings.Compare(a.Address, b.Address) })

@@ -35,9 +35,6 @@ func index(list []RealServer, r RealServer) int {
 	return slices.IndexFunc(list, func(o RealServer) bool { return o.Addr == r.Addr && o.Port == r.Port })
 }
 
-// Has tells whether the virtual server has a real server with that address and port.
-func (v VirtualServer) Has(r RealServer) bool { return index(v.RealServers, r) >= 0 }
-
 // positions returns the places in the list.
 func positions(list []RealServer) map[netip.AddrPort]int {
 	at := make(map[netip.AddrPort]int, len(list))
