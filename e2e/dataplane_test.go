@@ -32,6 +32,13 @@ func TestDataPlane(t *testing.T) {
 	c.must(err)
 	result.Kernel = strings.TrimSpace(kernel)
 	d := c.dataPlane(result)
+	if os.Getenv("IPVSP_BENCH_ADD") != "" {
+		text, err := os.ReadFile(filepath.Join(out, "data-plane.json"))
+		c.must(err)
+		var before sidebyside.Result
+		c.must(json.Unmarshal(text, &before))
+		c.must(result.Add(&before))
+	}
 
 	began := time.Now()
 	only := os.Getenv("IPVSP_BENCH_ONLY")
@@ -41,7 +48,7 @@ func TestDataPlane(t *testing.T) {
 			continue
 		}
 		d.measure(w, rounds)
-		result.Scenarios = append(result.Scenarios, w.Scenario)
+		result.Measured(w.Scenario)
 		d.keep(out)
 	}
 	if stall := benchNumber(t, "STALL", 60); stall > 0 {
@@ -51,7 +58,7 @@ func TestDataPlane(t *testing.T) {
 			}
 			for _, n := range d.nodes {
 				if n.serves() {
-					result.Stalls = append(result.Stalls, d.stall(l, n, stall))
+					result.Ran(d.stall(l, n, stall))
 					d.keep(out)
 				}
 			}

@@ -86,6 +86,8 @@ A booted kernel is described by these variables of the environment, too:
   LAB_IPTABLES uml, qemu: nft or legacy, or either with /SUITE, whose release of iptables is then taken, as in nft/sid
   LAB_CPUS     qemu: the number of processors (2)
   LAB_THREADS  qemu: single, processors take turns (the default), or multi, they truly run at once
+  LAB_CLOCK    qemu: real (the default), or what each instruction takes, 1ns, 2ns, 4ns or 8ns: the guest's clock counts what it
+               executes, whatever else this machine does
   LAB_PATIENCE the factor by which tests wait longer (qemu: `+patience+`, else 1)`)
 	return exitUsage
 }

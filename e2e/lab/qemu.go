@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -37,6 +38,8 @@ func runQEMU(ctx context.Context, j job) (int, error) {
 type processors struct {
 	count   int
 	threads string // multi: each is a thread of the machine, and they truly run at once; single: they take turns
+	// shift is the logarithm of the nanoseconds that the guest's clock advances by with each instruction; -1 where it is the machine's own.
+	shift int
 }
 
 // chosenProcessors reads LAB_CPUS and LAB_THREADS. By turns is the default: of machines whose processors run at once,
@@ -45,6 +48,13 @@ func chosenProcessors() (processors, error) {
 	p := processors{threads: envOr("LAB_THREADS", "single")}
 	if p.threads != "single" && p.threads != "multi" {
 		return p, fmt.Errorf("LAB_THREADS %q is unknown; allowed are single and multi", p.threads)
+	}
+	clock := envOr("LAB_CLOCK", clocks[0])
+	if p.shift = slices.Index(clocks, clock) - 1; p.shift < -1 {
+		return p, fmt.Errorf("LAB_CLOCK %q is unknown; allowed are %s", clock, strings.Join(clocks, ", "))
+	}
+	if p.shift >= 0 && p.threads != "single" {
+		return p, fmt.Errorf("LAB_CLOCK=%s needs LAB_THREADS=single: QEMU counts the instructions of processors that take turns", clock)
 	}
 	text := envOr("LAB_CPUS", "2")
 	count, err := strconv.Atoi(text)
@@ -55,6 +65,10 @@ func chosenProcessors() (processors, error) {
 	return p, nil
 }
 
+// clocks are the values of LAB_CLOCK. With all but the first one the guest's clock advances by so much with each instruction that it
+// executes (QEMU's -icount): what it measures of its own work does not depend on what else this machine does.
+var clocks = []string{"real", "1ns", "2ns", "4ns", "8ns"}
+
 // qemuArgs describes the machine. There is no /dev/kvm in it on purpose: on some machines that have the device,
 // unmodified guests die in it.
 func qemuArgs(j job, p processors, kernel, initramfs string) []string {
@@ -64,6 +78,9 @@ func qemuArgs(j job, p processors, kernel, initramfs string) []string {
 		"-kernel", kernel, "-initrd", initramfs,
 		// A panic, and an oops as well, reboots at once, which with -no-reboot ends the machine.
 		"-append", "console=ttyS0 quiet loglevel=3 panic=-1 oops=panic " + controlArg + j.Control,
+	}
+	if p.shift >= 0 {
+		args = append(args, "-icount", fmt.Sprintf("shift=%d,sleep=on,align=off", p.shift))
 	}
 	args = append(args, export(rootTag, "/", false)...)
 	for i, s := range j.Shares {

@@ -62,7 +62,7 @@ func TestArchiveEntry(t *testing.T) {
 }
 
 func TestQEMUArgsShareReadOnlyUnlessAskedFor(t *testing.T) {
-	args := qemuArgs(job{Mem: "1G", Control: "/tmp/c", Shares: []share{{"/tmp/a,b", false}, {"/tmp/c", true}}}, processors{2, "single"}, "vmlinuz", "initramfs")
+	args := qemuArgs(job{Mem: "1G", Control: "/tmp/c", Shares: []share{{"/tmp/a,b", false}, {"/tmp/c", true}}}, processors{2, "single", -1}, "vmlinuz", "initramfs")
 	for _, want := range []string{
 		"local,id=root,path=/,security_model=none,readonly=on,multidevs=remap",
 		"local,id=share0,path=/tmp/a,,b,security_model=none,readonly=on,multidevs=remap",
@@ -119,18 +119,22 @@ func TestCompressedModulesAreRead(t *testing.T) {
 
 func TestProcessorsOfAnEmulatedMachine(t *testing.T) {
 	for _, c := range []struct {
-		count, threads string
-		want           processors
-		wrong          string
+		count, threads, clock string
+		want                  processors
+		wrong                 string
 	}{
-		{"", "", processors{2, "single"}, ""},
-		{"4", "multi", processors{4, "multi"}, ""},
-		{"0", "", processors{}, `LAB_CPUS "0"`},
-		{"two", "", processors{}, `LAB_CPUS "two"`},
-		{"", "both", processors{}, `LAB_THREADS "both"`},
+		{"", "", "", processors{2, "single", -1}, ""},
+		{"4", "multi", "", processors{4, "multi", -1}, ""},
+		{"", "", "4ns", processors{2, "single", 2}, ""},
+		{"", "", "3ns", processors{}, `LAB_CLOCK "3ns"`},
+		{"", "multi", "1ns", processors{}, `LAB_THREADS=single`},
+		{"0", "", "", processors{}, `LAB_CPUS "0"`},
+		{"two", "", "", processors{}, `LAB_CPUS "two"`},
+		{"", "both", "", processors{}, `LAB_THREADS "both"`},
 	} {
 		t.Setenv("LAB_CPUS", c.count)
 		t.Setenv("LAB_THREADS", c.threads)
+		t.Setenv("LAB_CLOCK", c.clock)
 		got, err := chosenProcessors()
 		if c.wrong != "" {
 			if err == nil || !strings.Contains(err.Error(), c.wrong) {

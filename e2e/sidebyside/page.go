@@ -78,6 +78,10 @@ is what they left in the kernel, and nobody's background work.
 that arrive at the listener's socket. Client, node and endpoint share the guest's processors: a ratio shows less
 than the node alone costs.
 
+With ` + "`LAB_CLOCK`" + ` in the command, the guest's clock counts instructions: each takes the time that is given there, whatever else the
+machine does. A rate then says how many instructions a connection costs the client, the node and the endpoint together,
+and caches and memory count for nothing.
+
 Tables have the median of the rounds, and its ratio to the median of another variant with its 95 % interval, which
 comes of 10,000 resamplings of whole rounds.
 `
@@ -197,6 +201,8 @@ const reproduce = `
     make bench-data                                    # in User-Mode Linux or on the machine's own kernel
     LAB_SUITE=sid make bench-data KERNEL=qemu          # on the kernel of that Debian suite, emulated
     make bench-data ROUNDS=15 TURN=4                   # narrower intervals
+    LAB_CLOCK=4ns LAB_SUITE=sid make bench-data KERNEL=qemu    # the same, in instructions
+    make bench-data ADD=1 ONLY='one client' STALL=120  # added to what was measured before
     make bench-data ONLY='node to node' VARIANTS='tracking,ipvs-proxier' STALL=0 ROUNDS=5
 
 ROUNDS is how often each variant has its turn, TURN how long a turn lasts, STALL how long a long run lasts

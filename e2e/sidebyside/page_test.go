@@ -72,6 +72,32 @@ func TestPage(t *testing.T) {
 	}
 }
 
+// TestAdd: a later run takes the place of what it measured again, and leaves the rest; another kernel's is refused.
+func TestAdd(t *testing.T) {
+	before := &Result{
+		Kernel: "Linux 7.2.13", Date: "monday", Command: "make a", Seconds: 2, Services: 100,
+		Scenarios: []*Scenario{{Name: "a", Rates: map[string][]float64{Ours: {1}}}, {Name: "b", Rates: map[string][]float64{Ours: {1}}}},
+		Stalls:    []*Stall{{Name: OneClient, Variant: Ours}, {Name: OneClient, Variant: ProxyNFT}},
+		Without:   map[string]string{ProxyVS: "It would not start."},
+	}
+	now := &Result{Kernel: "Linux 7.2.13", Date: "tuesday", Command: "make b", Services: 100, Without: map[string]string{ProxyVS: "left", ProxyNFT: "left"}}
+	if err := now.Add(before); err != nil {
+		t.Fatal(err)
+	}
+	now.Measured(&Scenario{Name: "b", Rates: map[string][]float64{Ours: {2}}})
+	now.Ran(&Stall{Name: OneClient, Variant: Ours, InsertFailed: 7})
+	now.Ran(&Stall{Name: FiftyClients, Variant: Ours})
+	if len(now.Scenarios) != 2 || now.Scenarios[0].Rates[Ours][0] != 1 || now.Scenarios[1].Rates[Ours][0] != 2 || len(now.Stalls) != 3 || now.Stalls[0].InsertFailed != 7 {
+		t.Errorf("scenarios %v, long runs %v", now.Scenarios, now.Stalls)
+	}
+	if len(now.Without) != 1 || now.Seconds != 2 || !strings.Contains(Page(now), "| `make a`, then `make b` |") {
+		t.Errorf("left out %v, %v s, page\n%s", now.Without, now.Seconds, Page(now))
+	}
+	if err := (&Result{Kernel: "Linux 6.1", Services: 100}).Add(before); err == nil || !strings.Contains(err.Error(), "Linux 6.1") {
+		t.Errorf("another kernel: %v", err)
+	}
+}
+
 func repeat(v float64, n int) (all []float64) {
 	for range n {
 		all = append(all, v)

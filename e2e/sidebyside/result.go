@@ -2,6 +2,11 @@
 // intervals, and goals that are reached or not. It measures nothing itself.
 package sidebyside
 
+import (
+	"fmt"
+	"slices"
+)
+
 // The variants: what a node has between its clients and the rest.
 const (
 	None    = "nothing"
@@ -24,6 +29,44 @@ type Result struct {
 	Stalls    []*Stall
 	// Without says why a variant was left out.
 	Without map[string]string
+}
+
+// Add takes over what an earlier run on the same kernel and machine has measured, of which later results take the place one by one.
+func (r *Result) Add(before *Result) error {
+	if r.Kernel != before.Kernel || r.Machine != before.Machine || r.Services != before.Services {
+		return fmt.Errorf("nothing can be added to what was measured on %s, %s, with %d Services: this is %s, %s, with %d",
+			before.Kernel, before.Machine, before.Services, r.Kernel, r.Machine, r.Services)
+	}
+	r.Scenarios, r.Stalls = before.Scenarios, before.Stalls
+	if len(r.Scenarios) > 0 {
+		r.Seconds = before.Seconds
+	}
+	r.Date, r.Command = before.Date+", "+r.Date, before.Command+"`, then `"+r.Command
+	// Whatever was measured then was not left out.
+	for variant := range r.Without {
+		if _, left := before.Without[variant]; !left {
+			delete(r.Without, variant)
+		}
+	}
+	return nil
+}
+
+// Measured keeps a workload's figures, instead of earlier ones of the same name.
+func (r *Result) Measured(s *Scenario) {
+	if at := slices.IndexFunc(r.Scenarios, func(o *Scenario) bool { return o.Name == s.Name && o.Datagrams == s.Datagrams }); at >= 0 {
+		r.Scenarios[at] = s
+	} else {
+		r.Scenarios = append(r.Scenarios, s)
+	}
+}
+
+// Ran keeps a long run, instead of an earlier one of the same name and variant.
+func (r *Result) Ran(s *Stall) {
+	if at := slices.IndexFunc(r.Stalls, func(o *Stall) bool { return o.Name == s.Name && o.Variant == s.Variant }); at >= 0 {
+		r.Stalls[at] = s
+	} else {
+		r.Stalls = append(r.Stalls, s)
+	}
 }
 
 // Scenario is one workload, measured in rounds in each of which every variant had its turn.
