@@ -78,9 +78,9 @@ is what they left in the kernel, and nobody's background work.
 that arrive at the listener's socket. Client, node and endpoint share the guest's processors: a ratio shows less
 than the node alone costs.
 
-With ` + "`LAB_CLOCK`" + ` in the command, the guest's clock counts instructions: each takes the time that is given there, whatever else the
-machine does. A rate then says how many instructions a connection costs the client, the node and the endpoint together,
-and caches and memory count for nothing.
+With ` + "`LAB_CLOCK`" + ` in the command, the guest's clock counts instructions: each takes the time that is given there,
+whatever else the machine does. A rate then says how many instructions a connection costs the client, the node and the
+endpoint together; caches and memory count for nothing.
 
 Tables have the median of the rounds, and its ratio to the median of another variant with its 95 % interval, which
 comes of 10,000 resamplings of whole rounds.
