@@ -25,7 +25,9 @@ const (
 	subsystem = 6 // NFNL_SUBSYS_IPSET
 	protocol  = 6 // understood by every kernel since 2.6.39
 
-	cmdCreate, cmdDestroy, cmdList, cmdAdd, cmdDel, cmdType = 2, 3, 7, 9, 10, 13
+	cmdCreate, cmdDestroy, cmdSwap, cmdList, cmdAdd, cmdDel, cmdType = 2, 3, 6, 7, 9, 10, 13
+
+	attrSetName2 = 3 // the second name of a swap has the number of the type's name
 
 	attrProtocol, attrSetName, attrTypeName, attrRevision, attrFamily, attrFlags, attrData, attrADT, attrLineno = 1, 2, 3, 4, 5, 6, 7, 8, 9
 
@@ -118,6 +120,39 @@ func (c *Client) Destroy(name string) error {
 	c.batch.Reset()
 	c.begin(cmdDestroy, unix.NLM_F_EXCL, 0) // without it a missing set is no error (ip_set_core.c, ip_set_destroy)
 	c.batch.String(attrSetName, name)
+	c.batch.End()
+	return explain(c.socket.Execute(&c.batch)[0], unix.ENOENT)
+}
+
+// Resize gives the set of that name, type and family this description's MaxElem, with its entries, while rules go on to refer to it: a
+// new set, named with the suffix "~", gets the entries and changes places with it. Whoever else changes the set meanwhile
+// may lose that. A missing set is ENOENT; where the entries are more than MaxElem everything is as before.
+func (c *Client) Resize(set ipset.Set) error {
+	next := set
+	next.Name += "~"
+	entries, err := c.Entries(set)
+	if err != nil {
+		return err
+	}
+	if err := c.Destroy(next.Name); err != nil && !errors.Is(err, unix.ENOENT) {
+		return fmt.Errorf("what an earlier attempt has left: %w", err)
+	}
+	if err := c.Create(next); err != nil {
+		return err
+	}
+	err = errors.Join(c.Add(next.Name, set.Type, entries)...)
+	if err == nil {
+		err = c.swap(set.Name, next.Name)
+	}
+	return errors.Join(err, c.Destroy(next.Name))
+}
+
+// swap exchanges what two sets hold; rules that refer to one refer to what the other held (ip_set_core.c, ip_set_swap, Linux 6.1).
+func (c *Client) swap(a, b string) error {
+	c.batch.Reset()
+	c.begin(cmdSwap, 0, 0)
+	c.batch.String(attrSetName, a)
+	c.batch.String(attrSetName2, b)
 	c.batch.End()
 	return explain(c.socket.Execute(&c.batch)[0], unix.ENOENT)
 }

@@ -161,14 +161,17 @@ func hooksUnder(closed map[cluster.Family]struct{}, wanted map[Hook]struct{}) ma
 	return hooks
 }
 
-// set compares what can be compared. A set of our name with another type or family cannot be changed in place; it is
-// reported by the create that fails, and mended by cleanup. Our names have never meant another type.
+// set compares what can be compared. A set of our name with another type or family cannot be changed in place, because sets that change
+// places must be of one type (ip_set_core.c, ip_set_swap): it is reported by the create that fails, and mended by cleanup. Our
+// names have never meant another type.
 func (d *differ) set(have, want *State, name string) {
 	h, present := have.Sets[name]
 	w, wanted := want.Sets[name]
 	switch {
 	case wanted && (!present || h.Type != w.Type || h.Family != w.Family):
 		d.add(Create, Set{w})
+	case wanted && h.MaxElem != w.MaxElem:
+		d.add(Update, Set{w})
 	case present && !wanted:
 		d.add(Delete, Set{h})
 	}

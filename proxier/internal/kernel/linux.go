@@ -212,6 +212,9 @@ func (k *Linux) applyOne(op dataplane.Op) error {
 		if gone {
 			return k.sets.Destroy(o.Name)
 		}
+		if op.Verb == dataplane.Update {
+			return k.sets.Resize(o.Set)
+		}
 		return k.sets.Create(o.Set)
 	}
 	return fmt.Errorf("BUG: operation on unknown object %T", op.Object)

@@ -275,8 +275,20 @@ func exists(verb dataplane.Verb, found bool, missing error) error {
 }
 
 func (m *Memory) refuseSet(verb dataplane.Verb, set dataplane.Set) error {
-	if verb == dataplane.Create {
+	switch verb {
+	case dataplane.Create:
 		return set.Validate()
+	case dataplane.Update:
+		n := uint32(0)
+		for e := range m.state.Entries.All() {
+			if e.Set == set.Name {
+				n++
+			}
+		}
+		if n > set.MaxElem {
+			return syscall.ENOSPC
+		}
+		return nil
 	}
 	for _, chain := range m.state.Chains {
 		if slices.Contains(chain.Sets, set.Name) {

@@ -24,7 +24,7 @@ func readFile(path string) (string, error) {
 	return strings.TrimSpace(string(data)), err
 }
 
-// hostRoot is where a container has the node's /proc/sys when its own is read-only, as it is without privileges
+// hostRoot is where a container has the node's /proc/sys/net when its own is read-only, as it is without privileges
 // (deploy/ipvs-proxier.yaml). It shows the network namespace of the process just as its own does.
 var hostRoot = "/host"
 
@@ -49,7 +49,7 @@ func writeSysctl(name, value string) error {
 func whyNot(name string, err error) string {
 	switch {
 	case errors.Is(err, unix.EROFS):
-		return "/proc/sys is mounted read-only: in a container mount the node's /proc/sys at " + hostRoot + "/proc/sys, or run it privileged"
+		return "/proc/sys is mounted read-only: in a container mount the node's /proc/sys/net at " + hostRoot + "/proc/sys/net, or run it privileged"
 	case errors.Is(err, fs.ErrNotExist):
 		return "this kernel has no parameter " + name + ", or its module is not loaded"
 	}

@@ -55,6 +55,7 @@ func Run(t *testing.T, open func(t *testing.T) (Kernel, Reader, Flows)) {
 		{"holds every weight, timeout and flag", (*suite).values},
 		{"puts a real server that is new or renewed at the head of the list", (*suite).list},
 		{"holds every type of set", (*suite).sets},
+		{"gives a set another size in place", (*suite).resizing},
 		{"carries out thousands of operations at once", (*suite).thousands},
 		{"answers an unknown object with a bug", (*suite).unknown},
 		{"counts no connections where there are none", (*suite).connections},
@@ -429,6 +430,28 @@ func (s *suite) sets() {
 			s.do(op(dataplane.Delete, set))
 		}
 	}
+}
+
+// resizing: a set gets another size under the rules that refer to it, with all its entries; and what the new size would not hold
+// stays as it is.
+func (s *suite) resizing() {
+	s.do(op(dataplane.Create, vipSet), op(dataplane.Create, chain))
+	for i := range 300 {
+		e := entry
+		e.Entry.Addr = netip.AddrFrom4([4]byte{10, 96, byte(i / 200), byte(i % 200)})
+		s.do(op(dataplane.Create, e))
+	}
+	large := vipSet
+	large.MaxElem = 262144
+	s.do(op(dataplane.Update, large))
+	if have := s.observe(); have.Sets[vipSet.Name].MaxElem != large.MaxElem || have.Entries.Len() != 300 || len(have.Sets) != 1 {
+		s.Errorf("sets %v with %d entries, want %s with 300", have.Sets, have.Entries.Len(), large)
+	}
+	s.refused(op(dataplane.Delete, large)) // the rule refers to it still
+	missing := ledgerless(vipSet)
+	s.refused(op(dataplane.Update, missing), syscall.ENOENT)
+	s.do(op(dataplane.Delete, chain))
+	s.do(op(dataplane.Delete, large))
 }
 
 func (s *suite) thousands() {
