@@ -103,6 +103,11 @@ test-newer: guests kernel-tests e2e-tests ## the contract and a few end-to-end t
 	@LAB_SUITE=$(NEWER) IPVSP_BIN=$(CURDIR)/bin IPVSP_PEERS=$(CURDIR)/bin/peers \
 	  bin/guests -lab 'bin/lab run --kernel qemu' -guests $(GUESTS) -run '$(NEWER_E2E)' -what 'end-to-end tests' bin/e2e.test
 
+DURATION ?= 2m
+.PHONY: chaos
+chaos: ## harm at random under load for DURATION: kills, drift, hostile tenants; TEST_SEED repeats it (root)
+	@IPVSP_CHAOS=$(DURATION) IPVSP_TIMEOUT=12h $(MAKE) --no-print-directory e2e RUN='^TestChaos$$' GUESTS=1 E2EFLAGS="-test.timeout 12h"
+
 .PHONY: conformance
 conformance: ## every way in, side by side with the real kube-proxy: writes docs/conformance.md (root; ten minutes; nightly)
 	@mkdir -p bin/out

@@ -226,7 +226,7 @@ func TestAListThatIsPutOff(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	list, err := client.Source(Selection{}).Services.List(metav1.ListOptions{})
+	list, err := cache.ToListerWithContext(client.Source(Selection{}).Services).ListWithContext(t.Context(), metav1.ListOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
