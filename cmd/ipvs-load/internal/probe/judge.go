@@ -8,6 +8,7 @@ import (
 // Sample is one probe.
 type Sample struct {
 	At      time.Duration // its intended start
+	Done    time.Duration // when it was answered, or given up
 	Finding Finding
 }
 
@@ -29,7 +30,8 @@ func Judge(samples []Sample, began time.Duration) Outcome {
 	for _, s := range samples {
 		switch {
 		case s.At < began:
-			o.Before = o.Before || s.Finding == Met
+			// What was asked before and answered after says nothing of either.
+			o.Before = o.Before || s.Finding == Met && s.Done < began
 			continue
 		case s.Finding == Met && !o.Met:
 			o.Met, o.First = true, s.At

@@ -61,7 +61,7 @@ func TestJudge(t *testing.T) {
 		before, after, _ := strings.Cut(course, "|")
 		var samples []Sample
 		for i, c := range before + after {
-			samples = append(samples, Sample{time.Duration(i), map[rune]Finding{'m': Met, 'v': Violated, 'n': Neutral}[c]})
+			samples = append(samples, Sample{time.Duration(i), time.Duration(i), map[rune]Finding{'m': Met, 'v': Violated, 'n': Neutral}[c]})
 		}
 		// Outcomes come as they please.
 		for i := range samples {
@@ -167,6 +167,17 @@ func TestAChangeThatFailsIsNoMeasurement(t *testing.T) {
 	c.Command = lineWriter(cancel)
 	if _, err := Run(ctx, c); err == nil {
 		t.Error("an interrupted measurement is taken for one")
+	}
+}
+
+// TestAProbeOnItsWay: one that was asked before the change and answered after it is no sign that the change had come before it began.
+func TestAProbeOnItsWay(t *testing.T) {
+	o := Judge([]Sample{{At: 1, Done: 2, Finding: Violated}, {At: 3, Done: 6, Finding: Met}, {At: 5, Done: 7, Finding: Met}}, 4)
+	if o.Before || !o.Met || o.First != 5 {
+		t.Errorf("%+v, want it first met at 5", o)
+	}
+	if o := Judge([]Sample{{At: 1, Done: 2, Finding: Met}, {At: 5, Done: 7, Finding: Met}}, 4); !o.Before {
+		t.Errorf("%+v, want it met before", o)
 	}
 }
 

@@ -98,7 +98,7 @@ type run struct {
 func (r *run) now() time.Duration { return time.Since(r.zero) }
 
 func (r *run) trace(_ int, o *account.Outcome) {
-	s := Sample{o.Intended, r.config.Expect.Find(o.Kind, string(o.ID))}
+	s := Sample{o.Intended, o.Finished, r.config.Expect.Find(o.Kind, string(o.ID))}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.samples = append(r.samples, s)
