@@ -110,7 +110,7 @@ func (c *chaos) harm() {
 		do   func()
 	}{
 		{"killed", func() { c.proxier.Kill(); c.start(c.args...) }},
-		{"ended", func() { c.must(c.proxier.Stop()); c.start(c.args...) }},
+		{"ended", c.end},
 		{"others changed", func() { c.write("others.yaml", others(c.r, c.one, c.two)...) }},
 		{"others changed", func() { c.write("others.yaml", others(c.r, c.one, c.two)...) }},
 		{"drift", c.drift}, {"drift", c.drift}, {"drift", c.drift},
@@ -122,6 +122,14 @@ func (c *chaos) harm() {
 	kind := kinds[c.r.IntN(len(kinds))]
 	kind.do()
 	c.count[kind.name]++
+}
+
+// end ends the proxier as the kubelet does, perhaps before it has begun to listen to signals, and starts it again.
+func (c *chaos) end() {
+	if err := c.proxier.Stop(); err != nil && !strings.Contains(err.Error(), "signal: terminated") {
+		c.t.Fatal(err)
+	}
+	c.start(c.args...)
 }
 
 // drift takes away or alters something of the Services that are not under load.

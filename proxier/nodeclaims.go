@@ -105,10 +105,9 @@ func (e *engine) otherNode(addr netip.Addr) string {
 	return e.lister.NodeAt(addr)
 }
 
-// ownAddress tells whether the address is this node's own.
-func (e *engine) ownAddress(addr netip.Addr) bool {
-	return slices.Contains(e.node.Addresses, addr) || slices.Contains(e.node.Primary, addr)
-}
+// ownAddress tells whether a link of this node has the address. What its Node lists is written with the node's credential, and counts
+// for nothing here: else an API server's address that is listed would count as the node's own.
+func (e *engine) ownAddress(addr netip.Addr) bool { return slices.Contains(e.node.Addresses, addr) }
 
 // nodeField is where a Problem of another Node is.
 func nodeField(node, field string) string { return fmt.Sprintf("node %s: %s", node, field) }
