@@ -2,6 +2,7 @@ package cluster_test
 
 import (
 	"fmt"
+	"math"
 	"runtime"
 	"slices"
 	"strings"
@@ -117,12 +118,16 @@ func TestParsingIsLinear(t *testing.T) {
 					})
 				}
 				allocations = testing.AllocsPerRun(1, run)
-				var before, after runtime.MemStats
-				questions = 0
-				runtime.ReadMemStats(&before)
-				run()
-				runtime.ReadMemStats(&after)
-				return allocations, float64(after.TotalAlloc - before.TotalAlloc), float64(questions)
+				bytes = math.Inf(1)
+				for range 5 { // what the runtime itself allocates meanwhile is counted, too: the least is what parsing takes
+					var before, after runtime.MemStats
+					questions = 0
+					runtime.ReadMemStats(&before)
+					run()
+					runtime.ReadMemStats(&after)
+					bytes = min(bytes, float64(after.TotalAlloc-before.TotalAlloc))
+				}
+				return allocations, bytes, float64(questions)
 			}
 			allocations, bytes, asked := cost(400)
 			allocations2, bytes2, asked2 := cost(800)

@@ -12,10 +12,11 @@ import (
 
 // TestUnready: kube-proxy serves when its sets are there and, in each family that is asked for, rules that masquerade and are reached.
 func TestUnready(t *testing.T) {
-	archive, err := txtar.ParseFile("testdata/kube-proxy-ipvs.txtar")
+	text, err := testdata.ReadFile("testdata/kube-proxy-ipvs.txtar")
 	if err != nil {
 		t.Fatal(err)
 	}
+	archive := txtar.Parse(text)
 	whole := string(archive.Files[1].Data) // what iptables-save printed
 	without := func(text string) string {
 		var kept []string
