@@ -36,7 +36,7 @@ func TestRoundRobinSharesAreEqual(t *testing.T) {
 func TestLeastConnectionSparesTheSlow(t *testing.T) {
 	c := newCluster(t)
 	client := c.pod(1, 50, "client")
-	c.write("web.yaml", with(web(scheduled("lc")), c.backend(1, 10, "quick-1"), c.backend(1, 11, "quick-2"), c.backend(2, 10, "slow", "--delay", "400ms")))
+	c.write("web.yaml", with(web(scheduled("lc")), c.backend(1, 10, "quick-1"), c.backend(1, 11, "quick-2"), c.backend(2, 10, "slow", "--delay", "1500ms")))
 	c.run()
 	r := c.load(client, "--mode", "crr", "--rate", "50", "--count", "200", "tcp://"+web4.String())
 	withoutErrors(t, r)
