@@ -74,9 +74,8 @@ func primaryAddresses(node *v1.Node) []netip.Addr {
 	var primary []netip.Addr
 	for _, kind := range []v1.NodeAddressType{v1.NodeInternalIP, v1.NodeExternalIP} {
 		for _, a := range node.Status.Addresses {
-			addr, err := netip.ParseAddr(a.Address)
-			addr = addr.Unmap()
-			if a.Type == kind && err == nil && !slices.ContainsFunc(primary, func(p netip.Addr) bool { return p.Is4() == addr.Is4() }) {
+			addr, is := addressOf(a)
+			if a.Type == kind && is && !slices.ContainsFunc(primary, func(p netip.Addr) bool { return p.Is4() == addr.Is4() }) {
 				primary = append(primary, addr)
 			}
 		}
@@ -118,6 +117,12 @@ func (e *engine) lose(gone func(netip.Addr) bool) (lost bool) {
 		}
 	}
 	return lost
+}
+
+// addressOf returns what the Node lists there as an address, if it is one: the API server (1.37) takes any text.
+func addressOf(a v1.NodeAddress) (addr netip.Addr, is bool) {
+	addr, err := netip.ParseAddr(a.Address)
+	return addr.Unmap(), err == nil
 }
 
 // moved takes note of the addresses of the node's links and returns the Services that depend on those that came or went: by node

@@ -2,6 +2,7 @@ package proxier
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -54,7 +55,7 @@ func (c *nodeClaims) drop(name cluster.Name) {
 	}
 }
 
-// judge writes the Problems of all Nodes if something has changed since.
+// judgeNodes writes the Problems of all Nodes if something has changed since.
 func (e *engine) judgeNodes() {
 	c := &e.claims
 	if !c.stale {
@@ -68,7 +69,9 @@ func (e *engine) judgeNodes() {
 		}
 		of[node].Addf(reason, "status.addresses", format, args...)
 	}
-	for name, claim := range c.clusterIPs {
+	// In one order, because a Node has only so many Problems told, and all nodes have to tell the same.
+	for _, name := range slices.SortedFunc(maps.Keys(c.clusterIPs), cluster.Name.Compare) {
+		claim := c.clusterIPs[name]
 		problem(claim.node, cluster.NodeListsClusterIP, "%s is the cluster IP of service %s, which keeps it", claim.addr, name)
 	}
 	for _, addr := range e.node.Addresses {
@@ -78,9 +81,9 @@ func (e *engine) judgeNodes() {
 	}
 	if node := e.lister.Node(); node != nil {
 		for _, a := range node.Status.Addresses {
-			addr, err := netip.ParseAddr(a.Address)
+			addr, is := addressOf(a)
 			// A cloud may list an external address that it translates: the node need not have that one.
-			if err == nil && a.Type == v1.NodeInternalIP && !slices.Contains(e.node.Addresses, addr.Unmap()) {
+			if is && a.Type == v1.NodeInternalIP && !e.ownAddress(addr) {
 				problem(e.node.Name, cluster.NodeListsForeignAddress, "no link of the node has its InternalIP %s: node ports are not served there", addr)
 			}
 		}

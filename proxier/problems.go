@@ -26,14 +26,13 @@ func (e *engine) checkFrontEnds(s *cluster.Service, f *dataplane.Fragment) {
 			return true
 		}
 		usual := byNodes && front.Kind == dataplane.LoadBalancer
-		if other := e.otherNode(front.ID.Addr); other != "" && !front.Kind.Allocated() {
-			if usual {
+		if !front.Kind.Allocated() {
+			if other := e.otherNode(front.ID.Addr); other != "" {
+				if !usual {
+					problem(cluster.AddressInUse, front, "this is the address of node %s, which this node could not reach any more; the service is not served there", other)
+				}
 				return true
 			}
-			problem(cluster.AddressInUse, front, "this is the address of node %s, which this node could not reach any more; the service is not served there", other)
-			return true
-		}
-		if !front.Kind.Allocated() {
 			if not := e.forbidden(front.ID); not != "" {
 				problem(cluster.AddressInUse, front, "%s; the service is not served there", not)
 				return true
@@ -83,7 +82,10 @@ func (e *engine) balancedByNodes(s *cluster.Service) bool {
 // listed tells whether this Node lists the address, which may be one that a cloud translates and no link has.
 func (e *engine) listed(addr netip.Addr) bool {
 	node := e.lister.Node()
-	return node != nil && slices.ContainsFunc(node.Status.Addresses, func(a v1.NodeAddress) bool { return a.Address == addr.String() })
+	return node != nil && slices.ContainsFunc(node.Status.Addresses, func(a v1.NodeAddress) bool {
+		at, is := addressOf(a)
+		return is && at == addr
+	})
 }
 
 // forbidden says why no external front end may be there, "" where it may: the address is one of an API server, or the port is one
@@ -136,7 +138,7 @@ func (e *engine) readServers(changed ...[]cluster.Name) (others []cluster.Name) 
 
 // apiServers returns where API servers are: at the endpoints of the Service default/kubernetes, and where they were named or reached.
 func (e *engine) apiServers(reached []netip.AddrPort) apiServers {
-	servers := apiServers{}
+	servers := apiServers{} // an address without a port counts, too
 	add := func(addr netip.Addr, port uint16) {
 		if at, known := slices.BinarySearch(servers[addr], port); !known {
 			servers[addr] = slices.Insert(servers[addr], at, port)
@@ -149,9 +151,13 @@ func (e *engine) apiServers(reached []netip.AddrPort) apiServers {
 				if err != nil {
 					continue
 				}
+				addr = addr.Unmap()
+				if _, known := servers[addr]; !known {
+					servers[addr] = nil
+				}
 				for _, port := range slice.Ports {
 					if port.Port != nil {
-						add(addr.Unmap(), uint16(*port.Port))
+						add(addr, uint16(*port.Port))
 					}
 				}
 			}
