@@ -52,33 +52,33 @@ func Cleanup(ctx context.Context, c Config, o CleanupOptions) (Removal, error) {
 		return Removal{}, err
 	}
 	defer linux.Close()
+	seen, err := linux.Observe()
+	if err != nil {
+		return Removal{}, fmt.Errorf("read the kernel: %w", err)
+	}
 	if refused == nil {
-		refused = admitCleanup(predecessor.NewDetector().Alive(ctx), func() (string, error) { return unready(ctx, linux) }, o)
+		unready := func() (string, error) { return predecessor.Unready(ctx, servedFamilies(seen.State)) }
+		refused = admitCleanup(predecessor.NewDetector().Alive(ctx), unready, o)
 	}
 	if refused != nil && !o.DryRun {
 		return Removal{}, refused
 	}
-	removal, err := cleanup(linux, c.Link, o)
+	removal, err := cleanup(linux, seen.State, c.Link, o)
 	if err == nil {
 		err = refused
 	}
 	return removal, err
 }
 
-// unready says what kube-proxy has not written yet of what serves the families in which there are virtual servers.
-func unready(ctx context.Context, k Kernel) (string, error) {
-	seen, err := k.Observe()
-	if err != nil {
-		return "", fmt.Errorf("read the kernel: %w", err)
-	}
-	var families []cluster.Family
-	for id := range seen.State.VirtualServers {
+// servedFamilies are those in which there are virtual servers, sorted.
+func servedFamilies(have *dataplane.State) (families []cluster.Family) {
+	for id := range have.VirtualServers {
 		if family := cluster.FamilyOf(id.Addr); !slices.Contains(families, family) {
 			families = append(families, family)
 		}
 	}
 	slices.Sort(families)
-	return predecessor.Unready(ctx, families)
+	return families
 }
 
 // admitCleanup returns why nothing may be removed beside the proxies that are alive. unready says what kube-proxy has not
@@ -115,14 +115,11 @@ func admitCleanup(living []predecessor.Living, unready func() (string, error), o
 	return nil
 }
 
-func cleanup(k Kernel, link string, o CleanupOptions) (Removal, error) {
-	seen, err := k.Observe()
-	if err != nil {
-		return Removal{}, fmt.Errorf("read the kernel: %w", err)
-	}
-	removal := Removal{Left: leave(seen.State, link, o)}
-	touched := dataplane.All(nil, seen.State)
-	ops := dataplane.Diff(seen.State, dataplane.NewState(), touched)
+// cleanup removes what is ours of a kernel that holds have, which is the caller's no more.
+func cleanup(k Kernel, have *dataplane.State, link string, o CleanupOptions) (Removal, error) {
+	removal := Removal{Left: leave(have, link, o)}
+	touched := dataplane.All(nil, have)
+	ops := dataplane.Diff(have, dataplane.NewState(), touched)
 	if o.DryRun {
 		for _, op := range ops {
 			removal.Objects = append(removal.Objects, named(op))
@@ -130,7 +127,7 @@ func cleanup(k Kernel, link string, o CleanupOptions) (Removal, error) {
 		return removal, nil
 	}
 	gone := &removals{Kernel: k}
-	e := &engine{kernel: gone, have: seen.State, stale: stale{newUnforgotten()}, cutoffs: cutoffs{newUnforgotten()}}
+	e := &engine{kernel: gone, have: have, stale: stale{newUnforgotten()}, cutoffs: cutoffs{newUnforgotten()}}
 	r := Report{failed: map[cluster.Name][]Failure{}}
 	e.apply(&r, ops, touched)
 	e.forget(time.Now(), &r)

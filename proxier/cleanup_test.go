@@ -12,6 +12,16 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/predecessor"
 )
 
+// cleanUp reads the kernel and cleans up, as Cleanup does.
+func cleanUp(t *testing.T, k Kernel, link string, o CleanupOptions) (Removal, error) {
+	t.Helper()
+	seen, err := k.Observe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cleanup(k, seen.State, link, o)
+}
+
 // leftOf returns the lines of the state but for sysctls, which nobody sets back.
 func leftOf(s *scenario) (left []string) {
 	for line := range strings.Lines(s.memory.State().Text()) {
@@ -28,11 +38,11 @@ func TestCleanup(t *testing.T) {
 	s.do([]string{"foreign", "tcp", "10.96.7.7:80", "wrr"})
 	s.converge(s.apply([]byte(manyServices(3))), false)
 	before := s.memory.State().Text()
-	plan, err := cleanup(s.memory, "kube-ipvs0", CleanupOptions{DryRun: true})
+	plan, err := cleanUp(t, s.memory, "kube-ipvs0", CleanupOptions{DryRun: true})
 	if err != nil || s.memory.State().Text() != before {
 		t.Fatalf("the dry run changes something, or fails: %v", err)
 	}
-	done, err := cleanup(s.memory, "kube-ipvs0", CleanupOptions{})
+	done, err := cleanUp(t, s.memory, "kube-ipvs0", CleanupOptions{})
 	if err != nil || len(done.Objects) == 0 || done.Left != "" {
 		t.Fatalf("cleanup: %d objects, %q, %v", len(done.Objects), done.Left, err)
 	}
@@ -42,7 +52,7 @@ func TestCleanup(t *testing.T) {
 	if left := leftOf(s); len(left) != 1 || left[0] != "virtual-server tcp 10.96.7.7:80 wrr" {
 		t.Errorf("left: %q, want the foreign virtual server alone", left)
 	}
-	if again, err := cleanup(s.memory, "kube-ipvs0", CleanupOptions{}); err != nil || len(again.Objects) != 0 {
+	if again, err := cleanUp(t, s.memory, "kube-ipvs0", CleanupOptions{}); err != nil || len(again.Objects) != 0 {
 		t.Errorf("the second cleanup: %q, %v", again.Objects, err)
 	}
 }
@@ -51,7 +61,7 @@ func TestCleanup(t *testing.T) {
 func TestCleanupGoesOn(t *testing.T) {
 	s := newScenario(t, 0, 0)
 	s.converge(s.apply([]byte(manyServices(3))), false)
-	done, err := cleanup(&brokenKernel{Kernel: s.memory, refuse: func(op dataplane.Op) bool { return strings.Contains(op.String(), "10.96.0.2:80") }}, "kube-ipvs0", CleanupOptions{})
+	done, err := cleanUp(t, &brokenKernel{Kernel: s.memory, refuse: func(op dataplane.Op) bool { return strings.Contains(op.String(), "10.96.0.2:80") }}, "kube-ipvs0", CleanupOptions{})
 	if err == nil || !strings.Contains(err.Error(), "10.96.0.2:80") || len(done.Objects) == 0 || len(s.memory.State().VirtualServers) != 1 {
 		t.Errorf("%d objects, %v, left:\n%s", len(done.Objects), err, s.memory.State().Text())
 	}
@@ -89,7 +99,7 @@ func TestCleanupWithoutSets(t *testing.T) {
 				state.Links[c.link] = struct{}{}
 			}
 			before := s.memory.State().Text()
-			done, err := cleanup(s.memory, c.link, c.options)
+			done, err := cleanUp(t, s.memory, c.link, c.options)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -129,7 +139,7 @@ func TestHandOver(t *testing.T) {
 				return lines
 			}
 			before := stay()
-			if _, err := cleanup(s.memory, "kube-ipvs0", CleanupOptions{HandOver: true}); err != nil {
+			if _, err := cleanUp(t, s.memory, "kube-ipvs0", CleanupOptions{HandOver: true}); err != nil {
 				t.Fatal(err)
 			}
 			if left := leftOf(s); len(before) < 4 || !slices.Equal(left, before) {
