@@ -449,7 +449,7 @@ func networks(texts []string) []netip.Prefix {
 	return parsed
 }
 
-// protected returns the ports of ProtectedPorts, and our own wherever they are.
+// protected returns the ports of ProtectedPorts, and our own wherever they are; none where the operator protects none.
 func (c Config) protected() []PortRange {
 	ports, _ := parsePorts(c.ProtectedPorts)
 	if len(ports) == 0 {

@@ -151,10 +151,7 @@ func (m *metrics) Observe(r Report) {
 		m.count(row)
 	}
 	if r.Err == nil {
-		now := r.NodeProblems
-		for _, row := range r.OtherNodes {
-			now = append(slices.Clip(now), row.Problems...)
-		}
+		now := r.ofNodes()
 		m.countProblems(cluster.Name{}, m.nodeProblems, now)
 		m.nodeProblems = now
 	}

@@ -1,7 +1,6 @@
 package proxier
 
 import (
-	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -111,6 +110,3 @@ func (e *engine) otherNode(addr netip.Addr) string {
 // ownAddress tells whether a link of this node has the address. What its Node lists is written with the node's credential, and counts
 // for nothing here: else an API server's address that is listed would count as the node's own.
 func (e *engine) ownAddress(addr netip.Addr) bool { return slices.Contains(e.node.Addresses, addr) }
-
-// nodeField is where a Problem of another Node is.
-func nodeField(node, field string) string { return fmt.Sprintf("node %s: %s", node, field) }

@@ -40,13 +40,14 @@ func (r *PortRange) UnmarshalText(text []byte) error {
 func parsePorts(texts []string) ([]PortRange, error) {
 	var all []PortRange
 	for _, text := range texts {
-		text = strings.TrimSpace(text)
-		var r PortRange
-		if !strings.Contains(text, "-") {
-			text += "-" + text
+		written := strings.TrimSpace(text)
+		ports := written
+		if !strings.Contains(written, "-") {
+			ports = written + "-" + written
 		}
-		if err := r.UnmarshalText([]byte(text)); err != nil {
-			return nil, fmt.Errorf("%q is not a port such as 22, nor a range of ports such as 2379-2381", strings.TrimSpace(texts[len(all)]))
+		var r PortRange
+		if err := r.UnmarshalText([]byte(ports)); err != nil {
+			return nil, fmt.Errorf("%q is not a port such as 22, nor a range of ports such as 2379-2381", written)
 		}
 		all = append(all, r)
 	}

@@ -267,6 +267,18 @@ func addRefusals(problems *cluster.Problems, failures []Failure) {
 	}
 }
 
+// ofNodes returns the Problems of this Node and of the others, whose fields name them.
+func (r *Report) ofNodes() []cluster.Problem {
+	all := slices.Clip(r.NodeProblems)
+	for _, row := range r.OtherNodes {
+		for _, p := range row.Problems {
+			p.Field = fmt.Sprintf("node %s: %s", row.UID, p.Field)
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
 func addConflict(problems *cluster.Problems, front *dataplane.FrontEnd, winner cluster.Name, as dataplane.FrontEndKind) {
 	why := "already and was created first"
 	if as.Allocated() && !front.Kind.Allocated() {

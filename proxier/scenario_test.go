@@ -273,13 +273,7 @@ func (s *scenario) converge(dirty []cluster.Name, audit bool) {
 	for i := 0; ; i++ {
 		r := s.engine.pass(s.now, dirty, audit)
 		s.ops += r.OpCount()
-		s.node = slices.Clone(r.NodeProblems)
-		for _, row := range r.OtherNodes {
-			for _, p := range row.Problems {
-				p.Field = nodeField(row.UID, p.Field)
-				s.node = append(s.node, p)
-			}
-		}
+		s.node = r.ofNodes()
 		for _, row := range r.Changed {
 			s.rows[row.Name] = row
 		}

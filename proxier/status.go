@@ -192,13 +192,7 @@ func (b *board) status(only func(cluster.Name) bool) Status {
 		Node: b.node, Version: b.version, Started: b.started, LastPass: b.passed, Healthy: !b.undone && !b.passed.IsZero(),
 		Schedulers: b.schedulers, VIPMode: b.vipMode.String(), Foreign: b.last.Foreign, Draining: b.last.Draining, Services: []ServiceStatus{},
 	}
-	s.NodeProblems = problemStatus(b.last.NodeProblems)
-	for _, row := range b.last.OtherNodes {
-		for _, p := range row.Problems {
-			p.Field = nodeField(row.UID, p.Field)
-			s.NodeProblems = append(s.NodeProblems, problemStatus([]cluster.Problem{p})...)
-		}
-	}
+	s.NodeProblems = problemStatus(b.last.ofNodes())
 	if err := b.last.Error(); err != nil {
 		s.Errors = strings.Split(err.Error(), "\n")
 	}
