@@ -8,6 +8,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/ipvs-proxier/ipvs-proxier/e2e/harness"
 )
 
 // TestControlPlaneCost: ipvs-load control measures the real proxier, and what it says is in the kernel is there.
@@ -40,13 +43,18 @@ func TestControlPlaneCost(t *testing.T) {
 		c.must(err)
 	}
 
-	for want, command := range map[string][]string{
-		"the proxy has ended (exit status 2)": {programs.Path("ipvs-proxier"), "run", "--no-such-flag", "{manifests}"},
-		"the kernel did not get everything":   {"sh", "-c", "test -d {manifests} && exec sleep 1000"},
+	for _, failure := range []struct {
+		want, timeout string
+		command       []string
+	}{
+		// A program that ends is noticed at once, however long a busy machine takes to start it.
+		{"the proxy has ended (exit status 2)", harness.Patiently(time.Minute).String(), []string{programs.Path("ipvs-proxier"), "run", "--no-such-flag", "{manifests}"}},
+		{"the kernel did not get everything", "2s", []string{"sh", "-c", "test -d {manifests} && exec sleep 1000"}},
 	} {
-		_, text, err := c.control(append([]string{"control", "--services", "1", "--endpoints", "1", "--timeout", "2s", "--"}, command...)...)
-		if err == nil || !strings.Contains(text, want) {
-			t.Errorf("%v: %v, want %q:\n%s", command, err, want, text)
+		args := []string{"control", "--services", "1", "--endpoints", "1", "--timeout", failure.timeout, "--"}
+		_, text, err := c.control(append(args, failure.command...)...)
+		if err == nil || !strings.Contains(text, failure.want) {
+			t.Errorf("%v: %v, want %q:\n%s", failure.command, err, failure.want, text)
 		}
 	}
 }
@@ -130,7 +138,7 @@ func TestControlKnowsWhatIsComplete(t *testing.T) {
 		t.Errorf("a replay makes %d virtual servers and %d real servers, want 50 and 200\n%s", servers, ends, output)
 	}
 	for want, counts := range map[string][2]string{"link kube-ipvs0 has 50 addresses of 51": {"51", "50"}, "set IPVSP-FRONT-END has 50 entries of 51": {"50", "51"}} {
-		_, text, err := measure(counts[0], counts[1], "8s")
+		_, text, err := measure(counts[0], counts[1], "20s") // all of it passes: it must be enough for the rest on a busy machine
 		if err == nil || !strings.Contains(text, want) {
 			t.Errorf("%v, want %q:\n%s", err, want, text)
 		}
