@@ -13,7 +13,7 @@ const (
 	Tracked = "tracking"
 	Bare    = "bare IPVS"
 	// BareRandom masquerades to a random port, as kube-proxy does: what a kernel does to long runs without any proxy.
-	BareRandom = "bare IPVS, random ports"
+	BareRandom = "bare IPVS with random ports"
 	Ours       = "ipvs-proxier"
 	ProxyVS    = "kube-proxy ipvs"
 	ProxyNFT   = "kube-proxy nftables"
