@@ -110,7 +110,7 @@ func machine() string {
 func (d *dataPlane) measure(w *workload, rounds int) {
 	w.Rates, w.Errors = map[string][]float64{}, map[string]int64{}
 	order := slices.DeleteFunc(slices.Clone(d.nodes), func(n *dataNode) bool {
-		return n.variant == sidebyside.BareRandom || !w.Bystander && !n.serves() || w.Bystander && n.variant == sidebyside.Bare
+		return n.variant == sidebyside.BareRandom || !w.Bystander && !n.serves()
 	})
 	for range rounds {
 		for _, n := range order {

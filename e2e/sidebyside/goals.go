@@ -1,6 +1,7 @@
 package sidebyside
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 )
@@ -13,7 +14,8 @@ const (
 	UDPTimeouts   = "UDP exchanges, masqueraded"
 )
 
-type goalRow struct{ what, least, is, verdict string }
+// goalRow is a goal. bare is the same ratio with virtual servers made by hand in our place: what the kernel leaves to reach.
+type goalRow struct{ what, least, is, verdict, bare string }
 
 func goalTable(r *Result) string {
 	var rows []goalRow
@@ -29,9 +31,10 @@ func goalTable(r *Result) string {
 		}
 	}
 	rows = append(rows, stallGoals(r)...)
-	text := "Each is a ratio of ipvs-proxier to what it is held against.\n\n| what | at least | is | |\n|---|---|---|---|\n"
+	text := "Each is a ratio of ipvs-proxier to what it is held against. The last column is the same ratio of\n" + Bare + ", a kernel with " +
+		"virtual servers and no proxy.\n\n| what | at least | is | | " + Bare + " |\n|---|---|---|---|---|\n"
 	for _, row := range rows {
-		text += fmt.Sprintf("| %s | %s | %s | %s |\n", row.what, row.least, row.is, row.verdict)
+		text += fmt.Sprintf("| %s | %s | %s | %s | %s |\n", row.what, row.least, row.is, row.verdict, cmp.Or(row.bare, "–"))
 	}
 	return text
 }
@@ -40,6 +43,9 @@ func (s *Scenario) goal(what, against string, least float64) goalRow {
 	row := goalRow{what: what, least: fmt.Sprint(least), is: "–", verdict: "not measured"}
 	if ratio, told := Paired(s.Rates[Ours], s.Rates[against]); told {
 		row.is, row.verdict = ratio.Text(), ratio.verdict(least)
+	}
+	if ratio, told := Paired(s.Rates[Bare], s.Rates[against]); told && against != Bare {
+		row.bare = ratio.Text()
 	}
 	return row
 }
@@ -51,6 +57,11 @@ func stallGoals(r *Result) (rows []goalRow) {
 		if ours != nil {
 			if ratio, told := ours.lastBesideFirst(); told {
 				row.is, row.verdict = ratio.Text(), ratio.verdict(0.95)
+			}
+		}
+		if bare := r.stall(name, Bare); bare != nil {
+			if ratio, told := bare.lastBesideFirst(); told {
+				row.bare = ratio.Text()
 			}
 		}
 		rows = append(rows, row)
