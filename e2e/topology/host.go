@@ -183,13 +183,15 @@ func (h *Host) route(destination netip.Prefix, gateway netip.Addr) error {
 	return h.addRoute(destination, "via "+gateway.String(), &netlink.Route{Gw: gateway.AsSlice()})
 }
 
-// routeLink sends what is for the destination straight to the link, from source when it is valid.
-func (h *Host) routeLink(destination netip.Prefix, link string, source netip.Addr) error {
+// routeLink sends what is for the destination straight to the link, from source when it is valid, in packets of mtu at most
+// where that is not 0.
+func (h *Host) routeLink(destination netip.Prefix, link string, source netip.Addr, mtu int) error {
 	l, err := h.link(link)
 	if err != nil {
 		return err
 	}
-	r := &netlink.Route{LinkIndex: l.Attrs().Index, Scope: netlink.SCOPE_LINK}
+	// A forwarded IPv6 packet obeys the route's MTU only where it is locked (include/net/ip6_route.h, Linux 6.1).
+	r := &netlink.Route{LinkIndex: l.Attrs().Index, Scope: netlink.SCOPE_LINK, MTU: mtu, MTULock: mtu != 0}
 	if source.IsValid() {
 		r.Src = source.AsSlice()
 	}

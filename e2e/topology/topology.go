@@ -155,24 +155,41 @@ func (t *Topology) AddPodOn(on *Host, node, number int, name string) (*Host, err
 	}
 	pod.Node = on.Name
 	pod.IPv4, pod.IPv6 = podAddresses(node, number)
-	port, err := connect(pod, on)
+	gateway4, gateway6 := podAddresses(node, 1)
+	return pod, t.hang(pod, on, gateway4, gateway6, 0)
+}
+
+// AddBehind puts a host behind one that is no node, which forwards for it; its addresses are 192.168.70.number and fd00:70::number.
+// What the router sends to it has to fit into mtu; the host itself does not know.
+func (t *Topology) AddBehind(router *Host, number, mtu int, name string) (*Host, error) {
+	h, err := t.host(name)
 	if err != nil {
 		return nil, err
 	}
-	gateway4, gateway6 := podAddresses(node, 1)
+	h.IPv4 = netip.MustParseAddr(fmt.Sprintf("192.168.70.%d", number))
+	h.IPv6 = netip.MustParseAddr(fmt.Sprintf("fd00:70::%d", number))
+	return h, errors.Join(makeNode(router), t.hang(h, router, netip.MustParseAddr("192.168.70.1"), netip.MustParseAddr("fd00:70::1"), mtu))
+}
+
+// hang gives the host a link of its own to its gateway, whose route to the host is of that MTU; 0 is the link's.
+func (t *Topology) hang(h, on *Host, gateway4, gateway6 netip.Addr, mtu int) error {
+	port, err := connect(h, on)
+	if err != nil {
+		return err
+	}
 	for _, family := range []struct {
-		pod, gateway netip.Addr
-		all          string
-	}{{pod.IPv4, gateway4, "0.0.0.0/0"}, {pod.IPv6, gateway6, "::/0"}} {
+		host, gateway netip.Addr
+		all           string
+	}{{h.IPv4, gateway4, "0.0.0.0/0"}, {h.IPv6, gateway6, "::/0"}} {
 		if err := errors.Join(
-			on.AddAddress(port, single(family.gateway)), on.routeLink(single(family.pod), port, family.gateway),
-			pod.AddAddress("eth0", single(family.pod)), pod.routeLink(single(family.gateway), "eth0", netip.Addr{}),
-			pod.route(netip.MustParsePrefix(family.all), family.gateway),
+			on.AddAddress(port, single(family.gateway)), on.routeLink(single(family.host), port, family.gateway, mtu),
+			h.AddAddress("eth0", single(family.host)), h.routeLink(single(family.gateway), "eth0", netip.Addr{}, 0),
+			h.route(netip.MustParsePrefix(family.all), family.gateway),
 		); err != nil {
-			return nil, fmt.Errorf("pod %s: %w", name, err)
+			return fmt.Errorf("%s: %w", h.Name, err)
 		}
 	}
-	return pod, nil
+	return nil
 }
 
 func single(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }

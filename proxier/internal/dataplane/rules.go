@@ -318,7 +318,8 @@ func (r ruler) closed() []string {
 	return append(rules, "-m conntrack --ctstate NEW -j REJECT --reject-with "+r.family4or6("icmp-port-unreachable", "icmp6-port-unreachable"))
 }
 
-// accept opens front ends where INPUT's policy is to drop (kubernetes#98465). It stands behind the operator's rules.
+// accept opens front ends where INPUT's policy is to drop (kubernetes#98465), and lets in what routers say of their
+// connections. It stands behind the operator's rules.
 func (r ruler) accept() []string {
 	rules := []string{
 		r.match(SetFrontEnd, "dst,dst") + " -j ACCEPT",
@@ -327,7 +328,17 @@ func (r ruler) accept() []string {
 	if r.config.AnswerPing {
 		rules = append(rules, r.ping()+" "+r.match(SetVIP, "dst")+" -j ACCEPT")
 	}
-	return rules
+	return append(rules, r.errors()+" -j ACCEPT")
+}
+
+// errors matches what routers say of answers to connections that clients have opened to this node, such as that a packet
+// is too big for the path. It comes in for the node, because VIPs are local; IPVS sends it on to the endpoint behind
+// INPUT (net/netfilter/ipvs/ip_vs_core.c, ip_vs_in_icmp), and an endpoint that does not hear of it sends the same packet
+// for ever (kube-router#685). A set of front ends cannot be asked about it: it would take type and code for the port
+// (net/netfilter/ipset/ip_set_getport.c). INPUT has let the connection in, whoever serves it. A redirect would change
+// the node's own routes; conntrack calls it RELATED in IPv4 only.
+func (r ruler) errors() string {
+	return r.family4or6("-p icmp -m icmp ! --icmp-type 5", "-p ipv6-icmp") + " -m conntrack --ctstate RELATED --ctdir ORIGINAL"
 }
 
 func (r ruler) ping() string {
