@@ -174,7 +174,7 @@ func (c *cluster) startLoad(from *topology.Host, args ...string) *harness.Load {
 func withoutErrors(t *testing.T, r *harness.LoadReport) {
 	t.Helper()
 	if r.Requests.Errors+r.Requests.Unfinished != 0 || r.Requests.Answered == 0 {
-		t.Errorf("requests %+v, errors %v: want every one answered", r.Requests, r.Errors)
+		t.Errorf("requests %+v, errors %v (%s): want every one answered", r.Requests, r.Errors, r.WhereErrors())
 	}
 }
 

@@ -194,6 +194,7 @@ func TestEverySchedulerUnderLoad(t *testing.T) {
 	held := c.holdAll(client, len(choices))
 
 	var loads []*harness.Load
+	began := time.Now()
 	for _, l := range []struct{ mode, network string }{{"crr", "tcp"}, {"udp-rr", "udp"}} {
 		loads = append(loads, c.startLoad(client, append([]string{"--mode", l.mode, "--rate", "150", "--duration", "5m", "--timeout", harness.Patiently(5 * time.Second).String()}, tableTargets(l.network, len(choices))...)...))
 	}
@@ -213,8 +214,10 @@ func TestEverySchedulerUnderLoad(t *testing.T) {
 		{"one is left", func() { c.write("table.yaml", with(table(choices, even), three)) }, []*topology.Host{three}},
 		{"all are back", func() { c.write("table.yaml", with(table(choices, even), one, two, three)) }, []*topology.Host{one, two, three}},
 	} {
+		did := time.Since(began)
 		step.do()
 		c.settled(step.name, choices, step.ready...)
+		t.Logf("%s: done after %.1f s, in force after %.1f s", step.name, did.Seconds(), time.Since(began).Seconds())
 		c.used(step.name, choices)
 		stillUsable(t, held, step.name)
 	}

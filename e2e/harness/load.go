@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os/exec"
 	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/ipvs-proxier/ipvs-proxier/e2e/topology"
@@ -37,7 +38,14 @@ type LoadReport struct {
 	Series struct {
 		Step     float64 `json:"bucket_s"`
 		Answered []int64 `json:"answered"`
+		// Errors has such a list for each kind of error; that of a timeout stands where the request was planned.
+		Errors map[string][]int64 `json:"errors"`
 	} `json:"series"`
+	Targets []struct {
+		Target string `json:"target"`
+		Errors int64  `json:"errors"`
+	} `json:"targets"`
+	Strays  int64 `json:"stray_datagrams"`
 	Latency struct {
 		P50 float64 `json:"p50"`
 		P90 float64 `json:"p90"`
@@ -55,6 +63,24 @@ type LoadReport struct {
 	SelfCheck struct {
 		Warnings []string `json:"warnings"`
 	} `json:"self_check"`
+}
+
+// WhereErrors says at which targets and when, in seconds of the window, requests failed.
+func (r *LoadReport) WhereErrors() string {
+	var words []string
+	for _, t := range r.Targets {
+		if t.Errors > 0 {
+			words = append(words, fmt.Sprintf("%d at %s", t.Errors, t.Target))
+		}
+	}
+	for kind, steps := range r.Series.Errors {
+		for i, n := range steps {
+			if n > 0 {
+				words = append(words, fmt.Sprintf("%d %s after %.1f s", n, kind, float64(i)*r.Series.Step))
+			}
+		}
+	}
+	return strings.Join(append(words, fmt.Sprintf("%d stray datagrams", r.Strays)), ", ")
 }
 
 // Answered returns how many requests the endpoint answered.

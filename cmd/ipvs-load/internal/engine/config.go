@@ -49,7 +49,7 @@ type UDPPort string
 
 // The choices of UDPPort.
 const (
-	Rotate UDPPort = "rotate" // a new socket for each request, whose port the kernel picks
+	Rotate UDPPort = "rotate" // a new socket for each request; ports take turns
 	Fixed  UDPPort = "fixed"  // one socket, thus one port, for each pair of target and source address
 )
 

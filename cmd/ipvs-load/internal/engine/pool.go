@@ -79,7 +79,7 @@ func (p *pool) close() {
 func (w *worker) dial(c *conn) (op string, err error) {
 	c.generation++
 	c.stands = false
-	if c.fd, op, err = c.route.open(); err != nil {
+	if c.fd, op, err = c.route.open(nil); err != nil {
 		c.fd = -1
 		return op, err
 	}

@@ -29,11 +29,16 @@ func Run(ctx context.Context, c Config) (*account.Result, error) {
 			w.close()
 		}
 	}()
+	var ports *sourcePorts
+	if c.Mode == UDPRR && c.UDPPort == Rotate {
+		ports = newSourcePorts()
+	}
 	for i := range workers {
 		w, err := newWorker(&c, i, window, &stop)
 		if err != nil {
 			return nil, err
 		}
+		w.ports = ports
 		workers[i] = w
 	}
 	stopAll := func() {

@@ -18,6 +18,9 @@ type route struct {
 	protocol target.Protocol
 	domain   int
 	to, from unix.Sockaddr // from is nil when the kernel chooses
+
+	source4 unix.SockaddrInet4 // what source returns
+	source6 unix.SockaddrInet6
 }
 
 func newRoutes(c *Config) ([][]*route, error) {
@@ -70,13 +73,20 @@ func newSockaddr(a netip.AddrPort) (unix.Sockaddr, error) {
 	return sa, nil
 }
 
-// open makes the route's socket and binds it if the user named a source. The operation that failed is returned with
-// the error number.
-func (r *route) open() (fd int, op string, err error) {
+// open makes the route's socket and binds it if the user named a source, or ports are given out, which may be nil. The
+// operation that failed is returned with the error number.
+func (r *route) open(ports *sourcePorts) (fd int, op string, err error) {
 	kind, protocol := socketKind(r.protocol)
 	fd, err = unix.Socket(r.domain, kind|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, protocol)
 	if err != nil {
 		return -1, "socket", err
+	}
+	if ports != nil {
+		if err = ports.bind(fd, r); err != nil {
+			unix.Close(fd)
+			return -1, "bind", err
+		}
+		return fd, "", nil
 	}
 	if r.from == nil {
 		return fd, "", nil

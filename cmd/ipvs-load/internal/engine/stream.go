@@ -169,7 +169,7 @@ func (s *streams) pump(f *os.File, carried *int64) (account.Kind, string) {
 
 // connectFile connects a route's socket, for TCP and SCTP alike.
 func connectFile(ctx context.Context, r *route, timeout time.Duration) (*os.File, string, error) {
-	fd, op, err := r.open()
+	fd, op, err := r.open(nil)
 	if err != nil {
 		return nil, op, err
 	}

@@ -19,7 +19,7 @@ const slowConnect = 900 * time.Millisecond
 // connect begins a request of modes connect and crr.
 func (w *worker) connect(x *slot) {
 	x.state = connecting
-	fd, op, err := x.route.open()
+	fd, op, err := x.route.open(nil)
 	if err != nil {
 		w.fail(x, op, err)
 		return

@@ -17,7 +17,7 @@ const sharedBuffer = 4 << 20
 // sendDatagram begins a request of mode udp-rr from a socket, and thus a port, of its own.
 func (w *worker) sendDatagram(x *slot) {
 	x.state = waiting
-	fd, op, err := x.route.open()
+	fd, op, err := x.route.open(w.ports)
 	if err != nil {
 		w.fail(x, op, err)
 		return
@@ -75,7 +75,7 @@ func newSharedSockets(p *poller, all [][]*route) (*sharedSockets, error) {
 	s := &sharedSockets{}
 	for _, routes := range all {
 		for _, r := range routes {
-			fd, op, err := r.open()
+			fd, op, err := r.open(nil)
 			if err == nil {
 				s.fds, s.routes, op = append(s.fds, fd), append(s.routes, r), "connect"
 				err = unix.Connect(fd, r.to)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -82,6 +83,68 @@ func TestSourcePortsRotateOrStay(t *testing.T) {
 			t.Errorf("%s: the server saw %d ports", port, len(ports))
 		}
 		mu.Unlock()
+	}
+}
+
+// TestNoSourcePortComesBackEarly: a port that comes back would be an older flow's to IPVS and connection tracking, whose endpoint may be
+// gone. Ports that others have are passed over.
+func TestNoSourcePortComesBackEarly(t *testing.T) {
+	const requests = 3000 // of 28,232 ports, picked at random, some 150 would be twice among so many
+	for _, source := range []string{"", "127.0.0.2"} {
+		seen := map[uint16]int{}
+		var mu sync.Mutex
+		to := udpServer(t, func(c *net.UDPConn, _ int, token []byte, from netip.AddrPort) {
+			mu.Lock()
+			seen[from.Port()]++
+			mu.Unlock()
+			reply(c, token, from)
+		})
+		c := config(UDPRR, requests, to)
+		c.UDPPort = Rotate
+		if source != "" {
+			c.Sources = []netip.Addr{netip.MustParseAddr(source)}
+		}
+		wantKind(t, mustRun(t, c), account.Answered, requests)
+		mu.Lock()
+		for port, n := range seen {
+			if n > 1 {
+				t.Errorf("source %q: port %d was used %d times", source, port, n)
+			}
+		}
+		mu.Unlock()
+	}
+}
+
+func TestSourcePortsPassOverWhatIsTaken(t *testing.T) {
+	taken, err := net.ListenUDP("udp4", &net.UDPAddr{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	port := taken.LocalAddr().(*net.UDPAddr).AddrPort().Port()
+	ports := &sourcePorts{all: []uint16{port}}
+	fd, _, err := (&route{protocol: target.UDP, domain: unix.AF_INET}).open(ports)
+	if err != nil {
+		t.Fatalf("where every port is taken the kernel finds one: %v", err)
+	}
+	unix.Close(fd)
+}
+
+func TestPortsBetween(t *testing.T) {
+	for _, tt := range []struct {
+		limits, reserved string
+		want             []uint16
+	}{
+		{"32768\t32770\n", "\n", []uint16{32768, 32769, 32770}},
+		{"10 15", "11,13-14,99", []uint16{10, 12, 15}},
+		{"65534 65535", "", []uint16{65534, 65535}},
+		{"0 1", "", []uint16{1}},
+		{"", "", nil},
+		{"1 65536", "", nil},
+	} {
+		if got := portsBetween(tt.limits, tt.reserved); !slices.Equal(got, tt.want) {
+			t.Errorf("%q without %q: %v, want %v", tt.limits, tt.reserved, got, tt.want)
+		}
 	}
 }
 

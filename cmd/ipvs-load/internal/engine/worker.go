@@ -29,6 +29,7 @@ type worker struct {
 	slots  slots
 	routes [][]*route
 	shared *sharedSockets // of a fixed UDP port
+	ports  *sourcePorts   // of a rotating one; all workers have the same
 	pool   *pool          // of modes rr and idle
 
 	next   schedule.Cursor // the next start to make
