@@ -35,6 +35,9 @@ func (e *engine) apply(r *Report, ops []dataplane.Op, touched dataplane.Touched)
 			e.cutoffs.note(ready[i], err != nil)
 			if err != nil {
 				r.fail(e.owner(ready[i], touched), ready[i], err)
+				if mayBeLocal(ready[i], err) {
+					done = append(done, ready[i])
+				}
 				continue
 			}
 			if o, is := ready[i].Object.(dataplane.Sysctl); is {
@@ -45,6 +48,16 @@ func (e *engine) apply(r *Report, ops []dataplane.Op, touched dataplane.Touched)
 		}
 		e.have.ApplyAll(done)
 	}
+}
+
+// mayBeLocal tells whether the operation may have made a VIP local, and nobody knows: for the rest of the pass it counts as
+// done, so that the VIP keeps its last virtual server. The next pass reads the kernel before it does anything.
+func mayBeLocal(op dataplane.Op, err error) bool {
+	switch op.Object.(type) {
+	case dataplane.Address, dataplane.Route:
+		return op.Verb == dataplane.Create && unknown(err)
+	}
+	return false
 }
 
 // owner returns the Service on whose behalf the operation's object was looked at; where that was nobody, as after an

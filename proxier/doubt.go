@@ -3,6 +3,8 @@ package proxier
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"syscall"
 	"time"
 
@@ -79,7 +81,7 @@ func virtualServerOf(op dataplane.Op) (dataplane.VirtualServerID, bool) {
 
 // settleDoubts looks at the virtual servers that are in doubt.
 func (e *engine) settleDoubts() error {
-	for id := range e.doubts {
+	for _, id := range slices.SortedFunc(maps.Keys(e.doubts), dataplane.VirtualServerID.Compare) {
 		v, present, err := e.kernel.VirtualServer(id)
 		if err != nil {
 			return fmt.Errorf("look at %s again: %w", id, err)

@@ -118,6 +118,37 @@ func TestDoubtThatCannotBeSettled(t *testing.T) {
 	}
 }
 
+// TestAVIPMayBeLocal: an address, or a route, was made and nobody knows, and the virtual server that is to take the place of the old one is
+// refused. The old one stays: without a virtual server the node's own sockets would answer at the address.
+func TestAVIPMayBeLocal(t *testing.T) {
+	local := func(op dataplane.Op) bool {
+		return op.Object.Kind() == dataplane.KindRoute || op.Object.Kind() == dataplane.KindAddress
+	}
+	for _, mode := range []dataplane.VIPMode{dataplane.ByAddress, dataplane.ByRoute} {
+		s := newScenario(t, 0, 0)
+		s.mode = mode
+		s.restart()
+		broken := &brokenKernel{Kernel: s.memory, refuse: local}
+		deaf := &deafKernel{Kernel: broken, lost: func(dataplane.Op) bool { return false }}
+		s.engine.kernel = deaf
+		s.engine.pass(s.now, s.apply([]byte(manyServices(1))), false)
+		moved := strings.ReplaceAll(manyServices(1), "port: 80,", "port: 81,")
+		s.now = s.now.Add(time.Hour)
+		deaf.lost = local
+		broken.refuse = func(op dataplane.Op) bool { return isVirtualServer(op) && op.Verb == dataplane.Create }
+		s.engine.pass(s.now, s.apply([]byte(moved)), false) // scenarios look after each operation
+		if state := s.memory.State(); len(state.Addresses)+len(state.Routes) != 1 || len(state.VirtualServers) != 1 {
+			t.Errorf("%s: %d addresses, %d routes, %d virtual servers; want the old one of these, local", mode, len(state.Addresses), len(state.Routes), len(state.VirtualServers))
+		}
+		broken.refuse, deaf.lost = func(dataplane.Op) bool { return false }, func(dataplane.Op) bool { return false }
+		s.now = s.now.Add(time.Hour)
+		s.converge(nil, false)
+		if got := s.memory.State().ServiceText(); !strings.Contains(got, ":81") || strings.Contains(got, ":80 ") {
+			t.Errorf("%s: in the end:\n%s", mode, got)
+		}
+	}
+}
+
 // tear takes away what kube-proxy --cleanup does: every virtual server, and with link the link with its addresses.
 func (s *scenario) tear(link bool) {
 	state := s.memory.State()

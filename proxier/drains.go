@@ -3,6 +3,7 @@ package proxier
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
@@ -74,10 +75,15 @@ func (ds drains) next() (due time.Time) {
 // pollDrains counts the connections of draining real servers that are due, and touches their virtual servers.
 func (e *engine) pollDrains(now time.Time, touched *dataplane.Touched) []error {
 	var errs []error
+	var due []dataplane.VirtualServerID
 	for id, of := range e.drains {
-		if !anyDue(of, now) {
-			continue
+		if anyDue(of, now) {
+			due = append(due, id)
 		}
+	}
+	slices.SortFunc(due, dataplane.VirtualServerID.Compare)
+	for _, id := range due {
+		of := e.drains[id]
 		counts, err := e.kernel.Connections(id)
 		for _, d := range of {
 			d.polled = now

@@ -169,11 +169,11 @@ func (e *engine) pass(now time.Time, dirty []cluster.Name, audit bool) Report {
 		e.want.Reserve(len(names))
 		e.have.Reserve(max(0, len(names)-len(e.have.VirtualServers)))
 		others = append(others, names...)
-		urgentFirst(others)
 		e.starting = true
 	}
 	others = append(others, e.retries.takeDirty()...)
 	others = append(others, e.readServers(dirty, others)...)
+	urgentFirst(others)
 	e.backlog.add(others...)
 
 	affected := e.backlog.next(dirty)

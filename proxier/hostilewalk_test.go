@@ -167,12 +167,13 @@ func (a author) node() map[string]*v1.Node {
 	return map[string]*v1.Node{"n1": n}
 }
 
-// TestHostileWalk goes from hostile objects to others, with audits and restarts on the way; TestRandomWalk does with faults. Wherever it is, nothing is left to be
+// TestHostileWalk goes from hostile objects to others, with faults, audits and restarts on the way. Wherever it is, nothing is left to be
 // tried again, no operation is refused for good, and what is told can be printed. Without wrong annotations the kernel is as it would be had these objects been the first.
 func TestHostileWalk(t *testing.T) {
 	seed := anySeed(t)
 	a := author{rand.New(rand.NewPCG(seed, 3))}
-	s := newScenario(t, 0, seed)
+	s := newScenario(t, 0.1, seed)
+	s.faulty.Burst = 20
 	for range 150 {
 		s.objects.nodes = a.node()
 		s.objects.version++

@@ -163,7 +163,9 @@ func (o objects) Slices(of cluster.Name) []*discovery.EndpointSlice {
 	return found
 }
 
-func (o objects) Names() []cluster.Name { return slices.Collect(maps.Keys(o.services)) }
+func (o objects) Names() []cluster.Name {
+	return slices.SortedFunc(maps.Keys(o.services), cluster.Name.Compare)
+}
 
 func (o objects) clone() objects {
 	return objects{maps.Clone(o.services), maps.Clone(o.slices), maps.Clone(o.nodes), o.version}
@@ -177,6 +179,7 @@ type scenario struct {
 	objects *objects
 	memory  *kernel.Memory
 	faulty  *kernel.Faulty
+	trace   *trace
 	engine  *engine
 	now     time.Time
 	rows    map[cluster.Name]Row
@@ -210,11 +213,12 @@ func newScenario(t testing.TB, rate float64, seed uint64) *scenario {
 		}
 	}
 	s.faulty = kernel.NewFaulty(s.memory, rate, seed)
+	s.trace = &trace{Kernel: s.faulty}
 	if rate > 0 {
 		s.limit = 1 + int(seed%5)
 		t.Cleanup(func() {
 			if t.Failed() {
-				t.Logf("faults came with TEST_SEED=%d", seed)
+				t.Logf("faults came with TEST_SEED=%d; the last operations were\n%s", seed, s.trace.last())
 			}
 		})
 	}
@@ -260,7 +264,7 @@ func (s *scenario) restart() {
 		Exclude:         []netip.Prefix{netip.MustParsePrefix("10.97.0.0/16")},
 		APIServers:      func() []netip.AddrPort { return []netip.AddrPort{netip.MustParseAddrPort("203.0.113.100:6443")} },
 		Protected:       []PortRange{{22, 22}, {10248, 10250}},
-	}, s.faulty, s.objects)
+	}, s.trace, s.objects)
 	if s.limit > 0 {
 		s.engine.backlog.limit, s.engine.backlog.most = s.limit, s.limit
 	}

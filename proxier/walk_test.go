@@ -75,5 +75,5 @@ func (s *scenario) walkTo(to objects) {
 		}
 	}
 	s.objects.services, s.objects.slices = to.services, to.slices
-	s.converge(slices.Collect(maps.Keys(dirty)), false)
+	s.converge(slices.SortedFunc(maps.Keys(dirty), cluster.Name.Compare), false)
 }

@@ -10,7 +10,8 @@ import (
 func compareString(a, b string) int   { return strings.Compare(a, b) }
 func compareAddr(a, b netip.Addr) int { return a.Compare(b) }
 
-func (id VirtualServerID) compare(other VirtualServerID) int {
+// Compare orders virtual servers by address, port and protocol.
+func (id VirtualServerID) Compare(other VirtualServerID) int {
 	return cmp.Or(id.Addr.Compare(other.Addr), cmp.Compare(id.Port, other.Port), cmp.Compare(id.Protocol, other.Protocol))
 }
 

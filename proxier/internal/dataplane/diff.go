@@ -20,7 +20,7 @@ func Diff(have, want *State, t Touched) []Op {
 		d.foundation(have, want)
 	}
 	d.entries(have, want, sortedKeys(t.Entries, SetEntry.compare), t.VirtualServers)
-	ids := sortedKeys(t.VirtualServers, VirtualServerID.compare)
+	ids := sortedKeys(t.VirtualServers, VirtualServerID.Compare)
 	for _, id := range ids {
 		d.virtualServer(id, have, want)
 	}

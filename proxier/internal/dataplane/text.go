@@ -51,7 +51,7 @@ func (s *State) ServiceText() string {
 	for _, e := range s.Entries.Sorted() {
 		fmt.Fprintf(&b, "entry %s\n", e)
 	}
-	for _, id := range sortedKeys(s.VirtualServers, VirtualServerID.compare) {
+	for _, id := range sortedKeys(s.VirtualServers, VirtualServerID.Compare) {
 		v := s.VirtualServers[id]
 		fmt.Fprintf(&b, "virtual-server %s %s\n", id, configText(v.Scheduler, v.Flags, v.OnePacket, v.Timeout))
 		for _, r := range slices.SortedFunc(slices.Values(v.RealServers), CompareEndpoint) {
