@@ -17,7 +17,7 @@ import (
 func (e *engine) lastGood(name cluster.Name, api *v1.Service) cluster.LastGood {
 	before, known := e.services[name]
 	places := sync.OnceValue(func() map[servedKey]*servedPort { return before.places() })
-	return func(key string, port int) (string, bool) {
+	return func(key string, port *cluster.ServicePort) (string, bool) {
 		if !known {
 			return e.programmed(name, api, key, port)
 		}
@@ -25,9 +25,9 @@ func (e *engine) lastGood(name cluster.Name, api *v1.Service) cluster.LastGood {
 			return weight, true
 		}
 		settings := before.settings
-		if port != cluster.WholeService {
+		if port != nil {
 			settings = nil
-			if at := places()[servedKey{api.Spec.Ports[port].Name, uint16(api.Spec.Ports[port].Port)}]; at != nil {
+			if at := places()[servedKey{port.Name, port.Port}]; at != nil {
 				settings = at.settings
 			}
 		}
@@ -59,31 +59,28 @@ func (s *served) places() map[servedKey]*servedPort {
 }
 
 // programmed returns what the kernel has for a port of the Service.
-func (e *engine) programmed(name cluster.Name, api *v1.Service, key string, port int) (string, bool) {
+func (e *engine) programmed(name cluster.Name, api *v1.Service, key string, port *cluster.ServicePort) (string, bool) {
 	addr, err := netip.ParseAddr(api.Spec.ClusterIP)
-	if err != nil || port == cluster.WholeService {
+	if err != nil || port == nil {
 		return "", false
 	}
-	for _, protocol := range []cluster.Protocol{cluster.TCP, cluster.UDP, cluster.SCTP} {
-		id := dataplane.VirtualServerID{Addr: addr, Port: uint16(api.Spec.Ports[port].Port), Protocol: protocol}
-		v, found := e.have.VirtualServers[id]
-		if owner := e.want.Owner(id); !found || owner != name && owner != (cluster.Name{}) {
-			continue
-		}
-		switch key {
-		case annotation.Scheduler:
-			s, known := scheduler.OfKernel(v.Scheduler)
-			return s.Name, known
-		case annotation.SchedulerFlags:
-			return v.Flags.String(), true
-		case annotation.OnePacket:
-			return map[bool]string{true: "true", false: "false"}[v.OnePacket], true
-		case annotation.MaxConnections:
-			for _, r := range v.RealServers {
-				return annotation.ConnectionLimit{Upper: r.Upper, Lower: r.Lower}.String(), r.Upper != 0
-			}
-		}
+	id := dataplane.VirtualServerID{Addr: addr, Port: port.Port, Protocol: port.Protocol}
+	v, found := e.have.VirtualServers[id]
+	if owner := e.want.Owner(id); !found || owner != name && owner != (cluster.Name{}) {
 		return "", false
+	}
+	switch key {
+	case annotation.Scheduler:
+		s, known := scheduler.OfKernel(v.Scheduler)
+		return s.Name, known
+	case annotation.SchedulerFlags:
+		return v.Flags.String(), true
+	case annotation.OnePacket:
+		return map[bool]string{true: "true", false: "false"}[v.OnePacket], true
+	case annotation.MaxConnections:
+		for _, r := range v.RealServers {
+			return annotation.ConnectionLimit{Upper: r.Upper, Lower: r.Lower}.String(), r.Upper != 0
+		}
 	}
 	return "", false
 }

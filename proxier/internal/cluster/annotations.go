@@ -61,12 +61,9 @@ func (o Operator) setting(namespace, key, otherwise string) Setting {
 	return Setting{key, otherwise, SourceDefault}
 }
 
-// LastGood returns the canonical value of a key that is in force for a Service: for its port of that index, or with -1 for the
-// whole Service. It counts when what is written now cannot be honoured.
-type LastGood func(key string, port int) (value string, known bool)
-
-// WholeService is the index under which [LastGood] is asked for keys that no port has.
-const WholeService = -1
+// LastGood returns the canonical value of a key that is in force for a Service: for that port, or with nil for the whole Service. It counts
+// when what is written now cannot be honoured.
+type LastGood func(key string, port *ServicePort) (value string, known bool)
 
 // said is what the annotations of a Service say about one key.
 type said struct {
@@ -136,8 +133,12 @@ func parsed(key annotation.Key, written, text string) (annotation.Values, *Probl
 	return values, nil
 }
 
-// settle returns what is in force for a port of the Service, or for the whole Service, and adds to a Problem what that is.
-func (p *parser) settle(s *said, port int, name string, number uint16, otherwise string) Setting {
+// settle returns what is in force for a port of the Service, or for the whole Service where that is nil.
+func (p *parser) settle(s *said, port *ServicePort, otherwise string) Setting {
+	name, number := "", uint16(0)
+	if port != nil {
+		name, number = port.Name, port.Port
+	}
 	if value, named := s.values.For(name, number); named {
 		return Setting{s.key.Name, value, s.source}
 	}
@@ -181,7 +182,7 @@ func (p *parser) told(s said, inForce []Setting) {
 // serviceSetting settles a key that no port has.
 func (p *parser) serviceSetting(name, otherwise string) Setting {
 	s := p.read(name)
-	inForce := p.settle(&s, WholeService, "", 0, otherwise)
+	inForce := p.settle(&s, nil, otherwise)
 	p.told(s, []Setting{inForce})
 	return inForce
 }
@@ -199,8 +200,8 @@ func (p *parser) options(ports []ServicePort) {
 		all = all[:0]
 		for i := range ports {
 			port := &ports[i]
-			setting := p.settle(&s, i, port.Name, port.Port, portDefault(name, *port))
-			setting = p.apply(port, i, setting)
+			setting := p.settle(&s, port, portDefault(name, *port))
+			setting = p.apply(port, setting)
 			port.Settings = append(port.Settings, setting)
 			all = append(all, setting)
 		}
@@ -234,13 +235,13 @@ func chosen(port ServicePort) scheduler.Scheduler {
 }
 
 // apply carries a setting into the port, as far as it can be, and returns what is in force.
-func (p *parser) apply(port *ServicePort, index int, setting Setting) Setting {
+func (p *parser) apply(port *ServicePort, setting Setting) Setting {
 	switch setting.Key {
 	case annotation.Scheduler:
 		if setting.Source == SourceDefault {
 			setting = p.schedulerByDefault(port)
 		}
-		setting = p.available(port, index, setting)
+		setting = p.available(port, setting)
 		port.Scheduler = setting.Value
 	case annotation.SchedulerFlags:
 		if byAffinity(*port) {
@@ -266,7 +267,7 @@ func (p *parser) apply(port *ServicePort, index int, setting Setting) Setting {
 }
 
 // available returns the choice, or what is in force instead of one that this node's kernel lacks.
-func (p *parser) available(port *ServicePort, index int, setting Setting) Setting {
+func (p *parser) available(port *ServicePort, setting Setting) Setting {
 	if p.has(setting.Value) {
 		return setting
 	}
@@ -276,7 +277,7 @@ func (p *parser) available(port *ServicePort, index int, setting Setting) Settin
 		instead = p.schedulerByDefault(port)
 	}
 	if p.in.LastGood != nil {
-		if value, known := p.in.LastGood(annotation.Scheduler, index); known && p.has(value) {
+		if value, known := p.in.LastGood(annotation.Scheduler, port); known && p.has(value) {
 			instead = Setting{annotation.Scheduler, value, SourceLastGood}
 		}
 	}
@@ -447,7 +448,7 @@ func didYouMean(word string, known []string) string {
 
 // Ignored tells whether the Service asks to be left alone. What cannot be read leaves it as it was; the Problem says so.
 func Ignored(s *v1.Service, before bool) (ignored bool, problems Problems) {
-	p := parser{in: Input{Service: s, LastGood: func(string, int) (string, bool) { return fmt.Sprint(before), before }}}
+	p := parser{in: Input{Service: s, LastGood: func(string, *ServicePort) (string, bool) { return fmt.Sprint(before), before }}}
 	ignored = annotation.ParseBool(p.serviceSetting(annotation.Ignore, "false").Value)
 	return ignored, p.problems
 }

@@ -28,7 +28,7 @@ var operator = cluster.Operator{
 
 // was is a LastGood that knows one value.
 func was(key, value string) cluster.LastGood {
-	return func(asked string, _ int) (string, bool) { return value, asked == key && value != "" }
+	return func(asked string, _ *cluster.ServicePort) (string, bool) { return value, asked == key && value != "" }
 }
 
 // TestAllNodesSeeTheSameProblem: whatever their kernels run, but for what is in force.

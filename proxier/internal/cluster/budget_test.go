@@ -113,7 +113,7 @@ func TestParsingIsLinear(t *testing.T) {
 				run := func() {
 					cluster.Parse(cluster.Input{
 						Service: s, Slices: slices, NodeName: "n1",
-						LastGood:   func(string, int) (string, bool) { questions++; return "rr", true },
+						LastGood:   func(string, *cluster.ServicePort) (string, bool) { questions++; return "rr", true },
 						NodeWeight: func(string) (uint32, bool) { questions++; return 0, false },
 					})
 				}

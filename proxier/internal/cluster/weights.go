@@ -43,7 +43,7 @@ func (p *parser) sliceWeight(slice *discovery.EndpointSlice) (weight uint32, sai
 		return annotation.ParseWeight(values[annotation.AllPorts]), true
 	}
 	if p.in.LastGood != nil {
-		if value, known := p.in.LastGood(SliceWeightKey(slice.Name), WholeService); known {
+		if value, known := p.in.LastGood(SliceWeightKey(slice.Name), nil); known {
 			p.good(SliceWeightKey(slice.Name), value)
 			p.problems.Add(Problem{InvalidAnnotation, field, err.Error(), fmt.Sprintf("%s (%s)", value, SourceLastGood)})
 			return annotation.ParseWeight(value), true

@@ -67,7 +67,7 @@ func TestPackedIsWhatIsRead(t *testing.T) {
 	parsed := func(s *v1.Service, slices ...*discovery.EndpointSlice) cluster.Service {
 		return cluster.Parse(cluster.Input{
 			Service: s, Slices: slices, NodeName: "n1", Zone: "a", KernelSchedulers: []string{"rr"},
-			NodeWeight: func(string) (uint32, bool) { return 0, false }, LastGood: func(string, int) (string, bool) { return "", false },
+			NodeWeight: func(string) (uint32, bool) { return 0, false }, LastGood: func(string, *cluster.ServicePort) (string, bool) { return "", false },
 		})
 	}
 	want := parsed(fullService(), fullSlice())
