@@ -49,7 +49,7 @@ func NewChecker(c Config) *Checker { return &Checker{config: c} }
 // Read takes in the Services, EndpointSlices and Nodes of a stream of YAML or JSON documents, alone or in Lists; others are passed over. The
 // error names the file and the document.
 func (c *Checker) Read(file string, r io.Reader) error {
-	documents := utilyaml.NewYAMLReader(bufio.NewReader(inputfile.Bounded(r)))
+	documents := utilyaml.NewYAMLReader(bufio.NewReader(inputfile.Bounded(r, inputfile.MaxBytes)))
 	for n := 1; ; n++ {
 		document, err := documents.Read()
 		if errors.Is(err, io.EOF) {

@@ -2,7 +2,10 @@ package proxier
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"reflect"
 	"regexp"
@@ -12,6 +15,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/budget"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/inputfile"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/spelling"
 )
 
@@ -30,7 +34,7 @@ type fileConfig struct {
 
 // ReadConfig reads a configuration file over the values of base. A field that does not exist, or stands twice, is an error.
 func ReadConfig(path string, base Config) (Config, error) {
-	data, err := os.ReadFile(path)
+	data, err := readNamed(path)
 	if err != nil {
 		return base, fmt.Errorf("configuration: %w", err)
 	}
@@ -39,6 +43,25 @@ func ReadConfig(path string, base Config) (Config, error) {
 		return base, fmt.Errorf("configuration %s: %w", path, err)
 	}
 	return c, nil
+}
+
+// readNamed reads a file that its user names: a pipe, as the shell's <(...) is, counts as well.
+func readNamed(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	text, err := ReadConfigText(f)
+	if large := (inputfile.TooLargeError{}); errors.As(err, &large) {
+		err = &fs.PathError{Op: "read", Path: path, Err: large}
+	}
+	return text, err
+}
+
+// ReadConfigText reads the text of a configuration, of this proxier or another proxy, to its end. More than 1 MiB is an error.
+func ReadConfigText(r io.Reader) ([]byte, error) {
+	return io.ReadAll(inputfile.Bounded(r, inputfile.MaxSmall))
 }
 
 // WriteConfig returns the configuration file that holds what in c differs from the defaults.

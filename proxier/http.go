@@ -10,6 +10,7 @@ import (
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/edge"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/inputfile"
 )
 
 // StatusPath is where the metrics address serves Status as JSON; ?service=NAMESPACE/NAME limits it.
@@ -46,8 +47,18 @@ func (b *board) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	e.Encode(b.status(only))
 }
 
-// FetchStatus asks the daemon that serves on address, such as 127.0.0.1:10249; service is NAMESPACE/NAME, or "" for all.
+// maxStatus is how much of an answer is read: some ten times what 10,000 Services with 5 endpoints each have to say.
+const maxStatus = 512 << 20
+
+// FetchStatus asks the daemon that serves on address, such as 127.0.0.1:10249; service is NAMESPACE/NAME, or "" for all. Somebody else may have
+// bound the address: what is read, and for how long, has a bound.
 func FetchStatus(ctx context.Context, address, service string) (Status, error) {
+	ctx, cancel := context.WithTimeout(ctx, edge.Operator().Answer)
+	defer cancel()
+	return fetchStatus(ctx, address, service, maxStatus)
+}
+
+func fetchStatus(ctx context.Context, address, service string, most int) (Status, error) {
 	var s Status
 	url := "http://" + address + StatusPath + "?service=" + service
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
@@ -60,10 +71,10 @@ func FetchStatus(ctx context.Context, address, service string) (Status, error) {
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
-		return s, fmt.Errorf("status: %s answers %s", address, response.Status)
+		return s, fmt.Errorf("status: %s answers %s", address, Printable(response.Status))
 	}
-	if err := json.NewDecoder(response.Body).Decode(&s); err != nil {
-		return s, fmt.Errorf("status: %w", err)
+	if err := json.NewDecoder(inputfile.Bounded(response.Body, most)).Decode(&s); err != nil {
+		return Status{}, fmt.Errorf("status: what %s answers is not the status of an ipvs-proxier: %w", address, err)
 	}
 	return s, nil
 }

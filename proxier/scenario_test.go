@@ -180,6 +180,7 @@ type scenario struct {
 	memory  *kernel.Memory
 	faulty  *kernel.Faulty
 	trace   *trace
+	random  *rand.Rand
 	engine  *engine
 	now     time.Time
 	rows    map[cluster.Name]Row
@@ -214,6 +215,7 @@ func newScenario(t testing.TB, rate float64, seed uint64) *scenario {
 	}
 	s.faulty = kernel.NewFaulty(s.memory, rate, seed)
 	s.trace = &trace{Kernel: s.faulty}
+	s.random = rand.New(rand.NewPCG(seed, 5))
 	if rate > 0 {
 		s.limit = 1 + int(seed%5)
 		t.Cleanup(func() {

@@ -62,7 +62,7 @@ func TestRandomWalk(t *testing.T) {
 	}
 }
 
-// walkTo changes all objects at once.
+// walkTo changes all objects at once, in an order that the seed decides.
 func (s *scenario) walkTo(to objects) {
 	s.t.Helper()
 	dirty := map[cluster.Name]struct{}{}
@@ -75,5 +75,7 @@ func (s *scenario) walkTo(to objects) {
 		}
 	}
 	s.objects.services, s.objects.slices = to.services, to.slices
-	s.converge(slices.SortedFunc(maps.Keys(dirty), cluster.Name.Compare), false)
+	names := slices.SortedFunc(maps.Keys(dirty), cluster.Name.Compare)
+	s.random.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
+	s.converge(names, false)
 }

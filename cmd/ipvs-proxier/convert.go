@@ -68,15 +68,17 @@ func converted(stdin io.Reader, from string, args []string, flags bool) (*conver
 	case flags:
 		return convert.KubeProxyFlags(args)
 	}
-	var data []byte
-	var err error
-	if args[0] == "-" {
-		data, err = io.ReadAll(stdin)
-	} else {
-		data, err = os.ReadFile(args[0])
+	if args[0] != "-" {
+		f, err := os.Open(args[0])
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		stdin = f
 	}
+	data, err := proxier.ReadConfigText(stdin)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", args[0], err)
 	}
 	result, err := convert.KubeProxy(data)
 	if err != nil {

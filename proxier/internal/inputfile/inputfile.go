@@ -3,7 +3,6 @@
 package inputfile
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -11,8 +10,11 @@ import (
 	"syscall"
 )
 
-// MaxBytes is how much of one input is read: some ten thousand Services with their EndpointSlices.
-const MaxBytes = 64 << 20
+// How much of one input is read.
+const (
+	MaxBytes = 64 << 20 // manifests: some ten thousand Services with their EndpointSlices
+	MaxSmall = 1 << 20  // a configuration, of this proxier or another proxy: the API takes no larger ConfigMap
+)
 
 // Open opens a regular file, through symbolic links too, such as a mounted ConfigMap has. To open something else may wait for
 // ever (a FIFO), or do something (a device); it is an error that says what is there.
@@ -39,14 +41,14 @@ func Open(path string) (*os.File, error) {
 	return f, nil
 }
 
-// Read returns the content of a regular file of at most [MaxBytes].
-func Read(path string) ([]byte, error) {
+// Read returns the content of a regular file of at most so many bytes.
+func Read(path string, most int) ([]byte, error) {
 	f, err := Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	return io.ReadAll(Bounded(f))
+	return io.ReadAll(Bounded(f, most))
 }
 
 func regular(path string, info fs.FileInfo) error {
@@ -68,15 +70,20 @@ func kind(mode fs.FileMode) string {
 	return "device"
 }
 
-// errTooLarge is of an input that does not end in time.
-var errTooLarge = errors.New("there are more than 64 MiB")
+// TooLargeError is of an input that does not end in time.
+type TooLargeError struct{ Allowed int }
 
-// Bounded returns r, whose end is an error after [MaxBytes].
-func Bounded(r io.Reader) io.Reader { return &bounded{r, MaxBytes} }
+// Error implements error.
+func (e TooLargeError) Error() string {
+	return fmt.Sprintf("there are more than %d MiB, which are allowed", e.Allowed>>20)
+}
+
+// Bounded returns r, whose end is a [TooLargeError] after so many bytes.
+func Bounded(r io.Reader, most int) io.Reader { return &bounded{r, most, most} }
 
 type bounded struct {
-	from io.Reader
-	left int
+	from       io.Reader
+	most, left int
 }
 
 // Read implements io.Reader.
@@ -86,7 +93,7 @@ func (b *bounded) Read(p []byte) (int, error) {
 	}
 	n, err := b.from.Read(p)
 	if n > b.left {
-		return b.left, errTooLarge
+		return b.left, TooLargeError{b.most}
 	}
 	b.left -= n
 	return n, err

@@ -29,7 +29,7 @@ func TestOnlyRegularFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, path := range []string{path, link} {
-			text, err := Read(path)
+			text, err := Read(path, MaxBytes)
 			if kind == "file" {
 				if err != nil || string(text) != "text" {
 					t.Errorf("%s: %q, %v", path, text, err)
@@ -39,7 +39,7 @@ func TestOnlyRegularFiles(t *testing.T) {
 			}
 		}
 	}
-	if _, err := Read(at("gone")); !errors.Is(err, os.ErrNotExist) {
+	if _, err := Read(at("gone"), MaxBytes); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a missing file: %v", err)
 	}
 }
@@ -47,18 +47,20 @@ func TestOnlyRegularFiles(t *testing.T) {
 // TestALargeFileIsRefused at one byte more than allowed.
 func TestALargeFileIsRefused(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "large")
-	for size, want := range map[int64]error{MaxBytes: nil, MaxBytes + 1: errTooLarge} {
-		if err := errors.Join(os.WriteFile(path, nil, 0o600), os.Truncate(path, size)); err != nil {
-			t.Fatal(err)
-		}
-		f, err := Open(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		n, err := io.Copy(io.Discard, Bounded(f))
-		f.Close()
-		if n != MaxBytes || !errors.Is(err, want) {
-			t.Errorf("of %d bytes %d were read, %v; want %v", size, n, err, want)
+	for _, most := range []int{MaxBytes, MaxSmall} {
+		for more, want := range map[int]error{0: nil, 1: TooLargeError{most}} {
+			if err := errors.Join(os.WriteFile(path, nil, 0o600), os.Truncate(path, int64(most+more))); err != nil {
+				t.Fatal(err)
+			}
+			f, err := Open(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n, err := io.Copy(io.Discard, Bounded(f, most))
+			f.Close()
+			if n != int64(most) || err != want {
+				t.Errorf("of %d bytes %d were read, %v; want %v", most+more, n, err, want)
+			}
 		}
 	}
 }

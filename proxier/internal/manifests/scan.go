@@ -111,7 +111,7 @@ func (d *Directory) read(name string, change *changed) {
 
 // load reads the content.
 func (f *file) load(path string) (claims []*claim, note string, err error) {
-	content, err := inputfile.Read(path)
+	content, err := inputfile.Read(path, inputfile.MaxBytes)
 	if err != nil {
 		return nil, "", err
 	}
