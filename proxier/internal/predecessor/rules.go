@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/iptables"
 )
 
 // rule is one line of iptables-save that begins with -A.
@@ -62,44 +64,12 @@ func parseSave(text string) (tables []table) {
 
 func parseRule(text string) rule {
 	chain, text, _ := strings.Cut(text, " ")
-	r := rule{chain: chain, text: text, words: split(text)}
+	r := rule{chain: chain, text: text, words: iptables.Split(text)}
 	r.target, r.comment = r.option("-j"), r.option("--comment")
 	if r.target == "" {
 		r.target = r.option("-g")
 	}
 	return r
-}
-
-// split cuts a rule into words. iptables-save puts words with spaces into double quotes, and a backslash ahead of quotes
-// and backslashes inside (libxtables, xtables_save_string).
-func split(text string) (words []string) {
-	var word strings.Builder
-	begun, quoted, escaped := false, false, false
-	end := func() {
-		if begun {
-			words = append(words, word.String())
-		}
-		word.Reset()
-		begun = false
-	}
-	for _, c := range text {
-		switch {
-		case escaped:
-			word.WriteRune(c)
-			escaped = false
-		case c == '\\':
-			escaped, begun = true, true
-		case c == '"':
-			quoted, begun = !quoted, true
-		case c == ' ' && !quoted:
-			end()
-		default:
-			word.WriteRune(c)
-			begun = true
-		}
-	}
-	end()
-	return words
 }
 
 // removal is what goes of one table.

@@ -69,15 +69,6 @@ func TestWhatGoes(t *testing.T) {
 	}
 }
 
-// TestSplit reads words as libxtables writes them.
-func TestSplit(t *testing.T) {
-	got := split(`-m comment --comment "a \"b\" c" -m comment --comment "" -j X`)
-	want := []string{"-m", "comment", "--comment", `a "b" c`, "-m", "comment", "--comment", "", "-j", "X"}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-}
-
 // TestSetNames: kube-proxy has 17 sets in each family; two of the IPv6 names are cut at the kernel's limit.
 func TestSetNames(t *testing.T) {
 	names := traces[KubeProxy].setNames()
