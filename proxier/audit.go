@@ -48,6 +48,7 @@ func (e *engine) audit(now time.Time, dirty *[]cluster.Name) error {
 	}
 	*dirty = append(*dirty, e.moved(seen.NodeAddresses)...)
 	*dirty = append(*dirty, e.heard(seen.Listeners)...)
+	*dirty = append(*dirty, e.preceded(seen)...)
 	return nil
 }
 

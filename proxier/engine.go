@@ -72,7 +72,10 @@ type engine struct {
 	// listening are the node's sockets that the last audit found, listeners the same by their ports.
 	listening []dataplane.Listener
 	listeners sockets
-	node      dataplane.Node
+	// captures are the rules of others that the last audit found ahead of IPVS, unreadRules tells of those that it could not read.
+	captures    dataplane.Captures
+	unreadRules []cluster.Problem
+	node        dataplane.Node
 	// nodesVersion is what the lister told when the Nodes were looked at.
 	nodesVersion, weightsVersion uint64
 	// nodeProblems are those of the annotations of this Node.
@@ -217,7 +220,7 @@ func (e *engine) pass(now time.Time, dirty []cluster.Name, audit bool) Report {
 	e.scheduleRetries(now, &r, touched, affected)
 	r.Changed = e.rows(affected, r.failed)
 	e.judgeNodes()
-	r.NodeProblems, r.NodeVersion = slices.Concat(e.nodeProblems, e.claims.own), e.nodeVersion
+	r.NodeProblems, r.NodeVersion = slices.Concat(e.nodeProblems, e.claims.own, e.unreadRules), e.nodeVersion
 	r.OtherNodes = e.claims.others
 	r.Connections = e.connections
 	if r.Backlog > 0 {

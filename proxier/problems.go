@@ -41,6 +41,9 @@ func (e *engine) checkFrontEnds(s *cluster.Service, f *dataplane.Fragment) {
 		if front.Kind != dataplane.NodePort && !usual && slices.Contains(e.node.Primary, front.ID.Addr) {
 			problem(cluster.AddressInUse, front, "this is the node's own address: of its ports only this one goes to the service")
 		}
+		if by := capturedBy(e.captures.Of(front.ID)); by != "" {
+			problem(cluster.ForeignRule, front, "somebody else's rule takes packets away before they come to this service: %s", by)
+		}
 		if !front.Bind && e.listeners.hear(front.ID) {
 			problem(cluster.PortInUse, front, "a program of this node listens there, and gets no connections while the service has this address and port")
 		}

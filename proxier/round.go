@@ -240,6 +240,7 @@ func (e *engine) mend(report *Report, now time.Time, dirty *[]cluster.Name) data
 		*dirty = append(*dirty, e.moved(r.seen.NodeAddresses)...)
 	}
 	*dirty = append(*dirty, e.heard(r.seen.Listeners)...)
+	*dirty = append(*dirty, e.preceded(r.seen.Observation)...)
 	if len(r.errs) > 0 {
 		report.Errors = append(report.Errors, r.errs...)
 		e.retries.blind(now, dataplane.NewTouched())

@@ -25,6 +25,7 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/annotation"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/iptables"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel"
 	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
 )
@@ -51,6 +52,8 @@ import (
 //	restart                           a new engine on the same kernel
 //	addresses ADDRESS...              the node's own addresses become these
 //	listen PROTOCOL ADDRESS:PORT...   the node's sockets become these
+//	nat FAMILY RULE                   a rule of somebody else's comes in nat ahead of ours, with its -A CHAIN; without one all go
+//	unread WORDS                      another program's rules cannot be read; without words they can
 //	busy PROTOCOL VIP:PORT ENDPOINT N connections of a real server
 //	drop entry SET ENTRY-TYPE ENTRY   somebody tampers: also drop address A, drop link L, drop vs PROTOCOL VIP:PORT,
 //	                                  drop rs PROTOCOL VIP:PORT ENDPOINT, weight PROTOCOL VIP:PORT ENDPOINT N
@@ -187,6 +190,7 @@ type scenario struct {
 	node    []cluster.Problem // of this Node
 	ops     int
 	foreign map[dataplane.VirtualServerID]bool
+	nat     []string // rules of others
 	// mode is what makes VIPs local.
 	mode dataplane.VIPMode
 	// tampered says that the kernel is in a state that is not ours to answer for, until the next audit is over.
@@ -480,6 +484,26 @@ func (s *scenario) do(fields []string) {
 		for i := 0; i+1 < len(args); i += 2 {
 			id := s.id(args[i:])
 			s.memory.Listeners = append(s.memory.Listeners, dataplane.Listener{Protocol: id.Protocol, Addr: id.Addr, Port: id.Port})
+		}
+	case "nat":
+		nat := s.nat
+		if s.nat = nil; len(args) > 0 {
+			s.nat = append(nat, strings.Join(args, " "))
+		}
+		var found []dataplane.Capture
+		for _, family := range []cluster.Family{cluster.IPv4, cluster.IPv6} {
+			text := "*nat\n"
+			for _, rule := range s.nat {
+				if of, rule, _ := strings.Cut(rule, " "); of == family.String() {
+					text += rule + "\n"
+				}
+			}
+			found = append(found, iptables.Captures(family, "", text+"-A PREROUTING -j IPVSP-SERVICES\n-A OUTPUT -j IPVSP-SERVICES\n")...)
+		}
+		s.memory.Captures = dataplane.NewCaptures(found)
+	case "unread":
+		if s.memory.UnreadRules = nil; len(args) > 0 {
+			s.memory.UnreadRules = []string{strings.Join(args, " ")}
 		}
 	case "busy":
 		n, err := strconv.ParseUint(args[3], 10, 32)

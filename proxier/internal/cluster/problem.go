@@ -20,6 +20,8 @@ const (
 	PortInUse               Reason = "PortInUse"               // a node port on which a program of the node listens
 	NodeUnknown             Reason = "NodeUnknown"             // something that depends on this Node, of which too little is known
 	ForeignVirtualServer    Reason = "ForeignVirtualServer"    // somebody else's virtual server in an excluded network
+	ForeignRule             Reason = "ForeignRule"             // a rule of somebody else's that takes packets away before IPVS sees them
+	RulesUnread             Reason = "RulesUnread"             // rules of others that could not be looked at
 	FrontEndConflict        Reason = "FrontEndConflict"        // another Service has the same address, port and protocol
 	UnsupportedScheduler    Reason = "UnsupportedScheduler"    // this node's kernel lacks the scheduler
 	UnsuitableScheduler     Reason = "UnsuitableScheduler"     // a scheduler that will not do what its author probably expects
@@ -41,7 +43,7 @@ const (
 // written and from the configuration, and every node has them alike, word for word but for InForce.
 func (r Reason) OfNode() bool {
 	switch r {
-	case AddressInUse, PortInUse, NodeUnknown, ForeignVirtualServer, UnsupportedScheduler, ConnectionsLimited, ConnectionTableSmall, NotListening, BeyondNodeBudget, KernelRefused, NodeListsForeignAddress, MoreNodeProblems:
+	case AddressInUse, PortInUse, NodeUnknown, ForeignVirtualServer, ForeignRule, RulesUnread, UnsupportedScheduler, ConnectionsLimited, ConnectionTableSmall, NotListening, BeyondNodeBudget, KernelRefused, NodeListsForeignAddress, MoreNodeProblems:
 		return true
 	}
 	return false

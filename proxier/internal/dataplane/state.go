@@ -80,6 +80,9 @@ type Observation struct {
 	NodeAddresses []netip.Addr
 	// Listeners are the sockets of the node that wait for clients; nil where the kernel cannot tell.
 	Listeners []Listener
+	// Captures are rules of others that take packets away before IPVS sees them; UnreadRules says why some could not be read.
+	Captures    Captures
+	UnreadRules []string
 	// Connections is how many connections all real servers have together, those of Foreign included.
 	Connections int
 }

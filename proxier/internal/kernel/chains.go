@@ -15,6 +15,7 @@ import (
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/iptables"
 )
 
 // chains handles our iptables chains, and the hooks that lead to them. What is written goes in with one
@@ -29,6 +30,8 @@ type chains struct {
 	wrote map[dataplane.ChainID][]string
 	// counted are the hooks of each family at the last look: those that are written soon after it need no other one.
 	counted map[cluster.Family]counted
+	// others are the rules of each family that the other kind of iptables has written.
+	others map[cluster.Family]*otherVariant
 	// held is the end of the last wait for the lock that another program kept.
 	held time.Time
 }
@@ -94,9 +97,13 @@ func newChains(families []cluster.Family) (*chains, error) {
 			}
 		}
 	}
+	others := map[cluster.Family]*otherVariant{}
+	for _, family := range families {
+		others[family] = newOtherVariant(family)
+	}
 	return &chains{
 		families: families, spelled: &spellings{of: map[dataplane.ChainID]spelling{}},
-		wrote: map[dataplane.ChainID][]string{}, counted: map[cluster.Family]counted{},
+		wrote: map[dataplane.ChainID][]string{}, counted: map[cluster.Family]counted{}, others: others,
 	}, nil
 }
 
@@ -312,8 +319,10 @@ func (c *chains) count(family cluster.Family) (map[dataplane.Hook]int, error) {
 	return parseSave(dataplane.NewState(), family, text), nil
 }
 
-// observe puts our chains and hooks into s.
-func (c *chains) observe(s *dataplane.State) error {
+// observe puts our chains and hooks into seen, and the rules of others that take packets away.
+func (c *chains) observe(seen *dataplane.Observation) error {
+	s := seen.State
+	var captures []dataplane.Capture
 	clear(c.counted)
 	for _, family := range c.families {
 		began := time.Now()
@@ -322,7 +331,13 @@ func (c *chains) observe(s *dataplane.State) error {
 			return err
 		}
 		c.counted[family] = counted{parseSave(s, family, text), began}
+		others, err := c.others[family].captures(family, c.run)
+		if err != nil {
+			seen.UnreadRules = append(seen.UnreadRules, err.Error())
+		}
+		captures = append(append(captures, iptables.Captures(family, "", text)...), others...)
 	}
+	seen.Captures = dataplane.NewCaptures(captures)
 	for id, chain := range s.Chains {
 		chain.Rules = c.spelled.written(id, chain.Rules)
 		s.Chains[id] = chain

@@ -25,6 +25,9 @@ type Memory struct {
 	KeepsSources bool
 	// Listeners are the sockets that Observe shows.
 	Listeners []dataplane.Listener
+	// Captures and UnreadRules are what Observe shows of others' rules.
+	Captures    dataplane.Captures
+	UnreadRules []string
 	// Busy holds the connections of real servers: what Connections returns. A real server that is not in it is idle.
 	Busy map[dataplane.RealServerID]uint32
 	// Flows are the entries of connection tracking: what Send makes, which is UDP, and Forget and CutOff delete.
@@ -66,6 +69,7 @@ func (m *Memory) observe(before func(part string)) dataplane.Observation {
 		{"sockets", func() { seen.Listeners = slices.Clone(m.Listeners) }},
 		{"sets", func() { s.Sets, s.Entries = maps.Clone(m.state.Sets), m.state.Entries.Clone() }},
 		{"chains", func() {
+			seen.Captures, seen.UnreadRules = m.Captures, slices.Clone(m.UnreadRules)
 			s.Chains, s.Hooks, s.Closed = maps.Clone(m.state.Chains), maps.Clone(m.state.Hooks), maps.Clone(m.state.Closed)
 		}},
 		{"virtual servers", func() { servers = maps.Clone(m.state.VirtualServers) }},

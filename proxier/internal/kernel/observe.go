@@ -69,7 +69,7 @@ func (k *Linux) observe(seen *dataplane.Observation, each func(dataplane.Virtual
 	if err := k.observeSets(s); err != nil {
 		return err
 	}
-	if err := k.chains.observe(s); err != nil {
+	if err := k.chains.observe(seen); err != nil {
 		return err
 	}
 	err = k.ipvs.observe(func(id dataplane.VirtualServerID, v dataplane.VirtualServer) {
