@@ -23,8 +23,10 @@ type cluster struct {
 	*topology.Topology
 	manifests string
 	proxier   *harness.Proxier
-	kernel    *harness.Kernel
-	args      []string
+	// lives are all proxiers that were started, the last one last.
+	lives  []*harness.Proxier
+	kernel *harness.Kernel
+	args   []string
 	// rest is how startAPIServer's client reaches the API server.
 	rest *rest.Config
 	// secondAPIServer starts another API server beside the one of startAPIServer, on port 6444.
@@ -51,7 +53,24 @@ func newCluster(t *testing.T) *cluster {
 			t.Logf("the dataplane of node1:\n%s", harness.Dump(network.Node1))
 		}
 	})
+	t.Cleanup(c.endLives)
 	return c
+}
+
+// mostLogs is how many lives of the proxier show their logs after a failure: a test may start a thousand.
+const mostLogs = 10
+
+// endLives ends all proxiers, and shows what the last ones said if the test has failed.
+func (c *cluster) endLives() {
+	for _, life := range c.lives {
+		life.Kill()
+	}
+	if !c.t.Failed() {
+		return
+	}
+	for _, life := range c.lives[max(0, len(c.lives)-mostLogs):] {
+		c.t.Logf("log of the proxier:\n%s", life.Output())
+	}
 }
 
 // run starts the proxier on the manifests and waits until its first pass is done.
@@ -69,12 +88,7 @@ func (c *cluster) start(args ...string) {
 		c.t.Fatal(err)
 	}
 	c.proxier = proxier
-	c.t.Cleanup(func() {
-		proxier.Kill()
-		if c.t.Failed() {
-			c.t.Logf("log of the proxier:\n%s", proxier.Output())
-		}
-	})
+	c.lives = append(c.lives, proxier)
 }
 
 // again starts the proxier with the same arguments after its end.

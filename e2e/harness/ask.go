@@ -44,8 +44,11 @@ func DialFrom(h *topology.Host, network string, port uint16, to netip.AddrPort) 
 }
 
 // AskOn asks who is at the other end of the connection, which stays usable.
-func AskOn(conn net.Conn) (Answer, error) {
-	if err := conn.SetDeadline(time.Now().Add(Patiently(2 * time.Second))); err != nil {
+func AskOn(conn net.Conn) (Answer, error) { return AskOnWithin(conn, 2*time.Second) }
+
+// AskOnWithin is AskOn with another time that the answer may take, which is lengthened as Patiently does.
+func AskOnWithin(conn net.Conn, timeout time.Duration) (Answer, error) {
+	if err := conn.SetDeadline(time.Now().Add(Patiently(timeout))); err != nil {
 		return Answer{}, err
 	}
 	if _, err := conn.Write([]byte("\n")); err != nil {
