@@ -194,18 +194,20 @@ func TestDriftIsRepaired(t *testing.T) {
 	}
 }
 
+// foreignObjects make what is somebody else's: virtual servers, sets, chains and rules, and an address on a link.
+var foreignObjects = []string{
+	"ip link add other type dummy", "ip addr add 10.96.7.7/32 dev other",
+	"ipvsadm -A -t 10.96.7.7:80 -s wrr", "ipvsadm -a -t 10.96.7.7:80 -r 10.244.1.10:8080 -m -w 3",
+	"ipvsadm -A -u [fd00:10:96::77]:53 -s rr", "ipvsadm -A -f 7 -s rr",
+	"ipset create KUBE-CLUSTER-IP hash:ip,port", "ipset add KUBE-CLUSTER-IP 10.96.7.7,tcp:80", "ipset create mine hash:net",
+	"iptables -t nat -N KUBE-SERVICES", "iptables -t nat -A PREROUTING -j KUBE-SERVICES", "iptables -t nat -A KUBE-SERVICES -m set --match-set KUBE-CLUSTER-IP dst,dst -j RETURN",
+	"iptables -A INPUT -p tcp --dport 22 -j ACCEPT", "ip6tables -A FORWARD -s fd00::/8 -j ACCEPT",
+}
+
 // TestForeignSurvives: what is not ours stays as it is, while the proxier runs and when it cleans up.
 func TestForeignSurvives(t *testing.T) {
 	c := newCluster(t)
-	foreign := []string{
-		"ip link add other type dummy", "ip addr add 10.96.7.7/32 dev other",
-		"ipvsadm -A -t 10.96.7.7:80 -s wrr", "ipvsadm -a -t 10.96.7.7:80 -r 10.244.1.10:8080 -m -w 3",
-		"ipvsadm -A -u [fd00:10:96::77]:53 -s rr", "ipvsadm -A -f 7 -s rr",
-		"ipset create KUBE-CLUSTER-IP hash:ip,port", "ipset add KUBE-CLUSTER-IP 10.96.7.7,tcp:80", "ipset create mine hash:net",
-		"iptables -t nat -N KUBE-SERVICES", "iptables -t nat -A PREROUTING -j KUBE-SERVICES", "iptables -t nat -A KUBE-SERVICES -m set --match-set KUBE-CLUSTER-IP dst,dst -j RETURN",
-		"iptables -A INPUT -p tcp --dport 22 -j ACCEPT", "ip6tables -A FORWARD -s fd00::/8 -j ACCEPT",
-	}
-	if _, err := c.Node1.Run("sh", "-ec", strings.Join(foreign, "\n")); err != nil {
+	if _, err := c.Node1.Run("sh", "-ec", strings.Join(foreignObjects, "\n")); err != nil {
 		t.Fatal(err)
 	}
 	state := func() string {
@@ -216,17 +218,7 @@ func TestForeignSurvives(t *testing.T) {
 	before := state()
 	c.write("web.yaml", with(web(nodePort), c.backend(1, 10, "one")))
 	c.run("--audit-period", "1s")
-	audits := func() float64 {
-		n, err := c.proxier.Metric("ipvs_proxier_audits_total")
-		c.must(err)
-		return n
-	}
-	c.await(func() error {
-		if audits() < 3 {
-			return errors.New("fewer than three audits")
-		}
-		return nil
-	})
+	c.awaitAudits(3)
 	if s, err := c.proxier.Status(); err != nil || s.Foreign < 2 {
 		t.Errorf("status tells of %+v virtual servers of others, %v", s, err)
 	}
