@@ -140,9 +140,8 @@ func (c *chaos) shortMemory() {
 	c.set("others", others(c.r, c.one, c.two)...)
 	time.Sleep(time.Duration(c.r.IntN(3000)) * time.Millisecond) // how long memory is short
 	c.must(os.WriteFile(filepath.Join(group, "memory.max"), []byte("max"), 0o644))
-	if c.proxier.Ended() {
-		c.t.Logf("killed for want of memory at %s bytes", limit)
-		c.start(c.args...)
-	}
+	// The kernel may be about to kill it.
+	c.ended = func() { c.t.Logf("killed for want of memory at %s bytes", limit); c.start(c.args...) }
+	defer func() { c.ended = nil }()
 	c.changeArrives()
 }

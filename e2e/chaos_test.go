@@ -26,6 +26,8 @@ type chaos struct {
 	one, two *topology.Host
 	drift    *drift
 	marks    int32
+	// ended is what to do when the proxier ends while a change is awaited; nil where it may not.
+	ended func()
 }
 
 // set puts the objects of a group, as YAML, in place of those that it had.
@@ -158,7 +160,9 @@ func (c *chaos) changeArrives() {
 	to := at(netip.MustParseAddr("10.96.3.97"), uint16(1000+c.marks))
 	began := time.Now()
 	c.must(harness.Await(arrival, func() error {
-		if c.proxier.Ended() {
+		if c.proxier.Ended() && c.ended != nil {
+			c.ended()
+		} else if c.proxier.Ended() {
 			return fmt.Errorf("the proxier has ended: %s", c.proxier.Output())
 		}
 		v, err := c.kernel.VirtualServer("tcp", to)
