@@ -78,8 +78,8 @@ func TestVIPModeChangesLive(t *testing.T) {
 	}
 	mode("address")
 
-	// No client asks the same endpoints by two ways at once: see TestKilledAtAnyMoment.
-	held := slices.Concat(c.hold(client, web6, 4), c.hold(c.Outside, at(c.Node1.IPv4, webNodePort), 2), c.hold(c.Outside, web6, 4),
+	// No client asks the same endpoints by two ways at once: see putUnderLoad.
+	held := slices.Concat(c.hold(client, web6, 4), c.hold(c.Denied, at(c.Node1.IPv4, webNodePort), 2), c.hold(c.Outside, web6, 4),
 		c.hold(c.Node1, web4, 4), c.hold(c.Node1, vip4, 2), c.hold(c.Node1, vip6, 2))
 	for _, from := range []*topology.Host{client, c.Node1} {
 		conn, err := harness.Dial(from, "udp", web6)
