@@ -15,5 +15,7 @@ func init() {
 		Idle:  IdleRenewed,
 		// CONFIG_IP_VS_MH_TAB_INDEX 12, unless a kernel was built otherwise.
 		Places: 4093,
+		// Some 100 to 500 us for each change of a real server (net/netfilter/ipvs/ip_vs_mh.c, ip_vs_mh_dest_changed).
+		CostlyTable: true,
 	})
 }

@@ -30,6 +30,11 @@ type Scheduler struct {
 	// Places is the size of the kernel's table, where it has one in which each endpoint needs a place: those beyond get nothing,
 	// which is a Problem of the Service. 0 is no such table.
 	Places int
+	// CostlyTable tells whether the kernel builds a large table anew for each real server that is added, changed or removed.
+	CostlyTable bool
+	// LoadedByNode tells whether the node has to load the scheduler's module, because the kernel must not do so on behalf of
+	// IPVS.
+	LoadedByNode bool
 	// Weighted tells whether weights other than 0 and 1 make a difference.
 	Weighted bool
 	// SlowStart tells whether a growing weight lets an endpoint's share grow with it, without moving other clients about.
@@ -81,41 +86,6 @@ type Endpoint struct {
 	Place
 	// Weight is 0 to 65535: what annotations of EndpointSlices, the Service and Nodes say, else 1.
 	Weight uint32
-}
-
-// Flags are scheduler flags, with the values of the kernel's virtual server flags IP_VS_SVC_F_SCHED1 to SCHED3
-// (include/uapi/linux/ip_vs.h).
-type Flags uint32
-
-const (
-	// Fallback makes sh and mh pass over a real server that is not available (weight 0 or overloaded) instead of
-	// refusing the connection (IP_VS_SVC_F_SCHED_SH_FALLBACK, IP_VS_SVC_F_SCHED_MH_FALLBACK).
-	Fallback Flags = 0x08
-	// Port makes sh and mh hash the client's port as well as its address.
-	Port Flags = 0x10
-	// FlagMask covers every scheduler flag.
-	FlagMask Flags = 0x38
-)
-
-// FlagNames are the flags by the names that users write.
-var FlagNames = map[string]Flags{"fallback": Fallback, "port": Port}
-
-// String returns the names of the flags, comma separated, or "none".
-func (f Flags) String() string {
-	var names []string
-	if f&Fallback != 0 {
-		names = append(names, "fallback")
-	}
-	if f&Port != 0 {
-		names = append(names, "port")
-	}
-	if rest := f &^ (Fallback | Port); rest != 0 {
-		names = append(names, fmt.Sprintf("%#x", uint32(rest)))
-	}
-	if names == nil {
-		return "none"
-	}
-	return strings.Join(names, ",")
 }
 
 // Default is the scheduler in force where nobody chose one, the same as kube-proxy's.

@@ -21,10 +21,26 @@ const (
 	fraction  = `[0-9]{1,7}(?:\.[0-9]{1,3})?`
 	boolean   = `1|t|true|0|f|false`
 	duration  = `0|` + fraction + `h(?:` + fraction + `m)?(?:` + fraction + `s)?(?:` + fraction + `ms)?|` + fraction + `m(?:` + fraction + `s)?(?:` + fraction + `ms)?|` + fraction + `s(?:` + fraction + `ms)?|` + fraction + `ms`
-	flag      = `fallback|port`
 	exposed   = `cluster-ip|node-port|load-balancer|external-ip`
 	weightFor = `(?:(?:zone|node)` + space + `=` + space + `[a-z0-9](?:[-._a-z0-9]{0,251}[a-z0-9])?` + space + `:` + space + number16 + `|\*` + space + `=` + space + number16 + `)`
 )
+
+// flag matches the name of a scheduler flag.
+var flag = strings.Join(scheduler.FlagNames(), "|")
+
+func flagSummaries() string {
+	var sentences []string
+	for _, f := range scheduler.AllFlags {
+		sentences = append(sentences, "`"+f.Name+"`: "+f.Summary+".")
+	}
+	return strings.Join(sentences, " ")
+}
+
+// inWords lists names as a sentence does: "a, b and c".
+func inWords(names []string) string {
+	last := len(names) - 1
+	return strings.Join(names[:last], ", ") + " and " + names[last]
+}
 
 func list(of, by string) string {
 	return `(?:` + of + `)(?:` + space + by + space + `(?:` + of + `))*`
@@ -47,9 +63,9 @@ var table = []Key{
 	},
 	{
 		Name: SchedulerFlags, Objects: []Object{Service}, PerPort: true, Unique: true,
-		Summary: "Flags of sh and mh. `fallback`: a client whose endpoint cannot take it goes to another one instead of being refused. `port`: the client's port is hashed as well as its address.",
-		Allowed: "none, or a comma list of fallback and port; in a list of ports joined by +, such as web=fallback+port,*=none",
-		Default: "`fallback` for sh and mh, else none", Example: "fallback,port", Words: []string{"fallback", "port", "none"},
+		Summary: "Flags of sh and mh. " + flagSummaries(),
+		Allowed: "none, or a comma list of " + inWords(scheduler.FlagNames()) + "; in a list of ports joined by +, such as web=fallback+port,*=none",
+		Default: "`fallback` for sh and mh, else none", Example: "fallback,port", Words: append(scheduler.FlagNames(), "none"),
 		Pattern: `none|` + list(flag, `,`), PortPattern: `none|` + list(flag, `\+`),
 		canonical: func(x string) string { return ParseFlags(x).String() },
 	},

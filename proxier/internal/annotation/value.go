@@ -149,7 +149,7 @@ func sortedList(x string) string {
 // ParseFlags reads scheduler flags, parted by "," or "+".
 func ParseFlags(x string) (flags scheduler.Flags) {
 	for _, word := range strings.FieldsFunc(x, func(r rune) bool { return strings.ContainsRune(",+ \t\r\n\f", r) }) {
-		flags |= scheduler.FlagNames[word]
+		flags |= scheduler.FlagOf(word)
 	}
 	return flags
 }

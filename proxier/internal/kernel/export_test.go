@@ -11,13 +11,14 @@ func SetHostRoot(dir string) (back func()) {
 
 // SetCostlyTable makes the scheduler count as one that builds a costly table, for a test, and returns what ends that.
 func SetCostlyTable(name string, costly bool) (back func()) {
-	before, was := costlyTables[name]
-	costlyTables[name] = costly
-	return func() {
-		if costlyTables[name] = before; !was {
-			delete(costlyTables, name)
+	before := costlyTable
+	costlyTable = func(of string) bool {
+		if of == name {
+			return costly
 		}
+		return before(of)
 	}
+	return func() { costlyTable = before }
 }
 
 // ByNetlink makes Linux list real servers by netlink, for a test.

@@ -129,7 +129,7 @@ func (v *ipvs) apply(ops []dataplane.Op) []error {
 		first = append(first, v.batch.Len())
 		switch o := op.Object.(type) {
 		case dataplane.VirtualServerObject:
-			if n := realServersOf(o, op.Verb, ops[i+1:]); costlyTables[o.Scheduler] && n > 1 {
+			if n := realServersOf(o, op.Verb, ops[i+1:]); costlyTable(o.Scheduler) && n > 1 {
 				late = append(late, lateTable{server: i, last: i + n, object: o})
 				o.Scheduler, o.Flags = noScheduler, 0
 			}
@@ -176,14 +176,18 @@ func (v *ipvs) apply(ops []dataplane.Op) []error {
 	return outcome
 }
 
-// costlyTables are schedulers that build a table anew for each real server that is added: some 100 to 500 us each with mh
-// (net/netfilter/ipvs/ip_vs_mh.c, ip_vs_mh_dest_changed). A virtual server of theirs is made without a scheduler, which the kernel has had a name
-// for since 3.18, gets its real servers, and then its scheduler, which builds one table. Connections that come in between, which is some
-// microseconds, are refused, as they were before it was there. Where a virtual server lives already each change builds its table: to be
-// without a scheduler would cost it connections, and the kernel an RCU grace period.
-var costlyTables = map[string]bool{"mh": true}
-
+// noScheduler is the kernel's name for no scheduler, since 3.18. A virtual server whose scheduler has a costly table is made
+// without one. It gets its real servers, and then its scheduler, which builds one table. Connections that come in between,
+// within some microseconds, are refused, as they were before the virtual server was there. Where a virtual server lives
+// already each change builds its table: to be without a scheduler would cost it connections, and the kernel an RCU grace
+// period.
 const noScheduler = "none"
+
+// costlyTable tells whether the kernel's scheduler of that name has one. Tests exchange it.
+var costlyTable = func(name string) bool {
+	s, _ := scheduler.OfKernel(name)
+	return s.CostlyTable
+}
 
 // lateTable is a virtual server that gets its scheduler after its real servers: operations server to last, and a message of its own.
 type lateTable struct {

@@ -9,16 +9,13 @@ import (
 
 	moby "github.com/moby/ipvs"
 	"golang.org/x/sys/unix"
+
+	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
 )
 
-// perilous are schedulers whose module must not be loaded by the kernel on behalf of IPVS. That happens under IPVS's mutex; these modules register with the
-// network namespaces when they are loaded, which waits for namespaces that are just being removed, which wait for IPVS's mutex, for ever
-// (net/netfilter/ipvs: ip_vs_ctl.c, ip_vs_service_nets_cleanup; ip_vs_lblc.c and ip_vs_lblcr.c, register_pernet_subsys; Linux 6.1). On a node pods and their
-// namespaces go all the time.
-var perilous = []string{"lblc", "lblcr"}
-
-// probeSchedulers returns those schedulers that the kernel has. Of one whose module is loaded there is no doubt, nor of one that has no module. The modules of the
-// others are loaded by modprobe where there is one that may; what is in doubt then is tried, but for the perilous ones: those have to be loaded by the node.
+// probeSchedulers returns those schedulers that the kernel has. There is no doubt about one whose module is loaded, nor about
+// one that has no module. modprobe loads the modules of the others where it may. What is in doubt then is tried, but for
+// those whose module the node has to load ([scheduler.Scheduler.LoadedByNode]): namespaces go on a node all the time.
 func probeSchedulers(names []string, read func() modules) (has []string, err error) {
 	known := read()
 	doubtful := known.doubtful(names)
@@ -30,7 +27,8 @@ func probeSchedulers(names []string, read func() modules) (has []string, err err
 		_ = exec.Command("modprobe", args...).Run() // what it has done is seen at the second look
 		known = read()
 		doubtful = slices.DeleteFunc(known.doubtful(names), func(name string) bool {
-			return slices.Contains(perilous, name) && !known.builtIn(schedulerModule(name))
+			s, _ := scheduler.OfKernel(name)
+			return s.LoadedByNode && !known.builtIn(schedulerModule(name))
 		})
 	}
 	works, err := trySchedulers(doubtful)
