@@ -202,8 +202,8 @@ $(PEERS)/etcd:
 	@mkdir -p $(PEERS) && cd e2e/peers && go build -ldflags '-s -w' -o $(PEERS)/etcd.new go.etcd.io/etcd/server/v3 && mv $@.new $@
 
 .PHONY: generate
-generate: ## docs/annotations.md and deploy/annotations-policy.yaml, from the tables of annotations and schedulers
-	UPDATE_GOLDEN=1 go test -count=1 -run TestGenerated ./proxier/internal/annotation
+generate: ## docs/annotations.md, docs/configuration.md and deploy/annotations-policy.yaml, from the tables of annotations, options and schedulers
+	UPDATE_GOLDEN=1 go test -count=1 -run TestGenerated ./proxier/internal/annotation ./proxier
 
 # make fuzz: FUZZTIME is for how long each target runs, RUN limits it to the targets whose names match. A failing input is kept in testdata/fuzz of the
 # target's package, where every later test run tries it.

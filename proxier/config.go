@@ -241,13 +241,9 @@ func (c Config) Validate() error {
 	if errs := validation.IsValidLabelValue(c.ServiceProxyName); len(errs) > 0 {
 		bad("serviceProxyName", "%q is not a label value: %s", c.ServiceProxyName, strings.Join(errs, "; "))
 	}
-	oneOf(bad, "vipMode", c.VIPMode, dataplane.ByAddress.String(), dataplane.ByRoute.String())
-	oneOf(bad, "watchNodes", c.WatchNodes, AllNodes, OwnNode)
-	oneOf(bad, "nodeWeights", c.NodeWeights, AllNodes, NoNodeWeights)
 	if _, err := parsePorts(c.ProtectedPorts); err != nil {
 		bad("protectedPorts", "%v", err)
 	}
-	oneOf(bad, "takeOver", c.TakeOver, "", KubeProxy, KubeRouter)
 	if c.DrainTimeout.Duration < 0 {
 		bad("drainTimeout", "%s is below 0", c.DrainTimeout)
 	}
@@ -259,8 +255,7 @@ func (c Config) Validate() error {
 			bad(field, "%q is not an IP address with a port, such as 127.0.0.1:10249; empty turns it off", address)
 		}
 	}
-	oneOf(bad, "logLevel", c.LogLevel, "debug", "info", "warn", "error")
-	oneOf(bad, "logFormat", c.LogFormat, "text", "json")
+	c.validateWords(bad)
 	return errors.Join(errs...)
 }
 
@@ -275,7 +270,6 @@ func (c Config) validateNetworks(bad func(field, format string, args ...any)) {
 			bad(field, "%v", err)
 		}
 	}
-	oneOf(bad, "detectLocalMode", c.DetectLocalMode, DetectClusterCIDR, DetectNodeCIDR, DetectBridgeInterface, DetectInterfaceNamePrefix)
 	for _, by := range []struct{ mode, field, value string }{
 		{DetectBridgeInterface, "podBridgeInterface", c.PodBridgeInterface},
 		{DetectInterfaceNamePrefix, "podInterfaceNamePrefix", c.PodInterfaceNamePrefix},
@@ -315,15 +309,6 @@ func (c Config) validateTimeouts(bad func(field, format string, args ...any)) {
 
 // maxTimeout is the longest timeout that the kernel takes (net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_set_timeout, Linux 6.12).
 const maxTimeout = (1<<31 - 1) / 1000 * time.Second
-
-func oneOf(bad func(field, format string, args ...any), field, value string, allowed ...string) {
-	for _, a := range allowed {
-		if value == a {
-			return
-		}
-	}
-	bad(field, "%q is unknown; allowed are %s", value, strings.TrimPrefix(strings.Join(allowed, ", "), ", "))
-}
 
 func (c Config) validateSchedulers(bad func(field, format string, args ...any)) {
 	check := func(prefix string, choices map[string]string) {

@@ -172,19 +172,6 @@ func TestFormsOfNodePortAddresses(t *testing.T) {
 	}
 }
 
-// TestEveryFieldIsDocumented in docs/configuration.md.
-func TestEveryFieldIsDocumented(t *testing.T) {
-	text, err := os.ReadFile("../docs/configuration.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range fieldNames() {
-		if name != "apiVersion" && name != "kind" && !strings.Contains(string(text), "`"+name+"`") && !strings.Contains(string(text), "`"+name+".") {
-			t.Errorf("%s is not in docs/configuration.md", name)
-		}
-	}
-}
-
 func FuzzConfig(f *testing.F) {
 	for _, text := range []string{head, head + "scheduler: rr\n", "", "- a", head + "namespaces: {a: null}\n", head + "drainTimeout: -1s\n", "\x00"} {
 		f.Add([]byte(text))

@@ -9,6 +9,7 @@ import (
 	"os"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 
 	kjson "sigs.k8s.io/json"
@@ -129,13 +130,17 @@ func explainField(err error) error {
 	return fmt.Errorf("unknown field %q; known are %s", found[1], strings.Join(fieldNames(), ", "))
 }
 
-// fieldNames returns the names of the file's fields.
+// fieldNames returns the names of the file's fields, those within others included.
 func fieldNames() []string {
 	names := []string{"apiVersion", "kind"}
-	t := reflect.TypeFor[Config]()
-	for i := range t.NumField() {
-		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
-		names = append(names, name)
+	for _, o := range options {
+		within, name, is := strings.Cut(o.Field, ".")
+		if !slices.Contains(names, within) {
+			names = append(names, within)
+		}
+		if is {
+			names = append(names, name)
+		}
 	}
 	return names
 }

@@ -1,0 +1,209 @@
+package proxier
+
+import (
+	"strings"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
+	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
+)
+
+// options has each setting once. Flags that kube-proxy has keep their names.
+var options = []Option{
+	{
+		Field: "manifests", Flags: []string{"manifests"},
+		Help: "directory with Services and EndpointSlices as YAML or JSON, instead of the Kubernetes API",
+	}, {
+		Field: "kubeconfig", Flags: []string{"kubeconfig"},
+		Help: "kubeconfig file for the Kubernetes API; empty and without --manifests: in-cluster",
+	}, {
+		Field: "apiServers", Flags: []string{"api-servers"},
+		Help: "URLs of the API servers, comma separated, tried in this order, instead of the one that kubeconfig or environment name",
+		Docs: "URLs of API servers, tried in this order. They replace the one that kubeconfig or environment name, so that no " +
+			"Service address is needed to reach the API",
+	}, {
+		Field: "watchNodes", Flags: []string{"watch-nodes"}, Words: []string{AllNodes, OwnNode},
+		Help: "all: no Service may take the address of another node; own: watch this Node only",
+		Docs: "`all`: no Service may take the address of another node, which would cut this one off from it; `own` watches " +
+			"this Node only, which is cheaper where there are thousands",
+	}, {
+		Field: "nodeWeights", Flags: []string{"node-weights"}, Words: []string{AllNodes, NoNodeWeights},
+		Help: "all: the annotation ipvs-proxier.io/weight of Nodes counts; none: it has no meaning",
+		Docs: "`all`: the annotation `ipvs-proxier.io/weight` of Nodes counts; `none`: it has no meaning, because whoever has " +
+			"a node's credential may write it ([security.md](security.md#what-a-node-may-do))",
+	}, {
+		Field: "serviceProxyName", Flags: []string{"service-proxy-name"},
+		Help: "serve the Services whose label service.kubernetes.io/service-proxy-name has this value (default: those without the label)",
+		Docs: "serve the Services whose label `service.kubernetes.io/service-proxy-name` has this value; by default those " +
+			"without the label",
+	}, {
+		Field: "nodeName", Flags: []string{"node-name", "hostname-override"}, Unset: "host name in lower case",
+		Help: "name of this node in the cluster (default: the host name in lower case)",
+		Docs: "this node's name in the cluster",
+	}, {
+		Field: "clusterCIDRs", Flags: []string{"cluster-cidr"},
+		Help: "networks of the pods, comma separated: clients of a ClusterIP from outside are masqueraded",
+		Docs: "networks of the pods: other clients of a ClusterIP are masqueraded. Without it only the node's own are",
+	}, {
+		Field: "detectLocalMode", Flags: []string{"detect-local-mode"},
+		Words: []string{DetectClusterCIDR, DetectNodeCIDR, DetectBridgeInterface, DetectInterfaceNamePrefix},
+		Help:  "how local pods are told from other clients: ClusterCIDR, NodeCIDR, BridgeInterface or InterfaceNamePrefix",
+		Docs: "which clients of a ClusterIP are pods, and keep their address: `ClusterCIDR` (`--cluster-cidr`), `NodeCIDR` " +
+			"(the Node's `podCIDRs`), `BridgeInterface`, `InterfaceNamePrefix`",
+	}, {
+		Field: "podBridgeInterface", Flags: []string{"pod-bridge-interface"},
+		Help: "bridge of the local pods, for --detect-local-mode=BridgeInterface",
+	}, {
+		Field: "podInterfaceNamePrefix", Flags: []string{"pod-interface-name-prefix"},
+		Help: "prefix of the links to the local pods, for --detect-local-mode=InterfaceNamePrefix",
+	}, {
+		Field: "masqueradeAll", Flags: []string{"masquerade-all"},
+		Help: "masquerade every client of a ClusterIP",
+	}, {
+		Field: "masqueradeBit", Flags: []string{"iptables-masquerade-bit"},
+		Help: "bit of the packet mark that asks for masquerading, 0 to 31",
+	}, {
+		Field: "masqueradePorts", Flags: []string{"masquerade-ports"},
+		Help: "source ports that masquerading may take; they must hold no node ports; empty is no limit",
+		Docs: "source ports that masquerading may take. They must hold no node ports (the API server's " +
+			"`--service-node-port-range`): the reply to such a port would be taken for a request to the node port. Empty is no limit",
+	}, {
+		Field: "nodePortAddresses", Flags: []string{"nodeport-addresses"}, Unset: "all", Suggest: []string{wordPrimary, wordAll},
+		Help: "to which addresses of this node node ports are limited: networks, the word primary (the Node's InternalIP of each " +
+			"family) and the word all (no limit), comma separated, in any mix (default: no limit)",
+		Docs: "to which addresses of this node node ports are limited: networks, `primary` (the Node's InternalIP of each " +
+			"family) and `all` (no limit, whatever else is there), in any mix. A family of which none is named is not limited. " +
+			"`localhost`, which kube-proxy 1.37 takes, is refused: node ports are not served on loopback addresses",
+	}, {
+		Field: "externalIPCIDRs", Flags: []string{"external-ip-cidrs"},
+		Help: "networks, comma separated, in which Services may have externalIPs (default: externalIPs are not served)",
+		Docs: "networks in which Services may have `externalIPs`; others are a Problem",
+	}, {
+		Field: "protectedPorts", Flags: []string{"protected-ports"},
+		Help: "TCP ports, or ranges of them, of the node's own addresses that no Service gets by an external or load balancer " +
+			"address, comma separated; empty protects none",
+		Docs: "TCP ports, or ranges of them, of the node's own addresses that no Service gets by an external or load balancer " +
+			"address: SSH, etcd, API server, kubelet, ours and those of other parts of the control plane. The ports of " +
+			"`--healthz-bind-address`, `--metrics-bind-address` and of an API server on this node are added. Empty protects none " +
+			"but the last",
+	}, {
+		Field: "answerPing", Flags: []string{"answer-ping"},
+		Help: "answer ICMP echo requests to service addresses",
+		Docs: "answer ICMP echo requests to service addresses instead of refusing them",
+	}, {
+		Field: "excludeCIDRs", Flags: []string{"ipvs-exclude-cidrs"},
+		Help: "networks, comma separated, whose virtual servers are never touched",
+		Docs: "networks whose virtual servers are never touched",
+	}, {
+		Field: "tcpTimeout", Flags: []string{"ipvs-tcp-timeout"}, Unset: "the kernel's, 15m",
+		Help: "how long IPVS keeps idle TCP connections, and so how long those through Services live; 0 leaves the kernel's value, 15m",
+		Docs: "how long IPVS keeps idle TCP connections; whole seconds. Kept in force, as every sysctl: see [below](#sysctls)",
+	}, {
+		Field: "tcpFinTimeout", Flags: []string{"ipvs-tcpfin-timeout"}, Unset: "the kernel's, 2m",
+		Help: "how long IPVS keeps TCP connections after a FIN; 0 leaves the kernel's value",
+	}, {
+		Field: "udpTimeout", Flags: []string{"ipvs-udp-timeout"}, Unset: "the kernel's, 5m",
+		Help: "how long IPVS keeps idle UDP flows; 0 leaves the kernel's value",
+	}, {
+		Field: "conntrack.maxPerCore", Flags: []string{"conntrack-max-per-core"},
+		Help: "connections to track per processor; 0 leaves the limit as it is",
+		Docs: "`nf_conntrack_max` is raised to so many per processor, at least to `--conntrack-min`, but to 1048576 where the " +
+			"product is above that; `hashsize` to a quarter of it. Neither is ever lowered; 0 leaves both",
+	}, {
+		Field: "conntrack.min", Flags: []string{"conntrack-min"},
+		Help: "connections to track at least",
+	}, {
+		Field: "conntrack.tcpEstablishedTimeout", Flags: []string{"conntrack-tcp-timeout-established"},
+		Help: "how long idle TCP connections past IPVS are tracked; those through Services end after --ipvs-tcp-timeout; 0 leaves the node's value",
+		Docs: "`nf_conntrack_tcp_timeout_established`; 0 leaves the node's value. Connections through Services live for " +
+			"`--ipvs-tcp-timeout` only: see [below](#sysctls)",
+	}, {
+		Field: "conntrack.tcpCloseWaitTimeout", Flags: []string{"conntrack-tcp-timeout-close-wait"},
+		Help: "how long half-closed TCP connections are tracked; 0 leaves the node's value",
+		Docs: "`nf_conntrack_tcp_timeout_close_wait`; 0 leaves the node's value",
+	}, {
+		Field: "conntrack.udpTimeout", Flags: []string{"conntrack-udp-timeout"}, Unset: "the node's",
+		Help: "how long UDP flows without a reply are tracked; 0 leaves the node's value",
+		Docs: "`nf_conntrack_udp_timeout`; 0 leaves the node's value",
+	}, {
+		Field: "conntrack.udpStreamTimeout", Flags: []string{"conntrack-udp-timeout-stream"}, Unset: "the node's",
+		Help: "how long UDP flows with replies are tracked; 0 leaves the node's value",
+		Docs: "`nf_conntrack_udp_timeout_stream`; 0 leaves the node's value",
+	}, {
+		Field: "conntrack.tcpBeLiberal", Flags: []string{"conntrack-tcp-be-liberal"},
+		Help: "track packets outside of the TCP window as valid",
+		Docs: "`nf_conntrack_tcp_be_liberal=1`: packets outside of the TCP window pass as valid; `false` leaves the node's value",
+	}, {
+		Field: "takeOver", Flags: []string{"take-over"}, Words: []string{KubeProxy, KubeRouter},
+		Help: "take the place of kube-proxy or kube-router on this node, and remove its rules",
+		Docs: "wait for the end of `kube-proxy` or `kube-router`, adopt its virtual servers, and remove its rules " +
+			"([migrating.md](migrating.md))",
+	}, {
+		Field: "scheduler", Flags: []string{"ipvs-scheduler"}, Suggest: schedulerWords(),
+		Help: "scheduler of Services that choose none: " + strings.Join(scheduler.Names(), ", ") + ", or a long name; empty is " +
+			scheduler.Default + ", and mh or sh for Services with session affinity",
+		Docs: "scheduler of Services that choose none. Empty is `" + scheduler.Default + "`, and for Services with session " +
+			"affinity `mh` ([schedulers.md](schedulers.md#session-affinity))",
+	}, {
+		Field: "schedulerFlags", Flags: []string{"scheduler-flags"}, Suggest: append(scheduler.FlagNames(), "none"),
+		Help: "scheduler flags of Services that choose none, as the annotation has them",
+		Docs: "flags of Services that choose none, in the words of the annotation ([annotations.md](annotations.md))",
+	}, {
+		Field: "slowStart", Flags: []string{"slow-start"},
+		Help: "slow start of Services that choose none, as the annotation has it",
+		Docs: "the same for the annotation `slow-start`",
+	}, {
+		Field: "maxConnections", Flags: []string{"max-connections"},
+		Help: "greatest number of connections of an endpoint for Services that choose none, as the annotation has it",
+		Docs: "the same for the annotation `max-connections`",
+	}, {
+		Field: "namespaces",
+		Docs: "the same for the Services of one namespace: `namespaces.NAME.scheduler`, `.schedulerFlags`, `.slowStart`, " +
+			"`.maxConnections`, `.drainTimeout`; in the file only",
+	}, {
+		Field: "ignoreAliases", Flags: []string{"ignore-aliases"},
+		Help: "give annotations of kube-router and Cilium no meaning",
+		Docs: "annotations of kube-router and Cilium have no meaning",
+	}, {
+		Field: "strictARP", Flags: []string{"ipvs-strict-arp"},
+		Help: "answer ARP only on the link that has the address asked for",
+		Docs: "`arp_ignore=1`, `arp_announce=2`: answer ARP only for the link's own addresses",
+	}, {
+		Field: "link", Flags: []string{"link"},
+		Help: "name of the dummy link, which carries the service addresses with --vip-mode=address",
+		Docs: "name of the dummy link, which carries the service addresses with `--vip-mode=address`",
+	}, {
+		Field: "vipMode", Flags: []string{"vip-mode"}, Words: []string{dataplane.ByAddress.String(), dataplane.ByRoute.String()},
+		Help: "address: service addresses are addresses on the dummy link; route: they are local routes, which costs less where there are thousands",
+		Docs: "what makes service addresses local to the node: `address`, on the dummy link, or `route`; see " +
+			"[below](#service-addresses-by-address-or-by-route)",
+	}, {
+		Field: "drainTimeout", Flags: []string{"drain-timeout"},
+		Help: "how long connections to an endpoint that is gone may go on; 0 ends them at once",
+	}, {
+		Field: "auditPeriod", Flags: []string{"audit-period", "ipvs-sync-period"},
+		Help: "how often the kernel is compared with what is wanted; 0 is never, else at least 1s; from 30s on less often where " +
+			"that would take more than a hundredth of a core",
+		Docs: "how often the whole kernel is compared with what is wanted, beside the changes, which do not wait for it; `0` " +
+			"never, else at least `1s`; from `30s` on less often where that would take more than a hundredth of a core",
+	}, {
+		Field: "minSyncPeriod", Flags: []string{"ipvs-min-sync-period"}, Unset: "`0s`",
+		Help: "least time between passes; changes gather meanwhile",
+	}, {
+		Field: "healthzBindAddress", Flags: []string{"healthz-bind-address"},
+		Help: "address with port for /healthz and /livez; empty is off",
+		Docs: "`/healthz`, `/livez`; empty is off. While another program has the address, Services are served all the same and " +
+			"it is tried again: `NotListening` in the log, in `status` and in `ipvs_proxier_problems`",
+	}, {
+		Field: "metricsBindAddress", Flags: []string{"metrics-bind-address"},
+		Help: "address with port for /metrics and /status; empty is off",
+		Docs: "`/metrics`, `/status`, `/proxyMode`; empty is off. As above when it is in use",
+	}, {
+		Field: "logLevel", Flags: []string{"log-level"}, Words: []string{"debug", "info", "warn", "error"},
+		Help: "debug, info, warn or error",
+		Docs: "`debug`, `info`, `warn`, `error`",
+	}, {
+		Field: "logFormat", Flags: []string{"log-format"}, Words: []string{"text", "json"},
+		Help: "text or json",
+		Docs: "`text`, `json`",
+	},
+}
