@@ -69,7 +69,7 @@ guests: lab
 .PHONY: kernel-tests
 kernel-tests:
 	@rm -rf bin/kernel && mkdir -p bin/kernel bin/out
-	go test -c -tags kernel -o bin/kernel/ ./ipset/... ./proxier/internal/kernel/... ./proxier/internal/predecessor/... >/dev/null
+	go test -c -tags kernel -o bin/kernel/ ./internal/netlink ./ipset/... ./proxier/internal/kernel/... ./proxier/internal/predecessor/... >/dev/null
 
 .PHONY: test-kernel
 test-kernel: guests kernel-tests ## the contract of the kernel adapters, on a real kernel (root)
@@ -174,7 +174,7 @@ bench-data: ## what a Service and a proxy cost, several proxies side by side: do
 bench-go: lab ## the Go benchmarks of core and kernel adapters, a file a run for benchstat in bin/out/go (those of the adapters need root)
 	@rm -rf bin/benchmarks && mkdir -p bin/benchmarks/core bin/benchmarks/kernel bin/out/go
 	@go test -c -o bin/benchmarks/core/ ./proxier ./scheduler/hashing ./cmd/ipvs-load/internal/engine >/dev/null
-	@go test -c -tags kernel -o bin/benchmarks/kernel/ ./ipset/... ./proxier/internal/kernel/... ./proxier/internal/predecessor/... >/dev/null
+	@go test -c -tags kernel -o bin/benchmarks/kernel/ ./internal/netlink ./ipset/... ./proxier/internal/kernel/... ./proxier/internal/predecessor/... >/dev/null
 	@file=bin/out/go/core-$$(date -u +%Y%m%dT%H%M%S).txt; for t in bin/benchmarks/core/*.test; do $$t -test.run '^$$' -test.bench . $(GOBENCH) || exit 1; done | tee $$file; echo "== $$file"
 	@file=bin/out/go/kernel-$(KERNEL)-$$(date -u +%Y%m%dT%H%M%S).txt; $(LAB) --timeout 1h -- bash -c 'echo "kernel: $$(uname -sr)"; for t in bin/benchmarks/kernel/*.test; do $$t -test.run "^$$" -test.bench . $(GOBENCHKERNEL) || exit 1; done' | tee $$file; echo "== $$file"
 

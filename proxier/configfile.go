@@ -15,9 +15,9 @@ import (
 	kjson "sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
 
+	"github.com/ipvs-proxier/ipvs-proxier/internal/spelling"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/budget"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/inputfile"
-	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/spelling"
 )
 
 // The version and kind that a configuration file must name.

@@ -11,7 +11,7 @@ import (
 
 // TestTheCoreDecidesOnly: the packages that decide reach no kernel, no log and no file. What they need comes as an argument.
 func TestTheCoreDecidesOnly(t *testing.T) {
-	for _, dir := range []string{"internal/cluster", "internal/dataplane", "internal/spelling", "internal/budget", "internal/annotation", "../scheduler", "../ipset"} {
+	for _, dir := range []string{"internal/cluster", "internal/dataplane", "../internal/spelling", "internal/budget", "internal/annotation", "../scheduler", "../ipset"} {
 		files, err := filepath.Glob(filepath.Join(dir, "*.go"))
 		if err != nil || len(files) == 0 {
 			t.Fatalf("%s: %d files, %v", dir, len(files), err)

@@ -9,8 +9,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/ipvs-proxier/ipvs-proxier/internal/netlink"
 	"github.com/ipvs-proxier/ipvs-proxier/ipset"
-	"github.com/ipvs-proxier/ipvs-proxier/ipset/netlink"
 )
 
 // Client talks to the kernel in the network namespace of the thread that opened it. One goroutine uses it at a time.

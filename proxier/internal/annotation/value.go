@@ -8,8 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ipvs-proxier/ipvs-proxier/internal/spelling"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/budget"
-	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/spelling"
 	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
 )
 

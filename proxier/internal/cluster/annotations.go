@@ -9,9 +9,9 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 
+	"github.com/ipvs-proxier/ipvs-proxier/internal/spelling"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/annotation"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/budget"
-	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/spelling"
 	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
 )
 

@@ -1,6 +1,6 @@
 package kernel
 
-import "github.com/ipvs-proxier/ipvs-proxier/ipset/netlink"
+import "github.com/ipvs-proxier/ipvs-proxier/internal/netlink"
 
 // SetHostRoot puts the node's files elsewhere, for a test, and returns what puts them back.
 func SetHostRoot(dir string) (back func()) {

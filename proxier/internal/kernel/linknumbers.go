@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/ipvs-proxier/ipvs-proxier/ipset/netlink"
+	"github.com/ipvs-proxier/ipvs-proxier/internal/netlink"
 )
 
 // linkNumbers finds the numbers of links by netlink. An ioctl would be quicker for a link that is there; for one that is not the kernel runs modprobe

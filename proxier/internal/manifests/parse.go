@@ -20,8 +20,8 @@ import (
 	kjson "sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
 
+	"github.com/ipvs-proxier/ipvs-proxier/internal/spelling"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
-	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/spelling"
 )
 
 // parsed is one API object and where it stands.

@@ -11,7 +11,7 @@ import (
 	vishvananda "github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
-	"github.com/ipvs-proxier/ipvs-proxier/ipset/netlink"
+	"github.com/ipvs-proxier/ipvs-proxier/internal/netlink"
 )
 
 // ipvs asks the kernel about one virtual server, or how many there are, which is cheap enough to be done every millisecond. IPv4 is asked

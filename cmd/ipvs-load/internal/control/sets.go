@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/ipvs-proxier/ipvs-proxier/ipset/netlink"
+	"github.com/ipvs-proxier/ipvs-proxier/internal/netlink"
 )
 
 // Count is a set, or a link with addresses, that belongs to a complete dataplane, with the entries that it has at least.

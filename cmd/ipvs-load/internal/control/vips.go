@@ -7,7 +7,7 @@ import (
 	vishvananda "github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
-	"github.com/ipvs-proxier/ipvs-proxier/ipset/netlink"
+	"github.com/ipvs-proxier/ipvs-proxier/internal/netlink"
 )
 
 // vips counts the addresses that are local by a link: each address on it has such a route, and a proxy may make the route alone.

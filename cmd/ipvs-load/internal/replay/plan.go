@@ -5,7 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/ipvs-proxier/ipvs-proxier/ipset/netlink"
+	"github.com/ipvs-proxier/ipvs-proxier/internal/netlink"
 )
 
 // step is adjacent messages of one protocol, which can go out in few system calls.

@@ -3,7 +3,7 @@ package spelling_test
 import (
 	"testing"
 
-	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/spelling"
+	"github.com/ipvs-proxier/ipvs-proxier/internal/spelling"
 )
 
 func TestNearest(t *testing.T) {
