@@ -3,7 +3,7 @@
 // The kernel works through all messages of one send, one after the other, and answers a message when it carries NLM_F_ACK or
 // has failed (net/netlink/af_netlink.c, netlink_rcv_skb). So only the last message of a send asks for an acknowledgement, and
 // every failure names its message by the sequence number. That is some 20 to 40 times cheaper than a system call for each
-// message and its acknowledgement.
+// Message and its acknowledgement.
 package netlink
 
 import (
@@ -125,8 +125,8 @@ func (b *Batch) pad() {
 	}
 }
 
-// message returns the bytes of message i.
-func (b *Batch) message(i int) []byte {
+// Message returns the bytes of message i.
+func (b *Batch) Message(i int) []byte {
 	if i+1 < len(b.starts) {
 		return b.buf[b.starts[i]:b.starts[i+1]]
 	}

@@ -27,11 +27,11 @@ func TestBatch(t *testing.T) {
 			b.End()
 		}
 	}
-	if b.Len() != 3 || b.Size() != len(b.message(0))*3 {
-		t.Fatalf("%d messages of %d bytes, the first has %d", b.Len(), b.Size(), len(b.message(0)))
+	if b.Len() != 3 || b.Size() != len(b.Message(0))*3 {
+		t.Fatalf("%d messages of %d bytes, the first has %d", b.Len(), b.Size(), len(b.Message(0)))
 	}
 	for i := range 3 {
-		m := b.message(i)
+		m := b.Message(i)
 		if binary.NativeEndian.Uint32(m) != uint32(len(m)) || Uint16(m[4:]) != uint16(100+i) || Uint16(m[6:]) != unix.NLM_F_REQUEST|unix.NLM_F_EXCL {
 			t.Errorf("header % x", m[:unix.SizeofNlMsghdr])
 		}

@@ -110,8 +110,8 @@ func (s *Socket) Execute(b *Batch) []error {
 	errs := make([]error, b.Len())
 	for start := 0; start < b.Len(); {
 		end, size := start, 0
-		for end < b.Len() && end-start < maxMessages && (end == start || size+len(b.message(end)) <= maxBytes) {
-			size += len(b.message(end))
+		for end < b.Len() && end-start < maxMessages && (end == start || size+len(b.Message(end)) <= maxBytes) {
+			size += len(b.Message(end))
 			end++
 		}
 		if end < b.Len() && end-start > 1 && b.joined[end-1] {
@@ -127,7 +127,7 @@ func (s *Socket) send(b *Batch, start, end int, errs []error) {
 	first := s.seq + 1
 	for i := start; i < end; i++ {
 		s.seq++
-		header := b.message(i)
+		header := b.Message(i)
 		flags := binary.NativeEndian.Uint16(header[6:]) &^ unix.NLM_F_ACK
 		if i == end-1 {
 			flags |= unix.NLM_F_ACK
@@ -229,7 +229,7 @@ var errInterrupted = fmt.Errorf("dump interrupted by a change: %w", unix.EINTR)
 
 // Ask sends the one message of the batch and returns the payload of its answer.
 func (s *Socket) Ask(b *Batch) ([]byte, error) {
-	header := b.message(0)
+	header := b.Message(0)
 	binary.NativeEndian.PutUint16(header[6:], unix.NLM_F_REQUEST|unix.NLM_F_ACK)
 	var answer []byte
 	err := s.exchange(header, 1, func(payload []byte) { answer = append(answer, payload...) })
@@ -240,7 +240,7 @@ func (s *Socket) Ask(b *Batch) ([]byte, error) {
 // during the call only. A dump that was interrupted by a change is started again: reset is called before each start. One that is interrupted
 // again and again fails with EINTR.
 func (s *Socket) Dump(b *Batch, reset func(), each func(payload []byte)) error {
-	header := b.message(0)
+	header := b.Message(0)
 	binary.NativeEndian.PutUint16(header[6:], unix.NLM_F_REQUEST|unix.NLM_F_DUMP)
 	for try := 0; ; try++ {
 		reset()

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	wire "github.com/ipvs-proxier/ipvs-proxier/internal/ipvs"
 	"github.com/ipvs-proxier/ipvs-proxier/internal/netlink"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
@@ -136,7 +137,7 @@ func (c *conntrack) deleteIf(family cluster.Family, protocol cluster.Protocol, g
 
 func (c *conntrack) begin(cmd uint16, family cluster.Family) {
 	c.batch.Begin(ctSubsystem<<8|cmd, 0)
-	c.batch.Raw(byte(addressFamily(anyAddr(family))), 0, 0, 0) // struct nfgenmsg
+	c.batch.Raw(byte(wire.AddressFamily(anyAddr(family))), 0, 0, 0) // struct nfgenmsg
 }
 
 func anyAddr(family cluster.Family) netip.Addr {

@@ -1,6 +1,9 @@
 package kernel
 
-import "github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
+import (
+	wire "github.com/ipvs-proxier/ipvs-proxier/internal/ipvs"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
+)
 
 // ConnectionCounter reads connection counts over a socket of its own, beside a Linux that is in use.
 type ConnectionCounter struct{ linux Linux }
@@ -21,9 +24,9 @@ func (c *ConnectionCounter) Close() error { return c.linux.Close() }
 func (c *ConnectionCounter) RealServers(id dataplane.VirtualServerID) ([]dataplane.RealServer, []dataplane.Connections, error) {
 	var servers []dataplane.RealServer
 	var counts []dataplane.Connections
-	err := c.linux.ipvs.destinations(id, func() { servers, counts = nil, nil }, func(d destination) {
-		servers = append(servers, d.realServer())
-		counts = append(counts, d.connections())
+	err := c.linux.ipvs.destinations(id, func() { servers, counts = nil, nil }, func(d wire.Destination) {
+		servers = append(servers, realServer(d))
+		counts = append(counts, connections(d))
 	})
 	return servers, counts, err
 }

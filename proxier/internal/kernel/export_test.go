@@ -23,7 +23,7 @@ func SetCostlyTable(name string, costly bool) (back func()) {
 
 // ByNetlink makes Linux list real servers by netlink, for a test.
 func (k *Linux) ByNetlink() {
-	_ = k.ipvs.reader.close()
+	_ = k.ipvs.reader.Close()
 	k.ipvs.reader = nil
 }
 

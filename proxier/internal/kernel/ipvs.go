@@ -1,12 +1,10 @@
 package kernel
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
-	"net/netip"
 	"slices"
 
 	moby "github.com/moby/ipvs"
@@ -14,31 +12,11 @@ import (
 	vnl "github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	wire "github.com/ipvs-proxier/ipvs-proxier/internal/ipvs"
 	"github.com/ipvs-proxier/ipvs-proxier/internal/netlink"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
-)
-
-// Numbers of the generic netlink family IPVS, from include/uapi/linux/ip_vs.h (Linux 6.1).
-const (
-	cmdNewService, cmdSetService, cmdDelService, cmdGetService = 1, 2, 3, 4
-	cmdNewDest, cmdSetDest, cmdDelDest, cmdGetDest             = 5, 6, 7, 8
-	cmdSetConfig, cmdGetConfig                                 = 12, 13
-
-	attrService, attrDest = 1, 2
-
-	svcAF, svcProtocol, svcAddr, svcPort, svcFWMark, svcSched, svcFlags, svcTimeout, svcNetmask = 1, 2, 3, 4, 5, 6, 7, 8, 9
-
-	destAddr, destPort, destMethod, destWeight, destUpper, destLower, destActive, destInactive, destAF = 1, 2, 3, 4, 5, 6, 7, 8, 11
-
-	forwardingMask = 0x7 // IP_VS_CONN_F_FWD_MASK, of which 0 is NAT
-
-	flagPersistent = 0x1
-	flagOnePacket  = 0x4
-
-	// The IPv4 netmask and the IPv6 prefix length by which persistence tells clients apart.
-	netmask4, netmask6 = 0xffffffff, 128
 )
 
 // unmanaged is the scheduler under which Observe shows a virtual server that has something which we never set (a wider
@@ -54,7 +32,7 @@ type ipvs struct {
 	family uint16
 	batch  netlink.Batch
 	// reader lists real servers of IPv4; nil where netlink does.
-	reader *destinationReader
+	reader *wire.Reader
 	expiry *expiry
 	// servers is how many virtual servers there were at the last look, connections how many connections their real servers had.
 	servers, connections int
@@ -63,12 +41,12 @@ type ipvs struct {
 // familyOfIPVS returns the number of the generic netlink family. moby/ipvs loads the module where it is missing; where it is there, that would start modprobe
 // for nothing.
 func familyOfIPVS() (uint16, error) {
-	family, err := vnl.GenlFamilyGet("IPVS")
+	family, err := vnl.GenlFamilyGet(wire.FamilyName)
 	if err != nil {
 		var loaded *moby.Handle
 		if loaded, err = moby.New(""); err == nil {
 			loaded.Close()
-			family, err = vnl.GenlFamilyGet("IPVS")
+			family, err = vnl.GenlFamilyGet(wire.FamilyName)
 		}
 	}
 	if err != nil {
@@ -86,7 +64,10 @@ func newIPVS() (*ipvs, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &ipvs{socket: socket, family: family, reader: newDestinationReader(), expiry: &expiry{}}
+	v := &ipvs{socket: socket, family: family, expiry: &expiry{}}
+	if reader, err := wire.NewReader(32); err == nil {
+		v.reader = reader
+	}
 	if _, err := v.timeout(dataplane.SysctlTCPTimeout); errors.Is(err, unix.EPERM) {
 		return nil, errors.Join(denied(err, userNamespace()), v.close())
 	}
@@ -96,15 +77,12 @@ func newIPVS() (*ipvs, error) {
 func (v *ipvs) close() error {
 	errs := []error{v.socket.Close(), v.expiry.close()}
 	if v.reader != nil {
-		errs = append(errs, v.reader.close())
+		errs = append(errs, v.reader.Close())
 	}
 	return errors.Join(errs...)
 }
 
-func (v *ipvs) begin(cmd byte) {
-	v.batch.Begin(v.family, 0)
-	v.batch.Raw(cmd, 1, 0, 0) // struct genlmsghdr: command, version
-}
+func (v *ipvs) begin(command byte) { wire.Begin(&v.batch, v.family, command, 0) }
 
 // apply sends virtual and real servers, many to a system call.
 //
@@ -133,28 +111,28 @@ func (v *ipvs) apply(ops []dataplane.Op) []error {
 				late = append(late, lateTable{server: i, last: i + n, object: o})
 				o.Scheduler, o.Flags = noScheduler, 0
 			}
-			v.begin([]byte{dataplane.Create: cmdNewService, dataplane.Update: cmdSetService, dataplane.Delete: cmdDelService}[op.Verb])
-			v.service(o.ID, func() {
+			v.begin([]byte{dataplane.Create: wire.NewService, dataplane.Update: wire.SetService, dataplane.Delete: wire.DelService}[op.Verb])
+			key(o.ID).Nest(&v.batch, func() {
 				if op.Verb != dataplane.Delete {
 					v.serviceConfig(o)
 				}
 			})
 		case dataplane.RealServerObject:
 			if op.Verb == dataplane.Renew {
-				v.begin(cmdDelDest)
-				v.service(o.VirtualServer, func() {})
+				v.begin(wire.DelDestination)
+				key(o.VirtualServer).Nest(&v.batch, nil)
 				v.dest(o.RealServer, false)
 				v.batch.EndWithNext()
 			}
-			v.begin([]byte{dataplane.Create: cmdNewDest, dataplane.Renew: cmdNewDest, dataplane.Update: cmdSetDest, dataplane.Delete: cmdDelDest}[op.Verb])
-			v.service(o.VirtualServer, func() {})
+			v.begin([]byte{dataplane.Create: wire.NewDestination, dataplane.Renew: wire.NewDestination, dataplane.Update: wire.SetDestination, dataplane.Delete: wire.DelDestination}[op.Verb])
+			key(o.VirtualServer).Nest(&v.batch, nil)
 			v.dest(o.RealServer, op.Verb != dataplane.Delete)
 		}
 		v.batch.End()
 		if n := len(late); n > 0 && late[n-1].last == i {
 			late[n-1].message = v.batch.Len()
-			v.begin(cmdSetService)
-			v.service(late[n-1].object.ID, func() { v.serviceConfig(late[n-1].object) })
+			v.begin(wire.SetService)
+			key(late[n-1].object.ID).Nest(&v.batch, func() { v.serviceConfig(late[n-1].object) })
 			v.batch.End()
 		}
 	}
@@ -214,8 +192,8 @@ func realServersOf(o dataplane.VirtualServerObject, verb dataplane.Verb, ops []d
 // undo takes away a virtual server that could not get its scheduler: creating it has failed, and with it its real servers.
 func (v *ipvs) undo(l lateTable, why error, outcome []error) {
 	v.batch.Reset()
-	v.begin(cmdDelService)
-	v.service(l.object.ID, func() {})
+	v.begin(wire.DelService)
+	key(l.object.ID).Nest(&v.batch, nil)
 	v.batch.End()
 	outcome[l.server] = errors.Join(append(v.socket.Execute(&v.batch), why)...)
 	for i := l.server + 1; i <= l.last; i++ {
@@ -223,53 +201,40 @@ func (v *ipvs) undo(l lateTable, why error, outcome []error) {
 	}
 }
 
-func (v *ipvs) service(id dataplane.VirtualServerID, config func()) {
-	nest := v.batch.Nest(attrService)
-	v.batch.Uint16(svcAF, addressFamily(id.Addr))
-	v.batch.Uint16(svcProtocol, uint16(id.Protocol))
-	v.batch.Bytes(svcAddr, id.Addr.AsSlice())
-	v.batch.Uint16BE(svcPort, id.Port)
-	config()
-	v.batch.EndNest(nest)
+func key(id dataplane.VirtualServerID) wire.Key {
+	return wire.Key{Protocol: uint16(id.Protocol), Addr: id.Addr, Port: id.Port}
 }
 
 func (v *ipvs) serviceConfig(o dataplane.VirtualServerObject) {
 	flags := uint32(o.Flags)
 	if o.Timeout > 0 {
-		flags |= flagPersistent
+		flags |= wire.Persistent
 	}
 	if o.OnePacket {
-		flags |= flagOnePacket
+		flags |= wire.OnePacket
 	}
-	netmask := uint32(netmask4)
+	netmask := uint32(wire.WholeMask4)
 	if o.ID.Addr.Is6() {
-		netmask = netmask6
+		netmask = wire.WholeMask6
 	}
-	v.batch.String(svcSched, o.Scheduler)
-	v.batch.Bytes(svcFlags, binary.NativeEndian.AppendUint32(binary.NativeEndian.AppendUint32(nil, flags), ^uint32(0)))
-	v.batch.Uint32(svcTimeout, o.Timeout)
-	v.batch.Uint32(svcNetmask, netmask)
+	v.batch.String(wire.ServiceScheduler, o.Scheduler)
+	v.batch.Bytes(wire.ServiceFlags, binary.NativeEndian.AppendUint32(binary.NativeEndian.AppendUint32(nil, flags), ^uint32(0)))
+	v.batch.Uint32(wire.ServiceTimeout, o.Timeout)
+	v.batch.Uint32(wire.ServiceMask, netmask)
 }
 
 func (v *ipvs) dest(r dataplane.RealServer, config bool) {
-	nest := v.batch.Nest(attrDest)
-	v.batch.Bytes(destAddr, r.Addr.AsSlice())
-	v.batch.Uint16BE(destPort, r.Port)
-	v.batch.Uint16(destAF, addressFamily(r.Addr))
+	nest := v.batch.Nest(wire.AttrDestination)
+	v.batch.Bytes(wire.DestinationAddr, r.Addr.AsSlice())
+	v.batch.Uint16BE(wire.DestinationPort, r.Port)
+	v.batch.Uint16(wire.DestinationFamily, wire.AddressFamily(r.Addr))
 	if config {
-		v.batch.Uint32(destMethod, 0) // IP_VS_CONN_F_MASQ
-		v.batch.Uint32(destWeight, r.Weight)
-		v.batch.Uint32(destUpper, r.Upper)
-		v.batch.Uint32(destLower, r.Lower)
+		v.batch.Uint32(wire.DestinationMethod, 0) // IP_VS_CONN_F_MASQ
+		v.batch.Uint32(wire.DestinationWeight, r.Weight)
+		v.batch.Uint32(wire.DestinationUpper, r.Upper)
+		v.batch.Uint32(wire.DestinationLower, r.Lower)
 	}
 	v.batch.EndNest(nest)
-}
-
-func addressFamily(addr netip.Addr) uint16 {
-	if addr.Is4() {
-		return unix.AF_INET
-	}
-	return unix.AF_INET6
 }
 
 // observed is a virtual server, as yet without its real servers.
@@ -283,7 +248,7 @@ type observed struct {
 func (v *ipvs) observe(each func(dataplane.VirtualServerID, dataplane.VirtualServer)) error {
 	servers := make([]observed, 0, v.servers)
 	v.batch.Reset()
-	v.begin(cmdGetService)
+	v.begin(wire.GetService)
 	v.batch.End()
 	err := v.socket.Dump(&v.batch, func() { servers = servers[:0] }, func(payload []byte) {
 		if id, server, ok := parseService(payload); ok {
@@ -298,8 +263,8 @@ func (v *ipvs) observe(each func(dataplane.VirtualServerID, dataplane.VirtualSer
 	var found []dataplane.RealServer
 	for _, o := range servers {
 		before := connections
-		err := v.destinations(o.id, func() { found, connections = found[:0], before }, func(d destination) {
-			found, connections = append(found, d.realServer()), connections+int(d.active)+int(d.inactive)
+		err := v.destinations(o.id, func() { found, connections = found[:0], before }, func(d wire.Destination) {
+			found, connections = append(found, realServer(d)), connections+int(d.Active)+int(d.Inactive)
 		})
 		if err != nil {
 			return fmt.Errorf("real servers of %s: %w", o.id, err)
@@ -314,8 +279,8 @@ func (v *ipvs) observe(each func(dataplane.VirtualServerID, dataplane.VirtualSer
 // virtualServer reads one virtual server with its real servers.
 func (v *ipvs) virtualServer(id dataplane.VirtualServerID) (server dataplane.VirtualServer, present bool, err error) {
 	v.batch.Reset()
-	v.begin(cmdGetService)
-	v.service(id, func() {})
+	v.begin(wire.GetService)
+	key(id).Nest(&v.batch, nil)
 	v.batch.End()
 	answer, err := v.socket.Ask(&v.batch)
 	if errors.Is(err, unix.ESRCH) {
@@ -328,143 +293,62 @@ func (v *ipvs) virtualServer(id dataplane.VirtualServerID) (server dataplane.Vir
 	if !present {
 		return server, false, fmt.Errorf("IPVS answers with %d bytes that tell of no virtual server: %w", len(answer), unix.EBADMSG)
 	}
-	err = v.destinations(id, func() { server.RealServers = nil }, func(d destination) {
-		server.RealServers = append(server.RealServers, d.realServer())
+	err = v.destinations(id, func() { server.RealServers = nil }, func(d wire.Destination) {
+		server.RealServers = append(server.RealServers, realServer(d))
 	})
 	return server, err == nil, err
 }
 
 func parseService(payload []byte) (id dataplane.VirtualServerID, server dataplane.VirtualServer, ok bool) {
-	var family uint16
-	var addr []byte
-	var flags, timeout, netmask uint32
-	body(payload, attrService, func(attr uint16, value []byte) {
-		switch attr {
-		case svcAF:
-			family = netlink.Uint16(value)
-		case svcProtocol:
-			id.Protocol = cluster.Protocol(netlink.Uint16(value))
-		case svcAddr:
-			addr = value
-		case svcPort:
-			id.Port = netlink.Uint16BE(value)
-		case svcSched:
-			server.Scheduler = schedulerName(value)
-		case svcFlags:
-			flags = netlink.Uint32(value)
-		case svcTimeout:
-			timeout = netlink.Uint32(value)
-		case svcNetmask:
-			netmask = netlink.Uint32(value)
-		}
-	})
-	if addr == nil {
-		return id, server, false // a firewall mark: never ours
+	w, ok := wire.ParseService(payload)
+	if !ok {
+		return id, server, false
 	}
-	id.Addr = parseAddr(family, addr)
-	server.Flags = scheduler.Flags(flags) & scheduler.FlagMask
-	if flags&flagPersistent != 0 {
-		server.Timeout = timeout
+	id = dataplane.VirtualServerID{Addr: w.Addr, Port: w.Port, Protocol: cluster.Protocol(w.Protocol)}
+	server.Scheduler, server.Flags, server.OnePacket = unmanaged, scheduler.Flags(w.Flags)&scheduler.FlagMask, w.Flags&wire.OnePacket != 0
+	if w.WholeClient {
+		server.Scheduler = schedulerName(w.Scheduler)
 	}
-	whole := family == unix.AF_INET && netmask == netmask4 || family == unix.AF_INET6 && netmask == netmask6
-	server.OnePacket = flags&flagOnePacket != 0
-	if !whole {
-		server.Scheduler = unmanaged
+	if w.Flags&wire.Persistent != 0 {
+		server.Timeout = w.Timeout
 	}
-	return id, server, id.Addr.IsValid()
+	return id, server, true
 }
 
 // schedulerName returns the name of a scheduler; those of every day take no memory.
 func schedulerName(value []byte) string {
-	value = bytes.TrimRight(value, "\x00")
 	if s, known := scheduler.OfKernel(string(value)); known {
 		return s.Kernel
 	}
 	return string(value)
 }
 
-// body calls each for the attributes of the nest that a generic netlink message carries.
-func body(payload []byte, nest uint16, each func(attr uint16, value []byte)) {
-	const header = 4 // struct genlmsghdr
-	netlink.Attributes(payload[min(header, len(payload)):], func(attr uint16, value []byte) {
-		if attr == nest {
-			netlink.Attributes(value, each)
-		}
-	})
+func realServer(d wire.Destination) dataplane.RealServer {
+	return dataplane.RealServer{Addr: d.Addr, Port: d.Port, Weight: d.Weight, Upper: d.Upper, Lower: d.Lower, Foreign: !d.NAT}
 }
 
-func parseAddr(family uint16, value []byte) netip.Addr {
-	if family == unix.AF_INET && len(value) >= 4 {
-		return netip.AddrFrom4([4]byte(value))
-	}
-	if family == unix.AF_INET6 && len(value) >= 16 {
-		return netip.AddrFrom16([16]byte(value))
-	}
-	return netip.Addr{}
-}
-
-// destination is a real server as the kernel shows it.
-type destination struct {
-	addr             netip.Addr
-	port             uint16
-	weight           uint32
-	upper, lower     uint32
-	active, inactive uint32
-	// foreign tells that it has something which we never set: another forwarding method.
-	foreign bool
-}
-
-func (d destination) realServer() dataplane.RealServer {
-	return dataplane.RealServer{Addr: d.addr, Port: d.port, Weight: d.weight, Upper: d.upper, Lower: d.lower, Foreign: d.foreign}
-}
-
-func (d destination) connections() dataplane.Connections {
-	return dataplane.Connections{Addr: d.addr, Port: d.port, Active: d.active, Inactive: d.inactive}
+func connections(d wire.Destination) dataplane.Connections {
+	return dataplane.Connections{Addr: d.Addr, Port: d.Port, Active: d.Active, Inactive: d.Inactive}
 }
 
 // destinations lists the real servers of one virtual server; none when it does not exist.
-func (v *ipvs) destinations(id dataplane.VirtualServerID, reset func(), each func(destination)) error {
+func (v *ipvs) destinations(id dataplane.VirtualServerID, reset func(), each func(wire.Destination)) error {
 	if v.reader != nil && id.Addr.Is4() {
 		reset()
-		err := v.reader.each(id, each)
+		err := v.reader.Destinations(key(id), each)
 		if err == nil || errors.Is(err, unix.ESRCH) {
 			return nil
 		}
 		// Whatever a kernel does not like about that interface, netlink has the answer.
-		_ = v.reader.close()
+		_ = v.reader.Close()
 		v.reader = nil
 	}
 	v.batch.Reset()
-	v.begin(cmdGetDest)
-	v.service(id, func() {})
+	v.begin(wire.GetDestination)
+	key(id).Nest(&v.batch, nil)
 	v.batch.End()
 	return v.socket.Dump(&v.batch, reset, func(payload []byte) {
-		d := destination{}
-		family := addressFamily(id.Addr)
-		var addr []byte
-		body(payload, attrDest, func(attr uint16, value []byte) {
-			switch attr {
-			case destAddr:
-				addr = value
-			case destPort:
-				d.port = netlink.Uint16BE(value)
-			case destMethod:
-				d.foreign = d.foreign || netlink.Uint32(value)&forwardingMask != 0
-			case destWeight:
-				d.weight = netlink.Uint32(value)
-			case destUpper:
-				d.upper = netlink.Uint32(value)
-			case destLower:
-				d.lower = netlink.Uint32(value)
-			case destActive:
-				d.active = netlink.Uint32(value)
-			case destInactive:
-				d.inactive = netlink.Uint32(value)
-			case destAF:
-				family = netlink.Uint16(value)
-			}
-		})
-		if d.addr = parseAddr(family, addr); d.addr.IsValid() {
+		if d, ok := wire.ParseDestination(payload, key(id)); ok {
 			each(d)
 		}
 	})

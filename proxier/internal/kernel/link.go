@@ -10,6 +10,7 @@ import (
 	vnl "github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	wire "github.com/ipvs-proxier/ipvs-proxier/internal/ipvs"
 	"github.com/ipvs-proxier/ipvs-proxier/internal/netlink"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
@@ -150,7 +151,7 @@ func (l *link) address(verb dataplane.Verb, addr netip.Addr, index int) {
 		kind, flags = unix.RTM_DELADDR, 0
 	}
 	l.batch.Begin(kind, flags)
-	header := []byte{byte(addressFamily(addr)), byte(addr.BitLen()), 0, unix.RT_SCOPE_UNIVERSE}
+	header := []byte{byte(wire.AddressFamily(addr)), byte(addr.BitLen()), 0, unix.RT_SCOPE_UNIVERSE}
 	if addr.Is6() {
 		header[2] = unix.IFA_F_NODAD // nobody else may answer for it, so there is nothing to wait for
 	}

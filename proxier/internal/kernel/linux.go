@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 
+	wire "github.com/ipvs-proxier/ipvs-proxier/internal/ipvs"
 	"github.com/ipvs-proxier/ipvs-proxier/ipset"
 	"github.com/ipvs-proxier/ipvs-proxier/ipset/client"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
@@ -120,7 +121,7 @@ func (k *Linux) VirtualServer(id dataplane.VirtualServerID) (v dataplane.Virtual
 // Connections implements proxier.Kernel.
 func (k *Linux) Connections(id dataplane.VirtualServerID) ([]dataplane.Connections, error) {
 	var counts []dataplane.Connections
-	err := k.ipvs.destinations(id, func() { counts = nil }, func(d destination) { counts = append(counts, d.connections()) })
+	err := k.ipvs.destinations(id, func() { counts = nil }, func(d wire.Destination) { counts = append(counts, connections(d)) })
 	if err != nil {
 		return nil, fmt.Errorf("list real servers of %s: %w", id, err)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	wire "github.com/ipvs-proxier/ipvs-proxier/internal/ipvs"
 	"github.com/ipvs-proxier/ipvs-proxier/internal/netlink"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
@@ -189,7 +190,7 @@ func (l *link) route(verb dataplane.Verb, r dataplane.Route, index int) {
 		kind, flags = unix.RTM_DELROUTE, 0
 	}
 	l.batch.Begin(kind, flags)
-	l.batch.Raw(byte(addressFamily(r.Addr)), byte(r.Addr.BitLen()), 0, 0, unix.RT_TABLE_LOCAL, routeProtocol, unix.RT_SCOPE_HOST, unix.RTN_LOCAL, 0, 0, 0, 0)
+	l.batch.Raw(byte(wire.AddressFamily(r.Addr)), byte(r.Addr.BitLen()), 0, 0, unix.RT_TABLE_LOCAL, routeProtocol, unix.RT_SCOPE_HOST, unix.RTN_LOCAL, 0, 0, 0, 0)
 	l.batch.Bytes(unix.RTA_DST, r.Addr.AsSlice())
 	l.batch.Uint32(unix.RTA_OIF, uint32(index))
 	l.batch.Uint32(unix.RTA_PRIORITY, routeMetric)

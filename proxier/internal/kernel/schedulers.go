@@ -10,6 +10,7 @@ import (
 	moby "github.com/moby/ipvs"
 	"golang.org/x/sys/unix"
 
+	wire "github.com/ipvs-proxier/ipvs-proxier/internal/ipvs"
 	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
 )
 
@@ -77,7 +78,7 @@ func trySchedulers(names []string) (has []string, err error) {
 	for i, name := range names {
 		service := &moby.Service{
 			AddressFamily: unix.AF_INET, Protocol: unix.IPPROTO_TCP, Address: netip.MustParseAddr("198.51.100.0").AsSlice(), Port: uint16(20000 + i),
-			SchedName: name, Netmask: netmask4,
+			SchedName: name, Netmask: wire.WholeMask4,
 		}
 		err := handle.NewService(service)
 		if errors.Is(err, unix.EEXIST) { // left over from a probe that was killed, perhaps with another scheduler

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	wire "github.com/ipvs-proxier/ipvs-proxier/internal/ipvs"
 	"github.com/ipvs-proxier/ipvs-proxier/internal/netlink"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
@@ -88,7 +89,7 @@ func isTimeout(name string) bool { return timeoutAttrs[name] != 0 }
 // timeout asks for one of the three timeouts.
 func (v *ipvs) timeout(name string) (value string, err error) {
 	v.batch.Reset()
-	v.begin(cmdGetConfig)
+	v.begin(wire.GetConfig)
 	v.batch.End()
 	answer, err := v.socket.Ask(&v.batch)
 	if err != nil {
@@ -114,7 +115,7 @@ func (v *ipvs) setTimeout(name, value string) error {
 		return fmt.Errorf("%q is not a number of seconds from 1 on: %w", value, unix.EINVAL)
 	}
 	v.batch.Reset()
-	v.begin(cmdSetConfig)
+	v.begin(wire.SetConfig)
 	v.batch.Uint32(timeoutAttrs[name], uint32(seconds))
 	v.batch.End()
 	return v.socket.Execute(&v.batch)[0]

@@ -65,13 +65,3 @@ func FuzzProc(f *testing.F) {
 		}
 	})
 }
-
-// FuzzParseDest: an answer of IPVS gives a real server or none.
-func FuzzParseDest(f *testing.F) {
-	f.Add([]byte{8, 0, 1, 0, 10, 0, 0, 1, 6, 0, 2, 0, 0, 80, 0, 0, 8, 0, 4, 0, 1, 0, 0, 0}, false)
-	f.Fuzz(func(t *testing.T, data []byte, v6 bool) {
-		if at, weight := parseDest(data, v6); (at.IsValid() || weight > 0) && len(data) < 8 {
-			t.Errorf("%d bytes tell of %v, weight %d", len(data), at, weight)
-		}
-	})
-}

@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	wire "github.com/ipvs-proxier/ipvs-proxier/internal/ipvs"
 	"github.com/ipvs-proxier/ipvs-proxier/internal/netlink"
 )
 
@@ -28,8 +29,8 @@ func (m message) changes(ipvs uint16) bool {
 		if m.kind != ipvs || len(m.payload) == 0 {
 			return false
 		}
-		switch m.payload[0] { // IPVS_CMD_GET_SERVICE, GET_DEST, GET_DAEMON, GET_CONFIG, SET_INFO, GET_INFO
-		case 4, 8, 11, 13, 14, 15:
+		switch m.payload[0] { // the others: IPVS_CMD_GET_DAEMON, SET_INFO, GET_INFO
+		case wire.GetService, wire.GetDestination, wire.GetConfig, 11, 14, 15:
 			return false
 		}
 		return true
