@@ -1,32 +1,29 @@
 package proxier
 
 import (
-	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	v1 "k8s.io/api/core/v1"
 	discovery "k8s.io/api/discovery/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
-	"sigs.k8s.io/yaml"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/annotation"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/inputfile"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/manifests"
 	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
 )
 
 // Checked is what a [Checker] says of an object.
 type Checked struct {
-	// Object is "Service default/web", "EndpointSlice default/web-1" or "Node n1".
+	// Object is "Service default/web", "EndpointSlice default/web-1" or "Node n1", without the name where it has none.
 	Object string `json:"object"`
 	// File is where it stands.
-	File     string          `json:"file"`
+	File string `json:"file"`
+	// Problems are what is written wrong, with its line and document in the message, and what would not be honoured.
 	Problems []ProblemStatus `json:"problems,omitempty"`
 	// Settings are what would be in force for a new Service, by port; "" is the whole Service.
 	Settings map[string][]SettingStatus `json:"settings,omitempty"`
@@ -39,29 +36,31 @@ type Checker struct {
 }
 
 type checkedObject struct {
-	file  string
-	value runtime.Object
+	file string
+	manifests.Found
 }
 
 // NewChecker returns a Checker under a configuration, which need not be complete.
 func NewChecker(c Config) *Checker { return &Checker{config: c} }
 
-// Read takes in the Services, EndpointSlices and Nodes of a stream of YAML or JSON documents, alone or in Lists; others are passed over. The
-// error names the file and the document.
+// Read takes in the Services, EndpointSlices and Nodes of YAML or JSON documents, alone or in Lists, as --manifests does. Objects of other kinds
+// are passed over, and so is a document that names no kind at all: a directory may hold a kustomization, or the values of a chart. The
+// error, of what is not YAML, names file, line and document.
 func (c *Checker) Read(file string, r io.Reader) error {
-	documents := utilyaml.NewYAMLReader(bufio.NewReader(inputfile.Bounded(r, inputfile.MaxBytes)))
-	for n := 1; ; n++ {
-		document, err := documents.Read()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err == nil {
-			err = c.take(file, document)
-		}
-		if err != nil {
-			return fmt.Errorf("%s: document %d: %w", Printable(file), n, err)
+	content, err := io.ReadAll(inputfile.Bounded(r, inputfile.MaxBytes))
+	if err != nil {
+		return fmt.Errorf("%s: %w", Printable(file), err)
+	}
+	found, err := manifests.Read(content)
+	if err != nil {
+		return fmt.Errorf("%s: %w", Printable(file), err)
+	}
+	for _, o := range found {
+		if !o.Untyped && (o.Value != nil || len(o.Mistakes) > 0) {
+			c.objects = append(c.objects, checkedObject{file, o})
 		}
 	}
+	return nil
 }
 
 // ReadFile is Read for a file that was found in a directory: what is no regular file is an error, and not waited for.
@@ -74,86 +73,63 @@ func (c *Checker) ReadFile(path string) error {
 	return c.Read(path, f)
 }
 
-func (c *Checker) take(file string, document []byte) error {
-	data, err := yaml.YAMLToJSONStrict(document)
-	if err != nil {
-		return err
-	}
-	if bytes.Equal(data, []byte("null")) {
-		return nil
-	}
-	var head struct {
-		metav1.TypeMeta `json:",inline"`
-		Items           []runtime.RawExtension `json:"items"`
-	}
-	if err := yaml.Unmarshal(data, &head); err != nil {
-		return err
-	}
-	if strings.HasSuffix(head.Kind, "List") {
-		for _, item := range head.Items {
-			if err := c.take(file, item.Raw); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	values := map[string]runtime.Object{"Service": &v1.Service{}, "EndpointSlice": &discovery.EndpointSlice{}, "Node": &v1.Node{}}
-	value, ours := values[head.Kind]
-	if !ours {
-		return nil
-	}
-	if err := yaml.UnmarshalStrict(data, value); err != nil {
-		return fmt.Errorf("%s: %w", head.Kind, err)
-	}
-	c.objects = append(c.objects, checkedObject{file, value})
-	return nil
-}
-
 // Result returns what is to be said of each object that was read, in their order.
 func (c *Checker) Result() []Checked {
 	weights := map[string]uint32{}
 	slicesOf := map[cluster.Name][]*discovery.EndpointSlice{}
 	for _, o := range c.objects {
-		switch value := o.value.(type) {
+		switch value := o.Value.(type) {
 		case *v1.Node:
 			key, _ := annotation.Lookup(annotation.Node, annotation.Weight)
 			if values, err := key.Parse(value.Annotations[key.String()]); err == nil {
 				weights[value.Name] = annotation.ParseWeight(values[annotation.AllPorts])
 			}
 		case *discovery.EndpointSlice:
-			name := cluster.Name{Namespace: namespaced(value.Namespace), Name: value.Labels[discovery.LabelServiceName]}
+			name := cluster.Name{Namespace: value.Namespace, Name: value.Labels[discovery.LabelServiceName]}
 			slicesOf[name] = append(slicesOf[name], value)
 		}
 	}
+	nodeWeight := func(node string) (uint32, bool) { weight, said := weights[node]; return weight, said }
+	if c.config.NodeWeights == NoNodeWeights {
+		nodeWeight = nil
+	}
 	var all []Checked
 	for _, o := range c.objects {
-		switch value := o.value.(type) {
+		checked := Checked{Object: o.String(), File: o.file}
+		var problems []cluster.Problem
+		switch value := o.Value.(type) {
 		case *v1.Service:
-			name := cluster.Name{Namespace: namespaced(value.Namespace), Name: value.Name}
-			nodeWeight := func(node string) (uint32, bool) { weight, said := weights[node]; return weight, said }
-			if c.config.NodeWeights == NoNodeWeights {
-				nodeWeight = nil
-			}
-			all = append(all, c.service(o.file, name, value, slicesOf[name], nodeWeight))
+			problems, checked.Settings = c.service(value, slicesOf[cluster.Name{Namespace: value.Namespace, Name: value.Name}], nodeWeight)
 		case *discovery.EndpointSlice:
-			all = append(all, checkedAnnotations(o.file, annotation.EndpointSlice, "EndpointSlice "+namespaced(value.Namespace)+"/"+value.Name, value.Annotations))
+			of := cluster.AnnotationProblems(annotation.EndpointSlice, value.Annotations)
+			problems = of.Told()
 		case *v1.Node:
-			all = append(all, checkedAnnotations(o.file, annotation.Node, "Node "+value.Name, value.Annotations))
+			of := cluster.AnnotationProblems(annotation.Node, value.Annotations)
+			problems = of.Told()
 		}
+		checked.Problems = withMistakes(o.Mistakes, problems)
+		all = append(all, checked)
 	}
 	return all
 }
 
-func namespaced(namespace string) string {
-	if namespace == "" {
-		return metav1.NamespaceDefault
+// withMistakes puts what is written wrong in front of the Problems, in whose place it stands where both are of the same field.
+func withMistakes(mistakes []manifests.Mistake, problems []cluster.Problem) (status []ProblemStatus) {
+	told := map[string]bool{}
+	for _, m := range mistakes {
+		told[m.Field] = true
+		status = append(status, ProblemStatus{string(cluster.InvalidField), m.Field, fmt.Sprintf("line %d (document %d): %s", m.Line, m.Document, m.Text)})
 	}
-	return namespace
+	for _, p := range problems {
+		if p.Reason != cluster.InvalidField || !told[p.Field] {
+			status = append(status, ProblemStatus{string(p.Reason), p.Field, p.Text()})
+		}
+	}
+	return status
 }
 
-func (c *Checker) service(file string, name cluster.Name, s *v1.Service, of []*discovery.EndpointSlice, nodeWeight func(string) (uint32, bool)) Checked {
-	s.Namespace = name.Namespace
-	if s.Spec.ClusterIP == "" && len(s.Spec.ClusterIPs) == 0 { // the API server chooses one; this is an address for documents (RFC 5737)
+func (c *Checker) service(s *v1.Service, of []*discovery.EndpointSlice, nodeWeight func(string) (uint32, bool)) ([]cluster.Problem, map[string][]SettingStatus) {
+	if len(s.Spec.ClusterIPs) == 0 { // the API server chooses one; this is an address for documents (RFC 5737)
 		s.Spec.ClusterIP = "192.0.2.1"
 	}
 	externalIPs, _ := parseCIDRs(c.config.ExternalIPCIDRs)
@@ -161,25 +137,19 @@ func (c *Checker) service(file string, name cluster.Name, s *v1.Service, of []*d
 	parsed := cluster.Parse(cluster.Input{
 		Service: s, Slices: of, Operator: c.config.operator(), NoAliases: c.config.IgnoreAliases, NodeWeight: nodeWeight, ExternalIPCIDRs: externalIPs,
 	})
-	checked := Checked{Object: "Service " + name.String(), File: file, Settings: map[string][]SettingStatus{"": settingStatus(parsed.Settings)}}
 	parsed.Problems.Join(mistakes)
-	for _, p := range parsed.Problems.Told() {
-		if !strings.HasPrefix(p.Field, "endpointslice ") { // the slice itself is told of
-			checked.Problems = append(checked.Problems, ProblemStatus{string(p.Reason), p.Field, p.Text()})
-		}
-	}
+	problems := slices.DeleteFunc(parsed.Problems.Told(), func(p cluster.Problem) bool {
+		return strings.HasPrefix(p.Field, "endpointslice ") // the slice itself is told of
+	})
+	settings := map[string][]SettingStatus{"": settingStatus(parsed.Settings)}
 	for _, port := range parsed.Ports {
 		label := port.Name
 		if label == "" {
 			label = fmt.Sprintf("%d/%s", port.Port, port.Protocol)
 		}
-		checked.Settings[label] = settingStatus(port.Settings)
+		settings[label] = settingStatus(port.Settings)
 	}
-	return checked
-}
-
-func checkedAnnotations(file string, of annotation.Object, object string, annotations map[string]string) Checked {
-	return Checked{Object: object, File: file, Problems: problemStatus(cluster.AnnotationProblems(of, annotations).Told())}
+	return problems, settings
 }
 
 // CheckAnnotation reads "KEY=VALUE", the key with or without its prefix, and after the kind of its object where that is no Service:

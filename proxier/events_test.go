@@ -101,7 +101,11 @@ func (d *daemons) told() []string {
 	text := []string{}
 	for _, e := range all.Items {
 		o := e.Regarding
-		if e.ReportingController != component || e.ReportingInstance == "" || e.Action == "" || e.EventTime.IsZero() || e.Namespace != namespaced(o.Namespace) ||
+		namespace := o.Namespace
+		if namespace == "" { // the Events of what has no namespace stand here
+			namespace = "default"
+		}
+		if e.ReportingController != component || e.ReportingInstance == "" || e.Action == "" || e.EventTime.IsZero() || e.Namespace != namespace ||
 			len(validation.IsDNS1123Subdomain(e.Name)) > 0 {
 			d.t.Errorf("the API would not take %+v", e)
 		}

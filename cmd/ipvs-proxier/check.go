@@ -22,8 +22,9 @@ func checkCommand() *cobra.Command {
 		Use:   "check {FILE | DIRECTORY | - | KEY=VALUE} ...",
 		Short: "Say what would not be honoured of Services and annotations, without a cluster",
 		Long: "Read the Services, EndpointSlices and Nodes of files (.yaml, .yml, .json of a directory; - is standard input) and say what the proxier would\n" +
-			"not honour of them: annotations, aliases, fields. Or check annotations alone: KEY=VALUE, node/weight=3, endpointslice/weight=3; they are\n" +
-			"printed as they are understood. No cluster and no kernel are asked. The exit status is 1 when something would not be honoured.",
+			"not honour of them: annotations, aliases, fields, and what run --manifests would refuse. Or check annotations alone: KEY=VALUE,\n" +
+			"node/weight=3, endpointslice/weight=3; they are printed as they are understood. No cluster and no kernel are asked. The exit status is 1\n" +
+			"when something would not be honoured.",
 		Example: "  ipvs-proxier check web.yaml\n" +
 			"  kubectl get services -A -o yaml | ipvs-proxier check -\n" +
 			"  ipvs-proxier check scheduler=http=maglev,*=wlc slow-start=30s node/weight=3",

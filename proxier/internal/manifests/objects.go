@@ -13,6 +13,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 )
 
 // claim is an object that stands in a file. It is kept in protobuf: as an object of the API it would take several times the memory.
@@ -21,6 +23,22 @@ type claim struct {
 	key  objectKey
 	line int
 	data []byte
+}
+
+type objectKey struct {
+	kind string // "Service", "EndpointSlice" or "Node"; of what is left out, its own
+	name cluster.Name
+}
+
+// String returns "Service default/web", "Node n1", or the kind alone where there is no name.
+func (k objectKey) String() string {
+	switch {
+	case k.name.Name == "":
+		return k.kind
+	case k.name.Namespace == "":
+		return k.kind + " " + k.name.Name
+	}
+	return k.kind + " " + k.name.String()
 }
 
 // object is one of which files say something.
@@ -32,8 +50,8 @@ type object struct {
 	version uint64
 }
 
-// value is an object of the API.
-type value interface {
+// Value is an object of the API.
+type Value interface {
 	runtime.Object
 	metav1.Object
 	Marshal() ([]byte, error)
@@ -41,7 +59,7 @@ type value interface {
 }
 
 // empty returns an empty object of a kind that is kept.
-func empty(kind string) value {
+func empty(kind string) Value {
 	switch kind {
 	case "Service":
 		return &v1.Service{}
@@ -54,7 +72,7 @@ func empty(kind string) value {
 }
 
 // pack is without the version, which the directory gives.
-func pack(v value) ([]byte, error) {
+func pack(v Value) ([]byte, error) {
 	v.SetResourceVersion("")
 	return v.Marshal()
 }

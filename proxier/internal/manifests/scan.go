@@ -115,7 +115,7 @@ func (f *file) load(path string) (claims []*claim, note string, err error) {
 	if err != nil {
 		return nil, "", err
 	}
-	found, note, err := parse(content)
+	found, note, err := readable(content)
 	if err != nil {
 		return nil, "", err
 	}
@@ -123,12 +123,31 @@ func (f *file) load(path string) (claims []*claim, note string, err error) {
 		// More likely caught between truncating and writing than meant: who means it deletes the file.
 		return nil, "", errors.New("the file is empty")
 	}
-	for _, p := range found {
-		data, err := pack(p.value)
+	for _, o := range found {
+		data, err := pack(o.Value)
 		if err != nil {
-			return nil, "", fmt.Errorf("line %d: %s: %w", p.line, p.key, err)
+			return nil, "", fmt.Errorf("line %d: %s: %w", o.Line, o, err)
 		}
-		claims = append(claims, &claim{file: f, key: p.key, line: p.line, data: data})
+		claims = append(claims, &claim{file: f, key: o.key, line: o.Line, data: data})
 	}
 	return claims, note, nil
+}
+
+// readable returns the objects of a file, or its first mistake and none of them. What is of other kinds is left out, and note names the first one.
+func readable(content []byte) (objects []Found, note string, err error) {
+	found, err := Read(content)
+	if err != nil {
+		return nil, "", err
+	}
+	for _, o := range found {
+		switch {
+		case len(o.Mistakes) > 0:
+			return nil, "", o.Mistakes[0]
+		case o.Value != nil:
+			objects = append(objects, o)
+		case note == "":
+			note = fmt.Sprintf("line %d: %s is not read here and left out; the rest of the file counts", o.Line, o)
+		}
+	}
+	return objects, note, nil
 }
