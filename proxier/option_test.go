@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/ipvs-proxier/ipvs-proxier/internal/golden"
 )
 
 // TestGeneratedOptions: the page has each option, as the table says.
@@ -24,15 +26,7 @@ func TestGeneratedOptions(t *testing.T) {
 		t.Fatalf("%s lacks the lines %q and %q", page, begin, end)
 	}
 	want := before + begin + optionTable() + end + after
-	if os.Getenv("UPDATE_GOLDEN") != "" {
-		if err := os.WriteFile(page, []byte(want), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	if diff := cmp.Diff(want, string(data)); diff != "" {
-		t.Errorf("%s is out of date: make generate (-want +is)\n%s", page, diff)
-	}
+	golden.Compare(t, page, want)
 }
 
 func optionTable() string {

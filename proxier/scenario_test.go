@@ -21,6 +21,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 
+	"github.com/ipvs-proxier/ipvs-proxier/internal/golden"
 	"github.com/ipvs-proxier/ipvs-proxier/ipset"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/annotation"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
@@ -75,7 +76,7 @@ func TestScenarios(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
-			if os.Getenv("UPDATE_GOLDEN") != "" {
+			if golden.Update() {
 				newScenario(t, 0, 0).run(archive, true)
 				if err := os.WriteFile(file, txtar.Format(archive), 0o644); err != nil {
 					t.Fatal(err)

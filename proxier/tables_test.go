@@ -3,12 +3,10 @@ package proxier
 import (
 	"fmt"
 	"net/netip"
-	"os"
 	"strings"
 	"testing"
 
-	gocmp "github.com/google/go-cmp/cmp"
-
+	"github.com/ipvs-proxier/ipvs-proxier/internal/golden"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
@@ -47,18 +45,7 @@ func TestTablesOfAllVersions(t *testing.T) {
 			}
 		}
 	}
-	if os.Getenv("UPDATE_GOLDEN") != "" {
-		if err := os.WriteFile(pinnedTables, []byte(got.String()), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(pinnedTables)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := gocmp.Diff(strings.Split(string(want), "\n"), strings.Split(got.String(), "\n")); diff != "" {
-		t.Errorf("clients go elsewhere than in the version before (-before +now):\n%s", diff)
-	}
+	golden.Compare(t, pinnedTables, got.String()) // where it differs, clients go elsewhere than in the version before
 }
 
 const pinned = `apiVersion: v1

@@ -7,8 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
+	"github.com/ipvs-proxier/ipvs-proxier/internal/golden"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/annotation"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/annotation/annotationtest"
 )
@@ -25,18 +24,7 @@ func TestGenerated(t *testing.T) {
 		t.Fatal(err)
 	}
 	for path, want := range map[string]string{docs: document, policy: annotation.Policy(), corpus: corpusText(t)} {
-		if os.Getenv("UPDATE_GOLDEN") != "" {
-			if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		got, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if diff := cmp.Diff(want, string(got)); diff != "" {
-			t.Errorf("%s is out of date: make generate (-want +is)\n%s", path, diff)
-		}
+		golden.Compare(t, path, want)
 	}
 }
 
@@ -56,7 +44,7 @@ func corpusText(t *testing.T) string {
 
 // TestTable: every key can be explained, and its example and words are read as they should be.
 func TestTable(t *testing.T) {
-	for _, k := range annotation.Table() {
+	for _, k := range slices.Concat(annotation.Keys(annotation.Service), annotation.Keys(annotation.EndpointSlice), annotation.Keys(annotation.Node)) {
 		if k.Summary == "" || k.Allowed == "" || k.Default == "" || len(k.Objects) == 0 || !strings.HasSuffix(k.Summary, ".") {
 			t.Errorf("%+v is not explained", k)
 		}
@@ -109,10 +97,7 @@ func TestCorpus(t *testing.T) {
 			bad[c.Key.Name]++
 		}
 	}
-	for _, k := range annotation.Table() {
-		if !slices.Contains(k.Objects, annotation.Service) {
-			continue
-		}
+	for _, k := range annotation.Keys(annotation.Service) {
 		if good[k.Name] < 10 || bad[k.Name] < 10 {
 			t.Errorf("%s: %d good values and %d bad ones", k, good[k.Name], bad[k.Name])
 		}

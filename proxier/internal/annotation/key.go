@@ -105,9 +105,6 @@ func Keys(of Object) []Key {
 	return slices.DeleteFunc(slices.Clone(table), func(k Key) bool { return !slices.Contains(k.Objects, of) })
 }
 
-// Table returns all keys.
-func Table() []Key { return slices.Clone(table) }
-
 // Lookup returns the key of that name, without the prefix.
 func Lookup(of Object, name string) (Key, bool) {
 	for _, k := range table {

@@ -260,7 +260,7 @@ func TestEveryPortHasTheChoice(t *testing.T) {
 // what was not honoured is told once.
 func FuzzAnnotation(f *testing.F) {
 	for _, seed := range []string{"", "rr", "LC", "source-hashing", "least-conection", "rr,lc", "\xff", "ſh", strings.Repeat("r", 1000), "http=wlc,*=mh", "1m", "10/2", "zone=a:3"} {
-		for i := range annotation.Table() {
+		for i := range annotation.Keys(annotation.Service) {
 			f.Add(uint8(i), seed, "lc")
 		}
 	}

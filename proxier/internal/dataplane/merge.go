@@ -56,12 +56,6 @@ type Touched struct {
 	Foundation bool
 }
 
-// Conflict is a front end that a Service wants and another one has.
-type Conflict struct {
-	FrontEnd VirtualServerID
-	Winner   cluster.Name
-}
-
 // NewTouched returns an empty set of keys.
 func NewTouched() Touched {
 	return Touched{
@@ -191,27 +185,7 @@ func (w *Want) Owner(id VirtualServerID) cluster.Name {
 	return cluster.Name{}
 }
 
-// Conflicts returns the front ends that the Service wants and does not have, in its order.
-func (w *Want) Conflicts(owner cluster.Name) []Conflict {
-	var lost []Conflict
-	f, _ := w.Fragment(owner)
-	for _, front := range f.FrontEnds {
-		if winner := w.Owner(front.ID); winner != owner {
-			lost = append(lost, Conflict{front.ID, winner})
-		}
-	}
-	return lost
-}
-
-// Touch returns the keys of everything that the Service wants.
-func (w *Want) Touch(owner cluster.Name) Touched {
-	t := NewTouched()
-	if f := w.fragments[owner]; f != nil {
-		w.touch(&t, f)
-	}
-	return t
-}
-
+// touch adds the keys of everything that the Fragment wants.
 func (w *Want) touch(t *Touched, f *Fragment) {
 	for i := range f.FrontEnds {
 		front := &f.FrontEnds[i]

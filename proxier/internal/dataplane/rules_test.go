@@ -2,13 +2,13 @@ package dataplane_test
 
 import (
 	"maps"
-	"os"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ipvs-proxier/ipvs-proxier/internal/golden"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
@@ -25,20 +25,7 @@ func TestFoundationGolden(t *testing.T) {
 	prefix.Pods.InterfacePrefix = "cali"
 	for name, c := range map[string]dataplane.Config{"bridge-ping-ports": bridge, "interface-prefix": prefix, "default": config, "masquerade-all": masqueradeAll, "old-kernel-no-cidr": bare, "strict-arp-bit-3": strict} {
 		t.Run(name, func(t *testing.T) {
-			path := "testdata/foundation-" + name + ".txt"
-			got := dataplane.Foundation(c).Text()
-			if os.Getenv("UPDATE_GOLDEN") != "" {
-				if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(string(want), got); diff != "" {
-				t.Errorf("(-want +got):\n%s", diff)
-			}
+			golden.Compare(t, "testdata/foundation-"+name+".txt", dataplane.Foundation(c).Text())
 		})
 	}
 }

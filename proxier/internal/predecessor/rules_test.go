@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/tools/txtar"
 
+	"github.com/ipvs-proxier/ipvs-proxier/internal/golden"
 	"github.com/ipvs-proxier/ipvs-proxier/ipset"
 )
 
@@ -51,7 +52,7 @@ func TestWhatGoes(t *testing.T) {
 					got.WriteString("in use: " + set + "\n")
 				}
 			}
-			if os.Getenv("UPDATE_GOLDEN") != "" {
+			if golden.Update() {
 				for i := range archive.Files {
 					if archive.Files[i].Name == "goes" {
 						archive.Files[i].Data = []byte(got.String())

@@ -7,16 +7,14 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/ipvs-proxier/ipvs-proxier/cmd/ipvs-load/internal/report"
+	"github.com/ipvs-proxier/ipvs-proxier/internal/golden"
 )
 
 func write(t *testing.T, runs ...Run) string {
@@ -70,20 +68,7 @@ func outline(page string) string {
 
 func TestGolden(t *testing.T) {
 	for name, runs := range map[string][]Run{"churn": samples()["churn"], "three-runs": samples()["three runs"], "no-answers": samples()["no answers"]} {
-		path := filepath.Join("testdata", name+".txt")
-		got := outline(write(t, runs...))
-		if os.Getenv("UPDATE_GOLDEN") != "" {
-			if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		want, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if d := cmp.Diff(string(want), got); d != "" {
-			t.Errorf("%s (-want +got):\n%s", name, d)
-		}
+		golden.Compare(t, filepath.Join("testdata", name+".txt"), outline(write(t, runs...)))
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ipvs-proxier/ipvs-proxier/internal/golden"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier"
 )
 
@@ -80,20 +81,7 @@ func TestGolden(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, err := convert()
-			got := printed(t, r, err)
-			path := "testdata/" + name + ".golden"
-			if os.Getenv("UPDATE_GOLDEN") != "" {
-				if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(string(want), got); diff != "" {
-				t.Errorf("(-want +got):\n%s", diff)
-			}
+			golden.Compare(t, "testdata/"+name+".golden", printed(t, r, err))
 		})
 	}
 }
