@@ -139,7 +139,7 @@ func TestOneChangeCostsTheSameAmongMany(t *testing.T) {
 				for _, m := range []struct {
 					name string
 					into *float64
-				}{{"operations_total", &now.Operations}, {"netlink_messages", &now.Messages}, {"netlink_sends", &now.Sends}, {"processes_started", &now.Processes}} {
+				}{{"operations_total", &now.Operations}, {"netlink_messages_total", &now.Messages}, {"netlink_sends_total", &now.Sends}, {"processes_started_total", &now.Processes}} {
 					v, err := c.proxier.Metric("ipvs_proxier_" + m.name)
 					c.must(err)
 					*m.into = v

@@ -28,7 +28,7 @@ type metrics struct {
 	services, waiting, draining, pending, foreign, synced    prometheus.Gauge
 	nodeProblems                                             []cluster.Problem
 	problems                                                 *prometheus.GaugeVec
-	messages, sends, processes                               prometheus.Gauge
+	messages, sends, processes                               *trafficCount
 
 	// Those of kube-proxy that dashboards and alerts go by, under its names.
 	healthz, livez *prometheus.CounterVec
@@ -73,9 +73,9 @@ func newMetrics(k traffic, version string) *metrics {
 		pending:   gauge("pending_retries", "Services, and the foundation, with operations to be tried again."),
 		foreign:   gauge("foreign_virtual_servers", "Virtual servers of others, which are left alone."),
 		synced:    gauge("last_success_timestamp_seconds", "When a pass last ended without an error, in seconds since 1970."),
-		messages:  gauge("netlink_messages", "Netlink requests sent since the start."),
-		sends:     gauge("netlink_sends", "System calls that carried netlink requests since the start."),
-		processes: gauge("processes_started", "Programs started since the start (iptables and its relatives)."),
+		messages:  newTrafficCount("netlink_messages", "Netlink requests sent since the start."),
+		sends:     newTrafficCount("netlink_sends", "System calls that carried netlink requests since the start."),
+		processes: newTrafficCount("processes_started", "Programs started since the start (iptables and its relatives)."),
 		problems: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "ipvs_proxier_problems", Help: "What users wrote and could not be honoured, by Service and reason; namespace and service are empty for Nodes: the annotations, addresses and kernel of this one, addresses on which the proxier cannot serve, and addresses of others.",
 		}, []string{"namespace", "service", "reason"}),
@@ -158,9 +158,9 @@ func (m *metrics) Observe(r Report) {
 	m.services.Set(float64(r.Served))
 	if m.kernel != nil {
 		t := m.kernel.Traffic()
-		m.messages.Set(float64(t.Messages))
-		m.sends.Set(float64(t.Sends))
-		m.processes.Set(float64(t.Processes))
+		m.messages.set(t.Messages)
+		m.sends.set(t.Sends)
+		m.processes.set(t.Processes)
 	}
 }
 
