@@ -46,7 +46,7 @@ func (e *engine) audit(now time.Time, dirty *[]cluster.Name) error {
 	if !maps.Equal(before, e.keptOff()) {
 		*dirty = append(*dirty, slices.Collect(maps.Keys(e.services))...)
 	}
-	*dirty = append(*dirty, e.moved(seen.NodeAddresses)...)
+	*dirty = append(*dirty, e.moved(seen.NodeAddresses, seen.Broadcasts)...)
 	*dirty = append(*dirty, e.heard(seen.Listeners)...)
 	*dirty = append(*dirty, e.preceded(seen)...)
 	return nil

@@ -76,6 +76,8 @@ type engine struct {
 	captures    dataplane.Captures
 	unreadRules []cluster.Problem
 	node        dataplane.Node
+	// broadcasts are the broadcast addresses of the node's networks.
+	broadcasts []netip.Addr
 	// nodesVersion is what the lister told when the Nodes were looked at.
 	nodesVersion, weightsVersion uint64
 	// nodeProblems are those of the annotations of this Node.
@@ -258,6 +260,7 @@ func (e *engine) compile(name cluster.Name, affected map[cluster.Name]struct{}) 
 		NoAliases:        e.settings.NoAliases,
 		KernelSchedulers: e.settings.Dataplane.Facts.Schedulers,
 		NodeWeight:       e.nodeWeight(),
+		Broadcasts:       e.broadcasts,
 		ExternalIPCIDRs:  e.settings.ExternalIPCIDRs,
 		LastGood:         e.lastGood(name, api),
 	})

@@ -130,7 +130,7 @@ type askedKernel struct {
 	asked func()
 }
 
-func (k askedKernel) NodeAddresses() ([]netip.Addr, error) {
+func (k askedKernel) NodeAddresses() (addresses, broadcasts []netip.Addr, err error) {
 	k.asked()
 	return k.Kernel.NodeAddresses()
 }

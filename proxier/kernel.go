@@ -12,8 +12,8 @@ import (
 type Kernel interface {
 	// Observe reads everything that is ours, and what is needed to tell it from the rest.
 	Observe() (dataplane.Observation, error)
-	// NodeAddresses reads only what Observe returns under that name.
-	NodeAddresses() ([]netip.Addr, error)
+	// NodeAddresses reads only what Observe returns as NodeAddresses and Broadcasts.
+	NodeAddresses() (addresses, broadcasts []netip.Addr, err error)
 	// VirtualServer reads one virtual server with its real servers, whoever made it. It is not present when there is
 	// none.
 	VirtualServer(dataplane.VirtualServerID) (v dataplane.VirtualServer, present bool, err error)

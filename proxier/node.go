@@ -85,14 +85,14 @@ func primaryAddresses(node *v1.Node) []netip.Addr {
 
 // readAddresses reads the node's addresses, and nothing else, and returns the Services that are dirty for their sake.
 func (e *engine) readAddresses() ([]cluster.Name, error) {
-	addresses, err := e.kernel.NodeAddresses()
+	addresses, broadcasts, err := e.kernel.NodeAddresses()
 	if err != nil {
 		return nil, err
 	}
 	if e.round != nil {
 		e.round.moved = true
 	}
-	return e.moved(addresses), nil
+	return e.moved(addresses, broadcasts), nil
 }
 
 // sourcesMoved tells whether routes are to have other sources than they were made with. The kernel keeps a route whose source is not an
@@ -125,22 +125,33 @@ func addressOf(a v1.NodeAddress) (addr netip.Addr, is bool) {
 	return addr.Unmap(), err == nil
 }
 
-// moved takes note of the addresses of the node's links and returns the Services that depend on those that came or went: by node
-// ports, by clients whose address stands for the node, by endpoints that may be at it, or because the address is theirs.
-func (e *engine) moved(addresses []netip.Addr) (dirty []cluster.Name) {
-	if slices.Equal(e.node.Addresses, addresses) {
+// moved takes note of the addresses of the node's links, and of the broadcast addresses of their networks, and returns the Services that
+// depend on those that came or went: by node ports, by clients whose address stands for the node, by endpoints that may be at it, or because the
+// address is theirs, or one of their endpoints'.
+func (e *engine) moved(addresses, broadcasts []netip.Addr) (dirty []cluster.Name) {
+	own, shared := !slices.Equal(e.node.Addresses, addresses), !slices.Equal(e.broadcasts, broadcasts)
+	if !own && !shared {
 		return nil
 	}
 	changed := func(addr netip.Addr) bool {
-		return slices.Contains(e.node.Addresses, addr) != slices.Contains(addresses, addr)
+		return slices.Contains(e.node.Addresses, addr) != slices.Contains(addresses, addr) || among(e.broadcasts, addr) != among(broadcasts, addr)
 	}
+	refused := func(r dataplane.RealServer) bool { return among(broadcasts, r.Addr) }
 	for name, s := range e.services {
 		f, _ := e.want.Fragment(name)
-		if s.nodePorts || s.restricted || s.anywhere || slices.ContainsFunc(s.outside, changed) ||
-			slices.ContainsFunc(f.FrontEnds, func(front dataplane.FrontEnd) bool { return changed(front.ID.Addr) }) {
+		if own && (s.nodePorts || s.restricted || s.anywhere) || shared && s.broadcast || slices.ContainsFunc(s.outside, changed) ||
+			slices.ContainsFunc(f.FrontEnds, func(front dataplane.FrontEnd) bool {
+				return changed(front.ID.Addr) || shared && slices.ContainsFunc(front.VirtualServer.RealServers, refused)
+			}) {
 			dirty = append(dirty, name)
 		}
 	}
-	e.node.Addresses, e.claims.stale = addresses, true
+	e.node.Addresses, e.broadcasts, e.claims.stale = addresses, broadcasts, true
 	return dirty
+}
+
+// among tells whether the address is in a sorted list.
+func among(sorted []netip.Addr, addr netip.Addr) bool {
+	_, is := slices.BinarySearchFunc(sorted, addr, netip.Addr.Compare)
+	return is
 }

@@ -91,10 +91,13 @@ func (e *engine) listed(addr netip.Addr) bool {
 	})
 }
 
-// forbidden says why no external front end may be there, "" where it may: the address is one of an API server, or the port is one
-// by which this node is managed. Of the node's own addresses only the ports are taken, which is why an API server on this node
+// forbidden says why no external front end may be there, "" where it may: the address is a broadcast address, which nobody connects to and which other
+// programs need, or one of an API server, or the port is one by which this node is managed. Of the node's own addresses only the ports are taken, which is why an API server on this node
 // keeps its port alone.
 func (e *engine) forbidden(id dataplane.VirtualServerID) string {
+	if among(e.broadcasts, id.Addr) {
+		return "this is a broadcast address of a network that the node is in"
+	}
 	own := e.ownAddress(id.Addr)
 	ports, isServer := e.servers[id.Addr]
 	switch {

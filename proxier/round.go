@@ -237,7 +237,7 @@ func (e *engine) mend(report *Report, now time.Time, dirty *[]cluster.Name) data
 		*dirty = append(*dirty, slices.Collect(maps.Keys(e.services))...)
 	}
 	if !r.moved {
-		*dirty = append(*dirty, e.moved(r.seen.NodeAddresses)...)
+		*dirty = append(*dirty, e.moved(r.seen.NodeAddresses, r.seen.Broadcasts)...)
 	}
 	*dirty = append(*dirty, e.heard(r.seen.Listeners)...)
 	*dirty = append(*dirty, e.preceded(r.seen.Observation)...)

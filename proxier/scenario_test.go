@@ -51,7 +51,7 @@ import (
 //	advance DURATION                  time passes
 //	audit                             the kernel is read and compared
 //	restart                           a new engine on the same kernel
-//	addresses ADDRESS...              the node's own addresses become these
+//	addresses ADDRESS[/BITS]...       the node's own addresses become these, in networks of so many bits
 //	listen PROTOCOL ADDRESS:PORT...   the node's sockets become these
 //	nat FAMILY RULE                   a rule of somebody else's comes in nat ahead of ours, with its -A CHAIN; without one all go
 //	unread WORDS                      another program's rules cannot be read; without words they can
@@ -472,12 +472,17 @@ func (s *scenario) do(fields []string) {
 		s.restart()
 		s.converge(nil, true)
 	case "addresses":
-		var addrs []netip.Addr
+		var networks []netip.Prefix
 		for _, text := range args {
-			addrs = append(addrs, netip.MustParseAddr(text))
+			if network, err := netip.ParsePrefix(text); err == nil {
+				networks = append(networks, network)
+			} else {
+				addr := netip.MustParseAddr(text)
+				networks = append(networks, netip.PrefixFrom(addr, addr.BitLen()))
+			}
 		}
-		s.memory.SetAddresses(addrs...)
-		s.engine.lose(func(addr netip.Addr) bool { return !slices.Contains(addrs, addr) })
+		s.memory.SetNetworks(networks...)
+		s.engine.lose(func(addr netip.Addr) bool { return !slices.Contains(s.memory.Addresses, addr) })
 		dirty, err := s.engine.readAddresses()
 		s.converge(dirty, err != nil)
 	case "listen":

@@ -21,7 +21,9 @@ type served struct {
 	// restricted tells that it has source ranges, nodePorts that it has node ports.
 	restricted, nodePorts bool
 	// anywhere tells that it has endpoints of which nobody says where they are.
-	anywhere        bool
+	anywhere bool
+	// broadcast tells that endpoints are left out that are at broadcast addresses of the node's networks.
+	broadcast       bool
 	healthCheckPort uint16
 }
 
@@ -34,7 +36,7 @@ type servedPort struct {
 // keep returns what stays of the Service, its lists of settings shared with others that say the same.
 func (e *engine) keep(s cluster.Service, f dataplane.Fragment) *served {
 	kept := &served{
-		uid: s.UID, version: s.Version, anywhere: f.Anywhere, settings: e.usual.share(s.Settings), sliceWeights: s.SliceWeights,
+		uid: s.UID, version: s.Version, anywhere: f.Anywhere, broadcast: s.Broadcast, settings: e.usual.share(s.Settings), sliceWeights: s.SliceWeights,
 		ports: make([]servedPort, len(s.Ports)), restricted: len(s.SourceRanges) > 0, healthCheckPort: s.HealthCheckNodePort,
 	}
 	if !s.Problems.None() {

@@ -42,9 +42,12 @@ const (
 	HintHere
 )
 
-// limitedBroadcast is an endpoint that the API server takes (1.37) and IPVS refuses: it wants one that the node has a route
-// to as a unicast or local address (net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_new_dest).
-var limitedBroadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
+// canBeEndpoint tells whether IPVS takes the address on any node: it wants one that the node has a route to as a unicast or local address
+// (net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_new_dest, Linux 6.12). The API server (1.37) takes 255.255.255.255.
+func canBeEndpoint(addr netip.Addr) bool {
+	return addr.Zone() == "" && !addr.Is4In6() && !addr.IsUnspecified() && !addr.IsLoopback() && !addr.IsMulticast() && addr != broadcast &&
+		!(addr.Is6() && addr.IsLinkLocalUnicast())
+}
 
 func (p *parser) sliceEndpoints(slice *discovery.EndpointSlice, port uint16) []Endpoint {
 	endpoints := make([]Endpoint, 0, len(slice.Endpoints))
@@ -55,10 +58,15 @@ func (p *parser) sliceEndpoints(slice *discovery.EndpointSlice, port uint16) []E
 		}
 		// Only the first address counts: the others are reserved (k8s.io/api/discovery/v1, Endpoint.Addresses).
 		addr, err := netip.ParseAddr(e.Addresses[0])
-		if err != nil || addr.Zone() != "" || addr.Is4In6() || addr.Is4() != (slice.AddressType == discovery.AddressTypeIPv4) ||
-			addr.IsUnspecified() || addr.IsLoopback() || addr.IsMulticast() || addr == limitedBroadcast {
-			p.problem(InvalidField, fmt.Sprintf("endpointslice %s endpoints[%d]", budget.Printable(slice.Name), i),
+		if err != nil || addr.Is4() != (slice.AddressType == discovery.AddressTypeIPv4) || !canBeEndpoint(addr) {
+			p.problem(InvalidField, endpointField(slice, i),
 				"%s is no %s address that can be an endpoint; it is left out", budget.Quote(e.Addresses[0]), slice.AddressType)
+			continue
+		}
+		if _, is := slices.BinarySearchFunc(p.in.Broadcasts, addr, netip.Addr.Compare); is {
+			p.problem(BroadcastEndpoint, endpointField(slice, i),
+				"%s is a broadcast address of a network that this node is in, and the kernel takes no such endpoint; it is left out", addr)
+			p.broadcast = true
 			continue
 		}
 		c, place, identity := e.Conditions, scheduler.Place{Node: text(e.NodeName), Zone: text(e.Zone)}, ""
@@ -81,6 +89,10 @@ func (p *parser) sliceEndpoints(slice *discovery.EndpointSlice, port uint16) []E
 		})
 	}
 	return endpoints
+}
+
+func endpointField(slice *discovery.EndpointSlice, i int) string {
+	return fmt.Sprintf("endpointslice %s endpoints[%d]", budget.Printable(slice.Name), i)
 }
 
 func (p *parser) nodeHint(hints *discovery.EndpointHints) Hint {

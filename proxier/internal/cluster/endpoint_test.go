@@ -124,6 +124,8 @@ func TestEndpointConditionsAndAddresses(t *testing.T) {
 		"loopback":                              {slices{httpSlice("a", v4, "http", 8080, endpoint("127.0.0.1"))}, "", []string{"127.0.0.1"}},
 		"unspecified":                           {slices{httpSlice("a", v6, "http", 8080, endpoint("::"))}, "", []string{"::"}},
 		"multicast":                             {slices{httpSlice("a", v6, "http", 8080, endpoint("ff02::1"))}, "", []string{"ff02::1"}},
+		"IPv6 link-local":                       {slices{httpSlice("a", v6, "http", 8080, endpoint("fe80::1"))}, "", []string{"fe80::1"}},
+		"IPv4 link-local":                       {slices{httpSlice("a", v4, "http", 8080, endpoint("169.254.1.1"))}, "169.254.1.1:8080 RS..", nil},
 		"a zone":                                {slices{httpSlice("a", v6, "http", 8080, endpoint("fe80::1%eth0"))}, "", []string{"fe80::1%eth0"}},
 		"IPv4 in IPv6":                          {slices{httpSlice("a", v6, "http", 8080, endpoint("::ffff:10.0.0.1"))}, "", []string{"::ffff:10.0.0.1"}},
 	} {

@@ -17,6 +17,7 @@ const (
 	ExternalIPNotAllowed    Reason = "ExternalIPNotAllowed"    // an external IP outside of the operator's networks
 	SourceRangesOpen        Reason = "SourceRangesOpen"        // source ranges that leave a family open
 	AddressInUse            Reason = "AddressInUse"            // an address of a Service that another machine, or the node itself, has
+	BroadcastEndpoint       Reason = "BroadcastEndpoint"       // an endpoint at a broadcast address of a network that the node is in
 	PortInUse               Reason = "PortInUse"               // a node port on which a program of the node listens
 	NodeUnknown             Reason = "NodeUnknown"             // something that depends on this Node, of which too little is known
 	ForeignVirtualServer    Reason = "ForeignVirtualServer"    // somebody else's virtual server in an excluded network
@@ -43,7 +44,7 @@ const (
 // written and from the configuration, and every node has them alike, word for word but for InForce.
 func (r Reason) OfNode() bool {
 	switch r {
-	case AddressInUse, PortInUse, NodeUnknown, ForeignVirtualServer, ForeignRule, RulesUnread, UnsupportedScheduler, ConnectionsLimited, ConnectionTableSmall, NotListening, BeyondNodeBudget, KernelRefused, NodeListsForeignAddress, MoreNodeProblems:
+	case AddressInUse, BroadcastEndpoint, PortInUse, NodeUnknown, ForeignVirtualServer, ForeignRule, RulesUnread, UnsupportedScheduler, ConnectionsLimited, ConnectionTableSmall, NotListening, BeyondNodeBudget, KernelRefused, NodeListsForeignAddress, MoreNodeProblems:
 		return true
 	}
 	return false

@@ -42,7 +42,9 @@ type Service struct {
 	Settings []Setting
 	// SliceWeights are the weights of EndpointSlices that are in force, by [SliceWeightKey].
 	SliceWeights map[string]string
-	Problems     Problems
+	// Broadcast tells that endpoints are left out for Input.Broadcasts.
+	Broadcast bool
+	Problems  Problems
 }
 
 // ServicePort is one port with the endpoints behind it.
@@ -92,6 +94,8 @@ type Input struct {
 	KernelSchedulers []string
 	// NodeWeight returns what the annotation of a Node says about its endpoints; nil is nothing.
 	NodeWeight func(node string) (weight uint32, said bool)
+	// Broadcasts are the broadcast addresses of the node's networks, sorted: they are no endpoints here.
+	Broadcasts []netip.Addr
 	// ExternalIPCIDRs are the networks in which Services may have externalIPs.
 	ExternalIPCIDRs []netip.Prefix
 	// LastGood is what is in force for the Service already; nil is nothing.
@@ -129,7 +133,7 @@ func Parse(in Input) Service {
 	p.sticky, p.frontEnds = s.Affinity > 0, len(s.Ports)*s.addresses()
 	p.options(s.Ports)
 	p.cautions(s.Ports)
-	s.SliceWeights = p.sliceWeights
+	s.SliceWeights, s.Broadcast = p.sliceWeights, p.broadcast
 	s.Problems = p.problems
 	return s
 }
@@ -147,6 +151,8 @@ type parser struct {
 	frontEnds int
 	// cut tells that there are more endpoints than are read.
 	cut bool
+	// broadcast is what Broadcast becomes.
+	broadcast bool
 	// sliceWeights are what SliceWeights becomes.
 	sliceWeights map[string]string
 }

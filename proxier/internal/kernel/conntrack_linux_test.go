@@ -52,15 +52,19 @@ func (linuxFlows) Send(port uint16, to netip.AddrPort) error {
 	return err
 }
 
-func (linuxFlows) Address(addr netip.Addr, present bool) error {
+func (f linuxFlows) Address(addr netip.Addr, present bool) error {
+	return f.Network(netip.PrefixFrom(addr, addr.BitLen()), present)
+}
+
+func (linuxFlows) Network(network netip.Prefix, present bool) error {
 	verb, more := "del", ""
 	if present {
 		verb = "add"
-		if addr.Is6() {
+		if network.Addr().Is6() {
 			more = "nodad"
 		}
 	}
-	command := fmt.Sprintf("ip addr %s %s/%d dev away %s", verb, addr, addr.BitLen(), more)
+	command := fmt.Sprintf("ip addr %s %s dev away %s", verb, network, more)
 	if out, err := exec.Command("sh", "-c", command).CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: %w: %s", command, err, out)
 	}

@@ -12,7 +12,7 @@ import (
 // Kernel is what Faulty wraps: the same methods as proxier.Kernel, which is the consumer's to declare.
 type Kernel interface {
 	Observe() (dataplane.Observation, error)
-	NodeAddresses() ([]netip.Addr, error)
+	NodeAddresses() (addresses, broadcasts []netip.Addr, err error)
 	VirtualServer(dataplane.VirtualServerID) (v dataplane.VirtualServer, present bool, err error)
 	Connections(dataplane.VirtualServerID) ([]dataplane.Connections, error)
 	Apply(ops []dataplane.Op) []error
@@ -54,9 +54,9 @@ func (f *Faulty) Observe() (dataplane.Observation, error) {
 }
 
 // NodeAddresses implements proxier.Kernel.
-func (f *Faulty) NodeAddresses() ([]netip.Addr, error) {
+func (f *Faulty) NodeAddresses() (addresses, broadcasts []netip.Addr, err error) {
 	if f.fails() {
-		return nil, fmt.Errorf("injected: %w", syscall.EINTR)
+		return nil, nil, fmt.Errorf("injected: %w", syscall.EINTR)
 	}
 	return f.Kernel.NodeAddresses()
 }

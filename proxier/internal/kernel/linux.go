@@ -102,12 +102,14 @@ func (k *Linux) own() Traffic {
 }
 
 // NodeAddresses implements proxier.Kernel.
-func (k *Linux) NodeAddresses() ([]netip.Addr, error) {
-	_, _, others, err := k.link.observe()
-	if err != nil {
-		return nil, fmt.Errorf("list addresses: %w", err)
+func (k *Linux) NodeAddresses() (addresses, broadcasts []netip.Addr, err error) {
+	if _, _, addresses, err = k.link.observe(); err != nil {
+		return nil, nil, fmt.Errorf("list addresses: %w", err)
 	}
-	return others, nil
+	if broadcasts, err = k.link.broadcasts(); err != nil {
+		return nil, nil, fmt.Errorf("list broadcast addresses: %w", err)
+	}
+	return addresses, broadcasts, nil
 }
 
 // VirtualServer implements proxier.Kernel.

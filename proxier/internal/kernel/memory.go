@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"encoding/binary"
 	"fmt"
 	"maps"
 	"math"
@@ -20,6 +21,8 @@ type Memory struct {
 	state *dataplane.State
 	// Addresses are the node's addresses, as NodeAddresses returns them. SetAddresses changes them as Linux does.
 	Addresses []netip.Addr
+	// Broadcasts are the broadcast addresses of the node's networks. SetNetworks changes both as Linux does.
+	Broadcasts []netip.Addr
 	// KeepsSources says that an IPv6 route keeps its preferred source when the node loses that address, as up to Linux 6.5. Else it has none
 	// from then on.
 	KeepsSources bool
@@ -64,6 +67,7 @@ func (m *Memory) observe(before func(part string)) dataplane.Observation {
 		{"sysctls", func() { s.Sysctls = maps.Clone(m.state.Sysctls) }},
 		{"addresses", func() {
 			s.Links, s.Addresses, seen.NodeAddresses = maps.Clone(m.state.Links), maps.Clone(m.state.Addresses), slices.Clone(m.Addresses)
+			seen.Broadcasts = slices.Clone(m.Broadcasts)
 			s.Routes = maps.Clone(m.state.Routes)
 		}},
 		{"sockets", func() { seen.Listeners = slices.Clone(m.Listeners) }},
@@ -128,7 +132,9 @@ func (m *Memory) VirtualServer(id dataplane.VirtualServerID) (dataplane.VirtualS
 }
 
 // NodeAddresses implements proxier.Kernel.
-func (m *Memory) NodeAddresses() ([]netip.Addr, error) { return slices.Clone(m.Addresses), nil }
+func (m *Memory) NodeAddresses() (addresses, broadcasts []netip.Addr, err error) {
+	return slices.Clone(m.Addresses), slices.Clone(m.Broadcasts), nil
+}
 
 // Connections implements proxier.Kernel.
 func (m *Memory) Connections(id dataplane.VirtualServerID) ([]dataplane.Connections, error) {
@@ -345,17 +351,47 @@ func (m *Memory) refuseRealServer(verb dataplane.Verb, o dataplane.RealServerObj
 		return syscall.EEXIST
 	case verb != dataplane.Create && verb != dataplane.Renew && !has:
 		return syscall.ENOENT
+	case !has && verb != dataplane.Delete && !m.reaches(o.Addr):
+		return syscall.EINVAL
 	case (o.Lower > o.Upper || o.Weight > math.MaxInt32) && verb != dataplane.Delete: // ip_vs_ctl.c, ip_vs_add_dest
 		return syscall.ERANGE
 	}
 	return nil
 }
 
-// SetAddresses gives the node these addresses and no others.
+// reaches tells whether the address can be a real server's: it is a unicast one for the table of local routes. IPv6 link-local ones are
+// refused but where they are the node's own (net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_new_dest, Linux 6.12).
+func (m *Memory) reaches(addr netip.Addr) bool {
+	if addr.Is6() && addr.IsLinkLocalUnicast() {
+		return slices.Contains(m.Addresses, addr)
+	}
+	return !addr.IsUnspecified() && !addr.IsMulticast() && addr != limitedBroadcast && !slices.Contains(m.Broadcasts, addr)
+}
+
+var limitedBroadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
+
+// SetNetworks gives the node these addresses, with the networks that they are in, and no others.
+func (m *Memory) SetNetworks(networks ...netip.Prefix) {
+	var addrs, broadcasts []netip.Addr
+	for _, network := range networks {
+		addrs = append(addrs, network.Addr())
+		if network.Addr().Is4() && network.Bits() < 31 { // net/ipv4/fib_frontend.c, fib_add_ifaddr; RFC 3021
+			last := network.Addr().As4()
+			binary.BigEndian.PutUint32(last[:], binary.BigEndian.Uint32(last[:])|^uint32(0)>>network.Bits())
+			broadcasts = append(broadcasts, netip.AddrFrom4(last))
+		}
+	}
+	m.SetAddresses(addrs...)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.Broadcasts = sortAddrs(broadcasts)
+}
+
+// SetAddresses gives the node these addresses and no others, without networks.
 func (m *Memory) SetAddresses(addrs ...netip.Addr) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.Addresses = addrs
+	m.Addresses, m.Broadcasts = addrs, nil
 	for vip, source := range m.state.Routes {
 		if source.Is6() && !m.KeepsSources && !slices.Contains(addrs, source) {
 			m.state.Routes[vip] = netip.Addr{}

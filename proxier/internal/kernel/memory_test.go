@@ -12,7 +12,7 @@ import (
 func TestMemoryKeepsTheContract(t *testing.T) {
 	kerneltest.Run(t, func(*testing.T) (kerneltest.Kernel, kerneltest.Reader, kerneltest.Flows) {
 		m := kernel.NewMemory()
-		return m, m.Beside(), memoryFlows{m}
+		return m, m.Beside(), &memoryFlows{Memory: m}
 	})
 }
 
@@ -20,7 +20,7 @@ func TestMemoryThatKeepsSourcesKeepsTheContract(t *testing.T) {
 	kerneltest.Run(t, func(*testing.T) (kerneltest.Kernel, kerneltest.Reader, kerneltest.Flows) {
 		m := kernel.NewMemory()
 		m.KeepsSources = true
-		return m, m.Beside(), memoryFlows{m}
+		return m, m.Beside(), &memoryFlows{Memory: m}
 	})
 }
 
@@ -28,30 +28,37 @@ func TestFaultyWithoutFaultsKeepsTheContract(t *testing.T) {
 	kerneltest.Run(t, func(*testing.T) (kerneltest.Kernel, kerneltest.Reader, kerneltest.Flows) {
 		m := kernel.NewMemory()
 		f := kernel.NewFaulty(m, 0, 1)
-		return f, f.Beside(m.Beside()), memoryFlows{m}
+		return f, f.Beside(m.Beside()), &memoryFlows{Memory: m}
 	})
 }
 
 // memoryFlows implements kerneltest.Flows.
-type memoryFlows struct{ *kernel.Memory }
+type memoryFlows struct {
+	*kernel.Memory
+	networks []netip.Prefix
+}
 
-func (m memoryFlows) Send(port uint16, to netip.AddrPort) error {
+func (m *memoryFlows) Send(port uint16, to netip.AddrPort) error {
 	m.Memory.Send(netip.AddrPortFrom(to.Addr(), port), to)
 	return nil
 }
 
-func (m memoryFlows) Track(flows ...kernel.Flow) error {
+func (m *memoryFlows) Track(flows ...kernel.Flow) error {
 	m.Flows = append(m.Flows, flows...)
 	return nil
 }
 
-func (m memoryFlows) Address(addr netip.Addr, present bool) error {
-	addrs := slices.DeleteFunc(slices.Clone(m.Addresses), func(a netip.Addr) bool { return a == addr })
+func (m *memoryFlows) Address(addr netip.Addr, present bool) error {
+	return m.Network(netip.PrefixFrom(addr, addr.BitLen()), present)
+}
+
+func (m *memoryFlows) Network(network netip.Prefix, present bool) error {
+	m.networks = slices.DeleteFunc(m.networks, func(n netip.Prefix) bool { return n == network })
 	if present {
-		addrs = append(addrs, addr)
+		m.networks = append(m.networks, network)
 	}
-	m.SetAddresses(addrs...)
+	m.SetNetworks(m.networks...)
 	return nil
 }
 
-func (m memoryFlows) List() ([]kernel.Flow, error) { return slices.Clone(m.Flows), nil }
+func (m *memoryFlows) List() ([]kernel.Flow, error) { return slices.Clone(m.Flows), nil }

@@ -63,6 +63,9 @@ func (k *Linux) observe(seen *dataplane.Observation, each func(dataplane.Virtual
 		return fmt.Errorf("list routes: %w", err)
 	}
 	seen.NodeAddresses = others
+	if seen.Broadcasts, err = k.link.broadcasts(); err != nil {
+		return fmt.Errorf("list broadcast addresses: %w", err)
+	}
 	if seen.Listeners, err = listeners(); err != nil {
 		return fmt.Errorf("list sockets: %w", err)
 	}

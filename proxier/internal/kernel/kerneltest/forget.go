@@ -23,6 +23,8 @@ type Flows interface {
 	List() ([]kernel.Flow, error)
 	// Address gives the node an address, or takes it away.
 	Address(addr netip.Addr, present bool) error
+	// Network gives the node an address with the network that it is in, or takes both away.
+	Network(network netip.Prefix, present bool) error
 }
 
 // send sends a datagram.

@@ -54,6 +54,7 @@ func Run(t *testing.T, open func(t *testing.T) (Kernel, Reader, Flows)) {
 		{"keeps real servers when their virtual server is updated", (*suite).updates},
 		{"holds every weight, timeout and flag", (*suite).values},
 		{"puts a real server that is new or renewed at the head of the list", (*suite).list},
+		{"refuses real servers that are no single machine's address", (*suite).notUnicast},
 		{"holds every type of set", (*suite).sets},
 		{"gives a set another size in place", (*suite).resizing},
 		{"carries out thousands of operations at once", (*suite).thousands},
