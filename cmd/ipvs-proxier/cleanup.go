@@ -32,11 +32,11 @@ func cleanupCommand() *cobra.Command {
 		removal, err := proxier.Cleanup(c.Context(), config, o)
 		out := c.OutOrStdout()
 		if removal.Left != "" {
-			fmt.Fprintln(c.ErrOrStderr(), removal.Left)
+			fmt.Fprintln(c.ErrOrStderr(), proxier.Printable(removal.Left))
 		}
 		if o.DryRun {
 			for _, object := range removal.Objects {
-				fmt.Fprintln(out, object)
+				fmt.Fprintln(out, proxier.Printable(object))
 			}
 		}
 		switch {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -30,4 +31,50 @@ func TestErrorsArePrintable(t *testing.T) {
 	if got, want := printableLines(errors.Join(errors.New("one"), errors.New("two")).Error()), "one\ntwo"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
+}
+
+// TestStatusIsPrintable: no word of the answer moves a cursor or makes a line of its own, whichever field it stands in. Somebody else may have
+// bound the address that is asked.
+func TestStatusIsPrintable(t *testing.T) {
+	for _, programmed := range []bool{false, true} {
+		var s proxier.Status
+		fields := fill(reflect.ValueOf(&s).Elem(), "a\x1b[2J\tb\u202ec")
+		for i := range s.Services {
+			for j := range s.Services[i].FrontEnds {
+				s.Services[i].FrontEnds[j].Programmed = programmed
+				if programmed {
+					s.Services[i].FrontEnds[j].LostTo = ""
+				}
+			}
+		}
+		var out strings.Builder
+		if err := statusTable(&out, s, time.Time{}); err != nil {
+			t.Fatal(err)
+		}
+		if text := out.String(); strings.ContainsAny(text, "\x1b\t\u202e") || strings.Count(text, `\x1b[2J`) < fields/3 {
+			t.Errorf("of %d fields a terminal gets %q", fields, text)
+		}
+	}
+}
+
+// fill puts the text into every string below the value, lists having one element, and returns how many there are.
+func fill(v reflect.Value, text string) (n int) {
+	switch v.Kind() {
+	case reflect.String:
+		v.SetString(text)
+		return 1
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		return fill(v.Elem(), text)
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+		return fill(v.Index(0), text)
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if v.Type().Field(i).IsExported() {
+				n += fill(v.Field(i), text)
+			}
+		}
+	}
+	return n
 }

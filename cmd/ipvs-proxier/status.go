@@ -73,15 +73,17 @@ func printStatus(w io.Writer, s proxier.Status, format string, now time.Time) er
 	return usageError{fmt.Errorf("output %q is unknown; allowed are table, json, yaml", format)}
 }
 
-// statusTable prints one line for each front end, with its real servers, and what is wrong below.
+// statusTable prints one line for each front end, with its real servers, and what is wrong below. The answer may be of a program that has only
+// bound our port, so no word of it is taken for printable.
 func statusTable(w io.Writer, s proxier.Status, now time.Time) error {
 	health := "healthy"
 	if !s.Healthy {
 		health = "NOT HEALTHY"
 	}
-	fmt.Fprintf(w, "node %s: %s, %d services, %d real servers drain, %d virtual servers of others\n", s.Node, health, len(s.Services), s.Draining, s.Foreign)
-	fmt.Fprintf(w, "schedulers of this kernel: %s\n", strings.Join(s.Schedulers, ", "))
-	fmt.Fprintf(w, "service addresses are local by %s\n", s.VIPMode)
+	printable := proxier.Printable
+	fmt.Fprintf(w, "node %s: %s, %d services, %d real servers drain, %d virtual servers of others\n", printable(s.Node), health, len(s.Services), s.Draining, s.Foreign)
+	fmt.Fprintf(w, "schedulers of this kernel: %s\n", printable(strings.Join(s.Schedulers, ", ")))
+	fmt.Fprintf(w, "service addresses are local by %s\n", printable(s.VIPMode))
 	if s.Connections != nil {
 		fmt.Fprintln(w, connectionsText(*s.Connections))
 	}
@@ -89,24 +91,24 @@ func statusTable(w io.Writer, s proxier.Status, now time.Time) error {
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(t, "SERVICE\tKIND\tADDRESS\tSCHEDULER\tCHOSEN BY\tREAL SERVER\tWEIGHT\tACTIVE\tINACTIVE\tCHANGED")
 	for _, service := range s.Services {
-		name := proxier.Printable(service.Namespace + "/" + service.Name)
+		name := printable(service.Namespace + "/" + service.Name)
 		changed := age(now.Sub(service.Changed))
 		if len(service.FrontEnds) == 0 {
 			fmt.Fprintf(t, "%s\t-\t-\t-\t-\t-\t-\t-\t-\t%s\n", name, changed)
 		}
 		for _, f := range service.FrontEnds {
-			head := fmt.Sprintf("%s\t%s\t%s %s\t%s\t%s", name, f.Kind, f.Protocol, f.Address, schedulerText(f), f.Source)
+			head := fmt.Sprintf("%s\t%s\t%s %s\t%s\t%s", name, printable(f.Kind), printable(f.Protocol), printable(f.Address), printable(schedulerText(f)), printable(f.Source))
 			tail := "\t" + changed
 			switch {
 			case f.LostTo != "":
-				fmt.Fprintf(t, "%s\tlost to %s\t-\t-\t-%s\n", head, proxier.Printable(f.LostTo), tail)
+				fmt.Fprintf(t, "%s\tlost to %s\t-\t-\t-%s\n", head, printable(f.LostTo), tail)
 			case !f.Programmed:
 				fmt.Fprintf(t, "%s\tNOT PROGRAMMED\t-\t-\t-%s\n", head, tail)
 			case len(f.RealServers) == 0:
 				fmt.Fprintf(t, "%s\tnone: refused\t-\t-\t-%s\n", head, tail)
 			}
 			for _, r := range f.RealServers {
-				address := r.Address
+				address := printable(r.Address)
 				if !r.Wanted {
 					address += " (drains)"
 				}
@@ -119,21 +121,21 @@ func statusTable(w io.Writer, s proxier.Status, now time.Time) error {
 		return err
 	}
 	for _, p := range s.NodeProblems {
-		fmt.Fprintf(w, "\nproblem: node %s %s: %s: %s", s.Node, p.Reason, proxier.Printable(p.Field), proxier.Printable(p.Message))
+		fmt.Fprintf(w, "\nproblem: node %s %s: %s: %s", printable(s.Node), printable(p.Reason), printable(p.Field), printable(p.Message))
 	}
 	for _, service := range s.Services {
 		for _, p := range service.Problems {
-			fmt.Fprintf(w, "\nproblem: %s %s: %s: %s", proxier.Printable(service.Namespace+"/"+service.Name), p.Reason, proxier.Printable(p.Field), proxier.Printable(p.Message))
+			fmt.Fprintf(w, "\nproblem: %s %s: %s: %s", printable(service.Namespace+"/"+service.Name), printable(p.Reason), printable(p.Field), printable(p.Message))
 		}
 		for _, e := range service.Errors {
-			fmt.Fprintf(w, "\nerror: %s: %s", proxier.Printable(service.Namespace+"/"+service.Name), printableLines(e))
+			fmt.Fprintf(w, "\nerror: %s: %s", printable(service.Namespace+"/"+service.Name), printableLines(e))
 		}
 	}
 	if s.APIUnreachable != "" {
 		fmt.Fprintf(w, "\nno API server answers %s; the dataplane stays as it is", printableLines(s.APIUnreachable))
 	}
 	for _, m := range s.Manifests {
-		fmt.Fprintf(w, "\nmanifest: %s", proxier.Printable(m))
+		fmt.Fprintf(w, "\nmanifest: %s", printable(m))
 	}
 	for _, e := range s.Errors {
 		fmt.Fprintf(w, "\nerror: %s", printableLines(e))
