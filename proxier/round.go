@@ -142,6 +142,8 @@ func (e *engine) compare(r *round) iter.Seq[struct{}] {
 				return
 			}
 		}
+		// The kernel is asked in one order, whatever that of the maps.
+		slices.SortFunc(suspects, dataplane.VirtualServerID.Compare)
 		for _, id := range suspects {
 			if _, touched := r.touched.VirtualServers[id]; !touched {
 				e.lookAgain(r, id)

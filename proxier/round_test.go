@@ -456,3 +456,43 @@ func TestNoAudits(t *testing.T) {
 		t.Error("an audit is due")
 	}
 }
+
+// orderKernel notes which virtual servers are looked at.
+type orderKernel struct {
+	Kernel
+	looked *[]dataplane.VirtualServerID
+}
+
+func (k orderKernel) VirtualServer(id dataplane.VirtualServerID) (dataplane.VirtualServer, bool, error) {
+	*k.looked = append(*k.looked, id)
+	return k.Kernel.VirtualServer(id)
+}
+
+// TestRoundsAskInOrder: a round asks the kernel about what differs in the order of the virtual servers, so that a seed repeats what a
+// fault meets.
+func TestRoundsAskInOrder(t *testing.T) {
+	s := newScenario(t, 0, 0)
+	s.converge(s.apply([]byte(manyServices(40))), false)
+	s.tampered = true
+	state, random := s.memory.State(), rand.New(rand.NewPCG(1, 1))
+	for id, v := range state.Clone().VirtualServers {
+		switch random.IntN(3) {
+		case 0:
+			state.DropVirtualServer(id)
+		case 1:
+			v.Timeout = 77
+			state.SetVirtualServer(id, v)
+		}
+	}
+	var looked []dataplane.VirtualServerID
+	s.engine.kernel = orderKernel{s.engine.kernel, &looked}
+	s.engine.begin()
+	seen, err := s.memory.Beside().Summarize()
+	s.engine.saw(s.engine.round, seen, err)
+	for s.engine.round.judging() {
+		s.engine.judge()
+	}
+	if len(looked) < 10 || !slices.IsSortedFunc(looked, dataplane.VirtualServerID.Compare) {
+		t.Errorf("looked at %v", looked)
+	}
+}
