@@ -9,19 +9,46 @@ import (
 const fewServers = 8
 
 // ApplyAll is Apply of each operation in turn. Operations on one virtual server that follow one another, as they do where it has
-// thousands of endpoints, copy its list once and not once for each.
+// thousands of endpoints, copy its list once and not once for each; and sets that go are looked for among the entries once.
 func (s *State) ApplyAll(ops []Op) {
 	for len(ops) > 0 {
-		n := sameVirtualServer(ops)
-		if n > fewServers {
+		n, sets := sameVirtualServer(ops), onlySets(ops)
+		switch {
+		case n > fewServers:
 			s.applyRealServers(ops[:n])
-		} else {
+		case sets > 0:
+			n = sets
+			s.applySets(ops[:n])
+		default:
 			n = max(n, 1)
 			for _, op := range ops[:n] {
 				s.Apply(op)
 			}
 		}
 		ops = ops[n:]
+	}
+}
+
+// onlySets returns how many operations from the first are on sets.
+func onlySets(ops []Op) (n int) {
+	for n < len(ops) && ops[n].Object.Kind() == KindSet {
+		n++
+	}
+	return n
+}
+
+// applySets makes the changes of sets, which lose their entries when they go or are made anew.
+func (s *State) applySets(ops []Op) {
+	var emptied []string
+	for _, op := range ops {
+		o := op.Object.(Set)
+		put(s.Sets, o.Name, o.Set, op.Verb == Delete)
+		if op.Verb == Delete || op.Verb == Renew {
+			emptied = append(emptied, o.Name)
+		}
+	}
+	if len(emptied) > 0 {
+		s.Entries.DropSets(emptied...)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ipvs-proxier/ipvs-proxier/ipset"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 )
 
@@ -36,6 +37,32 @@ func TestApplyAll(t *testing.T) {
 		}
 		all.ApplyAll(ops)
 		if diff := cmp.Diff(fmt.Sprint(one.VirtualServers, one.Addresses), fmt.Sprint(all.VirtualServers, all.Addresses)); diff != "" {
+			t.Fatalf("seed %d, %v (-one by one +at once):\n%s", seed, ops, diff)
+		}
+	}
+}
+
+// TestApplyAllToSets: sets that come, go and are made anew among other operations leave the entries that they leave one by one.
+func TestApplyAllToSets(t *testing.T) {
+	seed := rand.Uint64()
+	random := rand.New(rand.NewPCG(seed, 1))
+	names := []string{SetVIP, SetName(SetVIP, cluster.IPv6), SetFrontEnd, Prefix + "OTHERS"}
+	for range 300 {
+		one, all := NewState(), NewState()
+		var ops []Op
+		for range random.IntN(40) {
+			e := SetEntry{Set: names[random.IntN(len(names))], Type: ipset.HashIP, Entry: ipset.Entry{Addr: v4(10, random.IntN(5))}}
+			op := Op{Verb: Create, Object: e}
+			if random.IntN(3) == 0 {
+				op = Op{Verb: []Verb{Create, Update, Renew, Delete}[random.IntN(4)], Object: Set{ipset.Set{Name: e.Set, Type: ipset.HashIP}}}
+			}
+			ops = append(ops, op)
+		}
+		for _, op := range ops {
+			one.Apply(op)
+		}
+		all.ApplyAll(ops)
+		if diff := cmp.Diff(fmt.Sprint(one.Sets, one.Entries.Sorted()), fmt.Sprint(all.Sets, all.Entries.Sorted())); diff != "" {
 			t.Fatalf("seed %d, %v (-one by one +at once):\n%s", seed, ops, diff)
 		}
 	}

@@ -121,10 +121,14 @@ func (es Entries) Drop(e SetEntry) {
 	}
 }
 
-// DropSet takes out all entries of a set.
-func (es Entries) DropSet(name string) {
+// DropSets takes out all entries of these sets, however many, in one walk over all.
+func (es Entries) DropSets(names ...string) {
+	gone := make(map[string]bool, len(names))
+	for _, name := range names {
+		gone[name] = true
+	}
 	for e := range es.All() {
-		if e.Set == name {
+		if gone[e.Set] {
 			es.Drop(e)
 		}
 	}

@@ -41,7 +41,7 @@ func TestEntriesAreASet(t *testing.T) {
 			e := randomEntry(r)
 			switch r.IntN(10) {
 			case 0:
-				entries.DropSet(e.Set)
+				entries.DropSets(e.Set)
 				maps.DeleteFunc(want, func(o SetEntry, _ struct{}) bool { return o.Set == e.Set })
 			case 1, 2, 3:
 				entries.Drop(e)

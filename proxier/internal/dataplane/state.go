@@ -123,10 +123,7 @@ func (s *State) Apply(op Op) {
 	case Sysctl:
 		put(s.Sysctls, o.Name, o.Value, gone)
 	case Set:
-		put(s.Sets, o.Name, o.Set, gone)
-		if gone {
-			s.Entries.DropSet(o.Name)
-		}
+		s.applySets([]Op{op})
 	case SetEntry:
 		if gone {
 			s.Entries.Drop(o)

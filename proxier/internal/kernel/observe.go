@@ -105,7 +105,7 @@ func (k *Linux) observeSets(s *dataplane.State) error {
 		n := 0
 		reset := func() {
 			if n > 0 {
-				s.Entries.DropSet(set.Name)
+				s.Entries.DropSets(set.Name)
 			}
 		}
 		err := k.sets.EachEntry(set, reset, func(e ipset.Entry) {
