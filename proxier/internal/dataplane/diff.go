@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/ipvs-proxier/ipvs-proxier/ipset"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
 )
@@ -107,7 +108,7 @@ func (d *differ) entries(have, want *State, keys []SetEntry, servers map[Virtual
 		}
 	}
 	for _, e := range slices.Backward(keys) {
-		if want.Entries.Has(e) || !have.Entries.Has(e) {
+		if want.Entries.Has(e) || !have.Entries.Has(e) || renewed(e, have, want) {
 			continue
 		}
 		if _, looked := servers[e.FrontEnd()]; looked && e.holds() && exchanges(e.FrontEnd(), have, want) {
@@ -161,20 +162,33 @@ func hooksUnder(closed map[cluster.Family]struct{}, wanted map[Hook]struct{}) ma
 	return hooks
 }
 
-// set compares what can be compared. A set of our name with another type or family cannot be changed in place, because sets that change
-// places must be of one type (ip_set_core.c, ip_set_swap): it is reported by the create that fails, and mended by cleanup. Our
-// names have never meant another type.
+// set compares what can be compared. Sets change places only with those of their type and family (ip_set_core.c, ip_set_swap, Linux 6.1), and
+// have no other name while a rule refers to them (ip_set_rename). So a name of ours never means another type: a set that gets another type gets
+// another name, and stands beside the earlier one until the rules ask it (TestNamesOfSets). One of our name with another type is somebody
+// else's, and is made anew unless a rule refers to it.
 func (d *differ) set(have, want *State, name string) {
 	h, present := have.Sets[name]
 	w, wanted := want.Sets[name]
 	switch {
-	case wanted && (!present || h.Type != w.Type || h.Family != w.Family):
+	case wanted && !present:
 		d.add(Create, Set{w})
+	case wanted && !sameKind(h, w):
+		d.add(Renew, Set{w})
 	case wanted && h.MaxElem != w.MaxElem:
 		d.add(Update, Set{w})
 	case present && !wanted:
 		d.add(Delete, Set{h})
 	}
+}
+
+// sameKind tells whether one set can be given the size of the other.
+func sameKind(a, b ipset.Set) bool { return a.Type == b.Type && a.Family == b.Family }
+
+// renewed tells whether the entry goes with its set, which is made anew.
+func renewed(e SetEntry, have, want *State) bool {
+	h, present := have.Sets[e.Set]
+	w, wanted := want.Sets[e.Set]
+	return present && wanted && !sameKind(h, w)
 }
 
 func (d *differ) chain(have, want map[ChainID]Chain, id ChainID) {

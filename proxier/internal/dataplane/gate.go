@@ -3,6 +3,7 @@ package dataplane
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
@@ -65,9 +66,17 @@ func (g *Gate) Blocked(op Op) string {
 		return g.blockedDelete(op)
 	}
 	switch o := op.Object.(type) {
+	case Set:
+		if chain, refers := g.needs().by[o.Name]; refers && op.Verb == Renew {
+			return fmt.Sprintf("there is %s instead, and chain %s refers to it", g.have.Sets[o.Name], chain)
+		}
 	case SetEntry:
-		if _, found := g.have.Sets[o.Set]; !found {
+		set, found := g.have.Sets[o.Set]
+		switch {
+		case !found:
 			return "there is no set " + o.Set
+		case set.Type != o.Type:
+			return fmt.Sprintf("set %s is one of %s, not of %s", o.Set, set.Type, o.Type)
 		}
 	case Chain:
 		for _, set := range o.Sets {
@@ -117,7 +126,9 @@ func (g *Gate) unguarded(id VirtualServerID) string {
 	family := cluster.FamilyOf(id.Addr)
 	for _, guard := range guards {
 		id := ChainID{Family: family, Table: guard.table, Name: guard.chain}
-		if _, there := g.have.Chains[id]; !there || guard.hook && !g.have.hooked(id) {
+		chain, there := g.have.Chains[id]
+		// Another version's rules may ask another set (proxier/upgrade.go).
+		if !there || guard.hook && !g.have.hooked(id) || guard.set != "" && !slices.Contains(chain.Sets, SetName(guard.set, family)) {
 			return fmt.Sprintf("it has source ranges, and the rules that keep to them are missing: chain %s of %s table %s", guard.chain, family, guard.table)
 		}
 	}
@@ -134,13 +145,14 @@ func (s *State) hooked(id ChainID) bool {
 	return false
 }
 
-// guards are the chains by which clients outside of source ranges are dropped.
+// guards are the chains by which clients outside of source ranges are dropped, with the sets that they must ask.
 var guards = [...]struct {
 	table, chain string
 	hook         bool
+	set          string
 }{
-	{"filter", ChainClients, false}, {"filter", ChainFrontEnd, false}, {"filter", ChainInput, true},
-	{"mangle", ChainClients, false}, {"mangle", ChainFrontEnd, false}, {"mangle", ChainOutput, true},
+	{"filter", ChainClients, false, SetClients}, {"filter", ChainFrontEnd, false, SetRestricted}, {"filter", ChainInput, true, ""},
+	{"mangle", ChainClients, false, SetClients}, {"mangle", ChainFrontEnd, false, SetRestricted}, {"mangle", ChainOutput, true, ""},
 }
 
 func (g *Gate) unserved(vip netip.Addr) string {

@@ -15,7 +15,8 @@ import (
 type Verb uint8
 
 // The verbs. Update changes in place: the kernel keeps the connections of a virtual or real server that is updated. Renew is for
-// real servers: it deletes and adds one at a stroke, so that it is the first of the kernel's list and its connections go on.
+// real servers: it deletes and adds one at a stroke, so that it is the first of the kernel's list and its connections go on; and for sets,
+// which lose their entries by it.
 const (
 	Create Verb = iota + 1
 	Update

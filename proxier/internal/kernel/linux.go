@@ -215,8 +215,13 @@ func (k *Linux) applyOne(op dataplane.Op) error {
 		if gone {
 			return k.sets.Destroy(o.Name)
 		}
-		if op.Verb == dataplane.Update {
+		switch op.Verb {
+		case dataplane.Update:
 			return k.sets.Resize(o.Set)
+		case dataplane.Renew:
+			if err := k.sets.Destroy(o.Name); err != nil {
+				return err
+			}
 		}
 		return k.sets.Create(o.Set)
 	}

@@ -305,6 +305,9 @@ func (m *Memory) refuseSet(verb dataplane.Verb, set dataplane.Set) error {
 			return syscall.EBUSY
 		}
 	}
+	if verb == dataplane.Renew {
+		return set.Validate()
+	}
 	return nil
 }
 

@@ -57,6 +57,8 @@ func Run(t *testing.T, open func(t *testing.T) (Kernel, Reader, Flows)) {
 		{"refuses real servers that are no single machine's address", (*suite).notUnicast},
 		{"holds every type of set", (*suite).sets},
 		{"gives a set another size in place", (*suite).resizing},
+		{"makes a set of another type anew where no rule asks it", (*suite).renewing},
+		{"exchanges a set for one of another type under the rules that ask it", (*suite).retyping},
 		{"carries out thousands of operations at once", (*suite).thousands},
 		{"answers an unknown object with a bug", (*suite).unknown},
 		{"counts no connections where there are none", (*suite).connections},
@@ -453,6 +455,55 @@ func (s *suite) resizing() {
 	s.refused(op(dataplane.Update, missing), syscall.ENOENT)
 	s.do(op(dataplane.Delete, chain))
 	s.do(op(dataplane.Delete, large))
+}
+
+// renewing: a set of another type, which somebody else has made, becomes ours with our entries alone.
+func (s *suite) renewing() {
+	theirs := dataplane.Set{Set: ipset.Set{Name: vipSet.Name, Type: ipset.HashNet, Family: ipset.Inet, HashSize: 1024, MaxElem: 65536}}
+	their := dataplane.SetEntry{Set: theirs.Name, Type: theirs.Type, Entry: ipset.Entry{Addr: id.Addr, Bits: 32}}
+	s.do(op(dataplane.Create, theirs), op(dataplane.Create, their))
+	want := dataplane.NewState()
+	for name, value := range s.observe().Sysctls {
+		want.Sysctls[name] = value
+	}
+	want.Sets[vipSet.Name] = vipSet.Set
+	want.Entries.Put(entry)
+	s.become(want)
+
+	s.do(op(dataplane.Create, chain))
+	s.refused(op(dataplane.Renew, theirs)) // a rule refers to it
+	s.do(op(dataplane.Delete, chain), op(dataplane.Delete, vipSet))
+	s.refused(op(dataplane.Renew, theirs), syscall.ENOENT)
+}
+
+// retyping: an earlier version's set of another type, under another name, gives way to ours while the chain that asks it stays.
+func (s *suite) retyping() {
+	theirs := dataplane.Set{Set: ipset.Set{Name: dataplane.Prefix + "EARLIER", Type: ipset.HashNet, Family: ipset.Inet, HashSize: 1024, MaxElem: 65536}}
+	their := dataplane.SetEntry{Set: theirs.Name, Type: theirs.Type, Entry: ipset.Entry{Addr: id.Addr, Bits: 32}}
+	before := chain
+	before.Rules = []string{strings.ReplaceAll(chain.Rules[0], vipSet.Name+" ", theirs.Name+" ")}
+	before.References()
+	s.do(op(dataplane.Create, theirs), op(dataplane.Create, their), op(dataplane.Create, before), op(dataplane.Create, hook))
+	want := s.observe()
+	delete(want.Sets, theirs.Name)
+	want.Sets[vipSet.Name] = vipSet.Set
+	want.Entries.Drop(their)
+	want.Entries.Put(entry)
+	want.Chains[chain.ID] = chain
+	have := s.observe()
+	for _, step := range dataplane.Diff(have, want, dataplane.All(nil, have, want)) {
+		s.do(step)
+		now := s.observe()
+		if _, hooked := now.Hooks[hook]; !hooked || len(now.Chains[chain.ID].Rules) != 1 {
+			s.Fatalf("after %s: hooks %v, chains %v", step, now.Hooks, now.Chains)
+		}
+		for _, set := range now.Chains[chain.ID].Sets {
+			if !now.Entries.Has(entry) && set == vipSet.Name || !now.Entries.Has(their) && set == theirs.Name {
+				s.Errorf("after %s the rule asks %s, which does not hold its entry", step, set)
+			}
+		}
+	}
+	s.same(want)
 }
 
 func (s *suite) thousands() {
