@@ -153,7 +153,7 @@ endpoints: [{addresses: [10.244.9.9], nodeName: n2}]
 	front := dataplane.VirtualServerID{Addr: netip.MustParseAddr("203.0.113.1"), Port: 80, Protocol: cluster.TCP}
 	for _, missing := range []string{
 		"chain ipv4 filter IPVSP-CLIENTS", "chain ipv4 filter IPVSP-FRONT-END", "chain ipv4 filter IPVSP-INPUT", "chain ipv4 mangle IPVSP-FRONT-END", "chain ipv4",
-		"hook ipv4 filter INPUT ! -i lo", "hook ipv4 filter INPUT", "hook ipv4 mangle OUTPUT", "entry IPVSP-RESTRICTED", "set IPVSP-RESTRICTED", "set IPVSP-CLIENTS",
+		"hook ipv4 filter INPUT (not by lo", "hook ipv4 filter INPUT", "hook ipv4 mangle OUTPUT", "entry IPVSP-RESTRICTED", "set IPVSP-RESTRICTED", "set IPVSP-CLIENTS",
 	} {
 		w := watchHealth(newScenario(t, 0, 0))
 		broken := &brokenKernel{Kernel: w.memory, refuse: func(op dataplane.Op) bool { return strings.Contains(op.String(), missing) }}

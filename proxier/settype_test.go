@@ -47,12 +47,7 @@ func earlier(state *dataplane.State, name string) string {
 		}
 	}
 	for id, chain := range state.Chains {
-		chain.Rules = slices.Clone(chain.Rules)
-		for i, rule := range chain.Rules {
-			chain.Rules[i] = strings.ReplaceAll(rule, name+" ", old.Name+" ")
-		}
-		chain.References()
-		state.Chains[id] = chain
+		state.Chains[id] = asking(chain, name, old.Name)
 	}
 	return old.Name
 }
@@ -133,7 +128,9 @@ func TestSetsOfOthers(t *testing.T) {
 		theirs := ipset.Set{Name: dataplane.SetVIP, Type: ipset.HashNet, Family: ipset.Inet, HashSize: 1024, MaxElem: 65536}
 		state.Sets[theirs.Name] = theirs
 		state.Entries.Put(dataplane.SetEntry{Set: theirs.Name, Type: theirs.Type, Entry: ipset.Entry{Addr: netip.MustParseAddr("10.9.9.0"), Bits: 24}})
-		rule := dataplane.Chain{ID: dataplane.ChainID{Family: cluster.IPv4, Table: "raw", Name: dataplane.Prefix + "THEIRS"}, Rules: []string{"-m set --match-set IPVSP-VIP dst -j DROP"}}
+		rule := dataplane.Chain{ID: dataplane.ChainID{Family: cluster.IPv4, Table: "raw", Name: dataplane.Prefix + "THEIRS"}, Rules: []dataplane.Rule{{
+			Matches: []dataplane.Match{dataplane.InSet{Set: dataplane.SetVIP, By: dataplane.ByDestination}}, Verdict: dataplane.Verdict{Action: dataplane.Drop},
+		}}}
 		rule.References()
 		hook := dataplane.Hook{Chain: rule.ID, Builtin: "PREROUTING"}
 		if asked {

@@ -1,7 +1,7 @@
 package proxier
 
 import (
-	"strings"
+	"slices"
 	"testing"
 
 	"github.com/ipvs-proxier/ipvs-proxier/ipset"
@@ -28,7 +28,7 @@ func TestUpgradeKeepsRulesUntilSetsAreFull(t *testing.T) {
 		delete(state.Sets, dataplane.SetFrontEnd)
 		inForce := func() bool {
 			for _, chain := range state.Chains {
-				if strings.Contains(strings.Join(chain.Rules, " "), old+" ") {
+				if slices.Contains(chain.Sets, old) {
 					return true
 				}
 			}
@@ -36,11 +36,7 @@ func TestUpgradeKeepsRulesUntilSetsAreFull(t *testing.T) {
 		}
 		for id, chain := range state.Chains {
 			if id.Family == cluster.IPv4 {
-				for i, rule := range chain.Rules {
-					chain.Rules[i] = strings.ReplaceAll(rule, dataplane.SetFrontEnd+" ", old+" ")
-				}
-				chain.References()
-				state.Chains[id] = chain
+				state.Chains[id] = asking(chain, dataplane.SetFrontEnd, old)
 			}
 		}
 		next := newScenario(t, rate, anySeed(t))
@@ -62,4 +58,21 @@ func TestUpgradeKeepsRulesUntilSetsAreFull(t *testing.T) {
 			t.Errorf("what another version left is still there:\n%s", state.Text())
 		}
 	}
+}
+
+// asking returns the chain with rules that ask another set.
+func asking(chain dataplane.Chain, set, another string) dataplane.Chain {
+	chain.Rules = slices.Clone(chain.Rules)
+	for i, rule := range chain.Rules {
+		rule.Matches = slices.Clone(rule.Matches)
+		for j, match := range rule.Matches {
+			if in, is := match.(dataplane.InSet); is && in.Set == set {
+				in.Set = another
+				rule.Matches[j] = in
+			}
+		}
+		chain.Rules[i] = rule
+	}
+	chain.References()
+	return chain
 }

@@ -28,7 +28,7 @@ func (c ChainID) compare(other ChainID) int {
 }
 
 func (h Hook) compare(other Hook) int {
-	return cmp.Or(h.Chain.compare(other.Chain), strings.Compare(h.Builtin, other.Builtin), strings.Compare(h.Match, other.Match), strings.Compare(h.Comment, other.Comment))
+	return cmp.Or(h.Chain.compare(other.Chain), strings.Compare(h.Builtin, other.Builtin), h.Match.compare(other.Match), strings.Compare(h.Comment, other.Comment))
 }
 
 // index returns the place of a real server in the list, -1 when it is not there.

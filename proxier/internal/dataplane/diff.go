@@ -155,7 +155,7 @@ func hooksUnder(closed map[cluster.Family]struct{}, wanted map[Hook]struct{}) ma
 	hooks := make(map[Hook]struct{}, len(wanted))
 	for hook := range wanted {
 		if _, is := closed[hook.Chain.Family]; is && hook.Last() {
-			hook.Match = ""
+			hook.Match = HookMatch{}
 		}
 		hooks[hook] = struct{}{}
 	}
@@ -197,7 +197,7 @@ func (d *differ) chain(have, want map[ChainID]Chain, id ChainID) {
 	switch {
 	case wanted && !present:
 		d.add(Create, w)
-	case wanted && !slices.Equal(h.Rules, w.Rules):
+	case wanted && !slices.EqualFunc(h.Rules, w.Rules, Rule.Equal):
 		d.add(Update, w)
 	}
 }

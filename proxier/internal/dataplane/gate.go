@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 )
@@ -138,7 +137,7 @@ func (g *Gate) unguarded(id VirtualServerID) string {
 // hooked tells whether a built-in chain leads to the chain, and not with the node's own packets alone.
 func (s *State) hooked(id ChainID) bool {
 	for hook := range s.Hooks {
-		if hook.Chain == id && !strings.HasPrefix(hook.Match, fromItself) {
+		if hook.Chain == id && hook.Match.Via != fromItself {
 			return true
 		}
 	}

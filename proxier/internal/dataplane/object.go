@@ -3,7 +3,6 @@ package dataplane
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 
 	"github.com/ipvs-proxier/ipvs-proxier/ipset"
@@ -122,39 +121,28 @@ type ChainID struct {
 
 // Chain is a chain of our own with its whole content. It is created and updated as a whole, atomically.
 type Chain struct {
-	ID ChainID
-	// Rules are in the form in which `iptables -S` prints them, without the leading "-A NAME ".
-	Rules []string
+	ID    ChainID
+	Rules []Rule
 	// Sets are the names of the sets that the rules refer to: they must exist before the chain does.
 	Sets []string
 	// Jumps are the own chains that the rules jump to: they must exist before, too.
 	Jumps []string
 }
 
-// References fills in Sets and Jumps from Rules.
-func (c *Chain) References() {
-	c.Sets, c.Jumps = nil, nil
-	for _, rule := range c.Rules {
-		words := strings.Fields(rule)
-		for i, word := range words[:max(0, len(words)-1)] {
-			next := words[i+1]
-			switch {
-			case word == "--match-set" && !slices.Contains(c.Sets, next):
-				c.Sets = append(c.Sets, next)
-			case (word == "-j" || word == "-g") && strings.HasPrefix(next, Prefix) && !slices.Contains(c.Jumps, next):
-				c.Jumps = append(c.Jumps, next)
-			}
-		}
-	}
-}
-
 // Hook is the jump from a built-in chain to one of ours. It is inserted at the top of the built-in chain, unless it is [Hook.Last].
 type Hook struct {
 	Chain   ChainID // the target
 	Builtin string  // "PREROUTING", ...
-	// Match is what packets must be like to be led there, in the form of Chain.Rules; empty is all of them.
-	Match   string
+	Match   HookMatch
 	Comment string
+}
+
+// HookMatch is what packets must be like to be led to a chain of ours. The zero value is all of them.
+type HookMatch struct {
+	Via        Via
+	Connection Connection
+	// Unknown, where set, is instead what a backend has read and does not write.
+	Unknown string
 }
 
 // Last tells that the hook belongs at the end of the built-in chain, behind the operator's own rules.
@@ -270,10 +258,10 @@ func (r Route) String() string {
 	return r.Addr.String() + " source " + r.Source.String()
 }
 
-// String returns for example "ipv4 nat OUTPUT -> IPVSP-SERVICES", or "ipv4 filter INPUT -m conntrack ! --ctstate RELATED,ESTABLISHED -> IPVSP-INPUT".
+// String returns for example "ipv4 nat OUTPUT -> IPVSP-SERVICES", or "ipv4 filter FORWARD (related or established) -> IPVSP-REPLIES".
 func (h Hook) String() string {
-	if h.Match != "" {
-		return fmt.Sprintf("%s %s %s %s -> %s", h.Chain.Family, h.Chain.Table, h.Builtin, h.Match, h.Chain.Name)
+	if h.Match != (HookMatch{}) {
+		return fmt.Sprintf("%s %s %s (%s) -> %s", h.Chain.Family, h.Chain.Table, h.Builtin, h.Match, h.Chain.Name)
 	}
 	return fmt.Sprintf("%s %s %s -> %s", h.Chain.Family, h.Chain.Table, h.Builtin, h.Chain.Name)
 }

@@ -1,10 +1,8 @@
 package dataplane
 
 import (
-	"fmt"
 	"net/netip"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/ipvs-proxier/ipvs-proxier/ipset"
@@ -109,41 +107,46 @@ func sysctls(c Config) map[string]string {
 	return s
 }
 
-// ruler writes the rules of one family.
+// ruler makes the rules of one family.
 type ruler struct {
 	config Config
 	family cluster.Family
 }
 
 // chain makes a chain of rules, and finds out which sets and chains of ours they need.
-func (r ruler) chain(table, name string, rules ...string) Chain {
+func (r ruler) chain(table, name string, rules ...Rule) Chain {
 	c := Chain{ID: ChainID{Family: r.family, Table: table, Name: name}, Rules: rules}
 	c.References()
 	return c
 }
 
-// match returns the match of packets in a set: "-m set --match-set NAME DIRECTIONS".
-func (r ruler) match(set, directions string) string {
-	return "-m set --match-set " + SetName(set, r.family) + " " + directions
-}
+// rule makes a rule.
+func rule(verdict Verdict, matches ...Match) Rule { return Rule{Matches: matches, Verdict: verdict} }
 
-// notIn returns the match of packets that are not in a set, as iptables prints it.
-func (r ruler) notIn(set, directions string) string {
-	return "-m set ! --match-set " + SetName(set, r.family) + " " + directions
-}
+func jump(chain string) Verdict { return Verdict{Action: Jump, Chain: chain} }
+func goTo(chain string) Verdict { return Verdict{Action: Goto, Chain: chain} }
 
-func (r ruler) family4or6(v4, v6 string) string {
-	if r.family == cluster.IPv6 {
-		return v6
-	}
-	return v4
+// The verdicts that need nothing more.
+var (
+	accept  = Verdict{Action: Accept}
+	drop    = Verdict{Action: Drop}
+	goBack  = Verdict{Action: Return}
+	refusal = Verdict{Action: Reject}
+)
+
+// in returns the match of packets in a set of the family.
+func (r ruler) in(set string, by Lookup) InSet { return InSet{Set: SetName(set, r.family), By: by} }
+
+// notIn returns the match of packets that are not.
+func (r ruler) notIn(set string, by Lookup) InSet {
+	return InSet{Set: SetName(set, r.family), By: by, Not: true}
 }
 
 // chains returns our chains of one family, those that are jumped to before those that jump.
 func chains(c Config, family cluster.Family) []Chain {
 	r := ruler{c, family}
 	return []Chain{
-		r.chain("nat", ChainMarkMasq, "-j MARK --set-xmark "+r.mark()),
+		r.chain("nat", ChainMarkMasq, rule(Verdict{Action: SetMark, Bits: c.MasqueradeMark})),
 		r.chain("nat", ChainMasquerade, r.masquerade()...),
 		r.chain("nat", ChainServices, r.services()...),
 		r.chain("nat", ChainNoComeback, r.noComeback()...),
@@ -152,52 +155,48 @@ func chains(c Config, family cluster.Family) []Chain {
 		// Answers of real servers pass FORWARD, requests do not: IPVS takes those at LOCAL_IN. The hook says which packets
 		// are answers. Up to now a chain IPVSP-FORWARD said it; a chain of that name without a match would let everything
 		// through while the hook of that time is there.
-		r.chain("filter", ChainReplies, "-j ACCEPT"),
-		r.chain("filter", ChainFrontEnd, append(r.limits(), "-m conntrack --ctstate NEW "+r.match(SetNoLocal, "dst,dst")+r.notPods()+" -j DROP")...),
+		r.chain("filter", ChainReplies, rule(accept)),
+		r.chain("filter", ChainFrontEnd, append(r.limits(),
+			rule(drop, append([]Match{Connection{State: New}, r.in(SetNoLocal, ByDestinationPort)}, r.notPods()...)...))...),
 		r.chain("filter", ChainClosed, r.closed()...),
 		r.chain("filter", ChainInput,
-			r.match(SetFrontEnd, "dst,dst")+" -g "+ChainFrontEnd,
-			r.match(SetVIP, "dst")+" -g "+ChainClosed,
+			rule(goTo(ChainFrontEnd), r.in(SetFrontEnd, ByDestinationPort)),
+			rule(goTo(ChainClosed), r.in(SetVIP, ByDestination)),
 		),
 		r.chain("filter", ChainAccept, r.accept()...),
 		r.chain("mangle", ChainClients, r.clients()...),
 		r.chain("mangle", ChainFrontEnd, r.limits()...),
-		r.chain("mangle", ChainOutput, r.match(SetFrontEnd, "dst,dst")+" -j "+ChainFrontEnd),
+		r.chain("mangle", ChainOutput, rule(jump(ChainFrontEnd), r.in(SetFrontEnd, ByDestinationPort))),
 	}
 }
 
 // The matches that hooks carry, so that a packet that is nobody's business costs one of them and no jump. They read
 // fields of the packet's connection, where a match of a set computes a hash and walks a bucket.
-const (
-	established   = "-m conntrack --ctstate RELATED,ESTABLISHED"
-	unestablished = "-m conntrack ! --ctstate RELATED,ESTABLISHED"
+var (
+	established   = Connection{State: Related | Established}
+	unestablished = Connection{State: Related | Established, Not: true}
 	// opening matches packets of no connection, and the first ones of connections that nothing has let through yet. A
 	// connection is confirmed when its first packet leaves the last hook (net/netfilter/nf_conntrack_core.c,
 	// __nf_conntrack_confirm); a packet that was dropped before, by a rule or by IPVS, leaves the next one unconfirmed.
 	// The state alone would take each packet of a flow that nobody answers for a new one: VXLAN, syslog, statsd. A packet
 	// without a connection passes the first condition, and the second is not asked (net/netfilter/xt_conntrack.c).
-	opening = unestablished + " ! --ctstatus CONFIRMED"
+	opening = Connection{State: Related | Established, Not: true, Unconfirmed: true}
 	// What the node sends itself was confirmed when it left, and comes in by this link.
-	fromItself, fromOthers = "-i lo ", "! -i lo "
+	fromItself, fromOthers = Via{Link: "lo"}, Via{Link: "lo", Not: true}
 )
 
-func (r ruler) mark() string {
-	return fmt.Sprintf("%#x/%#x", r.config.MasqueradeMark, r.config.MasqueradeMark)
-}
-
 // masquerade keeps the source ports out of the node ports, where the protocol has ports.
-func (r ruler) masquerade() []string {
-	random := ""
-	if r.config.randomPorts() {
-		random = " --random-fully"
-	}
-	var rules []string
+func (r ruler) masquerade() []Rule {
+	any := Verdict{Action: Masquerade, Random: r.config.randomPorts()}
+	var rules []Rule
 	if ports := r.config.MasqueradePorts; ports != [2]uint16{} {
-		for _, protocol := range []string{"tcp", "udp", "sctp"} {
-			rules = append(rules, fmt.Sprintf("-p %s -j MASQUERADE --to-ports %d-%d%s", protocol, ports[0], ports[1], random))
+		within := any
+		within.Ports = ports
+		for _, protocol := range []cluster.Protocol{cluster.TCP, cluster.UDP, cluster.SCTP} {
+			rules = append(rules, rule(within, Protocol{protocol}))
 		}
 	}
-	return append(rules, "-j MASQUERADE"+random)
+	return append(rules, rule(any))
 }
 
 // randomPorts tells whether masquerading is to give each connection a random port. Without it the client's port is kept
@@ -211,74 +210,74 @@ func (c Config) randomPorts() bool {
 }
 
 // services marks the clients that are to be masqueraded.
-func (r ruler) services() []string {
-	rules := []string{
+func (r ruler) services() []Rule {
+	marked := jump(ChainMarkMasq)
+	rules := []Rule{
 		// All that is no Service's leaves here.
-		r.notIn(SetFrontEnd, "dst,dst") + " -j RETURN",
-		"-s " + r.family4or6("127.0.0.0/8", "::1/128") + " -j RETURN",
+		rule(goBack, r.notIn(SetFrontEnd, ByDestinationPort)),
+		rule(goBack, FromLoopback{}),
 		// With the policy Local clients keep their address, but the node's own could not be answered by other nodes: a
 		// VIP, which is their address, is local there too.
-		r.match(SetLocal, "dst,dst") + " -m addrtype ! --src-type LOCAL -j ACCEPT",
-		r.match(SetNodePort, "dst,dst") + " -j " + ChainMarkMasq,
-		r.match(SetExternalIP, "dst,dst") + " -j " + ChainMarkMasq,
+		rule(accept, r.in(SetLocal, ByDestinationPort), FromLocal{Not: true}),
+		rule(marked, r.in(SetNodePort, ByDestinationPort)),
+		rule(marked, r.in(SetExternalIP, ByDestinationPort)),
 	}
-	for _, match := range r.clientMatches() {
-		rules = append(rules, match+"-j "+ChainMarkMasq)
+	for _, matches := range r.clientMatches() {
+		rules = append(rules, rule(marked, matches...))
 	}
 	// Nobody else's DNAT may take what is for a virtual server.
-	return append(rules, "-j ACCEPT")
+	return append(rules, rule(accept))
 }
 
-// clientMatches returns the matches for clients of a ClusterIP that are to be masqueraded, each with a blank behind it
-// unless it is empty.
-func (r ruler) clientMatches() []string {
+// clientMatches returns the matches for clients of a ClusterIP that are to be masqueraded, a list for each rule.
+func (r ruler) clientMatches() [][]Match {
 	if r.config.MasqueradeAll {
-		return []string{""}
+		return [][]Match{nil}
 	}
-	var matches []string
-	if others := r.notPods(); others != "" {
-		matches = append(matches, strings.TrimPrefix(others, " ")+" ")
+	var matches [][]Match
+	if others := r.notPods(); others != nil {
+		matches = append(matches, others)
 	}
 	// The node's own clients have the VIP itself as their source, or with a route an address of the node, which may lie
 	// in the pods' network. Their packets come in by no link, so that nothing is to be added where the link tells.
 	if pods := r.config.Pods; pods.Bridge == "" && pods.InterfacePrefix == "" {
-		matches = append(matches, "-m addrtype --src-type LOCAL ")
+		matches = append(matches, []Match{FromLocal{}})
 	}
 	return matches
 }
 
-// notPods returns the further match for clients that are no pods, with a blank before it; "" when pods cannot be told.
-func (r ruler) notPods() string {
+// notPods returns the match for clients that are no pods; none when pods cannot be told.
+func (r ruler) notPods() []Match {
 	pods := r.config.Pods
 	switch {
 	case pods.Bridge != "":
-		return " ! -i " + pods.Bridge
+		return []Match{Via{Link: pods.Bridge, Not: true}}
 	case pods.InterfacePrefix != "":
-		return " ! -i " + pods.InterfacePrefix + "+"
+		return []Match{Via{Link: pods.InterfacePrefix, Prefix: true, Not: true}}
 	}
 	for _, cidr := range pods.CIDRs {
 		if cluster.FamilyOf(cidr.Addr()) == r.family {
-			return " " + r.notIn(SetPodNet, "src")
+			return []Match{r.notIn(SetPodNet, BySource)}
 		}
 	}
-	return ""
+	return nil
 }
 
 // postrouting masquerades what IPVS has sent on, and nothing else: whoever asks an endpoint straight keeps address and
 // port. IPVS sets the bit that the match reads on each packet that it changes (include/linux/skbuff.h, ipvs_property).
-func (r ruler) postrouting() []string {
-	var rules []string
+func (r ruler) postrouting() []Rule {
+	var rules []Rule
 	if r.config.Facts.IPVSMatch {
-		rules = append(rules, "-m ipvs ! --ipvs -j RETURN")
+		rules = append(rules, rule(goBack, SentByIPVS{Not: true}))
 	}
 	return append(rules,
 		// A pod that reaches itself through a Service would answer itself directly.
-		r.match(SetHairpin, "dst,dst,src")+" -j "+ChainMasquerade,
-		r.match(SetRestricted, "src,src")+" -g "+ChainNoComeback,
-		"-m mark ! --mark "+r.mark()+" -j RETURN",
+		rule(jump(ChainMasquerade), r.in(SetHairpin, ByDestinationPortSource)),
+		rule(goTo(ChainNoComeback), r.in(SetRestricted, BySourcePort)),
+		rule(goBack, Marked{Bits: r.config.MasqueradeMark, Not: true}),
 		// The mark is cleared, so that a packet that passes again (IPsec, tunnels) is not masqueraded twice.
-		"-j MARK --set-xmark "+fmt.Sprintf("0x0/%#x", r.config.MasqueradeMark),
-		"-j "+ChainMasquerade,
+		rule(Verdict{Action: ClearMark, Bits: r.config.MasqueradeMark}),
+		rule(jump(ChainMasquerade)),
 	)
 }
 
@@ -286,78 +285,72 @@ func (r ruler) postrouting() []string {
 // connection was forgotten ([Cutoff]). The entry would let the client's packets through as replies of an open
 // connection. With another source port than the front end's they are none, and are judged as what they are, the first
 // ones of a new connection.
-func (r ruler) noComeback() []string {
-	return []string{r.match(SetClients, "src,src,dst") + " -j RETURN", "-j " + ChainMasquerade}
+func (r ruler) noComeback() []Rule {
+	return []Rule{rule(goBack, r.in(SetClients, BySourcePortDestination)), rule(jump(ChainMasquerade))}
 }
 
 // clients lets the clients of a restricted front end through.
-func (r ruler) clients() []string {
-	return []string{r.match(SetClients, "dst,dst,src") + " -j RETURN", "-j DROP"}
+func (r ruler) clients() []Rule {
+	return []Rule{rule(goBack, r.in(SetClients, ByDestinationPortSource)), rule(drop)}
 }
 
 // limits are the rules that say who may not open a connection to a front end. They stand where packets have not been to
 // IPVS yet: in the filter's INPUT, and for the node's own clients in mangle's OUTPUT (IPVS takes those ahead of the
 // filter).
-func (r ruler) limits() []string {
-	return []string{
+func (r ruler) limits() []Rule {
+	return []Rule{
 		// While its scheduler is exchanged a virtual server refuses new connections (diff.go); a client whose first
 		// packet is lost tries again after a second.
-		"-m conntrack --ctstate NEW " + r.match(SetHold, "dst,dst") + " -j DROP",
-		r.match(SetRestricted, "dst,dst") + " -j " + ChainClients,
+		rule(drop, Connection{State: New}, r.in(SetHold, ByDestinationPort)),
+		rule(jump(ChainClients), r.in(SetRestricted, ByDestinationPort)),
 	}
 }
 
 // closed is for what is no Service port of a VIP. It is a local address, whose other ports must not reach the node's
 // own sockets (kubernetes#72236). Packets that are not tracked, such as those by which IPv6 finds neighbours, are let
 // through.
-func (r ruler) closed() []string {
-	rules := []string{"-p tcp " + r.match(SetHealthChecks, "dst") + " -j RETURN"}
+func (r ruler) closed() []Rule {
+	rules := []Rule{rule(goBack, Protocol{cluster.TCP}, r.in(SetHealthChecks, ByDestination))}
 	if r.config.AnswerPing {
-		rules = append(rules, r.ping()+" -j RETURN")
+		rules = append(rules, rule(goBack, Ping{}))
 	}
-	return append(rules, "-m conntrack --ctstate NEW -j REJECT --reject-with "+r.family4or6("icmp-port-unreachable", "icmp6-port-unreachable"))
+	return append(rules, rule(refusal, Connection{State: New}))
 }
 
 // accept opens front ends where INPUT's policy is to drop (kubernetes#98465), and lets in what routers say of their
 // connections. It stands behind the operator's rules.
-func (r ruler) accept() []string {
-	rules := []string{
-		r.match(SetFrontEnd, "dst,dst") + " -j ACCEPT",
-		"-p tcp " + r.match(SetHealthChecks, "dst") + " -j ACCEPT",
+//
+// What routers say of answers to connections that clients have opened to this node, such as that a packet is too big for
+// the path, comes in for the node, because VIPs are local. IPVS sends it on to the endpoint behind INPUT
+// (net/netfilter/ipvs/ip_vs_core.c, ip_vs_in_icmp), and an endpoint that does not hear of it sends the same packet for
+// ever (kube-router#685). A set of front ends cannot be asked about it: it would take type and code for the port
+// (net/netfilter/ipset/ip_set_getport.c). INPUT has let the connection in, whoever serves it. A redirect would change the
+// node's own routes.
+func (r ruler) accept() []Rule {
+	rules := []Rule{
+		rule(accept, r.in(SetFrontEnd, ByDestinationPort)),
+		rule(accept, Protocol{cluster.TCP}, r.in(SetHealthChecks, ByDestination)),
 	}
 	if r.config.AnswerPing {
-		rules = append(rules, r.ping()+" "+r.match(SetVIP, "dst")+" -j ACCEPT")
+		rules = append(rules, rule(accept, Ping{}, r.in(SetVIP, ByDestination)))
 	}
-	return append(rules, r.errors()+" -j ACCEPT")
-}
-
-// errors matches what routers say of answers to connections that clients have opened to this node, such as that a packet
-// is too big for the path. It comes in for the node, because VIPs are local; IPVS sends it on to the endpoint behind
-// INPUT (net/netfilter/ipvs/ip_vs_core.c, ip_vs_in_icmp), and an endpoint that does not hear of it sends the same packet
-// for ever (kube-router#685). A set of front ends cannot be asked about it: it would take type and code for the port
-// (net/netfilter/ipset/ip_set_getport.c). INPUT has let the connection in, whoever serves it. A redirect would change
-// the node's own routes; conntrack calls it RELATED in IPv4 only.
-func (r ruler) errors() string {
-	return r.family4or6("-p icmp -m icmp ! --icmp-type 5", "-p ipv6-icmp") + " -m conntrack --ctstate RELATED --ctdir ORIGINAL"
-}
-
-func (r ruler) ping() string {
-	return r.family4or6("-p icmp -m icmp --icmp-type 8", "-p ipv6-icmp -m icmp6 --icmpv6-type 128")
+	return append(rules, rule(accept, RouterError{}, Connection{State: Related, Original: true}))
 }
 
 // hooks returns the jumps from the built-in chains of one family.
 func hooks(family cluster.Family) []Hook {
-	hook := func(table, builtin, match, chain, comment string) Hook {
+	hook := func(table, builtin string, match HookMatch, chain, comment string) Hook {
 		return Hook{Chain: ChainID{Family: family, Table: table, Name: chain}, Builtin: builtin, Match: match, Comment: comment}
 	}
+	all := HookMatch{}
 	return []Hook{
-		hook("nat", "PREROUTING", "", ChainServices, "ipvs-proxier: clients to masquerade"),
-		hook("nat", "OUTPUT", "", ChainServices, "ipvs-proxier: clients to masquerade"),
-		hook("nat", "POSTROUTING", "", ChainPostrouting, "ipvs-proxier: masquerade"),
-		hook("filter", "FORWARD", established, ChainReplies, "ipvs-proxier: replies"),
-		hook("filter", "INPUT", fromItself+unestablished, ChainInput, "ipvs-proxier: no other ports on service addresses"),
-		hook("filter", "INPUT", fromOthers+opening, ChainInput, "ipvs-proxier: no other ports on service addresses"),
-		hook("filter", "INPUT", opening, ChainAccept, "ipvs-proxier: service addresses are open"),
-		hook("mangle", "OUTPUT", opening, ChainOutput, "ipvs-proxier: who may not reach a service"),
+		hook("nat", "PREROUTING", all, ChainServices, "ipvs-proxier: clients to masquerade"),
+		hook("nat", "OUTPUT", all, ChainServices, "ipvs-proxier: clients to masquerade"),
+		hook("nat", "POSTROUTING", all, ChainPostrouting, "ipvs-proxier: masquerade"),
+		hook("filter", "FORWARD", HookMatch{Connection: established}, ChainReplies, "ipvs-proxier: replies"),
+		hook("filter", "INPUT", HookMatch{Via: fromItself, Connection: unestablished}, ChainInput, "ipvs-proxier: no other ports on service addresses"),
+		hook("filter", "INPUT", HookMatch{Via: fromOthers, Connection: opening}, ChainInput, "ipvs-proxier: no other ports on service addresses"),
+		hook("filter", "INPUT", HookMatch{Connection: opening}, ChainAccept, "ipvs-proxier: service addresses are open"),
+		hook("mangle", "OUTPUT", HookMatch{Connection: opening}, ChainOutput, "ipvs-proxier: who may not reach a service"),
 	}
 }

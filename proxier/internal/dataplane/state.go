@@ -245,5 +245,5 @@ func (s *State) Clone() *State {
 // SameFoundation tells whether both have the same links, sysctls, sets, chains and hooks, and are closed alike.
 func (s *State) SameFoundation(other *State) bool {
 	return maps.Equal(s.Closed, other.Closed) && maps.Equal(s.Links, other.Links) && maps.Equal(s.Sysctls, other.Sysctls) && maps.Equal(s.Sets, other.Sets) && maps.Equal(s.Hooks, other.Hooks) &&
-		maps.EqualFunc(s.Chains, other.Chains, func(a, b Chain) bool { return slices.Equal(a.Rules, b.Rules) })
+		maps.EqualFunc(s.Chains, other.Chains, func(a, b Chain) bool { return slices.EqualFunc(a.Rules, b.Rules, Rule.Equal) })
 }

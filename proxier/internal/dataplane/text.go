@@ -9,9 +9,24 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 )
 
-// Text returns the State for people and tests, one object a line in the words of ipvsadm, ipset and iptables, sorted. Equal
-// States have equal texts.
-func (s *State) Text() string {
+// Words are those of a backend for rules and for what leads to chains.
+type Words interface {
+	Rule(cluster.Family, Rule) string
+	HookMatch(HookMatch) string
+}
+
+// plain are the words of no backend.
+type plain struct{}
+
+func (plain) Rule(_ cluster.Family, r Rule) string { return r.String() }
+func (plain) HookMatch(h HookMatch) string         { return h.String() }
+
+// Text returns the State for people and tests, one object a line in the words of ipvsadm and ipset, sorted. Equal States have
+// equal texts.
+func (s *State) Text() string { return s.TextIn(plain{}) }
+
+// TextIn does so with rules in the words of a backend.
+func (s *State) TextIn(words Words) string {
 	var b strings.Builder
 	for _, name := range sortedKeys(s.Links, compareString) {
 		fmt.Fprintf(&b, "link %s\n", name)
@@ -31,11 +46,15 @@ func (s *State) Text() string {
 	for _, id := range sortedKeys(s.Chains, ChainID.compare) {
 		fmt.Fprintf(&b, "chain %s\n", id)
 		for _, rule := range s.Chains[id].Rules {
-			fmt.Fprintf(&b, "  %s\n", rule)
+			fmt.Fprintf(&b, "  %s\n", words.Rule(id.Family, rule))
 		}
 	}
 	for _, hook := range sortedKeys(s.Hooks, Hook.compare) {
-		fmt.Fprintf(&b, "hook %s\n", hook)
+		fmt.Fprintf(&b, "hook %s %s %s ", hook.Chain.Family, hook.Chain.Table, hook.Builtin)
+		if match := words.HookMatch(hook.Match); match != "" {
+			fmt.Fprintf(&b, "%s ", match)
+		}
+		fmt.Fprintf(&b, "-> %s\n", hook.Chain.Name)
 	}
 	for _, family := range sortedKeys(s.Closed, cmp.Compare[cluster.Family]) {
 		fmt.Fprintf(&b, "closed %s\n", family)

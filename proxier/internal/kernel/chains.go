@@ -227,14 +227,14 @@ func (in *input) chains(ops []dataplane.Op) {
 			in.add(chain.ID.Table, "-X %s", chain.ID.Name)
 			continue
 		}
-		for _, rule := range chain.Rules {
+		for _, rule := range texts(chain) {
 			in.add(chain.ID.Table, "-A %s %s", chain.ID.Name, rule)
 		}
 	}
 }
 
 // note remembers how chains were written, and returns those that were written the same way before.
-func (c *chains) note(ops []dataplane.Op) (again []dataplane.Chain) {
+func (c *chains) note(ops []dataplane.Op) (again []dataplane.ChainID) {
 	for _, op := range ops {
 		chain, is := op.Object.(dataplane.Chain)
 		switch {
@@ -242,10 +242,11 @@ func (c *chains) note(ops []dataplane.Op) (again []dataplane.Chain) {
 		case op.Verb == dataplane.Delete:
 			delete(c.wrote, chain.ID)
 		default:
-			if slices.Equal(c.wrote[chain.ID], chain.Rules) {
-				again = append(again, chain)
+			written := texts(chain)
+			if slices.Equal(c.wrote[chain.ID], written) {
+				again = append(again, chain.ID)
 			}
-			c.wrote[chain.ID] = chain.Rules
+			c.wrote[chain.ID] = written
 		}
 	}
 	return again
@@ -253,7 +254,7 @@ func (c *chains) note(ops []dataplane.Op) (again []dataplane.Chain) {
 
 // learn lists chains that had to be written a second time. Where their words differ just after that, it is how this
 // iptables spells our rules, which are spelled as current ones do; where they do not, somebody else had changed them.
-func (c *chains) learn(family cluster.Family, again []dataplane.Chain) error {
+func (c *chains) learn(family cluster.Family, again []dataplane.ChainID) error {
 	if len(again) == 0 {
 		return nil
 	}
@@ -261,12 +262,20 @@ func (c *chains) learn(family cluster.Family, again []dataplane.Chain) error {
 	if err != nil {
 		return err
 	}
-	listed := dataplane.NewState()
-	parseSave(listed, family, text)
-	for _, chain := range again {
-		c.spelled.learn(chain.ID, chain.Rules, listed.Chains[chain.ID].Rules)
+	listed := parseSave(family, text)
+	for _, id := range again {
+		c.spelled.learn(id, c.wrote[id], listed.chains[id])
 	}
 	return nil
+}
+
+// texts returns the rules of a chain in the words of iptables.
+func texts(chain dataplane.Chain) []string {
+	var rules []string
+	for _, rule := range chain.Rules {
+		rules = append(rules, iptables.Words{}.Rule(chain.ID.Family, rule))
+	}
+	return rules
 }
 
 // hooks adds what inserts or deletes the jumps from built-in chains among ops. There is never a second one of a kind:
@@ -284,7 +293,7 @@ func (c *chains) hooks(in *input, family cluster.Family, ops []dataplane.Op) err
 				return err
 			}
 		}
-		rule := strings.TrimPrefix(fmt.Sprintf("%s -m comment --comment %q -j %s", h.Match, h.Comment, h.Chain.Name), " ")
+		rule := strings.TrimPrefix(fmt.Sprintf("%s -m comment --comment %q -j %s", iptables.Words{}.HookMatch(h.Match), h.Comment, h.Chain.Name), " ")
 		switch {
 		case op.Verb == dataplane.Delete && present[h] == 0:
 			return fmt.Errorf("there is no such rule: %w", unix.ENOENT)
@@ -316,7 +325,7 @@ func (c *chains) count(family cluster.Family) (map[dataplane.Hook]int, error) {
 	if err != nil {
 		return nil, err
 	}
-	return parseSave(dataplane.NewState(), family, text), nil
+	return parseSave(family, text).hooks, nil
 }
 
 // observe puts our chains and hooks into seen, and the rules of others that take packets away.
@@ -330,7 +339,9 @@ func (c *chains) observe(seen *dataplane.Observation) error {
 		if err != nil {
 			return err
 		}
-		c.counted[family] = counted{parseSave(s, family, text), began}
+		listed := parseSave(family, text)
+		c.counted[family] = counted{listed.hooks, began}
+		c.show(s, listed)
 		others, err := c.others[family].captures(family, c.run)
 		if err != nil {
 			seen.UnreadRules = append(seen.UnreadRules, err.Error())
@@ -338,11 +349,25 @@ func (c *chains) observe(seen *dataplane.Observation) error {
 		captures = append(append(captures, iptables.Captures(family, "", text)...), others...)
 	}
 	seen.Captures = dataplane.NewCaptures(captures)
-	for id, chain := range s.Chains {
-		chain.Rules = c.spelled.written(id, chain.Rules)
+	return nil
+}
+
+// show puts what is listed into the State.
+func (c *chains) show(s *dataplane.State, l listing) {
+	for id, rules := range l.chains {
+		chain := dataplane.Chain{ID: id}
+		for _, rule := range c.spelled.written(id, rules) {
+			chain.Rules = append(chain.Rules, iptables.ParseRule(id.Family, rule))
+		}
+		chain.References()
 		s.Chains[id] = chain
 	}
-	return nil
+	for hook := range l.hooks {
+		s.Hooks[hook] = struct{}{}
+	}
+	if l.closed {
+		s.Closed[l.family] = struct{}{}
+	}
 }
 
 func (c *chains) save(family cluster.Family) (string, error) {
@@ -353,9 +378,17 @@ func (c *chains) save(family cluster.Family) (string, error) {
 	return string(out), nil
 }
 
-// parseSave reads what iptables-save prints, and returns how often each of our hooks stands in it.
-func parseSave(s *dataplane.State, family cluster.Family, text string) map[dataplane.Hook]int {
-	counts := map[dataplane.Hook]int{}
+// listing is what iptables-save prints of one family: the rules of our chains, how often each of our hooks is there, and whether
+// the policy of the filter's INPUT is another one than ACCEPT.
+type listing struct {
+	family cluster.Family
+	chains map[dataplane.ChainID][]string
+	hooks  map[dataplane.Hook]int
+	closed bool
+}
+
+func parseSave(family cluster.Family, text string) listing {
+	l := listing{family: family, chains: map[dataplane.ChainID][]string{}, hooks: map[dataplane.Hook]int{}}
 	table := ""
 	for line := range strings.Lines(text) {
 		line = strings.TrimSpace(line)
@@ -364,13 +397,12 @@ func parseSave(s *dataplane.State, family cluster.Family, text string) map[datap
 			continue
 		}
 		if policy, ok := strings.CutPrefix(line, ":INPUT "); ok && table == "filter" && !strings.HasPrefix(policy, "ACCEPT") {
-			s.Closed[family] = struct{}{}
+			l.closed = true
 			continue
 		}
 		if name, ok := strings.CutPrefix(line, ":"+dataplane.Prefix); ok {
 			name, _, _ = strings.Cut(name, " ")
-			id := dataplane.ChainID{Family: family, Table: table, Name: dataplane.Prefix + name}
-			s.Chains[id] = dataplane.Chain{ID: id}
+			l.chains[dataplane.ChainID{Family: family, Table: table, Name: dataplane.Prefix + name}] = nil
 			continue
 		}
 		rule, ok := strings.CutPrefix(line, "-A ")
@@ -380,19 +412,14 @@ func parseSave(s *dataplane.State, family cluster.Family, text string) map[datap
 		name, rule, _ := strings.Cut(rule, " ")
 		id := dataplane.ChainID{Family: family, Table: table, Name: name}
 		if strings.HasPrefix(name, dataplane.Prefix) {
-			chain := s.Chains[id]
-			chain.ID = id
-			chain.Rules = append(chain.Rules, rule)
-			chain.References()
-			s.Chains[id] = chain
+			l.chains[id] = append(l.chains[id], rule)
 		} else if hook, ours := parseHook(rule); ours {
 			id.Name = hook.Chain.Name
 			hook.Chain, hook.Builtin = id, name
-			s.Hooks[hook] = struct{}{}
-			counts[hook]++
+			l.hooks[hook]++
 		}
 	}
-	return counts
+	return l
 }
 
 // hookComment begins the comments of our hooks: a jump without it is somebody else's.
@@ -412,6 +439,6 @@ func parseHook(rule string) (hook dataplane.Hook, ours bool) {
 		hook.Comment, after, _ = strings.Cut(rest, `"`)
 		match = before + after
 	}
-	hook.Match = strings.Join(strings.Fields(match), " ")
+	hook.Match = iptables.ParseHookMatch(strings.Join(strings.Fields(match), " "))
 	return hook, strings.HasPrefix(hook.Comment, hookComment)
 }

@@ -40,12 +40,12 @@ func TestPolicyOfInput(t *testing.T) {
 		matches = map[cluster.Family]string{}
 		for hook := range seen.State.Hooks {
 			if hook.Last() {
-				matches[hook.Chain.Family] += hook.Match + "."
+				matches[hook.Chain.Family] += hook.Match.String() + "."
 			}
 		}
 		return matches
 	}
-	const opening = "-m conntrack ! --ctstate RELATED,ESTABLISHED ! --ctstatus CONFIRMED."
+	const opening = "not related or established, unconfirmed."
 	for _, step := range []struct {
 		command []string
 		want    map[cluster.Family]string

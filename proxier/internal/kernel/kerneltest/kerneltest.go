@@ -206,10 +206,14 @@ var (
 	ledger   = dataplane.Set{Set: ipset.Set{Name: dataplane.SetFrontEnd, Type: ipset.HashIPPort, Family: ipset.Inet, HashSize: 1024, MaxElem: 65536}}
 	chain    = dataplane.Chain{
 		ID: dataplane.ChainID{Family: cluster.IPv4, Table: "filter", Name: dataplane.ChainInput}, Sets: []string{dataplane.SetVIP},
-		Rules: []string{"-m set --match-set " + dataplane.SetVIP + " dst -j ACCEPT"},
+		Rules: []dataplane.Rule{{
+			Matches: []dataplane.Match{dataplane.InSet{Set: dataplane.SetVIP, By: dataplane.ByDestination}}, Verdict: dataplane.Verdict{Action: dataplane.Accept},
+		}},
 	}
-	hook = dataplane.Hook{Chain: chain.ID, Builtin: "INPUT", Match: "-m conntrack ! --ctstate RELATED,ESTABLISHED ! --ctstatus CONFIRMED", Comment: "ipvs-proxier: test"}
+	hook = dataplane.Hook{Chain: chain.ID, Builtin: "INPUT", Match: dataplane.HookMatch{Connection: opening}, Comment: "ipvs-proxier: test"}
 )
+
+var opening = dataplane.Connection{State: dataplane.Related | dataplane.Established, Not: true, Unconfirmed: true}
 
 // everything makes one object of each kind, in order.
 func everything() (ops []dataplane.Op) {
@@ -297,11 +301,11 @@ func (s *suite) overwrite() {
 	s.do(everything()...)
 	s.do(op(dataplane.Create, chain), op(dataplane.Create, hook))
 	other := chain
-	other.Rules, other.Sets = []string{"-j RETURN"}, nil
+	other.Rules, other.Sets = []dataplane.Rule{{Verdict: dataplane.Verdict{Action: dataplane.Return}}}, nil
 	s.do(op(dataplane.Update, other))
 	have := s.observe()
-	if got := have.Chains[chain.ID].Rules; !slices.Equal(got, other.Rules) {
-		s.Errorf("rules %q, want %q", got, other.Rules)
+	if got := have.Chains[chain.ID].Rules; !slices.EqualFunc(got, other.Rules, dataplane.Rule.Equal) {
+		s.Errorf("rules %v, want %v", got, other.Rules)
 	}
 	// If there were two hooks the chain could not go.
 	s.do(op(dataplane.Delete, hook), op(dataplane.Delete, other))
@@ -481,7 +485,7 @@ func (s *suite) retyping() {
 	theirs := dataplane.Set{Set: ipset.Set{Name: dataplane.Prefix + "EARLIER", Type: ipset.HashNet, Family: ipset.Inet, HashSize: 1024, MaxElem: 65536}}
 	their := dataplane.SetEntry{Set: theirs.Name, Type: theirs.Type, Entry: ipset.Entry{Addr: id.Addr, Bits: 32}}
 	before := chain
-	before.Rules = []string{strings.ReplaceAll(chain.Rules[0], vipSet.Name+" ", theirs.Name+" ")}
+	before.Rules = []dataplane.Rule{{Matches: []dataplane.Match{dataplane.InSet{Set: theirs.Name, By: dataplane.ByDestination}}, Verdict: chain.Rules[0].Verdict}}
 	before.References()
 	s.do(op(dataplane.Create, theirs), op(dataplane.Create, their), op(dataplane.Create, before), op(dataplane.Create, hook))
 	want := s.observe()
