@@ -10,10 +10,13 @@ import (
 	"io"
 	"math"
 	"slices"
+	"strconv"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/internalversion"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 )
@@ -77,6 +80,34 @@ func (l lister) ListWithContext(ctx context.Context, options metav1.ListOptions)
 	if options.ResourceVersion == "0" {
 		options.ResourceVersion = ""
 	}
+	return l.read(ctx, options)
+}
+
+// Watch implements cache.Watcher.
+func (l lister) Watch(options metav1.ListOptions) (watch.Interface, error) {
+	return l.WatchWithContext(context.Background(), options)
+}
+
+// WatchWithContext implements cache.WatcherWithContext. It does not begin after a version that the API server has not reached: one that was started with an
+// older copy of its data keeps silent until it has, and leaves out what it wrote meanwhile; what that copy says otherwise would never be seen. The error has the
+// reflector list again. (A restore can raise the versions, etcdutl snapshot restore --bump-revision, but need not.)
+func (l lister) WatchWithContext(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+	if after, err := strconv.ParseUint(options.ResourceVersion, 10, 64); err == nil && after > 0 {
+		recent := metav1.ListOptions{Limit: 1}
+		l.choose(&recent)
+		list, err := l.read(ctx, recent)
+		if err != nil {
+			return nil, err
+		}
+		if reached, err := strconv.ParseUint(list.ResourceVersion, 10, 64); err == nil && reached < after {
+			return nil, apierrors.NewResourceExpired(fmt.Sprintf("the API server has reached version %d of %s, and %d was seen: its data is older", reached, l.resource, after))
+		}
+	}
+	return l.ListWatch.WatchWithContext(ctx, options)
+}
+
+// read asks for a list as the options say.
+func (l lister) read(ctx context.Context, options metav1.ListOptions) (*internalversion.List, error) {
 	body, err := l.client.Get().Resource(l.resource).VersionedParams(&options, metav1.ParameterCodec).Stream(ctx)
 	if err != nil {
 		return nil, err
