@@ -11,6 +11,8 @@ ETCD        := $(shell awk '$$1 == "go.etcd.io/etcd/server/v3" {print $$2}' e2e/
 CACHE   := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ipvs-proxier
 PEERS   := $(CACHE)/peers/kubernetes-$(KUBERNETES)-etcd-$(ETCD)-$(shell go env GOVERSION)
 ROUTER  := $(CACHE)/peers/kube-router-$(KUBEROUTER)-$(shell go env GOVERSION)
+# A module of its own: what drives a browser is no dependency of the programs.
+BROWSERTEST := cmd/ipvs-load/internal/html/browsertest
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
@@ -60,7 +62,7 @@ test-unit: ## tests that need neither root nor IPVS, with the race detector wher
 .PHONY: test-browser
 test-browser: lab ## the page of ipvs-load, in a real browser: drawn, readable, and without a request
 	@bin/lab install chromium
-	go test -count=1 -tags browser -run Browser ./cmd/ipvs-load/internal/html
+	cd $(BROWSERTEST) && go test -count=1 ./...
 
 .PHONY: guests
 guests: lab
@@ -220,15 +222,15 @@ fuzz: ## every fuzz target in turn, each for FUZZTIME (10s), until one fails; RU
 .PHONY: lint
 lint: ## gofmt, vet, staticcheck, govulncheck, go mod tidy
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "gofmt: $$unformatted"; exit 1; }
-	go vet ./... && go vet -tags kernel,e2e,browser ./...
-	go run $(STATICCHECK) -tags kernel,e2e,browser ./...
-	go mod tidy -diff
+	go vet ./... && go vet -tags kernel,e2e ./... && cd $(BROWSERTEST) && go vet ./...
+	go run $(STATICCHECK) -tags kernel,e2e ./... && cd $(BROWSERTEST) && go run $(STATICCHECK) ./...
+	go mod tidy -diff && cd $(BROWSERTEST) && go mod tidy -diff
 	@$(MAKE) --no-print-directory vulnerabilities
 
 # Findings fail the build. An unreachable database cannot: but it is said, loudly, that nothing was checked.
 .PHONY: vulnerabilities
 vulnerabilities:
-	@log=$$(mktemp); go run $(GOVULNCHECK) ./... >$$log 2>&1; status=$$?; \
+	@log=$$(mktemp); { go run $(GOVULNCHECK) ./... && cd $(BROWSERTEST) && go run $(GOVULNCHECK) -test ./...; } >$$log 2>&1; status=$$?; \
 	if [ $$status = 0 ]; then echo "govulncheck: no known vulnerability is reachable"; \
 	elif grep -q -E 'vuln.go.dev|vulndb' $$log && ! grep -q '^Vulnerability #' $$log; then \
 	  echo "govulncheck: NOT CHECKED: the vulnerability database cannot be reached from here:"; tail -3 $$log; status=0; \

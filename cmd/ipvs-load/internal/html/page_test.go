@@ -14,8 +14,20 @@ import (
 	"testing"
 
 	"github.com/ipvs-proxier/ipvs-proxier/cmd/ipvs-load/internal/report"
+	"github.com/ipvs-proxier/ipvs-proxier/cmd/ipvs-load/internal/report/reporttest"
 	"github.com/ipvs-proxier/ipvs-proxier/internal/golden"
 )
+
+// samples are the runs of pages as they come in practice, and beyond it.
+func samples() map[string][]Run {
+	pages := map[string][]Run{}
+	for name, runs := range reporttest.Pages() {
+		for _, r := range runs {
+			pages[name] = append(pages[name], Run(r))
+		}
+	}
+	return pages
+}
 
 func write(t *testing.T, runs ...Run) string {
 	t.Helper()
@@ -168,7 +180,7 @@ func TestHostileTextStaysText(t *testing.T) {
 }
 
 func TestAReportBeyondReasonIsDrawnAsWell(t *testing.T) {
-	p := churn()
+	p := reporttest.Churn()
 	p.Rate.Window, p.Rate.Offered, p.Series.Width = 1e300, -1, 1e300
 	for i := range p.Series.P50 {
 		p.Series.P50[i], p.Series.P99[i], p.Series.Answered[i] = -1e308, 1.7e308, math.MinInt64
@@ -205,7 +217,7 @@ func TestAWriteThatFailsIsSaid(t *testing.T) {
 }
 
 func TestNamesOfEventsDoNotCoverOneAnother(t *testing.T) {
-	p := churn()
+	p := reporttest.Churn()
 	p.Events = nil
 	for i := range 30 {
 		p.Events = append(p.Events, report.Event{At: float64(i) / 3, Name: "endpoint web-7d9c6b5f4-00001 removed"})

@@ -1,6 +1,5 @@
-//go:build browser
-
-package html
+// Package browsertest opens the pages of ipvs-load in a real browser. It is a module of its own, so that the program does not depend on what drives one.
+package browsertest
 
 import (
 	"bytes"
@@ -31,12 +30,15 @@ import (
 	cdppage "github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+
+	"github.com/ipvs-proxier/ipvs-proxier/cmd/ipvs-load/internal/html"
+	"github.com/ipvs-proxier/ipvs-proxier/cmd/ipvs-load/internal/report/reporttest"
 )
 
 // startTimeout bounds how long a test waits for the browser. It starts in about a second; a loaded machine takes longer.
 const startTimeout = 2 * time.Minute
 
-// browser starts Chromium. Without it the test fails: it was asked for by its build tag.
+// browser starts Chromium. Without it the test fails: nobody runs this module who does not want it.
 func browser(t *testing.T) context.Context {
 	t.Helper()
 	path, err := exec.LookPath("chromium")
@@ -164,14 +166,24 @@ func writeFile(t *testing.T, text []byte) string {
 	return (&url.URL{Scheme: "file", Path: path}).String()
 }
 
+// page writes the page of some runs.
+func page(t *testing.T, runs ...reporttest.Run) []byte {
+	t.Helper()
+	var shown []html.Run
+	for _, r := range runs {
+		shown = append(shown, html.Run(r))
+	}
+	var b bytes.Buffer
+	if err := html.Write(&b, shown...); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
 func TestInABrowser(t *testing.T) {
 	ctx := browser(t)
-	for name, runs := range samples() {
-		var b bytes.Buffer
-		if err := Write(&b, runs...); err != nil {
-			t.Fatal(err)
-		}
-		address := writeFile(t, b.Bytes())
+	for name, runs := range reporttest.Pages() {
+		address := writeFile(t, page(t, runs...))
 		on := screens
 		if slices.Contains(seldom, name) {
 			on = screens[1:3]
@@ -219,7 +231,7 @@ type wantPlot struct {
 	points int
 }
 
-func wantPlots(runs []Run) []wantPlot {
+func wantPlots(runs []reporttest.Run) []wantPlot {
 	var all []wantPlot
 	add := func(label string, points int) { all = append(all, wantPlot{label, points}) }
 	if len(runs) > 1 {
@@ -315,11 +327,8 @@ func TestTheBrowserTestSeesRequests(t *testing.T) {
 		t.Errorf("server asked: %v, requests %q, complaints %q; want the image and the error", hit, v.requests, v.complaints)
 	}
 
-	var b bytes.Buffer
-	if err := Write(&b, Run{"run", sample(1, nil)}); err != nil {
-		t.Fatal(err)
-	}
-	ours := strings.Replace(b.String(), "<main>", "<main>"+fmt.Sprintf(foreign, "/ours"), 1)
+	clean := page(t, reporttest.Run{Name: "run", Report: reporttest.Sample(1, nil)})
+	ours := strings.Replace(string(clean), "<main>", "<main>"+fmt.Sprintf(foreign, "/ours"), 1)
 	v, _, _ = open(t, ctx, writeFile(t, []byte(ours)), screens[0])
 	if _, hit := hits.Load("/ours"); hit || slices.Contains(v.complaints, "console.error") || !strings.Contains(strings.Join(v.complaints, " "), "Content Security Policy") {
 		t.Errorf("server asked: %v, complaints %q; want that the policy forbids both", hit, v.complaints)

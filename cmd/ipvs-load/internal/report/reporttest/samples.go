@@ -1,4 +1,5 @@
-package html
+// Package reporttest has reports as they come in practice, and beyond it, for the tests of what shows them.
+package reporttest
 
 import (
 	"fmt"
@@ -11,11 +12,11 @@ import (
 
 const ms = time.Millisecond
 
-// hostile is what a server could call itself, if it had its way, to get into the page.
-const hostile = `</title></svg><script>alert(1)</script><img src="http://192.0.2.1/x" onerror='alert(2)'>{{.}}&lt;`
+// Hostile is what a server could call itself, if it had its way, to get into the page.
+const Hostile = `</title></svg><script>alert(1)</script><img src="http://192.0.2.1/x" onerror='alert(2)'>{{.}}&lt;`
 
-// sample is a run of ten seconds at 500/s; outcome decides what becomes of each request.
-func sample(endpoints int, outcome func(i int, o *account.Outcome)) *report.Report {
+// Sample is a run of ten seconds at 500/s; outcome decides what becomes of each request.
+func Sample(endpoints int, outcome func(i int, o *account.Outcome)) *report.Report {
 	return runOf(5000, 500, endpoints, outcome)
 }
 
@@ -56,8 +57,8 @@ func resultOf(requests, perSecond, endpoints int, outcome func(i int, o *account
 	return r
 }
 
-// churn is a run with errors of several kinds, events and expected shares.
-func churn() *report.Report {
+// Churn is a run with errors of several kinds, events and expected shares.
+func Churn() *report.Report {
 	r := resultOf(5000, 500, 10, func(i int, o *account.Outcome) {
 		switch {
 		case i >= 1500 && i < 1900 && i%10 == 0:
@@ -113,7 +114,7 @@ func phased() *report.Report {
 
 // closed is a run in a closed loop, of a mode whose answers do not say who gave them.
 func closed() *report.Report {
-	p := sample(1, nil)
+	p := Sample(1, nil)
 	p.Settings.Mode, p.Settings.Loop, p.Settings.ConnectionsMax = "connect", report.Loop(true), 64
 	p.Targets[0].Endpoints, p.Targets[0].Fairness, p.Endpoints = nil, nil, nil
 	return p
@@ -121,53 +122,59 @@ func closed() *report.Report {
 
 // attack has a hostile text wherever a text can come from outside.
 func attack() *report.Report {
-	p := churn()
+	p := Churn()
 	for i := range p.Endpoints {
-		p.Endpoints[i].ID = hostile
-		p.Endpoints[i].Clients[0].Address = hostile
-		p.Targets[0].Endpoints[i].ID = hostile
+		p.Endpoints[i].ID = Hostile
+		p.Endpoints[i].Clients[0].Address = Hostile
+		p.Targets[0].Endpoints[i].ID = Hostile
 	}
 	for i := range p.Events {
 		e := &p.Events[i]
-		e.Name, e.Endpoint, e.Failure, e.Errors = hostile, hostile, hostile, map[string]int64{hostile: 1}
+		e.Name, e.Endpoint, e.Failure, e.Errors = Hostile, Hostile, Hostile, map[string]int64{Hostile: 1}
 	}
-	p.Series.Errors[hostile] = make([]int64, len(p.Series.Answered))
-	p.Series.Errors[hostile][3] = 5
-	p.Errors[hostile], p.Errors["other"] = 5, 1
-	p.OtherErrors = []report.OtherError{{Text: hostile, Count: 1}}
-	p.SelfCheck.Warnings, p.SelfCheck.BelowJitter = []string{hostile}, []string{hostile}
+	p.Series.Errors[Hostile] = make([]int64, len(p.Series.Answered))
+	p.Series.Errors[Hostile][3] = 5
+	p.Errors[Hostile], p.Errors["other"] = 5, 1
+	p.OtherErrors = []report.OtherError{{Text: Hostile, Count: 1}}
+	p.SelfCheck.Warnings, p.SelfCheck.BelowJitter = []string{Hostile}, []string{Hostile}
 	s := &p.Settings
-	s.Mode, s.Arrivals, s.UDPPort, s.Close = hostile, hostile, hostile, hostile
-	s.Targets, s.Sources = []string{hostile, hostile}, []string{hostile}
-	s.Loop, s.Direction, s.Weights = hostile, hostile, map[string]float64{hostile: 1}
-	p.Targets[0].Target = hostile
+	s.Mode, s.Arrivals, s.UDPPort, s.Close = Hostile, Hostile, Hostile, Hostile
+	s.Targets, s.Sources = []string{Hostile, Hostile}, []string{Hostile}
+	s.Loop, s.Direction, s.Weights = Hostile, Hostile, map[string]float64{Hostile: 1}
+	p.Targets[0].Target = Hostile
 	p.Targets = append(p.Targets, p.Targets[0])
-	p.Version, p.Verdict.Text = hostile, hostile
+	p.Version, p.Verdict.Text = Hostile, Hostile
 	return p
 }
 
 // silent is a run that nobody answered.
 func silent() *report.Report {
-	return sample(1, func(_ int, o *account.Outcome) { o.Kind, o.Connected = account.Refused, 0 })
+	return Sample(1, func(_ int, o *account.Outcome) { o.Kind, o.Connected = account.Refused, 0 })
 }
 
-// samples are pages as they come in practice, and beyond it.
-func samples() map[string][]Run {
+// Run is a report with the name of its run.
+type Run struct {
+	Name   string
+	Report *report.Report
+}
+
+// Pages are the runs of one page each, by what they show.
+func Pages() map[string][]Run {
 	idle := runOf(10, 10, 1, nil)
 	idle.Interrupted, idle.Requests = true, report.Requests{Planned: 10, Unfinished: 10}
 	idle.Latency, idle.Service, idle.LatencySpectrum, idle.ServiceSpectrum = report.Percentiles{}, report.Percentiles{}, nil, nil
 	idle.Series, idle.Endpoints, idle.Targets, idle.Connect = report.Series{}, nil, nil, nil
-	old := sample(3, nil)
+	old := Sample(3, nil)
 	old.Series, old.LatencySpectrum, old.AnsweredSpectrum, old.ServiceSpectrum, old.Targets[0].Fairness = report.Series{}, nil, nil, nil, nil
 	old.Verdict, old.Settings.Loop = report.Verdict{}, ""
 	return map[string][]Run{
-		"clean":         {{"run", sample(2, nil)}},
-		"churn":         {{"run", churn()}},
-		"three runs":    {{"rr, round 1", sample(3, nil)}, {"wlc, round 1", churn()}, {"nobody", silent()}},
-		"hostile":       {{hostile, attack()}, {hostile, attack()}},
-		"one endpoint":  {{"run", sample(1, nil)}},
-		"100 endpoints": {{"run", sample(100, nil)}},
-		"300 endpoints": {{"run", sample(300, nil)}},
+		"clean":         {{"run", Sample(2, nil)}},
+		"churn":         {{"run", Churn()}},
+		"three runs":    {{"rr, round 1", Sample(3, nil)}, {"wlc, round 1", Churn()}, {"nobody", silent()}},
+		"hostile":       {{Hostile, attack()}, {Hostile, attack()}},
+		"one endpoint":  {{"run", Sample(1, nil)}},
+		"100 endpoints": {{"run", Sample(100, nil)}},
+		"300 endpoints": {{"run", Sample(300, nil)}},
 		"no answers":    {{"run", silent()}},
 		"nothing ended": {{"run", idle}},
 		"one request":   {{"run", runOf(1, 10, 1, nil)}},
