@@ -25,8 +25,7 @@ func TestGeneratedOptions(t *testing.T) {
 	if !found || !ends {
 		t.Fatalf("%s lacks the lines %q and %q", page, begin, end)
 	}
-	want := before + begin + optionTable() + end + after
-	golden.Compare(t, page, want)
+	golden.Compare(t, page, before+begin+optionTable()+end+after)
 }
 
 func optionTable() string {
