@@ -96,3 +96,43 @@ func TestRowsAreChosenByName(t *testing.T) {
 		t.Errorf("want an error that names the rows, got %v", err)
 	}
 }
+
+// A machine goes away with its files; the page stays, and a row goes on from it.
+func TestARowGoesOnFromThePage(t *testing.T) {
+	c := config{out: filepath.Join(t.TempDir(), "out"), page: filepath.Join(t.TempDir(), "page.md")}
+	line := "| `" + someRow.name + "` | Linux 6.1.1 with iptables v1 | 2026-11-27 to 2026-11-28 | 2 of 3 passed, 1 not run | 1 of 3 passed, 1 not run | " +
+		`kernel:TestC (its guest died twice), TestD (a\|b, c), TestE |`
+	list := "- `" + someRow.name + "`: kernel:TestA, kernel:TestB (run 3), TestX\n"
+	if err := os.WriteFile(c.page, []byte(begin+"\n"+line+"\n"+list+end), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.goOn(someRow); err != nil {
+		t.Fatal(err)
+	}
+	results, err := readResults(c.results(someRow))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, gotList := summary(someRow, results, []string{"kernel:TestA", "kernel:TestB", "kernel:TestC"}, []string{"TestD", "TestE", "TestX", "TestNew"})
+	want := strings.Replace(strings.Replace(line, "2 of 3 passed, 1 not run", "2 of 3 passed", 1), "2026-11-27 to ", "", 1)
+	if got != want || gotList != list {
+		t.Errorf("want %s\n%s got %s\n%s", want, list, got, gotList)
+	}
+
+	here := `{"test":"kernel:TestA","verdict":"FAIL","on":"Linux 6.2","date":"2026-11-29T00:00:00Z"}` + "\n"
+	if err := os.WriteFile(c.results(someRow), []byte(here), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.goOn(someRow); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := os.ReadFile(c.results(someRow)); err != nil || string(text) != here {
+		t.Errorf("want what this machine knows, got %s, %v", text, err)
+	}
+	if err := c.goOn(rows[1]); err != nil {
+		t.Fatal(err)
+	}
+	if results, err := readResults(c.results(rows[1])); err != nil || results != nil {
+		t.Errorf("want nothing of a row that the page does not have, got %v, %v", results, err)
+	}
+}

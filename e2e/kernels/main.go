@@ -5,8 +5,8 @@
 //	kernels -list              name them
 //
 // Each test's result is kept as soon as it is there, in a file a row: what was cut off goes on where it was, and what
-// failed is run again. The page shows a row's latest results; rows of which there is no file here, because they were
-// run elsewhere, stay as they are on the page.
+// failed is run again. A row of which there is no file here, because it was run elsewhere, stays as it is on the page,
+// and goes on from there when it is run.
 package main
 
 import (
@@ -61,7 +61,10 @@ func run(args []string) int {
 	passed := true
 	for _, r := range chosen {
 		if *fresh {
-			os.Remove(c.results(r))
+			if err := c.forget(r); err != nil {
+				fmt.Fprintln(os.Stderr, "kernels:", err)
+				return 1
+			}
 		}
 		if *pageOnly || ctx.Err() != nil {
 			continue
@@ -97,11 +100,19 @@ func (c config) contract() ([]string, error) {
 	return filepath.Glob(filepath.Join(c.bin, "kernel", "*.test"))
 }
 
+// forget leaves an empty file of results, so that the row does not go on from the page either.
+func (c config) forget(r row) error {
+	if err := os.MkdirAll(c.out, 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(c.results(r), nil, 0o644)
+}
+
 // play runs what is left of a row. The usual iptables of a kernel runs everything, the others the contract and
 // TestTraffic.
 func (c config) play(ctx context.Context, r row) (bool, error) {
-	if err := os.MkdirAll(c.out, 0o755); err != nil {
-		return false, err
+	if err := c.goOn(r); err != nil {
+		return false, fmt.Errorf("go on with row %s of %s: %w", r.name, c.page, err)
 	}
 	contract, err := c.contract()
 	if err != nil || len(contract) == 0 {

@@ -143,6 +143,9 @@ func summary(r row, results map[string][]result, contract, e2e []string) (line, 
 	return line, list
 }
 
+// diedTwice stands behind a test whose guest died under it, and then another one.
+const diedTwice = "its guest died twice"
+
 // failure names a test and what failed within it.
 func failure(r result) string {
 	var parts []string
@@ -153,7 +156,7 @@ func failure(r result) string {
 	}
 	text := r.Test
 	if r.Verdict == "DIED" {
-		text += " (its guest died twice)"
+		text += " (" + diedTwice + ")"
 	}
 	if len(parts) > 0 {
 		text += " (" + strings.Join(parts, ", ") + ")"
