@@ -41,7 +41,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	one, two := c.backend(1, 10, "one"), c.backend(2, 10, "two")
 	c.write("web.yaml", with(web(nodePort), one, two))
 	c.run()
-	load := c.putUnderLoad(client, 20, time.Duration(n)*time.Minute)
+	load := c.putUnderLoad(client, harness.Unhurriedly(20, 4), time.Duration(n)*time.Minute)
 	churn := c.churn(drawn(seed, 2), one, two)
 	began := time.Now()
 	left := 0

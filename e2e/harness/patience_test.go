@@ -13,3 +13,12 @@ func TestPatienceIsTheMachines(t *testing.T) {
 		}
 	}
 }
+
+func TestRatesAreTheMachines(t *testing.T) {
+	for factor, want := range map[string]int{"": 20, "4": 5, "0.5": 20, "much": 20, "100": 2} {
+		t.Setenv("LAB_PATIENCE", factor)
+		if got := Unhurriedly(20, 2); got != want {
+			t.Errorf("%q: want %d, got %d", factor, want, got)
+		}
+	}
+}

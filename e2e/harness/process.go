@@ -90,10 +90,22 @@ func (h Hopeless) Unwrap() error { return h.error }
 // Patiently lengthens the time that something may take where everything takes longer: by the factor in LAB_PATIENCE, which the lab sets in
 // an emulated machine.
 func Patiently(timeout time.Duration) time.Duration {
-	if factor, err := strconv.ParseFloat(os.Getenv("LAB_PATIENCE"), 64); err == nil && factor > 1 {
-		return time.Duration(float64(timeout) * factor)
+	return time.Duration(float64(timeout) * patience())
+}
+
+// Unhurriedly lowers a rate where everything takes longer, as Patiently lengthens a time: clients that send more than an
+// emulated machine can carry measure the machine. It returns atLeast or more.
+func Unhurriedly(rate, atLeast int) int {
+	return max(atLeast, int(float64(rate)/patience()))
+}
+
+// patience is the factor of LAB_PATIENCE, 1 or more.
+func patience() float64 {
+	factor, err := strconv.ParseFloat(os.Getenv("LAB_PATIENCE"), 64)
+	if err != nil {
+		return 1
 	}
-	return timeout
+	return max(1, factor)
 }
 
 // Await asks ready, about every 20 ms, until it returns nil or Hopeless; after the timeout, lengthened as Patiently does, its last error is
