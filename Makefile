@@ -11,8 +11,9 @@ ETCD        := $(shell awk '$$1 == "go.etcd.io/etcd/server/v3" {print $$2}' e2e/
 CACHE   := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ipvs-proxier
 PEERS   := $(CACHE)/peers/kubernetes-$(KUBERNETES)-etcd-$(ETCD)-$(shell go env GOVERSION)
 ROUTER  := $(CACHE)/peers/kube-router-$(KUBEROUTER)-$(shell go env GOVERSION)
-# A module of its own: what drives a browser is no dependency of the programs.
+# Modules of their own: what drives a browser, or compiles seccomp filters, is no dependency of the programs.
 BROWSERTEST := cmd/ipvs-load/internal/html/browsertest
+CONFINED    := e2e/confined
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
@@ -42,7 +43,7 @@ lab: ## bin/lab, which runs a command on a kernel that has IPVS (lab run -- COMM
 	@go build -o bin/ ./e2e/lab
 
 .PHONY: demo
-demo: build lab ## Services balanced by a real kernel, before your eyes (root; about two minutes)
+demo: build lab confined ## Services balanced by a real kernel, before your eyes (root; about two minutes)
 	@go build -o bin/ ./e2e/demo
 	@IPVSP_BIN=$(CURDIR)/bin $(LAB) -- bin/demo
 
@@ -64,6 +65,10 @@ test-browser: lab ## the page of ipvs-load, in a real browser: drawn, readable, 
 	@bin/lab install chromium
 	cd $(BROWSERTEST) && go test -count=1 ./...
 
+.PHONY: confined
+confined:
+	@go build -C $(CONFINED) -o $(CURDIR)/bin/ .
+
 .PHONY: guests
 guests: lab
 	@go build -o bin/ ./e2e/guests
@@ -72,13 +77,14 @@ guests: lab
 kernel-tests:
 	@rm -rf bin/kernel && mkdir -p bin/kernel bin/out
 	go test -c -tags kernel -o bin/kernel/ ./internal/netlink ./ipset/... ./proxier/internal/kernel/... ./proxier/internal/predecessor/... >/dev/null
+	@go test -C $(CONFINED) -c -o $(CURDIR)/bin/kernel/ . >/dev/null
 
 .PHONY: test-kernel
 test-kernel: guests kernel-tests ## the contract of the kernel adapters, on a real kernel (root)
 	@bin/guests -lab '$(LAB)' -run '$(RUN)' -what 'tests of the contract' bin/kernel/*.test
 
 .PHONY: e2e-tests
-e2e-tests: build peers
+e2e-tests: build confined peers
 	@mkdir -p bin/out && go test -c -tags e2e -o bin/e2e.test ./e2e
 # The programs are linked into bin, because the cache may lie where the lab shows an empty directory, such as below /tmp.
 	@mkdir -p bin/peers && for program in $(PEERS)/{kube-apiserver,kube-proxy,etcd} $(wildcard $(ROUTER)/kube-router); do ln -f $$program bin/peers/ 2>/dev/null || cp -f $$program bin/peers/; done
@@ -177,6 +183,7 @@ bench-go: lab ## the Go benchmarks of core and kernel adapters, a file a run for
 	@rm -rf bin/benchmarks && mkdir -p bin/benchmarks/core bin/benchmarks/kernel bin/out/go
 	@go test -c -o bin/benchmarks/core/ ./proxier ./scheduler/hashing ./cmd/ipvs-load/internal/engine >/dev/null
 	@go test -c -tags kernel -o bin/benchmarks/kernel/ ./internal/netlink ./ipset/... ./proxier/internal/kernel/... ./proxier/internal/predecessor/... >/dev/null
+	@go test -C $(CONFINED) -c -o $(CURDIR)/bin/kernel/ . >/dev/null
 	@file=bin/out/go/core-$$(date -u +%Y%m%dT%H%M%S).txt; for t in bin/benchmarks/core/*.test; do $$t -test.run '^$$' -test.bench . $(GOBENCH) || exit 1; done | tee $$file; echo "== $$file"
 	@file=bin/out/go/kernel-$(KERNEL)-$$(date -u +%Y%m%dT%H%M%S).txt; $(LAB) --timeout 1h -- bash -c 'echo "kernel: $$(uname -sr)"; for t in bin/benchmarks/kernel/*.test; do $$t -test.run "^$$" -test.bench . $(GOBENCHKERNEL) || exit 1; done' | tee $$file; echo "== $$file"
 
@@ -222,15 +229,15 @@ fuzz: ## every fuzz target in turn, each for FUZZTIME (10s), until one fails; RU
 .PHONY: lint
 lint: ## gofmt, vet, staticcheck, govulncheck, go mod tidy
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "gofmt: $$unformatted"; exit 1; }
-	go vet ./... && go vet -tags kernel,e2e ./... && cd $(BROWSERTEST) && go vet ./...
-	go run $(STATICCHECK) -tags kernel,e2e ./... && cd $(BROWSERTEST) && go run $(STATICCHECK) ./...
-	go mod tidy -diff && cd $(BROWSERTEST) && go mod tidy -diff
+	go vet ./... && go vet -tags kernel,e2e ./... && for m in $(BROWSERTEST) $(CONFINED); do go vet -C $$m ./... || exit; done
+	go run $(STATICCHECK) -tags kernel,e2e ./... && for m in $(BROWSERTEST) $(CONFINED); do (cd $$m && go run $(STATICCHECK) ./...) || exit; done
+	go mod tidy -diff && for m in $(BROWSERTEST) $(CONFINED); do (cd $$m && go mod tidy -diff) || exit; done
 	@$(MAKE) --no-print-directory vulnerabilities
 
 # Findings fail the build. An unreachable database cannot: but it is said, loudly, that nothing was checked.
 .PHONY: vulnerabilities
 vulnerabilities:
-	@log=$$(mktemp); { go run $(GOVULNCHECK) ./... && cd $(BROWSERTEST) && go run $(GOVULNCHECK) -test ./...; } >$$log 2>&1; status=$$?; \
+	@log=$$(mktemp); { go run $(GOVULNCHECK) ./... && (cd $(BROWSERTEST) && go run $(GOVULNCHECK) -test ./...) && cd $(CONFINED) && go run $(GOVULNCHECK) ./...; } >$$log 2>&1; status=$$?; \
 	if [ $$status = 0 ]; then echo "govulncheck: no known vulnerability is reachable"; \
 	elif grep -q -E 'vuln.go.dev|vulndb' $$log && ! grep -q '^Vulnerability #' $$log; then \
 	  echo "govulncheck: NOT CHECKED: the vulnerability database cannot be reached from here:"; tail -3 $$log; status=0; \

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -83,6 +84,17 @@ func TestDeployment(t *testing.T) {
 	c.readyNode(client, "node1")
 
 	container := daemons.Spec.Template.Spec.Containers[0]
+	var capabilities []string
+	for _, name := range container.SecurityContext.Capabilities.Add {
+		capabilities = append(capabilities, "CAP_"+string(name))
+	}
+	// So every end-to-end test tells what holds in the container.
+	if !slices.Equal(capabilities, harness.Capabilities) {
+		t.Errorf("the container has %v; all other tests run the program with %v", capabilities, harness.Capabilities)
+	}
+	if profile := container.SecurityContext.SeccompProfile; profile == nil || profile.Type != v1.SeccompProfileTypeRuntimeDefault {
+		t.Errorf("the container's seccomp profile is %v; all tests run the program with the engine's default", profile)
+	}
 	dir := t.TempDir()
 	file := func(name, content string) string {
 		path := filepath.Join(dir, name)
@@ -92,16 +104,12 @@ func TestDeployment(t *testing.T) {
 	kubeconfig := file("kubeconfig", kubeconfigFor(token.Status.Token))
 	start := func(config string) *harness.Process {
 		t.Helper()
-		capabilities := "-all"
-		for _, name := range container.SecurityContext.Capabilities.Add {
-			capabilities += ",+" + strings.ToLower(string(name))
-		}
-		args := []string{"--bounding-set=" + capabilities, "--inh-caps=-all", "--no-new-privs", programs.Path("ipvs-proxier")}
+		args := []string{"-capabilities", strings.Join(capabilities, ","), programs.Path("ipvs-proxier")}
 		for _, arg := range container.Args {
 			arg = strings.ReplaceAll(arg, "/etc/ipvs-proxier/config.yaml", file("config.yaml", config))
 			args = append(args, strings.ReplaceAll(arg, "$(NODE_NAME)", "node1"))
 		}
-		p, err := harness.Start(c.Node1, "setpriv", append(args, "--kubeconfig", kubeconfig)...)
+		p, err := harness.Start(c.Node1, programs.Path("confined"), append(args, "--kubeconfig", kubeconfig)...)
 		c.must(err)
 		t.Cleanup(func() {
 			p.Kill()

@@ -24,9 +24,14 @@ type Proxier struct {
 	programs Programs
 }
 
-// StartProxier starts ipvs-proxier run on the node. AwaitReady tells when it has done its first work.
+// Capabilities are all that the DaemonSet's container has (deploy/ipvs-proxier.yaml).
+var Capabilities = []string{"CAP_NET_ADMIN", "CAP_NET_RAW"}
+
+// StartProxier starts ipvs-proxier run on the node, confined as its container is: with Capabilities and no others, no new
+// privileges, and the seccomp profile that Kubernetes calls RuntimeDefault. AwaitReady tells when it has done its first work.
 func (p Programs) StartProxier(node *topology.Host, args ...string) (*Proxier, error) {
-	process, err := Start(node, p.Path("ipvs-proxier"), append([]string{"run", "--node-name", node.Name, "--cluster-cidr", topology.PodCIDRs}, args...)...)
+	process, err := Start(node, p.Path("confined"), append([]string{"-capabilities", strings.Join(Capabilities, ","),
+		p.Path("ipvs-proxier"), "run", "--node-name", node.Name, "--cluster-cidr", topology.PodCIDRs}, args...)...)
 	if err != nil {
 		return nil, err
 	}
