@@ -46,6 +46,9 @@ func Cleanup(ctx context.Context, c Config, o CleanupOptions) (Removal, error) {
 		}
 		defer lock.Release()
 	}
+	if _, _, err := kernel.ChooseIptables(ctx, c.Iptables); err != nil {
+		return Removal{}, err
+	}
 	config := c.dataplane(kernel.Families(), dataplane.Facts{})
 	linux, err := kernel.NewLinux(c.linux(config))
 	if err != nil {

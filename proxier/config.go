@@ -15,6 +15,7 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/annotation"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel"
 )
 
 // Config is all that an operator can choose. Its JSON names are those of the configuration file; docs/configuration.md says
@@ -39,6 +40,8 @@ type Config struct {
 	ServiceProxyName string `json:"serviceProxyName,omitempty"`
 	// Link is the name of the dummy link.
 	Link string `json:"link,omitempty"`
+	// Iptables says which variant of iptables is used: "auto", "nft" or "legacy".
+	Iptables string `json:"iptables,omitempty"`
 	// VIPMode says what makes VIPs local to the node: "address", on the dummy link, or "route".
 	VIPMode string `json:"vipMode,omitempty"`
 	// ClusterCIDRs are the networks of the pods.
@@ -180,6 +183,7 @@ func (d *Duration) UnmarshalText(text []byte) (err error) {
 func Default() Config {
 	return Config{
 		Link:            dataplane.DefaultLink,
+		Iptables:        kernel.AutoVariant,
 		VIPMode:         dataplane.ByAddress.String(), // what operators and other node agents expect
 		DetectLocalMode: DetectClusterCIDR,
 		WatchNodes:      AllNodes,

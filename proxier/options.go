@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel"
 	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
 )
 
@@ -171,6 +172,12 @@ var options = []Option{
 		Field: "link", Flags: []string{"link"},
 		Help: "name of the dummy link, which carries the service addresses with --vip-mode=address",
 		Docs: "name of the dummy link, which carries the service addresses with `--vip-mode=address`",
+	}, {
+		Field: "iptables", Flags: []string{"iptables"}, Words: []string{kernel.AutoVariant, string(kernel.NFT), string(kernel.Legacy)},
+		Help: "variant of iptables: nft, legacy, or auto, which is the one that is installed by its usual names, and in an image that has both " +
+			"the one that the node uses",
+		Docs: "variant of iptables: `nft`, `legacy`, or `auto`, which is the one that is installed by its usual names, and in an " +
+			"image that has both the one that the node uses: see [installing.md](installing.md#which-iptables)",
 	}, {
 		Field: "vipMode", Flags: []string{"vip-mode"}, Words: []string{dataplane.ByAddress.String(), dataplane.ByRoute.String()},
 		Help: "address: service addresses are addresses on the dummy link; route: they are local routes, which costs less where there are thousands",

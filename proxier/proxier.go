@@ -31,6 +31,11 @@ func Run(ctx context.Context, c Config, version string, log *slog.Logger) error 
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	variant, why, err := kernel.ChooseIptables(ctx, c.Iptables)
+	if err != nil {
+		return err
+	}
+	log.Info("iptables", "variant", string(variant), "why", why)
 	succession, err := succeed(ctx, c, log)
 	if err != nil {
 		if ctx.Err() != nil {

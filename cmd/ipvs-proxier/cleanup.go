@@ -24,6 +24,7 @@ func cleanupCommand() *cobra.Command {
 	config := proxier.Default()
 	var o proxier.CleanupOptions
 	c.Flags().StringVar(&config.Link, "link", config.Link, "name of the dummy link")
+	c.Flags().StringVar(&config.Iptables, "iptables", config.Iptables, "variant of iptables that our chains are in: auto, nft or legacy")
 	c.Flags().BoolVar(&o.DryRun, "dry-run", false, "print what would be removed, a line for each object, and remove nothing; status 1 and the reason where nothing would be")
 	c.Flags().BoolVar(&o.HandOver, "hand-over", false, "leave virtual servers, addresses and the link to a living kube-proxy in ipvs mode")
 	c.Flags().BoolVar(&o.Force, "force", false, "clean up beside a living kube-proxy or kube-router, and take what is on the link for ours even without a set of ours; "+

@@ -5,7 +5,6 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -34,14 +33,11 @@ const otherEvery = time.Minute
 // newOtherVariant finds out which kind the family's program is: the file that its links lead to tells. Nil is neither.
 func newOtherVariant(family cluster.Family) *otherVariant {
 	path, err := exec.LookPath(commands[family] + "-save")
-	if err == nil {
-		path, err = filepath.EvalSymlinks(path)
-	}
 	if err != nil {
 		return nil
 	}
-	switch filepath.Base(path) {
-	case "xtables-nft-multi":
+	switch variantOf(path) {
+	case NFT:
 		// A table is listed as soon as somebody has used it.
 		names := "/proc/thread-self/net/ip_tables_names"
 		if family == cluster.IPv6 {
@@ -51,7 +47,7 @@ func newOtherVariant(family cluster.Family) *otherVariant {
 			text, err := os.ReadFile(names)
 			return err == nil && slices.Contains(strings.Fields(string(text)), "nat")
 		}}
-	case "xtables-legacy-multi":
+	case Legacy:
 		// To ask without nf_tables would load it. A kernel that shows no modules has all that it has built in.
 		return &otherVariant{program: commands[family] + "-nft", present: func() bool {
 			release, _ := os.ReadFile("/proc/sys/kernel/osrelease")
