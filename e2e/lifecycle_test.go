@@ -80,8 +80,8 @@ func TestRestartIsNotNoticed(t *testing.T) {
 	held := append(c.hold(client, web4, 2), c.hold(c.Outside, at(c.Node1.IPv6, webNodePort), 2)...)
 	before := c.dataplane()
 
-	load := c.startLoad(client, "--mode", "crr", "--rate", "40", "--duration", "20s", "tcp://"+web4.String())
-	loads := []*harness.Load{load, c.startLoad(c.Outside, "--mode", "udp-rr", "--rate", "20", "--duration", "20s", "udp://"+at(c.Node1.IPv4, webNodePort).String())}
+	load := c.startLoad(client, "--mode", "crr", "--rate", "40", "--duration", "20s", "--timeout", lossTimeout.String(), "tcp://"+web4.String())
+	loads := []*harness.Load{load, c.startLoad(c.Outside, "--mode", "udp-rr", "--rate", "20", "--duration", "20s", "--timeout", lossTimeout.String(), "udp://"+at(c.Node1.IPv4, webNodePort).String())}
 	for _, end := range []struct {
 		name string
 		by   func()

@@ -81,7 +81,7 @@ func TestAnnotationChangesLive(t *testing.T) {
 	buckets := strings.ReplaceAll(servers, "/1", "/128") // of the 256 that sh has
 	c.write("web.yaml", with(web(), one, two))
 	c.run()
-	load := c.startLoad(client, "--mode", "crr", "--rate", "40", "--duration", "8s", "tcp://"+web4.String())
+	load := c.startLoad(client, "--mode", "crr", "--rate", "40", "--duration", "8s", "--timeout", lossTimeout.String(), "tcp://"+web4.String())
 	for _, step := range []struct{ value, kernel string }{{"lc", "lc" + servers}, {"source-hash", "sh" + buckets}, {"round-robin", "rr" + servers}, {"least-connection", "lc" + servers}} {
 		c.write("web.yaml", with(web(scheduled(step.value)), one, two))
 		c.awaitVirtualServer("tcp", web4, step.kernel)

@@ -315,9 +315,9 @@ func TestTakeOverFromKubeProxy(t *testing.T) {
 	}
 	held := slices.Concat(c.hold(client, web4, 4), c.hold(client, web6, 2), c.hold(c.Outside, np4, 4), c.hold(c.Outside, np6, 2))
 	loads := []*harness.Load{
-		c.startLoad(client, "--mode", "crr", "--rate", "20", "--duration", "40s", "tcp://"+web4.String()),
-		c.startLoad(c.Outside, "--mode", "crr", "--rate", "20", "--duration", "40s", "tcp://"+np6.String()),
-		c.startLoad(c.Outside, "--mode", "udp-rr", "--rate", "10", "--duration", "40s", "udp://"+np4.String()),
+		c.startLoad(client, "--mode", "crr", "--rate", "20", "--duration", "40s", "--timeout", lossTimeout.String(), "tcp://"+web4.String()),
+		c.startLoad(c.Outside, "--mode", "crr", "--rate", "20", "--duration", "40s", "--timeout", lossTimeout.String(), "tcp://"+np6.String()),
+		c.startLoad(c.Outside, "--mode", "udp-rr", "--rate", "10", "--duration", "40s", "--timeout", lossTimeout.String(), "udp://"+np4.String()),
 	}
 	args := []string{"--kubeconfig", kubeconfig}
 	c.start(args...)
@@ -410,9 +410,9 @@ ipvsadm -A -t 10.96.0.99:80 -s rr; ipvsadm -A -t %[3]s:30999 -s rr
 	c.must(err)
 	held := slices.Concat(c.hold(client, web4, 4), c.hold(client, web6, 2), c.hold(c.Outside, np4, 4))
 	loads := []*harness.Load{
-		c.startLoad(client, "--mode", "crr", "--rate", "20", "--duration", "15s", "tcp://"+web4.String()),
-		c.startLoad(client, "--mode", "crr", "--rate", "10", "--duration", "15s", "tcp://"+web6.String()),
-		c.startLoad(c.Outside, "--mode", "crr", "--rate", "10", "--duration", "15s", "tcp://"+np4.String()),
+		c.startLoad(client, "--mode", "crr", "--rate", "20", "--duration", "15s", "--timeout", lossTimeout.String(), "tcp://"+web4.String()),
+		c.startLoad(client, "--mode", "crr", "--rate", "10", "--duration", "15s", "--timeout", lossTimeout.String(), "tcp://"+web6.String()),
+		c.startLoad(c.Outside, "--mode", "crr", "--rate", "10", "--duration", "15s", "--timeout", lossTimeout.String(), "tcp://"+np4.String()),
 	}
 	c.run("--take-over", "kube-router")
 	c.awaitOutput("took the place of the predecessor")
