@@ -10,6 +10,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	discovery "k8s.io/api/discovery/v1"
 
+	"github.com/ipvs-proxier/ipvs-proxier/internal/document"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/annotation"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/inputfile"
@@ -114,7 +115,7 @@ func (c *Checker) Result() []Checked {
 }
 
 // withMistakes puts what is written wrong in front of the Problems, in whose place it stands where both are of the same field.
-func withMistakes(mistakes []manifests.Mistake, problems []cluster.Problem) (status []ProblemStatus) {
+func withMistakes(mistakes []document.Mistake, problems []cluster.Problem) (status []ProblemStatus) {
 	told := map[string]bool{}
 	for _, m := range mistakes {
 		told[m.Field] = true

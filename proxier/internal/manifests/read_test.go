@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ipvs-proxier/ipvs-proxier/internal/document"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/budget"
 )
 
@@ -135,7 +136,7 @@ items:
 		"in JSON":      {"{\"apiVersion\": \"v1\", \"kind\": \"Service\",\n\"metadata\": {\"name\": \"a\"},\n\"spec\": {\n\"ports\": [{\"port\": 1, \"nodePort\": -1}]}}", []string{"4 1 Service default/a spec.ports[0].nodePort"}},
 		"a list":       {"apiVersion: v1\nkind: List\nitems: {a: b}\n", []string{"3 1 List items"}},
 		"no object":    {"apiVersion: v1\nkind: List\nitems:\n- a\n", []string{"4 1 items[0] "}},
-		"too large":    {serviceText("a", 0)[:strings.Index(serviceText("a", 0), "spec")] + "#" + strings.Repeat(" ", locatable) + "\nspec: {port: 80}\n", []string{"1 1 Service default/a spec.port", "1 1 Service default/a spec.ports"}},
+		"too large":    {serviceText("a", 0)[:strings.Index(serviceText("a", 0), "spec")] + "#" + strings.Repeat(" ", document.Locatable) + "\nspec: {port: 80}\n", []string{"1 1 Service default/a spec.port", "1 1 Service default/a spec.ports"}},
 		"a dotted key": {"apiVersion: v1\nkind: Node\nmetadata:\n  name: n1\n  annotations:\n    example.com/a.b: c\n    example.com/a: [1]\n", []string{"7 1 Node n1 metadata.annotations.example.com/a"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 
 	"sigs.k8s.io/yaml"
 
+	"github.com/ipvs-proxier/ipvs-proxier/internal/document"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier"
 )
 
@@ -99,6 +100,9 @@ func KubeProxyFlags(args []string) (*Result, error) {
 		return nil, err
 	}
 	r, err := KubeProxy(data)
+	if wrong := (document.Mistake{}); errors.As(err, &wrong) { // its line is of no file
+		return nil, errors.New(wrong.Text)
+	}
 	if err != nil {
 		return nil, err
 	}

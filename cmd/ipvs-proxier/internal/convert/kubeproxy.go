@@ -1,13 +1,10 @@
 package convert
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
-	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/yaml"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier"
 )
@@ -82,37 +79,18 @@ type masquerading struct {
 	MasqueradeAll bool `json:"masqueradeAll"`
 }
 
-// KubeProxy converts a KubeProxyConfiguration, or a ConfigMap that holds one under config.conf as kubeadm makes it.
+// KubeProxy converts the KubeProxyConfiguration of a file, or that of a ConfigMap which holds one under config.conf as kubeadm makes it. Objects of
+// other kinds may stand beside it.
 func KubeProxy(data []byte) (*Result, error) {
-	var kind metav1.TypeMeta
-	if err := yaml.Unmarshal(data, &kind); err != nil {
+	r := newResult()
+	file := finder{result: r}
+	if err := file.read(data); err != nil {
 		return nil, err
 	}
-	if kind.Kind == "ConfigMap" {
-		var m v1.ConfigMap
-		if err := yaml.Unmarshal(data, &m); err != nil {
-			return nil, err
-		}
-		inner, found := m.Data["config.conf"]
-		if !found {
-			return nil, errors.New("the ConfigMap has no config.conf")
-		}
-		data = []byte(inner)
+	if file.found == nil {
+		return nil, file.nothing()
 	}
-	r := newResult()
-	var k kubeProxy
-	if err := yaml.UnmarshalStrict(data, &k); err != nil {
-		// As kube-proxy does: what it does not know is told, and left out.
-		k = kubeProxy{}
-		if err := yaml.Unmarshal(data, &k); err != nil {
-			return nil, err
-		}
-		r.note("(file)", "", "%v; it is left out, as kube-proxy leaves it out", err)
-	}
-	if k.Kind != "KubeProxyConfiguration" || k.APIVersion != "kubeproxy.config.k8s.io/v1alpha1" {
-		return nil, fmt.Errorf("apiVersion %q kind %q; allowed are kubeproxy.config.k8s.io/v1alpha1 KubeProxyConfiguration, and a ConfigMap with one in config.conf", k.APIVersion, k.Kind)
-	}
-	k.convert(r)
+	file.found.convert(r)
 	return r, r.finish()
 }
 

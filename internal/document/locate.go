@@ -1,4 +1,4 @@
-package manifests
+package document
 
 import (
 	"bytes"
@@ -9,8 +9,9 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// locatable is how large a document may be in whose lines mistakes are looked up: the nodes of a document take some twenty times its size.
-const locatable = 4 << 20
+// Locatable is how large a document may be in whose lines mistakes are looked up. In a larger one they are in its first line. The nodes of a
+// document take some twenty times its size.
+const Locatable = 4 << 20
 
 // nodes are a document's, read when the first mistake is to be found in it.
 type nodes struct {
@@ -19,7 +20,7 @@ type nodes struct {
 }
 
 func (n *nodes) of(text []byte) *yaml.Node {
-	if !n.read && len(text) <= locatable {
+	if !n.read && len(text) <= Locatable {
 		var root yaml.Node
 		if err := yaml.Unmarshal(text, &root); err == nil && len(root.Content) > 0 {
 			n.root = root.Content[0]
