@@ -290,8 +290,18 @@ other_bucket{le="1"} 5
 d_bucket{stage="watch",le="+Inf"} 0
 `
 
+func parsed(t *testing.T, page string) series {
+	t.Helper()
+	s, err := parseSeries(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
 func TestHistogramsOfAProxy(t *testing.T) {
-	h := histogram(metricsPage, "d")
+	page := parsed(t, metricsPage)
+	h := page.histogram("d")
 	total := h[`stage="total"`]
 	if len(h) != 2 || len(total) != 3 {
 		t.Fatalf("%v", h)
@@ -308,7 +318,7 @@ func TestHistogramsOfAProxy(t *testing.T) {
 	if _, some := quantile(h[`stage="watch"`], 0.5); some {
 		t.Error("a quantile of nothing")
 	}
-	if len(histogram(metricsPage, "other")) != 1 {
+	if len(page.histogram("other")) != 1 {
 		t.Error("a histogram without labels is not read")
 	}
 }
@@ -318,11 +328,28 @@ func TestCountersOfAProxy(t *testing.T) {
 	const before = "# TYPE c_total counter\nc_total{of=\"a\"} 1.5\nc_total{of=\"ab\"} 7\nplain 2\nplainer 9\n"
 	const after = "c_total{of=\"ab\"} 70\nc_total{of=\"late\"} 3\nc_total{of=\"a\"} 4\nplainer 90\nplain 1e+01\n"
 	want := map[string]float64{`c_total{of="a"}`: 2.5, "plain": 8}
-	if got := m.counters(before, after); !maps.Equal(got, want) {
+	if got := m.counters(parsed(t, before), parsed(t, after)); !maps.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
 	}
-	if got := m.counters("", ""); len(got) != 0 {
+	if got := m.counters(nil, nil); len(got) != 0 {
 		t.Errorf("%v of nothing", got)
+	}
+}
+
+// TestSeriesAreReadAsTheyMayBeWritten: labels in any order, with commas, brackets and quotes in them, and the sum and count of a histogram.
+func TestSeriesAreReadAsTheyMayBeWritten(t *testing.T) {
+	page := parsed(t, "# TYPE d histogram\nd_bucket{le=\"1\",of=\"a, b}\"} 2\nd_bucket{le=\"+Inf\",of=\"a, b}\"} 3\nd_sum{of=\"a, b}\"} 7\nd_count{of=\"a, b}\"} 3\n"+
+		"c{x=\"1\",y=\"\\\"\"} 5 1700000000000\n")
+	if got, want := page.histogram("d"), map[string][]bucket{`of="a, b}"`: {{1, 2}, {math.Inf(1), 3}}}; !cmp.Equal(got, want, cmp.AllowUnexported(bucket{})) {
+		t.Errorf("%v, want %v", got, want)
+	}
+	for name, want := range map[string]float64{`c{y="\"",x="1"}`: 5, `d_sum{of="a, b}"}`: 7, `d_count{of="a, b}"}`: 3} {
+		if got, is := page.value(name); !is || got != want {
+			t.Errorf("%s is %v, %v; want %v", name, got, is, want)
+		}
+	}
+	if s, err := parseSeries("a 1\n<html>\n"); err == nil {
+		t.Errorf("what is no page of metrics is read: %v", s)
 	}
 }
 

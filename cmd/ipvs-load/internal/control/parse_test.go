@@ -49,8 +49,12 @@ func FuzzProc(f *testing.F) {
 		_, _ = parseForks(first)
 		_, _ = parseTasks(second)
 		_, _ = parseTimes(first)
-		counter(first, second)
-		for _, buckets := range histogram(first, second) {
+		page, err := parseSeries(first)
+		if err != nil && page != nil {
+			t.Errorf("%v beside the error %v", page, err)
+		}
+		page.value(second)
+		for _, buckets := range page.histogram(second) {
 			if len(buckets) > len(first) {
 				t.Errorf("%d buckets of %d bytes", len(buckets), len(first))
 			}

@@ -458,23 +458,27 @@ func (m *measurement) restart(ctx context.Context) error {
 	return nil
 }
 
-func (m *measurement) page(ctx context.Context) string {
+func (m *measurement) page(ctx context.Context) series {
 	if m.config.Metrics == "" {
-		return ""
+		return nil
 	}
 	text, err := fetch(ctx, m.config.Metrics)
+	var page series
+	if err == nil {
+		page, err = parseSeries(text)
+	}
 	if err != nil {
 		m.result.NoMetrics = err.Error()
 	}
-	return text
+	return page
 }
 
 // counters tells by how much each counter has grown that is on both pages.
-func (m *measurement) counters(before, after string) map[string]float64 {
+func (m *measurement) counters(before, after series) map[string]float64 {
 	grown := map[string]float64{}
 	for _, name := range m.config.Counters {
-		from, was := counter(before, name)
-		to, is := counter(after, name)
+		from, was := before.value(name)
+		to, is := after.value(name)
 		if was && is {
 			grown[name] = to - from
 		}
@@ -482,10 +486,10 @@ func (m *measurement) counters(before, after string) map[string]float64 {
 	return grown
 }
 
-func (m *measurement) histograms(before, after string) (all []Histogram) {
+func (m *measurement) histograms(before, after series) (all []Histogram) {
 	for _, name := range m.config.Histograms {
-		old := histogram(before, name)
-		now := histogram(after, name)
+		old := before.histogram(name)
+		now := after.histogram(name)
 		for _, labels := range sortedKeys(now) {
 			buckets := since(old[labels], now[labels])
 			p50, some := quantile(buckets, 0.5)

@@ -30,6 +30,8 @@ func Percentile(values []float64, p int) float64 {
 // MannWhitney is the probability, from both sides, that two sets of values from one and the same distribution are at least so
 // far apart in rank (Mann and Whitney 1947). It is exact without ties for up to 20 values a side, otherwise by the normal
 // approximation with the correction for ties and continuity.
+//
+// It is our own because gonum, which the rest comes from, has no test by ranks, and no module that has one is maintained.
 func MannWhitney(a, b []float64) float64 {
 	if len(a) == 0 || len(b) == 0 {
 		return 1
