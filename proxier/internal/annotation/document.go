@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/ipvs-proxier/ipvs-proxier/internal/marks"
 	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
 )
 
@@ -16,19 +17,7 @@ const (
 // Document returns the text with its generated parts written anew, in their order: the table of keys, that of schedulers, and that
 // of aliases. It fails when the marks are not there.
 func Document(text string) (string, error) {
-	for _, part := range []string{keyTable(), schedulerTable(), aliasTable()} {
-		before, rest, found := strings.Cut(text, beginMark+"\n")
-		if !found {
-			return "", fmt.Errorf("a mark %q is missing", beginMark)
-		}
-		_, after, found := strings.Cut(rest, endMark)
-		if !found {
-			return "", fmt.Errorf("a mark %q is missing", endMark)
-		}
-		// The part is marked as done, so that the next one is found.
-		text = before + "\x00" + part + "\x01" + after
-	}
-	return strings.NewReplacer("\x00", beginMark+"\n", "\x01", endMark).Replace(text), nil
+	return marks.Replace(text, beginMark+"\n", endMark, keyTable(), schedulerTable(), aliasTable())
 }
 
 func keyTable() string {
