@@ -11,6 +11,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/internalversion"
@@ -30,6 +31,7 @@ type lister struct {
 	resource         string
 	choose           func(*metav1.ListOptions)
 	item             decoder
+	listed           *listed
 }
 
 // decoder makes what is kept of an item of a list; text says that it is JSON, and not protobuf. It must not keep data.
@@ -59,7 +61,7 @@ func decode[T any, P object[T]](keep func(P) (runtime.Object, error)) decoder {
 }
 
 func newLister(client rest.Interface, resource string, choose func(*metav1.ListOptions), item decoder) lister {
-	return lister{cache.NewFilteredListWatchFromClient(client, resource, metav1.NamespaceAll, choose), client, resource, choose, item}
+	return lister{cache.NewFilteredListWatchFromClient(client, resource, metav1.NamespaceAll, choose), client, resource, choose, item, &listed{now: time.Now}}
 }
 
 // IsWatchListSemanticsUnSupported keeps the reflector from watch-lists (k8s.io/client-go/util/watchlist).
@@ -80,7 +82,11 @@ func (l lister) ListWithContext(ctx context.Context, options metav1.ListOptions)
 	if options.ResourceVersion == "0" {
 		options.ResourceVersion = ""
 	}
-	return l.read(ctx, options)
+	list, err := l.read(ctx, options)
+	if err == nil {
+		l.listed.put(list.ResourceVersion)
+	}
+	return list, err
 }
 
 // Watch implements cache.Watcher.
@@ -88,11 +94,13 @@ func (l lister) Watch(options metav1.ListOptions) (watch.Interface, error) {
 	return l.WatchWithContext(context.Background(), options)
 }
 
-// WatchWithContext implements cache.WatcherWithContext. It does not begin after a version that the API server has not reached: one that was started with an
-// older copy of its data keeps silent until it has, and leaves out what it wrote meanwhile; what that copy says otherwise would never be seen. The error has the
-// reflector list again. (A restore can raise the versions, etcdutl snapshot restore --bump-revision, but need not.)
+// WatchWithContext implements cache.WatcherWithContext. It does not begin after a version that the API server has not reached. One that was started
+// with an older copy of its data keeps silent until it has, and leaves out what it wrote meanwhile. What that copy says otherwise would never be
+// seen. The error has the reflector list again. (A restore can raise the versions, etcdutl snapshot restore --bump-revision, but need not.)
+//
+// A list of one item asks how far the API server is. A version that was listed a moment ago is spared that.
 func (l lister) WatchWithContext(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
-	if after, err := strconv.ParseUint(options.ResourceVersion, 10, 64); err == nil && after > 0 {
+	if after, err := strconv.ParseUint(options.ResourceVersion, 10, 64); err == nil && after > 0 && !l.listed.take(options.ResourceVersion) {
 		recent := metav1.ListOptions{Limit: 1}
 		l.choose(&recent)
 		list, err := l.read(ctx, recent)
