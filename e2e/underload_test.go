@@ -3,12 +3,14 @@
 package e2e
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"net"
 	"os"
 	"slices"
 	"strconv"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -118,4 +120,35 @@ func (u *underLoad) judge(after string) {
 		failed += report.Requests.Errors
 	}
 	u.c.t.Logf("%s: %d requests answered, %d failed; %d connections held, %d broken", after, answered, failed, len(u.held), len(u.broken))
+}
+
+// TestLoadsCountWhatIsOpenAtTheirEnd: requests that have no answer when a load is stopped are lost like those before.
+func TestLoadsCountWhatIsOpenAtTheirEnd(t *testing.T) {
+	c := newCluster(t)
+	client, pod := c.pod(1, 50, "client"), c.pod(2, 10, "one")
+	server := c.serve(pod, "one")
+	opened := func() int64 {
+		counters, err := harness.ReadCounters(pod)
+		c.must(err)
+		return counters["TcpPassiveOpens"]
+	}
+	load := c.startLoad(client, "--mode", "crr", "--rate", "20", "--duration", "1h", "--timeout", "3s", "tcp://"+at(pod.IPv4, 8080).String())
+	awaitOpened := func(until int64) {
+		c.await(func() error {
+			if n := opened(); n < until {
+				return errStill(fmt.Sprintf("%d connections opened, want %d", n, until))
+			}
+			return nil
+		})
+	}
+	awaitOpened(10)
+	c.must(syscall.Kill(server.PID(), syscall.SIGSTOP))
+	const silent = 10
+	awaitOpened(opened() + silent)
+	report, err := load.Stop()
+	c.must(err)
+	r := report.Requests
+	if r.Answered == 0 || r.Errors < silent || r.Unfinished != 0 || r.Planned != r.Answered+r.Errors {
+		t.Errorf("%+v, errors %v; want some answered, and %d lost or more", r, report.Errors, silent)
+	}
 }

@@ -136,6 +136,29 @@ func TestAnInterruptedRunPrintsWhatItHas(t *testing.T) {
 	}
 }
 
+// TestUSR1EndsTheSending: the report has an outcome for each request that was due.
+func TestUSR1EndsTheSending(t *testing.T) {
+	address, end := serveProcess(t)
+	defer end()
+	c := program(t, "run", "--mode", "crr", "--rate", "200", "--duration", "1h", "--json", address)
+	var out bytes.Buffer
+	c.Stdout = &out
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	_, port, _ := strings.Cut(strings.TrimPrefix(address, "tcp://"), ":")
+	awaitTraffic(t, port)
+	_ = c.Process.Signal(syscall.SIGUSR1)
+	_ = c.Wait()
+	var p report.Report
+	if err := json.Unmarshal(out.Bytes(), &p); err != nil {
+		t.Fatalf("%v in %q", err, &out)
+	}
+	if r := p.Requests; p.Interrupted || r.Answered == 0 || r.Planned != r.Answered || c.ProcessState.ExitCode() != 0 {
+		t.Errorf("interrupted %v, %+v, exit status %d", p.Interrupted, r, c.ProcessState.ExitCode())
+	}
+}
+
 // awaitTraffic waits until ten more connections to the port have been closed than there were.
 func awaitTraffic(t *testing.T, port string) {
 	t.Helper()

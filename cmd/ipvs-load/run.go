@@ -35,7 +35,8 @@ connections that speak once in a while), stream (as many bytes as go through), u
 
 Exit status: 0 fine; 1 more errors than --max-error-ratio allows, or a lost connection; 2 wrong use; 3 nothing was
 answered; 4 everything was refused; 5 the client could not keep the rate.
-A run that is interrupted (INT, TERM) prints what it has and is judged by that.`,
+A run that is interrupted (INT, TERM) prints what it has and is judged by that. USR1 ends the sending instead: what is
+open is waited for, each request for its timeout at most.`,
 		Example: `  ipvs-load run --mode crr --rate 1000 --duration 30s tcp://10.96.0.10:80
   ipvs-load run --mode crr --rate 100:10s,100..5000:1m --json tcp://[fd00:96::10]:80 > run.json
   ipvs-load run --mode idle --connections 5000 --interval 30s --duration 5m tcp://10.96.0.10:80
@@ -58,6 +59,10 @@ A run that is interrupted (INT, TERM) prints what it has and is judged by that.`
 		}
 		ctx, stop := untilSignal(c.Context())
 		defer stop()
+		// Not a child of ctx: an interruption is no end of the sending.
+		enough, deaf := signal.NotifyContext(context.Background(), syscall.SIGUSR1)
+		defer deaf()
+		config.Enough = enough.Done()
 		p, result, err := load(ctx, c.ErrOrStderr(), config, settings, l.Events, !out.quiet)
 		if err != nil {
 			return err

@@ -127,16 +127,13 @@ func (l *Load) Wait() (*LoadReport, error) {
 	return r, nil
 }
 
-// Stop ends the load before its time and returns the report of what it did. Requests that are open at that moment do not count.
+// Stop ends the load before its time and returns its report, once each request that was sent has its answer or its timeout is over: what is
+// open at that moment may be lost just as well as what was open before.
 func (l *Load) Stop() (*LoadReport, error) {
-	if err := l.cmd.Process.Signal(syscall.SIGINT); err != nil {
+	if err := l.cmd.Process.Signal(syscall.SIGUSR1); err != nil {
 		return nil, err
 	}
-	r, err := l.Wait()
-	if err == nil {
-		r.Requests.Unfinished = 0
-	}
-	return r, err
+	return l.Wait()
 }
 
 // Load runs ipvs-load run to its end.

@@ -93,6 +93,9 @@ func NewTally(window Window, timeout time.Duration, targets int, watch ...string
 	return t
 }
 
+// EndWindow ends the window earlier than was planned.
+func (t *Tally) EndWindow(at time.Duration) { t.window.To = at }
+
 // Record enters one outcome. The latency under which it was entered is returned, for a live display.
 func (t *Tally) Record(o *Outcome) time.Duration {
 	finished := o.Finished

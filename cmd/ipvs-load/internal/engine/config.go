@@ -75,6 +75,10 @@ type Config struct {
 	UDPPort        UDPPort
 	Close          Close
 
+	// Enough, when it is closed, ends the window at that moment: nothing becomes due any more, and the run ends when all that was due has its
+	// outcome, as if it had been planned so. Mode stream does not look at it.
+	Enough <-chan struct{}
+
 	// Watch names the endpoints of which Result tells when they answered, beside how often.
 	Watch []string
 

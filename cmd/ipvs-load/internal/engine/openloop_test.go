@@ -167,6 +167,59 @@ func TestAnInterruptedRunReturnsWhatItHas(t *testing.T) {
 	}
 }
 
+// TestWhatIsOpenAtTheEndIsWaitedFor: a run that is told that it is enough plans nothing more, and counts as lost what has no answer, though its
+// timeout was not over at that moment.
+func TestWhatIsOpenAtTheEndIsWaitedFor(t *testing.T) {
+	for _, closed := range []bool{false, true} {
+		enough := make(chan struct{})
+		hold := make(chan struct{})
+		defer close(hold)
+		var seen atomic.Int64
+		server := lineServer(t, func(c *net.TCPConn, line string) {
+			if n := seen.Add(1); n > 10 {
+				if n == 20 {
+					close(enough)
+				}
+				<-hold
+				return
+			}
+			echoToken(c, line)
+		})
+		c := config(CRR, 0, server)
+		c.Plan.Count, c.Plan.Duration, c.Plan.Rate, c.Plan.Workers = 0, time.Hour, 500, 2
+		c.Timeout, c.Enough = time.Second, enough
+		if closed {
+			c.Plan.Rate, c.Plan.Closed = 0, true
+		}
+		r := mustRun(t, c)
+		if answered, lost := r.Tally.Kinds[account.Answered], r.Tally.Kinds[account.Timeout]; answered != 10 || lost < 10 || r.Planned != answered+lost {
+			t.Errorf("closed %v: %d planned, %d answered, %d timeouts; want 10 answered, and all others, 10 or more, timeouts", closed, r.Planned, answered, lost)
+		}
+		if r.Window.To <= 0 || r.Window.To >= time.Minute {
+			t.Errorf("closed %v: the window is said to have ended after %v", closed, r.Window.To)
+		}
+	}
+}
+
+// TestEnoughEndsASleepingRun: nobody waits for a start that is hours away.
+func TestEnoughEndsASleepingRun(t *testing.T) {
+	c := config(CRR, 0, serve(t, "web", "tcp://127.0.0.1:0")...)
+	c.Plan.Count, c.Plan.Duration, c.Plan.Rate = 0, 24*time.Hour, 0.0001
+	enough := make(chan struct{})
+	c.Enough = enough
+	live := make(chan Interval, 1)
+	c.Live = live
+	go func() {
+		for i := range live {
+			if i.Answered == 1 {
+				close(enough)
+				return
+			}
+		}
+	}()
+	wantKind(t, mustRun(t, c), account.Answered, 1)
+}
+
 func TestAnInterruptEndsASleepingRun(t *testing.T) {
 	c := config(CRR, 0, serve(t, "web", "tcp://127.0.0.1:0")...)
 	c.Plan.Count, c.Plan.Duration, c.Plan.Rate = 0, 24*time.Hour, 0.0001 // the second start is hours away

@@ -22,7 +22,7 @@ func Run(ctx context.Context, c Config) (*account.Result, error) {
 		return runStream(ctx, c)
 	}
 	window := account.Window{From: c.Plan.Warmup, To: c.Plan.Warmup + c.Plan.Window()}
-	var stop atomic.Bool
+	var stop, enough atomic.Bool
 	workers := make([]*worker, c.Plan.Workers)
 	defer func() {
 		for _, w := range workers {
@@ -34,7 +34,7 @@ func Run(ctx context.Context, c Config) (*account.Result, error) {
 		ports = newSourcePorts()
 	}
 	for i := range workers {
-		w, err := newWorker(&c, i, window, &stop)
+		w, err := newWorker(&c, i, window, &stop, &enough)
 		if err != nil {
 			return nil, err
 		}
@@ -52,6 +52,20 @@ func Run(ctx context.Context, c Config) (*account.Result, error) {
 		stopAll()
 		close(told)
 	})
+
+	over, heard := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(heard)
+		select {
+		case <-c.Enough:
+			enough.Store(true)
+			for _, w := range workers {
+				w.poller.interrupt()
+			}
+		case <-over:
+		}
+	}()
+	defer func() { close(over); <-heard }() // before the pollers are closed
 
 	errs := make([]error, len(workers))
 	var wait sync.WaitGroup
@@ -90,6 +104,10 @@ func Run(ctx context.Context, c Config) (*account.Result, error) {
 
 func merge(workers []*worker, window account.Window, began time.Time, stopped bool) *account.Result {
 	first := workers[0]
+	window.To = first.window.To
+	for _, w := range workers {
+		window.To = max(window.To, w.window.To)
+	}
 	r := &account.Result{
 		Began: began, Window: window,
 		Tally: account.NewTally(window, first.config.Timeout, len(first.config.Targets), first.config.Watch...),
@@ -110,13 +128,13 @@ func merge(workers []*worker, window account.Window, began time.Time, stopped bo
 	return r
 }
 
-func newWorker(c *Config, i int, window account.Window, stop *atomic.Bool) (*worker, error) {
+func newWorker(c *Config, i int, window account.Window, stop, enough *atomic.Bool) (*worker, error) {
 	limit := part(c.ConnectionsMax, i, c.Plan.Workers)
 	if c.Mode.persistent() {
 		limit = part(c.Connections, i, c.Plan.Workers)
 	}
 	w := &worker{
-		number: i, config: c, window: window, stop: stop,
+		number: i, config: c, window: window, stop: stop, enough: enough,
 		slots:  slots{limit: limit},
 		closed: newClosedLoop(c.Plan, i, window),
 		tally:  account.NewTally(window, c.Timeout, len(c.Targets), c.Watch...),

@@ -24,6 +24,7 @@ type worker struct {
 	began  time.Time // offset 0 of the run
 	window account.Window
 	stop   *atomic.Bool
+	enough *atomic.Bool
 
 	poller *poller
 	slots  slots
@@ -53,12 +54,16 @@ func (w *worker) now() time.Duration { return time.Since(w.began) }
 
 // run works until every request has its outcome, the time to start them is over, or stop is set.
 func (w *worker) run() error {
-	giveUp := w.window.To + w.config.Timeout
 	now := w.now()
+	ended := false
 	for !w.stop.Load() {
 		w.countDue(now)
+		if !ended && now > 0 && w.enough.Load() {
+			w.endWindow(now)
+			ended = true
+		}
 		w.expire(now)
-		if now >= giveUp {
+		if now >= w.window.To+w.config.Timeout {
 			w.abandonStarts(now)
 		}
 		w.begin(now)
@@ -92,6 +97,21 @@ func (w *worker) run() error {
 	}
 	w.countDue(w.now())
 	return nil
+}
+
+// endWindow ends the window before its time: what is due stays so, and nothing is due later.
+func (w *worker) endWindow(now time.Duration) {
+	if now >= w.window.To {
+		return
+	}
+	w.window.To = now
+	w.tally.EndWindow(now)
+	if w.closed != nil {
+		w.closed.window.To = now
+		return
+	}
+	w.next.EndAfter(now)
+	w.due.EndAfter(now)
 }
 
 // nextWake is when there will be something to do even if no event comes, and whether that is a start.

@@ -170,6 +170,8 @@ type Cursor struct {
 	arrivals Arrivals
 	warmup   time.Duration
 	end      time.Duration // of a plan with a duration
+	cut      bool          // there is no start after cutAfter
+	cutAfter time.Duration
 	counted  bool
 	last     int64 // constant with a count: the first number that is not started any more
 	left     int64 // Poisson with a count: measured starts yet to come
@@ -206,15 +208,21 @@ func (c *Cursor) Next() {
 	c.settle()
 }
 
+// EndAfter leaves out the starts after that time.
+func (c *Cursor) EndAfter(at time.Duration) {
+	c.cut, c.cutAfter = true, at
+	c.done = c.done || c.at > at
+}
+
 // settle computes At for the present number and finds out whether the schedule has ended.
 func (c *Cursor) settle() {
 	if c.arrivals == Poisson {
 		c.at = c.profile.offset(c.exact)
-		c.done = c.counted && c.left <= 0 || !c.counted && c.at >= c.end
+		c.done = c.counted && c.left <= 0 || !c.counted && c.at >= c.end || c.cut && c.at > c.cutAfter
 		return
 	}
 	c.at = c.profile.offset(float64(c.number))
-	c.done = c.counted && c.number >= c.last || !c.counted && c.at >= c.end
+	c.done = c.counted && c.number >= c.last || !c.counted && c.at >= c.end || c.cut && c.at > c.cutAfter
 }
 
 // gap draws the next exponential gap by inversion; u is never 0, so the logarithm is finite.
