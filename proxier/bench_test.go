@@ -21,7 +21,11 @@ func (willingKernel) Apply(ops []dataplane.Op) []error { return make([]error, le
 type indexed struct{ *objects }
 
 func (o indexed) Slices(of cluster.Name) []*discovery.EndpointSlice {
-	return []*discovery.EndpointSlice{o.slices[cluster.Name{Namespace: of.Namespace, Name: of.Name + "-a"}]}
+	slice, found := o.slices[cluster.Name{Namespace: of.Namespace, Name: of.Name + "-a"}]
+	if !found {
+		return nil
+	}
+	return []*discovery.EndpointSlice{slice}
 }
 
 func engineWith(tb testing.TB, services, endpoints int) *scenario {

@@ -103,7 +103,7 @@ func (e *engine) settleDoubts() error {
 
 // blind is the end of a pass that could not read what it had to: nothing is done, and nothing forgotten.
 func (e *engine) blind(r Report, err error, touched dataplane.Touched, dirty []cluster.Name) Report {
-	r.Err = err
+	r.Err, e.unseeing = err, true
 	e.retries.blind(r.Start, touched)
 	for _, name := range dirty {
 		e.retries.dirty(name)

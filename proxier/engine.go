@@ -108,6 +108,8 @@ type engine struct {
 	// doubts are virtual servers of which the mirror may be wrong; mistrusted says that it may be of something else.
 	doubts     doubts
 	mistrusted bool
+	// unseeing says that the last pass could not read what it had to: what waits does so until the next try is due.
+	unseeing bool
 	// connections is how many the last audit has seen.
 	connections int
 	// unsure are VIPs whose route has a source that the mirror does not know.
@@ -164,6 +166,7 @@ func (e *engine) pass(now time.Time, dirty []cluster.Name, audit bool) Report {
 	if err := e.settleDoubts(); err != nil {
 		return e.blind(r, err, touched, append(dirty, others...))
 	}
+	e.unseeing = false
 	others = append(others, e.readNode()...)
 	others = append(others, e.roomAgain()...)
 	touched.Add(e.want.Prefer(e.node.Sources()))

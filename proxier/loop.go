@@ -94,7 +94,7 @@ func (l *loop) wait(now time.Time) time.Duration {
 			wait = min(wait, due.Sub(now))
 		}
 	}
-	if l.engine.backlog.len() > 0 {
+	if l.engine.backlog.len() > 0 && !l.engine.unseeing {
 		return 0
 	}
 	if l.gathering {

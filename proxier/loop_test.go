@@ -175,6 +175,36 @@ func TestBlindPassesTime(t *testing.T) {
 	}
 }
 
+// TestBlindLoopRests: while the kernel cannot be read, the loop waits for the next try, ever longer, however many Services wait; and it goes on at
+// once when the kernel can be read again.
+func TestBlindLoopRests(t *testing.T) {
+	s := newScenario(t, 0, 0)
+	s.apply([]byte(manyServices(9)))
+	s.limit = 2
+	s.restart()
+	broken := &brokenKernel{Kernel: s.memory, refuse: func(dataplane.Op) bool { return false }}
+	s.engine.kernel = broken
+	l := &loop{engine: s.engine, audits: &auditor{}}
+	if r := s.engine.pass(s.now, nil, true); r.Backlog == 0 || l.wait(s.now) != 0 {
+		t.Fatalf("%d Services wait, for %v", r.Backlog, l.wait(s.now))
+	}
+	broken.blind = true
+	s.engine.mistrusted = true
+	for wait := firstRetry; wait < lastRetry; wait *= 2 {
+		if r := s.engine.pass(s.now, nil, false); r.Err == nil {
+			t.Fatal("a kernel that cannot be read was read")
+		}
+		if got := l.wait(s.now); got != wait {
+			t.Fatalf("the next try comes in %v, want %v", got, wait)
+		}
+		s.now = s.now.Add(wait)
+	}
+	broken.blind = false
+	if r := s.engine.pass(s.now, nil, false); r.Err != nil || r.Backlog == 0 || l.wait(s.now) != 0 {
+		t.Errorf("when the kernel can be read: %v, %d wait for %v", r.Err, r.Backlog, l.wait(s.now))
+	}
+}
+
 type observerFunc func(Report)
 
 func (f observerFunc) Observe(r Report) { f(r) }
