@@ -5,10 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/ipvs-proxier/ipvs-proxier/internal/debian"
 )
 
 // iptables is which of the iptables a booted guest has.
@@ -61,38 +62,38 @@ func fetchIptables(ctx context.Context, i iptables) (iptables, error) {
 	if err != nil {
 		return i, err
 	}
-	from := suite{i.Suite, filepath.Join(cache, i.Suite)}
-	if err := os.MkdirAll(from.dir, 0o755); err != nil {
+	from := debian.Suite{Name: i.Suite, Dir: filepath.Join(cache, i.Suite)}
+	if err := os.MkdirAll(from.Dir, 0o755); err != nil {
 		return i, err
 	}
-	release, err := waitForLock(ctx, filepath.Join(from.dir, "lock"))
+	release, err := waitForLock(ctx, filepath.Join(from.Dir, "lock"))
 	if err != nil {
 		return i, err
 	}
 	defer release()
-	i.Root = filepath.Join(from.dir, "iptables")
+	i.Root = filepath.Join(from.Dir, "iptables")
 	if _, err := os.Stat(i.Root); err == nil {
 		return i, nil
 	}
-	if err := from.prepare(ctx); err != nil {
+	if err := from.Prepare(ctx); err != nil {
 		return i, err
 	}
-	out, err := exec.Command("apt-cache", append(from.options(), "depends", "iptables")...).Output()
+	libraries, err := from.Depends(ctx, "iptables", "lib")
 	if err != nil {
-		return i, fmt.Errorf("apt-cache depends iptables in %s: %w", i.Suite, err)
+		return i, err
 	}
-	packages := append([]string{"iptables"}, dependencies(string(out), "lib")...)
+	packages := append([]string{"iptables"}, libraries...)
 	fmt.Fprintln(os.Stderr, "lab: downloading", strings.Join(packages, " "), "of", i.Suite, "to", i.Root)
-	temp, err := os.MkdirTemp(from.dir, "unpacking-")
+	temp, err := os.MkdirTemp(from.Dir, "unpacking-")
 	if err != nil {
 		return i, err
 	}
 	defer os.RemoveAll(temp)
-	if err := apt(ctx, temp, slices.Concat(from.options(), []string{"download", "-q"}, packages)...); err != nil {
+	if err := from.Download(ctx, temp, packages...); err != nil {
 		return i, err
 	}
 	root := filepath.Join(temp, "root")
-	if err := extract(ctx, temp, root); err != nil {
+	if err := debian.Extract(ctx, temp, root); err != nil {
 		return i, err
 	}
 	return i, os.Rename(root, i.Root)

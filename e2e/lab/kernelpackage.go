@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ipvs-proxier/ipvs-proxier/internal/debian"
 )
 
 // kernel is an unpacked kernel package.
@@ -34,29 +36,29 @@ func getKernel(ctx context.Context) (kernel, error) {
 	if err != nil {
 		return kernel{}, err
 	}
-	if err := os.MkdirAll(from.dir, 0o755); err != nil {
+	if err := os.MkdirAll(from.Dir, 0o755); err != nil {
 		return kernel{}, err
 	}
 	// Labs that start at once want the same kernel; one of them gets it.
-	release, err := waitForLock(ctx, filepath.Join(from.dir, "lock"))
+	release, err := waitForLock(ctx, filepath.Join(from.Dir, "lock"))
 	if err != nil {
 		return kernel{}, err
 	}
 	defer release()
 	// What is there is good: tests should not change kernels because the archive did.
-	if cached, _ := filepath.Glob(filepath.Join(from.dir, "linux-image-*")); len(cached) > 0 {
+	if cached, _ := filepath.Glob(filepath.Join(from.Dir, "linux-image-*")); len(cached) > 0 {
 		slices.Sort(cached)
 		return openKernel(cached[len(cached)-1])
 	}
-	if err := from.prepare(ctx); err != nil {
+	if err := from.Prepare(ctx); err != nil {
 		return kernel{}, err
 	}
-	packages, err := kernelPackages(from)
-	if err != nil && from.name == "" {
-		if err := updateLists(ctx); err != nil {
+	packages, err := kernelPackages(ctx, from)
+	if err != nil && from.Name == "" {
+		if err := debian.UpdateLists(ctx); err != nil {
 			return kernel{}, err
 		}
-		packages, err = kernelPackages(from)
+		packages, err = kernelPackages(ctx, from)
 	}
 	if err != nil {
 		return kernel{}, err
@@ -93,14 +95,10 @@ func waitForLock(ctx context.Context, path string) (release func(), err error) {
 
 // kernelPackages names the packages that hold the distribution's current kernel and its modules, the image first.
 // Debian's kernel for clouds will not do: it lacks the 9p file system.
-func kernelPackages(from suite) ([]string, error) {
+func kernelPackages(ctx context.Context, from debian.Suite) ([]string, error) {
 	for _, meta := range []string{"linux-image-amd64", "linux-image-generic"} {
-		out, err := exec.Command("apt-cache", append(from.options(), "depends", meta)...).Output()
-		if err != nil {
-			continue
-		}
-		if images := dependencies(string(out), "linux-image-"); len(images) > 0 {
-			return withParts(from, images[0]), nil
+		if images, err := from.Depends(ctx, meta, "linux-image-"); err == nil && len(images) > 0 {
+			return withParts(ctx, from, images[0]), nil
 		}
 	}
 	return nil, fmt.Errorf("apt-get has neither linux-image-amd64 nor linux-image-generic")
@@ -109,43 +107,27 @@ func kernelPackages(from suite) ([]string, error) {
 // withParts adds the packages that the kernel is spread over, if the archive has them: Ubuntu keeps modules in packages
 // of their own, and so does Debian from 6.19 on, whose image package is empty; there the image is in linux-binary and
 // modules.builtin in linux-base.
-func withParts(from suite, image string) []string {
+func withParts(ctx context.Context, from debian.Suite, image string) []string {
 	packages := []string{image}
 	release := strings.TrimPrefix(image, "linux-image-")
 	for _, prefix := range []string{"linux-binary-", "linux-base-", "linux-modules-", "linux-modules-extra-"} {
-		if name := prefix + release; exec.Command("apt-cache", append(from.options(), "show", name)...).Run() == nil {
+		if name := prefix + release; from.Has(ctx, name) {
 			packages = append(packages, name)
 		}
 	}
 	return packages
 }
 
-// dependencies reads the output of apt-cache depends: the packages depended on whose names have one of the prefixes,
-// sorted.
-func dependencies(text string, prefixes ...string) []string {
-	var names []string
-	for _, line := range strings.Split(text, "\n") {
-		name, found := strings.CutPrefix(strings.TrimLeft(line, " |"), "Depends: ")
-		for _, prefix := range prefixes {
-			if found && strings.HasPrefix(name, prefix) {
-				names = append(names, name)
-			}
-		}
-	}
-	slices.Sort(names)
-	return names
-}
-
 // fetchKernel unpacks packages beside the cache and moves the result into place: what is in the cache is complete.
-func fetchKernel(ctx context.Context, from suite, packages []string) (kernel, error) {
-	cache := from.dir
+func fetchKernel(ctx context.Context, from debian.Suite, packages []string) (kernel, error) {
+	cache := from.Dir
 	fmt.Fprintln(os.Stderr, "lab: downloading", strings.Join(packages, " "), "to", cache)
 	temp, err := os.MkdirTemp(cache, "unpacking-")
 	if err != nil {
 		return kernel{}, err
 	}
 	defer os.RemoveAll(temp)
-	if err := apt(ctx, temp, slices.Concat(from.options(), []string{"download", "-q"}, packages)...); err != nil {
+	if err := from.Download(ctx, temp, packages...); err != nil {
 		return kernel{}, err
 	}
 	root := filepath.Join(temp, "root")
@@ -163,22 +145,8 @@ func fetchKernel(ctx context.Context, from suite, packages []string) (kernel, er
 var unneeded = []string{"sound", "drivers/gpu", "drivers/media", "drivers/infiniband", "drivers/iio", "drivers/net/ethernet",
 	"drivers/net/wireless", "drivers/scsi", "drivers/staging", "drivers/usb"}
 
-// extract unpacks all packages of a directory.
-func extract(ctx context.Context, packages, root string) error {
-	files, err := filepath.Glob(filepath.Join(packages, "*.deb"))
-	if err != nil {
-		return err
-	}
-	for _, file := range files {
-		if err := tool(ctx, "dpkg-deb", "-x", file, root); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 func unpack(ctx context.Context, packages, root string) error {
-	if err := extract(ctx, packages, root); err != nil {
+	if err := debian.Extract(ctx, packages, root); err != nil {
 		return err
 	}
 	// Newer packages have everything below /usr, and depmod looks below /lib.

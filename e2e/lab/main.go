@@ -24,6 +24,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/ipvs-proxier/ipvs-proxier/internal/debian"
 )
 
 // Exit statuses of lab itself; all others are the command's.
@@ -177,7 +179,7 @@ func prepare(ctx context.Context, wanted string) (choice, error) {
 	}
 	f := gather()
 	if f.mayInstall() && f.listsEmpty && somethingMissing(f) {
-		if err := updateLists(ctx); err != nil {
+		if err := debian.UpdateLists(ctx); err != nil {
 			return choice{}, err
 		}
 		f = gather()
@@ -209,12 +211,12 @@ func settle(wanted string) (string, error) {
 		return "", err
 	}
 	switch {
-	case from.name == "" || wanted == string(qemu):
+	case from.Name == "" || wanted == string(qemu):
 		return wanted, nil
 	case wanted == "auto":
 		return string(qemu), nil
 	}
-	return "", fmt.Errorf("LAB_SUITE=%s names a kernel for an emulated machine; --kernel must be qemu or auto, not %q", from.name, wanted)
+	return "", fmt.Errorf("LAB_SUITE=%s names a kernel for an emulated machine; --kernel must be qemu or auto, not %q", from.Name, wanted)
 }
 
 func which() int {

@@ -75,18 +75,6 @@ func TestQEMUArgsShareReadOnlyUnlessAskedFor(t *testing.T) {
 	}
 }
 
-func TestDependencies(t *testing.T) {
-	got := dependencies(`linux-image-generic
-  Depends: linux-modules-extra-6.8.0-50-generic
- |Depends: linux-image-6.8.0-50-generic
-  Depends: linux-firmware
-  Recommends: linux-image-other
-`, "linux-image-", "linux-modules-")
-	if want := []string{"linux-image-6.8.0-50-generic", "linux-modules-extra-6.8.0-50-generic"}; !slices.Equal(got, want) {
-		t.Errorf("want %q, got %q", want, got)
-	}
-}
-
 func TestModuleIsFoundByItsKernelName(t *testing.T) {
 	list := filepath.Join(t.TempDir(), "modules.dep")
 	text := "kernel/net/ip-vs/ip_vs.ko.zst: kernel/lib/libcrc32c.ko.zst\nkernel/drivers/net/dummy.ko:\nkernel/x/virtio-rng.ko.xz:\n"

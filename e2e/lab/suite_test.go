@@ -8,13 +8,13 @@ import (
 func TestASuiteKeepsItsListsApart(t *testing.T) {
 	t.Setenv("LAB_SUITE", "")
 	s, err := chosenSuite("/cache")
-	if err != nil || s.options() != nil || s.dir != "/cache" {
-		t.Errorf("without LAB_SUITE: %v, %v, %v", s, s.options(), err)
+	if err != nil || s.Options() != nil || s.Dir != "/cache" {
+		t.Errorf("without LAB_SUITE: %v, %v, %v", s, s.Options(), err)
 	}
 	for _, name := range suites {
 		t.Setenv("LAB_SUITE", name)
 		s, err = chosenSuite("/cache")
-		if text := strings.Join(s.options(), " "); err != nil || !strings.Contains(text, "Dir::State::Lists=/cache/"+name+"/lists") {
+		if text := strings.Join(s.Options(), " "); err != nil || !strings.Contains(text, "Dir::State::Lists=/cache/"+name+"/lists") {
 			t.Errorf("%s: %s, %v", name, text, err)
 		}
 	}

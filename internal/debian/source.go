@@ -1,4 +1,4 @@
-package main
+package debian
 
 import (
 	"context"
@@ -23,7 +23,7 @@ type field struct{ name, value string }
 func debianSource(ctx context.Context) (source, error) {
 	places, err := debianPlaces(ctx)
 	if err == nil && len(places) == 0 {
-		if err := updateLists(ctx); err != nil {
+		if err := UpdateLists(ctx); err != nil {
 			return nil, err
 		}
 		places, err = debianPlaces(ctx)
@@ -32,7 +32,7 @@ func debianSource(ctx context.Context) (source, error) {
 		return nil, err
 	}
 	if len(places) == 0 {
-		return nil, errors.New("no source of apt on this machine is Debian's archive, from which the kernels of LAB_SUITE come; " +
+		return nil, errors.New("no source of apt on this machine is Debian's archive; " +
 			"`apt-get indextargets 'Origin: Debian' 'Label: Debian'` must list one")
 	}
 	return readSource(places[0])
@@ -149,10 +149,17 @@ func (s source) keep() (source, error) {
 	return kept, nil
 }
 
-// of is the text of the file that names one suite of the archive, in deb822 form.
-func (s source) of(suite string) string {
+// of is the text of the file that names one suite of the archive, in deb822 form; for one architecture, where it is named.
+func (s source) of(suite, arch string) string {
+	head := source{{"Types", "deb"}, {"Suites", suite}, {"Components", "main"}}
+	if arch != "" {
+		head = append(head, field{"Architectures", arch})
+	}
 	var text strings.Builder
-	for _, f := range append(source{{"Types", "deb"}, {"Suites", suite}, {"Components", "main"}}, s...) {
+	for _, f := range append(head, s...) {
+		if arch != "" && strings.EqualFold(f.name, "architectures") && f.value != arch {
+			continue // what the machine's own source is limited to
+		}
 		fmt.Fprintf(&text, "%s: %s\n", f.name, f.value)
 	}
 	return text.String()

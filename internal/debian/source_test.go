@@ -1,4 +1,4 @@
-package main
+package debian
 
 import (
 	"os"
@@ -43,8 +43,8 @@ Check-Valid-Until: no
 			t.Fatal(err)
 		}
 		s, err := readSource(path + ":" + c.number)
-		if want := "Types: deb\nSuites: sid\nComponents: main\n" + c.want; err != nil || s.of("sid") != want {
-			t.Errorf("%s: want\n%sgot\n%s%v", c.name, want, s.of("sid"), err)
+		if want := "Types: deb\nSuites: sid\nComponents: main\n" + c.want; err != nil || s.of("sid", "") != want {
+			t.Errorf("%s: want\n%sgot\n%s%v", c.name, want, s.of("sid", ""), err)
 		}
 	}
 }
@@ -59,7 +59,7 @@ func TestASourceThatIsNoneIsAnError(t *testing.T) {
 	}
 	for _, place := range []string{"a.list:1", "a.list:2", "a.list:3", "a.list:4", "a.list:9", "a.list:0", "a.list", "a.sources:1", "a.sources:2", "a.sources:3", "b.list:1"} {
 		if s, err := readSource(filepath.Join(dir, place)); err == nil {
-			t.Errorf("%s: want an error, got %q", place, s.of("sid"))
+			t.Errorf("%s: want an error, got %q", place, s.of("sid", ""))
 		}
 	}
 }
