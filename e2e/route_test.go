@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"strconv"
 	"testing"
 	"time"
 
@@ -95,7 +96,7 @@ func TestVIPModeChangesLive(t *testing.T) {
 		{client, "crr", "tcp://" + web4.String()}, {c.Outside, "crr", "tcp://" + web4.String()}, {c.Node1, "crr", "tcp://" + web6.String()},
 		{client, "udp-rr", "udp://" + web4.String()}, {c.Node1, "udp-rr", "udp://" + web4.String()},
 	} {
-		loads = append(loads, c.startLoad(l.from, "--mode", l.mode, "--rate", "20", "--duration", "5m", "--timeout", lossTimeout.String(), l.to))
+		loads = append(loads, c.startLoad(l.from, "--mode", l.mode, "--rate", strconv.Itoa(harness.Unhurriedly(20, 5)), "--duration", "5m", "--timeout", lossTimeout.String(), l.to))
 	}
 	for i, name := range []string{"route", "address", "route"} {
 		mode(name)
