@@ -111,15 +111,18 @@ test-newer: guests kernel-tests e2e-tests ## the contract and a few end-to-end t
 	@LAB_SUITE=$(NEWER) IPVSP_BIN=$(CURDIR)/bin IPVSP_PEERS=$(CURDIR)/bin/peers \
 	  bin/guests -lab 'bin/lab run --kernel qemu' -guests $(GUESTS) -run '$(NEWER_E2E)' -what 'end-to-end tests' bin/e2e.test
 
-# make chaos: DURATION is for how long any harm is done. KILLS or DRIFTS instead do only one kind: so many kills, or so many objects of the kernel
-# harmed. LAB_PATIENCE is 4, because a harmed node on a busy machine is slow.
+# make chaos: DURATION is for how long any harm is done. SOURCE is what the proxier follows: manifests, api (a real API server, which is harmed too), or
+# both, half of the time each. HARMS limits the harms to those whose names match one of its patterns, between commas. KILLS or DRIFTS instead do only one
+# kind: so many kills, or so many objects of the kernel harmed. LAB_PATIENCE is 4, because a harmed node on a busy machine is slow.
 DURATION ?= 2m
+SOURCE   ?= manifests
+HARMS    ?=
 KILLS    ?=
 DRIFTS   ?=
 CHAOS     = $(if $(KILLS),TestKilledAtAnyMoment,$(if $(DRIFTS),TestDriftOfRandomKinds,TestChaos))
 .PHONY: chaos
-chaos: ## harm at random under load for DURATION: KILLS=n, DRIFTS=n: only these; TEST_SEED repeats it (root)
-	@export LAB_PATIENCE=$${LAB_PATIENCE:-4}; IPVSP_CHAOS=$(DURATION) IPVSP_KILLS=$(KILLS) IPVSP_DRIFTS=$(DRIFTS) IPVSP_TIMEOUT=12h \
+chaos: ## harm at random under load for DURATION: SOURCE=api, HARMS=pattern; KILLS=n, DRIFTS=n: only these; TEST_SEED repeats it (root)
+	@export LAB_PATIENCE=$${LAB_PATIENCE:-4}; IPVSP_CHAOS=$(DURATION) IPVSP_SOURCE=$(SOURCE) IPVSP_HARMS='$(HARMS)' IPVSP_KILLS=$(KILLS) IPVSP_DRIFTS=$(DRIFTS) IPVSP_TIMEOUT=12h \
 	  $(MAKE) --no-print-directory e2e RUN='^$(CHAOS)$$' GUESTS=1 E2EFLAGS="-test.timeout 12h"
 
 .PHONY: conformance

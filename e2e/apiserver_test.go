@@ -3,104 +3,31 @@
 package e2e
 
 import (
-	"context"
-	"crypto/rand"
-	"crypto/rsa"
-	"crypto/x509"
-	"encoding/pem"
-	"errors"
 	"fmt"
-	"net"
 	"net/netip"
-	"os"
-	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/rest"
 
 	"github.com/ipvs-proxier/ipvs-proxier/e2e/harness"
 	"github.com/ipvs-proxier/ipvs-proxier/e2e/topology"
 )
 
-const adminToken = "for-this-test-only"
-
 // startAPIServer starts etcd and kube-apiserver on the host, where everybody may do everything, or what RBAC lets them. It
 // returns a kubeconfig file, a client, and what ends the API server.
 func (c *cluster) startAPIServer(h *topology.Host, authorization ...string) (kubeconfig string, client kubernetes.Interface, stop func()) {
 	c.t.Helper()
-	dir := c.t.TempDir()
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	c.must(err)
-	file := func(name, content string) string {
-		path := filepath.Join(dir, name)
-		c.must(os.WriteFile(path, []byte(content), 0o600))
-		return path
-	}
-	signing := file("service-account.key", string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})))
-	tokens := file("tokens.csv", adminToken+",admin,admin,system:masters\n")
-	kubeconfig = file("kubeconfig", kubeconfigFor(adminToken))
-	if len(authorization) == 0 {
-		authorization = []string{"AlwaysAllow"}
-	}
-	start := func(program string, args ...string) *harness.Process {
-		c.t.Helper()
-		p, err := harness.Start(h, filepath.Join(peers, program), args...)
-		c.must(err)
-		c.t.Cleanup(func() {
-			p.Kill()
-			if output := p.Output(); c.t.Failed() {
-				c.t.Logf("the end of %s's log:\n%s", program, output[max(0, len(output)-3000):])
-			}
-		})
-		return p
-	}
-	start("etcd", "--data-dir", filepath.Join(dir, "etcd"), "--listen-client-urls", "http://127.0.0.1:2379", "--advertise-client-urls", "http://127.0.0.1:2379",
-		"--listen-peer-urls", "http://127.0.0.1:2380", "--unsafe-no-fsync", "--log-level", "warn")
-	apiServer := func(port int) *harness.Process {
-		return start("kube-apiserver", "--etcd-servers", "http://127.0.0.1:2379", "--service-cluster-ip-range", "10.96.0.0/16,fd00:10:96::/112",
-			"--service-account-issuer", "https://kubernetes.default.svc", "--service-account-key-file", signing, "--service-account-signing-key-file", signing,
-			"--authorization-mode", strings.Join(authorization, ","), "--token-auth-file", tokens, "--cert-dir", filepath.Join(dir, fmt.Sprint("certs-", port)), "--bind-address", "0.0.0.0",
-			"--secure-port", fmt.Sprint(port), "--advertise-address", "127.0.0.1", "--endpoint-reconciler-type", "none", "--disable-admission-plugins", "ServiceAccount")
-	}
-	server := apiServer(6443)
-	c.secondAPIServer = func() *harness.Process { return apiServer(6444) }
-	config := &rest.Config{
-		Host: "https://127.0.0.1:6443", BearerToken: adminToken, TLSClientConfig: rest.TLSClientConfig{Insecure: true},
-		Timeout: harness.Patiently(3 * time.Minute), // ends what hangs; a shared machine keeps an answer longer than one would think
-		Dial: func(ctx context.Context, network, address string) (conn net.Conn, err error) {
-			err = h.Do(func() error { conn, err = (&net.Dialer{}).DialContext(ctx, network, address); return err })
-			return conn, err
-		},
-	}
-	c.rest = config
-	client, err = kubernetes.NewForConfig(config)
-	c.must(err)
+	p := c.newControlPlane(h, authorization...)
+	p.startEtcd()
+	p.server = p.startServer(6443)
+	c.rest, c.secondAPIServer = p.rest, func() *harness.Process { return p.startServer(6444) }
 	began := time.Now()
-	c.must(harness.Await(4*time.Minute, func() error {
-		if server.Ended() {
-			return errors.New("kube-apiserver has ended")
-		}
-		_, err := client.CoreV1().RESTClient().Get().AbsPath("/readyz").DoRaw(c.t.Context())
-		return err
-	}))
+	p.awaitServer()
 	c.t.Logf("kube-apiserver was ready after %.0f s", time.Since(began).Seconds())
-	return kubeconfig, client, server.Kill
-}
-
-// kubeconfigFor is a kubeconfig for the bearer of the token.
-func kubeconfigFor(token string) string {
-	return `apiVersion: v1
-kind: Config
-clusters: [{name: c, cluster: {server: "https://127.0.0.1:6443", insecure-skip-tls-verify: true}}]
-users: [{name: u, user: {token: ` + token + `}}]
-contexts: [{name: x, context: {cluster: c, user: u}}]
-current-context: x
-`
+	return p.file("kubeconfig", kubeconfigFor(adminToken)), p.client, p.server.Kill
 }
 
 // TestKubernetesAPI feeds the proxier from a real API server.

@@ -3,40 +3,27 @@
 package e2e
 
 import (
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"os"
-	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	v1 "k8s.io/api/core/v1"
-
-	"github.com/ipvs-proxier/ipvs-proxier/e2e/harness"
 	"github.com/ipvs-proxier/ipvs-proxier/e2e/topology"
 )
 
 // chaos does to a node, at random, what goes wrong in clusters, one thing after the other.
 type chaos struct {
-	*cluster
-	r        *rand.Rand
-	one, two *topology.Host
-	drift    *drift
-	marks    int32
-	// ended is what to do when the proxier ends while a change is awaited; nil where it may not.
-	ended func()
-}
-
-// set puts the objects of a group, as YAML, in place of those that it had.
-func (c *chaos) set(group string, texts ...string) {
-	if name := group + ".yaml"; len(texts) > 0 {
-		c.write(name, texts...)
-	} else if err := os.Remove(filepath.Join(c.manifests, name)); !errors.Is(err, os.ErrNotExist) {
-		c.must(err) // an empty file would keep the last content in force
-	}
+	*fed
+	r     *rand.Rand
+	two   *topology.Host
+	drift *drift
+	// doing is the harm that is being done.
+	doing string
 }
 
 // harm is something that goes wrong.
@@ -44,7 +31,8 @@ type harm struct {
 	name   string
 	weight int
 	do     func(*chaos)
-	// expect says what is promised under it, beside what is promised under all: that Services whose endpoints stay are served.
+	// expect says what is promised under it, beside what is promised under all: that Services whose endpoints stay are
+	// served.
 	expect string
 	// unless says why it cannot be done here; nil, or "", when it can.
 	unless func(*chaos) string
@@ -57,7 +45,7 @@ var harms = []harm{
 	{name: "other Services changed", weight: 4, do: func(c *chaos) { c.set("others", others(c.r, c.one, c.two)...) }, expect: "what stays is served"},
 	{name: "drift", weight: 4, do: func(c *chaos) { c.drift.batch(1 + c.r.IntN(5)) }, expect: "the next audit repairs it"},
 	{name: "hostile tenant", weight: 3, do: func(c *chaos) { c.set("hostile", c.hostile()...) }, expect: "others' changes arrive"},
-	{name: "file that cannot be read", weight: 1, do: func(c *chaos) { c.set("broken", "kind: Service\nmetadata: {name: [") }, expect: "the others count"},
+	{name: "file that cannot be read", weight: 1, do: func(c *chaos) { c.set("broken", "kind: Service\nmetadata: {name: [") }, unless: noManifests, expect: "the others count"},
 	{name: "lock of iptables held", weight: 1, do: (*chaos).holdLock, expect: "changes arrive"},
 	{name: "second proxier", weight: 1, do: (*chaos).second, expect: "the second ends and says why"},
 	{name: "module missing", weight: 1, do: (*chaos).missModule, unless: notOwnGuest, expect: "its Service gets a Problem, others' changes arrive"},
@@ -66,9 +54,19 @@ var harms = []harm{
 	{name: "memory short", weight: 1, do: (*chaos).shortMemory, unless: noMemoryController, expect: "killed or not, changes arrive after it"},
 }
 
-// TestChaos does harm at random, each kind once, and then any for as long as IPVSP_CHAOS says, beside a Service under load and held
-// connections. No request to the Service under load fails, no held connection breaks, changes arrive, nobody else's virtual server
-// changes, and in the end the kernel holds what a start on a clean node makes. TEST_SEED repeats what is done, in its order.
+// noManifests says why what harms a directory of manifests is not done beside an API.
+func noManifests(c *chaos) string {
+	if c.api != nil {
+		return "no manifests are followed"
+	}
+	return ""
+}
+
+// TestChaos does harm at random, each kind once, and then any for as long as IPVSP_CHAOS says, beside a Service under
+// load and held connections. No request to the Service under load fails, no held connection breaks, changes arrive,
+// nobody else's virtual server changes, and in the end the kernel holds what a start on a clean node makes. TEST_SEED
+// repeats what is done, in its order. IPVSP_SOURCE is manifests, api, or both, one after the other, for half of the
+// time each. IPVSP_HARMS limits the harms.
 func TestChaos(t *testing.T) {
 	text := os.Getenv("IPVSP_CHAOS")
 	if text == "" {
@@ -79,7 +77,25 @@ func TestChaos(t *testing.T) {
 		t.Fatalf("IPVSP_CHAOS is %q; want a duration of 10s or more", text)
 	}
 	seed := seed(t)
-	c := &chaos{cluster: newCluster(t), r: drawn(seed, 4)}
+	switch source := os.Getenv("IPVSP_SOURCE"); source {
+	case "", "manifests":
+		runChaos(t, seed, duration, false)
+	case "api":
+		runChaos(t, seed, duration, true)
+	case "both":
+		t.Run("manifests", func(t *testing.T) { runChaos(t, seed, duration/2, false) })
+		t.Run("api", func(t *testing.T) { runChaos(t, seed, duration/2, true) })
+	default:
+		t.Fatalf("SOURCE is %q; want manifests, api or both", source)
+	}
+}
+
+func runChaos(t *testing.T, seed uint64, duration time.Duration, api bool) {
+	chosen, err := chooseHarms(os.Getenv("IPVSP_HARMS"), api)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &chaos{fed: &fed{cluster: newCluster(t)}, r: drawn(seed, 4)}
 	c.drift = &drift{cluster: c.cluster, r: drawn(seed, 5), harmed: map[string]int{}, sparing: true, ours: func(address string) bool {
 		return strings.HasPrefix(address, "10.96.3.") || strings.HasPrefix(address, "fd00:10:96::3")
 	}}
@@ -88,12 +104,13 @@ func TestChaos(t *testing.T) {
 	neighbour := netip.MustParseAddrPort("10.96.7.7:80")
 	_, err = c.Node1.Run("ipvsadm", "-A", "-t", neighbour.String(), "-s", "wrr")
 	c.must(err)
+	source := c.follow(api)
 	c.set("web", with(web(nodePort), c.one, c.two))
-	c.start("--manifests", c.manifests, "--audit-period", "1s")
+	c.start(append(source, "--audit-period", "1s")...)
 	c.must(c.proxier.AwaitReady())
 	c.awaitVirtualServer("tcp", web6, fmt.Sprintf("rr %s/1 %s/1", at(c.one.IPv6, 8080), at(c.two.IPv6, 8080)))
 	load := c.putUnderLoad(client, 20, 2*duration+time.Hour)
-	done := c.doHarm(duration)
+	done := c.doHarm(chosen, duration)
 	for _, group := range []string{"others", "hostile", "broken", "missing"} {
 		c.set(group)
 	}
@@ -106,12 +123,75 @@ func TestChaos(t *testing.T) {
 	c.sameAsFresh(c.args...)
 }
 
+// chooseHarms returns the harms that there are for the source, or those of them whose names match one of the patterns,
+// which commas separate.
+func chooseHarms(patterns string, api bool) (chosen []harm, err error) {
+	known := harms
+	if api {
+		known = slices.Concat(harms, apiHarms)
+	}
+	if patterns == "" {
+		return known, nil
+	}
+	picked := map[string]bool{}
+	for pattern := range strings.SplitSeq(patterns, ",") {
+		matches, err := regexp.Compile("(?i)" + strings.TrimSpace(pattern))
+		if err != nil {
+			return nil, fmt.Errorf("HARMS: %w", err)
+		}
+		found := false
+		for _, h := range known {
+			if matches.MatchString(h.name) {
+				picked[h.name], found = true, true
+			}
+		}
+		if !found {
+			var names []string
+			for _, h := range known {
+				names = append(names, h.name)
+			}
+			return nil, fmt.Errorf("HARMS: no harm is called %q; there are: %s", pattern, strings.Join(names, ", "))
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(known), func(h harm) bool { return !picked[h.name] }), nil
+}
+
+// TestHarmsAreChosenByPattern: each pattern has to mean something; what is known is told where one does not.
+func TestHarmsAreChosenByPattern(t *testing.T) {
+	for _, c := range []struct {
+		patterns string
+		api      bool
+		want     string
+	}{
+		{"^killed", false, "killed"},
+		{"api server, token", true, "API server killed, API server ended, API server slow, API server silent, token exchanged"},
+		{"killed,api server", false, ""},
+		{"nobody", true, ""},
+		{"(", true, ""},
+	} {
+		chosen, err := chooseHarms(c.patterns, c.api)
+		var names []string
+		for _, h := range chosen {
+			names = append(names, h.name)
+		}
+		if got := strings.Join(names, ", "); got != c.want || (err == nil) != (c.want != "") {
+			t.Errorf("%q: %q, %v; want %q", c.patterns, got, err, c.want)
+		}
+	}
+	if _, err := chooseHarms("nobody", false); err == nil || !strings.Contains(err.Error(), "clock stepped") {
+		t.Errorf("what is known is not told: %v", err)
+	}
+	if all, err := chooseHarms("", true); err != nil || len(all) != len(harms)+len(apiHarms) {
+		t.Errorf("%d harms without a pattern, %v", len(all), err)
+	}
+}
+
 // doHarm does each harm once, in random order, and then any of them until the time is over. It tells and counts them.
-func (c *chaos) doHarm(duration time.Duration) map[string]int {
+func (c *chaos) doHarm(chosen []harm, duration time.Duration) map[string]int {
 	done := map[string]int{}
 	var possible []harm
 	sum := 0
-	for _, h := range harms {
+	for _, h := range chosen {
 		if h.unless != nil {
 			if why := h.unless(c); why != "" {
 				c.t.Logf("not done: %s: %s", h.name, why)
@@ -120,6 +200,9 @@ func (c *chaos) doHarm(duration time.Duration) map[string]int {
 		}
 		possible = append(possible, h)
 		sum += h.weight
+	}
+	if len(possible) == 0 {
+		c.t.Fatal("no harm can be done here")
 	}
 	first := c.r.Perm(len(possible))
 	for end := time.Now().Add(duration); (len(first) > 0 || time.Now().Before(end)) && !c.t.Failed(); {
@@ -136,6 +219,8 @@ func (c *chaos) doHarm(duration time.Duration) map[string]int {
 			}
 		}
 		began := time.Now()
+		c.doing = h.name
+		c.t.Log(h.name)
 		h.do(c)
 		done[h.name]++
 		if took := time.Since(began); took > 10*time.Second {
@@ -147,37 +232,6 @@ func (c *chaos) doHarm(duration time.Duration) map[string]int {
 	}
 	return done
 }
-
-// changeArrives changes a Service beside the others and waits until the kernel has it: a start may have to come first.
-func (c *chaos) changeArrives() {
-	c.t.Helper()
-	c.marks++
-	s := service("mark", []string{"10.96.3.97"}, func(s *v1.Service) {
-		s.Spec.Ports = s.Spec.Ports[:1]
-		s.Spec.Ports[0].Port = 1000 + c.marks
-	})
-	c.set("mark", manifest(s))
-	to := at(netip.MustParseAddr("10.96.3.97"), uint16(1000+c.marks))
-	began := time.Now()
-	c.must(harness.Await(arrival, func() error {
-		if c.proxier.Ended() && c.ended != nil {
-			c.ended()
-		} else if c.proxier.Ended() {
-			return fmt.Errorf("the proxier has ended: %s", c.proxier.Output())
-		}
-		v, err := c.kernel.VirtualServer("tcp", to)
-		if err == nil && v == nil {
-			err = errStill("without " + to.String())
-		}
-		return err
-	}))
-	if took := time.Since(began); took > 20*time.Second {
-		c.t.Logf("a change arrived after %s", took.Round(time.Second))
-	}
-}
-
-// arrival is how long a change may take after the harm is over: a start may have to come first, on a busy machine.
-const arrival = 3 * time.Minute
 
 // hostile are Services that the kernel refuses, that ask for too much, or that say what nobody understands.
 func (c *chaos) hostile() []string {

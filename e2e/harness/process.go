@@ -87,6 +87,9 @@ type Hopeless struct{ error }
 // Unwrap returns the error itself.
 func (h Hopeless) Unwrap() error { return h.error }
 
+// GiveUp has Await return the error at once.
+func GiveUp(err error) error { return Hopeless{err} }
+
 // Patiently lengthens the time that something may take where everything takes longer: by the factor in LAB_PATIENCE, which the lab sets in
 // an emulated machine.
 func Patiently(timeout time.Duration) time.Duration {
