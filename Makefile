@@ -125,6 +125,13 @@ chaos: ## harm at random under load for DURATION: SOURCE=api, HARMS=pattern; KIL
 	@export LAB_PATIENCE=$${LAB_PATIENCE:-4}; IPVSP_CHAOS=$(DURATION) IPVSP_SOURCE=$(SOURCE) IPVSP_HARMS='$(HARMS)' IPVSP_KILLS=$(KILLS) IPVSP_DRIFTS=$(DRIFTS) IPVSP_TIMEOUT=12h \
 	  $(MAKE) --no-print-directory e2e RUN='^$(CHAOS)$$' GUESTS=1 E2EFLAGS="-test.timeout 12h"
 
+# make soak: DURATION is how long Services roll, SOURCE what the proxier follows: manifests or api.
+.PHONY: soak
+soak: DURATION = 2h
+soak: ## 1,000 Services roll for DURATION (2h), and nothing may grow: memory, handles, objects of the kernel (root; SOURCE=api)
+	@export LAB_PATIENCE=$${LAB_PATIENCE:-4}; IPVSP_SOAK=$(DURATION) IPVSP_SOURCE=$(SOURCE) IPVSP_TIMEOUT=24h \
+	  $(MAKE) --no-print-directory e2e RUN='^TestSoak$$' GUESTS=1 E2EFLAGS="-test.timeout 24h"
+
 .PHONY: conformance
 conformance: ## every way in, side by side with the real kube-proxy: writes docs/conformance.md (root; ten minutes; nightly)
 	@mkdir -p bin/out
