@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -87,8 +88,13 @@ func TestRestartIsNotNoticed(t *testing.T) {
 	held := append(c.hold(client, web4, 2), c.hold(c.Outside, at(c.Node1.IPv6, webNodePort), 2)...)
 	before := c.dataplane()
 
-	load := c.startLoad(client, "--mode", "crr", "--rate", "40", "--duration", "20s", "--timeout", lossTimeout.String(), "tcp://"+web4.String())
-	loads := []*harness.Load{load, c.startLoad(c.Outside, "--mode", "udp-rr", "--rate", "20", "--duration", "20s", "--timeout", lossTimeout.String(), "udp://"+at(c.Node1.IPv4, webNodePort).String())}
+	// As long as the restarts take, which is long on a slow machine.
+	loads := []*harness.Load{
+		c.startLoad(client, "--mode", "crr", "--rate", strconv.Itoa(harness.Unhurriedly(40, 10)), "--duration", "1h",
+			"--timeout", lossTimeout.String(), "tcp://"+web4.String()),
+		c.startLoad(c.Outside, "--mode", "udp-rr", "--rate", strconv.Itoa(harness.Unhurriedly(20, 5)), "--duration", "1h",
+			"--timeout", lossTimeout.String(), "udp://"+at(c.Node1.IPv4, webNodePort).String()),
+	}
 	for _, end := range []struct {
 		name string
 		by   func()
@@ -108,7 +114,7 @@ func TestRestartIsNotNoticed(t *testing.T) {
 		t.Errorf("the restarts changed the dataplane, before:\n%s\nafter:\n%s", before, now)
 	}
 	for _, l := range loads {
-		r, err := l.Wait()
+		r, err := l.Stop()
 		c.must(err)
 		withoutErrors(t, r)
 	}
