@@ -471,7 +471,7 @@ func (c *chaos) otherToken() {
 }
 
 // otherCertificate gives the server a certificate of another authority, and the proxier that authority a while later.
-// Now and then the proxier is started again with it; client-go reads the authority anew every five minutes only.
+// Now and then the proxier is started again with it.
 func (c *chaos) otherCertificate() {
 	again := c.r.IntN(2) == 0
 	c.staysAsItIs(20*time.Second, func() {
