@@ -1,17 +1,19 @@
 #!/usr/bin/env bash
 # Finding: UDP datagrams above the path's MTU that the director itself sends to a virtual server hardly ever pass IPVS.
 #
-# Seen on Linux 6.1.176 (User-Mode Linux of Debian 12) with ipvsadm 1.31 and masquerading. IPVS drops a datagram of 2,000
-# bytes and tells the sender by ICMP; every second send then fails with EMSGSIZE, and what is sent again is dropped again:
-#   IPv4, address on a dummy link   none arrives, for ever: the kernel remembers no MTU for a local address of a link other
-#                                   than lo (net/ipv4/route.c, __mkroute_output: a local route with another link is not cached)
+# Seen on Linux 6.1.176 (User-Mode Linux of Debian 12) with ipvsadm 1.31 and masquerading. IPVS drops a datagram of
+# 2,000 bytes and tells the sender by ICMP. Every second send then fails with EMSGSIZE, and what is sent again is
+# dropped again:
+#   IPv4, address on a dummy link   none arrives, for ever: the kernel remembers no MTU for a local address of a link
+#                                   other than lo (net/ipv4/route.c, __mkroute_output: such a route is not cached)
 #   IPv4, local route on lo         the MTU is remembered, the kernel fragments, and what is sent arrives
-#   IPv6, either                    none arrives. The MTU is remembered with the route. But IPv6 fragments its own packets
-#                                   behind LOCAL_OUT, where IPVS stands, so IPVS sees the whole datagram each time
-#                                   (net/netfilter/ipvs/ip_vs_xmit.c, __mtu_check_toobig_v6, asks for no more than its length)
+#   IPv6, either                    none arrives. The MTU is remembered with the route. But IPv6 fragments its own
+#                                   packets behind LOCAL_OUT, where IPVS stands, so IPVS sees the whole datagram each
+#                                   time (net/netfilter/ipvs/ip_vs_xmit.c, __mtu_check_toobig_v6, looks at its length)
 # In Kubernetes that is a client in the host's network that asks a Service by UDP (cilium#8185).
 #
-# Needs root on Debian 12 (amd64) with iproute2 and kmod; nothing is installed: packages are unpacked in a temporary folder.
+# Needs root on Debian 12 (amd64) with iproute2 and kmod; nothing is installed: packages are unpacked in a temporary
+# folder.
 set -euo pipefail
 if [ $$ = 1 ]; then # the first process of the guest
 	export PATH=/usr/sbin:/usr/bin:/sbin:/bin
