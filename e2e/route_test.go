@@ -8,9 +8,9 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
-	"strconv"
 	"testing"
 	"time"
 
