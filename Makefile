@@ -11,9 +11,10 @@ ETCD        := $(shell awk '$$1 == "go.etcd.io/etcd/server/v3" {print $$2}' e2e/
 CACHE   := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ipvs-proxier
 PEERS   := $(CACHE)/peers/kubernetes-$(KUBERNETES)-etcd-$(ETCD)-$(shell go env GOVERSION)
 ROUTER  := $(CACHE)/peers/kube-router-$(KUBEROUTER)-$(shell go env GOVERSION)
-# Modules of their own: what drives a browser, or compiles seccomp filters, is no dependency of the programs.
+# Modules of their own: what drives a browser, compiles seccomp filters or writes images is no dependency of the programs.
 BROWSERTEST := cmd/ipvs-load/internal/html/browsertest
 CONFINED    := e2e/confined
+IMAGE       := deploy/image
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
@@ -59,6 +60,7 @@ test: ## everything that proves it works: lint, test-unit, test-browser, test-ke
 .PHONY: test-unit
 test-unit: ## tests that need neither root nor IPVS, with the race detector where there is a C compiler
 	@if command -v gcc >/dev/null; then CGO_ENABLED=1 go test -race ./...; else echo "no gcc: without the race detector"; go test ./...; fi
+	go test -C $(IMAGE) ./...
 
 .PHONY: test-browser
 test-browser: lab ## the page of ipvs-load, in a real browser: drawn, readable, and without a request
@@ -68,6 +70,19 @@ test-browser: lab ## the page of ipvs-load, in a real browser: drawn, readable, 
 .PHONY: confined
 confined:
 	@go build -C $(CONFINED) -o $(CURDIR)/bin/ .
+
+# make image: IMAGE_VERSION is the tag. What the images have of Debian is what the archive has today.
+IMAGE_VERSION ?= $(VERSION)
+MAKE_IMAGE     = go build -C $(IMAGE) -o $(CURDIR)/bin/make-image . && bin/make-image -version $(IMAGE_VERSION) -created $$(git log -1 --format=%ct) -revision $$(git rev-parse HEAD)
+.PHONY: image
+image: ## OCI archives of both programs for amd64 and arm64, with lists of what is in them: bin/out/image
+	@$(MAKE_IMAGE)
+
+# The tests have one of this machine's kind.
+.PHONY: image-here
+image-here: lab
+	@bin/lab install crun dpkg-deb
+	@rm -rf bin/image && $(MAKE_IMAGE) -platforms $$(go env GOARCH) -out bin/image
 
 .PHONY: guests
 guests: lab
@@ -84,7 +99,7 @@ test-kernel: guests kernel-tests ## the contract of the kernel adapters, on a re
 	@bin/guests -lab '$(LAB)' -run '$(RUN)' -what 'tests of the contract' bin/kernel/*.test
 
 .PHONY: e2e-tests
-e2e-tests: build confined peers
+e2e-tests: build confined image-here peers
 	@mkdir -p bin/out && go test -c -tags e2e -o bin/e2e.test ./e2e
 # The programs are linked into bin, because the cache may lie where the lab shows an empty directory, such as below /tmp.
 	@mkdir -p bin/peers && for program in $(PEERS)/{kube-apiserver,kube-proxy,etcd} $(wildcard $(ROUTER)/kube-router); do ln -f $$program bin/peers/ 2>/dev/null || cp -f $$program bin/peers/; done
@@ -239,15 +254,15 @@ fuzz: ## every fuzz target in turn, each for FUZZTIME (10s), until one fails; RU
 .PHONY: lint
 lint: ## gofmt, vet, staticcheck, govulncheck, go mod tidy
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "gofmt: $$unformatted"; exit 1; }
-	go vet ./... && go vet -tags kernel,e2e ./... && for m in $(BROWSERTEST) $(CONFINED); do go vet -C $$m ./... || exit; done
-	go run $(STATICCHECK) -tags kernel,e2e ./... && for m in $(BROWSERTEST) $(CONFINED); do (cd $$m && go run $(STATICCHECK) ./...) || exit; done
-	go mod tidy -diff && for m in $(BROWSERTEST) $(CONFINED); do (cd $$m && go mod tidy -diff) || exit; done
+	go vet ./... && go vet -tags kernel,e2e ./... && for m in $(BROWSERTEST) $(CONFINED) $(IMAGE); do go vet -C $$m ./... || exit; done
+	go run $(STATICCHECK) -tags kernel,e2e ./... && for m in $(BROWSERTEST) $(CONFINED) $(IMAGE); do (cd $$m && go run $(STATICCHECK) ./...) || exit; done
+	go mod tidy -diff && for m in $(BROWSERTEST) $(CONFINED) $(IMAGE); do (cd $$m && go mod tidy -diff) || exit; done
 	@$(MAKE) --no-print-directory vulnerabilities
 
 # Findings fail the build. An unreachable database cannot: but it is said, loudly, that nothing was checked.
 .PHONY: vulnerabilities
 vulnerabilities:
-	@log=$$(mktemp); { go run $(GOVULNCHECK) ./... && (cd $(BROWSERTEST) && go run $(GOVULNCHECK) -test ./...) && cd $(CONFINED) && go run $(GOVULNCHECK) ./...; } >$$log 2>&1; status=$$?; \
+	@log=$$(mktemp); { go run $(GOVULNCHECK) ./... && (cd $(BROWSERTEST) && go run $(GOVULNCHECK) -test ./...) && (cd $(CONFINED) && go run $(GOVULNCHECK) ./...) && cd $(IMAGE) && go run $(GOVULNCHECK) ./...; } >$$log 2>&1; status=$$?; \
 	if [ $$status = 0 ]; then echo "govulncheck: no known vulnerability is reachable"; \
 	elif grep -q -E 'vuln.go.dev|vulndb' $$log && ! grep -q '^Vulnerability #' $$log; then \
 	  echo "govulncheck: NOT CHECKED: the vulnerability database cannot be reached from here:"; tail -3 $$log; status=0; \

@@ -2,6 +2,9 @@
 // privileges, and the engines' default seccomp profile, which Kubernetes calls RuntimeDefault.
 //
 //	confined -capabilities CAP_NET_ADMIN,CAP_NET_RAW PROGRAM [ARGUMENT...]
+//	confined -capabilities CAP_NET_ADMIN,CAP_NET_RAW -print
+//
+// The latter prints the profile as a container's configuration (OCI) has it.
 //
 // It becomes the program, so that the process that was started is the one that runs. The profile is Moby's; containerd
 // and CRI-O keep copies of it. It is a module of its own, so that what compiles filters is no dependency of the programs.
@@ -29,8 +32,13 @@ func main() {
 func run(args []string) error {
 	flags := flag.NewFlagSet("confined", flag.ContinueOnError)
 	list := flags.String("capabilities", "", "names with commas between them, such as CAP_NET_ADMIN; all others are taken away")
+	show := flags.Bool("print", false, "print the seccomp profile that a container with these capabilities has, and run nothing")
 	if err := flags.Parse(args); err != nil {
 		return err
+	}
+	names := strings.FieldsFunc(*list, func(r rune) bool { return r == ',' })
+	if *show {
+		return printProfile(os.Stdout, names)
 	}
 	if flags.NArg() == 0 {
 		return fmt.Errorf("name the program to run")
@@ -39,7 +47,6 @@ func run(args []string) error {
 	if err != nil {
 		return err
 	}
-	names := strings.FieldsFunc(*list, func(r rune) bool { return r == ',' })
 	keep, err := capabilities(names)
 	if err != nil {
 		return err

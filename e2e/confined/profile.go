@@ -1,7 +1,9 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
+	"io"
 	"unsafe"
 
 	seccomp "github.com/elastic/go-seccomp-bpf"
@@ -12,10 +14,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// defaultProfile compiles the profile that a container with these capabilities has.
+// profileOf is the profile that a container with these capabilities has.
+func profileOf(capabilities []string) (*specs.LinuxSeccomp, error) {
+	return moby.GetDefaultProfile(&specs.Spec{Process: &specs.Process{Capabilities: &specs.LinuxCapabilities{Bounding: capabilities}}})
+}
+
+func printProfile(w io.Writer, capabilities []string) error {
+	profile, err := profileOf(capabilities)
+	if err != nil {
+		return err
+	}
+	return json.NewEncoder(w).Encode(profile)
+}
+
+// defaultProfile compiles that profile.
 func defaultProfile(capabilities []string) ([]bpf.RawInstruction, error) {
-	container := &specs.Spec{Process: &specs.Process{Capabilities: &specs.LinuxCapabilities{Bounding: capabilities}}}
-	profile, err := moby.GetDefaultProfile(container)
+	profile, err := profileOf(capabilities)
 	if err != nil {
 		return nil, err
 	}

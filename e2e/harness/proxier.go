@@ -38,6 +38,21 @@ func (p Programs) StartProxier(node *topology.Host, args ...string) (*Proxier, e
 	return &Proxier{Process: process, host: node, programs: p}, nil
 }
 
+// Adopt starts a program on the node that runs ipvs-proxier there, such as a container engine, and returns it as StartProxier
+// does.
+func (p Programs) Adopt(node *topology.Host, program string, args ...string) (*Proxier, error) {
+	process, err := Start(node, program, args...)
+	if err != nil {
+		return nil, err
+	}
+	return &Proxier{Process: process, host: node, programs: p}, nil
+}
+
+// SeccompProfile returns the profile of a container with these capabilities, as JSON.
+func SeccompProfile(p Programs, capabilities []string) ([]byte, error) {
+	return exec.Command(p.Path("confined"), "-capabilities", strings.Join(capabilities, ","), "-print").Output()
+}
+
 // AwaitReady waits until the kernel is in line with what is wanted. (/healthz does not tell: it is 200 while starting, because
 // the dataplane of the life before still serves.)
 func (p *Proxier) AwaitReady() error {
