@@ -77,7 +77,7 @@ func TestAnotherAuthorityIsTrustedAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	list := func() error {
-		_, err := client.Source(Selection{}).Services.List(metav1.ListOptions{})
+		_, err := client.Source(Selection{}).Services.(lister).ListWithContext(t.Context(), metav1.ListOptions{})
 		return err
 	}
 	if err := list(); err != nil {
