@@ -170,7 +170,7 @@ func TestProblemsAreLoggedOnce(t *testing.T) {
 	for range 2 {
 		l.Observe(Report{Changed: []Row{testRow("web", "rr")}})
 	}
-	if text := out.String(); strings.Count(text, "problem is gone") != 1 || strings.Count(text, "everything is done") != 1 {
+	if text := out.String(); strings.Count(text, "problem is gone") != 1 || strings.Count(text, "have succeeded") != 1 {
 		t.Errorf("the end is not told once:\n%s", text)
 	}
 	out.Reset()

@@ -95,18 +95,18 @@ func admitCleanup(living []predecessor.Living, unready func() (string, error), o
 			return nil
 		}
 		l := living[0]
-		hint := "end it first"
+		hint := "stop it first"
 		if l.Proxy == predecessor.KubeProxy {
-			hint = "end it first, or leave to it what it has taken over (--hand-over, for its ipvs mode)"
+			hint = "stop it first, or leave to it what it has adopted (--hand-over, for its ipvs mode)"
 		}
-		return fmt.Errorf("%s is alive on this node (%s): what is on its link may be its own by now, so nothing was removed; %s, or take all away all the same (--force)", l.Proxy, l.Sign, hint)
+		return fmt.Errorf("%s is alive on this node (%s). What is on its link may be its own by now, so nothing was removed: %s, or remove all the same (--force)", l.Proxy, l.Sign, hint)
 	}
 	at := slices.IndexFunc(living, func(l predecessor.Living) bool { return l.Proxy == predecessor.KubeProxy })
 	if at < 0 {
 		return fmt.Errorf("no living kube-proxy was found to hand over to, so nothing was removed: start it first (in a container this needs the node's network and processes), or hand over all the same (--force)")
 	}
 	if mode := living[at].Mode; mode != "" && mode != "ipvs" {
-		return fmt.Errorf("kube-proxy runs in mode %s, which takes no virtual servers over, so nothing was removed: `ipvs-proxier cleanup --force` takes all of ours away beside it", mode)
+		return fmt.Errorf("kube-proxy runs in mode %s, which adopts no virtual servers, so nothing was removed: `ipvs-proxier cleanup --force` removes all of ours beside it", mode)
 	}
 	missing, err := unready()
 	if err != nil {
@@ -160,8 +160,8 @@ func leave(have *dataplane.State, link string, o CleanupOptions) (left string) {
 			servers++
 		}
 	}
-	return fmt.Sprintf("link %s with %d addresses and %d virtual servers on them stay: another proxy has a link of that name, and no set of ours is on this node, so nothing tells that they are ours; "+
-		"if you know that they are, remove them with --force", link, len(addresses), servers)
+	return fmt.Sprintf("link %s with %d addresses and %d virtual servers on them stay: another proxy has a link of that name, and no set of ours on this node says that they are ours; "+
+		"if they are, remove them with --force", link, len(addresses), servers)
 }
 
 // removals notes what a Kernel has removed.

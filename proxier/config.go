@@ -93,7 +93,7 @@ type Config struct {
 	StrictARP bool `json:"strictARP,omitempty"`
 	// DrainTimeout is how long connections to an endpoint that is gone may go on.
 	DrainTimeout Duration `json:"drainTimeout"`
-	// AuditPeriod is how often the whole kernel is compared with what is wanted, counted from beginning to beginning; 0 is never. From 30 s on it is the least:
+	// AuditPeriod is how often the whole kernel is compared with the desired state, counted from beginning to beginning; 0 is never. From 30 s on it is the least:
 	// audits take a hundredth of a core at the most.
 	AuditPeriod Duration `json:"auditPeriod"`
 	// MinSyncPeriod is the least time between the ends and starts of passes that changes ask for; meanwhile they gather.
@@ -138,7 +138,7 @@ type Conntrack struct {
 	TCPCloseWaitTimeout   Duration `json:"tcpCloseWaitTimeout"`
 	UDPTimeout            Duration `json:"udpTimeout,omitzero"`
 	UDPStreamTimeout      Duration `json:"udpStreamTimeout,omitzero"`
-	// TCPBeLiberal lets packets outside of the TCP window pass as valid.
+	// TCPBeLiberal lets packets outside of the TCP window count as valid.
 	TCPBeLiberal bool `json:"tcpBeLiberal,omitempty"`
 }
 

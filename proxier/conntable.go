@@ -133,7 +133,7 @@ func (c *connectionTable) watch(ctx context.Context, every time.Duration, log *s
 		_, now, err := c.current()
 		switch {
 		case err != nil && err.Error() != unread:
-			log.Warn("the table of connections cannot be looked at", "err", err)
+			log.Warn("cannot read the table of connections", "err", err)
 			unread = err.Error()
 		case err == nil:
 			unread = ""

@@ -82,7 +82,7 @@ func (d *doors) await(ctx context.Context, at door, err error) net.Listener {
 		listener, err := d.listen(at.address)
 		if err == nil {
 			d.note(at, nil)
-			d.log.Info("the address can be had, and is served", "field", at.field, "address", at.address)
+			d.log.Info("the address is free again, and is served", "field", at.field, "address", at.address)
 			return listener
 		}
 		if now := time.Now(); err.Error() != said || now.Sub(told) >= d.remind {
@@ -113,7 +113,7 @@ func (d *doors) note(at door, err error) {
 	now := d.sorted()
 	d.mu.Unlock()
 	if err != nil {
-		d.log.Error("nothing is served on this address; Services are, and it is tried again", "field", at.field, "address", at.address, "err", err)
+		d.log.Error("cannot listen on this address; Services are served, and it is retried", "field", at.field, "address", at.address, "err", err)
 	}
 	if !slices.Equal(before, now) {
 		d.changed(before, now)

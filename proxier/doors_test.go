@@ -139,7 +139,7 @@ func TestAPortOfOursThatStaysInUse(t *testing.T) {
 	stop := d.serve([]door{{field: "healthzBindAddress", address: "0.0.0.0:10256"}})
 	until(t, "tried again and again", func() bool { return tries.Load() > 100 })
 	stop()
-	if said := strings.Count(log.String(), "nothing is served"); said != 2 {
+	if said := strings.Count(log.String(), "cannot listen on this address"); said != 2 {
 		t.Errorf("said %d times, want 2:\n%s", said, log)
 	}
 }

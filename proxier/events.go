@@ -167,7 +167,7 @@ func (o *eventObserver) problem(row Row, p cluster.Problem) *eventsv1.Event {
 
 func (o *eventObserver) recovered(row Row, ofNode bool) *eventsv1.Event {
 	identity := []string{row.UID, reasonRecovered, row.Version}
-	return o.event(row, ofNode, v1.EventTypeNormal, reasonRecovered, "", "what could not be honoured is mended", identity)
+	return o.event(row, ofNode, v1.EventTypeNormal, reasonRecovered, "", "all reported problems are resolved", identity)
 }
 
 // event returns what is told of the Service; what is of this node names it.

@@ -149,7 +149,7 @@ var five = []string{"n1", "n2", "n3", "n4", "n5"}
 const (
 	wrong7     = `Service ns/web u1 "f" version 7: Warning InvalidField: f: a 100% mistake`
 	clash7     = `Service ns/web u1 "g" version 7: Warning FrontEndConflict: g: taken`
-	recovered8 = `Service ns/web u1 "" version 8: Normal Recovered: what could not be honoured is mended`
+	recovered8 = `Service ns/web u1 "" version 8: Normal Recovered: all reported problems are resolved`
 )
 
 // TestSharedProblemsAreToldOnce: five nodes see a Problem, and there is one Event; so when it is mended, and when it comes again.
@@ -315,9 +315,9 @@ func TestNodesTellTheirOwn(t *testing.T) {
 	d.see(seen("7"), "n1")
 	d.pass(2 * time.Minute)
 	want = append(want, wrong7, `Service ns/web u1 "port" version 7: Warning PortInUse: node n2: port: a program listens`,
-		`Service ns/web u1 "" version 7: Normal Recovered: node n1: what could not be honoured is mended`)
+		`Service ns/web u1 "" version 7: Normal Recovered: node n1: all reported problems are resolved`)
 	slices.Sort(want)
-	got := slices.DeleteFunc(d.told(), func(s string) bool { return strings.HasSuffix(s, "Recovered: what could not be honoured is mended") })
+	got := slices.DeleteFunc(d.told(), func(s string) bool { return strings.HasSuffix(s, "Recovered: all reported problems are resolved") })
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -344,7 +344,7 @@ func TestNodesTellOfTheirAnnotations(t *testing.T) {
 	report("6", heavy)
 	d.wants(told)
 	report("7")
-	d.wants(told, `Node /n1 n1 "" version 7: Normal Recovered: what could not be honoured is mended`)
+	d.wants(told, `Node /n1 n1 "" version 7: Normal Recovered: all reported problems are resolved`)
 }
 
 // TestOtherNodesAreTold: what all nodes see of another one is told on it once, what one node alone sees by that node, and that it is over.
@@ -365,8 +365,8 @@ func TestOtherNodesAreTold(t *testing.T) {
 	}
 	d.wants(told...)
 	report(nil, nil)
-	d.wants(append(told, `Node /n9 n9 "" version : Normal Recovered: node n1: what could not be honoured is mended`,
-		`Node /n9 n9 "" version : Normal Recovered: what could not be honoured is mended`)...)
+	d.wants(append(told, `Node /n9 n9 "" version : Normal Recovered: node n1: all reported problems are resolved`,
+		`Node /n9 n9 "" version : Normal Recovered: all reported problems are resolved`)...)
 }
 
 // TestRestartTellsNothingAgain: neither that of one node nor that of all.

@@ -222,6 +222,6 @@ func (s *eventSink) settle(now time.Time, m *message, err error) {
 	s.count(eventFailed)
 	if !s.failing {
 		s.failing = true
-		s.log.Warn("Events are lost: the API does not take them", "event", m.event.Namespace+"/"+m.event.Name, "note", m.event.Note, "err", err)
+		s.log.Warn("Events are lost: the API does not accept them", "event", m.event.Namespace+"/"+m.event.Name, "note", m.event.Note, "err", err)
 	}
 }

@@ -155,7 +155,7 @@ func TestManyFailuresAreTold(t *testing.T) {
 			t.Errorf("a line of %d bytes: %.200s", len(line), line)
 		}
 	}
-	if !seen || !strings.Contains(text.String(), "not everything could be done") {
+	if !seen || !strings.Contains(text.String(), "some operations failed") {
 		t.Error("nothing tells of a failure")
 	}
 }

@@ -111,9 +111,9 @@ func (l *logObserver) errors(r Report) {
 	}
 	switch {
 	case text != "" && text != l.errText:
-		l.log.Error("not everything could be done; it is tried again", "failed", r.FailureCount(), "err", budget.CutLine(text))
+		l.log.Error("some operations failed; they are retried", "failed", r.FailureCount(), "err", budget.CutLine(text))
 	case text == "" && l.errText != "" && r.Pending == 0:
-		l.log.Info("everything is done that had failed")
+		l.log.Info("all operations that had failed have succeeded")
 	case text == "" && r.Pending > 0:
 		return // what failed is not due yet
 	}
@@ -127,7 +127,7 @@ func (l *logObserver) warn(r Report) {
 		text = err.Error()
 	}
 	if text != "" && text != l.warned {
-		l.log.Warn("something is left for later", "err", budget.CutLine(text))
+		l.log.Warn("some work is left for later", "err", budget.CutLine(text))
 	}
 	l.warned = text
 }

@@ -54,7 +54,7 @@ func newMetrics(k traffic, version string) *metrics {
 		passes:    counter("passes_total", "Passes, by result (success or error).", "result"),
 		audits:    counter("audits_total", "Passes that compared the whole kernel."),
 		auditCPU:  counter("audit_cpu_seconds_total", "Processor time in which audits beside the passes read the kernel, by whose it is: the thread that reads, or the programs that it runs.", "of"),
-		ops:       counter("operations_total", "Operations that the kernel carried out.", "verb", "kind"),
+		ops:       counter("operations_total", "Operations that the kernel has applied.", "verb", "kind"),
 		forgotten: counter("forgotten_flows_total", "UDP flows that connection tracking was made to forget, because their endpoint is gone."),
 		cutOff:    counter("cut_off_connections_total", "Connections that connection tracking was made to forget, because their client is no longer in the source ranges."),
 		events:    counter("events_total", "Events for the API, by result (created, exists, failed or dropped).", "result"),
@@ -68,16 +68,16 @@ func newMetrics(k traffic, version string) *metrics {
 			Buckets: prometheus.ExponentialBuckets(0.0001, 2, 20),
 		}, []string{"stage"}),
 		services:  gauge("services", "Services that are served."),
-		waiting:   gauge("waiting_services", "Services that wait for the passes to come: those that a start or a great many changes at once have left."),
+		waiting:   gauge("waiting_services", "Services that wait for the next passes, after a start or very many changes at once."),
 		draining:  gauge("draining_real_servers", "Real servers at weight 0 that wait for their connections to end."),
 		pending:   gauge("pending_retries", "Services, and the foundation, with operations to be tried again."),
 		foreign:   gauge("foreign_virtual_servers", "Virtual servers of others, which are left alone."),
 		synced:    gauge("last_success_timestamp_seconds", "When a pass last ended without an error, in seconds since 1970."),
 		messages:  newTrafficCount("netlink_messages", "Netlink requests sent since the start."),
 		sends:     newTrafficCount("netlink_sends", "System calls that carried netlink requests since the start."),
-		processes: newTrafficCount("processes_started", "Programs started since the start (iptables and its relatives)."),
+		processes: newTrafficCount("processes_started", "Programs started since the start, such as iptables-restore."),
 		problems: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "ipvs_proxier_problems", Help: "What users wrote and could not be honoured, by Service and reason; namespace and service are empty for Nodes: the annotations, addresses and kernel of this one, addresses on which the proxier cannot serve, and addresses of others.",
+			Name: "ipvs_proxier_problems", Help: "What is rejected or not supported, by Service and reason. Namespace and service are empty for Nodes: the annotations, addresses and kernel of this one, addresses on which the proxier cannot serve, and addresses of others.",
 		}, []string{"namespace", "service", "reason"}),
 	}
 	for _, result := range eventResults {

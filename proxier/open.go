@@ -36,7 +36,7 @@ func open(ctx context.Context, c Config, version string, log *slog.Logger) (open
 func openManifests(ctx context.Context, c Config, log *slog.Logger) (opened, error) {
 	directory, err := manifests.Open(c.Manifests, func(file, mistake string) {
 		if mistake == "" {
-			log.Info("manifest is whole again", "file", file)
+			log.Info("manifest can be used again", "file", file)
 		} else {
 			log.Error("manifest cannot be used", "file", file, "reason", mistake)
 		}
@@ -46,7 +46,7 @@ func openManifests(ctx context.Context, c Config, log *slog.Logger) (opened, err
 	}
 	go func() {
 		if err := directory.Run(ctx); err != nil {
-			log.Error("manifests are not watched", "err", err)
+			log.Error("cannot watch the manifests", "err", err)
 		}
 	}()
 	from := source.Source{Services: directory.Services(), Slices: directory.Slices(), Nodes: directory.Nodes()}

@@ -47,7 +47,7 @@ var options = []Option{
 	}, {
 		Field: "detectLocalMode", Flags: []string{"detect-local-mode"},
 		Words: []string{DetectClusterCIDR, DetectNodeCIDR, DetectBridgeInterface, DetectInterfaceNamePrefix},
-		Help:  "how local pods are told from other clients: ClusterCIDR, NodeCIDR, BridgeInterface or InterfaceNamePrefix",
+		Help:  "how local pods are distinguished from other clients: ClusterCIDR, NodeCIDR, BridgeInterface or InterfaceNamePrefix",
 		Docs: "which clients of a ClusterIP are pods, and keep their address: `ClusterCIDR` (`--cluster-cidr`), `NodeCIDR` " +
 			"(the Node's `podCIDRs`), `BridgeInterface`, `InterfaceNamePrefix`",
 	}, {
@@ -132,7 +132,7 @@ var options = []Option{
 	}, {
 		Field: "conntrack.tcpBeLiberal", Flags: []string{"conntrack-tcp-be-liberal"},
 		Help: "track packets outside of the TCP window as valid",
-		Docs: "`nf_conntrack_tcp_be_liberal=1`: packets outside of the TCP window pass as valid; `false` leaves the node's value",
+		Docs: "`nf_conntrack_tcp_be_liberal=1`: packets outside of the TCP window count as valid; `false` leaves the node's value",
 	}, {
 		Field: "takeOver", Flags: []string{"take-over"}, Words: []string{KubeProxy, KubeRouter},
 		Help: "take the place of kube-proxy or kube-router on this node, and remove its rules",
@@ -188,13 +188,13 @@ var options = []Option{
 		Help: "how long connections to an endpoint that is gone may go on; 0 ends them at once",
 	}, {
 		Field: "auditPeriod", Flags: []string{"audit-period", "ipvs-sync-period"},
-		Help: "how often the kernel is compared with what is wanted; 0 is never, else at least 1s; from 30s on less often where " +
+		Help: "how often the kernel is compared with the desired state; 0 is never, else at least 1s; from 30s on less often where " +
 			"that would take more than a hundredth of a core",
-		Docs: "how often the whole kernel is compared with what is wanted, beside the changes, which do not wait for it; `0` " +
+		Docs: "how often the whole kernel is compared with the desired state, beside the changes, which do not wait for it; `0` " +
 			"never, else at least `1s`; from `30s` on less often where that would take more than a hundredth of a core",
 	}, {
 		Field: "minSyncPeriod", Flags: []string{"ipvs-min-sync-period"}, Unset: "`0s`",
-		Help: "least time between passes; changes gather meanwhile",
+		Help: "least time between syncs; changes gather meanwhile",
 	}, {
 		Field: "healthzBindAddress", Flags: []string{"healthz-bind-address"},
 		Help: "address with port for /healthz and /livez; empty is off",

@@ -52,7 +52,7 @@ func (e *engine) checkFrontEnds(s *cluster.Service, f *dataplane.Fragment) {
 	for _, port := range s.Ports {
 		if port.NodePort != 0 && e.settings.Dataplane.NodePortsOnPrimary && len(e.node.Primary) == 0 {
 			s.Problems.Addf(cluster.NodeUnknown, "spec.ports["+port.Name+"].nodePort",
-				"--nodeport-addresses limits node ports to the primary addresses of Node %s, which are not known: there is no such Node, or it has none", e.node.Name)
+				"--nodeport-addresses limits node ports to the primary addresses of Node %s. They are not known: there is no such Node, or it has none", e.node.Name)
 		}
 		if ports := e.settings.Dataplane.MasqueradePorts; port.NodePort != 0 && ports[0] <= port.NodePort && port.NodePort <= ports[1] {
 			s.Problems.Addf(cluster.PortInUse, "spec.ports["+port.Name+"].nodePort",

@@ -118,18 +118,18 @@ func Run(ctx context.Context, c Config, version string, log *slog.Logger) error 
 	}
 	linkGone := signal(l.link)
 	told := kernel.Told{Addresses: l.addresses.tell, LinkGone: func() {
-		log.Warn("our link has been deleted; everything is read again and brought back", "link", c.Link)
+		log.Warn("our link has been deleted; an audit restores everything", "link", c.Link)
 		linkGone()
 	}}
 	go func() {
 		if err := kernel.Watch(ctx, c.Link, told); err != nil {
-			log.Warn("addresses and the link are looked at with audits only", "err", err)
+			log.Warn("only audits see changes of the node's addresses and the end of our link", "err", err)
 		}
 	}()
 	if err := l.run(ctx); err != nil {
 		return err
 	}
-	log.Info("ending; the dataplane stays in place")
+	log.Info("stopping; the dataplane stays in place")
 	return nil
 }
 

@@ -21,7 +21,7 @@ func newHealthChecks(c servicehealth.Config) *healthChecks {
 func logHealthCheck(log *slog.Logger) func(servicehealth.Service, uint16, error) {
 	return func(s servicehealth.Service, port uint16, err error) {
 		if err != nil {
-			log.Error("health check node port cannot be opened; it is tried again", "service", s.Name.String(), "port", port, "err", err)
+			log.Error("cannot open the health check node port; it is retried", "service", s.Name.String(), "port", port, "err", err)
 		} else {
 			log.Debug("health check node port is open", "service", s.Name.String(), "port", port)
 		}

@@ -237,7 +237,7 @@ func (b *board) status(only func(cluster.Name) bool) Status {
 func (s *Status) tell(table *connectionTable) {
 	connections, problems, err := table.current()
 	if err != nil {
-		s.Errors = append(s.Errors, "the table of connections cannot be looked at: "+err.Error())
+		s.Errors = append(s.Errors, "cannot read the table of connections: "+err.Error())
 		return
 	}
 	s.Connections = &connections

@@ -35,7 +35,7 @@ func succeed(ctx context.Context, c Config, log *slog.Logger) (*succession, erro
 		return nil, err
 	}
 	if len(lock.Distrusted) > 0 {
-		log.Warn("sockets that look like the lock are not root's, and keep nobody out", "sockets", strings.Join(lock.Distrusted, ", "))
+		log.Warn("sockets of other users have the name of the lock; they keep nobody out", "sockets", strings.Join(lock.Distrusted, ", "))
 	}
 	s := &succession{lock: lock, proxy: predecessor.Proxy(c.TakeOver), link: c.Link, log: log, ctx: ctx, remove: predecessor.Remove}
 	if err := predecessor.Admit(ctx, s.proxy, predecessor.NewDetector().Alive, log); err != nil {
@@ -54,7 +54,7 @@ func succeed(ctx context.Context, c Config, log *slog.Logger) (*succession, erro
 // release lets another ipvs-proxier run.
 func (s *succession) release() {
 	if err := s.lock.Release(); err != nil {
-		s.log.Warn("release the lock", "err", err)
+		s.log.Warn("cannot release the lock", "err", err)
 	}
 }
 
@@ -67,11 +67,11 @@ func (s *succession) tell(ctx context.Context) {
 	others := slices.DeleteFunc(predecessor.Proxies(), func(p predecessor.Proxy) bool { return p == s.proxy })
 	all, err := predecessor.Find(ctx, s.link, others...)
 	if err != nil && ctx.Err() == nil {
-		s.log.Warn("it is not known whether other proxies have left something", "err", err)
+		s.log.Warn("cannot find out whether other proxies have left rules", "err", err)
 	}
 	for _, left := range all {
 		if !left.Empty() {
-			s.log.Warn("another proxy that is gone has left rules, which may stand in the way of traffic; --take-over removes them", "proxy", string(left.Proxy),
+			s.log.Warn("a proxy that has stopped left rules, which may block traffic; --take-over removes them", "proxy", string(left.Proxy),
 				"left", left.String(), "option", "--take-over="+string(left.Proxy))
 		}
 		s.tellByHand(left)
@@ -103,7 +103,7 @@ func (s *succession) Observe(r Report) {
 	if r.Error() != nil || r.Pending > 0 {
 		if !s.told {
 			s.told = true
-			s.log.Warn("the predecessor's rules stay until a pass has left nothing to be done", "proxy", string(s.proxy))
+			s.log.Warn("the predecessor's rules stay until a sync has programmed everything", "proxy", string(s.proxy))
 		}
 		return
 	}
@@ -129,7 +129,7 @@ func (s *succession) removeLeftovers() {
 		if s.ctx.Err() != nil {
 			return
 		}
-		s.log.Warn("not everything of the predecessor's could be removed; it is tried again", "proxy", string(s.proxy), "after", wait.String(), "err", err)
+		s.log.Warn("cannot remove all that the predecessor left; it is retried", "proxy", string(s.proxy), "after", wait.String(), "err", err)
 		select {
 		case <-s.ctx.Done():
 			return

@@ -19,7 +19,7 @@ func compareCommand() *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "compare BASE.json OTHER.json...",
-		Short: "Say whether runs are slower than others, and tell different from noise",
+		Short: "Compare runs, and distinguish differences from noise",
 		Long: `compare holds the runs in each file against those in the first. A file is what "run --json" printed, once or several
 times one after the other (its rounds), or what "scenario --json" printed (each variant is compared with the first).
 

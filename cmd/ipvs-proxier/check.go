@@ -20,11 +20,11 @@ import (
 func checkCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "check {FILE | DIRECTORY | - | KEY=VALUE} ...",
-		Short: "Say what would not be honoured of Services and annotations, without a cluster",
-		Long: "Read the Services, EndpointSlices and Nodes of files (.yaml, .yml, .json of a directory; - is standard input) and say what the proxier would\n" +
-			"not honour of them: annotations, aliases, fields, and what run --manifests would refuse. Or check annotations alone: KEY=VALUE,\n" +
-			"node/weight=3, endpointslice/weight=3; they are printed as they are understood. No cluster and no kernel are asked. The exit status is 1\n" +
-			"when something would not be honoured.",
+		Short: "Report what would be rejected or not supported of Services and annotations, without a cluster",
+		Long: "Read the Services, EndpointSlices and Nodes of files, and report what the proxier would reject or not support in them: annotations,\n" +
+			"aliases, fields, and what run --manifests would refuse. Of a directory the files .yaml, .yml and .json count; - is standard input.\n\n" +
+			"Or check annotations alone: KEY=VALUE, node/weight=3, endpointslice/weight=3. They are printed as the proxier reads them.\n\n" +
+			"No cluster and no kernel are needed. The exit status is 1 when there is a problem.",
 		Example: "  ipvs-proxier check web.yaml\n" +
 			"  kubectl get services -A -o yaml | ipvs-proxier check -\n" +
 			"  ipvs-proxier check scheduler=http=maglev,*=wlc slow-start=30s node/weight=3",
@@ -38,7 +38,7 @@ func checkCommand() *cobra.Command {
 			return nil
 		},
 	}
-	config := c.Flags().String("config", "", "configuration file whose choices count, under the Services' own")
+	config := c.Flags().String("config", "", "configuration file, whose defaults apply where a Service chooses nothing")
 	settings := c.Flags().Bool("settings", false, "print for each port what would be in force, and who chose it")
 	output := c.Flags().StringP("output", "o", "table", "table or json")
 	c.RunE = func(c *cobra.Command, args []string) error {

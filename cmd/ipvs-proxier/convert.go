@@ -16,9 +16,9 @@ func convertCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "convert {FILE | - | -- FLAG...}",
 		Short: "Turn the configuration of kube-proxy or kube-router into ours",
-		Long: "Turn a KubeProxyConfiguration file (or the ConfigMap that kubeadm makes of one), or the flags of kube-proxy or kube-router, into our\n" +
-			"configuration file, on standard output. On standard error stands what an operator should know about it. The exit status is 1 when\n" +
-			"something that decides about traffic is not carried over.",
+		Long: "Turn the configuration of another proxy into our configuration file, on standard output. FILE is a KubeProxyConfiguration, or the\n" +
+			"ConfigMap that kubeadm makes of one; FLAG is one of kube-proxy or kube-router. Standard error says what an operator should know.\n" +
+			"The exit status is 1 when a setting that decides about traffic has no counterpart.",
 		Example: "  kubectl -n kube-system get configmap kube-proxy -o yaml | ipvs-proxier convert -\n" +
 			"  ipvs-proxier convert /var/lib/kube-proxy/config.conf\n" +
 			"  ipvs-proxier convert --from=kube-router -- --run-router=false --masquerade-all",

@@ -13,8 +13,8 @@ import (
 func runCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "run",
-		Short: "Carry Services into this node's kernel until told to stop",
-		Long: "Carry Services into this node's kernel until told to stop (SIGTERM or SIGINT). The dataplane stays in place then; " +
+		Short: "Program Services into this node's kernel until it is stopped",
+		Long: "Program Services into this node's kernel until SIGTERM or SIGINT stops it. The dataplane then stays in place: " +
 			"`ipvs-proxier cleanup` removes it.",
 		Example: "  ipvs-proxier run --manifests /etc/ipvs-proxier/manifests --cluster-cidr 10.244.0.0/16\n" +
 			"  ipvs-proxier run --kubeconfig /etc/kubernetes/proxy.conf --cluster-cidr 10.244.0.0/16",

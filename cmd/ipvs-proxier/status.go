@@ -44,7 +44,7 @@ func statusCommand() *cobra.Command {
 			return err
 		}
 		if !s.Healthy {
-			return errors.New("the proxier is not healthy: the kernel is not in line with what is wanted")
+			return errors.New("the proxier is not healthy: the kernel does not hold the desired state")
 		}
 		if service != "" && len(s.Services) == 0 {
 			return fmt.Errorf("no Service %s is served here", service)

@@ -119,7 +119,7 @@ var table = []Key{
 	},
 	{
 		Name: Ignore, Objects: []Object{Service},
-		Summary: "This proxy leaves the Service alone. The standard label service.kubernetes.io/service-proxy-name is to be preferred.",
+		Summary: "This proxy leaves the Service alone. Prefer the standard label service.kubernetes.io/service-proxy-name.",
 		Allowed: "true or false", Default: "false", Example: "true", Words: []string{"true", "false"}, Pattern: boolean, canonical: canonicalBool,
 	},
 }

@@ -122,7 +122,7 @@ func translated(key annotation.Key, alias annotation.Alias, text string) (annota
 			return parsed(key, alias.Key, ours)
 		}
 	}
-	return nil, &Problem{Reason: InvalidAnnotation, Field: annotation.Field(alias.Key), Message: budget.Quote(text) + " is not understood here"}
+	return nil, &Problem{Reason: InvalidAnnotation, Field: annotation.Field(alias.Key), Message: budget.Quote(text) + " is not supported"}
 }
 
 func parsed(key annotation.Key, written, text string) (annotation.Values, *Problem) {

@@ -107,7 +107,7 @@ func (ps Problems) Told() []Problem {
 		n      int
 	}{{MoreProblems, kept.more}, {MoreNodeProblems, kept.moreOfNode}} {
 		if rest.n > 0 {
-			told = append(told, Problem{Reason: rest.reason, Field: "metadata", Message: fmt.Sprintf("and %d more, which are not told one by one", rest.n)})
+			told = append(told, Problem{Reason: rest.reason, Field: "metadata", Message: fmt.Sprintf("and %d more, which are not listed", rest.n)})
 		}
 	}
 	return told

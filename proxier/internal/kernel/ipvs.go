@@ -291,7 +291,7 @@ func (v *ipvs) virtualServer(id dataplane.VirtualServerID) (server dataplane.Vir
 	}
 	_, server, present = parseService(answer)
 	if !present {
-		return server, false, fmt.Errorf("IPVS answers with %d bytes that tell of no virtual server: %w", len(answer), unix.EBADMSG)
+		return server, false, fmt.Errorf("IPVS answers with %d bytes that hold no virtual server: %w", len(answer), unix.EBADMSG)
 	}
 	err = v.destinations(id, func() { server.RealServers = nil }, func(d wire.Destination) {
 		server.RealServers = append(server.RealServers, realServer(d))

@@ -102,7 +102,7 @@ func (v *ipvs) timeout(name string) (value string, err error) {
 		}
 	})
 	if value == "" {
-		return "", fmt.Errorf("IPVS does not tell %s", name)
+		return "", fmt.Errorf("IPVS does not report %s", name)
 	}
 	return value, nil
 }

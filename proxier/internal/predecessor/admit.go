@@ -28,7 +28,7 @@ func Admit(ctx context.Context, takeOver Proxy, alive func(context.Context) []Li
 		}
 		if len(living) == 0 {
 			if !told.IsZero() {
-				log.Info("the predecessor has ended", "proxy", string(takeOver))
+				log.Info("the predecessor has stopped", "proxy", string(takeOver))
 			}
 			return ctx.Err()
 		}

@@ -105,7 +105,7 @@ func TestAdmit(t *testing.T) {
 		"kube-proxy":                {"", [][]Living{{kubeProxy}}, 1, []string{"kube-proxy is alive", "sign P", "--take-over=kube-proxy", "kubectl -n kube-system delete daemonset kube-proxy", "convert"}, nil},
 		"the other one":             {KubeProxy, [][]Living{{kubeRouter}}, 1, []string{"kube-router is alive", "--take-over=kube-proxy does not take", "--take-over=kube-router"}, nil},
 		"the predecessor is gone":   {KubeProxy, [][]Living{nil}, 1, nil, nil},
-		"the predecessor ends":      {KubeProxy, [][]Living{{kubeProxy}, nil}, 2, nil, []string{"waiting for the end", "sign P", "delete daemonset kube-proxy", "has ended"}},
+		"the predecessor ends":      {KubeProxy, [][]Living{{kubeProxy}, nil}, 2, nil, []string{"waiting for the end", "sign P", "delete daemonset kube-proxy", "has stopped"}},
 		"the other one comes along": {KubeProxy, [][]Living{{kubeProxy}, {kubeProxy, kubeRouter}}, 2, []string{"kube-router is alive"}, []string{"waiting for the end"}},
 	} {
 		t.Run(name, func(t *testing.T) {

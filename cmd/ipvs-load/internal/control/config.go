@@ -79,7 +79,7 @@ func (c *Config) Validate() error {
 	case c.Apply == "" && c.Kubeconfig == "" && !readsDirectory:
 		return fmt.Errorf("the command line has no %s in it, where the directory's name goes; a proxy that reads from an API server needs --kubeconfig or --apply", ManifestsWord)
 	case c.Restart && c.Ready == nil:
-		return errors.New("a restart changes nothing in the kernel: how the proxy tells that it is ready must be given, too")
+		return errors.New("a restart changes nothing in the kernel: say also how the proxy reports that it is ready")
 	case (c.Metrics == "") != (len(c.Histograms)+len(c.Counters) == 0):
 		return errors.New("metrics and histogram, or counter, go together: the page and what to read there")
 	}

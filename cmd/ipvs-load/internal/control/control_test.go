@@ -466,7 +466,7 @@ func TestWhatCannotBeMeasuredIsNamed(t *testing.T) {
 		"apply \"kubectl\" has no {file}": func(c *Config) { c.Apply = "kubectl" },
 		"pause -1s is out of range":       func(c *Config) { c.Pause = -time.Second },
 		"give one":                        func(c *Config) { c.Apply, c.Kubeconfig = "kubectl apply -f {file}", "k" },
-		"how the proxy tells":             func(c *Config) { c.Restart = true },
+		"how the proxy reports":           func(c *Config) { c.Restart = true },
 		"metrics and histogram":           func(c *Config) { c.Metrics = "http://x" },
 	} {
 		c := good

@@ -79,7 +79,7 @@ func (s *ipsets) missing(want []Count) (string, error) {
 	for _, w := range want {
 		switch n, err := s.count(w.Name); {
 		case err != nil:
-			return "", fmt.Errorf("look at set %s: %w", w.Name, err)
+			return "", fmt.Errorf("read set %s: %w", w.Name, err)
 		case n < w.Entries:
 			return fmt.Sprintf("set %s has %d entries of %d", w.Name, max(n, 0), w.Entries), nil
 		}

@@ -95,7 +95,7 @@ func endpointFigure(p *report.Report, i int) figure {
 	if x := t.Fairness; x != nil {
 		mark := "equal shares of the endpoints that answered"
 		if x.Expected == "weights" {
-			mark = "share by the weights that were told"
+			mark = "share by the weights that were given"
 		}
 		f.Legend = append(f.Legend, legendEntry{"expected", mark})
 		f.Note = fairnessNote(x, len(t.Endpoints))

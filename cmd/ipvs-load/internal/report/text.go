@@ -93,7 +93,7 @@ func (p *Report) fairness(b *strings.Builder) {
 		}
 		expected := "equal shares"
 		if f.Expected == "weights" {
-			expected = "the weights told"
+			expected = "the weights that were given"
 		}
 		fmt.Fprintf(b, "\nfairness of %s against %s: Jain's index %.4f, max/mean %.3f, ", x.Target, expected, f.Jain, f.MaxOverMean)
 		if f.Unexpected > 0 {

@@ -69,7 +69,7 @@ func KubeRouterFlags(args []string) (*Result, error) {
 		flag, what string
 	}{{firewall, "--run-firewall", "network policies are"}, {router, "--run-router", "routes between pods (BGP) are"}, {loadBalancer, "--run-loadbalancer", "addresses for Services of type LoadBalancer are"}} {
 		if function.on {
-			r.lost(function.flag, "true", "%s no business of a service proxy: keep kube-router for it, with --run-service-proxy=false", function.what)
+			r.lost(function.flag, "true", "%s not part of a service proxy: keep kube-router for it, with --run-service-proxy=false", function.what)
 		}
 	}
 	if !serviceProxy {
@@ -78,8 +78,8 @@ func KubeRouterFlags(args []string) (*Result, error) {
 	if !permitAll {
 		r.note("--ipvs-permit-all", "false", "ports of service addresses that are no Service's are always refused here")
 	}
-	r.note("(kube-router)", "", "its annotations (kube-router.io/service.scheduler and others) are not read by this version: write ipvs-proxier.io/scheduler. "+
-		"Pods are told from other clients by --cluster-cidr (clusterCIDRs), which kube-router took from the Nodes: detectLocalMode NodeCIDR does the same")
+	r.note("(kube-router)", "", "its annotations, such as kube-router.io/service.scheduler, are read like ours, unless ignoreAliases is true. "+
+		"kube-router knows local pods by the Node's podCIDRs: detectLocalMode NodeCIDR does the same")
 	c.DetectLocalMode = proxier.DetectNodeCIDR
 	if len(clusterRanges) > 0 {
 		r.note("--service-cluster-ip-range", strings.Join(clusterRanges, ","), "it is not needed here")
