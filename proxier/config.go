@@ -40,6 +40,8 @@ type Config struct {
 	ServiceProxyName string `json:"serviceProxyName,omitempty"`
 	// Link is the name of the dummy link.
 	Link string `json:"link,omitempty"`
+	// MaxViewAge is how old what is known of the API may be before /readyz turns bad; 0 is no bound.
+	MaxViewAge Duration `json:"maxViewAge,omitempty"`
 	// Iptables says which variant of iptables is used: "auto", "nft" or "legacy".
 	Iptables string `json:"iptables,omitempty"`
 	// VIPMode says what makes VIPs local to the node: "address", on the dummy link, or "route".
@@ -184,6 +186,7 @@ func Default() Config {
 	return Config{
 		Link:            dataplane.DefaultLink,
 		Iptables:        kernel.AutoVariant,
+		MaxViewAge:      Duration{3 * time.Minute},    // three bookmarks
 		VIPMode:         dataplane.ByAddress.String(), // what operators and other node agents expect
 		DetectLocalMode: DetectClusterCIDR,
 		WatchNodes:      AllNodes,
@@ -250,6 +253,9 @@ func (c Config) Validate() error {
 	}
 	if c.DrainTimeout.Duration < 0 {
 		bad("drainTimeout", "%s is below 0", c.DrainTimeout)
+	}
+	if a := c.MaxViewAge.Duration; a != 0 && a < time.Minute {
+		bad("maxViewAge", "%s is below 1m, and API servers say once a minute that nothing is missing; 0 is no bound", c.MaxViewAge)
 	}
 	if p := c.AuditPeriod.Duration; p != 0 && p < time.Second {
 		bad("auditPeriod", "%s is below 1s; 0 turns audits by time off", c.AuditPeriod)

@@ -9,6 +9,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/source"
 )
 
 const (
@@ -35,6 +36,11 @@ type health struct {
 	families []cluster.Family
 	// node returns this Node and whether it has to be there; nil where there are no Nodes to ask for.
 	node func() (node *v1.Node, expected bool)
+	// view is nil with manifests. maxViewAge is how old it may be for /readyz; 0 is no bound.
+	view       *source.View
+	maxViewAge time.Duration
+	// waits says what of another proxy is waited for; "" is nothing.
+	waits func() string
 	// loop is at work in passes and wherever else the loop asks the kernel; read while an audit reads the kernel beside it.
 	loop, read work
 	// answered is told the name of a path and the status of each answer.

@@ -21,6 +21,7 @@ func doorsOf(c Config, h *health, b *board, m *metrics) []door {
 	health := http.NewServeMux()
 	health.HandleFunc("/healthz", h.healthz)
 	health.HandleFunc("/livez", h.livez)
+	health.HandleFunc("/readyz", h.readyz)
 	operator := http.NewServeMux()
 	// A compressor is 1 MiB of memory, for an answer that rarely leaves the node.
 	operator.Handle("/metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{DisableCompression: true}))

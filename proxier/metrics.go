@@ -31,11 +31,11 @@ type metrics struct {
 	messages, sends, processes                               *trafficCount
 
 	// Those of kube-proxy that dashboards and alerts go by, under its names.
-	healthz, livez *prometheus.CounterVec
-	noLocal        *prometheus.GaugeVec
-	syncDuration   prometheus.Histogram
-	programming    prometheus.Histogram
-	syncLast       prometheus.Gauge
+	healthz, livez, readyz *prometheus.CounterVec
+	noLocal                *prometheus.GaugeVec
+	syncDuration           prometheus.Histogram
+	programming            prometheus.Histogram
+	syncLast               prometheus.Gauge
 
 	known map[cluster.Name]Row
 }
@@ -88,6 +88,7 @@ func newMetrics(k traffic, version string) *metrics {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kubeproxy_proxy_" + path + "_total", Help: "Answers of /" + path + ", by status."}, []string{"code"})
 	}
 	m.healthz, m.livez = code("healthz"), code("livez")
+	m.readyz = counter("readyz_total", "Answers of /readyz, by status.", "code")
 	m.noLocal = prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "kubeproxy_sync_proxy_rules_no_local_endpoints_total", Help: "Service ports, in each family, whose traffic policy is Local and whose endpoints are all on other nodes.",
 	}, []string{"traffic_policy"})
@@ -110,7 +111,7 @@ func newMetrics(k traffic, version string) *metrics {
 	info := prometheus.NewGauge(prometheus.GaugeOpts{Name: "ipvs_proxier_info", Help: "Always 1.", ConstLabels: prometheus.Labels{"version": version}})
 	info.Set(1)
 	m.registry.MustRegister(m.passes, m.audits, m.auditCPU, m.ops, m.failures, m.forgotten, m.cutOff, m.events, m.duration, m.services, m.waiting, m.draining, m.pending, m.foreign, m.synced,
-		m.messages, m.sends, m.processes, m.problems, m.healthz, m.livez, m.noLocal, m.syncDuration, m.syncLast, m.programming, m.changes, info, collectors.NewGoCollector(),
+		m.messages, m.sends, m.processes, m.problems, m.healthz, m.livez, m.readyz, m.noLocal, m.syncDuration, m.syncLast, m.programming, m.changes, info, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -194,12 +195,9 @@ func (m *metrics) time(r Report) {
 	}
 }
 
-// answered counts an answer of /healthz or /livez.
+// answered counts an answer of /healthz, /livez or /readyz.
 func (m *metrics) answered(path string, status int) {
-	of := m.healthz
-	if path == "livez" {
-		of = m.livez
-	}
+	of := map[string]*prometheus.CounterVec{"healthz": m.healthz, "livez": m.livez, "readyz": m.readyz}[path]
 	of.WithLabelValues(strconv.Itoa(status)).Inc()
 }
 

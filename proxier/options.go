@@ -201,6 +201,11 @@ var options = []Option{
 		Docs: "`/healthz`, `/livez`; empty is off. While another program has the address, Services are served all the same and " +
 			"it is tried again: `NotListening` in the log, in `status` and in `ipvs_proxier_problems`",
 	}, {
+		Field: "maxViewAge", Flags: []string{"max-view-age"},
+		Help: "how old what is known of the API may be before /readyz turns bad; 0 is no bound, else at least 1m",
+		Docs: "how old what is known of the API may be before `/readyz` turns bad. API servers say once a minute that nothing is " +
+			"missing; `0` is no bound, else at least `1m`",
+	}, {
 		Field: "metricsBindAddress", Flags: []string{"metrics-bind-address"},
 		Help: "address with port for /metrics and /status; empty is off",
 		Docs: "`/metrics`, `/status`, `/proxyMode`; empty is off. As above when it is in use",

@@ -81,7 +81,11 @@ func Run(ctx context.Context, c Config, version string, log *slog.Logger) error 
 	metrics.registry.MustRegister(newConnectionMetrics(table))
 	health := &health{board: board, families: families, answered: metrics.answered, node: func() (*v1.Node, bool) {
 		return watcher.Node(), c.Manifests == "" && watcher.NodesKnown()
-	}}
+	}, maxViewAge: c.MaxViewAge.Duration, waits: succession.waits}
+	if from.client != nil {
+		health.view = from.client.View
+		metrics.registry.MustRegister(newViewAge(from.client.View))
+	}
 	doors := newDoors(log, metrics.nodeHas)
 	board.doors = doors
 	defer doors.serve(doorsOf(c, health, board, metrics))()

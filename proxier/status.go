@@ -30,6 +30,10 @@ type Status struct {
 	// while one does. The dataplane stays as it is meanwhile.
 	APIServer      string `json:"apiServer,omitempty"`
 	APIUnreachable string `json:"apiUnreachable,omitempty"`
+	// APIViewAge is how old what is known of the API is; empty with manifests, and before the first lists.
+	APIViewAge string `json:"apiViewAge,omitempty"`
+	// APIRefusals are what API servers refuse to do for us, each with its reason.
+	APIRefusals []string `json:"apiRefusals,omitempty"`
 	// Connections is the table of IPVS's connections; nil where it cannot be read.
 	Connections *ConnectionsStatus `json:"connections,omitempty"`
 	// NodeProblems are of the annotations of this Node, of its kernel, and of addresses on which the proxier cannot serve.
@@ -218,6 +222,10 @@ func (b *board) status(only func(cluster.Name) bool) Status {
 		s.APIServer = server
 		if !since.IsZero() {
 			s.APIUnreachable = fmt.Sprintf("since %s: %v", since.UTC().Format(time.RFC3339), err)
+		}
+		s.APIRefusals = b.from.servers.Refusals()
+		if age, seen := b.from.client.View.Age(); seen {
+			s.APIViewAge = age.Round(time.Second).String()
 		}
 	}
 	counter, err := b.counter()

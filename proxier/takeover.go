@@ -2,9 +2,11 @@ package proxier
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
@@ -22,6 +24,8 @@ type succession struct {
 	ctx         context.Context // ends the attempts to remove
 	remove      func(context.Context, predecessor.Proxy, string) (predecessor.Leftovers, error)
 	begun, told bool
+	// taken says that nothing of the predecessor's is left to be removed.
+	taken atomic.Bool
 	// looked says that the log tells what others have left.
 	looked bool
 }
@@ -61,6 +65,14 @@ func (s *succession) release() {
 // owns tells whether the predecessor has made the virtual server: then it counts as ours, and goes when no Service wants it. After the
 // first pass that leaves nothing to be done, what is not ours is somebody else's. It is called where Observe is.
 func (s *succession) owns(id dataplane.VirtualServerID) bool { return !s.begun && s.ledger.Owns(id) }
+
+// waits says what of the predecessor is still there; "" is nothing.
+func (s *succession) waits() string {
+	if s.proxy == "" || s.taken.Load() {
+		return ""
+	}
+	return fmt.Sprintf("the rules of %s are not removed yet (--take-over)", s.proxy)
+}
 
 // tell warns of what other proxies have left.
 func (s *succession) tell(ctx context.Context) {
@@ -122,6 +134,7 @@ func (s *succession) removeLeftovers() {
 	for wait := removeAgain; ; wait = min(2*wait, removeAgainMax) {
 		left, err := s.remove(s.ctx, s.proxy, s.link)
 		if err == nil {
+			s.taken.Store(true)
 			s.log.Info("took the place of the predecessor", "proxy", string(s.proxy), "removed", left.String())
 			s.tellByHand(left)
 			return

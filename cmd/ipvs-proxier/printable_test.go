@@ -18,7 +18,7 @@ func TestErrorsArePrintable(t *testing.T) {
 	}
 	var out strings.Builder
 	if e := statusTable(&out, proxier.Status{
-		Errors: []string{"set \x1b[2J"}, APIUnreachable: "since \x1b[2J",
+		Errors: []string{"set \x1b[2J"}, APIUnreachable: "since \x1b[2J", APIViewAge: "\x1b[2J", APIServer: "\x1b[2J", APIRefusals: []string{"\x1b[2J"},
 		Services: []proxier.ServiceStatus{{Namespace: "ns", Name: "web", Errors: []string{"refused \x1b[2J"}}},
 	}, time.Time{}); e != nil {
 		t.Fatal(e)

@@ -84,6 +84,9 @@ func statusTable(w io.Writer, s proxier.Status, now time.Time) error {
 	fmt.Fprintf(w, "node %s: %s, %d services, %d real servers drain, %d virtual servers of others\n", printable(s.Node), health, len(s.Services), s.Draining, s.Foreign)
 	fmt.Fprintf(w, "schedulers of this kernel: %s\n", printable(strings.Join(s.Schedulers, ", ")))
 	fmt.Fprintf(w, "service addresses are local by %s\n", printable(s.VIPMode))
+	if s.APIViewAge != "" {
+		fmt.Fprintf(w, "what is known of the API (%s) is %s old\n", printable(s.APIServer), printable(s.APIViewAge))
+	}
 	if s.Connections != nil {
 		fmt.Fprintln(w, connectionsText(*s.Connections))
 	}
@@ -130,6 +133,9 @@ func statusTable(w io.Writer, s proxier.Status, now time.Time) error {
 		for _, e := range service.Errors {
 			fmt.Fprintf(w, "\nerror: %s: %s", printable(service.Namespace+"/"+service.Name), printableLines(e))
 		}
+	}
+	for _, refusal := range s.APIRefusals {
+		fmt.Fprintf(w, "\n%s; the dataplane stays as it is", printable(refusal))
 	}
 	if s.APIUnreachable != "" {
 		fmt.Fprintf(w, "\nno API server answers %s; the dataplane stays as it is", printableLines(s.APIUnreachable))

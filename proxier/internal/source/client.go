@@ -15,7 +15,11 @@ import (
 
 // Client talks to the Kubernetes API about the three groups that a service proxy has to do with. The typed clients of client-go register the
 // types of all groups that there are when the program starts: 15 MiB of memory and 15 ms, for nothing.
-type Client struct{ Core, Discovery, Events rest.Interface }
+type Client struct {
+	Core, Discovery, Events rest.Interface
+	// View is of what the Source delivers.
+	View *View
+}
 
 // NewClient returns a client, of which nothing has been asked yet. It speaks protobuf.
 func NewClient(config *rest.Config) (*Client, error) {
@@ -33,7 +37,7 @@ func NewClient(config *rest.Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("kubernetes client: %w", err)
 	}
-	c := &Client{}
+	c := &Client{View: newView()}
 	for client, of := range map[*rest.Interface]struct {
 		path    string
 		version schema.GroupVersion
@@ -60,8 +64,8 @@ func clientOf(config *rest.Config, path string, version schema.GroupVersion, tra
 // Source returns what the API has of the selection.
 func (c *Client) Source(choice Selection) Source {
 	return Source{
-		Services: newLister(c.Core, "services", choice.chooseServices, decode(func(s *v1.Service) (runtime.Object, error) { return packService(s) })),
-		Slices:   newLister(c.Discovery, "endpointslices", choice.chooseSlices, decode(func(s *discovery.EndpointSlice) (runtime.Object, error) { return packSlice(s) })),
-		Nodes:    newLister(c.Core, "nodes", choice.chooseNodes, decode(func(n *v1.Node) (runtime.Object, error) { return strip(n), nil })),
+		Services: newLister(c.Core, c.View, "services", choice.chooseServices, decode(func(s *v1.Service) (runtime.Object, error) { return packService(s) })),
+		Slices:   newLister(c.Discovery, c.View, "endpointslices", choice.chooseSlices, decode(func(s *discovery.EndpointSlice) (runtime.Object, error) { return packSlice(s) })),
+		Nodes:    newLister(c.Core, c.View, "nodes", choice.chooseNodes, decode(func(n *v1.Node) (runtime.Object, error) { return strip(n), nil })),
 	}
 }

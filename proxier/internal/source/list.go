@@ -32,6 +32,7 @@ type lister struct {
 	choose           func(*metav1.ListOptions)
 	item             decoder
 	listed           *listed
+	view             *View
 }
 
 // decoder makes what is kept of an item of a list; text says that it is JSON, and not protobuf. It must not keep data.
@@ -60,8 +61,8 @@ func decode[T any, P object[T]](keep func(P) (runtime.Object, error)) decoder {
 	}
 }
 
-func newLister(client rest.Interface, resource string, choose func(*metav1.ListOptions), item decoder) lister {
-	return lister{cache.NewFilteredListWatchFromClient(client, resource, metav1.NamespaceAll, choose), client, resource, choose, item, &listed{now: time.Now}}
+func newLister(client rest.Interface, view *View, resource string, choose func(*metav1.ListOptions), item decoder) lister {
+	return lister{cache.NewFilteredListWatchFromClient(client, resource, metav1.NamespaceAll, choose), client, resource, choose, item, &listed{now: time.Now}, view}
 }
 
 // IsWatchListSemanticsUnSupported keeps the reflector from watch-lists (k8s.io/client-go/util/watchlist).
@@ -82,9 +83,11 @@ func (l lister) ListWithContext(ctx context.Context, options metav1.ListOptions)
 	if options.ResourceVersion == "0" {
 		options.ResourceVersion = ""
 	}
+	began := l.view.now()
 	list, err := l.read(ctx, options)
 	if err == nil {
 		l.listed.put(list.ResourceVersion)
+		l.view.hear(l.resource, began)
 	}
 	return list, err
 }
@@ -111,7 +114,11 @@ func (l lister) WatchWithContext(ctx context.Context, options metav1.ListOptions
 			return nil, apierrors.NewResourceExpired(fmt.Sprintf("the API server has reached version %d of %s, and %d was seen: its data is older", reached, l.resource, after))
 		}
 	}
-	return l.ListWatch.WatchWithContext(ctx, options)
+	w, err := l.ListWatch.WatchWithContext(ctx, options)
+	if err != nil {
+		return nil, err
+	}
+	return l.view.listen(l.resource, w), nil
 }
 
 // read asks for a list as the options say.

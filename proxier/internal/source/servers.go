@@ -35,8 +35,9 @@ type Servers struct {
 	urls []*url.URL
 	tell func(text string, args ...any)
 
-	mu      sync.Mutex
-	current int
+	mu       sync.Mutex
+	current  int
+	refusals refusals
 	// since is when servers stopped to answer, the zero time while one does; err is the last one's reason.
 	since time.Time
 	err   error
@@ -61,6 +62,18 @@ func (s *Servers) Reach() (server string, since time.Time, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.urls[s.current].String(), s.since, s.err
+}
+
+// Refusals returns what the servers refuse to do for us, each with its reason.
+func (s *Servers) Refusals() []string { return s.refusals.all() }
+
+func (s *Servers) noteRefusal(request *http.Request, server *url.URL, status int) {
+	switch refused, over := s.refusals.answered(request.Method, server, request.URL, status); {
+	case refused != "":
+		s.tell("the API refuses a request; the dataplane stays as it is", "err", refused)
+	case over != "":
+		s.tell("the API refuses it no longer", "request", over)
+	}
 }
 
 // Named lets r know the servers' addresses.
@@ -89,6 +102,7 @@ func (t *serversTripper) RoundTrip(request *http.Request) (*http.Response, error
 		response, err := t.awaitHeaders(attempt)
 		if err == nil && response.StatusCode != http.StatusServiceUnavailable {
 			t.servers.answered()
+			t.servers.noteRefusal(request, server, response.StatusCode)
 			return response, nil
 		}
 		if request.Context().Err() != nil {

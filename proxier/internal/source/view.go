@@ -1,0 +1,67 @@
+package source
+
+import (
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/watch"
+)
+
+// View is how old what is known of the API is. It is measured by what the API server says anyway: a list is as old as its
+// request, and each event of a watch shows that nothing is missing up to it, bookmarks too, of which the server sends one
+// a minute (k8s.io/apiserver 0.37, pkg/storage/cacher/cacher.go, bookmarkFrequency). So nobody asks for its sake. A server
+// that is stopped keeps its connections open: nothing else tells.
+type View struct {
+	now func() time.Time
+
+	mu    sync.Mutex
+	heard map[string]time.Time
+}
+
+// viewed are the resources without which nothing can be served. Nodes, which the API may refuse to show, are not among them.
+var viewed = []string{"services", "endpointslices"}
+
+func newView() *View { return &View{now: time.Now, heard: map[string]time.Time{}} }
+
+// Since returns up to when what happened to Services and EndpointSlices is known, and whether both were listed yet.
+func (v *View) Since() (at time.Time, seen bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, resource := range viewed {
+		heard, is := v.heard[resource]
+		if !is {
+			return time.Time{}, false
+		}
+		if at.IsZero() || heard.Before(at) {
+			at = heard
+		}
+	}
+	return at, true
+}
+
+// Age returns how old the view is, and whether there is one.
+func (v *View) Age() (time.Duration, bool) {
+	at, seen := v.Since()
+	if !seen {
+		return 0, false
+	}
+	return max(0, v.now().Sub(at)), true
+}
+
+func (v *View) hear(resource string, at time.Time) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if at.After(v.heard[resource]) {
+		v.heard[resource] = at
+	}
+}
+
+// listen returns the watch, and hears what comes by it.
+func (v *View) listen(resource string, w watch.Interface) watch.Interface {
+	return watch.Filter(w, func(e watch.Event) (watch.Event, bool) {
+		if e.Type != watch.Error {
+			v.hear(resource, v.now())
+		}
+		return e, true
+	})
+}
