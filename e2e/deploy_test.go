@@ -233,7 +233,7 @@ func (c *cluster) loadDeployed(client kubernetes.Interface) {
 	c.await(func() error { _, err := harness.Ask(backend, "tcp", at(backend.IPv4, 8080)); return err })
 	// The endpoint itself in the place of the Service, and fewer requests: what is tried is the Job, not the proxy.
 	args := arguments(job.Spec.Template.Spec.Containers[0], map[string]string{"IPVS_LOAD_SERVICE_HOST": backend.IPv4.String()})
-	args = append(args[:len(args)-1], strings.Replace(args[len(args)-1], ":80", ":8080", 1), "--rate", "50", "--duration", "1s", "--warmup", "0s")
+	args = append(args[:len(args)-1], strings.Replace(args[len(args)-1], ":80", ":8080", 1), "--rate", "10", "--duration", "1s", "--warmup", "0s")
 	output, err := c.pod(1, 31, "load-client").Run("setpriv", args...)
 	if err != nil || !strings.Contains(output, "50 answered, 0 errors") || !strings.Contains(output, "ipvs-load-server-1") {
 		c.t.Errorf("the Job: %v\n%s", err, output)
