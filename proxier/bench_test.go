@@ -2,12 +2,14 @@ package proxier
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 	"time"
 
 	discovery "k8s.io/api/discovery/v1"
 
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/budget"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
@@ -135,6 +137,78 @@ func BenchmarkRound(b *testing.B) {
 			slices.Sort(longest)
 			b.ReportMetric(float64(longest[len(longest)/2].Microseconds()), "us/longest-piece")
 			b.ReportMetric(float64(pieces)/float64(b.N), "pieces")
+		})
+	}
+}
+
+// bigServices are of the most that one Service may have on a node, in several shapes.
+var bigServices = map[string]func() *hostileObjects{
+	"4095x8":    func() *hostileObjects { return newHostile().ports(4095).endpoints(4095, 8, "n2") },
+	"32x1000":   func() *hostileObjects { return newHostile().ports(32).endpoints(32, 1000, "n2") },
+	"2x16000":   func() *hostileObjects { return oneSlice(newHostile().ports(2), 2, 16) },
+	"16000here": func() *hostileObjects { return hairpins(newHostile().ports(16)) },
+	"16x4096ranges": func() *hostileObjects {
+		h := newHostile().ports(16).balancers(1).endpoints(16, 8, "n2")
+		for i := range budget.SourceRanges {
+			h.service.Spec.LoadBalancerSourceRanges = append(h.service.Spec.LoadBalancerSourceRanges, fmt.Sprintf("100.64.%d.%d/32", i>>8, i&255))
+		}
+		return h
+	},
+}
+
+func oneSlice(h *hostileObjects, ports, thousands int) *hostileObjects {
+	for range thousands {
+		h.endpoints(ports, 1000, "n2")
+	}
+	return h
+}
+
+func hairpins(h *hostileObjects) *hostileObjects { return h.endpoints(16, 1000, "n1") }
+
+// BenchmarkBesideABigService is the longest pass while the largest Service comes, gets another weight for each of its endpoints, and goes: others wait
+// for it. What the kernel takes comes on top.
+func BenchmarkBesideABigService(b *testing.B) {
+	for _, name := range slices.Sorted(maps.Keys(bigServices)) {
+		b.Run(name, func(b *testing.B) {
+			s := engineWith(b, 1000, 5)
+			s.engine.kernel = idleKernel{willingKernel{s.memory}}
+			firstPasses(b, s)
+			h := bigServices[name]()
+			s.engine.lister = hostileLister{s.objects, h.slices}
+			var longest [3]time.Duration
+			var piece time.Duration
+			passes := 0
+			step := func(at int) {
+				for dirty := []cluster.Name{hostileName}; ; dirty = nil {
+					began := time.Now()
+					r := s.engine.pass(s.now, dirty, false)
+					took := time.Since(began)
+					if longest[at] = max(longest[at], took); r.Services == 0 {
+						piece = max(piece, took)
+					}
+					if passes++; r.Error() != nil {
+						b.Fatal(r.Error())
+					}
+					if r.Backlog == 0 {
+						return
+					}
+				}
+			}
+			for b.Loop() {
+				s.objects.services[hostileName] = h.service
+				step(0)
+				h.annotate("ipvs-proxier.io/weight", "7")
+				step(1)
+				h.annotate("ipvs-proxier.io/weight", "1")
+				delete(s.objects.services, hostileName)
+				step(2)
+				s.now = s.now.Add(time.Hour)
+			}
+			for i, what := range []string{"comes", "changes", "goes"} {
+				b.ReportMetric(float64(longest[i].Microseconds())/1000, "ms/"+what)
+			}
+			b.ReportMetric(float64(piece.Microseconds())/1000, "ms/piece")
+			b.ReportMetric(float64(passes)/float64(3*b.N), "passes")
 		})
 	}
 }

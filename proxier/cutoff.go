@@ -34,7 +34,7 @@ func (c *cutoffs) noteAll(want *dataplane.Want) {
 // its table.
 func (e *engine) cutOff(now time.Time, r *Report) {
 	c := &e.cutoffs
-	if c.isDue(now) {
+	if c.isDue(now, e.pieces.toForget(now)) {
 		allowed := map[dataplane.VirtualServerID][]netip.Prefix{}
 		for id := range c.frontEnds {
 			front, _ := e.want.FrontEnd(id)

@@ -98,6 +98,7 @@ type engine struct {
 	// backlog are Services that wait for a pass; starting says that not all have been looked at since the start.
 	backlog  backlog
 	starting bool
+	pieces   pieces
 	// rationed are the Services for which sets that all share have no room.
 	rationed map[cluster.Name]dataplane.Beyond
 	drains   drains
@@ -130,6 +131,7 @@ func newEngine(s settings, kernel Kernel, l lister) *engine {
 		ignored:  map[cluster.Name]bool{},
 		rationed: map[cluster.Name]dataplane.Beyond{},
 		backlog:  backlog{limit: passLimit, most: passLimit},
+		pieces:   newPieces(),
 		drains:   drains{},
 		starts:   newStarts(),
 		retries:  retries{},
@@ -185,11 +187,13 @@ func (e *engine) pass(now time.Time, dirty []cluster.Name, audit bool) Report {
 	e.backlog.add(others...)
 
 	affected := e.backlog.next(dirty)
-	r.Services, r.Backlog = len(affected), e.backlog.len()
+	r.Services = len(affected)
 	for _, name := range slices.SortedFunc(maps.Keys(affected), cluster.Name.Compare) {
 		touched.Add(e.compile(name, affected))
 	}
-	started := e.starting && r.Backlog == 0
+	ahead := slices.ContainsFunc(dirty, func(name cluster.Name) bool { return !e.want.Changing(name) })
+	touched.Add(e.nextPiece(now, ahead, affected))
+	started := e.starting && e.waiting() == 0
 	if r.Audit || e.starting {
 		e.adopt(&touched)
 	}
@@ -206,7 +210,7 @@ func (e *engine) pass(now time.Time, dirty []cluster.Name, audit bool) Report {
 	r.Errors = append(r.Errors, e.pollDrains(now, &touched)...)
 	e.starts.grow(now, e.want, &touched)
 
-	ops := dataplane.Diff(e.have, e.target(now, touched), touched)
+	ops := e.clip(now, dataplane.Diff(e.have, e.target(now, touched), touched), touched)
 	e.round.note(touched, ops)
 	compiled := time.Now()
 	e.apply(&r, ops, touched)
@@ -223,6 +227,8 @@ func (e *engine) pass(now time.Time, dirty []cluster.Name, audit bool) Report {
 	e.drains.settle(e.have, e.want.State, touched)
 	e.have.Share(e.want.State, touched)
 	e.scheduleRetries(now, &r, touched, affected)
+	e.settleRest(&r, touched)
+	r.Backlog = e.waiting()
 	r.Changed = e.rows(affected, r.failed)
 	e.judgeNodes()
 	r.NodeProblems, r.NodeVersion = slices.Concat(e.nodeProblems, e.claims.own, e.unreadRules), e.nodeVersion
@@ -274,7 +280,7 @@ func (e *engine) compile(name cluster.Name, affected map[cluster.Name]struct{}) 
 	e.claims.note(name, fragment, e.lister.NodeAt)
 	e.ration(&s, &fragment)
 	e.starts.note(s)
-	touched := e.want.Set(fragment, affected)
+	touched := e.put(fragment, affected)
 	e.services[name] = e.keep(s, fragment)
 	return touched
 }
@@ -285,7 +291,7 @@ func (e *engine) drop(name cluster.Name, affected map[cluster.Name]struct{}) dat
 	delete(e.rationed, name)
 	e.claims.drop(name)
 	e.starts.drop(name)
-	return e.want.Remove(name, affected)
+	return e.remove(name, affected)
 }
 
 // target returns the wanted State of the touched keys, with what has to drain first.

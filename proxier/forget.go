@@ -34,8 +34,18 @@ func (u *unforgotten) add(id dataplane.VirtualServerID, failed bool) {
 // next returns when to try again what has failed; the zero time when nothing has.
 func (u *unforgotten) next() time.Time { return u.due }
 
-// isDue tells whether there is something to be forgotten now.
-func (u *unforgotten) isDue(now time.Time) bool { return len(u.frontEnds) > 0 && !now.Before(u.due) }
+// isDue tells whether there is something to be forgotten now. What is held waits for company, or until it is held no more.
+func (u *unforgotten) isDue(now time.Time, held map[dataplane.VirtualServerID]struct{}) bool {
+	if now.Before(u.due) {
+		return false
+	}
+	for id := range u.frontEnds {
+		if _, is := held[id]; !is {
+			return true
+		}
+	}
+	return false
+}
 
 // settle takes note of what came of a try.
 func (u *unforgotten) settle(now time.Time, err error) {
@@ -89,7 +99,7 @@ func (s *stale) noteAll(have *dataplane.State) {
 // forget makes connection tracking forget the stale flows, all with one look at its table.
 func (e *engine) forget(now time.Time, r *Report) {
 	s := &e.stale
-	if s.isDue(now) {
+	if s.isDue(now, e.pieces.toForget(now)) {
 		flows := map[dataplane.VirtualServerID][]netip.AddrPort{}
 		for id := range s.frontEnds {
 			flows[id] = nil

@@ -134,6 +134,7 @@ func TestManyFailuresAreTold(t *testing.T) {
 	s := newScenario(t, 0, 0)
 	h := newHostile().ports(10).endpoints(10, 1000, "n2")
 	s.engine.lister, s.engine.kernel = hostileLister{s.objects, h.slices}, refusingKernel{idleKernel{willingKernel{s.memory}}}
+	s.engine.pieces.objects, s.engine.pieces.servers = 1<<20, 1<<20 // all of them in one pass
 	dirty := s.apply([]byte(manyServices(500)))
 	s.objects.services[hostileName] = h.service
 	var text strings.Builder

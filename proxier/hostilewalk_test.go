@@ -245,7 +245,7 @@ func (s *scenario) mended() objects {
 func (s *scenario) testAsFresh() {
 	s.t.Helper()
 	fresh := newScenario(s.t, 0, 0)
-	fresh.mode = s.mode
+	fresh.mode, fresh.piece = s.mode, 1<<20 // all at once: front ends that two Services want go to the right one from the first
 	fresh.objects = s.objects
 	fresh.restart()
 	fresh.converge(nil, true)

@@ -94,7 +94,7 @@ func (l *loop) wait(now time.Time) time.Duration {
 			wait = min(wait, due.Sub(now))
 		}
 	}
-	if l.engine.backlog.len() > 0 && !l.engine.unseeing {
+	if l.engine.waiting() > 0 && !l.engine.unseeing {
 		return 0
 	}
 	if l.gathering {
@@ -172,7 +172,7 @@ func (l *loop) time(r *Report, changes []source.Change) {
 		return
 	}
 	for name, c := range l.waiting {
-		if _, failed := r.failed[name]; failed || l.engine.backlog.has(name) {
+		if _, failed := r.failed[name]; failed || l.engine.waits(name) {
 			continue
 		}
 		times := ChangeTimes{Queue: r.Start.Sub(c.Arrived), Total: l.ended.Sub(c.Arrived)}

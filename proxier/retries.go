@@ -35,10 +35,12 @@ type retry struct {
 // put notes keys of a Service that failed at time now.
 func (rs retries) put(now time.Time, owner cluster.Name, keys dataplane.Touched, audit bool) {
 	r := rs[owner]
-	if r == nil {
+	fresh := r == nil
+	if fresh {
 		r = &retry{keys: dataplane.NewTouched(), delay: firstRetry / 2}
 		rs[owner] = r
 	}
+	again := fresh || r.taken || r.dirty // and not one more piece of the same try
 	if r.taken {
 		r.keys, r.audit, r.unread, r.taken = dataplane.NewTouched(), false, false, false
 	}
@@ -48,7 +50,9 @@ func (rs retries) put(now time.Time, owner cluster.Name, keys dataplane.Touched,
 	if owner != (cluster.Name{}) {
 		last = lastOfOne
 	}
-	r.delay = min(2*r.delay, last)
+	if again {
+		r.delay = min(2*r.delay, last)
+	}
 	r.due = now.Add(r.delay)
 }
 
@@ -69,6 +73,16 @@ func (rs retries) unsound() bool {
 func (rs retries) hurry(now time.Time) {
 	for _, r := range rs {
 		r.delay, r.due = firstRetry, now.Add(firstRetry)
+	}
+}
+
+// longDue is due at any time.
+var longDue = time.Unix(0, 0)
+
+// again has what failed of a Service tried again with the next pass.
+func (rs retries) again(name cluster.Name) {
+	if r := rs[name]; r != nil {
+		r.due = longDue
 	}
 }
 

@@ -178,6 +178,7 @@ func (o objects) clone() objects {
 // scenario is an engine on a kernel in memory, with a clock that only moves when it is told to.
 type scenario struct {
 	limit int // of a pass, 0 for what it is
+	piece int // of a big Service, 0 for what it is
 
 	t       testing.TB
 	objects *objects
@@ -222,7 +223,7 @@ func newScenario(t testing.TB, rate float64, seed uint64) *scenario {
 	s.trace = &trace{Kernel: s.faulty}
 	s.random = rand.New(rand.NewPCG(seed, 5))
 	if rate > 0 {
-		s.limit = 1 + int(seed%5)
+		s.limit, s.piece = 1+int(seed%5), 1+int(seed/5%24)
 		t.Cleanup(func() {
 			if t.Failed() {
 				t.Logf("faults came with TEST_SEED=%d; the last operations were\n%s", seed, s.trace.last())
@@ -274,6 +275,9 @@ func (s *scenario) restart() {
 	}, s.trace, s.objects)
 	if s.limit > 0 {
 		s.engine.backlog.limit, s.engine.backlog.most = s.limit, s.limit
+	}
+	if s.piece > 0 {
+		s.engine.pieces.objects, s.engine.pieces.servers = s.piece, 1+s.piece/4
 	}
 }
 

@@ -49,7 +49,7 @@ func TestRandomWalk(t *testing.T) {
 		s.converge(nil, false)
 
 		fresh := newScenario(t, 0, 0)
-		fresh.mode = s.mode
+		fresh.mode, fresh.piece = s.mode, 1<<20
 		fresh.objects.services, fresh.objects.slices, fresh.objects.nodes, fresh.objects.version = s.objects.services, s.objects.slices, s.objects.nodes, s.objects.version
 		fresh.restart()
 		fresh.converge(nil, true)

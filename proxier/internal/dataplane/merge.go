@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"fmt"
+	"math"
 	"net/netip"
 	"slices"
 
@@ -21,6 +22,8 @@ type Want struct {
 
 	fragments map[cluster.Name]*Fragment
 	claims    map[VirtualServerID][]claim
+	// transitions are the Services that go over to their Fragments by steps.
+	transitions map[cluster.Name]*transition
 	// sources are those of the routes.
 	sources Sources
 	// binds and entries count who else wants an address or route, or an entry, of the State, beside the first one. An entry of the
@@ -114,13 +117,14 @@ func addKeys[K comparable](to, from map[K]cluster.Name) {
 func NewWant(foundation *State) *Want {
 	foundation.serversAt = nil
 	return &Want{
-		State:     foundation,
-		fragments: map[cluster.Name]*Fragment{},
-		claims:    map[VirtualServerID][]claim{},
-		binds:     map[netip.Addr]int{},
-		entries:   map[SetEntry]int{},
-		sizes:     make([]int, len(knownSets)),
-		touched:   NewTouched(),
+		State:       foundation,
+		fragments:   map[cluster.Name]*Fragment{},
+		claims:      map[VirtualServerID][]claim{},
+		transitions: map[cluster.Name]*transition{},
+		binds:       map[netip.Addr]int{},
+		entries:     map[SetEntry]int{},
+		sizes:       make([]int, len(knownSets)),
+		touched:     NewTouched(),
 	}
 }
 
@@ -134,6 +138,11 @@ func (w *Want) Reserve(n int) {
 // Set puts the Fragment in the place of its owner's previous one and returns the keys whose wanted value may differ now.
 // Services that win or lose a front end by it are added to affected. The keys are good until the next call.
 func (w *Want) Set(f Fragment, affected map[cluster.Name]struct{}) Touched {
+	if w.Changing(f.Owner) {
+		w.Begin(f)
+		touched, _ := w.Step(f.Owner, math.MaxInt, affected)
+		return touched
+	}
 	old := w.fragments[f.Owner]
 	if old == nil {
 		old = &Fragment{Owner: f.Owner}
@@ -161,7 +170,7 @@ func (w *Want) Remove(owner cluster.Name, affected map[cluster.Name]struct{}) To
 	return touched
 }
 
-// Fragment returns what the Service wants.
+// Fragment returns what the Service wants, or is on its way to want.
 func (w *Want) Fragment(owner cluster.Name) (Fragment, bool) {
 	if f := w.fragments[owner]; f != nil {
 		return *f, true

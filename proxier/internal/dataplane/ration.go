@@ -1,6 +1,9 @@
 package dataplane
 
-import "github.com/ipvs-proxier/ipvs-proxier/proxier/internal/budget"
+import (
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/budget"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
+)
 
 // Ration takes out of a Fragment what the sets that all Services share are too full for, and notes it in Fragment.Beyond. While a set
 // has more than its reserve left, there is room for everything. Then a Service that wants more than a small share of the set gets no
@@ -21,10 +24,7 @@ func (w *Want) ration(f *Fragment, limit, share int) {
 		return
 	}
 	room := make([]int, len(knownSets))
-	before := make([]int, len(knownSets))
-	if old := w.fragments[f.Owner]; old != nil {
-		old.countEntries(before)
-	}
+	before := w.countsOf(f.Owner)
 	for set := range room {
 		room[set] = max(share, limit-(w.sizes[set]-before[set]))
 	}
@@ -74,11 +74,27 @@ func takeOut(room []int, entries EntryList) bool {
 	return true
 }
 
+// countsOf returns how many entries the Service has now in each of knownSets.
+func (w *Want) countsOf(owner cluster.Name) []int {
+	if t := w.transitions[owner]; t != nil {
+		return t.counts
+	}
+	counts := make([]int, len(knownSets))
+	if f := w.fragments[owner]; f != nil {
+		f.countEntries(counts)
+	}
+	return counts
+}
+
+func (f *FrontEnd) countEntries(of []int, by int) {
+	for _, key := range f.Entries {
+		of[key.set] += by
+	}
+}
+
 func (f *Fragment) countEntries(of []int) {
 	for i := range f.FrontEnds {
-		for _, key := range f.FrontEnds[i].Entries {
-			of[key.set]++
-		}
+		f.FrontEnds[i].countEntries(of, 1)
 	}
 	for _, key := range f.Entries {
 		of[key.set]++

@@ -1,0 +1,129 @@
+package dataplane_test
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel"
+	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
+)
+
+// TestSteps: Services that go over by steps of any size, and change again on their way, come to want the same as those that change at once, and who loses or
+// wins a front end is told. A key that is wanted otherwise after a step was touched by it.
+func TestSteps(t *testing.T) {
+	r := seeded(t)
+	for range 60 {
+		once, steps := dataplane.NewWant(dataplane.Foundation(config)), dataplane.NewWant(dataplane.Foundation(config))
+		gone, m := map[cluster.Name]bool{}, newMemory()
+		carryOut(t, m, dataplane.Diff(m.State(), steps.State, dataplane.All(nil, steps.State)))
+		for range 30 {
+			s := anyService(r, r.IntN(4))
+			f := dataplane.Compile(s, node, config)
+			switch r.IntN(4) {
+			case 0:
+				gone[s.Name] = true
+				once.Remove(s.Name, map[cluster.Name]struct{}{})
+				steps.BeginRemoval(s.Name)
+			case 1:
+				gone[s.Name] = false
+				once.Set(f, map[cluster.Name]struct{}{})
+				carryOut(t, m, dataplane.Diff(m.State(), steps.State, steps.Set(f, map[cluster.Name]struct{}{})))
+			default:
+				gone[s.Name] = false
+				once.Set(f, map[cluster.Name]struct{}{})
+				steps.Begin(f)
+			}
+			for range r.IntN(4) {
+				someStep(t, steps, m, 1+r.IntN(20), s.Name)
+			}
+		}
+		for i := range 4 {
+			name := anyService(r, i).Name
+			for steps.Changing(name) {
+				someStep(t, steps, m, 1+r.IntN(20), name)
+			}
+			if _, has := steps.Fragment(name); has == gone[name] && (has || gone[name]) {
+				t.Fatalf("%s is gone: %t, and has a fragment: %t", name, gone[name], has)
+			}
+		}
+		if diff := cmp.Diff(once.State.Text(), steps.State.Text()); diff != "" {
+			t.Fatalf("(-at once +by steps):\n%s", diff)
+		}
+		for id := range once.State.VirtualServers {
+			if a, b := once.Owner(id), steps.Owner(id); a != b {
+				t.Fatalf("%s is %s's, and by steps %s's", id, a, b)
+			}
+		}
+	}
+}
+
+// someStep takes a step if there is one.
+func someStep(t *testing.T, w *dataplane.Want, m *kernel.Memory, room int, name cluster.Name) {
+	t.Helper()
+	if !w.Changing(name) {
+		return
+	}
+	touched, over := w.Step(name, room, map[cluster.Name]struct{}{})
+	if over == w.Changing(name) {
+		t.Fatalf("over: %t, changing: %t", over, w.Changing(name))
+	}
+	carryOut(t, m, dataplane.Diff(m.State(), w.State, touched))
+	same(t, "the kernel after the touched keys", m.State(), w.State)
+}
+
+func lists(ids ...dataplane.VirtualServerID) (ops []dataplane.Op) {
+	for _, id := range ids {
+		for i := range 100 {
+			r := dataplane.RealServer{Addr: node.Addresses[0], Port: uint16(1 + i)}
+			ops = append(ops, dataplane.Op{Verb: dataplane.Create, Object: dataplane.RealServerObject{VirtualServer: id, RealServer: r}})
+		}
+	}
+	return ops
+}
+
+// TestClip: of each virtual server no more changes than there is room for, and nothing behind that on the same one; a table that lives makes changes count as more, and one
+// that is made with its virtual server makes all of them come.
+func TestClip(t *testing.T) {
+	a := dataplane.VirtualServerID{Addr: node.Addresses[0], Port: 80, Protocol: cluster.TCP}
+	b := a
+	b.Port = 81
+	table, _ := scheduler.Lookup("mh")
+	plain, costly := dataplane.NewState(), dataplane.NewState()
+	costly.SetVirtualServer(a, dataplane.VirtualServer{Scheduler: table.Kernel})
+	create := func(kernel string) dataplane.Op {
+		return dataplane.Op{Verb: dataplane.Create, Object: dataplane.VirtualServerObject{ID: a, Scheduler: kernel}}
+	}
+	update := dataplane.Op{Verb: dataplane.Update, Object: dataplane.VirtualServerObject{ID: a, Scheduler: "rr"}}
+	for name, c := range map[string]struct {
+		have  *dataplane.State
+		ops   []dataplane.Op
+		room  int
+		whole bool
+		now   int
+		rest  int
+	}{
+		"room for all":              {plain, lists(a, b), 100, false, 200, 0},
+		"of two":                    {plain, lists(a, b), 70, false, 140, 2},
+		"what comes behind":         {plain, append(lists(a), update), 99, false, 99, 1},
+		"what comes behind another": {plain, append(lists(b), update), 99, false, 100, 1},
+		"a table that lives":        {costly, lists(a, b), 128, false, 102, 1},
+		"little room and a table":   {costly, lists(a), 1, false, 1, 1},
+		"a table that comes":        {plain, append([]dataplane.Op{create(table.Kernel)}, lists(a)...), 10, false, 101, 0},
+		"no table that comes":       {plain, append([]dataplane.Op{create("rr")}, lists(a)...), 10, false, 11, 1},
+		"after a failure":           {plain, append(lists(a), update), 10, true, 101, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			whole := map[dataplane.VirtualServerID]struct{}{}
+			if c.whole {
+				whole[a] = struct{}{}
+			}
+			now, rest := dataplane.Clip(c.ops, c.have, c.room, whole)
+			if len(now) != c.now || len(rest) != c.rest {
+				t.Errorf("%d operations now, of %d virtual servers there is a rest; want %d, %d", len(now), len(rest), c.now, c.rest)
+			}
+		})
+	}
+}
