@@ -165,7 +165,7 @@ func oneSlice(h *hostileObjects, ports, thousands int) *hostileObjects {
 
 func hairpins(h *hostileObjects) *hostileObjects { return h.endpoints(16, 1000, "n1") }
 
-// BenchmarkBesideABigService is the longest pass while the largest Service comes, gets another weight for each of its endpoints, and goes: others wait
+// BenchmarkBesideABigService is the longest pass while the largest Service comes, gets another limit for each of its endpoints, and goes: others wait
 // for it. What the kernel takes comes on top.
 func BenchmarkBesideABigService(b *testing.B) {
 	for _, name := range slices.Sorted(maps.Keys(bigServices)) {
@@ -197,9 +197,9 @@ func BenchmarkBesideABigService(b *testing.B) {
 			for b.Loop() {
 				s.objects.services[hostileName] = h.service
 				step(0)
-				h.annotate("ipvs-proxier.io/weight", "7")
+				h.annotate("ipvs-proxier.io/max-connections", "7")
 				step(1)
-				h.annotate("ipvs-proxier.io/weight", "1")
+				delete(h.service.Annotations, "ipvs-proxier.io/max-connections")
 				delete(s.objects.services, hostileName)
 				step(2)
 				s.now = s.now.Add(time.Hour)

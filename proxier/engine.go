@@ -13,11 +13,13 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
 
-// lister is where the engine looks up what a key stands for.
+// lister is where the engine looks up what a key stands for. Another goroutine may ask it for Services, their EndpointSlices and weights meanwhile.
 type lister interface {
 	// Service returns nil for a Service that is gone.
 	Service(cluster.Name) *v1.Service
 	Slices(cluster.Name) []*discovery.EndpointSlice
+	// Size returns how many bytes a Service has, and its EndpointSlices have together.
+	Size(cluster.Name) (service, slices int)
 	Names() []cluster.Name
 	// Node returns this node, nil when it is not known.
 	Node() *v1.Node
@@ -99,6 +101,10 @@ type engine struct {
 	backlog  backlog
 	starting bool
 	pieces   pieces
+	// beside makes what is large; nil is that all is made by the pass itself. making are the Services that it makes.
+	beside maker
+	large  func(service, slices int) bool
+	making map[cluster.Name]*making
 	// rationed are the Services for which sets that all share have no room.
 	rationed map[cluster.Name]dataplane.Beyond
 	drains   drains
@@ -132,6 +138,8 @@ func newEngine(s settings, kernel Kernel, l lister) *engine {
 		rationed: map[cluster.Name]dataplane.Beyond{},
 		backlog:  backlog{limit: passLimit, most: passLimit},
 		pieces:   newPieces(),
+		large:    large,
+		making:   map[cluster.Name]*making{},
 		drains:   drains{},
 		starts:   newStarts(),
 		retries:  retries{},
@@ -183,17 +191,24 @@ func (e *engine) pass(now time.Time, dirty []cluster.Name, audit bool) Report {
 	}
 	others = append(others, e.retries.takeDirty()...)
 	others = append(others, e.readServers(dirty, others)...)
+	made, again := e.takeMade()
+	others = append(others, again...)
 	urgentFirst(others)
 	e.backlog.add(others...)
 
 	affected := e.backlog.next(dirty)
-	r.Services = len(affected)
-	for _, name := range slices.SortedFunc(maps.Keys(affected), cluster.Name.Compare) {
+	names := slices.SortedFunc(maps.Keys(affected), cluster.Name.Compare)
+	r.Services = len(names) + len(made)
+	for _, m := range made {
+		affected[m.name] = struct{}{}
+		touched.Add(e.accept(m.name, m.made, affected))
+	}
+	for _, name := range names {
 		touched.Add(e.compile(name, affected))
 	}
 	ahead := slices.ContainsFunc(dirty, func(name cluster.Name) bool { return !e.want.Changing(name) })
 	touched.Add(e.nextPiece(now, ahead, affected))
-	started := e.starting && e.waiting() == 0
+	started := e.starting && e.waiting()+len(e.making) == 0
 	if r.Audit || e.starting {
 		e.adopt(&touched)
 	}
@@ -228,7 +243,7 @@ func (e *engine) pass(now time.Time, dirty []cluster.Name, audit bool) Report {
 	e.have.Share(e.want.State, touched)
 	e.scheduleRetries(now, &r, touched, affected)
 	e.settleRest(&r, touched)
-	r.Backlog = e.waiting()
+	r.Backlog = e.waiting() + len(e.making)
 	r.Changed = e.rows(affected, r.failed)
 	e.judgeNodes()
 	r.NodeProblems, r.NodeVersion = slices.Concat(e.nodeProblems, e.claims.own, e.unreadRules), e.nodeVersion
@@ -243,51 +258,10 @@ func (e *engine) pass(now time.Time, dirty []cluster.Name, audit bool) Report {
 	return r
 }
 
-// compile puts what the Service wants now into want.
-func (e *engine) compile(name cluster.Name, affected map[cluster.Name]struct{}) dataplane.Touched {
-	api := e.lister.Service(name)
-	if api == nil || !cluster.Proxied(api, e.settings.ProxyName) {
-		delete(e.ignored, name)
-		return e.drop(name, affected)
-	}
-	ignored, mistakes := cluster.Ignored(api, e.ignored[name])
-	if e.ignored[name] = ignored; ignored && mistakes.None() {
-		return e.drop(name, affected)
-	}
-	delete(e.ignored, name)
-	if ignored {
-		e.ignored[name] = true
-		api = api.DeepCopy()
-		api.Spec.Ports = nil
-	}
-	s := cluster.Parse(cluster.Input{
-		Service:          api,
-		Slices:           e.lister.Slices(name),
-		NodeName:         e.settings.NodeName,
-		Zone:             e.node.Zone,
-		Operator:         e.settings.Operator,
-		NoAliases:        e.settings.NoAliases,
-		KernelSchedulers: e.settings.Dataplane.Facts.Schedulers,
-		NodeWeight:       e.nodeWeight(),
-		Broadcasts:       e.broadcasts,
-		ExternalIPCIDRs:  e.settings.ExternalIPCIDRs,
-		LastGood:         e.lastGood(name, api),
-	})
-	s.Name = name // with the strings that are there already
-	s.Problems.Join(mistakes)
-	fragment := dataplane.Compile(s, e.node, e.settings.Dataplane)
-	e.checkFrontEnds(&s, &fragment)
-	e.claims.note(name, fragment, e.lister.NodeAt)
-	e.ration(&s, &fragment)
-	e.starts.note(s)
-	touched := e.put(fragment, affected)
-	e.services[name] = e.keep(s, fragment)
-	return touched
-}
-
 // drop forgets a Service that is gone, or not ours to carry out.
 func (e *engine) drop(name cluster.Name, affected map[cluster.Name]struct{}) dataplane.Touched {
 	delete(e.services, name)
+	delete(e.making, name)
 	delete(e.rationed, name)
 	e.claims.drop(name)
 	e.starts.drop(name)

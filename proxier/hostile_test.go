@@ -227,6 +227,16 @@ func (b hostileLister) Slices(of cluster.Name) []*discovery.EndpointSlice {
 	return b.objects.Slices(of)
 }
 
+func (b hostileLister) Size(of cluster.Name) (service, slices int) {
+	service, slices = b.objects.Size(of)
+	if of == hostileName {
+		for _, s := range b.hostile {
+			slices += s.Size()
+		}
+	}
+	return service, slices
+}
+
 // testHostileKernel: the kernel holds no more than a budget of what is the Service's.
 func testHostileKernel(t *testing.T, state *dataplane.State) {
 	t.Helper()

@@ -13,13 +13,16 @@ import (
 )
 
 // lastGood returns what is in force for a Service, so that it stays so while what is written cannot be honoured. The engine knows
-// what it has compiled; after a restart the kernel remembers what it is programmed with.
-func (e *engine) lastGood(name cluster.Name, api *v1.Service) cluster.LastGood {
-	before, known := e.services[name]
+// what it has compiled: before; after a restart, where that is nil, the kernel remembers what it is programmed with.
+func lastGood(before *served, api *v1.Service, programmed func(question) (string, bool)) cluster.LastGood {
 	places := sync.OnceValue(func() map[servedKey]*servedPort { return before.places() })
 	return func(key string, port *cluster.ServicePort) (string, bool) {
-		if !known {
-			return e.programmed(name, api, key, port)
+		if before == nil {
+			addr, err := netip.ParseAddr(api.Spec.ClusterIP)
+			if err != nil || port == nil {
+				return "", false
+			}
+			return programmed(question{key, dataplane.VirtualServerID{Addr: addr, Port: port.Port, Protocol: port.Protocol}})
 		}
 		if weight, slice := before.sliceWeights[key]; slice {
 			return weight, true
@@ -58,18 +61,19 @@ func (s *served) places() map[servedKey]*servedPort {
 	return at
 }
 
+// question is what is asked of the kernel: the setting of a virtual server by the name of its annotation.
+type question struct {
+	key string
+	id  dataplane.VirtualServerID
+}
+
 // programmed returns what the kernel has for a port of the Service.
-func (e *engine) programmed(name cluster.Name, api *v1.Service, key string, port *cluster.ServicePort) (string, bool) {
-	addr, err := netip.ParseAddr(api.Spec.ClusterIP)
-	if err != nil || port == nil {
+func (e *engine) programmed(name cluster.Name, q question) (string, bool) {
+	v, found := e.have.VirtualServers[q.id]
+	if owner := e.want.Owner(q.id); !found || owner != name && owner != (cluster.Name{}) {
 		return "", false
 	}
-	id := dataplane.VirtualServerID{Addr: addr, Port: port.Port, Protocol: port.Protocol}
-	v, found := e.have.VirtualServers[id]
-	if owner := e.want.Owner(id); !found || owner != name && owner != (cluster.Name{}) {
-		return "", false
-	}
-	switch key {
+	switch q.key {
 	case annotation.Scheduler:
 		s, known := scheduler.OfKernel(v.Scheduler)
 		return s.Name, known

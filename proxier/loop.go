@@ -18,6 +18,7 @@ type loop struct {
 	audits    *auditor
 	addresses *addressChanges
 	link      chan struct{} // ours is gone
+	made      chan struct{} // something is, beside the passes
 	// rest is the least time between the end of a pass and the start of one that changes ask for; ended is when the last one
 	// ended, gathering says that changes wait.
 	rest      time.Duration
@@ -76,6 +77,8 @@ func (l *loop) run(ctx context.Context) error {
 			l.look()
 		case <-l.link:
 			l.linkGone()
+		case <-l.made:
+			l.pass(l.watcher.Take(), nil, false)
 		case now := <-timer.C:
 			if l.audits.begin(now, l.engine) {
 				continue

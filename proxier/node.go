@@ -61,14 +61,6 @@ func (e *engine) problemsOf(node *v1.Node) []cluster.Problem {
 	return problems
 }
 
-// nodeWeight returns what tells the weights that Nodes give, nil where they may give none.
-func (e *engine) nodeWeight() func(string) (uint32, bool) {
-	if e.settings.NoNodeWeights {
-		return nil
-	}
-	return e.lister.NodeWeight
-}
-
 // primaryAddresses returns the node's first InternalIP of each family, else its first ExternalIP, as kube-proxy chooses them.
 func primaryAddresses(node *v1.Node) []netip.Addr {
 	var primary []netip.Addr

@@ -176,7 +176,7 @@ func (e *engine) waiting() int { return e.backlog.len() + e.pieces.len() }
 
 // waits tells whether the Service is not in the kernel yet as it is to be, though nothing of it has failed.
 func (e *engine) waits(name cluster.Name) bool {
-	if e.backlog.has(name) || e.want.Changing(name) {
+	if e.backlog.has(name) || e.making[name] != nil || e.want.Changing(name) {
 		return true
 	}
 	for _, id := range e.pieces.rest {

@@ -114,8 +114,10 @@ func Run(ctx context.Context, c Config, version string, log *slog.Logger) error 
 		rest:      c.MinSyncPeriod.Duration,
 		addresses: newAddressChanges(),
 		link:      make(chan struct{}, 1),
+		made:      make(chan struct{}, 1),
 		waiting:   map[cluster.Name]source.Change{},
 	}
+	l.engine.beside = newBesideMaker(ctx, signal(l.made))
 	l.audits.cost = metrics.audited
 	if c.DetectLocalMode == DetectNodeCIDR {
 		l.outdated = func() error { return podCIDRsChanged(watcher.Node(), config.Pods.CIDRs) }

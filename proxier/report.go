@@ -26,7 +26,7 @@ type Report struct {
 	Audit bool
 	// Services is the number of Services that were looked at, Served that of all that are served.
 	Services, Served int
-	// Backlog is the number of Services that wait for the passes to come, and of what is not done yet of big ones.
+	// Backlog is the number of Services that wait for the passes to come or are made beside them, and of what is not done yet of big ones.
 	Backlog int
 	// Ops counts the operations that succeeded.
 	Ops map[OpLabel]int
@@ -183,10 +183,13 @@ func (r *Report) judge(rs retries) {
 	r.Refused, r.RefusedIn = rs.refused()
 }
 
-// rows returns the rows of the Services. One that changes piece by piece has its row when it has changed.
+// rows returns the rows of the Services. One that changes piece by piece has its row when it has changed, a new one that is made beside the passes when it is made.
 func (e *engine) rows(names map[cluster.Name]struct{}, failed map[cluster.Name][]Failure) []Row {
 	rows := make([]Row, 0, len(names))
 	for name := range names {
+		if e.making[name] != nil && e.services[name] == nil {
+			continue
+		}
 		if name != (cluster.Name{}) && !e.want.Changing(name) {
 			rows = append(rows, e.row(name, failed[name]))
 		}

@@ -167,6 +167,16 @@ func (o objects) Slices(of cluster.Name) []*discovery.EndpointSlice {
 	return found
 }
 
+func (o objects) Size(name cluster.Name) (service, slices int) {
+	if s := o.services[name]; s != nil {
+		service = s.Size()
+	}
+	for _, s := range o.Slices(name) {
+		slices += s.Size()
+	}
+	return service, slices
+}
+
 func (o objects) Names() []cluster.Name {
 	return slices.SortedFunc(maps.Keys(o.services), cluster.Name.Compare)
 }
@@ -179,6 +189,8 @@ func (o objects) clone() objects {
 type scenario struct {
 	limit int // of a pass, 0 for what it is
 	piece int // of a big Service, 0 for what it is
+	// beside makes all Services beside the passes; nil is that passes make them.
+	maker *stepMaker
 
 	t       testing.TB
 	objects *objects
@@ -224,6 +236,9 @@ func newScenario(t testing.TB, rate float64, seed uint64) *scenario {
 	s.random = rand.New(rand.NewPCG(seed, 5))
 	if rate > 0 {
 		s.limit, s.piece = 1+int(seed%5), 1+int(seed/5%24)
+		if seed/3%2 == 0 {
+			s.maker = &stepMaker{}
+		}
 		t.Cleanup(func() {
 			if t.Failed() {
 				t.Logf("faults came with TEST_SEED=%d; the last operations were\n%s", seed, s.trace.last())
@@ -276,8 +291,29 @@ func (s *scenario) restart() {
 	if s.limit > 0 {
 		s.engine.backlog.limit, s.engine.backlog.most = s.limit, s.limit
 	}
+	if s.maker != nil {
+		s.maker.jobs = nil
+		s.engine.beside, s.engine.large = s.maker, func(int, int) bool { return true }
+	}
 	if s.piece > 0 {
 		s.engine.pieces.objects, s.engine.pieces.servers = s.piece, 1+s.piece/4
+	}
+}
+
+// stepMaker is a maker whose jobs are done when a scenario says so.
+type stepMaker struct{ jobs []func() }
+
+func (m *stepMaker) begin(job func()) { m.jobs = append(m.jobs, job) }
+func (m *stepMaker) pause()           {}
+
+// makeSome does some of the jobs, in their order.
+func (s *scenario) makeSome() {
+	if s.maker == nil {
+		return
+	}
+	for range min(len(s.maker.jobs), s.random.IntN(4)) {
+		s.maker.jobs[0]()
+		s.maker.jobs = s.maker.jobs[1:]
 	}
 }
 
@@ -286,6 +322,7 @@ func (s *scenario) converge(dirty []cluster.Name, audit bool) {
 	s.t.Helper()
 	s.ops = 0
 	for i := 0; ; i++ {
+		s.makeSome()
 		r := s.engine.pass(s.now, dirty, audit)
 		s.ops += r.OpCount()
 		s.node = r.ofNodes()

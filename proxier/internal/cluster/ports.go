@@ -71,6 +71,7 @@ func (p *parser) slicePorts(found func(portKey, portOf)) {
 // gather returns the endpoints of the slices' ports, no more than limit.
 func (p *parser) gather(of []portOf, limit int) (all []Endpoint) {
 	for _, port := range of {
+		p.in.Pause()
 		if limit == 0 {
 			p.tooManyEndpoints()
 			return nil

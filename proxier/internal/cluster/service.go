@@ -100,6 +100,8 @@ type Input struct {
 	ExternalIPCIDRs []netip.Prefix
 	// LastGood is what is in force for the Service already; nil is nothing.
 	LastGood LastGood
+	// Pause is called now and then, so that others have their turn where this takes long; nil is not.
+	Pause func()
 }
 
 // ProxyNameLabel is the label by which a Service chooses another proxy.
@@ -117,6 +119,9 @@ func Proxied(s *v1.Service, proxyName string) bool {
 // the rest is carried out.
 func Parse(in Input) Service {
 	p := parser{in: in}
+	if p.in.Pause == nil {
+		p.in.Pause = func() {}
+	}
 	s := Service{
 		Name:    Name{in.Service.Namespace, in.Service.Name},
 		UID:     string(in.Service.UID),

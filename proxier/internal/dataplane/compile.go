@@ -115,6 +115,11 @@ type Node struct {
 
 // Compile returns what the Service wants on this node. It looks at nothing but its arguments.
 func Compile(s cluster.Service, node Node, c Config) Fragment {
+	return CompilePausing(s, node, c, func() {})
+}
+
+// CompilePausing is Compile. It calls pause now and then, so that others have their turn where it takes long.
+func CompilePausing(s cluster.Service, node Node, c Config, pause func()) Fragment {
 	f := Fragment{Owner: s.Name, Created: s.Created}
 	entries, purse := map[SetEntry]struct{}{}, newPurse()
 	may := restrictions(&s, &node, &c)
@@ -127,6 +132,7 @@ func Compile(s cluster.Service, node Node, c Config) Fragment {
 			k := compiler{service: &s, port: &s.Ports[i], index: i, family: family, node: &node, config: &c, choice: choose(port.Endpoints, family), clients: may[family]}
 			for _, want := range k.wanted(clusterIP) {
 				if f.Beyond.FrontEnds == 0 {
+					pause()
 					front := k.make(want)
 					if purse.pays(&front) {
 						f.FrontEnds = append(f.FrontEnds, front)

@@ -98,6 +98,9 @@ func (w *Watcher) Service(name cluster.Name) *v1.Service { return w.store.servic
 // Slices returns the EndpointSlices of a Service, sorted by name; they are the caller's own.
 func (w *Watcher) Slices(name cluster.Name) []*discovery.EndpointSlice { return w.store.slices(name) }
 
+// Size returns how many bytes a Service has as it is kept, and its EndpointSlices have together.
+func (w *Watcher) Size(name cluster.Name) (service, slices int) { return w.store.size(name) }
+
 // Names returns all Services.
 func (w *Watcher) Names() []cluster.Name {
 	w.store.mu.Lock()

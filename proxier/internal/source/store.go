@@ -250,25 +250,46 @@ func (s *store) take() []Change {
 	return changes
 }
 
-// service returns a Service, nil where there is none.
-func (s *store) service(name cluster.Name) *v1.Service {
+// size returns the bytes of a Service, and of its EndpointSlices.
+func (s *store) size(name cluster.Name) (service, slices int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	found := s.services[name]
-	if found == nil || found.data == nil {
+	if found := s.services[name]; found != nil {
+		service = len(found.data)
+		for _, e := range found.slices {
+			slices += len(e.data)
+		}
+	}
+	return service, slices
+}
+
+// service returns a Service, nil where there is none. What is packed never changes, and is unpacked while others go on.
+func (s *store) service(name cluster.Name) *v1.Service {
+	s.mu.Lock()
+	var data []byte
+	if found := s.services[name]; found != nil {
+		data = found.data
+	}
+	s.mu.Unlock()
+	if data == nil {
 		return nil
 	}
-	return unpackService(found.data)
+	return unpackService(data)
 }
 
 // slices returns the EndpointSlices of a Service, by name.
 func (s *store) slices(name cluster.Name) (all []*discovery.EndpointSlice) {
+	var few [4][]byte
+	packed := few[:0]
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if found := s.services[name]; found != nil {
 		for _, e := range found.slices {
-			all = append(all, unpackSlice(e.data))
+			packed = append(packed, e.data)
 		}
+	}
+	s.mu.Unlock()
+	for _, data := range packed {
+		all = append(all, unpackSlice(data))
 	}
 	return all
 }
