@@ -191,8 +191,15 @@ func (e *engine) pass(now time.Time, dirty []cluster.Name, audit bool) Report {
 	}
 	others = append(others, e.retries.takeDirty()...)
 	others = append(others, e.readServers(dirty, others)...)
-	made, again := e.takeMade()
-	others = append(others, again...)
+	// What an audit has found of what is wanted until now is brought in line first: what lacks its address and its entry would be somebody else's,
+	// if nobody wanted it any more.
+	goOn := !r.Audit || e.starting
+	var made []*making
+	if goOn {
+		var again []cluster.Name
+		made, again = e.takeMade()
+		others = append(others, again...)
+	}
 	urgentFirst(others)
 	e.backlog.add(others...)
 
@@ -207,7 +214,9 @@ func (e *engine) pass(now time.Time, dirty []cluster.Name, audit bool) Report {
 		touched.Add(e.compile(name, affected))
 	}
 	ahead := slices.ContainsFunc(dirty, func(name cluster.Name) bool { return !e.want.Changing(name) })
-	touched.Add(e.nextPiece(now, ahead, affected))
+	if goOn {
+		touched.Add(e.nextPiece(now, ahead, affected))
+	}
 	started := e.starting && e.waiting()+len(e.making) == 0
 	if r.Audit || e.starting {
 		e.adopt(&touched)
