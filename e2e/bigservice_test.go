@@ -1,0 +1,262 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+
+	"github.com/ipvs-proxier/ipvs-proxier/e2e/harness"
+	"github.com/ipvs-proxier/ipvs-proxier/e2e/topology"
+)
+
+// The big Service has nearly as many real servers as one may have on a node (docs/security.md).
+const (
+	bigPorts     = 500
+	bigEndpoints = 65
+)
+
+// beside is TestBesideABigService at work.
+type beside struct {
+	*cluster
+	others int
+	// changes counts them over all: each brings an endpoint that was not there before.
+	changes int
+}
+
+// TestBesideABigService: 1,000 Services are there. The largest Service that the budget allows comes, changes and goes, again and again. Meanwhile changes of others
+// arrive, health is good, and each time the kernel has what it is to have. How long changes take without it and beside it, and what the process and the kernel take
+// more, is told and not judged: docs/benchmarking.md has figures.
+func TestBesideABigService(t *testing.T) {
+	b := &beside{cluster: newCluster(t), others: 1000}
+	var all []string
+	for i := range b.others {
+		all = append(all, with(b.other(i), b.endpoint(0)))
+	}
+	b.write("others.yaml", all...)
+	for i := range 10 {
+		b.write(fmt.Sprintf("changing-%d.yaml", i), with(b.changing(i), b.endpoint(0)))
+	}
+	b.run()
+	// Written beforehand: what measures has the same processor.
+	texts := map[string]string{"rr": b.big(scheduled("rr")), "wlc": b.big(scheduled("wlc"))}
+	before := b.totals()
+	alone := b.measure(300, func() bool { return false })
+	rss, slab := b.memory()
+	t.Logf("without it: %s; from the arrival in the proxier %s; process %d KiB, slab %d KiB", percentiles(alone), b.totals().since(before), rss, slab)
+
+	before = b.totals()
+	done, failed := make(chan struct{}), make(chan error, 1)
+	var most [2]int
+	go func() {
+		defer close(done)
+		for range 3 {
+			if err := b.cycle(texts, func() {
+				rss, slab := b.memory()
+				most = [2]int{max(most[0], rss), max(most[1], slab)}
+			}); err != nil {
+				failed <- err
+				return
+			}
+		}
+	}()
+	with := b.measure(300, func() bool {
+		select {
+		case <-done:
+			return false
+		default:
+			return true
+		}
+	})
+	<-done
+	select {
+	case err := <-failed:
+		t.Fatal(err)
+	default:
+	}
+	t.Logf("beside it:  %s; from the arrival in the proxier %s; process %+d KiB, slab %+d KiB", percentiles(with), b.totals().since(before), most[0]-rss, most[1]-slab)
+	b.must(b.proxier.AwaitReady())
+	if n, err := b.kernel.Count(); err != nil || n != 2*(b.others+10) {
+		t.Errorf("in the end there are %d virtual servers, %v; want %d", n, err, 2*(b.others+10))
+	}
+}
+
+// other is a Service that stays as it is, changing one that changes.
+func (b *beside) other(i int) *v1.Service {
+	return service(fmt.Sprint("other-", i), []string{fmt.Sprintf("10.100.%d.%d", i/250, 1+i%250)})
+}
+
+func (b *beside) changing(i int) *v1.Service {
+	return service(fmt.Sprint("changing-", i), []string{fmt.Sprintf("10.101.0.%d", 1+i)})
+}
+
+// endpoint is one of which nothing is needed but its address.
+func (b *beside) endpoint(i int) *topology.Host {
+	return &topology.Host{Node: "elsewhere", IPv4: netip.AddrFrom4([4]byte{10, 245, byte(i >> 8), byte(i)}), IPv6: b.Node1.IPv6}
+}
+
+func (b *beside) big(change ...func(*v1.Service)) string {
+	s := service("big", []string{"10.102.0.1"}, change...)
+	port := s.Spec.Ports[0]
+	s.Spec.Ports = nil
+	for i := range bigPorts {
+		port.Name, port.Port = fmt.Sprint("p", i), int32(1+i)
+		s.Spec.Ports = append(s.Spec.Ports, port)
+	}
+	var pods []*topology.Host
+	for i := range bigEndpoints {
+		pods = append(pods, b.endpoint(60_000+i))
+	}
+	return with(s, pods...)
+}
+
+// measure makes so many changes of others, and more as long as it is to go on, and returns how long each took to come to the kernel.
+func (b *beside) measure(n int, more func() bool) (took []time.Duration) {
+	b.t.Helper()
+	for i := 0; i < n || more(); i++ {
+		b.changes++
+		at := i % 10
+		text := with(b.changing(at), b.endpoint(b.changes))
+		began := time.Now()
+		b.write(fmt.Sprintf("changing-%d.yaml", at), text)
+		want := at4(b.endpoint(b.changes))
+		if err := awaitQuickly(func() (bool, error) {
+			v, err := b.kernel.VirtualServer("tcp", netip.MustParseAddrPort(fmt.Sprintf("10.101.0.%d:80", 1+at)))
+			return err == nil && v != nil && slices.ContainsFunc(v.RealServers, func(r harness.RealServer) bool { return r.Address == want && r.Weight > 0 }), err
+		}); err != nil {
+			b.t.Fatalf("change %d: %v", i, err)
+		}
+		took = append(took, time.Since(began))
+		if status, text, err := b.proxier.Get("http://127.0.0.1:10256/healthz"); i%50 == 0 && (err != nil || status != 200) {
+			b.t.Fatalf("/healthz is %d %s, %v", status, text, err)
+		}
+		time.Sleep(10 * time.Millisecond) // so that changes are single ones
+	}
+	return took
+}
+
+func at4(h *topology.Host) netip.AddrPort { return at(h.IPv4, 8080) }
+
+// awaitQuickly asks so often that what it measures is not the time between two questions.
+func awaitQuickly(is func() (bool, error)) error {
+	for end := time.Now().Add(harness.Patiently(30 * time.Second)); ; time.Sleep(300 * time.Microsecond) {
+		if ok, err := is(); err != nil || ok {
+			return err
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("it does not come")
+		}
+	}
+}
+
+// cycle has the big Service come, change and go, and waits each time until the kernel has it as it is to be.
+func (b *beside) cycle(texts map[string]string, there func()) error {
+	path := filepath.Join(b.manifests, "big.yaml")
+	kernel, err := harness.OpenKernel(b.Node1)
+	if err != nil {
+		return err
+	}
+	defer kernel.Close()
+	for _, scheduler := range []string{"rr", "wlc"} {
+		if err := os.WriteFile(path+".tmp", []byte(texts[scheduler]), 0o644); err != nil {
+			return err
+		}
+		if err := os.Rename(path+".tmp", path); err != nil {
+			return err
+		}
+		if err := harness.Await(2*time.Minute, func() error { return isBig(kernel, scheduler) }); err != nil {
+			return err
+		}
+		there()
+	}
+	if err := os.Remove(path); err != nil {
+		return err
+	}
+	return harness.Await(2*time.Minute, func() error {
+		if n, err := kernel.Count(); err != nil || n != 2*(b.others+10) {
+			return fmt.Errorf("%d virtual servers when it is gone, %w", n, err)
+		}
+		return nil
+	})
+}
+
+// isBig tells whether all of the big Service is there. What is asked for is little, since to read costs the processor that others want.
+func isBig(kernel *harness.Kernel, scheduler string) error {
+	for _, port := range []uint16{bigPorts, 1, bigPorts / 2} {
+		v, err := kernel.VirtualServer("tcp", netip.AddrPortFrom(netip.MustParseAddr("10.102.0.1"), port))
+		if err != nil || v == nil || v.Scheduler != scheduler || len(v.RealServers) != bigEndpoints {
+			return fmt.Errorf("port %d is not as it is to be: %v", port, err)
+		}
+	}
+	return nil
+}
+
+// memory returns what the process and the kernel's slab take, in KiB.
+func (b *beside) memory() (process, slab int) {
+	return kilobytes(fmt.Sprintf("/proc/%d/status", b.proxier.PID()), "VmRSS:"), kilobytes("/proc/meminfo", "Slab:")
+}
+
+func kilobytes(file, field string) int {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(text)) {
+		if words := strings.Fields(line); len(words) > 1 && words[0] == field {
+			n, _ := strconv.Atoi(words[1])
+			return n
+		}
+	}
+	return 0
+}
+
+// histogram is what the proxier tells of how long changes took, from their arrival to the end of the pass that brought them to the kernel: how many
+// took no longer than each bound, in seconds.
+type histogram map[float64]float64
+
+var totalBucket = regexp.MustCompile(`(?m)^ipvs_proxier_change_duration_seconds_bucket\{stage="total",le="([^"]+)"\} (\S+)$`)
+
+func (b *beside) totals() histogram {
+	b.t.Helper()
+	_, text, err := b.proxier.Get("http://127.0.0.1:10249/metrics")
+	b.must(err)
+	h := histogram{}
+	for _, found := range totalBucket.FindAllStringSubmatch(text, -1) {
+		bound, err := strconv.ParseFloat(found[1], 64)
+		b.must(err)
+		h[bound], err = strconv.ParseFloat(found[2], 64)
+		b.must(err)
+	}
+	return h
+}
+
+// since tells which bounds hold for half and for 99 of 100 changes since then.
+func (h histogram) since(before histogram) string {
+	bounds := slices.Sorted(maps.Keys(h))
+	if len(bounds) == 0 {
+		return "is not told"
+	}
+	all := h[bounds[len(bounds)-1]] - before[bounds[len(bounds)-1]]
+	of := func(part float64) float64 {
+		at := slices.IndexFunc(bounds, func(bound float64) bool { return h[bound]-before[bound] >= part*all })
+		return bounds[at]
+	}
+	return fmt.Sprintf("p50 <= %gs, p90 <= %gs, p99 <= %gs of %.0f", of(0.5), of(0.9), of(0.99), all)
+}
+
+func percentiles(took []time.Duration) string {
+	slices.Sort(took)
+	of := func(p int) time.Duration { return took[min(len(took)-1, len(took)*p/100)].Round(10 * time.Microsecond) }
+	return fmt.Sprintf("%d changes of others, p50 %v, p90 %v, p99 %v, max %v", len(took), of(50), of(90), of(99), took[len(took)-1].Round(10*time.Microsecond))
+}
