@@ -73,7 +73,8 @@ func (a asker) ask(ctx context.Context, object string, annotations map[string]st
 	return a.said.texts, err
 }
 
-// TestPolicy: the API server takes deploy/annotations-policy.yaml, and warns of exactly those annotations that the parser refuses.
+// TestPolicy: the API server takes deploy/annotations-policy.yaml, and warns of exactly those annotations that the
+// parser refuses.
 func TestPolicy(t *testing.T) {
 	c := newCluster(t)
 	_, client, _ := c.startAPIServer(c.Node1)

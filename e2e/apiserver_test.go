@@ -16,8 +16,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/e2e/topology"
 )
 
-// startAPIServer starts etcd and kube-apiserver on the host, where everybody may do everything, or what RBAC lets them. It
-// returns a kubeconfig file, a client, and what ends the API server.
+// startAPIServer starts etcd and kube-apiserver on the host, where everybody may do everything, or what RBAC lets them.
+// It returns a kubeconfig file, a client, and what ends the API server.
 func (c *cluster) startAPIServer(h *topology.Host, authorization ...string) (kubeconfig string, client kubernetes.Interface, stop func()) {
 	c.t.Helper()
 	p := c.newControlPlane(h, authorization...)

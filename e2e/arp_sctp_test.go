@@ -37,8 +37,8 @@ func TestARP(t *testing.T) {
 	}
 }
 
-// TestServiceComesAgain (B47): a Service is deleted and made again, 10 times, with the same address and endpoint: no sooner is it there
-// than it answers, and goes on to.
+// TestServiceComesAgain (B47): a Service is deleted and made again, 10 times, with the same address and endpoint: no
+// sooner is it there than it answers, and goes on to.
 func TestServiceComesAgain(t *testing.T) {
 	c := newCluster(t)
 	client := c.pod(1, 50, "client")
@@ -58,7 +58,8 @@ func TestServiceComesAgain(t *testing.T) {
 	}
 }
 
-// TestBurstsGather (row 133): 300 changes come in a moment; a pass takes what has gathered, and in the end everything is right.
+// TestBurstsGather (row 133): 300 changes come in a moment; a pass takes what has gathered, and in the end everything
+// is right.
 func TestBurstsGather(t *testing.T) {
 	c := newCluster(t)
 	one, two := c.backend(1, 10, "one"), c.backend(2, 10, "two")

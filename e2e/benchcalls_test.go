@@ -15,8 +15,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/e2e/harness"
 )
 
-// count counts system calls, by strace, of ours, and of every proxy at 100 Services. Nothing is timed meanwhile: strace stops a process at every call that it
-// watches.
+// count counts system calls, by strace, of ours, and of every proxy at 100 Services. Nothing is timed meanwhile: strace
+// stops a process at every call that it watches.
 func (b *bench) count(services int) {
 	b.t.Helper()
 	for _, s := range b.subjects() {

@@ -12,7 +12,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/e2e/topology"
 )
 
-// subject is a proxy that is measured: its command line, and how it is seen from outside that its dataplane is complete.
+// subject is a proxy that is measured: its command line, and how it is seen from outside that its dataplane is
+// complete.
 type subject struct {
 	name      string
 	arguments string // beside the usual ones
@@ -29,8 +30,8 @@ type subject struct {
 
 const ownMetrics = "http://127.0.0.1:10249/metrics"
 
-// benchSubjects are the proxies, on the node of that name. Ours comes once for each of the argument lists in IPVSP_BENCH_VARIANTS, which are
-// separated by semicolons.
+// benchSubjects are the proxies, on the node of that name. Ours comes once for each of the argument lists in
+// IPVSP_BENCH_VARIANTS, which are separated by semicolons.
 func benchSubjects(kubeconfig, node string) (all []subject) {
 	variants := strings.Split(os.Getenv("IPVSP_BENCH_VARIANTS"), ";")
 	for _, v := range variants {

@@ -17,8 +17,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/e2e/topology"
 )
 
-// countIn has one of our chains count the datagrams to a port, and returns how many there have been. Nobody may be there
-// who repairs the chain.
+// countIn has one of our chains count the datagrams to a port, and returns how many there have been. Nobody may be
+// there who repairs the chain.
 func (c *cluster) countIn(to netip.AddrPort, table, chain string) (passed func() int) {
 	c.t.Helper()
 	program := "iptables"

@@ -15,20 +15,23 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/e2e/topology"
 )
 
-// trafficCase is one Service and what its clients must get. Rows are those of the behaviour that users of kube-proxy know.
+// trafficCase is one Service and what its clients must get. Rows are those of the behaviour that users of kube-proxy
+// know.
 type trafficCase struct {
 	rows, name string
 	change     []func(*v1.Service)
-	// endpoints are names of pods, "p1 p2 r" (r is on node2; "host" is node1 itself), each with its state where it is not just ready:
-	// "p1(dead)" neither serves nor is ready, "p1(leaving)" terminates and serves, "p1(zone=a)" has a hint, "p1(node=node1)" too.
-	// After "|" they stand in further slices, and "ports(NAME)" gives the ports of the slices another name than the Service's.
+	// endpoints are names of pods, "p1 p2 r" (r is on node2; "host" is node1 itself), each with its state where it is not
+	// just ready: "p1(dead)" neither serves nor is ready, "p1(leaving)" terminates and serves, "p1(zone=a)" has a hint,
+	// "p1(node=node1)" too. After "|" they stand in further slices, and "ports(NAME)" gives the ports of the slices
+	// another name than the Service's.
 	endpoints string
-	// cells are lines "CLIENT... -> TARGET...: OUTCOME", and where kube-proxy is known to differ " [kube-proxy: OUTCOME; WHERE]", WHERE
-	// being the case in docs/differences.md. A client is a host or pod; a target "cip", "np", "vip", each with ":PORT" for
-	// another port, "lo" for the node port on a loopback address, or "gw" for it on node1's address on the pod network. Targets that end in
-	// "/tcp", "/udp", "/4" or "/6" are asked by that protocol or in that family alone. The outcome is "refused", "timeout", or all the
-	// answers that come in turns: "p1 gw, r own": who answers, and whose address it saw: the client's own, node1's on the pod
-	// network (gw) or on the LAN (node), or the Service's (vip). "p1 gw | r own" is one of the two, always the same one.
+	// cells are lines "CLIENT... -> TARGET...: OUTCOME". Where kube-proxy is known to differ, " [kube-proxy: OUTCOME;
+	// WHERE]" follows, WHERE being the case in docs/differences.md. A client is a host or pod. A target is "cip", "np" or
+	// "vip", each with ":PORT" for another port, "lo" for the node port on a loopback address, or "gw" for it on node1's
+	// address on the pod network. Targets that end in "/tcp", "/udp", "/4" or "/6" are asked by that protocol or in that
+	// family alone. The outcome is "refused", "timeout", or all the answers that come in turns: "p1 gw, r own" says who
+	// answers, and whose address it saw. That is the client's own, node1's on the pod network (gw) or on the LAN (node),
+	// or the Service's (vip). "p1 gw | r own" is one of the two, always the same one.
 	cells string
 }
 

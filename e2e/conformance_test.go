@@ -17,9 +17,9 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/e2e/topology"
 )
 
-// TestConformance asks for every cell of trafficCases twice, of ipvs-proxier and of the real kube-proxy in ipvs mode, fed by the same API
-// server. A cell where the two differ must be known, and listed in docs/differences.md. It takes some minutes and is run by
-// `make conformance`, which names in IPVSP_CONFORMANCE the file for the table.
+// TestConformance asks for every cell of trafficCases twice: ipvs-proxier, and the real kube-proxy in ipvs mode, fed by
+// the same API server. A cell where the two differ must be known, and listed in docs/differences.md. It takes some
+// minutes. `make conformance` runs it, and names in IPVSP_CONFORMANCE the file for the table.
 func TestConformance(t *testing.T) {
 	table := os.Getenv("IPVSP_CONFORMANCE")
 	if table == "" {
@@ -157,8 +157,8 @@ func (c *cluster) createCases(client kubernetes.Interface, hosts map[string]*top
 	return cells
 }
 
-// awaitSettled waits until all cells that answer do so as expected: kube-proxy masquerades a while after it serves. What does not
-// settle is for the comparison to tell.
+// awaitSettled waits until all cells that answer do so as expected: kube-proxy masquerades a while after it serves.
+// What does not settle is for the comparison to tell.
 func (c *cluster) awaitSettled(cells []trafficCell, hosts map[string]*topology.Host, expect func(trafficCell) string) {
 	c.t.Helper()
 	var answering []trafficCell
@@ -180,7 +180,8 @@ func (c *cluster) awaitSettled(cells []trafficCell, hosts map[string]*topology.H
 	}
 }
 
-// conformanceTable is one line for each client and target of each case, with the protocols and families together that agree.
+// conformanceTable is one line for each client and target of each case, with the protocols and families together that
+// agree.
 func conformanceTable(kernel string, cells []trafficCell, ours, theirs []string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Conformance\n\nMade by `make conformance` on %s: what clients get from ipvs-proxier and from kube-proxy 1.37.2 in ipvs mode, on the same node from\n"+

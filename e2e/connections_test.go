@@ -11,8 +11,9 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/e2e/harness"
 )
 
-// TestConnectionsAreShown: status and metrics tell how many connections IPVS has and how large its table is, on kernels that count them and on those
-// where audits do. Where the kernel limits them, a limit that is nearly reached is told, and a higher one ends that.
+// TestConnectionsAreShown: status and metrics report how many connections IPVS has and how large its table is, on
+// kernels that count them and on those where audits do. Where the kernel limits them, a limit that is nearly reached is
+// a Problem, and a higher one resolves it.
 func TestConnectionsAreShown(t *testing.T) {
 	const held = 12
 	c := newCluster(t)

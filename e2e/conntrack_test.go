@@ -31,8 +31,8 @@ func (c *cluster) sysctl(name string) (value string) {
 	return value
 }
 
-// TestSysctls: rows 126 and B49. Whatever a node has, it gets what the proxier needs, is told once what changed, and can forward
-// IPv6 to a pod of another node. What others change later is mended.
+// TestSysctls: rows 126 and B49. Whatever a node has, it gets what the proxier needs, reports once what changed, and
+// can forward IPv6 to a pod of another node. What others change later is repaired.
 func TestSysctls(t *testing.T) {
 	c := newCluster(t)
 	wrong := map[string]string{
@@ -117,8 +117,8 @@ func (c *cluster) ear(number int, name string) *ear {
 
 const end = "end"
 
-// heard returns how many datagrams have come since the last call. Each client sends a last one on a way of the same length, which
-// nothing that it sent before can be behind.
+// heard returns how many datagrams have come since the last call. Each client sends a last one on a way of the same
+// length, which nothing that it sent before can be behind.
 func (c *cluster) heard(e *ear) (n int) {
 	c.t.Helper()
 	for _, fence := range e.fences {
@@ -139,9 +139,9 @@ func (c *cluster) heard(e *ear) (n int) {
 	return n
 }
 
-// TestUDPSendersLeavePodsThatAreGone: rows 111 and B13 to B17. Sockets that only send, of a host outside, a pod and the node, to ClusterIP and
-// node port: soon after a change no datagram reaches the pod that is gone, and all reach the one that is there. A flow to a foreign
-// host on the number of the node port stays tracked.
+// TestUDPSendersLeavePodsThatAreGone: rows 111 and B13 to B17. Sockets that only send, of a host outside, a pod and the
+// node, to ClusterIP and node port: soon after a change no datagram reaches the pod that is gone, and all reach the one
+// that is there. A flow to a foreign host on the number of the node port stays tracked.
 func TestUDPSendersLeavePodsThatAreGone(t *testing.T) {
 	c := newCluster(t)
 	old, young, client := c.ear(10, "old"), c.ear(11, "young"), c.pod(1, 12, "client")
@@ -190,8 +190,8 @@ func TestUDPSendersLeavePodsThatAreGone(t *testing.T) {
 		}
 		return each * len(streams)
 	}
-	// serving changes the endpoints and waits until the kernel has them and each sender reaches whom it should. From then on the others
-	// hear nothing.
+	// serving changes the endpoints and waits until the kernel has them and each sender reaches whom it should. From then
+	// on the others hear nothing.
 	serving := func(now *ear, others ...*ear) {
 		t.Helper()
 		var pods []*topology.Host

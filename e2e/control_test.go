@@ -105,8 +105,8 @@ func (c *cluster) control(args ...string) (*controlReport, string, error) {
 	return r, output.String() + log.String(), err
 }
 
-// TestControlKnowsWhatIsComplete: what belongs to a dataplane is waited for, and what does not come is named; a second start is measured; and
-// what was recorded makes the same virtual servers again.
+// TestControlKnowsWhatIsComplete: what belongs to a dataplane is waited for, and what does not come is named; a second
+// start is measured; and what was recorded makes the same virtual servers again.
 func TestControlKnowsWhatIsComplete(t *testing.T) {
 	c := newCluster(t)
 	record := filepath.Join(t.TempDir(), "writes")

@@ -162,7 +162,8 @@ func (d *dataPlane) withoutNFTables() string {
 	return ""
 }
 
-// program gives each node what its variant has. The proxies read one API server, and all of them are ended when every Service answers everywhere.
+// program gives each node what its variant has. The proxies read one API server, and all of them are ended when every
+// Service answers everywhere.
 func (d *dataPlane) program() {
 	d.c.t.Helper()
 	var proxies []*dataNode

@@ -15,9 +15,9 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/e2e/sidebyside"
 )
 
-// TestDataPlane measures what a Service costs its clients, and a proxy the traffic that is no Service's: nodes side by side in one guest, one for
-// each variant of sidebyside, in turns. It asserts nothing but that all could be measured. `make bench-data` runs it and names in IPVSP_BENCH_DATA
-// the directory for data-plane.json and data-plane.md.
+// TestDataPlane measures what a Service costs its clients, and a proxy the traffic that is no Service's: nodes side by
+// side in one guest, one for each variant of sidebyside, in turns. It asserts nothing but that all could be measured.
+// `make bench-data` runs it and names in IPVSP_BENCH_DATA the directory for data-plane.json and data-plane.md.
 func TestDataPlane(t *testing.T) {
 	out := os.Getenv("IPVSP_BENCH_DATA")
 	if out == "" {

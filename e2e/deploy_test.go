@@ -62,8 +62,8 @@ func (c *cluster) deployed(client kubernetes.Interface, path string, each func(k
 	}
 }
 
-// TestDeployment takes deploy/ipvs-proxier.yaml to a real API server that checks every field, and runs the program as the DaemonSet does:
-// with its arguments, its configuration, its capabilities and exactly its permissions.
+// TestDeployment takes deploy/ipvs-proxier.yaml to a real API server that checks every field, and runs the program as
+// the DaemonSet does: with its arguments, its configuration, its capabilities and exactly its permissions.
 func TestDeployment(t *testing.T) {
 	c := newCluster(t)
 	ctx := t.Context()
@@ -191,7 +191,8 @@ func TestDeployment(t *testing.T) {
 	says(start(filled), `cannot list resource \"endpointslices\"`)
 }
 
-// loadDeployed takes deploy/ipvs-load.yaml to the API server, and runs its server and its Job as they say: without a single privilege.
+// loadDeployed takes deploy/ipvs-load.yaml to the API server, and runs its server and its Job as they say: without a
+// single privilege.
 func (c *cluster) loadDeployed(client kubernetes.Interface) {
 	c.t.Helper()
 	var server appsv1.Deployment

@@ -27,8 +27,9 @@ import (
 // drifts is how many objects TestDriftOfRandomKinds harms, unless IPVSP_DRIFTS says it.
 const drifts = 300
 
-// TestDriftOfRandomKinds takes away, alters and adds objects of every kind in the kernel, up to 100 at once, among 40 Services: after two
-// audits all is as it was before, and what is somebody else's has not been touched. TEST_SEED repeats it.
+// TestDriftOfRandomKinds takes away, alters and adds objects of every kind in the kernel, up to 100 at once, among 40
+// Services: after two audits all is as it was before, and what is somebody else's has not been touched. TEST_SEED
+// repeats it.
 func TestDriftOfRandomKinds(t *testing.T) {
 	want := drifts
 	if text := os.Getenv("IPVSP_DRIFTS"); text != "" {
@@ -102,7 +103,8 @@ func counts(of map[string]int) string {
 	return strings.Join(words, ", ")
 }
 
-// manyOfAllKinds are n Services of both families, TCP and UDP, with three endpoints that nobody asks; every fourth has node ports.
+// manyOfAllKinds are n Services of both families, TCP and UDP, with three endpoints that nobody asks; every fourth has
+// node ports.
 func manyOfAllKinds(n int) (texts []string) {
 	for i := range n {
 		s := service(fmt.Sprintf("of-many-%d", i), []string{fmt.Sprintf("10.96.20.%d", 1+i), fmt.Sprintf("fd00:10:96::20%02x", i)})
@@ -250,7 +252,8 @@ func (d *drift) batch(n int) (done int) {
 
 var anyPort = regexp.MustCompile(`(tcp|udp):\d+`)
 
-// anyOf does something with a random one of all, and says whether that could be done: another harm may have been faster.
+// anyOf does something with a random one of all, and says whether that could be done: another harm may have been
+// faster.
 func anyOf[T any](d *drift, all []T, do func(T) error) bool {
 	return len(all) > 0 && do(all[d.r.IntN(len(all))]) == nil
 }

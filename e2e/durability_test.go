@@ -22,9 +22,9 @@ import (
 // kills is how often TestKilledAtAnyMoment kills the proxier, unless IPVSP_KILLS says it.
 const kills = 50
 
-// TestKilledAtAnyMoment kills the proxier with SIGKILL at random moments, while Services around the one under load keep changing: no
-// connection breaks, no request fails, a hold that a kill left behind is gone with the first pass, and in the end the kernel holds what a
-// fresh start would make. TEST_SEED repeats the moments.
+// TestKilledAtAnyMoment kills the proxier with SIGKILL at random moments, while Services around the one under load keep
+// changing. No connection breaks, and no request fails. A hold that a kill left behind is gone with the first pass. In
+// the end the kernel holds what a fresh start would make. TEST_SEED repeats the moments.
 func TestKilledAtAnyMoment(t *testing.T) {
 	n := kills
 	if text := os.Getenv("IPVSP_KILLS"); text != "" {
@@ -78,8 +78,8 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	c.sameAsFresh(c.args...)
 }
 
-// holdEvery is how many kills leave a hold behind once by the test's hand: a kill within an exchange of schedulers is rare where the kernel
-// has one processor, because a grace period is short there.
+// After so many kills the test itself leaves a hold behind once. A kill within an exchange of schedulers is rare where
+// the kernel has one processor, because a grace period is short there.
 const holdEvery = 10
 
 // leaveHold leaves the hold of a front end behind, as a kill within the exchange of its scheduler does.
@@ -160,8 +160,8 @@ func others(r *rand.Rand, pods ...*topology.Host) []string {
 	return append(texts, manifest(service("always", []string{"10.96.3.99", "fd00:10:96::399"})))
 }
 
-// rollingRate is the number of new connections a second during the rolling update: 500, or what User-Mode Linux carries beside
-// everything else that runs on one processor. In QEMU at load 10 a guest answered 1,056 of 12,500.
+// rollingRate is the number of new connections a second during the rolling update: 500, or what User-Mode Linux carries
+// beside everything else that runs on one processor. In QEMU at load 10 a guest answered 1,056 of 12,500.
 func rollingRate() string {
 	if model, err := os.ReadFile("/proc/cpuinfo"); err == nil && strings.Contains(string(model), "User Mode Linux") {
 		return "100"
@@ -169,8 +169,9 @@ func rollingRate() string {
 	return strconv.Itoa(harness.Unhurriedly(500, 50))
 }
 
-// TestRollingUpdate replaces all endpoints, two at a time, as a Deployment does: those that go terminate, serve for a while and are taken
-// out. Under many new connections a second none is refused, and 200 long-lived ones, on endpoints that go, all live on.
+// TestRollingUpdate replaces all endpoints, two at a time, as a Deployment does: those that go terminate, serve for a
+// while and are taken out. Under many new connections a second none is refused, and 200 long-lived ones, on endpoints
+// that go, all live on.
 func TestRollingUpdate(t *testing.T) {
 	c := newCluster(t)
 	client := c.pod(1, 50, "client")
@@ -237,8 +238,8 @@ func TestRollingUpdate(t *testing.T) {
 	stillUsable(t, held, "the whole update")
 }
 
-// TestMasqueradePortsAreNoNodePorts (B5, kubernetes#139276): with as many node ports as there are ports to masquerade with, connections
-// fail; with the ports that masquerading takes by default, none does.
+// TestMasqueradePortsAreNoNodePorts (B5, kubernetes#139276): with as many node ports as there are ports to masquerade
+// with, connections fail; with the ports that masquerading takes by default, none does.
 func TestMasqueradePortsAreNoNodePorts(t *testing.T) {
 	c := newCluster(t)
 	r := c.backend(2, 10, "r")

@@ -47,8 +47,8 @@ func (c *cluster) serviceEvents(client kubernetes.Interface, s *v1.Service, reas
 	return found
 }
 
-// TestEventsOfTwoNodes: two proxiers see a Service with an invalid annotation, both tell the API server, and it has one Event, and one
-// when it is mended. What is of a node each tells for itself.
+// TestEventsOfTwoNodes: two proxiers see a Service with an invalid annotation, and both report it to the API server. It
+// has one Event, and one more when the Problem is resolved. What is of a node each reports for itself.
 func TestEventsOfTwoNodes(t *testing.T) {
 	c := newCluster(t)
 	ctx := t.Context()

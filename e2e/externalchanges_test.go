@@ -12,7 +12,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/e2e/harness"
 )
 
-// TestUnderAPolicyOfDrop (row 129, B31, B32): INPUT and FORWARD drop by policy. What the operator's own rules leave open stays open, and service addresses are.
+// TestUnderAPolicyOfDrop (row 129, B31, B32): INPUT and FORWARD drop by policy. What the operator's own rules leave
+// open stays open, and service addresses are.
 func TestUnderAPolicyOfDrop(t *testing.T) {
 	c := newCluster(t)
 	p1, p2, r := c.backend(1, 10, "p1"), c.pod(1, 11, "p2"), c.backend(2, 10, "r")

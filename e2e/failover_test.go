@@ -16,8 +16,9 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/e2e/harness"
 )
 
-// TestAPIServersFailOver: one of two API servers goes, and changes still arrive by the other. Both go, and the dataplane stays, and status says so.
-// One comes back: what changed meanwhile is carried out, and nothing else is written.
+// TestAPIServersFailOver: one of two API servers goes, and changes still arrive by the other. Both go, and the
+// dataplane stays, and status says so. One comes back: what changed meanwhile is carried out, and nothing else is
+// written.
 func TestAPIServersFailOver(t *testing.T) {
 	c := newCluster(t)
 	ctx := t.Context()

@@ -13,9 +13,9 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/e2e/topology"
 )
 
-// TestRulesOfOthersAreTold (talos#9223, kubernetes#66103): a hostPort as the CNI's portmap writes it, for the port of a Service. Behind
-// ours it is no harm, and nothing is said. Ahead of ours it takes the Service's connections, which is told until it goes. The rules
-// stay as they are.
+// TestRulesOfOthersAreTold (talos#9223, kubernetes#66103): a hostPort as the CNI's portmap writes it, for the port of a
+// Service. Behind ours it is no harm, and nothing is said. Ahead of ours it takes the Service's connections, which is
+// told until it goes. The rules stay as they are.
 func TestRulesOfOthersAreTold(t *testing.T) {
 	c := newCluster(t)
 	one, hostPort := c.backend(1, 10, "one"), c.backend(1, 11, "host-port")

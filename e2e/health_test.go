@@ -20,7 +20,8 @@ import (
 
 const autoscalerTaint = "ToBeDeletedByClusterAutoscaler"
 
-// TestHealthIsTold feeds the proxier from a real API server and asks what load balancers, the kubelet and users are told.
+// TestHealthIsTold feeds the proxier from a real API server and asks what load balancers, the kubelet and users are
+// told.
 func TestHealthIsTold(t *testing.T) {
 	c := newCluster(t)
 	ctx := t.Context()
@@ -29,7 +30,8 @@ func TestHealthIsTold(t *testing.T) {
 	c.start("--kubeconfig", kubeconfig)
 	c.must(c.proxier.AwaitReady())
 
-	// Row 124: a node that is missing, tainted by the autoscaler or being deleted gets no more clients, and is left to run.
+	// Row 124: a node that is missing, tainted by the autoscaler or being deleted gets no more clients, and is left to
+	// run.
 	nodes := client.CoreV1().Nodes()
 	c.awaitHealth("the Node is missing", false)
 	node, err := nodes.Create(ctx, &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node1", Finalizers: []string{"example.com/held"}}}, metav1.CreateOptions{})
@@ -44,8 +46,8 @@ func TestHealthIsTold(t *testing.T) {
 	patch(`{"spec": {"taints": [{"key": "dedicated", "effect": "NoSchedule"}, {"key": "` + autoscalerTaint + `", "effect": "NoSchedule"}]}}`)
 	c.awaitHealth("the Node is tainted by the autoscaler", false)
 
-	// Row 123: a health check node port that a program of the node has is an Event of its Service, and tried again. Row 124:
-	// these ports do not mind the taint.
+	// Row 123: a health check node port that a program of the node has is an Event of its Service, and tried again. Row
+	// 124: these ports do not mind the taint.
 	var taken net.Listener
 	c.must(c.Node1.Do(func() (err error) { taken, err = net.Listen("tcp", ":32000"); return err }))
 	t.Cleanup(func() { taken.Close() })
@@ -80,8 +82,8 @@ func TestHealthIsTold(t *testing.T) {
 	patch(`{"spec": {"taints": [{"key": "dedicated", "effect": "NoSchedule"}]}}`)
 	c.awaitHealth("the autoscaler has changed its mind", true)
 
-	// Row 93: neither the status of a Service nor that of a Node takes away what is another's: the health port of this node, a
-	// cluster IP.
+	// Row 93: neither the status of a Service nor that of a Node takes away what is another's: the health port of this
+	// node, a cluster IP.
 	taker := create(service("taker", []string{"10.96.1.3", "fd00:10:96::103"}, loadBalancer(3, 0), func(s *v1.Service) { s.Spec.Ports[0].Port = 10256 }))
 	taker.Status.LoadBalancer.Ingress = []v1.LoadBalancerIngress{{IP: c.Node1.IPv4.String()}}
 	_, err = services.UpdateStatus(ctx, taker, metav1.UpdateOptions{})
@@ -111,8 +113,8 @@ func TestHealthIsTold(t *testing.T) {
 	}
 }
 
-// awaitHealth waits until /healthz tells whether load balancers may use the node. The dataplane itself is well all the while, and
-// /livez 200.
+// awaitHealth waits until /healthz tells whether load balancers may use the node. The dataplane itself is well all the
+// while, and /livez 200.
 func (c *cluster) awaitHealth(what string, eligible bool) {
 	c.t.Helper()
 	want := map[bool]int{true: 200, false: 503}[eligible]

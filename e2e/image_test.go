@@ -24,9 +24,9 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/e2e/harness"
 )
 
-// TestImage runs the image of make image as the DaemonSet has its container run: by crun, with its capabilities, its mounts,
-// its read-only root, no new privileges and the engines' default seccomp profile. The program finds the iptables that the
-// node uses, serves, starts again without a write, and its cleanup leaves nothing.
+// TestImage runs the image of make image as the DaemonSet has its container run: by crun, with its capabilities, its
+// mounts, its read-only root, no new privileges and the engines' default seccomp profile. The program finds the
+// iptables that the node uses, serves, starts again without a write, and its cleanup leaves nothing.
 func TestImage(t *testing.T) {
 	c := newCluster(t)
 	client := c.pod(1, 50, "client")

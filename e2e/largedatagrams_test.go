@@ -9,9 +9,9 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/e2e/topology"
 )
 
-// TestLargeDatagrams (cilium#8185): datagrams above the MTU reach a Service from pods and from outside, in both families
-// and VIP modes. From the node itself they do so where the kernel can fragment them ahead of IPVS or learn that it has to:
-// by IPv4 with routes. What else gets through there is the kernel's affair, and only told.
+// TestLargeDatagrams (cilium#8185): datagrams above the MTU reach a Service from pods and from outside, in both
+// families and VIP modes. From the node itself they do so by IPv4 with routes: there the kernel can fragment them ahead
+// of IPVS, or learn that it has to. What else gets through there is the kernel's affair, and only logged.
 func TestLargeDatagrams(t *testing.T) {
 	for _, mode := range []string{"address", "route"} {
 		t.Run(mode, func(t *testing.T) {

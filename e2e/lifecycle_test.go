@@ -77,8 +77,8 @@ func (c *cluster) dataplane() string {
 	return changing.ReplaceAllString(text.String(), "")
 }
 
-// TestRestartIsNotNoticed: the proxier is killed under load and started again, and ended and started again. No connection
-// breaks, no request fails, and nothing is written.
+// TestRestartIsNotNoticed: the proxier is killed under load and started again, and ended and started again. No
+// connection breaks, no request fails, and nothing is written.
 func TestRestartIsNotNoticed(t *testing.T) {
 	c := newCluster(t)
 	client := c.pod(1, 50, "client")

@@ -1,7 +1,7 @@
 //go:build e2e
 
-// Package e2e proves what ipvs-proxier does with real traffic: the real programs, on a real kernel, on the nodes of a small
-// cluster made of network namespaces. `make e2e` builds the tests and runs them on a kernel that has IPVS.
+// Package e2e proves what ipvs-proxier does with real traffic: the real programs, on a real kernel, on the nodes of a
+// small cluster made of network namespaces. `make e2e` builds the tests and runs them on a kernel that has IPVS.
 package e2e
 
 import (

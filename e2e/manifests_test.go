@@ -124,8 +124,8 @@ endpoints:
 	return b.String()
 }
 
-// TestOneChangeCostsTheSameAmongMany: 1,000 Services with 5 endpoints each come from a manifests directory; then one endpoint
-// of one Service is exchanged, which costs as much with 1,000 Services as with 10.
+// TestOneChangeCostsTheSameAmongMany: 1,000 Services with 5 endpoints each come from a manifests directory; then one
+// endpoint of one Service is exchanged, which costs as much with 1,000 Services as with 10.
 func TestOneChangeCostsTheSameAmongMany(t *testing.T) {
 	type cost struct{ Operations, Messages, Sends, Processes float64 }
 	costOfOne := map[int]cost{}

@@ -19,7 +19,8 @@ import (
 // smallMTU is the least that IPv6 allows.
 const smallMTU = 1280
 
-// closeNode1 has INPUT and FORWARD of node 1 drop what no rule lets through, and lets through what IPv6 finds neighbours by.
+// closeNode1 has INPUT and FORWARD of node 1 drop what no rule lets through, and lets through what IPv6 finds
+// neighbours by.
 func (c *cluster) closeNode1(more ...string) {
 	c.t.Helper()
 	for _, rule := range append(more,
@@ -64,9 +65,10 @@ func (c *cluster) narrow(on, to *topology.Host) {
 	}
 }
 
-// TestSmallerMTUBehindAClosedNode (kube-router#685): INPUT and FORWARD drop by policy, and no rule of the operator's lets ICMP through. A
-// path takes less than the links at its ends, between a client and the node or between the node and an endpoint. What a router says of
-// that belongs to the Service's connection and gets through, so that large answers and requests do, too.
+// TestSmallerMTUBehindAClosedNode (kube-router#685): INPUT and FORWARD drop by policy, and no rule of the operator's
+// lets ICMP through. A path takes less than the links at its ends, between a client and the node or between the node
+// and an endpoint. What a router says of that belongs to the Service's connection and gets through. So large answers
+// and requests do, too.
 func TestSmallerMTUBehindAClosedNode(t *testing.T) {
 	for _, mode := range []string{"address", "route"} {
 		t.Run(mode, func(t *testing.T) {
@@ -111,8 +113,8 @@ func TestSmallerMTUBehindAClosedNode(t *testing.T) {
 	}
 }
 
-// large returns why large answers, and large requests where they are asked for, do not get through, by what they are. Before
-// each all hosts forget what they know about paths.
+// large returns why large answers, and large requests where they are asked for, do not get through, by what they are.
+// Before each all hosts forget what they know about paths.
 func (c *cluster) large(from *topology.Host, to netip.AddrPort, requests bool, others ...*topology.Host) map[string]error {
 	c.t.Helper()
 	asks := map[string]func() error{

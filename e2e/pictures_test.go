@@ -37,8 +37,9 @@ type pictures struct {
 	page     strings.Builder
 }
 
-// TestPictures measures what docs/schedulers.md shows, with the load generator's scenario files in docs/schedulers. It asserts nothing but
-// that the runs could be made; `make pictures` runs it and names in IPVSP_PICTURES the directory for the results.
+// TestPictures measures what docs/schedulers.md shows, with the load generator's scenario files in docs/schedulers. It
+// asserts nothing but that the runs could be made; `make pictures` runs it and names in IPVSP_PICTURES the directory
+// for the results.
 func TestPictures(t *testing.T) {
 	out := os.Getenv("IPVSP_PICTURES")
 	if out == "" {
@@ -71,8 +72,8 @@ func TestPictures(t *testing.T) {
 	p.must(os.WriteFile(filepath.Join(out, "schedulers.md"), []byte(p.page.String()), 0o644))
 }
 
-// serving has another Service, which has an address that none had before: the kernel still counts the closed connections of the last one,
-// and would count them for this one.
+// serving has another Service, which has an address that none had before: the kernel still counts the closed
+// connections of the last one, and would count them for this one.
 func (p *pictures) serving(choice string, change []func(*v1.Service), pods ...*topology.Host) {
 	p.t.Helper()
 	p.services++

@@ -30,7 +30,8 @@ import (
 // benchEndpoints is how many each Service has.
 const benchEndpoints = 5
 
-// benchSizes are the numbers of Services by the names that IPVSP_BENCH_SIZE may have beside plain numbers, separated by spaces.
+// benchSizes are the numbers of Services by the names that IPVSP_BENCH_SIZE may have beside plain numbers, separated by
+// spaces.
 var benchSizes = map[string][]int{
 	"quick": {100},
 	"":      {100, 1000, 5000, 10_000},
@@ -48,9 +49,10 @@ type bench struct {
 	page       benchmark.Page
 }
 
-// TestProgramming measures what programming Services costs ipvs-proxier and its peers, side by side: in one guest, one after the other and
-// in turns, with one API server and the same objects, each on a node of its own that has never seen another proxy. It asserts nothing but
-// that the runs could be made; make bench runs it and names in IPVSP_BENCH_PROGRAMMING the directory for the results.
+// TestProgramming measures what programming Services costs ipvs-proxier and its peers, side by side. They run in one
+// guest, one after the other and in turns, with one API server and the same objects. Each has a node of its own that
+// has never seen another proxy. It asserts nothing but that the runs could be made. make bench runs it, and names in
+// IPVSP_BENCH_PROGRAMMING the directory for the results.
 func TestProgramming(t *testing.T) {
 	out := os.Getenv("IPVSP_BENCH_PROGRAMMING")
 	if out == "" {
@@ -120,8 +122,8 @@ func (b *bench) plan() (sizes []int, rounds int) {
 
 const benchNode = "node1"
 
-// begin starts the API server, outside of the nodes that are measured, and has every program run once: reading them from the machine's disk
-// into the guest is no matter of theirs.
+// begin starts the API server, outside of the nodes that are measured, and has every program run once: reading them
+// from the machine's disk into the guest is no matter of theirs.
 func (b *bench) begin() {
 	b.t.Helper()
 	kubeconfig, _, _ := b.startAPIServer(b.Outside)
@@ -157,7 +159,8 @@ func (b *bench) say(format string, args ...any) {
 	fmt.Fprintf(f, time.Now().Format(time.TimeOnly)+" "+format+"\n", args...)
 }
 
-// writableTables puts a file system over the directory in which kube-router gives names to its routing tables: the lab's is read-only.
+// writableTables puts a file system over the directory in which kube-router gives names to its routing tables: the
+// lab's is read-only.
 func writableTables() error {
 	const dir = "/etc/iproute2"
 	names, err := os.ReadFile(filepath.Join(dir, "rt_tables"))
@@ -230,7 +233,8 @@ func (b *bench) add(run benchmark.Run) {
 	b.write() // what there is is there when a later run takes too long
 }
 
-// node makes a node that has never seen a proxy: IPVS remembers deleted real servers for minutes, and looks through them at every new one.
+// node makes a node that has never seen a proxy: IPVS remembers deleted real servers for minutes, and looks through
+// them at every new one.
 func (b *bench) node() (node *topology.Host, forget func()) {
 	b.t.Helper()
 	const first, last = 3, 97

@@ -23,8 +23,8 @@ import (
 func TestRefusedEndpoint(t *testing.T) {
 	c := newCluster(t)
 	one := c.backend(1, 10, "one")
-	// The kernel refuses addresses that its local table has as broadcast (net/netfilter/ipvs/ip_vs_ctl.c, __ip_vs_new_dest). One
-	// such address is refused before; of a whole network of them the proxier does not know.
+	// The kernel refuses addresses that its local table has as broadcast (net/netfilter/ipvs/ip_vs_ctl.c,
+	// __ip_vs_new_dest). One such address is refused before; of a whole network of them the proxier does not know.
 	broadcast := &topology.Host{Node: "elsewhere", IPv4: netip.MustParseAddr("192.168.50.255"), IPv6: one.IPv6}
 	network := &topology.Host{Node: "elsewhere", IPv4: netip.MustParseAddr("192.168.50.77"), IPv6: one.IPv6}
 	_, err := c.Node1.Run("ip", "route", "add", "broadcast", "192.168.50.76/30", "dev", "eth0", "table", "local")
@@ -58,8 +58,8 @@ func TestRefusedEndpoint(t *testing.T) {
 	}
 }
 
-// TestSourceRangesFailClosed (kubernetes#105742): while another program holds the lock of iptables, a front end that not
-// all clients may reach is not served, others are, and health says so; when the lock is free everything is.
+// TestSourceRangesFailClosed (kubernetes#105742): while another program holds the lock of iptables, a front end that
+// not all clients may reach is not served. Others are, and health says so. When the lock is free everything is.
 func TestSourceRangesFailClosed(t *testing.T) {
 	version, err := exec.Command("iptables", "--version").Output()
 	if err != nil || !strings.Contains(string(version), "legacy") {

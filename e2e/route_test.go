@@ -20,9 +20,9 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/e2e/topology"
 )
 
-// TestTrafficByRoute: with routes in the place of addresses every cell is as it is with addresses. Clients on the node have one source for all
-// service addresses then, so that those that ask for one endpoint by several ways at once may use one source port for two, which IPVS
-// cannot tell apart (B40 in docs/cases.md).
+// TestTrafficByRoute: with routes in the place of addresses every cell is as it is with addresses. Clients on the node
+// have one source for all service addresses then. Those that ask for one endpoint by several ways at once may use one
+// source port for two, which IPVS cannot distinguish (B40 in docs/cases.md).
 func TestTrafficByRoute(t *testing.T) {
 	c := traffic(t, func(cell trafficCell) bool { return cell.from == "node1" }, "--vip-mode", "route")
 	if err := c.localBy("route", netip.MustParseAddr("10.96.2.1"), netip.MustParseAddr("fd00:10:96::201")); err != nil {
@@ -52,9 +52,9 @@ func (c *cluster) localBy(mode string, vips ...netip.Addr) error {
 	return nil
 }
 
-// TestVIPModeChangesLive goes from addresses to routes, back, and again to routes, under load from pods, from outside and from the node itself,
-// whose clients get another source. No connection breaks, no request fails, nothing is left of the mode before, and a restart in the same
-// mode writes nothing.
+// TestVIPModeChangesLive goes from addresses to routes, back, and again to routes, under load from pods, from outside
+// and from the node itself, whose clients get another source. No connection breaks, and no request fails. Nothing is
+// left of the mode before. A restart in the same mode writes nothing.
 func TestVIPModeChangesLive(t *testing.T) {
 	c := newCluster(t)
 	client := c.pod(1, 50, "client")
@@ -135,8 +135,8 @@ func (c *cluster) newcomers(client *topology.Host, vips ...netip.AddrPort) (held
 	return held
 }
 
-// TestRoutesPreferTheNodesAddress: the source of clients on the node is the Node's address, from the moment on when it is known to the
-// cluster and on a link, until one of both ends, and again when it comes again. No audit helps.
+// TestRoutesPreferTheNodesAddress: the source of clients on the node is the Node's address while it is known to the
+// cluster and on a link. That holds again when it comes again. No audit helps.
 func TestRoutesPreferTheNodesAddress(t *testing.T) {
 	c := newCluster(t)
 	known := func(addrs ...netip.Addr) {
@@ -251,8 +251,9 @@ func TestRouteDriftIsRepaired(t *testing.T) {
 	}
 }
 
-// TestClientsOnTheNode: by whatever pods are told from other clients, and whether or not the cluster knows the node's address, the node's own
-// clients reach every endpoint, and are masqueraded. Their source, which routes decide, may even be in the pods' network.
+// TestClientsOnTheNode: the node's own clients reach every endpoint, and are masqueraded. That holds by whatever pods
+// are distinguished from other clients, and whether or not the cluster knows the node's address. Their source, which
+// routes decide, may even be in the pods' network.
 func TestClientsOnTheNode(t *testing.T) {
 	c := newCluster(t)
 	p1, p2, r := c.backend(1, 10, "p1"), c.pod(1, 11, "p2"), c.backend(2, 10, "r")
@@ -282,7 +283,8 @@ func TestClientsOnTheNode(t *testing.T) {
 	}
 }
 
-// TestRoutesAndTheLAN: ARP for a service address on the LAN, and pings, are answered as with addresses: where they are to be.
+// TestRoutesAndTheLAN: ARP for a service address on the LAN, and pings, are answered as with addresses: where they are
+// to be.
 func TestRoutesAndTheLAN(t *testing.T) {
 	c := newCluster(t)
 	lan := netip.MustParseAddrPort("192.168.50.200:80")

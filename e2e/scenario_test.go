@@ -58,8 +58,8 @@ func (c *cluster) scenario(h *topology.Host, name string, values ...string) *sce
 	return r
 }
 
-// TestScenarios carries out the scenarios of the library that change something, against the real proxier: they work as they stand there, and
-// nothing breaks.
+// TestScenarios carries out the scenarios of the library that change something, against the real proxier: they work as
+// they stand there, and nothing breaks.
 func TestScenarios(t *testing.T) {
 	c := newCluster(t)
 	old, kept, fresh := c.backend(1, 10, "old"), c.backend(2, 10, "kept"), c.backend(1, 11, "new")

@@ -27,8 +27,8 @@ import (
 // choice is a scheduler with its flags, as annotations say them for one port.
 type choice struct{ scheduler, flags string }
 
-// choices returns every scheduler that this kernel has, by default and with every combination of flags. even leaves none or adds one
-// once more so that their number is even.
+// choices returns every scheduler that this kernel has, by default and with every combination of flags. even leaves
+// none or adds one once more so that their number is even.
 func (c *cluster) choices(even bool) (all []choice) {
 	c.t.Helper()
 	status, err := c.proxier.Status()
@@ -78,8 +78,9 @@ func table(choices []choice, change ...func(*v1.Service)) *v1.Service {
 
 func tablePort(i int) int32 { return int32(1000 + i) }
 
-// tableTarget is the port of the pods: each port of the Service has one of its own. Two connections of a client from one source port to
-// two ports of a Service are the same to a pod that has both on one port, and IPVS does not translate source ports.
+// tableTarget is the port of the pods: each port of the Service has one of its own. A client may have two connections
+// from one source port to two ports of a Service. To a pod that has both on one port they are the same, and IPVS does
+// not translate source ports.
 func tableTarget(i int) int32 { return int32(8100 + i) }
 
 // tableBackend adds a pod that serves the table.
@@ -138,7 +139,8 @@ func (c *cluster) settled(step string, choices []choice, pods ...*topology.Host)
 	})
 }
 
-// used waits until every virtual server of the table has got another connection: a step that nobody lived through shows nothing.
+// used waits until every virtual server of the table has got another connection: a step that nobody lived through shows
+// nothing.
 func (c *cluster) used(step string, choices []choice) {
 	c.t.Helper()
 	type key struct {
@@ -179,8 +181,9 @@ func (c *cluster) holdAll(from *topology.Host, n int) (held []net.Conn) {
 	return held
 }
 
-// TestEverySchedulerUnderLoad: with every scheduler and flag, over TCP and UDP, in both families, endpoints come, change their weights,
-// drain and go, and the proxier is killed. Every request of the load is answered, and connections that were open stay usable.
+// TestEverySchedulerUnderLoad: with every scheduler and flag, over TCP and UDP, in both families, endpoints come,
+// change their weights, drain and go. The proxier is killed, too. Every request of the load is answered, and
+// connections that were open stay usable.
 func TestEverySchedulerUnderLoad(t *testing.T) {
 	c := newCluster(t)
 	client := c.pod(1, 50, "client")
@@ -243,8 +246,9 @@ func terminating(s *v1.Service, going *topology.Host, pods ...*topology.Host) st
 	return text
 }
 
-// TestEveryTransition: from every scheduler with every combination of flags to every other, while weights and session affinity change too.
-// No connection is refused or reset, those that were open stay usable, and of UDP requests, which nobody sends again, fewer than one in a hundred is lost.
+// TestEveryTransition: from every scheduler with every combination of flags to every other, while weights and session
+// affinity change too. No connection is refused or reset, and those that were open stay usable. Of UDP requests, which
+// nobody sends again, fewer than one in a hundred is lost.
 func TestEveryTransition(t *testing.T) {
 	c := newCluster(t)
 	client := c.pod(1, 50, "client")
@@ -252,8 +256,8 @@ func TestEveryTransition(t *testing.T) {
 	c.run()
 	choices := c.choices(true)
 	n := len(choices)
-	// The differences of 0, 1, n-1, 2, n-2, ... are all of 1 to n-1, each once, where n is even: when every port goes these steps from a
-	// choice of its own, every ordered pair of choices occurs.
+	// The differences of 0, 1, n-1, 2, n-2, ... are all of 1 to n-1, each once, where n is even: when every port goes
+	// these steps from a choice of its own, every ordered pair of choices occurs.
 	at := func(step int) []choice {
 		offset := (step + 1) / 2
 		if step%2 == 0 {
@@ -308,8 +312,8 @@ func TestEveryTransition(t *testing.T) {
 	}
 }
 
-// TestSharesFollowWeights: of connections that are open, each endpoint has its share, within the interval that holds 99 % of what chance
-// gives.
+// TestSharesFollowWeights: of connections that are open, each endpoint has its share, within the interval that holds 99
+// % of what chance gives.
 func TestSharesFollowWeights(t *testing.T) {
 	c := newCluster(t)
 	client := c.pod(1, 50, "client")
@@ -389,8 +393,8 @@ func uids(s *v1.Service, generation string, pods ...*topology.Host) string {
 	return text
 }
 
-// TestSlowStart: a new endpoint's weight grows to its own. A restart of the proxier does not start what is finished again; another pod
-// with the same address starts anew.
+// TestSlowStart: a new endpoint's weight grows to its own. A restart of the proxier does not start what is finished
+// again; another pod with the same address starts anew.
 func TestSlowStart(t *testing.T) {
 	c := newCluster(t)
 	one, two := c.backend(1, 10, "one"), c.backend(2, 10, "two")
@@ -449,7 +453,8 @@ func TestSlowStart(t *testing.T) {
 	}
 }
 
-// TestMaxConnections: an endpoint gets no more connections than its ceiling, and new ones again when enough of them have ended.
+// TestMaxConnections: an endpoint gets no more connections than its ceiling, and new ones again when enough of them
+// have ended.
 func TestMaxConnections(t *testing.T) {
 	c := newCluster(t)
 	client := c.pod(1, 50, "client")
@@ -494,8 +499,8 @@ func TestMaxConnections(t *testing.T) {
 	})
 }
 
-// TestOnePacket: every datagram of one client is scheduled by itself; without the annotation a flow keeps its endpoint. What the endpoint
-// answers to one comes from the endpoint's own address, as the documentation says.
+// TestOnePacket: every datagram of one client is scheduled by itself; without the annotation a flow keeps its endpoint.
+// What the endpoint answers to one comes from the endpoint's own address, as the documentation says.
 func TestOnePacket(t *testing.T) {
 	c := newCluster(t)
 	client := c.pod(1, 50, "client")

@@ -11,8 +11,9 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/e2e/topology"
 )
 
-// TestRoundRobinSharesAreEqual: as many requests as a multiple of the endpoints give equal shares, to the request. Of UDP a few may be
-// missing: a source port that the client's kernel takes again is the same flow, and goes where it went before.
+// TestRoundRobinSharesAreEqual: as many requests as a multiple of the endpoints give equal shares, to the request. Of
+// UDP a few may be missing: a source port that the client's kernel takes again is the same flow, and goes where it went
+// before.
 func TestRoundRobinSharesAreEqual(t *testing.T) {
 	c := newCluster(t)
 	client := c.pod(1, 50, "client")

@@ -74,7 +74,8 @@ func refused(t *testing.T, p *harness.Proxier, texts ...string) {
 	}
 }
 
-// TestOnlyOneProxy: run refuses to start beside a living kube-proxy and beside itself, writes nothing, and says how to go on.
+// TestOnlyOneProxy: run refuses to start beside a living kube-proxy and beside itself, writes nothing, and says how to
+// go on.
 func TestOnlyOneProxy(t *testing.T) {
 	c := newCluster(t)
 	c.write("web.yaml", with(web(), c.backend(1, 10, "one")))
@@ -97,8 +98,8 @@ func TestOnlyOneProxy(t *testing.T) {
 	}
 }
 
-// TestWaitsForItsPredecessor: with --take-over nothing is written while the predecessor lives, and its rules go afterwards (B53: its sets
-// have parameters here that are neither kube-proxy's nor ours).
+// TestWaitsForItsPredecessor: with --take-over nothing is written while the predecessor lives, and its rules go
+// afterwards (B53: its sets have parameters here that are neither kube-proxy's nor ours).
 func TestWaitsForItsPredecessor(t *testing.T) {
 	c := newCluster(t)
 	client := c.pod(1, 50, "client")
@@ -138,8 +139,8 @@ ip6tables -A KUBE-IPVS-FILTER -m set --match-set KUBE-6-IPVS-IPS dst -j REJECT`)
 	c.awaitOutput("removed=nothing")
 }
 
-// TestTellsOfLeftovers (B52): rules of kube-proxy's iptables mode that is gone are told, left alone, and do no harm: connections that they have
-// led stay, new ones are ours. --take-over removes them.
+// TestTellsOfLeftovers (B52): rules of kube-proxy's iptables mode that is gone are told, left alone, and do no harm:
+// connections that they have led stay, new ones are ours. --take-over removes them.
 func TestTellsOfLeftovers(t *testing.T) {
 	c := newCluster(t)
 	client := c.pod(1, 50, "client")
@@ -178,8 +179,8 @@ iptables -t nat -A KUBE-SEP-ABCDEFGHIJKLMNOP -p tcp -j DNAT --to-destination 10.
 	}
 }
 
-// sorted is the dataplane with its lines in order, because the kernel lists real servers in the order in which they came, and without
-// what is remembered of an address for the moment in which it was added.
+// sorted is the dataplane with its lines in order, because the kernel lists real servers in the order in which they
+// came, and without what is remembered of an address for the moment in which it was added.
 func (c *cluster) sorted() []string {
 	c.t.Helper()
 	lines := strings.Split(strings.ReplaceAll(c.dataplane(), " nodad", ""), "\n")
@@ -187,8 +188,8 @@ func (c *cluster) sorted() []string {
 	return lines
 }
 
-// awaitRest waits until the proxier has nothing more to do of its own accord: no real server drains, which its weight of 0 tells, and
-// nothing is to be tried again.
+// awaitRest waits until the proxier has nothing more to do of its own accord: no real server drains, which its weight
+// of 0 tells, and nothing is to be tried again.
 func (c *cluster) awaitRest() {
 	c.t.Helper()
 	c.await(func() error {
@@ -245,7 +246,8 @@ func (c *cluster) startKubeProxy(node *topology.Host, kubeconfig string) *harnes
 	return c.startKubeProxyIn("ipvs", node, kubeconfig)
 }
 
-// startKubeProxyIn starts the real kube-proxy on the node in a mode of it. For nftables the kernel must have nf_tables, and the machine nft.
+// startKubeProxyIn starts the real kube-proxy on the node in a mode of it. For nftables the kernel must have nf_tables,
+// and the machine nft.
 func (c *cluster) startKubeProxyIn(mode string, node *topology.Host, kubeconfig string) *harness.Process {
 	c.t.Helper()
 	p, err := harness.Start(node, filepath.Join(peers, "kube-proxy"), "--kubeconfig", kubeconfig, "--proxy-mode", mode, "--hostname-override", node.Name,
@@ -260,8 +262,9 @@ func (c *cluster) startKubeProxyIn(mode string, node *topology.Host, kubeconfig 
 	return p
 }
 
-// TestTakeOverFromKubeProxy: the real kube-proxy in ipvs mode is killed under load, a Service goes, and ipvs-proxier starts in its
-// place. No request fails and no connection breaks; nothing of kube-proxy's is left, the Service's node port included.
+// TestTakeOverFromKubeProxy: the real kube-proxy in ipvs mode is killed under load, a Service goes, and ipvs-proxier
+// starts in its place. No request fails and no connection breaks; nothing of kube-proxy's is left, the Service's node
+// port included.
 func TestTakeOverFromKubeProxy(t *testing.T) {
 	c := newCluster(t)
 	ctx := t.Context()
@@ -373,8 +376,8 @@ func TestTakeOverFromKubeProxy(t *testing.T) {
 	}
 }
 
-// TestTakeOverFromKubeRouter: what kube-router has in the kernel, made by hand, is taken over under load: its link, with the addresses, goes
-// when ours has them.
+// TestTakeOverFromKubeRouter: what kube-router has in the kernel, made by hand, is taken over under load: its link,
+// with the addresses, goes when ours has them.
 func TestTakeOverFromKubeRouter(t *testing.T) {
 	c := newCluster(t)
 	client := c.pod(1, 50, "client")

@@ -8,7 +8,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/e2e/topology"
 )
 
-// TestTopologyIsUsableAtOnce: no host has an address that cannot be used yet, not even the link-local ones that the kernel makes.
+// TestTopologyIsUsableAtOnce: no host has an address that cannot be used yet, not even the link-local ones that the
+// kernel makes.
 func TestTopologyIsUsableAtOnce(t *testing.T) {
 	c := newCluster(t)
 	pod := c.pod(2, 10, "pod")

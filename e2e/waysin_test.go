@@ -134,8 +134,8 @@ func (c *cluster) target(s *v1.Service, target string, clusterIP netip.Addr) net
 	panic("the Service has no address from outside")
 }
 
-// outcome asks until n different answers have come, and a few times more, at least c.asks times. Others ask at the same time, so that turns
-// are not one's own.
+// outcome asks until n different answers have come, and a few times more, at least c.asks times. Others ask at the same
+// time, so that turns are not one's own.
 func (c *cluster) outcome(from *topology.Host, network string, to netip.AddrPort, n int) string {
 	var answers []string
 	for i := 0; i < max(4*n, c.asks) || len(answers) < n && i < 60; i++ {
@@ -176,8 +176,8 @@ func TestTraffic(t *testing.T) {
 	traffic(t, func(trafficCell) bool { return false })
 }
 
-// traffic asks for every cell of a proxier with these arguments. Where again says so a cell that is not as it should be is asked once more,
-// alone.
+// traffic asks for every cell of a proxier with these arguments. Where again says so a cell that is not as it should be
+// is asked once more, alone.
 func traffic(t *testing.T, again func(trafficCell) bool, args ...string) *cluster {
 	t.Helper()
 	c := newCluster(t)

@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// Entry is one member of a set, comparable with ==. Which fields count depends on the set's type; those that do not are zero:
+// Entry is one member of a set, comparable with ==. Which fields count depends on the set's type; those that do not are
+// zero:
 //
 //	hash:ip            Addr
 //	hash:net           Addr (the masked network address), Bits
@@ -45,8 +46,8 @@ func (e Entry) Text(t Type) string {
 	return fmt.Sprintf("BUG: entry for unknown set type %q", t)
 }
 
-// ParseEntry reads the text form of an entry of a set of type t: the inverse of [Entry.Text], which also takes a network
-// without prefix length as a host, as ipset(8) prints it.
+// ParseEntry reads the text form of an entry of a set of type t: the inverse of [Entry.Text], which also takes a
+// network without prefix length as a host, as ipset(8) prints it.
 func ParseEntry(t Type, text string) (Entry, error) {
 	if !t.known() {
 		return Entry{}, fmt.Errorf("entry %q: unknown set type %q", text, t)

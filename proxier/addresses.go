@@ -7,7 +7,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel"
 )
 
-// addressChanges are the changes of the node's addresses that the loop has not looked at yet. Another goroutine tells of them.
+// addressChanges are the changes of the node's addresses that the loop has not looked at yet. Another goroutine tells
+// of them.
 type addressChanges struct {
 	// told has an element while there are any.
 	told chan struct{}
@@ -18,7 +19,8 @@ type addressChanges struct {
 	any bool
 }
 
-// mostGone is how many addresses that went are remembered by name. A node that loses more of them between two looks loses any.
+// mostGone is how many addresses that went are remembered by name. A node that loses more of them between two looks
+// loses any.
 const mostGone = 1024
 
 func newAddressChanges() *addressChanges {

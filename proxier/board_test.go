@@ -48,8 +48,8 @@ func testRow(name, scheduler string, problems ...cluster.Problem) Row {
 	}
 }
 
-// TestHealth: 200 while starting and while all is well; 503 when something has not been done for longer than the grace; well
-// again as soon as it is.
+// TestHealth: 200 while starting and while all is well; 503 when something has not been done for longer than the grace;
+// well again as soon as it is.
 func TestHealth(t *testing.T) {
 	b := newBoard("n1", "v1", nil, opened{})
 	start := time.Unix(1e9, 0)
@@ -98,7 +98,8 @@ func TestHealth(t *testing.T) {
 	}
 }
 
-// TestStatus: the board keeps the newest row of each Service, when it last changed, and asks the kernel for connections.
+// TestStatus: the board keeps the newest row of each Service, when it last changed, and asks the kernel for
+// connections.
 func TestStatus(t *testing.T) {
 	counter := stubCounter{}
 	b := newBoard("n1", "v1", func() (connectionCounter, error) { return counter, nil }, opened{mistakes: func() []string { return []string{"a.yaml: line 1: bad"} }})

@@ -30,7 +30,8 @@ type Checked struct {
 	Settings map[string][]SettingStatus `json:"settings,omitempty"`
 }
 
-// Checker says, without a cluster or a kernel, what would not be honoured of objects. The zero value is not usable: see [NewChecker].
+// Checker says, without a cluster or a kernel, what would not be honoured of objects. The zero value is not usable: see
+// [NewChecker].
 type Checker struct {
 	config  Config
 	objects []checkedObject
@@ -44,9 +45,9 @@ type checkedObject struct {
 // NewChecker returns a Checker under a configuration, which need not be complete.
 func NewChecker(c Config) *Checker { return &Checker{config: c} }
 
-// Read takes in the Services, EndpointSlices and Nodes of YAML or JSON documents, alone or in Lists, as --manifests does. Objects of other kinds
-// are passed over, and so is a document that names no kind at all: a directory may hold a kustomization, or the values of a chart. The
-// error, of what is not YAML, names file, line and document.
+// Read takes in the Services, EndpointSlices and Nodes of YAML or JSON documents, alone or in Lists, as --manifests
+// does. Objects of other kinds are passed over, and so is a document that names no kind at all: a directory may hold a
+// kustomization, or the values of a chart. The error, of what is not YAML, names file, line and document.
 func (c *Checker) Read(file string, r io.Reader) error {
 	content, err := io.ReadAll(inputfile.Bounded(r, inputfile.MaxBytes))
 	if err != nil {
@@ -114,7 +115,8 @@ func (c *Checker) Result() []Checked {
 	return all
 }
 
-// withMistakes puts what is written wrong in front of the Problems, in whose place it stands where both are of the same field.
+// withMistakes puts what is written wrong in front of the Problems. It stands in the place of a Problem of the same
+// field.
 func withMistakes(mistakes []document.Mistake, problems []cluster.Problem) (status []ProblemStatus) {
 	told := map[string]bool{}
 	for _, m := range mistakes {
@@ -153,8 +155,8 @@ func (c *Checker) service(s *v1.Service, of []*discovery.EndpointSlice, nodeWeig
 	return problems, settings
 }
 
-// CheckAnnotation reads "KEY=VALUE", the key with or without its prefix, and after the kind of its object where that is no Service:
-// "node/weight=3". It returns the annotation as it is understood.
+// CheckAnnotation reads "KEY=VALUE", the key with or without its prefix. Where the object is no Service its kind stands
+// before the key: "node/weight=3". It returns the annotation as the proxier reads it.
 func CheckAnnotation(text string) (canonical string, err error) {
 	of, name, value, err := splitAnnotation(text)
 	if err != nil {
@@ -187,7 +189,8 @@ func splitAnnotation(text string) (of annotation.Object, name, value string, err
 
 var annotationKinds = []annotation.Object{annotation.Service, annotation.EndpointSlice, annotation.Node}
 
-// CompleteAnnotation returns what may stand where so far there is text: keys with "=", or values, each with a tab and an explanation.
+// CompleteAnnotation returns what may stand where so far there is text: keys with "=", or values, each with a tab and
+// an explanation.
 func CompleteAnnotation(text string) []string {
 	var words []string
 	if !strings.Contains(text, "=") {

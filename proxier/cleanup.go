@@ -16,8 +16,8 @@ import (
 type CleanupOptions struct {
 	// HandOver leaves virtual servers, addresses and the link to a living kube-proxy in ipvs mode.
 	HandOver bool
-	// Force cleans up beside a living proxy of another kind, and takes for ours what the link carries, also where no set of
-	// ours tells that it is.
+	// Force cleans up beside a living proxy of another kind. It takes for ours what the link carries, also where no set of
+	// ours says that it is.
 	Force bool
 	// DryRun removes nothing.
 	DryRun bool
@@ -31,10 +31,10 @@ type Removal struct {
 	Left string
 }
 
-// Cleanup removes what is ours from this node's kernel, and nothing else: virtual servers, real servers, addresses, routes and
-// the link, chains and their hooks, sets. Sysctls keep their values. It holds the lock meanwhile, and removes nothing while a service
-// proxy of any kind is alive. With an error, the Removal is what has gone all the same; with DryRun, it is what would go
-// if it were not for the error.
+// Cleanup removes what is ours from this node's kernel, and nothing else: virtual servers, real servers, addresses,
+// routes and the link, chains and their hooks, sets. Sysctls keep their values. It holds the lock meanwhile, and
+// removes nothing while a service proxy of any kind is alive. With an error, the Removal is what has gone all the same;
+// with DryRun, it is what would go if it were not for the error.
 func Cleanup(ctx context.Context, c Config, o CleanupOptions) (Removal, error) {
 	var refused error
 	if o.DryRun {
@@ -84,8 +84,8 @@ func servedFamilies(have *dataplane.State) (families []cluster.Family) {
 	return families
 }
 
-// admitCleanup returns why nothing may be removed beside the proxies that are alive. unready says what kube-proxy has not
-// written yet of what serves in our place, "" for nothing.
+// admitCleanup returns why nothing may be removed beside the proxies that are alive. unready says what kube-proxy has
+// not written yet of what serves in our place, "" for nothing.
 func admitCleanup(living []predecessor.Living, unready func() (string, error), o CleanupOptions) error {
 	if o.Force {
 		return nil
@@ -138,7 +138,8 @@ func cleanup(k Kernel, have *dataplane.State, link string, o CleanupOptions) (Re
 	return removal, r.Error()
 }
 
-// leave takes out of the State, which is what Observe takes for ours, what is to stay in the kernel, and says so where that might surprise.
+// leave takes out of the State what is to stay in the kernel, though Observe takes it for ours. It says so where that
+// might surprise.
 func leave(have *dataplane.State, link string, o CleanupOptions) (left string) {
 	if o.HandOver {
 		have.Links, have.Addresses = nil, nil
@@ -147,7 +148,8 @@ func leave(have *dataplane.State, link string, o CleanupOptions) (left string) {
 		}
 		return ""
 	}
-	// The link of that name is kube-proxy's as well. What is on it is ours where we have run, and our sets tell that: they go last.
+	// The link of that name is kube-proxy's as well. What is on it is ours where we have run, and our sets tell that: they
+	// go last.
 	if _, present := have.Links[link]; !present || o.Force || len(have.Sets) > 0 || !slices.Contains(predecessor.Links(), link) {
 		return ""
 	}

@@ -78,7 +78,8 @@ func kubeProxys(s *scenario, addresses ...string) {
 	}
 }
 
-// TestCleanupWithoutSets: on a node where no set of ours is, the link kube-ipvs0 is somebody else's, with all that is on it.
+// TestCleanupWithoutSets: on a node where no set of ours is, the link kube-ipvs0 is somebody else's, with all that is
+// on it.
 func TestCleanupWithoutSets(t *testing.T) {
 	for name, c := range map[string]struct {
 		link    string
@@ -121,7 +122,8 @@ func TestCleanupWithoutSets(t *testing.T) {
 	}
 }
 
-// TestHandOver: in both modes what carries connections stays, and chains, sets and routes go, which kube-proxy would never remove.
+// TestHandOver: in both modes what carries connections stays, and chains, sets and routes go, which kube-proxy would
+// never remove.
 func TestHandOver(t *testing.T) {
 	for _, mode := range []dataplane.VIPMode{dataplane.ByAddress, dataplane.ByRoute} {
 		t.Run(mode.String(), func(t *testing.T) {

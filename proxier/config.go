@@ -18,8 +18,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel"
 )
 
-// Config is all that an operator can choose. Its JSON names are those of the configuration file; docs/configuration.md says
-// what each means.
+// Config is all that an operator can choose. Its JSON names are those of the configuration file; docs/configuration.md
+// says what each means.
 type Config struct {
 	// NodeName is this node's name in the cluster: it tells which endpoints are local.
 	NodeName string `json:"nodeName,omitempty"`
@@ -29,11 +29,11 @@ type Config struct {
 	// APIServers are the URLs of the API servers, in the order in which they are tried; they replace the one that the
 	// kubeconfig or the pod's environment names, so that no Service address is needed to reach them.
 	APIServers []string `json:"apiServers,omitempty"`
-	// WatchNodes says which Nodes to watch: AllNodes, so that no Service takes the address of another node, or OwnNode, which is
-	// cheaper where there are thousands.
+	// WatchNodes says which Nodes to watch: AllNodes, so that no Service takes the address of another node, or OwnNode,
+	// which is cheaper where there are thousands.
 	WatchNodes string `json:"watchNodes,omitempty"`
-	// NodeWeights says whether the annotation ipvs-proxier.io/weight of Nodes counts: AllNodes, or NoNodeWeights, because whoever
-	// has a node's credential may write it.
+	// NodeWeights says whether the annotation ipvs-proxier.io/weight of Nodes counts: AllNodes, or NoNodeWeights, because
+	// whoever has a node's credential may write it.
 	NodeWeights string `json:"nodeWeights,omitempty"`
 	// ServiceProxyName is the value of the label service.kubernetes.io/service-proxy-name of the Services to serve; empty
 	// serves those without the label.
@@ -57,22 +57,23 @@ type Config struct {
 	MasqueradeAll bool `json:"masqueradeAll,omitempty"`
 	// MasqueradeBit is the bit of the packet mark, 0 to 31, that asks for masquerading.
 	MasqueradeBit int `json:"masqueradeBit"`
-	// MasqueradePorts are the source ports that masquerading may take. They must not hold node ports: the reply to a port that
-	// is also a node port is taken for a request to it (kubernetes#139276).
+	// MasqueradePorts are the source ports that masquerading may take. They must not hold node ports: the reply to a port
+	// that is also a node port is taken for a request to it (kubernetes#139276).
 	MasqueradePorts PortRange `json:"masqueradePorts"`
 	// NodePortAddresses limits node ports to the node's addresses in these networks. The words "primary" (the node's own
 	// address of each family) and "all" stand for networks.
 	NodePortAddresses []string `json:"nodePortAddresses,omitempty"`
 	// ExternalIPCIDRs are the networks from which Services may take externalIPs; none are served outside of them.
 	ExternalIPCIDRs []string `json:"externalIPCIDRs,omitempty"`
-	// ProtectedPorts are TCP ports, or ranges of them, of the node's own addresses that no Service gets by an external address or
-	// one of a load balancer.
+	// ProtectedPorts are TCP ports, or ranges of them, of the node's own addresses. No Service gets them by an external
+	// address or one of a load balancer.
 	ProtectedPorts []string `json:"protectedPorts"`
 	// AnswerPing lets the node answer ICMP echo requests to its service addresses.
 	AnswerPing bool `json:"answerPing,omitempty"`
 	// ExcludeCIDRs are networks whose virtual servers are never touched, whoever made them.
 	ExcludeCIDRs []string `json:"excludeCIDRs,omitempty"`
-	// TCPTimeout, TCPFinTimeout and UDPTimeout are those of IPVS's idle connections, in whole seconds; 0 leaves the kernel's.
+	// TCPTimeout, TCPFinTimeout and UDPTimeout are those of IPVS's idle connections, in whole seconds; 0 leaves the
+	// kernel's.
 	TCPTimeout    Duration `json:"tcpTimeout,omitzero"`
 	TCPFinTimeout Duration `json:"tcpFinTimeout,omitzero"`
 	UDPTimeout    Duration `json:"udpTimeout,omitzero"`
@@ -83,8 +84,8 @@ type Config struct {
 	// Scheduler is in force for Services that choose none; Namespaces overrides it. Empty is rr, but for
 	// Services with session affinity a hash of the client's address, the same on every node.
 	Scheduler string `json:"scheduler,omitempty"`
-	// SchedulerFlags, SlowStart and MaxConnections are in force for Services that say nothing, in the words of the annotations of
-	// these names.
+	// SchedulerFlags, SlowStart and MaxConnections are in force for Services that say nothing, in the words of the
+	// annotations of these names.
 	SchedulerFlags string               `json:"schedulerFlags,omitempty"`
 	SlowStart      string               `json:"slowStart,omitempty"`
 	MaxConnections string               `json:"maxConnections,omitempty"`
@@ -95,8 +96,8 @@ type Config struct {
 	StrictARP bool `json:"strictARP,omitempty"`
 	// DrainTimeout is how long connections to an endpoint that is gone may go on.
 	DrainTimeout Duration `json:"drainTimeout"`
-	// AuditPeriod is how often the whole kernel is compared with the desired state, counted from beginning to beginning; 0 is never. From 30 s on it is the least:
-	// audits take a hundredth of a core at the most.
+	// AuditPeriod is how often the whole kernel is compared with the desired state, counted from beginning to beginning; 0
+	// is never. From 30 s on it is the least: audits take a hundredth of a core at the most.
 	AuditPeriod Duration `json:"auditPeriod"`
 	// MinSyncPeriod is the least time between the ends and starts of passes that changes ask for; meanwhile they gather.
 	MinSyncPeriod Duration `json:"minSyncPeriod,omitzero"`
@@ -207,9 +208,9 @@ func Default() Config {
 	}
 }
 
-// defaultProtected are the ports by which a node is managed: SSH (22), etcd (2379 to 2381), the API server (6443), the kubelet
-// (10248, 10250, 10255), our own (10249, 10256), kube-controller-manager, cloud-controller-manager and kube-scheduler (10257 to
-// 10259).
+// defaultProtected are the ports by which a node is managed: SSH (22), etcd (2379 to 2381), the API server (6443), the
+// kubelet (10248, 10250, 10255), our own (10249, 10256), kube-controller-manager, cloud-controller-manager and
+// kube-scheduler (10257 to 10259).
 var defaultProtected = []string{"22", "2379-2381", "6443", "10248-10250", "10255-10259"}
 
 // Validate returns every mistake, each with its field.
@@ -293,7 +294,8 @@ func (c Config) validateNetworks(bad func(field, format string, args ...any)) {
 // placeholder is in the API server's address that deploy/ipvs-proxier.yaml comes with.
 const placeholder = "REPLACE-WITH"
 
-// linkName is what goes into a rule as the name of a link. The kernel allows more, up to 15 bytes without "/" and spaces.
+// linkName is what goes into a rule as the name of a link. The kernel allows more, up to 15 bytes without "/" and
+// spaces.
 var linkName = regexp.MustCompile(`^[a-zA-Z0-9_.:@-]{1,15}$`)
 
 func (c Config) validateTimeouts(bad func(field, format string, args ...any)) {
@@ -317,7 +319,8 @@ func (c Config) validateTimeouts(bad func(field, format string, args ...any)) {
 	}
 }
 
-// maxTimeout is the longest timeout that the kernel takes (net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_set_timeout, Linux 6.12).
+// maxTimeout is the longest timeout that the kernel takes (net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_set_timeout, Linux
+// 6.12).
 const maxTimeout = (1<<31 - 1) / 1000 * time.Second
 
 func (c Config) validateSchedulers(bad func(field, format string, args ...any)) {

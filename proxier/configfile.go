@@ -33,7 +33,8 @@ type fileConfig struct {
 	Config     `json:",inline"`
 }
 
-// ReadConfig reads a configuration file over the values of base. A field that does not exist, or stands twice, is an error.
+// ReadConfig reads a configuration file over the values of base. A field that does not exist, or stands twice, is an
+// error.
 func ReadConfig(path string, base Config) (Config, error) {
 	data, err := readNamed(path)
 	if err != nil {
@@ -60,7 +61,8 @@ func readNamed(path string) ([]byte, error) {
 	return text, err
 }
 
-// ReadConfigText reads the text of a configuration, of this proxier or another proxy, to its end. More than 1 MiB is an error.
+// ReadConfigText reads the text of a configuration, of this proxier or another proxy, to its end. More than 1 MiB is an
+// error.
 func ReadConfigText(r io.Reader) ([]byte, error) {
 	return io.ReadAll(inputfile.Bounded(r, inputfile.MaxSmall))
 }
@@ -145,7 +147,8 @@ func fieldNames() []string {
 	return names
 }
 
-// Printable returns a name or text from outside as a terminal may have it: as it is where all of it can be printed, else quoted.
+// Printable returns a name or text from outside as a terminal may have it: as it is where all of it can be printed,
+// else quoted.
 func Printable(text string) string { return budget.Printable(text) }
 
 // Nearest returns the known word that a misspelt one was probably meant to be.

@@ -2,7 +2,8 @@ package proxier
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// connectionMetrics shows the table of connections as it is when it is asked for. What the kernel does not tell has no series.
+// connectionMetrics shows the table of connections as it is when it is asked for. What the kernel does not tell has no
+// series.
 type connectionMetrics struct {
 	table                               *connectionTable
 	connections, buckets, growsTo, most *prometheus.Desc

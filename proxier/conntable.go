@@ -14,13 +14,14 @@ import (
 
 // ConnectionsStatus is the table of IPVS's connections.
 type ConnectionsStatus struct {
-	// Connections are those of this network namespace, as the kernel counts them. Where it does not tell (Counted is "audit"), they are the sum over the
-	// real servers that the last audit has seen.
+	// Connections are those of this network namespace, as the kernel counts them. Where it does not (Counted is "audit"),
+	// they are the sum over the real servers that the last audit has seen.
 	Connections int    `json:"connections"`
 	Counted     string `json:"counted"`
 	// MaxConnections is net.ipv4.vs.conn_max; nil where the kernel has no such limit.
 	MaxConnections *int `json:"maxConnections,omitempty"`
-	// Buckets is the size of the table now, MaxBuckets what it can grow to; 0 is unknown. They are the same where the table does not grow.
+	// Buckets is the size of the table now, MaxBuckets what it can grow to; 0 is unknown. They are the same where the
+	// table does not grow.
 	Buckets    int `json:"buckets"`
 	MaxBuckets int `json:"maxBuckets"`
 	// ServiceBuckets is the size of the table of virtual servers; 0 where the kernel does not tell.
@@ -29,7 +30,8 @@ type ConnectionsStatus struct {
 
 // When the table counts as too small, and when no more: a warning does not come and go with every connection.
 const (
-	// crowded is how many entries share a bucket on average, of a table that cannot grow. Each packet looks at half of them.
+	// crowded is how many entries share a bucket on average, of a table that cannot grow. Each packet looks at half of
+	// them.
 	crowded, spacious = 4, 2
 	// nearlyFull is which part of the connections that there may be are there.
 	nearlyFull, roomy = 0.9, 0.8
@@ -48,7 +50,8 @@ type connectionTable struct {
 	problems []cluster.Problem
 }
 
-// The least time between two readings, and how many times as long as a reading took the next one waits: the kernel goes through all buckets.
+// The least time between two readings, and how many times as long as a reading took the next one waits: the kernel goes
+// through all buckets.
 const (
 	tableRest   = 5 * time.Second
 	tableFactor = 200

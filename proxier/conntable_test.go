@@ -20,7 +20,8 @@ func tableOf(t *kernel.ConnectionTable, now *time.Time) *connectionTable {
 	return &connectionTable{now: func() time.Time { return *now }, read: func() (kernel.ConnectionTable, error) { return *t, nil }}
 }
 
-// TestTableTooSmall: a table that cannot grow and is crowded is a Problem, and stays one until it is clearly none; and so is a limit that is nearly reached.
+// TestTableTooSmall: a table that cannot grow and is crowded is a Problem, and stays one until it is clearly none; and
+// so is a limit that is nearly reached.
 func TestTableTooSmall(t *testing.T) {
 	const small, limited = cluster.ConnectionTableSmall, cluster.ConnectionsLimited
 	fixed := kernel.ConnectionTable{MaxBuckets: 4096}
@@ -70,7 +71,8 @@ func TestTableTooSmall(t *testing.T) {
 	}
 }
 
-// TestTableIsReadSparingly: not twice in five seconds, and not for more than half a hundredth of the time, however often it is asked for.
+// TestTableIsReadSparingly: not twice in five seconds, and not for more than half a hundredth of the time, however
+// often it is asked for.
 func TestTableIsReadSparingly(t *testing.T) {
 	now, reads := time.Unix(1e9, 0), 0
 	c := &connectionTable{now: func() time.Time { return now }}
@@ -90,7 +92,8 @@ func TestTableIsReadSparingly(t *testing.T) {
 	}
 }
 
-// TestTableIsWatched: the log tells of a Problem when it comes and when it goes, and of a table that cannot be read once; the metric follows.
+// TestTableIsWatched: the log reports a Problem when it comes and when it goes, and once that the table cannot be read.
+// The metric follows.
 func TestTableIsWatched(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		// The lock is for the race detector: that time passes in between orders nothing for it.

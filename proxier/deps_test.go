@@ -15,15 +15,16 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// pure are the packages that decide: they reach no kernel, no log, no file and no clock, by themselves or by another package of this module.
-// What they need comes as an argument.
+// pure are the packages that decide: they reach no kernel, no log, no file and no clock, by themselves or by another
+// package of this module. What they need comes as an argument.
 var pure = []string{
 	"internal/document", "internal/marks", "internal/spelling", "ipset", "proxier/internal/annotation",
 	"proxier/internal/budget", "proxier/internal/cluster", "proxier/internal/dataplane", "proxier/internal/iptables",
 	"scheduler", "scheduler/hashing",
 }
 
-// doing are packages that reach the world, with those below them; calculating are among these and do not. clock is what package time reads one by.
+// doing are packages that reach the world, with those below them; calculating are among these and do not. clock is what
+// package time reads one by.
 var (
 	doing = []string{
 		"log", "os", "syscall", "golang.org/x/sys", "k8s.io/klog", "k8s.io/client-go", "github.com/sirupsen/logrus",

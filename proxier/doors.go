@@ -23,8 +23,8 @@ type door struct {
 	limits         edge.Limits
 }
 
-// doors opens the addresses on which the proxier serves. One that cannot be had is tried again for as long as the process lives: whoever binds port
-// 10256 first, any user of the node, must not keep the node without Services.
+// doors opens the addresses on which the proxier serves. One that cannot be had is tried again for as long as the
+// process lives: whoever binds port 10256 first, any user of the node, must not keep the node without Services.
 type doors struct {
 	log *slog.Logger
 	// changed is told the Problems before and now when they change.
@@ -45,7 +45,8 @@ func newDoors(log *slog.Logger, changed func(before, now []cluster.Problem)) *do
 	}
 }
 
-// serve serves on all addresses that are not empty. Those that are free are open when it returns. stop closes all, and returns when they are closed.
+// serve serves on all addresses that are not empty. Those that are free are open when it returns. stop closes all, and
+// returns when they are closed.
 func (d *doors) serve(all []door) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var serving sync.WaitGroup

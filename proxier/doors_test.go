@@ -49,8 +49,9 @@ func until(t *testing.T, what string, holds func() bool) {
 	}
 }
 
-// TestAPortOfOursInUse: another program on the address of /healthz or /metrics is told, in the log, in status and by a metric, and keeps neither the other
-// address nor the start from anything; when it goes the address is served, and the Problem is gone.
+// TestAPortOfOursInUse: another program on the address of /healthz or /metrics is reported, in the log, in status and
+// by a metric. It keeps neither the other address nor the start from anything. When it goes the address is served, and
+// the Problem is gone.
 func TestAPortOfOursInUse(t *testing.T) {
 	for _, field := range []string{"healthzBindAddress", "metricsBindAddress"} {
 		t.Run(field, func(t *testing.T) {
@@ -124,7 +125,8 @@ func TestAPortOfOursInUse(t *testing.T) {
 	}
 }
 
-// TestAPortOfOursThatStaysInUse is said once, however often it is tried, and again when the reason is another one; to stop does not wait for it.
+// TestAPortOfOursThatStaysInUse is said once, however often it is tried, and again when the reason is another one; to
+// stop does not wait for it.
 func TestAPortOfOursThatStaysInUse(t *testing.T) {
 	var tries atomic.Int32
 	log := &lockedText{}
@@ -144,7 +146,8 @@ func TestAPortOfOursThatStaysInUse(t *testing.T) {
 	}
 }
 
-// TestStrangersOnOurAddresses: who opens connections without end to an address of ours loses the first ones, and the kubelet and Prometheus are answered.
+// TestStrangersOnOurAddresses: who opens connections without end to an address of ours loses the first ones, and the
+// kubelet and Prometheus are answered.
 func TestStrangersOnOurAddresses(t *testing.T) {
 	m := newMetrics(nil, "v1")
 	b := newBoard("n1", "v1", nil, opened{})

@@ -18,14 +18,15 @@ import (
 // component is who reports Events.
 const component = "ipvs-proxier"
 
-// What the API server takes (k8s.io/kubernetes 1.37, pkg/apis/core/validation/events.go: ReportingInstanceLengthLimit, NoteLengthLimit).
+// What the API server takes (k8s.io/kubernetes 1.37, pkg/apis/core/validation/events.go: ReportingInstanceLengthLimit,
+// NoteLengthLimit).
 const (
 	instanceLimit = 128
 	noteLimit     = 1024
 )
 
-// newEvent returns what the node tells about an object. The Event's name is made of the object's and of identity: who tells the
-// same under the same name, on whatever node, is told that it exists.
+// newEvent returns what the node tells about an object. The Event's name is made of the object's and of identity: who
+// tells the same under the same name, on whatever node, is told that it exists.
 func newEvent(node string, about v1.ObjectReference, kind, reason, action, note string, identity ...string) *eventsv1.Event {
 	namespace := about.Namespace
 	if namespace == "" {

@@ -19,8 +19,9 @@ const (
 	reasonHealthCheck = "FailedToStartServiceHealthcheck" // kube-proxy's word
 )
 
-// eventObserver tells of Problems where users look: in Events of their Services. What all nodes see alike is told once, by the
-// node whose turn it is, what is of a node by that node; and that it is over, by whoever told it.
+// eventObserver reports Problems where users look: in Events of their Services. What all nodes see alike is reported
+// once, by the node whose turn it is. What is of a node is reported by that node. Whoever reported a Problem reports
+// its end.
 type eventObserver struct {
 	node string
 	sink *eventSink
@@ -32,8 +33,8 @@ type eventObserver struct {
 	others map[string]*serviceEvents
 }
 
-// serviceEvents is what there is to tell of one Service, or Node. What all nodes see and what is of this node are told apart: a node
-// knows nothing of the Problems of others, and all have to say the same of those that they share.
+// serviceEvents is what there is to tell of one Service, or Node. What all nodes see and what is of this node are told
+// apart: a node knows nothing of the Problems of others, and all have to say the same of those that they share.
 type serviceEvents struct {
 	uid            string
 	shared, ofNode problemEvents
@@ -116,8 +117,8 @@ func (o *eventObserver) otherNodes(r Report, ready func() []string) {
 // atOnce is the turn of a node that tells what nobody else knows.
 func atOnce() (time.Duration, bool) { return 0, true }
 
-// follow brings the Events in line with the row's Problems that are, or are not, of the node. turn is when this node tells one,
-// and whether it does.
+// follow brings the Events in line with the row's Problems that are, or are not, of the node. turn is when this node
+// tells one, and whether it does.
 func (o *eventObserver) follow(e *problemEvents, now time.Time, row Row, ofNode bool, turn func() (time.Duration, bool)) {
 	present := make(map[cluster.Problem]struct{}, len(row.Problems))
 	for _, p := range row.Problems {

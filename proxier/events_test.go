@@ -152,7 +152,8 @@ const (
 	recovered8 = `Service ns/web u1 "" version 8: Normal Recovered: all reported problems are resolved`
 )
 
-// TestSharedProblemsAreToldOnce: five nodes see a Problem, and there is one Event; so when it is mended, and when it comes again.
+// TestSharedProblemsAreToldOnce: five nodes see a Problem, and there is one Event; so when it is mended, and when it
+// comes again.
 func TestSharedProblemsAreToldOnce(t *testing.T) {
 	d := newDaemons(t, five...)
 	d.see(seen("7"))
@@ -183,7 +184,8 @@ func TestSharedProblemsAreToldOnce(t *testing.T) {
 	d.wants(recovered10, recovered8, wrong7, wrong9, clash7)
 }
 
-// TestNextNodeTells: without a proxier on the first node the second one tells after its delay, then the third; the others do not.
+// TestNextNodeTells: without a proxier on the first node the second one tells after its delay, then the third; the
+// others do not.
 func TestNextNodeTells(t *testing.T) {
 	d := newDaemons(t, five...)
 	order := d.order()
@@ -219,7 +221,8 @@ func TestNextNodeTells(t *testing.T) {
 	d.wants()
 }
 
-// TestWhatIsGoneIsNotTold: what is mended, or whose Service is gone or another one, before a node's turn comes; nor that it is mended.
+// TestWhatIsGoneIsNotTold: what is mended, or whose Service is gone or another one, before a node's turn comes; nor
+// that it is mended.
 func TestWhatIsGoneIsNotTold(t *testing.T) {
 	for name, row := range map[string]Row{"mended": seen("8"), "gone": gone, "another": {Name: gone.Name, UID: "u2", Version: "1"}} {
 		t.Run(name, func(t *testing.T) {
@@ -300,8 +303,8 @@ func TestWhatIsGoneIsNotTold(t *testing.T) {
 	})
 }
 
-// TestNodesTellTheirOwn: what is of a node each node tells, by its name, at once, and that it is over on this node; it does not mix with
-// what all share.
+// TestNodesTellTheirOwn: what is of a node each node tells, by its name, at once, and that it is over on this node; it
+// does not mix with what all share.
 func TestNodesTellTheirOwn(t *testing.T) {
 	d := newDaemons(t, five...)
 	d.see(seen("7", lacking))
@@ -347,7 +350,8 @@ func TestNodesTellOfTheirAnnotations(t *testing.T) {
 	d.wants(told, `Node /n1 n1 "" version 7: Normal Recovered: all reported problems are resolved`)
 }
 
-// TestOtherNodesAreTold: what all nodes see of another one is told on it once, what one node alone sees by that node, and that it is over.
+// TestOtherNodesAreTold: what all nodes see of another one is reported on it once, and what one node alone sees by that
+// node. So is its end.
 func TestOtherNodesAreTold(t *testing.T) {
 	d := newDaemons(t, "n1", "n2", "n3")
 	seenByAll := cluster.Problem{Reason: cluster.NodeListsClusterIP, Field: "status.addresses", Message: "10.96.0.10 is a cluster IP"}
@@ -417,7 +421,8 @@ func TestUnknownNodes(t *testing.T) {
 	}
 }
 
-// TestTurns: every Service has exactly one node for each turn, all nodes have their share, and a node that comes takes turns of a few.
+// TestTurns: every Service has exactly one node for each turn, and all nodes have their share. A node that comes takes
+// turns of a few.
 func TestTurns(t *testing.T) {
 	var nodes []string
 	for i := range 50 {
@@ -544,7 +549,8 @@ func TestEventRate(t *testing.T) {
 	}
 }
 
-// TestRoomForOthersEvents: a Service that has ever new Problems, and a namespace of such Services, leave room for the Events of others.
+// TestRoomForOthersEvents: a Service that has ever new Problems, and a namespace of such Services, leave room for the
+// Events of others.
 func TestRoomForOthersEvents(t *testing.T) {
 	d := newDaemons(t, "n1")
 	var hostile Report
@@ -644,7 +650,8 @@ func TestMendedBetweenAttempts(t *testing.T) {
 	}
 }
 
-// TestSinkRuns: by itself, when something is put and when it is due, while nobody waits for an API that does not answer.
+// TestSinkRuns: by itself, when something is put and when it is due, while nobody waits for an API that does not
+// answer.
 func TestSinkRuns(t *testing.T) {
 	client := fake.NewClientset()
 	asked, answer := make(chan string), make(chan struct{})

@@ -18,7 +18,8 @@ import (
 )
 
 const (
-	// eventRoom is how many Events may wait: what mistakes a start finds in a large cluster, and a quarter of an hour of the rate.
+	// eventRoom is how many Events may wait: what mistakes a start finds in a large cluster, and a quarter of an hour of
+	// the rate.
 	eventRoom = 1000
 	// eventBurst and eventRate, in a second, keep a DaemonSet of thousands from being a burden to the API server.
 	eventBurst = 25
@@ -41,8 +42,8 @@ const (
 // eventResults are all of them.
 var eventResults = []string{eventCreated, eventExists, eventFailed, eventDropped}
 
-// eventSink creates Events in the API, each when it is due. Its methods may be called from any goroutine and never wait for
-// the API; run does.
+// eventSink creates Events in the API, each when it is due. Its methods may be called from any goroutine and never wait
+// for the API; run does.
 type eventSink struct {
 	client  eventClient
 	log     *slog.Logger
@@ -104,7 +105,8 @@ func (s *eventSink) put(due time.Time, event *eventsv1.Event) *message {
 	return m
 }
 
-// room tells whether another Event may wait: neither one object nor one namespace leaves others without room. mu is held, as below.
+// room tells whether another Event may wait: neither one object nor one namespace leaves others without room. mu is
+// held, as below.
 func (s *eventSink) room(event *eventsv1.Event) bool {
 	object, namespace := shares(event)
 	return len(s.waiting) < eventRoom && s.about[object] < budget.Events && s.about[namespace] < budget.NamespaceEvents
@@ -131,7 +133,8 @@ func (s *eventSink) account(m *message, by int) {
 	}
 }
 
-// shares returns whose room an Event takes: the object's, and the namespace's. A Node has no namespace, and a share of its own as one.
+// shares returns whose room an Event takes: the object's, and the namespace's. A Node has no namespace, and a share of
+// its own as one.
 func shares(event *eventsv1.Event) (object, namespace cluster.Name) {
 	about := event.Regarding
 	return cluster.Name{Namespace: about.Namespace, Name: about.Name}, cluster.Name{Namespace: about.Namespace}

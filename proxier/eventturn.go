@@ -7,16 +7,17 @@ import (
 	"time"
 )
 
-// What all nodes see alike is told by the first of this many nodes that can, each turnDelay after the one before it: the first
-// may have no proxier that runs, or none that reaches the API.
+// What all nodes see alike is reported by the first of this many nodes that can, each turnDelay after the one before
+// it. The first may have no proxier that runs, or none that reaches the API.
 const (
 	turnCount = 3
 	turnDelay = 30 * time.Second
 )
 
-// turn returns after how long the node tells what all nodes see of an object, or that it leaves it to others: the ready nodes
-// take turns in an order that hashes of their names with the object's UID make (rendezvous hashing), so that a node that comes
-// or goes changes the turns of few objects. Where no ready nodes are known every node tells, at another time within turnDelay.
+// turn returns how long this node waits before it reports what all nodes see of an object, and whether it reports at
+// all. The ready nodes take turns in an order that hashes of their names with the object's UID make (rendezvous
+// hashing). So a node that comes or goes changes the turns of few objects. Where no ready nodes are known every node
+// reports, at another time within turnDelay.
 func turn(node, uid string, ready []string) (delay time.Duration, mine bool) {
 	own := score(node, uid)
 	if len(ready) == 0 {

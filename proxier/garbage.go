@@ -6,10 +6,12 @@ import (
 	runtimemetrics "runtime/metrics"
 )
 
-// garbage is the Observer that keeps down what memory a large cluster takes beside what is in use. By itself Go lets garbage grow to the size of what
-// is in use, which is right for a small one; here what is in use is mostly the cluster, which stays, and a change leaves some 15 KiB.
+// garbage is the Observer that keeps down what memory a large cluster takes beside what is in use. By itself Go lets
+// garbage grow to the size of what is in use, which is right for a small one; here what is in use is mostly the
+// cluster, which stays, and a change leaves some 15 KiB.
 //
-// It is a percentage of what is in use, and no limit: near a limit the collector runs without end, and at 10,000 Services took six seconds for an audit.
+// It is a percentage of what is in use, and no limit: near a limit the collector runs without end, and at 10,000
+// Services took six seconds for an audit.
 type garbage struct {
 	percent int
 	settled bool
@@ -21,8 +23,9 @@ func newGarbage() *garbage {
 	return &garbage{off: os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "", percent: 100}
 }
 
-// allowance is how much garbage there may be before it is collected: room, but least percent of what is in use. Less would take more processor time than its
-// memory is worth: much while a start makes garbage without a pause, little after it, when 5 MiB are some 300 changes.
+// allowance is how much garbage there may be before it is collected: room, but least percent of what is in use. Less
+// would take more processor time than its memory is worth: much while a start makes garbage without a pause, little
+// after it, when 5 MiB are some 300 changes.
 type allowance struct {
 	room  int64
 	least int
@@ -38,7 +41,8 @@ func (a allowance) percent(live int64) int {
 	return max(a.least, int(100*a.room/live))
 }
 
-// Observe implements Observer. What lists and first passes have left is given back when the start is over: it is not needed again soon.
+// Observe implements Observer. What lists and first passes have left is given back when the start is over: it is not
+// needed again soon.
 func (g *garbage) Observe(r Report) {
 	if g.off || r.Services == 0 {
 		return

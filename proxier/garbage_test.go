@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestGarbage: how much there may be follows what is in use, is never so little that the collector has no rest, and is left alone where the environment says
-// something of it.
+// TestGarbage: how much there may be follows what is in use. It is never so little that the collector has no rest, and
+// is left alone where the environment sets it.
 func TestGarbage(t *testing.T) {
 	for live, want := range map[int64][2]int{
 		0: {100, 100}, 1 << 20: {100, 100}, 8 << 20: {100, 62}, 16 << 20: {50, 31}, 24 << 20: {33, 20}, 32 << 20: {25, 15}, 400 << 20: {25, 15}, 4 << 30: {25, 15},

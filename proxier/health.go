@@ -13,21 +13,23 @@ import (
 )
 
 const (
-	// healthGrace is how long the foundation may be incomplete, or the kernel unread, before /healthz, and with it the health
-	// check node ports, turn bad: a busy kernel mends itself sooner.
+	// healthGrace is how long the foundation may be incomplete, or the kernel unread, before /healthz turns bad, and with
+	// it the health check node ports. A busy kernel recovers sooner.
 	healthGrace = 10 * time.Second
 	// liveGrace is the same for /livez. To start anew does not help a kernel that refuses, so that it comes later.
 	liveGrace = time.Minute
-	// refusedGrace is how long the kernel may refuse half of all Services, of more than one namespace, before /healthz turns
-	// bad. What it refuses of one Service, or of one tenant's, is a Problem of theirs: whoever writes an EndpointSlice must
-	// not take the nodes out of all load balancers. /livez does not hang on it.
+	// refusedGrace is how long the kernel may refuse half of all Services, of more than one namespace, before /healthz
+	// turns bad. What it refuses of one Service, or of one tenant's, is a Problem of theirs: whoever writes an
+	// EndpointSlice must not take the nodes out of all load balancers. /livez does not hang on it.
 	refusedGrace = time.Minute
-	// hangGrace is how long one pass, or the reading of an audit beside it, may take before /livez takes it for hung. The first one on a slow machine with thousands of
-	// Services takes a minute; a program of iptables that hangs is ended after two.
+	// hangGrace is how long one pass, or the reading of an audit beside it, may take before /livez takes it for hung. The
+	// first one on a slow machine with thousands of Services takes a minute. A program of iptables that hangs is ended
+	// after two.
 	hangGrace = 5 * time.Minute
 )
 
-// autoscalerTaint tells that the cluster autoscaler is about to delete the node: load balancers should leave it (KEP-3836).
+// autoscalerTaint tells that the cluster autoscaler is about to delete the node: load balancers should leave it
+// (KEP-3836).
 const autoscalerTaint = "ToBeDeletedByClusterAutoscaler"
 
 // health answers load balancers and the kubelet, as kube-proxy does.
@@ -41,7 +43,8 @@ type health struct {
 	maxViewAge time.Duration
 	// waits says what of another proxy is waited for; "" is nothing.
 	waits func() string
-	// loop is at work in passes and wherever else the loop asks the kernel; read while an audit reads the kernel beside it.
+	// loop is at work in passes and wherever else the loop asks the kernel; read while an audit reads the kernel beside
+	// it.
 	loop, read work
 	// answered is told the name of a path and the status of each answer.
 	answered func(path string, status int)

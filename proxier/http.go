@@ -51,8 +51,8 @@ func (b *board) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // maxStatus is how much of an answer is read: some ten times what 10,000 Services with 5 endpoints each have to say.
 const maxStatus = 512 << 20
 
-// FetchStatus asks the daemon that serves on address, such as 127.0.0.1:10249; service is NAMESPACE/NAME, or "" for all. Somebody else may have
-// bound the address: what is read, and for how long, has a bound.
+// FetchStatus asks the daemon that serves on address, such as 127.0.0.1:10249; service is NAMESPACE/NAME, or "" for
+// all. Somebody else may have bound the address: what is read, and for how long, has a bound.
 func FetchStatus(ctx context.Context, address, service string) (Status, error) {
 	ctx, cancel := context.WithTimeout(ctx, edge.Operator().Answer)
 	defer cancel()

@@ -23,7 +23,8 @@ func (r repeated) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestStatusOfSomebodyElse: what listens on the proxier's port may answer without end, or with anything; the error says whose answer it is.
+// TestStatusOfSomebodyElse: what listens on the proxier's port may answer without end, or with anything; the error says
+// whose answer it is.
 func TestStatusOfSomebodyElse(t *testing.T) {
 	const most = 1 << 20
 	for name, c := range map[string]struct {
@@ -47,7 +48,8 @@ func TestStatusOfSomebodyElse(t *testing.T) {
 	}
 }
 
-// TestConfigurationsHaveABound: a file that does not end in time is named, with what is allowed; one as large as that is read.
+// TestConfigurationsHaveABound: a file that does not end in time is named, with what is allowed; one as large as that
+// is read.
 func TestConfigurationsHaveABound(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "config.yaml")
 	text := head + "nodeName: n1\n#"

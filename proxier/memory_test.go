@@ -30,7 +30,8 @@ func (l listed) List(metav1.ListOptions) (apiruntime.Object, error) { return l.l
 func (l listed) Watch(metav1.ListOptions) (watch.Interface, error)  { return watch.NewFake(), nil }
 func (l listed) listerWatcher() cache.ListerWatcher                 { return l }
 
-// clusterOf returns n Services with so many endpoints each, as a cluster has them: pods with names, nodes, zones and UIDs.
+// clusterOf returns n Services with so many endpoints each, as a cluster has them: pods with names, nodes, zones and
+// UIDs.
 func clusterOf(n, endpoints int) source.Source {
 	services := func() apiruntime.Object {
 		all := &v1.ServiceList{}
@@ -79,7 +80,8 @@ func clusterOf(n, endpoints int) source.Source {
 	return source.Source{Services: listed{services}.listerWatcher(), Slices: listed{slices}.listerWatcher(), Nodes: listed{nodes}.listerWatcher()}
 }
 
-// BenchmarkMemory tells what stays in memory of a cluster once it is in the kernel: objects, what is wanted, the kernel's mirror, status.
+// BenchmarkMemory tells what stays in memory of a cluster once it is in the kernel: objects, what is wanted, the
+// kernel's mirror, status.
 func BenchmarkMemory(b *testing.B) {
 	for _, of := range []struct{ n, endpoints int }{{1000, 5}, {10_000, 5}, {10_000, 10}} {
 		n := of.n

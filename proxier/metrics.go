@@ -15,8 +15,8 @@ import (
 // traffic is what the kernel adapter counts by itself.
 type traffic interface{ Traffic() kernel.Traffic }
 
-// metrics makes Prometheus metrics of Reports. Labels are bounded: verb, kind, result. Services are named for as long as they have
-// Problems, so that an alert says whose they are.
+// metrics makes Prometheus metrics of Reports. Labels are bounded: verb, kind, result. Services are named for as long
+// as they have Problems, so that an alert says whose they are.
 type metrics struct {
 	registry *prometheus.Registry
 	kernel   traffic
@@ -165,7 +165,8 @@ func (m *metrics) Observe(r Report) {
 	}
 }
 
-// nodeHas makes the series of what this node is not made for, or lacks, those of now. Who calls it has reasons of its own.
+// nodeHas makes the series of what this node is not made for, or lacks, those of now. Who calls it has reasons of its
+// own.
 func (m *metrics) nodeHas(before, now []cluster.Problem) {
 	m.countProblems(cluster.Name{}, before, now)
 }

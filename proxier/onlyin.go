@@ -1,6 +1,7 @@
 package proxier
 
-// onlyIn returns those of a list that the other one lacks, in their order and in time that grows with both lists together.
+// onlyIn returns those of a list that the other one lacks, in their order and in time that grows with both lists
+// together.
 func onlyIn[T any, K comparable](list, other []T, key func(T) K) (only []T) {
 	has := make(map[K]struct{}, len(other))
 	for _, t := range other {

@@ -15,8 +15,8 @@ import (
 type Option struct {
 	// Field is where the configuration file has it: "conntrack.min" is min below conntrack.
 	Field string
-	// Flags are the names of its flags, of which the first is ours to recommend, without "--". They mean the same. None is for
-	// what a command line cannot say.
+	// Flags are the names of its flags, of which the first is ours to recommend, without "--". They mean the same. None is
+	// for what a command line cannot say.
 	Flags []string
 	// Help is the line of --help; Docs, where set, says more, as Markdown, on the page.
 	Help, Docs string

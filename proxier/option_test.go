@@ -45,7 +45,8 @@ func optionTable() string {
 	return strings.ReplaceAll(table.String(), "|  |", "| |")
 }
 
-// TestOptionsAndFieldsAreTheSame: each field of a Config is an option, and each but the one that a command line cannot say has a flag.
+// TestOptionsAndFieldsAreTheSame: each field of a Config is an option, and each but the one that a command line cannot
+// say has a flag.
 func TestOptionsAndFieldsAreTheSame(t *testing.T) {
 	fields := map[string]bool{}
 	var walk func(prefix string, of reflect.Type)

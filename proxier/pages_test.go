@@ -13,7 +13,8 @@ import (
 // Pages that programs write, and those whose text is the measurement's: their lines are as their program prints them.
 var writtenByPrograms = map[string]bool{"reliability.md": true, "conformance.md": true, "data-plane.md": true, "kernels.md": true}
 
-// pages returns the text of README.md, of all pages of docs and of findings' README.md, by path from the repository's root.
+// pages returns the text of README.md, of all pages of docs and of findings' README.md, by path from the repository's
+// root.
 func pages(t *testing.T) map[string]string {
 	t.Helper()
 	texts := map[string]string{}
@@ -66,7 +67,8 @@ var (
 	generated = regexp.MustCompile(`(?s)<!-- (?:generated|measured|options|rows).*?<!-- end[ a-z]*-->`)
 )
 
-// TestLinesOfPagesAreShort: prose keeps to 120 characters. Tables, code, the targets of links and what programs write do not count.
+// TestLinesOfPagesAreShort: prose keeps to 120 characters. Tables, code, the targets of links and what programs write
+// do not count.
 func TestLinesOfPagesAreShort(t *testing.T) {
 	for path, text := range pages(t) {
 		if writtenByPrograms[filepath.Base(path)] {
@@ -108,7 +110,8 @@ func TestLinksOfPagesLead(t *testing.T) {
 	}
 }
 
-// headings returns the anchors of a page's headings, made as GitHub makes them: lower case, hyphens for spaces, no other punctuation.
+// headings returns the anchors of a page's headings, made as GitHub makes them: lower case, hyphens for spaces, no
+// other punctuation.
 func headings(text string) map[string]bool {
 	anchors := map[string]bool{}
 	for _, line := range prose(text) {

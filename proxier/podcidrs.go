@@ -14,7 +14,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/source"
 )
 
-// podCIDRsPatience is how long a start waits for the Node's podCIDRs, which kube-controller-manager gives it; as kube-proxy does.
+// podCIDRsPatience is how long a start waits for the Node's podCIDRs, which kube-controller-manager gives it; as
+// kube-proxy does.
 const podCIDRsPatience = 5 * time.Minute
 
 // awaitPodCIDRs returns the Node's podCIDRs, by which pods are told in the mode NodeCIDR.
@@ -53,8 +54,8 @@ func podCIDRs(node *v1.Node) ([]netip.Prefix, error) {
 	return cidrs, nil
 }
 
-// podCIDRsChanged returns an error when the Node has other podCIDRs than those in force: the rules are made once, at start. A
-// Node that is gone, or has none, changes nothing.
+// podCIDRsChanged returns an error when the Node has other podCIDRs than those in force: the rules are made once, at
+// start. A Node that is gone, or has none, changes nothing.
 func podCIDRsChanged(node *v1.Node, inForce []netip.Prefix) error {
 	if now, err := podCIDRs(node); err == nil && !slices.Equal(now, inForce) {
 		return fmt.Errorf("the Node's podCIDRs are %v now, in force are %v: ending, to be started anew", now, inForce)

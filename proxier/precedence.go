@@ -9,8 +9,9 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
 
-// preceded takes note of the rules of others that come before IPVS, and returns the Services of which they take packets
-// that they did not take before, or take none any more. Such a rule is told and never touched: who wrote it may mean it.
+// preceded takes note of the rules of others that come before IPVS. It returns the Services of which they take packets
+// that they did not take before, or take none any more. Such a rule is reported and never touched: who wrote it may
+// mean it.
 func (e *engine) preceded(seen dataplane.Observation) (dirty []cluster.Name) {
 	e.unreadRules = nil
 	for _, err := range seen.UnreadRules {
@@ -36,7 +37,8 @@ func (e *engine) preceded(seen dataplane.Observation) (dirty []cluster.Name) {
 	return dirty
 }
 
-// capturedBy says which rules take the packets of a front end, "" for none. One rule often stands for both built-in chains.
+// capturedBy says which rules take the packets of a front end, "" for none. One rule often stands for both built-in
+// chains.
 func capturedBy(rules []dataplane.Capture) string {
 	type written struct{ program, rule string }
 	var order []written

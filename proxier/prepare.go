@@ -11,8 +11,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel"
 )
 
-// prepare sets what is set once, at start, and says in the log what it changed. What is kept in force all the time is in
-// dataplane.Foundation.
+// prepare sets what is set once, at start, and says in the log what it changed. What is kept in force all the time is
+// in dataplane.Foundation.
 func prepare(c Config, d dataplane.Config, linux *kernel.Linux, log *slog.Logger) error {
 	changed, left, err := c.Conntrack.limits().Apply()
 	logSysctls(log, changed)
@@ -50,9 +50,10 @@ func (c Conntrack) limits() kernel.ConntrackLimits {
 	}
 }
 
-// idleUDP says what idle UDP flows may count on where IPVS and connection tracking do not agree; "" where they do. IPVS's timeout
-// decides how long a flow stays with its real server, and takes the conntrack entry along when it is over. Where connection
-// tracking is faster, a later answer to a masqueraded client does not find back (kubernetes#120076).
+// idleUDP says what idle UDP flows may count on where IPVS and connection tracking do not agree; "" where they do.
+// IPVS's timeout decides how long a flow stays with its real server, and takes the conntrack entry along when it is
+// over. Where connection tracking is faster, a later answer to a masqueraded client does not find back
+// (kubernetes#120076).
 func idleUDP(d dataplane.Config, sysctl func(name string) (string, error)) (string, error) {
 	seconds := func(name string) (time.Duration, error) {
 		value, err := sysctl(name)

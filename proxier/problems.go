@@ -13,8 +13,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
 
-// checkFrontEnds takes front ends out of the Fragment that cannot be had on this node, and notes what an operator should know
-// about the others.
+// checkFrontEnds takes front ends out of the Fragment that this node cannot have, and notes what an operator should
+// know about the others.
 func (e *engine) checkFrontEnds(s *cluster.Service, f *dataplane.Fragment) {
 	problem := func(reason cluster.Reason, front dataplane.FrontEnd, format string, args ...any) {
 		s.Problems.Addf(reason, front.Kind.String()+" "+front.ID.String(), format, args...)
@@ -61,9 +61,9 @@ func (e *engine) checkFrontEnds(s *cluster.Service, f *dataplane.Fragment) {
 	}
 }
 
-// balancedByNodes tells whether all addresses of the Service's load balancer are Nodes' addresses. So they are where the nodes
-// themselves are the load balancer, as with k3s' ServiceLB, and each node serves its own address and no other one. Where this node has
-// none of them that is told once: the Node that lists them need not have them.
+// balancedByNodes tells whether all addresses of the Service's load balancer are Nodes' addresses. So they are where
+// the nodes themselves are the load balancer, as with k3s' ServiceLB, and each node serves its own address and no other
+// one. Where this node has none of them that is reported once: the Node that lists them need not have them.
 func (e *engine) balancedByNodes(s *cluster.Service) bool {
 	var others []string
 	for _, addr := range s.LoadBalancerIPs {
@@ -91,9 +91,10 @@ func (e *engine) listed(addr netip.Addr) bool {
 	})
 }
 
-// forbidden says why no external front end may be there, "" where it may: the address is a broadcast address, which nobody connects to and which other
-// programs need, or one of an API server, or the port is one by which this node is managed. Of the node's own addresses only the ports are taken, which is why an API server on this node
-// keeps its port alone.
+// forbidden says why no external front end may be there, "" where it may. The address may be a broadcast address, which
+// nobody connects to and which other programs need, or one of an API server. Or the port is one by which this node is
+// managed. Of the node's own addresses only the ports are taken, which is why an API server on this node keeps its port
+// alone.
 func (e *engine) forbidden(id dataplane.VirtualServerID) string {
 	if among(e.broadcasts, id.Addr) {
 		return "this is a broadcast address of a network that the node is in"
@@ -119,8 +120,8 @@ type apiServers map[netip.Addr][]uint16
 // serviceOfServers is the Service whose endpoints are the API servers.
 var serviceOfServers = cluster.Name{Namespace: v1.NamespaceDefault, Name: "kubernetes"}
 
-// readServers looks where API servers are, if one of the Services that have changed says so, and returns those that might have the
-// address of one.
+// readServers looks where API servers are, if one of the Services that have changed says so, and returns those that
+// might have the address of one.
 func (e *engine) readServers(changed ...[]cluster.Name) (others []cluster.Name) {
 	var reached []netip.AddrPort
 	if e.settings.APIServers != nil {
@@ -142,7 +143,8 @@ func (e *engine) readServers(changed ...[]cluster.Name) (others []cluster.Name) 
 	return others
 }
 
-// apiServers returns where API servers are: at the endpoints of the Service default/kubernetes, and where they were named or reached.
+// apiServers returns where API servers are: at the endpoints of the Service default/kubernetes, and where they were
+// named or reached.
 func (e *engine) apiServers(reached []netip.AddrPort) apiServers {
 	servers := apiServers{} // an address without a port counts, too
 	add := func(addr netip.Addr, port uint16) {

@@ -8,7 +8,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
 
-// ration leaves out what the sets that all Services share have no room for, and tells what of the Service is not in force.
+// ration leaves out what the sets that all Services share have no room for, and reports what of the Service is not in
+// force.
 func (e *engine) ration(s *cluster.Service, f *dataplane.Fragment) {
 	delete(e.rationed, f.Owner)
 	e.want.Ration(f)

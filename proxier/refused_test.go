@@ -56,8 +56,8 @@ func (w *watched) goOn(names []cluster.Name, lasts time.Duration) (last Report, 
 	}
 }
 
-// TestHealthIsTheNodes: what the kernel refuses of Services, whatever it says of it, is their Problem and touches health
-// only where it is so much that it must be the node; what all Services stand on does.
+// TestHealthIsTheNodes: what the kernel refuses of Services is their Problem. It touches health only where it is so
+// much that it must be the node. What all Services stand on does.
 func TestHealthIsTheNodes(t *testing.T) {
 	of := func(words ...string) func(dataplane.Op) bool {
 		return func(op dataplane.Op) bool {
@@ -133,8 +133,8 @@ func TestAServiceThatIsPutRightIsWell(t *testing.T) {
 	}
 }
 
-// TestSourceRangesFailClosed (kubernetes#105742): a front end that not all clients may reach is not there without the rules
-// that say so, whatever they lack; all others are. Once the rules are there it is served at once.
+// TestSourceRangesFailClosed (kubernetes#105742): a front end that not all clients may reach is not there without the
+// rules that say so, whatever they lack; all others are. Once the rules are there it is served at once.
 func TestSourceRangesFailClosed(t *testing.T) {
 	const restricted = `apiVersion: v1
 kind: Service

@@ -7,8 +7,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
 
-// served is what stays known of a Service once its Fragment is made: what status shows, what is in force where something cannot be honoured, and what
-// it depends on.
+// served is what stays known of a Service once its Fragment is made: what status shows, what is in force where
+// something cannot be honoured, and what it depends on.
 type served struct {
 	uid, version string
 	// problems are nil where there are none.

@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// TestSetsOfAnotherSize: what an earlier version has made with other sizes gets those of now, in place, with all else as it was.
+// TestSetsOfAnotherSize: what an earlier version has made with other sizes gets those of now, in place, with all else
+// as it was.
 func TestSetsOfAnotherSize(t *testing.T) {
 	s := newScenario(t, 0, 0)
 	s.converge(s.apply([]byte(manyServices(3))), false)

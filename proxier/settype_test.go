@@ -31,7 +31,8 @@ endpoints: [{addresses: [10.244.9.9], nodeName: n1}]
 `, n, 30000+n)
 }
 
-// earlier makes the state what a version has left in which this set had another name and another type, and returns that name.
+// earlier makes the state what a version has left in which this set had another name and another type. It returns that
+// name.
 func earlier(state *dataplane.State, name string) string {
 	set := state.Sets[name]
 	old := ipset.Set{Name: name + "-0", Type: ipset.HashNet, Family: ipset.Inet, HashSize: 1024, MaxElem: 65536}
@@ -52,8 +53,9 @@ func earlier(state *dataplane.State, name string) string {
 	return old.Name
 }
 
-// TestSetsOfAnotherType: an upgrade in which a set gets another type, and with it another name. At every moment each set that rules in force ask holds
-// all that it held before, and no client that source ranges keep out reaches a Service, one that came meanwhile included.
+// TestSetsOfAnotherType: in an upgrade a set gets another type, and with it another name. At every moment each set that
+// rules in force ask holds all that it held before. No client that source ranges keep out reaches a Service, one that
+// came meanwhile included.
 func TestSetsOfAnotherType(t *testing.T) {
 	names := slices.Sorted(maps.Keys(newScenario(t, 0, 0).engine.want.State.Sets))
 	for _, name := range names {
@@ -98,7 +100,8 @@ func TestSetsOfAnotherType(t *testing.T) {
 	}
 }
 
-// unguarded tells of guarded front ends that the rules in force do not guard, whatever the sets are called that they ask.
+// unguarded returns guarded front ends that the rules in force do not guard, whatever the sets are called that they
+// ask.
 func unguarded(t *testing.T, op dataplane.Op, now *dataplane.State) {
 	t.Helper()
 	for id := range now.VirtualServers {
@@ -119,8 +122,8 @@ func unguarded(t *testing.T, op dataplane.Op, now *dataplane.State) {
 	}
 }
 
-// TestSetsOfOthers: somebody else has made a set of our name, of another type. It becomes ours, unless a rule of theirs asks it: then it is said what
-// is there, and whose rule it is.
+// TestSetsOfOthers: somebody else has made a set of our name, of another type. It becomes ours, unless a rule of theirs
+// asks it: then it is said what is there, and whose rule it is.
 func TestSetsOfOthers(t *testing.T) {
 	for _, asked := range []bool{false, true} {
 		s := newScenario(t, 0, 0)

@@ -8,8 +8,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
 
-// starts remembers since when the endpoints of Services with a slow start are there, by their identity: a pod that takes the
-// address of another one is new, and one that was not ready for a while is not.
+// starts remembers since when the endpoints of Services with a slow start are there, by their identity. A pod that
+// takes the address of another one is new. One that was not ready for a while is not.
 type starts struct {
 	since map[cluster.Name]map[string]time.Time
 	// growing are the Services some of whose endpoints may be growing still: the others need not be looked at.
@@ -54,9 +54,9 @@ func (ss starts) drop(name cluster.Name) {
 	delete(ss.growing, name)
 }
 
-// weigh returns the virtual server with the weights that its endpoints have by now. Those that are seen for the first time are
-// new, unless the virtual server is: then there is nothing that they should be spared beside. After a restart the kernel's weight
-// tells how far they had come.
+// weigh returns the virtual server with the weights that its endpoints have by now. Those that are seen for the first
+// time are new, unless the virtual server is: then there is nothing that they should be spared beside. After a restart
+// the kernel's weight tells how far they had come.
 func (ss starts) weigh(now time.Time, owner cluster.Name, front dataplane.FrontEnd, want, have dataplane.VirtualServer, present bool) dataplane.VirtualServer {
 	if front.SlowStart <= 0 {
 		delete(ss.seen, front.ID)
@@ -99,8 +99,8 @@ func (ss starts) weigh(now time.Time, owner cluster.Name, front dataplane.FrontE
 	return want
 }
 
-// furthest returns the greatest share of its own weight that a real server has in the kernel: those that have it are not growing,
-// also where weights were smaller before there was a slow start.
+// furthest returns the greatest share of its own weight that a real server has in the kernel: those that have it are
+// not growing, also where weights were smaller before there was a slow start.
 func furthest(want dataplane.VirtualServer, has map[netip.AddrPort]uint32) (share float64) {
 	for _, r := range want.RealServers {
 		if weight, known := has[netip.AddrPortFrom(r.Addr, r.Port)]; known && r.Weight > 0 {

@@ -26,8 +26,8 @@ type Status struct {
 	// Healthy is false while something that was to be done could not be done; Errors says what.
 	Healthy bool     `json:"healthy"`
 	Errors  []string `json:"errors,omitempty"`
-	// APIServer is the API server in use, "" with manifests. APIUnreachable says since when none answers, and why; it is empty
-	// while one does. The dataplane stays as it is meanwhile.
+	// APIServer is the API server in use, "" with manifests. APIUnreachable says since when none answers, and why; it is
+	// empty while one does. The dataplane stays as it is meanwhile.
 	APIServer      string `json:"apiServer,omitempty"`
 	APIUnreachable string `json:"apiUnreachable,omitempty"`
 	// APIViewAge is how old what is known of the API is; empty with manifests, and before the first lists.
@@ -114,8 +114,8 @@ type connectionCounter interface {
 	Close() error
 }
 
-// board keeps the newest row of every Service for status and health. It has a lock of its own, so that asking takes none of
-// the engine's time.
+// board keeps the newest row of every Service for status and health. It has a lock of its own, so that asking takes
+// none of the engine's time.
 type board struct {
 	node, version string
 	started       time.Time
@@ -318,8 +318,9 @@ func (f FrontEndRow) status(counter connectionCounter) FrontEndStatus {
 	return s
 }
 
-// digest returns that of the table that the kernel's scheduler has made from its list, "" for one without a table. A real server of
-// weight 0 has no last weight: where that counts, it was added anew with weight 0 ([scheduler.IdleRenewed]).
+// digest returns that of the table that the kernel's scheduler has made from its list, "" for one without a table. A
+// real server of weight 0 has no last weight: where that counts, it was added anew with weight 0
+// ([scheduler.IdleRenewed]).
 func digest(of dataplane.VirtualServer, list []dataplane.RealServer) string {
 	var servers []hashing.RealServer
 	for _, r := range list {
@@ -332,8 +333,9 @@ func digest(of dataplane.VirtualServer, list []dataplane.RealServer) string {
 	return table.Digest()
 }
 
-// sound tells whether what all Services stand on has been in place, and the kernel could be read, within the last grace;
-// serving whether the kernel has taken most Services within the grace of refusals. passed is the time of the last pass.
+// sound tells whether what all Services stand on has been in place, and the kernel could be read, within the last
+// grace. serving tells whether the kernel has taken most Services within the grace of refusals. passed is the time of
+// the last pass.
 func (b *board) sound(now time.Time, grace time.Duration) (sound, serving bool, passed time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -14,9 +14,9 @@ import (
 // pinnedTables are the digests of the tables.
 const pinnedTables = "testdata/tables.golden"
 
-// TestTablesOfAllVersions pins where sh and mh send each client: while a cluster is upgraded two versions run on two nodes, and a client whose
-// packets come to the other node has to find the same endpoint there. Who changes the file breaks that for one upgrade: the commit says so, and
-// docs/installing.md, "Upgrade and removal", warns of it.
+// TestTablesOfAllVersions pins where sh and mh send each client. While a cluster is upgraded two versions run on two
+// nodes, and a client whose packets come to the other node has to find the same endpoint there. Who changes the file
+// breaks that for one upgrade: the commit says so, and docs/installing.md, "Upgrade and removal", warns of it.
 func TestTablesOfAllVersions(t *testing.T) {
 	var got strings.Builder
 	for _, c := range []struct {

@@ -13,7 +13,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/predecessor"
 )
 
-// succession is how this proxier comes after others on its node: alone, and in the place of the one whose place is to be taken.
+// succession is how this proxier comes after others on its node: alone, and in the place of the one whose place is to
+// be taken.
 type succession struct {
 	lock   *predecessor.Lock
 	proxy  predecessor.Proxy // empty when nobody's place is to be taken
@@ -30,9 +31,9 @@ type succession struct {
 	looked bool
 }
 
-// succeed returns when no other service proxy is alive on this node; until then nothing is touched. It waits for the end of the
-// one whose place is to be taken, and refuses to start beside another. What proxies have left whose place is not
-// to be taken is told in the log.
+// succeed returns when no other service proxy is alive on this node; until then nothing is touched. It waits for the
+// end of the one whose place is to be taken, and refuses to start beside another. What proxies have left whose place is
+// not to be taken is told in the log.
 func succeed(ctx context.Context, c Config, log *slog.Logger) (*succession, error) {
 	lock, err := predecessor.Hold()
 	if err != nil {
@@ -62,8 +63,9 @@ func (s *succession) release() {
 	}
 }
 
-// owns tells whether the predecessor has made the virtual server: then it counts as ours, and goes when no Service wants it. After the
-// first pass that leaves nothing to be done, what is not ours is somebody else's. It is called where Observe is.
+// owns tells whether the predecessor has made the virtual server: then it counts as ours, and goes when no Service
+// wants it. After the first pass that leaves nothing to be done, what is not ours is somebody else's. It is called
+// where Observe is.
 func (s *succession) owns(id dataplane.VirtualServerID) bool { return !s.begun && s.ledger.Owns(id) }
 
 // waits says what of the predecessor is still there; "" is nothing.
@@ -99,8 +101,8 @@ func (s *succession) tellByHand(left predecessor.Leftovers) {
 	}
 }
 
-// Observe implements Observer: what others have left is looked at when all Services have been, who are not to wait for it; and after the first pass that
-// leaves nothing to be done, the predecessor's rules go.
+// Observe implements Observer: what others have left is looked at when all Services have been, who are not to wait for
+// it; and after the first pass that leaves nothing to be done, the predecessor's rules go.
 func (s *succession) Observe(r Report) {
 	if r.Backlog > 0 {
 		return

@@ -16,8 +16,9 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/predecessor"
 )
 
-// TestPredecessorsVirtualServersAreOurs: those that a Service wants are adopted as they are, those that none wants go, even when that fails
-// at first; what neither we nor the predecessor have made stays, and so does what comes when its place is taken.
+// TestPredecessorsVirtualServersAreOurs: those that a Service wants are adopted as they are, those that none wants go,
+// even when that fails at first; what neither we nor the predecessor have made stays, and so does what comes when its
+// place is taken.
 func TestPredecessorsVirtualServersAreOurs(t *testing.T) {
 	s := newScenario(t, 0, 0)
 	wanted := dataplane.VirtualServerID{Addr: netip.MustParseAddr("10.96.0.1"), Port: 80, Protocol: cluster.TCP}

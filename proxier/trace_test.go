@@ -66,8 +66,8 @@ func (t *trace) last() string {
 	return b.String()
 }
 
-// TestTheSameSeedGivesTheSameWalk: what a walk has found can be looked at again. So no order of operations, and of looks at the kernel, is
-// that of a map.
+// TestTheSameSeedGivesTheSameWalk: what a walk has found can be looked at again. So no order of operations, and of
+// looks at the kernel, is that of a map.
 func TestTheSameSeedGivesTheSameWalk(t *testing.T) {
 	seed := anySeed(t)
 	walk := func() (text string) {

@@ -2,8 +2,8 @@ package proxier
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// trafficCount is what talking to the kernel has taken since the start. It is a counter. A gauge of the same name without "_total" was there first,
-// and stays beside it for one version.
+// trafficCount is what talking to the kernel has taken since the start. It is a counter. A gauge of the same name
+// without "_total" was there first, and stays beside it for one version.
 type trafficCount struct {
 	counter prometheus.Counter
 	old     prometheus.Gauge

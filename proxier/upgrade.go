@@ -19,8 +19,9 @@ func (e *engine) inherited() bool {
 	return false
 }
 
-// keepRules leaves inherited rules, and the sets that they ask, in force until a start has looked at all Services. Our own rules would judge by
-// sets that are half filled until then: new connections to Services that are not in them yet would be refused.
+// keepRules leaves inherited rules, and the sets that they ask, in force until a start has looked at all Services. Our
+// own rules would judge by sets that are half filled until then: new connections to Services that are not in them yet
+// would be refused.
 func (e *engine) keepRules(target *dataplane.State) {
 	sets := make(map[string]ipset.Set, len(target.Sets)+len(e.have.Sets))
 	maps.Copy(sets, e.have.Sets)

@@ -43,8 +43,8 @@ func constants(t *testing.T, file, pattern string) map[string]bool {
 	return found
 }
 
-// TestUpgradingNamesWhatIs: metrics, reasons, flags, sets and chains that docs/upgrading.md names as new or kept exist; names in the kernel that it calls
-// old do not; and the old metrics are those whose help says so.
+// TestUpgradingNamesWhatIs: metrics, reasons, flags, sets and chains that docs/upgrading.md names as new or kept exist;
+// names in the kernel that it calls old do not; and the old metrics are those whose help says so.
 func TestUpgradingNamesWhatIs(t *testing.T) {
 	data, err := os.ReadFile("../docs/upgrading.md")
 	if err != nil {

@@ -6,7 +6,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 )
 
-// usual are lists of settings that were seen of late. Most Services have the same, and need not have them each for itself.
+// usual are lists of settings that were seen of late. Most Services have the same, and need not have them each for
+// itself.
 type usual struct {
 	lists [16][]cluster.Setting
 	next  int

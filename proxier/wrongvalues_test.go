@@ -49,8 +49,8 @@ func wrongValues(seed uint64) map[string][]string {
 	return wrong
 }
 
-// TestWrongValuesAreTold: wrong values of every key of Services, alone and combined, change nothing in the kernel; each is told by an
-// Event, counted by the gauge and shown by status, and Recovered follows when they are mended.
+// TestWrongValuesAreTold: wrong values of every key of Services, alone and combined, change nothing in the kernel; each
+// is told by an Event, counted by the gauge and shown by status, and Recovered follows when they are mended.
 func TestWrongValuesAreTold(t *testing.T) {
 	seed := anySeed(t)
 	random, wrong := rand.New(rand.NewPCG(seed, 1)), wrongValues(seed)

@@ -17,9 +17,9 @@ func init() {
 	})
 }
 
-// DestinationHashPlace returns the bucket of dh's table, 0 to 255, that serves the address. The kernel gives the buckets to its
-// list in turn, whatever the weights: place p of n is taken by the one at p modulo n (net/netfilter/ipvs/ip_vs_dh.c,
-// ip_vs_dh_hashkey and ip_vs_dh_reassign, Linux 4.18 and later).
+// DestinationHashPlace returns the bucket of dh's table, 0 to 255, that serves the address. The kernel gives the
+// buckets to its list in turn, whatever the weights: place p of n is taken by the one at p modulo n
+// (net/netfilter/ipvs/ip_vs_dh.c, ip_vs_dh_hashkey and ip_vs_dh_reassign, Linux 4.18 and later).
 func DestinationHashPlace(vip netip.Addr) int {
 	const golden, bits = 0x61C88647, 8 // include/linux/hash.h, GOLDEN_RATIO_32; CONFIG_IP_VS_DH_TAB_BITS
 	var folded uint32

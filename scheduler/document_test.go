@@ -46,7 +46,8 @@ func TestNear(t *testing.T) {
 }
 `
 
-// TestDocument: the scheduler of docs/adding-a-scheduler.md compiles, passes the registry's tests, can be chosen, and does what it says.
+// TestDocument: the scheduler of docs/adding-a-scheduler.md compiles, passes the registry's tests, can be chosen, and
+// does what it says.
 func TestDocument(t *testing.T) {
 	page, err := os.ReadFile("../docs/adding-a-scheduler.md")
 	if err != nil {

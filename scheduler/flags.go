@@ -27,8 +27,8 @@ type Flag struct {
 	Summary string
 }
 
-// AllFlags are the flags that a Service may choose, sorted by name. Annotations, the admission policy and documentation are
-// made of them.
+// AllFlags are the flags that a Service may choose, sorted by name. Annotations, the admission policy and documentation
+// are made of them.
 var AllFlags = []Flag{
 	{"fallback", Fallback, "a client whose endpoint cannot take it goes to another one instead of being refused"},
 	{"port", Port, "the client's port is hashed as well as its address"},

@@ -1,8 +1,8 @@
 // Package scheduler is the registry of the schedulers that a Service may choose.
 //
-// A scheduler is one file: it describes itself in a [Scheduler] value and hands it to [Register] from its init function.
-// The parser of annotations, documentation, admission policy, shell completion, status and tests pick it up from here; there
-// is no other list. docs/adding-a-scheduler.md walks through one.
+// A scheduler is one file: it describes itself in a [Scheduler] value and hands it to [Register] from its init
+// function. The parser of annotations, documentation, admission policy, shell completion, status and tests pick it up
+// from here; there is no other list. docs/adding-a-scheduler.md walks through one.
 package scheduler
 
 import (
@@ -17,23 +17,24 @@ type Scheduler struct {
 	Name string
 	// Aliases are long names that mean the same ("round-robin"). They are read case-insensitively and never echoed.
 	Aliases []string
-	// Kernel is the name under which Linux knows the scheduler; the module is "ip_vs_" followed by it. A policy of its own,
-	// which decides by [Scheduler.Weigh], names the kernel's scheduler that carries it out.
+	// Kernel is the name under which Linux knows the scheduler; the module is "ip_vs_" followed by it. A policy of its
+	// own, which decides by [Scheduler.Weigh], names the kernel's scheduler that carries it out.
 	Kernel string
 	// Summary says in one line what it does and what it is good for.
 	Summary string
-	// Caution, when set, says why a Service that chooses it may not get what its author expects; it becomes a Problem of the
-	// Service, and the choice is in force all the same.
+	// Caution, when set, says why a Service that chooses it may not get what its author expects; it becomes a Problem of
+	// the Service, and the choice is in force all the same.
 	Caution string
 	// CautionUnweighted is the same for a port none of whose endpoints has a weight above 1.
 	CautionUnweighted string
-	// Places is the size of the kernel's table, where it has one in which each endpoint needs a place: those beyond get nothing,
-	// which is a Problem of the Service. 0 is no such table.
+	// Places is the size of the kernel's table, where it has one in which each endpoint needs a place: those beyond get
+	// nothing, which is a Problem of the Service. 0 is no such table.
 	Places int
-	// CostlyTable tells whether the kernel builds a large table anew for each real server that is added, changed or removed.
+	// CostlyTable tells whether the kernel builds a large table anew for each real server that is added, changed or
+	// removed.
 	CostlyTable bool
-	// LoadedByNode tells whether the node has to load the scheduler's module, because the kernel must not do so on behalf of
-	// IPVS.
+	// LoadedByNode tells whether the node has to load the scheduler's module, because the kernel must not do so on behalf
+	// of IPVS.
 	LoadedByNode bool
 	// Weighted tells whether weights other than 0 and 1 make a difference.
 	Weighted bool
@@ -96,8 +97,8 @@ var (
 	names  []string                 // canonical names, sorted
 )
 
-// Register adds a scheduler. It panics when a name or alias is taken or malformed: that is a mistake in the program, found
-// by the first test that runs.
+// Register adds a scheduler. It panics when a name or alias is taken or malformed: that is a mistake in the program,
+// found by the first test that runs.
 func Register(s Scheduler) {
 	if s.Name == "" || s.Kernel == "" || s.Summary == "" || s.Default&^s.Supported != 0 {
 		panic(fmt.Sprintf("BUG: scheduler %+v: name, kernel name and summary must be set, and defaults supported", s))

@@ -21,16 +21,17 @@ func init() {
 	})
 }
 
-// sourceHashBuckets is the size of the kernel's table (CONFIG_IP_VS_SH_TAB_BITS, 8 unless a kernel was built otherwise). The
-// kernel gives each real server as many buckets in a row as its weight says, and at least one also at weight 0, in the order
-// of its list, and starts over until the table is full (net/netfilter/ipvs/ip_vs_sh.c, ip_vs_sh_reassign, Linux 6.12).
+// sourceHashBuckets is the size of the kernel's table (CONFIG_IP_VS_SH_TAB_BITS, 8 unless a kernel was built
+// otherwise). The kernel goes through its list, and gives each real server as many buckets in a row as its weight says,
+// at weight 0 one. It starts over until the table is full (net/netfilter/ipvs/ip_vs_sh.c, ip_vs_sh_reassign, Linux
+// 6.12).
 //
-// So weights as they are would give the first endpoints all buckets where they are large. Weights whose sum is the size of
-// the table give each endpoint its share, and leave none for those of weight 0 behind them.
+// So weights as they are would give the first endpoints all buckets where they are large. Weights whose sum is the size
+// of the table give each endpoint its share, and leave none for those of weight 0 behind them.
 const sourceHashBuckets = 256
 
-// apportion divides buckets among the endpoints by their weights, by the largest remainder, the earlier one first where they
-// are equal. Where there are enough, every endpoint with a weight gets at least one; else the first ones do.
+// apportion divides buckets among the endpoints by their weights, by the largest remainder, the earlier one first where
+// they are equal. Where there are enough, every endpoint with a weight gets at least one; else the first ones do.
 func apportion(buckets uint32, endpoints []Endpoint) []uint32 {
 	shares := make([]uint32, len(endpoints))
 	var left []int // with a weight and not yet settled

@@ -40,7 +40,8 @@ func (w *weights) String() string {
 	return strings.Join(all, ",")
 }
 
-// eventFlag is a flag's value: "TIME [KIND [ENDPOINT]] [COMMAND]", where an endpoint goes with the kinds that are about one.
+// eventFlag is a flag's value: "TIME [KIND [ENDPOINT]] [COMMAND]", where an endpoint goes with the kinds that are about
+// one.
 type eventFlag []spec.Event
 
 // aboutEndpoint are the kinds of events that name an endpoint.

@@ -61,8 +61,8 @@ func (f htmlFile) create() (w *os.File, path string, err error) {
 	return w, path, err
 }
 
-// destination is the file that a symbolic link leads to, because renaming would replace the link. Whatever is there must
-// be an ordinary file: renaming would replace a device as well.
+// destination is the file that a symbolic link leads to, because renaming would replace the link. Whatever is there
+// must be an ordinary file: renaming would replace a device as well.
 func (f htmlFile) destination() (string, error) {
 	path, err := filepath.EvalSymlinks(string(f))
 	if errors.Is(err, fs.ErrNotExist) {

@@ -112,8 +112,8 @@ func (f *probeFlags) config(args []string) (probe.Config, error) {
 // probeSchema names the JSON form.
 const probeSchema = "ipvs-load.probe/v1"
 
-// probeReport is the JSON form. Times are in milliseconds, since the change began or, where the name says so, since its command
-// ended; null where there is no such time.
+// probeReport is the JSON form. Times are in milliseconds, since the change began or, where the name says so, since its
+// command ended; null where there is no such time.
 type probeReport struct {
 	Schema       string        `json:"schema"`
 	Version      string        `json:"version"`

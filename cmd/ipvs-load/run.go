@@ -121,7 +121,8 @@ func load(ctx context.Context, stderr io.Writer, config engine.Config, settings 
 	return report.New(version, settings, result, happened...), result, nil
 }
 
-// untilSignal is a context that ends with INT or TERM. The first takes the handler away, so that a second one ends the program.
+// untilSignal is a context that ends with INT or TERM. The first takes the handler away, so that a second one ends the
+// program.
 func untilSignal(ctx context.Context) (context.Context, func()) {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)

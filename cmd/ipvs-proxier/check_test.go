@@ -104,7 +104,8 @@ func TestCheckManifests(t *testing.T) {
 	}
 }
 
-// TestNamesAreQuoted: what comes from files and from the API cannot move the cursor, colour the terminal or feign a line.
+// TestNamesAreQuoted: what comes from files and from the API cannot move the cursor, colour the terminal or feign a
+// line.
 func TestNamesAreQuoted(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "a\x1b[2J\nb.yaml")
@@ -198,8 +199,8 @@ func TestCompletion(t *testing.T) {
 	}
 }
 
-// TestCheckAndPipes: a pipe that is named is read, as that of a shell's process substitution, which has no path of its own; one that lies in a directory is
-// named, and not waited for.
+// TestCheckAndPipes: a pipe that is named is read, as that of a shell's process substitution, which has no path of its
+// own; one that lies in a directory is named, and not waited for.
 func TestCheckAndPipes(t *testing.T) {
 	reader, writer, err := os.Pipe()
 	if err != nil {

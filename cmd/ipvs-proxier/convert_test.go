@@ -9,7 +9,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier"
 )
 
-// TestConvertHasABound: what is larger than any configuration is refused, from a file and from standard input; what fits is converted.
+// TestConvertHasABound: what is larger than any configuration is refused, from a file and from standard input; what
+// fits is converted.
 func TestConvertHasABound(t *testing.T) {
 	const text = "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\nmode: ipvs\n#"
 	path := filepath.Join(t.TempDir(), "kube-proxy.yaml")

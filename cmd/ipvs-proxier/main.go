@@ -1,8 +1,10 @@
-// A kernel without Multipath TCP runs modprobe twice when it is asked for it, as package net does when a process first listens.
+// A kernel without Multipath TCP runs modprobe twice when it is asked for it. Package net asks when a process first
+// listens.
 //
 //go:debug multipathtcp=0
 
-// Command ipvs-proxier is a Kubernetes service proxy on the kernel's IPVS, and the tool by which an operator looks at it.
+// Command ipvs-proxier is a Kubernetes service proxy on the kernel's IPVS, and the tool by which an operator looks at
+// it.
 package main
 
 import (

@@ -10,7 +10,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier"
 )
 
-// TestErrorsArePrintable (HARDENING 17): what an error tells of a name from outside moves no cursor, whatever command prints it.
+// TestErrorsArePrintable (HARDENING 17): what an error tells of a name from outside moves no cursor, whatever command
+// prints it.
 func TestErrorsArePrintable(t *testing.T) {
 	_, err := checked(t, "no-such-\x1b[2J.yaml")
 	if err == nil {
@@ -33,8 +34,8 @@ func TestErrorsArePrintable(t *testing.T) {
 	}
 }
 
-// TestStatusIsPrintable: no word of the answer moves a cursor or makes a line of its own, whichever field it stands in. Somebody else may have
-// bound the address that is asked.
+// TestStatusIsPrintable: no word of the answer moves a cursor or makes a line of its own, whichever field it stands in.
+// Somebody else may have bound the address that is asked.
 func TestStatusIsPrintable(t *testing.T) {
 	for _, programmed := range []bool{false, true} {
 		var s proxier.Status

@@ -73,8 +73,8 @@ func printStatus(w io.Writer, s proxier.Status, format string, now time.Time) er
 	return usageError{fmt.Errorf("output %q is unknown; allowed are table, json, yaml", format)}
 }
 
-// statusTable prints one line for each front end, with its real servers, and what is wrong below. The answer may be of a program that has only
-// bound our port, so no word of it is taken for printable.
+// statusTable prints one line for each front end, with its real servers, and what is wrong below. The answer may be of
+// a program that has only bound our port, so no word of it is taken for printable.
 func statusTable(w io.Writer, s proxier.Status, now time.Time) error {
 	health := "healthy"
 	if !s.Healthy {

@@ -20,8 +20,8 @@ var architectures = map[string]string{"amd64": "x86_64-linux-gnu", "arm64": "aar
 // loaders are where programs of an architecture look for their loader.
 var loaders = map[string]string{"amd64": "usr/lib64/ld-linux-x86-64.so.2", "arm64": "usr/lib/ld-linux-aarch64.so.1"}
 
-// baseDate is that of the files of packages. It is none of a commit, so that the layer stays what it is from one version
-// to the next and nodes need not get it again.
+// baseDate is that of the files of packages. It is none of a commit, so that the layer stays what it is from one
+// version to the next and nodes need not get it again.
 var baseDate = time.Unix(0, 0).UTC()
 
 // base is the layer with both variants of iptables and the libraries that they need.
@@ -124,8 +124,8 @@ type debianPackage struct {
 	control []byte
 }
 
-// unpacked gets the packages of iptables into the cache, and returns where they are unpacked. A day's downloads serve for
-// the day: the archive's stable suites change less often.
+// unpacked gets the packages of iptables into the cache, and returns where they are unpacked. A day's downloads serve
+// for the day: the archive's stable suites change less often.
 func (o order) unpacked(ctx context.Context, platform string) (root string, packages []debianPackage, err error) {
 	from := debian.Suite{Name: o.suite, Dir: filepath.Join(o.cache, o.suite+"-"+platform), Arch: platform}
 	day := filepath.Join(from.Dir, time.Now().UTC().Format(time.DateOnly))

@@ -21,8 +21,8 @@ type contents struct {
 	build    *debug.BuildInfo
 }
 
-// document lists the contents as SPDX 2.3: the image, the Go modules of the program with the version of Go, and Debian's
-// packages, each by a package URL that scanners look vulnerabilities up by.
+// document lists the contents as SPDX 2.3: the image, the Go modules of the program with the version of Go, and
+// Debian's packages, each by a package URL that scanners look vulnerabilities up by.
 func (o order) document(p product, platform string, parts *contents) ([]byte, error) {
 	top := pack("image", p.name, o.version, "pkg:oci/"+p.name+"?arch="+platform)
 	document := &v2_3.Document{

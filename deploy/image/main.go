@@ -3,9 +3,9 @@
 //
 //	image -version v1.2.3 -created 1764460000 -out bin/out/image
 //
-// The same commit, Go and Debian packages give the same digests. `ctr images import`, `podman load`, `docker load` (25 and
-// later), skopeo and crane read the archives. It is a module of its own, because what writes images is no dependency of
-// the programs.
+// The same commit, Go and Debian packages give the same digests. `ctr images import`, `podman load`, `docker load` (25
+// and later), skopeo and crane read the archives. It is a module of its own, because what writes images is no
+// dependency of the programs.
 package main
 
 import (

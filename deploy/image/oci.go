@@ -77,8 +77,8 @@ func (o order) image(p product, platform string, layers []*tree) (v1.Image, erro
 	return mutate.Annotations(image, o.labels(p)).(v1.Image), nil
 }
 
-// archive writes an image of all architectures as a tar of an OCI layout, and returns its digest and the compressed size
-// for each architecture.
+// archive writes an image of all architectures as a tar of an OCI layout, and returns its digest and the compressed
+// size for each architecture.
 func (o order) archive(path string, p product, images []platformImage) (v1.Hash, string, error) {
 	var index v1.ImageIndex = mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
 	sizes := ""

@@ -1,5 +1,5 @@
-// Command apilist reads the Services and EndpointSlices of a cluster from its API, as fast as that gives them, does nothing with them, and ends: the time that
-// the API takes of a proxy's first programming.
+// Command apilist reads the Services and EndpointSlices of a cluster from its API, as fast as that gives them, and does
+// nothing with them. It shows the time that the API takes of a proxy's first programming.
 //
 //	apilist KUBECONFIG            in one answer each
 //	apilist -events KUBECONFIG    as streams of events (watch-list, KEP-3157), which is how the reflectors of client-go ask by default

@@ -71,7 +71,8 @@ func TestPagesOfOneGuestAreJoined(t *testing.T) {
 	}
 }
 
-// TestAChangeCostsWhatItAdds: what comes anyway is not its price, and audits are not, whether one falls among the changes, into the idle time, or into none.
+// TestAChangeCostsWhatItAdds: what comes anyway is not its price, and audits are not. That holds whether an audit falls
+// among the changes, into the idle time, or into none.
 func TestAChangeCostsWhatItAdds(t *testing.T) {
 	r := sampleRun(Ours, 100, 0, 1)
 	r.Report.Changes = &Changes{Part: Part{Own: 3, Took: 20}, Count: 10}

@@ -58,8 +58,8 @@ var (
 	changeP99 = change(func(c *Changes) float64 { return c.P99 })
 	changeMax = change(func(c *Changes) float64 { return c.Max })
 	changes   = change(func(c *Changes) float64 { return float64(c.Count) })
-	// changeCPU is milliseconds of the proxy's own for one change, beyond what it takes in the same time while nothing changes. Its audits, which come now and then, are
-	// taken out of both.
+	// changeCPU is milliseconds of the proxy's own for one change, beyond what it takes in the same time while nothing
+	// changes. Its audits, which come now and then, are taken out of both.
 	changeCPU = report(func(c *Control) (float64, bool) {
 		if c.Changes == nil {
 			return 0, false

@@ -15,7 +15,8 @@ type Page struct {
 	Runs       []Run  `json:"runs"`
 }
 
-// Join adds what another command has measured in a guest of the same kind. Its rounds follow those that there are of the same proxy and cluster.
+// Join adds what another command has measured in a guest of the same kind. Its rounds follow those that there are of
+// the same proxy and cluster.
 func (p *Page) Join(next Page) error {
 	if p.Kernel != next.Kernel || p.Guest != next.Guest || p.Processors != next.Processors || p.Endpoints != next.Endpoints {
 		return fmt.Errorf("measured in another guest: %s, %d processors, %d endpoints each; the one before: %s, %d processors, %d endpoints each",

@@ -1,5 +1,5 @@
-// Package benchmark makes a page out of measurements of Service proxies: tables, plots, and what of the project's goals is reached. It measures
-// nothing; every number in it comes from the runs that it is given.
+// Package benchmark makes a page out of measurements of Service proxies: tables, plots, and what of the project's goals
+// is reached. It measures nothing; every number in it comes from the runs that it is given.
 package benchmark
 
 import (
@@ -79,7 +79,8 @@ type Histogram struct {
 	P99    float64 `json:"p99"`
 }
 
-// Calls are system calls of a first programming, from process start until all was complete, by which the kernel is programmed.
+// Calls are system calls of a first programming, from process start until all was complete, by which the kernel is
+// programmed.
 type Calls struct {
 	Netlink   int `json:"netlink"`   // its own: on netlink sockets, and getsockopt and setsockopt of IPVS and iptables
 	Children  int `json:"children"`  // the same of the programs that it executed

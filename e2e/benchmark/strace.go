@@ -6,15 +6,16 @@ import (
 )
 
 var (
-	// straceCall is a line of strace -f -y -o: the process, the call, and its first argument, if that is a descriptor with what it is.
+	// straceCall is a line of strace -f -y -o: the process, the call, and its first argument, if that is a descriptor with
+	// what it is.
 	straceCall = regexp.MustCompile(`^(\d+) +(\w+)\((?:\d+<([^>]*)>+, ?)?(.*)`)
 	// straceSocket is a socket that was made: its family, its protocol, and its name.
 	straceSocket = regexp.MustCompile(`^(AF_\w+), [^,]*, (\w+)\) += \d+<([^>]*)>`)
 )
 
-// CountCalls reads what strace -f -y wrote of the calls execve and %network: those on netlink sockets and on the sockets by which IPVS and
-// iptables take getsockopt and setsockopt, of the proxy and of the programs that it executed. A call that strace shows in two lines, because
-// another thread came between, counts once.
+// CountCalls reads what strace -f -y wrote of the calls execve and %network, of the proxy and of the programs that it
+// executed. It counts those on netlink sockets, and on the sockets by which IPVS and iptables take getsockopt and
+// setsockopt. A call that strace shows in two lines, because another thread came between, counts once.
 func CountCalls(trace string) (c Calls) {
 	kernel := map[string]bool{}   // sockets by which the kernel is programmed
 	children := map[string]bool{} // processes that executed a program, but for the first, which is the proxy

@@ -12,7 +12,8 @@ type column struct {
 	cell func(*row) string
 }
 
-// seconds and its likes write the median of a figure, and where there are several runs the least and the most behind it.
+// seconds and its likes write the median of a figure, and where there are several runs the least and the most behind
+// it.
 func seconds(of figure) func(*row) string { return cell(of, duration) }
 func plain(of figure) func(*row) string {
 	return cell(of, func(v float64) string { return thousands(v) })

@@ -1,4 +1,5 @@
-// Command benchpage writes what make bench has measured as Markdown, to standard output or between the markers of a page:
+// Command benchpage writes what make bench has measured as Markdown, to standard output or between the markers of a
+// page:
 //
 //	benchpage RUNS.json ...
 //	benchpage -page docs/benchmarking.md -plots docs/benchmarking RUNS.json ...

@@ -7,7 +7,8 @@
 // The latter prints the profile as a container's configuration (OCI) has it.
 //
 // It becomes the program, so that the process that was started is the one that runs. The profile is Moby's; containerd
-// and CRI-O keep copies of it. It is a module of its own, so that what compiles filters is no dependency of the programs.
+// and CRI-O keep copies of it. It is a module of its own, so that what compiles filters is no dependency of the
+// programs.
 package main
 
 import (

@@ -1,6 +1,6 @@
-// Command demo shows what ipvs-proxier does, on the kernel that it runs on: Services written as plain manifests, endpoints in
-// network namespaces, the real programs, real requests. It checks what it claims, and fails when a claim does not hold.
-// `make demo` builds it and runs it in the lab.
+// Command demo shows what ipvs-proxier does, on the kernel that it runs on: Services written as plain manifests,
+// endpoints in network namespaces, the real programs, real requests. It checks what it claims, and fails when a claim
+// does not hold. `make demo` builds it and runs it in the lab.
 package main
 
 import (

@@ -25,7 +25,8 @@ const (
 	checkSeconds              = 20
 )
 
-// tryVeth starts the peer in a second namespace, gives it one end of a veth pair, and connects to it over both families.
+// tryVeth starts the peer in a second namespace, gives it one end of a veth pair, and connects to it over both
+// families.
 func tryVeth() error {
 	peer := exec.Command("/proc/self/exe", checkPeerArg)
 	peer.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
@@ -64,8 +65,8 @@ func tryVeth() error {
 
 // greets connects and expects the greeting. The link may need a moment to carry: the kernel repeats the SYN.
 //
-// The sockets here are bare ones because the package net would link this program to the C library, and a guest's init has
-// no libraries.
+// The sockets here are bare ones because the package net would link this program to the C library, and a guest's init
+// has no libraries.
 func greets(prefix string) error {
 	address := netip.MustParsePrefix(prefix).Addr()
 	socket, err := tcpSocket(address)

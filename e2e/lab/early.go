@@ -10,14 +10,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ninep are the mount options of the host's directories in an emulated machine: large messages, because each one is a round
-// trip through the emulator, and everything cached. With a lesser cache than "loose" a program is read anew at every start,
-// which takes seconds. So what the host changes meanwhile is not seen, and what is written reaches the host within a second
-// or so (machineSysctls), at the latest when the machine goes off.
+// ninep are the mount options of the host's directories in an emulated machine. Messages are large, because each one is
+// a round trip through the emulator, and everything is cached. With a lesser cache than "loose" a program is read anew
+// at every start, which takes seconds. So what the host changes meanwhile is not seen. What is written reaches the host
+// within a second or so (machineSysctls), at the latest when the machine goes off.
 const ninep = "trans=virtio,version=9p2000.L,msize=512000,cache=loose"
 
-// enterHostTree makes the host's file tree the root. In User-Mode Linux it is the root already; an emulated machine starts
-// in an initramfs and has to load the modules for it first.
+// enterHostTree makes the host's file tree the root. In User-Mode Linux it is the root already; an emulated machine
+// starts in an initramfs and has to load the modules for it first.
 func enterHostTree() error {
 	order, err := os.ReadFile("/" + earlyOrder)
 	if os.IsNotExist(err) {

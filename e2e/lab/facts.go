@@ -120,8 +120,8 @@ func aptCandidates() map[string]bool {
 	return parsePolicy(string(out))
 }
 
-// parsePolicy reads the output of apt-cache policy: which packages can be had from an archive. A package that is installed
-// has a candidate even with empty lists, namely itself; only what comes from an archive counts.
+// parsePolicy reads the output of apt-cache policy: which packages can be had from an archive. A package that is
+// installed has a candidate even with empty lists, namely itself; only what comes from an archive counts.
 func parsePolicy(text string) map[string]bool {
 	candidates := map[string]bool{}
 	var current string

@@ -7,8 +7,8 @@ import (
 )
 
 // archive writes the "newc" form of cpio, which the kernel unpacks as its first root file system
-// (Documentation/driver-api/early-userspace/buffer-format.rst): a header of 8-digit hexadecimal fields, the name with a NUL,
-// the content; name and content padded to four bytes.
+// (Documentation/driver-api/early-userspace/buffer-format.rst): a header of 8-digit hexadecimal fields, the name with a
+// NUL, the content; name and content padded to four bytes.
 type archive struct {
 	bytes.Buffer
 	inode int

@@ -29,8 +29,8 @@ type share struct {
 	Write bool
 }
 
-// hidden are the directories that are empty, writable and gone afterwards wherever a command runs. All else is the machine's
-// own, read-only.
+// hidden are the directories that are empty, writable and gone afterwards wherever a command runs. All else is the
+// machine's own, read-only.
 var hidden = []string{"/run", "/tmp", "/var/tmp", "/var/lib", "/var/log"}
 
 // newJob describes a command that is run in the current directory and may write to some.

@@ -7,16 +7,17 @@ import (
 	"strings"
 )
 
-// mapCount is how many mappings a process of this machine may have. In User-Mode Linux each page of a guest's program is one, unless its neighbours happen to be
-// neighbours in the guest's memory, too; a program that needs more dies there of SIGKILL, with no word anywhere: with the usual 65,530, an API server of
-// 5,000 Services did.
+// mapCount is how many mappings a process of this machine may have. In User-Mode Linux each page of a guest's program
+// is one, unless its neighbours happen to be neighbours in the guest's memory, too. A program that needs more dies
+// there of SIGKILL, with no word anywhere. With the usual 65,530 an API server of 5,000 Services did.
 const (
 	mapCount     = "/proc/sys/vm/max_map_count"
 	enoughMaps   = 1 << 20
 	mapCountHint = "sysctl -w vm.max_map_count=1048576"
 )
 
-// raiseMapCount sees to it that there are enough, for the whole machine and for good; it says what it has done, or what to type.
+// raiseMapCount sees to it that there are enough, for the whole machine and for good; it says what it has done, or what
+// to type.
 func raiseMapCount(file string, say func(format string, args ...any)) {
 	text, err := os.ReadFile(file)
 	if err != nil {

@@ -13,8 +13,8 @@ func moduleName(file string) string {
 	return strings.ReplaceAll(name, "-", "_")
 }
 
-// loadOrder returns the files of modules and of all that they need, each after what it needs. It reads modules.dep, where
-// a line lists a module's needs, nearest first; builtin is modules.builtin: what need not be loaded.
+// loadOrder returns the files of modules and of all that they need, each after what it needs. It reads modules.dep,
+// where a line lists a module's needs, nearest first; builtin is modules.builtin: what need not be loaded.
 func loadOrder(dep, builtin string, modules ...string) ([]string, error) {
 	needs := map[string][]string{} // by name, the module's own file last
 	for _, line := range strings.Split(dep, "\n") {

@@ -19,12 +19,12 @@ import (
 // ownInitArg tells this program that it is the first process of new namespaces on the machine's own kernel.
 const ownInitArg = "own-init"
 
-// namespaces are those in which nothing that the command does reaches the machine: links, addresses, rules, sets, virtual
-// servers, mounts and processes of their own. All go when the first process in them ends.
+// namespaces are those in which nothing that the command does reaches the machine: links, addresses, rules, sets,
+// virtual servers, mounts and processes of their own. All go when the first process in them ends.
 const namespaces = syscall.CLONE_NEWNET | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWUTS | syscall.CLONE_NEWIPC
 
-// runOwn runs the command in namespaces of its own on the machine's kernel. The one thing that stays afterwards is modules
-// that had to be loaded, and it says which.
+// runOwn runs the command in namespaces of its own on the machine's kernel. The one thing that stays afterwards is
+// modules that had to be loaded, and it says which.
 func runOwn(ctx context.Context, j job) (int, error) {
 	before := loadedModules()
 	defer func() { reportModules(before, loadedModules()) }()
@@ -67,8 +67,8 @@ func ownInit(args []string) int {
 	return runAsInit(j, guestEnv(j))
 }
 
-// makeNamespace turns the machine's file tree, as this mount namespace sees it, into what a booted guest has: read-only, with
-// empty writable places and the shares.
+// makeNamespace turns the machine's file tree, as this mount namespace sees it, into what a booted guest has:
+// read-only, with empty writable places and the shares.
 func makeNamespace(j job) error {
 	// First of all: no mount below may travel back to the machine.
 	if err := mount("none", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
@@ -133,8 +133,8 @@ func attachTrees(shares []share, trees []int) error {
 	return nil
 }
 
-// tryOwn loads what the machine's own kernel needs, runs the checks just as a command would be run, and says why that kernel
-// will not do after all; "" when it does.
+// tryOwn loads what the machine's own kernel needs, and runs the checks just as a command would be run. It says why
+// that kernel does not serve; "" when it does.
 func tryOwn(ctx context.Context) string {
 	before := loadedModules()
 	for _, module := range guestModules {

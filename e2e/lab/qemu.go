@@ -38,7 +38,8 @@ func runQEMU(ctx context.Context, j job) (int, error) {
 type processors struct {
 	count   int
 	threads string // multi: each is a thread of the machine, and they truly run at once; single: they take turns
-	// shift is the logarithm of the nanoseconds that the guest's clock advances by with each instruction; -1 where it is the machine's own.
+	// shift is the logarithm of the nanoseconds that the guest's clock advances by with each instruction; -1 where it is
+	// the machine's own.
 	shift int
 }
 
@@ -65,8 +66,9 @@ func chosenProcessors() (processors, error) {
 	return p, nil
 }
 
-// clocks are the values of LAB_CLOCK. With all but the first one the guest's clock advances by so much with each instruction that it
-// executes (QEMU's -icount): what it measures of its own work does not depend on what else this machine does.
+// clocks are the values of LAB_CLOCK. With all but the first one the guest's clock advances by so much with each
+// instruction that it executes (QEMU's -icount): what it measures of its own work does not depend on what else this
+// machine does.
 var clocks = []string{"real", "1ns", "2ns", "4ns", "8ns"}
 
 // qemuArgs describes the machine. There is no /dev/kvm in it on purpose: on some machines that have the device,

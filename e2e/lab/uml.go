@@ -39,8 +39,8 @@ func runUML(ctx context.Context, j job) (int, error) {
 	})
 }
 
-// free returns the bytes that can be written in a directory. The guest's memory is a file in /dev/shm, which containers have
-// only 64 MB of: where memory does not fit, the guest dies of a bus error at some later time.
+// free returns the bytes that can be written in a directory. The guest's memory is a file in /dev/shm, which containers
+// have only 64 MB of: where memory does not fit, the guest dies of a bus error at some later time.
 func free(dir string) uint64 {
 	var stat unix.Statfs_t
 	if unix.Statfs(dir, &stat) != nil {
@@ -49,7 +49,8 @@ func free(dir string) uint64 {
 	return stat.Bavail * uint64(stat.Bsize)
 }
 
-// bytesOf reads a size as --mem takes it: a number with K, M or G. Others are left to the guest's kernel to complain about.
+// bytesOf reads a size as --mem takes it: a number with K, M or G. Others are left to the guest's kernel to complain
+// about.
 func bytesOf(size string) uint64 {
 	if size == "" {
 		return 0

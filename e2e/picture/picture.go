@@ -1,4 +1,5 @@
-// Package picture draws the results of measurements as SVG, in colours that can be read on a light page and on a dark one.
+// Package picture draws the results of measurements as SVG, in colours that can be read on a light page and on a dark
+// one.
 package picture
 
 import (
@@ -51,7 +52,8 @@ type Line struct {
 	Values []float64
 }
 
-// Lines draws courses over the same steps, on a scale from 0 to full; unit is written behind the numbers of the scale, and below the steps.
+// Lines draws courses over the same steps, on a scale from 0 to full; unit is written behind the numbers of the scale,
+// and below the steps.
 func Lines(title, unit, steps string, full float64, lines []Line) string {
 	p := begin(title, head+height+50)
 	var names []string

@@ -14,7 +14,8 @@ const (
 	UDPTimeouts   = "UDP exchanges, masqueraded"
 )
 
-// goalRow is a goal. bare is the same ratio with virtual servers made by hand in our place: what the kernel leaves to reach.
+// goalRow is a goal. bare is the same ratio with virtual servers made by hand in our place: what the kernel leaves to
+// reach.
 type goalRow struct{ what, least, is, verdict, bare string }
 
 func goalTable(r *Result) string {

@@ -12,8 +12,8 @@ const resamples = 10_000
 // Ratio is that of two medians, with the interval that holds it in 95 of 100 resamplings.
 type Ratio struct{ Value, Low, High float64 }
 
-// Paired is the ratio of the medians of a and b, whose rounds took turns. Whole rounds are drawn, so that what slows a round down for both cancels
-// out. It is false when there is no round of both.
+// Paired is the ratio of the medians of a and b, whose rounds took turns. Whole rounds are drawn, so that what slows a
+// round down for both cancels out. It is false when there is no round of both.
 func Paired(a, b []float64) (Ratio, bool) {
 	n := min(len(a), len(b))
 	if n == 0 || median(b[:n]) == 0 {

@@ -1,5 +1,5 @@
-// Package sidebyside writes docs/data-plane.md: what `make bench-data` measured of several nodes of one guest, as rates, ratios with their
-// intervals, and goals that are reached or not. It measures nothing itself.
+// Package sidebyside writes docs/data-plane.md, from what `make bench-data` measured of several nodes of one guest:
+// rates, ratios with their intervals, and goals that are reached or not. It measures nothing itself.
 package sidebyside
 
 import (
@@ -31,7 +31,8 @@ type Result struct {
 	Without map[string]string
 }
 
-// Add takes over what an earlier run on the same kernel and machine has measured, of which later results take the place one by one.
+// Add takes over what an earlier run on the same kernel and machine has measured, of which later results take the place
+// one by one.
 func (r *Result) Add(before *Result) error {
 	if r.Kernel != before.Kernel || r.Machine != before.Machine || r.Services != before.Services {
 		return fmt.Errorf("nothing can be added to what was measured on %s, %s, with %d Services: this is %s, %s, with %d",

@@ -58,9 +58,10 @@ func newHost(name string) (*Host, error) {
 	return h, nil
 }
 
-// noDuplicates has no address of a link of this network looked for elsewhere first. Without it the link-local ones cannot be used for one to two seconds,
-// and until then nobody asks for the neighbour of an IPv6 packet that is forwarded (net/ipv6/ndisc.c, ndisc_solicit and ndisc_send_ns, Linux 6.12): such a
-// connection hangs for seconds, or fails.
+// noDuplicates switches the search for duplicates of a link's addresses off in this network. With it the link-local
+// ones cannot be used for one to two seconds. Until then nobody asks for the neighbour of an IPv6 packet that is
+// forwarded (net/ipv6/ndisc.c, ndisc_solicit and ndisc_send_ns, Linux 6.12): such a connection hangs for seconds, or
+// fails.
 func noDuplicates() error {
 	for _, which := range []string{"all", "default"} {
 		if err := os.WriteFile("/proc/sys/net/ipv6/conf/"+which+"/accept_dad", []byte("0"), 0o644); err != nil {
@@ -70,8 +71,8 @@ func noDuplicates() error {
 	return nil
 }
 
-// onThread runs f on an operating system thread that may change its network namespace, and brings the thread back. A thread
-// that does not come back is given up with its goroutine.
+// onThread runs f on an operating system thread that may change its network namespace, and brings the thread back. A
+// thread that does not come back is given up with its goroutine.
 func onThread(f func() error) error {
 	result := make(chan error)
 	go func() {
@@ -134,7 +135,8 @@ func (h *Host) link(name string) (netlink.Link, error) {
 	return l, nil
 }
 
-// AddAddress gives the link an address, which is usable at once: without the flag an IPv6 one would wait for the link's carrier.
+// AddAddress gives the link an address, which is usable at once: without the flag an IPv6 one would wait for the link's
+// carrier.
 func (h *Host) AddAddress(link string, prefix netip.Prefix) error {
 	l, err := h.link(link)
 	if err != nil {
@@ -183,8 +185,8 @@ func (h *Host) route(destination netip.Prefix, gateway netip.Addr) error {
 	return h.addRoute(destination, "via "+gateway.String(), &netlink.Route{Gw: gateway.AsSlice()})
 }
 
-// routeLink sends what is for the destination straight to the link, from source when it is valid, in packets of mtu at most
-// where that is not 0.
+// routeLink sends what is for the destination straight to the link, from source when it is valid, in packets of mtu at
+// most where that is not 0.
 func (h *Host) routeLink(destination netip.Prefix, link string, source netip.Addr, mtu int) error {
 	l, err := h.link(link)
 	if err != nil {
@@ -238,7 +240,8 @@ func (h *Host) up(link string) error {
 	return h.handle.LinkSetUp(l)
 }
 
-// awaitUsable waits until the link has a link-local address that can be used: the kernel gives it a moment after the link has its carrier.
+// awaitUsable waits until the link has a link-local address that can be used: the kernel gives it a moment after the
+// link has its carrier.
 func (h *Host) awaitUsable(link string) error {
 	l, err := h.link(link)
 	if err != nil {

@@ -144,7 +144,8 @@ func (t *Topology) AddPod(node, number int, name string) (*Host, error) {
 	return t.AddPodOn(on, node, number, name)
 }
 
-// AddPodOn puts a pod on a node that AddNode made with that number; its addresses end in number, which is 2 to 99. Other hosts have no route to it.
+// AddPodOn puts a pod on a node that AddNode made with that number; its addresses end in number, which is 2 to 99.
+// Other hosts have no route to it.
 func (t *Topology) AddPodOn(on *Host, node, number int, name string) (*Host, error) {
 	if number < 2 || number > 99 {
 		return nil, fmt.Errorf("pod %s: number %d is not 2 to 99", name, number)
@@ -159,8 +160,8 @@ func (t *Topology) AddPodOn(on *Host, node, number int, name string) (*Host, err
 	return pod, t.hang(pod, on, gateway4, gateway6, 0)
 }
 
-// AddBehind puts a host behind one that is no node, which forwards for it; its addresses are 192.168.70.number and fd00:70::number.
-// What the router sends to it has to fit into mtu; the host itself does not know.
+// AddBehind puts a host behind one that is no node, which forwards for it; its addresses are 192.168.70.number and
+// fd00:70::number. What the router sends to it has to fit into mtu; the host itself does not know.
 func (t *Topology) AddBehind(router *Host, number, mtu int, name string) (*Host, error) {
 	h, err := t.host(name)
 	if err != nil {
@@ -200,7 +201,8 @@ func podAddresses(node, number int) (netip.Addr, netip.Addr) {
 		netip.MustParseAddr(fmt.Sprintf("fd00:10:244:%d::%d", node, number))
 }
 
-// AddNode puts another node on the LAN, whose addresses end in number, 3 to 97. It routes by the host outside and has no pods.
+// AddNode puts another node on the LAN, whose addresses end in number, 3 to 97. It routes by the host outside and has
+// no pods.
 func (t *Topology) AddNode(number int, name string) (*Host, error) {
 	if number < 3 || number > 97 {
 		return nil, fmt.Errorf("node %s: number %d is not 3 to 97", name, number)
@@ -212,7 +214,8 @@ func (t *Topology) AddNode(number int, name string) (*Host, error) {
 	return h, errors.Join(t.joinLAN(h, digits(number)), makeNode(h), h.route(netip.MustParsePrefix("0.0.0.0/0"), t.Outside.IPv4), h.route(netip.MustParsePrefix("::/0"), t.Outside.IPv6))
 }
 
-// digits is the number whose hexadecimal digits are the decimal ones of n, as joinLAN wants it: addresses of both families end alike.
+// digits is the number whose hexadecimal digits are the decimal ones of n, as joinLAN wants it: addresses of both
+// families end alike.
 func digits(n int) int { return n/10<<4 | n%10 }
 
 // Remove forgets one host. The kernel takes it away when no process lives in it any more.
@@ -229,7 +232,8 @@ func (t *Topology) Close() {
 	t.hosts = nil
 }
 
-// connect makes a link between the two hosts: eth0 on h, and the one whose name is returned on the other. Both are up and usable in both families.
+// connect makes a link between the two hosts: eth0 on h, and the one whose name is returned on the other. Both are up
+// and usable in both families.
 func connect(h, to *Host) (port string, err error) {
 	to.veths++
 	port = fmt.Sprintf("veth%d", to.veths)

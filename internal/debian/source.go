@@ -149,7 +149,8 @@ func (s source) keep() (source, error) {
 	return kept, nil
 }
 
-// of is the text of the file that names one suite of the archive, in deb822 form; for one architecture, where it is named.
+// of is the text of the file that names one suite of the archive, in deb822 form; for one architecture, where it is
+// named.
 func (s source) of(suite, arch string) string {
 	head := source{{"Types", "deb"}, {"Suites", suite}, {"Components", "main"}}
 	if arch != "" {

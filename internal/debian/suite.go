@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// Suite is a part of the archive, such as trixie-backports, for one architecture. Its lists are kept apart: this machine's
-// own packages do not change because of it.
+// Suite is a part of the archive, such as trixie-backports, for one architecture. Its lists are kept apart: this
+// machine's own packages do not change because of it.
 type Suite struct {
 	// Name is the suite's; empty is what this machine's own sources name.
 	Name string
@@ -21,8 +21,8 @@ type Suite struct {
 	Arch string
 }
 
-// Options are what apt-get and apt-cache need to be told to look there. What is installed on this machine does not count
-// there.
+// Options are what apt-get and apt-cache need to be told to look there. What is installed on this machine does not
+// count there.
 func (s Suite) Options() []string {
 	if s.Name == "" {
 		return nil

@@ -9,8 +9,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Locatable is how large a document may be in whose lines mistakes are looked up. In a larger one they are in its first line. The nodes of a
-// document take some twenty times its size.
+// Locatable is how large a document may be in whose lines mistakes are looked up. In a larger one they are in its first
+// line. The nodes of a document take some twenty times its size.
 const Locatable = 4 << 20
 
 // nodes are a document's, read when the first mistake is to be found in it.
@@ -30,7 +30,8 @@ func (n *nodes) of(text []byte) *yaml.Node {
 	return n.root
 }
 
-// lineOf returns the file's line of a path such as "items[0].spec.ports[1].port": of the innermost part of it that is there.
+// lineOf returns the file's line of a path such as "items[0].spec.ports[1].port": of the innermost part of it that is
+// there.
 func (d *document) lineOf(path string) int {
 	root := d.nodes.of(d.text)
 	if root == nil || path == "" {
@@ -48,7 +49,8 @@ func (d *document) lineOf(path string) int {
 	return d.begin + line - 1
 }
 
-// walk follows a path from a node and returns the line of the last part that is there, and whether that is the whole path.
+// walk follows a path from a node and returns the line of the last part that is there, and whether that is the whole
+// path.
 func walk(n *yaml.Node, path string) (line int, whole bool) {
 	for path = strings.TrimSuffix(path, "."); path != ""; path = strings.TrimPrefix(path, ".") {
 		for n.Kind == yaml.AliasNode {
@@ -70,7 +72,8 @@ func walk(n *yaml.Node, path string) (line int, whole bool) {
 	return line, true
 }
 
-// field returns the key and the value at the beginning of a path, and the rest. A key may contain dots: the longest one counts.
+// field returns the key and the value at the beginning of a path, and the rest. A key may contain dots: the longest one
+// counts.
 func field(n *yaml.Node, path string) (key, value *yaml.Node, rest string) {
 	rest = path
 	for i := 0; i+1 < len(n.Content); i += 2 {
@@ -91,7 +94,8 @@ func element(n *yaml.Node, path string) (item *yaml.Node, rest string) {
 	return nil, path
 }
 
-// pathAt returns the path of the value that ends at an offset of JSON, or begins before it where it is an object or a list.
+// pathAt returns the path of the value that ends at an offset of JSON, or begins before it where it is an object or a
+// list.
 func pathAt(data []byte, offset int64) string {
 	type level struct {
 		list  bool

@@ -42,8 +42,8 @@ type document struct {
 	nodes               nodes
 }
 
-// Read yields the object of each document. A document that is not YAML ends it with an error, which is a [Mistake]. So does a key that stands
-// twice in a map, unless there is a function that takes this mistake: then the last one counts.
+// Read yields the object of each document. A document that is not YAML ends it with an error, which is a [Mistake]. So
+// does a key that stands twice in a map, unless there is a function that takes this mistake: then the last one counts.
 func Read(content []byte, repeated func(Mistake)) iter.Seq2[*Object, error] {
 	return func(yield func(*Object, error) bool) {
 		line, number := 1, 0
@@ -129,7 +129,8 @@ func (o *Object) String() string {
 	return o.Kind + " " + o.Namespace + "/" + o.Name
 }
 
-// Items returns what is in a List, or what is wrong with it. An item of a list whose items are all of one type need not name it.
+// Items returns what is in a List, or what is wrong with it. An item of a list whose items are all of one type need not
+// name it.
 func (o *Object) Items() (objects []*Object, wrong *Mistake) {
 	var items []json.RawMessage
 	if err := json.Unmarshal(o.items, &items); len(o.items) > 0 && err != nil {
@@ -146,8 +147,9 @@ func (o *Object) Items() (objects []*Object, wrong *Mistake) {
 	return objects, nil
 }
 
-// Decode reads the object into what a pointer leads to. It leaves out fields that are not there, and returns them. A value of another type is
-// wrong. Unlike encoding/json it minds upper and lower case, as the API server does: clusterIp is not clusterIP.
+// Decode reads the object into what a pointer leads to. It leaves out fields that are not there, and returns them. A
+// value of another type is wrong. Unlike encoding/json it minds upper and lower case, as the API server does: clusterIp
+// is not clusterIP.
 func (o *Object) Decode(into any) (leftOut []Mistake, wrong *Mistake) {
 	mistakes, err := kjson.UnmarshalStrict(o.data, into)
 	if err != nil {

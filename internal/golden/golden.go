@@ -1,4 +1,5 @@
-// Package golden compares what a test got with what a file says. UPDATE_GOLDEN=1 (make golden, make generate) writes the file anew.
+// Package golden compares what a test got with what a file says. UPDATE_GOLDEN=1 (make golden, make generate) writes
+// the file anew.
 package golden
 
 import (

@@ -26,8 +26,8 @@ const (
 	WholeMask6 = 128
 )
 
-// ParseService reads the answer to GetService; false for a firewall mark, which has no address, and for what is no virtual
-// server.
+// ParseService reads the answer to GetService; false for a firewall mark, which has no address, and for what is no
+// virtual server.
 func ParseService(payload []byte) (s Service, ok bool) {
 	var family uint16
 	var addr []byte

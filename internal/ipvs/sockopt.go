@@ -11,9 +11,9 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/internal/netlink"
 )
 
-// Reader reads by getsockopt, the interface that IPVS had before netlink: one system call where a netlink dump takes three, and
-// a fixed structure where that has attributes. It knows IPv4 only, and shows no real servers of IPv6, which a virtual server of
-// IPv4 can have by tunnels.
+// Reader reads by getsockopt, the interface that IPVS had before netlink: one system call where a netlink dump takes
+// three, and a fixed structure where that has attributes. It knows IPv4 only, and shows no real servers of IPv6, which
+// a virtual server of IPv4 can have by tunnels.
 type Reader struct {
 	fd  int
 	buf []byte
@@ -24,10 +24,11 @@ const (
 	soGetDests = 64 + 1024 + 64 + 4 // IP_VS_SO_GET_DESTS
 
 	infoSize = 12
-	// struct ip_vs_get_dests: protocol at 0, addr at 4, port at 8, fwmark at 12, num_dests at 16, and from 24 on the entries.
+	// struct ip_vs_get_dests: protocol at 0, addr at 4, port at 8, fwmark at 12, num_dests at 16, and from 24 on the
+	// entries.
 	destsHead = 24
-	// struct ip_vs_dest_entry: addr at 0, port at 4, conn_flags at 8, weight at 12, thresholds at 16 and 20, activeconns at 24,
-	// inactconns at 28, persistconns at 32, and from 40 on statistics.
+	// struct ip_vs_dest_entry: addr at 0, port at 4, conn_flags at 8, weight at 12, thresholds at 16 and 20, activeconns
+	// at 24, inactconns at 28, persistconns at 32, and from 40 on statistics.
 	destEntry = 96
 )
 
@@ -63,8 +64,8 @@ func (r *Reader) Services() (int, error) {
 	return int(binary.NativeEndian.Uint32(info[8:])), nil
 }
 
-// Destinations calls each for every real server of the virtual server, in the order of the kernel's list. A virtual server that
-// does not exist is ESRCH.
+// Destinations calls each for every real server of the virtual server, in the order of the kernel's list. A virtual
+// server that does not exist is ESRCH.
 func (r *Reader) Destinations(of Key, each func(Destination)) error {
 	for {
 		// The kernel fills as many entries as there is room for, and says nowhere how many there are: room that is left

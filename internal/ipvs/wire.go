@@ -1,4 +1,5 @@
-// Package ipvs speaks the kernel's two interfaces of IPVS: generic netlink, and getsockopt, which is older and cheaper to read.
+// Package ipvs speaks the kernel's two interfaces of IPVS: generic netlink, and getsockopt, which is older and cheaper
+// to read.
 //
 // Numbers and structures are those of include/uapi/linux/ip_vs.h (Linux 6.12).
 package ipvs

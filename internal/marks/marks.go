@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Replace puts each part in the place of what stands between two marks, the first part between the first two. The marks stay. A mark that is missing
-// is an error.
+// Replace puts each part in the place of what stands between two marks, the first part between the first two. The marks
+// stay. A mark that is missing is an error.
 func Replace(page, begin, end string, parts ...string) (string, error) {
 	var done strings.Builder
 	for i, part := range parts {

@@ -1,9 +1,9 @@
 // Package netlink sends many netlink requests in one system call and tells which of them failed.
 //
-// The kernel works through all messages of one send, one after the other, and answers a message when it carries NLM_F_ACK or
-// has failed (net/netlink/af_netlink.c, netlink_rcv_skb). So only the last message of a send asks for an acknowledgement, and
-// every failure names its message by the sequence number. That is some 20 to 40 times cheaper than a system call for each
-// Message and its acknowledgement.
+// The kernel works through all messages of one send, one after the other. It answers a message when it carries
+// NLM_F_ACK or has failed (net/netlink/af_netlink.c, netlink_rcv_skb). So only the last message of a send asks for an
+// acknowledgement, and every failure names its message by the sequence number. That is some 20 to 40 times cheaper than
+// a system call for each Message and its acknowledgement.
 package netlink
 
 import (
@@ -103,7 +103,8 @@ func (b *Batch) Uint32BE(attr uint16, v uint32) {
 	b.buf = binary.BigEndian.AppendUint32(b.buf, v)
 }
 
-// Nest opens a nested attribute and returns what EndNest wants. A nest holds at most 65,531 bytes: its length has 16 bits.
+// Nest opens a nested attribute and returns what EndNest wants. A nest holds at most 65,531 bytes: its length has 16
+// bits.
 func (b *Batch) Nest(attr uint16) int {
 	b.header(attr|unix.NLA_F_NESTED, 0)
 	return len(b.buf) - unix.SizeofNlAttr

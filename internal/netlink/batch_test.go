@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestBatch: messages stand one behind the other, each with its length; attributes are padded, nests have their length; and what
-// was written is read again.
+// TestBatch: messages stand one behind the other, each with its length; attributes are padded, nests have their length;
+// and what was written is read again.
 func TestBatch(t *testing.T) {
 	var b Batch
 	for range 2 { // the second time in used memory

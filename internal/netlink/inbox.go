@@ -8,7 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pieceSize is the room for one piece of what the kernel sends: pieces of dumps are up to 32 KiB, a failure brings its request with it.
+// pieceSize is the room for one piece of what the kernel sends: pieces of dumps are up to 32 KiB, a failure brings its
+// request with it.
 const pieceSize = 64 << 10
 
 // inbox is where answers are read into, several with one system call (recvmmsg).
@@ -68,8 +69,8 @@ func (b *inbox) grow(n int) {
 	}
 }
 
-// messages calls each for every message of piece i, up to its first error. What another process sends is not for us: only the kernel has
-// port 0.
+// messages calls each for every message of piece i, up to its first error. What another process sends is not for us:
+// only the kernel has port 0.
 func (b *inbox) messages(i int, each func(answer) error) error {
 	p, head := &b.pieces[i], &b.heads[i]
 	if head.Flags&unix.MSG_TRUNC != 0 {

@@ -2,8 +2,8 @@ package netlink
 
 import "encoding/binary"
 
-// The numbers of attributes: Uint16 and Uint32 in the machine's byte order, those with BE in network byte order. A value that is
-// too short is 0: the kernel sends none.
+// The numbers of attributes: Uint16 and Uint32 in the machine's byte order, those with BE in network byte order. A
+// value that is too short is 0: the kernel sends none.
 
 // Uint8 reads one byte.
 func Uint8(value []byte) uint8 {

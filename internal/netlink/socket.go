@@ -16,12 +16,14 @@ const (
 	maxMessages = 256
 	// maxBytes keeps a send below the default send buffer.
 	maxBytes = 120 << 10
-	// receiveBuffer holds as many failures with room to spare, and makes the kernel build large pieces of dumps. The default of 208 KiB, where no more
-	// is allowed, may overrun when all fail; then it is told that nothing is known of them.
+	// receiveBuffer holds as many failures with room to spare, and makes the kernel build large pieces of dumps. The
+	// default of 208 KiB, where no more is allowed, may overrun when all fail; then it is told that nothing is known of
+	// them.
 	receiveBuffer = 1 << 20
 	// timeout is how long the kernel may take for an answer before a call fails with ETIMEDOUT.
 	timeout = 20 * time.Second
-	// dumpPieces is how many pieces of a dump are taken by one system call, if they are there: also the end of one comes in a piece of its own.
+	// dumpPieces is how many pieces of a dump are taken by one system call, if they are there: also the end of one comes
+	// in a piece of its own.
 	dumpPieces = 4
 	// dumpTries is how often an interrupted dump is started again.
 	dumpTries = 5
@@ -63,8 +65,8 @@ func Dial(protocol int) (*Socket, error) {
 	return s, nil
 }
 
-// FilterDumps asks the kernel to honour what the header and the attributes of a dump request say (Linux 4.20). Older ones send everything,
-// so that who asks must look at what comes all the same.
+// FilterDumps asks the kernel to honour what the header and the attributes of a dump request say (Linux 4.20). Older
+// ones send everything, so that who asks must look at what comes all the same.
 func (s *Socket) FilterDumps() {
 	unix.SetsockoptInt(s.fd, unix.SOL_NETLINK, unix.NETLINK_GET_STRICT_CHK, 1)
 }
@@ -168,7 +170,8 @@ func (s *Socket) send(b *Batch, start, end int, errs []error) {
 	}
 }
 
-// receive waits for an answer, takes those with it that are there already, of at most so many pieces, and calls each for their messages.
+// receive waits for an answer, takes those with it that are there already, of at most so many pieces, and calls each
+// for their messages.
 func (s *Socket) receive(pieces int, each func(answer) error) error {
 	n, err := s.in.receive(s.fd, pieces, unix.MSG_WAITFORONE)
 	switch {
@@ -185,9 +188,9 @@ func (s *Socket) receive(pieces int, each func(answer) error) error {
 	return nil
 }
 
-// drain reads what is there after something has gone wrong, and calls each for it, so that the next call begins with an empty socket: a socket
-// carries one dump at a time; and a socket that has overrun takes no answers before it was empty once, and does not tell of it again
-// (net/netlink/af_netlink.c, netlink_overrun and NETLINK_S_CONGESTED, Linux 6.12).
+// drain reads what is there after something has gone wrong, and calls each for it, so that the next call begins with an
+// empty socket. A socket carries one dump at a time. And one that has overrun takes no answers before it was empty
+// once, and does not report that again (net/netlink/af_netlink.c, netlink_overrun and NETLINK_S_CONGESTED, Linux 6.12).
 func (s *Socket) drain(each func(answer) error) {
 	for {
 		n, err := s.in.receive(s.fd, 1, unix.MSG_DONTWAIT)
@@ -236,9 +239,9 @@ func (s *Socket) Ask(b *Batch) ([]byte, error) {
 	return answer, err
 }
 
-// Dump sends the one message of the batch as a dump request and calls each with the payload of every answer, which is valid
-// during the call only. A dump that was interrupted by a change is started again: reset is called before each start. One that is interrupted
-// again and again fails with EINTR.
+// Dump sends the one message of the batch as a dump request, and calls each with the payload of every answer. The
+// payload is valid during the call only. A dump that was interrupted by a change is started again: reset is called
+// before each start. One that is interrupted again and again fails with EINTR.
 func (s *Socket) Dump(b *Batch, reset func(), each func(payload []byte)) error {
 	header := b.Message(0)
 	binary.NativeEndian.PutUint16(header[6:], unix.NLM_F_REQUEST|unix.NLM_F_DUMP)

@@ -67,8 +67,8 @@ func TestFailuresFindTheirMessages(t *testing.T) {
 	}
 }
 
-// TestOverrunIsUnknown: when more fails than the receive buffer holds, every message of that send is refused or unknown, none counts as
-// done; and what comes next gets its own answers, at once.
+// TestOverrunIsUnknown: when more fails than the receive buffer holds, every message of that send is refused or
+// unknown, none counts as done; and what comes next gets its own answers, at once.
 func TestOverrunIsUnknown(t *testing.T) {
 	s := dial(t)
 	whole := links(t, s)

@@ -3,8 +3,9 @@ package spelling
 
 import "unicode/utf8"
 
-// Nearest returns the known word that is nearest to word: at most a third of its letters, and at least one, inserted, left
-// out, replaced or swapped with their neighbour. Of equally near words the first one counts. A word is nearest to itself.
+// Nearest returns the known word that is nearest to word: at most a third of its letters, and at least one, inserted,
+// left out, replaced or swapped with their neighbour. Of equally near words the first one counts. A word is nearest to
+// itself.
 //
 // A word costs no more than the known ones are long: one that is far longer than all of them is not compared.
 func Nearest(word string, known []string) (string, bool) { return new(speller).nearest(word, known) }

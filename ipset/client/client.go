@@ -38,7 +38,8 @@ const (
 	flagListHeader = 1 << 2
 )
 
-// maxEntries is the number of entries in one message; the longest take about 80 bytes of the 64 KiB that a nest can hold.
+// maxEntries is the number of entries in one message; the longest take about 80 bytes of the 64 KiB that a nest can
+// hold.
 const maxEntries = 500
 
 // New opens a client.
@@ -124,9 +125,10 @@ func (c *Client) Destroy(name string) error {
 	return explain(c.socket.Execute(&c.batch)[0], unix.ENOENT)
 }
 
-// Resize gives the set of that name, type and family this description's MaxElem, with its entries, while rules go on to refer to it: a
-// new set, named with the suffix "~", gets the entries and changes places with it. Whoever else changes the set meanwhile
-// may lose that. A missing set is ENOENT; where the entries are more than MaxElem everything is as before.
+// Resize gives the set of that name, type and family this description's MaxElem, with its entries, while rules go on to
+// refer to it. A new set, named with the suffix "~", gets the entries and changes places with it. What somebody else
+// changes in the set meanwhile may be lost. A missing set is ENOENT. Where the entries are more than MaxElem everything
+// is as before.
 func (c *Client) Resize(set ipset.Set) error {
 	next := set
 	next.Name += "~"
@@ -147,7 +149,8 @@ func (c *Client) Resize(set ipset.Set) error {
 	return errors.Join(err, c.Destroy(next.Name))
 }
 
-// swap exchanges what two sets hold; rules that refer to one refer to what the other held (ip_set_core.c, ip_set_swap, Linux 6.1).
+// swap exchanges what two sets hold; rules that refer to one refer to what the other held (ip_set_core.c, ip_set_swap,
+// Linux 6.1).
 func (c *Client) swap(a, b string) error {
 	c.batch.Reset()
 	c.begin(cmdSwap, 0, 0)
@@ -157,8 +160,8 @@ func (c *Client) swap(a, b string) error {
 	return explain(c.socket.Execute(&c.batch)[0], unix.ENOENT)
 }
 
-// Add adds entries to a set and returns an error or nil for each, aligned: EEXIST for one that is there, ENOENT where the set
-// is missing.
+// Add adds entries to a set and returns an error or nil for each, aligned: EEXIST for one that is there, ENOENT where
+// the set is missing.
 func (c *Client) Add(name string, t ipset.Type, entries []ipset.Entry) []error {
 	return c.change(cmdAdd, name, t, entries, unix.EEXIST)
 }
@@ -168,8 +171,8 @@ func (c *Client) Delete(name string, t ipset.Type, entries []ipset.Entry) []erro
 	return c.change(cmdDel, name, t, entries, unix.ENOENT)
 }
 
-// change sends the entries as lists, many to a message. The kernel stops a list at the first entry that fails and tells its
-// line number: what stands behind it is sent again.
+// change sends the entries as lists, many to a message. The kernel stops a list at the first entry that fails and tells
+// its line number: what stands behind it is sent again.
 func (c *Client) change(cmd uint16, name string, t ipset.Type, entries []ipset.Entry, exist unix.Errno) []error {
 	errs := make([]error, len(entries))
 	for start := 0; start < len(entries); {

@@ -20,8 +20,8 @@ const (
 	errHashFull     = 4352
 )
 
-// explain puts words, and the errno that fits, in the place of ipset's own error numbers. exist is what "it exists, or does
-// not, against expectation" means for the command.
+// explain puts words, and the errno that fits, in the place of ipset's own error numbers. exist is what "it exists, or
+// does not, against expectation" means for the command.
 func explain(err error, exist unix.Errno) error {
 	var f *netlink.Failure
 	if !errors.As(err, &f) {

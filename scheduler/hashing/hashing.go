@@ -1,7 +1,9 @@
-// Package hashing computes to which real server Linux's schedulers sh and mh send a client, from the list of real servers alone.
+// Package hashing computes to which real server Linux's schedulers sh and mh send a client, from the list of real
+// servers alone.
 //
-// The algorithms are the kernel's (net/netfilter/ipvs/ip_vs_sh.c and ip_vs_mh.c, Linux 6.12), with the sizes of tables that all
-// distributions build: CONFIG_IP_VS_SH_TAB_BITS=8, CONFIG_IP_VS_MH_TAB_INDEX=12. A kernel for 32-bit machines hashes otherwise.
+// The algorithms are the kernel's (net/netfilter/ipvs/ip_vs_sh.c and ip_vs_mh.c, Linux 6.12), with the sizes of tables
+// that all distributions build: CONFIG_IP_VS_SH_TAB_BITS=8, CONFIG_IP_VS_MH_TAB_INDEX=12. A kernel for 32-bit machines
+// hashes otherwise.
 package hashing
 
 import (
@@ -18,8 +20,8 @@ import (
 type RealServer struct {
 	Addr netip.Addr
 	Port uint16
-	// Weight is the weight now. LastWeight is the last one above 0 since the real server was added, 0 if there was none; mh goes by
-	// it, and sh by Weight.
+	// Weight is the weight now. LastWeight is the last one above 0 since the real server was added, 0 if there was none;
+	// mh goes by it, and sh by Weight.
 	Weight, LastWeight uint32
 }
 
@@ -32,8 +34,8 @@ type Table struct {
 	hash      func(key, offset uint32) uint32
 }
 
-// New returns the table of the kernel's scheduler for real servers in the order of the kernel's list. ok is false for schedulers
-// that have no such table, and for more real servers than it can hold (32767).
+// New returns the table of the kernel's scheduler for real servers in the order of the kernel's list. ok is false for
+// schedulers that have no such table, and for more real servers than it can hold (32767).
 func New(name string, flags scheduler.Flags, list []RealServer) (t Table, ok bool) {
 	t = Table{scheduler: name, flags: flags, list: list}
 	if len(list) > 1<<15-1 {
@@ -50,9 +52,9 @@ func New(name string, flags scheduler.Flags, list []RealServer) (t Table, ok boo
 	return t, true
 }
 
-// Choose returns the index in the list of the real server that a new connection of the client goes to; ok is false where the
-// kernel refuses it. Ceilings of connections are not looked at: the kernel passes over an overloaded real server as if it had the
-// weight 0.
+// Choose returns the index in the list of the real server that a new connection of the client goes to; ok is false
+// where the kernel refuses it. Ceilings of connections are not looked at: the kernel passes over an overloaded real
+// server as if it had the weight 0.
 func (t Table) Choose(client netip.AddrPort) (index int, ok bool) {
 	key := fold(client.Addr())
 	if t.flags&scheduler.Port != 0 {
@@ -79,8 +81,8 @@ func (t Table) at(slot uint32) (index int, ok bool) {
 	return index, index >= 0 && t.list[index].Weight > 0
 }
 
-// Digest returns 16 hexadecimal digits that are the same where, and only where (but for chance), the same clients go to the same
-// endpoints by the same scheduler.
+// Digest returns 16 hexadecimal digits. They are the same where, and but for chance only where, the same clients go to
+// the same endpoints by the same scheduler.
 func (t Table) Digest() string {
 	h := sha256.New()
 	fmt.Fprintln(h, t.scheduler, t.flags)

@@ -85,7 +85,8 @@ func TestMaglevMovesFew(t *testing.T) {
 	}
 }
 
-// TestIdle: a real server that had a weight keeps its slots in mh, and its clients fall back or are refused; one that never had has none.
+// TestIdle: a real server that had a weight keeps its slots in mh, and its clients fall back or are refused; one that
+// never had has none.
 func TestIdle(t *testing.T) {
 	for _, name := range []string{"mh", "sh"} {
 		list := servers(64, 64, 64, 64)

@@ -15,8 +15,9 @@ const (
 	maglevKey2 = 2654446892
 )
 
-// maglevSlots lets the real servers take turns, in the order of the list: each takes the next free slots of its own permutation, as
-// many as its weight says (ip_vs_mh_permutate, ip_vs_mh_populate). Those without a last weight take none.
+// maglevSlots lets the real servers take turns, in the order of the list: each takes the next free slots of its own
+// permutation, as many as its weight says (ip_vs_mh_permutate, ip_vs_mh_populate). Those without a last weight take
+// none.
 func maglevSlots(list []RealServer) []int16 {
 	slots := make([]int16, maglevSlotCount)
 	for i := range slots {
@@ -55,8 +56,8 @@ func maglevSlots(list []RealServer) []int16 {
 	return slots
 }
 
-// maglevScale returns the greatest common divisor of the weights, and by how many bits they are shifted after division by it so
-// that the largest has maglevTurnBits.
+// maglevScale returns the greatest common divisor of the weights, and by how many bits they are shifted after division
+// by it so that the largest has maglevTurnBits.
 func maglevScale(list []RealServer) (divisor uint32, shift int) {
 	largest := uint32(0)
 	for _, r := range list {
@@ -78,8 +79,8 @@ func gcd(a, b uint32) uint32 {
 // maglevHash is ip_vs_mh_hashkey.
 func maglevHash(key, offset uint32) uint32 { return hsiphash(key+offset, maglevKey1) % maglevSlotCount }
 
-// hsiphash is the kernel's hsiphash_1u32 on 64-bit machines with both halves of the key alike: SipHash-1-3 of four bytes, cut to
-// 32 bits (lib/siphash.c).
+// hsiphash is the kernel's hsiphash_1u32 on 64-bit machines with both halves of the key alike: SipHash-1-3 of four
+// bytes, cut to 32 bits (lib/siphash.c).
 func hsiphash(first uint32, key uint64) uint32 {
 	v0, v1, v2, v3 := 0x736f6d6570736575^key, 0x646f72616e646f6d^key, 0x6c7967656e657261^key, 0x7465646279746573^key
 	round := func() {

@@ -3,8 +3,8 @@ package hashing
 // sourceHashBuckets is IP_VS_SH_TAB_SIZE.
 const sourceHashBuckets = 256
 
-// sourceHashSlots deals the buckets out in the order of the list: to each real server as many in a row as its weight says, at least
-// one, and from the first one again until all are given (ip_vs_sh_reassign).
+// sourceHashSlots deals the buckets out in the order of the list (ip_vs_sh_reassign). Each real server gets as many in
+// a row as its weight says, at least one, and the list begins again until all are given.
 func sourceHashSlots(list []RealServer) []int16 {
 	slots := make([]int16, sourceHashBuckets)
 	next, given := 0, uint32(0)

@@ -28,7 +28,8 @@ func TestGenerated(t *testing.T) {
 	}
 }
 
-// corpusText is the corpus with what the parser says of it, by which a real API server's verdicts are judged (e2e, TestPolicy).
+// corpusText is the corpus with what the parser says of it, by which a real API server's verdicts are judged (e2e,
+// TestPolicy).
 func corpusText(t *testing.T) string {
 	t.Helper()
 	var text strings.Builder
@@ -87,7 +88,8 @@ func TestValues(t *testing.T) {
 	}
 }
 
-// TestCorpus: the corpus by which the admission policy is held against the parser has plenty of both kinds for every key.
+// TestCorpus: the corpus by which the admission policy is held against the parser has plenty of both kinds for every
+// key.
 func TestCorpus(t *testing.T) {
 	good, bad := map[string]int{}, map[string]int{}
 	for _, c := range annotationtest.Corpus(1, 4000) {

@@ -14,8 +14,8 @@ const (
 	endMark   = "<!-- end -->"
 )
 
-// Document returns the text with its generated parts written anew, in their order: the table of keys, that of schedulers, and that
-// of aliases. It fails when the marks are not there.
+// Document returns the text with its generated parts written anew, in their order: the table of keys, that of
+// schedulers, and that of aliases. It fails when the marks are not there.
 func Document(text string) (string, error) {
 	return marks.Replace(text, beginMark+"\n", endMark, keyTable(), schedulerTable(), aliasTable())
 }

@@ -1,8 +1,9 @@
-// Package annotation is the table of the annotations by which users choose: their keys, what each may say, and how it is read.
+// Package annotation is the table of the annotations by which users choose: their keys, what each may say, and how it
+// is read.
 //
-// Everything that knows a key takes it from here: the parser (this package), docs/annotations.md, the admission policy in deploy
-// and shell completion. A value's grammar is a regular expression in RE2, which Go and the API server's CEL read alike, so that
-// parser and policy cannot disagree about it.
+// Everything that knows a key takes it from here: the parser (this package), docs/annotations.md, the admission policy
+// in deploy and shell completion. A value's grammar is a regular expression in RE2. Go and the API server's CEL read
+// that alike, so that parser and policy cannot disagree about it.
 package annotation
 
 import (
@@ -52,8 +53,8 @@ type Key struct {
 	PerPort bool
 	// Words are what a value is made of, for the nearest match of a misspelt one and for shell completion.
 	Words []string
-	// Pattern is the grammar of a value in lower case, without surrounding space; PortPattern, where it differs, that of one
-	// in a list of ports, in which a comma ends the value.
+	// Pattern is the grammar of a value in lower case, without surrounding space; PortPattern, where it differs, that of
+	// one in a list of ports, in which a comma ends the value.
 	Pattern, PortPattern string
 	// Limits are what the grammar does not say about one value.
 	Limits []Limit
@@ -85,8 +86,8 @@ const (
 	portName = `(?:[a-z0-9](?:[-a-z0-9]*[a-z0-9])?|\*)`
 )
 
-// Grammar returns the regular expression that a whole value matches, in RE2, with anchors, once the letters A to Z in it are lower
-// case. (?i) would let other letters pass that fold to those of ASCII, such as the long s.
+// Grammar returns the regular expression that a whole value matches, in RE2, with anchors. The letters A to Z of the
+// value are to be in lower case. (?i) would let other letters pass that fold to those of ASCII, such as the long s.
 func (k Key) Grammar() string {
 	whole := "(?:" + k.Pattern + ")"
 	if k.PerPort {

@@ -12,8 +12,9 @@ import (
 // resources are the API's groups and resources of the kinds.
 var resources = map[Object][2]string{Service: {"", "services"}, EndpointSlice: {"discovery.k8s.io", "endpointslices"}, Node: {"", "nodes"}}
 
-// Policy returns a ValidatingAdmissionPolicy with its binding for each kind of object that may carry annotations, as YAML: the API
-// server warns at once of what [Key.Parse] refuses and of unknown keys. It refuses nothing: what is wrong is a Problem later.
+// Policy returns a ValidatingAdmissionPolicy with its binding for each kind of object that may carry annotations, as
+// YAML: the API server warns at once of what [Key.Parse] refuses and of unknown keys. It refuses nothing: what is wrong
+// is a Problem later.
 func Policy() string {
 	var b strings.Builder
 	b.WriteString(`# Written by "make generate" from the table of annotations. The API server (Kubernetes 1.30 and later) warns at once of a value

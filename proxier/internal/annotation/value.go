@@ -13,8 +13,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
 )
 
-// Values is what an annotation says in canonical words, by port: the name or number as it was written, in lower case, or "*" for
-// every port that is not named.
+// Values is what an annotation says in canonical words, by port: the name or number as it was written, in lower case,
+// or "*" for every port that is not named.
 type Values map[string]string
 
 // AllPorts stands for every port that is not named.
@@ -166,7 +166,8 @@ func ParseBool(x string) bool {
 	return value
 }
 
-// ConnectionLimit is a ceiling of connections: at Upper an endpoint is full, at or below Lower it takes new ones again. Zero is no limit.
+// ConnectionLimit is a ceiling of connections: at Upper an endpoint is full, at or below Lower it takes new ones again.
+// Zero is no limit.
 type ConnectionLimit struct{ Upper, Lower uint32 }
 
 // String returns "upper/lower", or "" for none.

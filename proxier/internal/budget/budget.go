@@ -1,11 +1,13 @@
-// Package budget is what one object may ask of a node. Whoever may write a Service or an EndpointSlice decides how large it is, and
-// every node of the cluster reads it: so everything that grows with it ends somewhere.
+// Package budget is what one object may ask of a node. Whoever may write a Service or an EndpointSlice decides how
+// large it is, and every node of the cluster reads it: so everything that grows with it ends somewhere.
 //
-// The bounds are far above what clusters have, and far below what makes one Service a burden to others. What is beyond a bound is
-// left out in an order that is the same on all nodes and at every look, and one Problem tells of it. docs/security.md explains each.
+// The bounds are far above what clusters have, and far below what makes one Service a burden to others. What is beyond
+// a bound is left out, in an order that is the same on all nodes and at every look. One Problem reports it.
+// docs/security.md explains each.
 package budget
 
-// What is read of one Service and its EndpointSlices, in the order in which they stand there; EndpointSlices by their names.
+// What is read of one Service and its EndpointSlices, in the order in which they stand there; EndpointSlices by their
+// names.
 const (
 	// Ports are the Service's ports.
 	Ports = 4096
@@ -21,12 +23,13 @@ const (
 	ValueBytes = 65536
 )
 
-// What one Service may have on a node, in the order of its front ends: by port, family and kind. The first one for which there
-// is no room is left out as a whole, and so are those behind it.
+// What one Service may have on a node, in the order of its front ends: by port, family and kind. The first one for
+// which there is no room is left out as a whole, and so are those behind it.
 const (
 	// FrontEnds are virtual servers; one whose scheduler has a large table counts as [FrontEndsOfTable].
 	FrontEnds = 4096
-	// FrontEndsOfTable is what a table of mh counts: it takes 4,093 × 8 bytes of the kernel, as much as eight other front ends.
+	// FrontEndsOfTable is what a table of mh counts: it takes 4,093 × 8 bytes of the kernel, as much as eight other front
+	// ends.
 	FrontEndsOfTable = 8
 	// RealServers are those of all front ends together: 5,000 endpoints behind six addresses.
 	RealServers = 32768
@@ -40,15 +43,16 @@ const (
 const (
 	// SetEntries is how many entries one of our sets takes in any case (maxelem).
 	SetEntries = 1 << 20
-	// SetReserve is the part of them that is kept for Services that want few: when the others are taken, one that wants more
-	// than SetShare of the set is refused what it wants there.
+	// SetReserve is the part of them that is kept for Services that want few: when the others are taken, one that wants
+	// more than SetShare of the set is refused what it wants there.
 	SetReserve = SetEntries / 4
 	SetShare   = 1024
 )
 
 // What is told.
 const (
-	// Problems are those of one object, beside as many that are of the node alone; and so are those of one Reason that are looked at.
+	// Problems are those of one object, beside as many that are of the node alone; and so are those of one Reason that are
+	// looked at.
 	Problems = 20
 	// Lookups is for how many unknown words of one value it is told which was probably meant; LookupWords among how many.
 	Lookups, LookupWords = 20, 256

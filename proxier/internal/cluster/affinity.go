@@ -11,15 +11,17 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
 )
 
-// SourceAffinity is the source of a scheduler, and of its flags, that is in force because the Service has session affinity and
-// nobody has chosen a scheduler.
+// SourceAffinity is the source of a scheduler, and of its flags, that nobody has chosen: it is in force because the
+// Service has session affinity.
 const SourceAffinity = "session affinity"
 
-// affinityFlags are those of a scheduler that is there for session affinity. With [scheduler.Port] one client would have many endpoints.
+// affinityFlags are those of a scheduler that is there for session affinity. With [scheduler.Port] one client would
+// have many endpoints.
 const affinityFlags = scheduler.Fallback
 
-// affinityTables is how many front ends of a Service, without its node ports, may have a large table for session affinity. It is
-// half of the tables for which a Service has room: the other half is for node ports, whose number is the node's.
+// affinityTables is how many front ends of a Service, without its node ports, may have a large table for session
+// affinity. It is half of the tables for which a Service has room: the other half is for node ports, whose number is
+// the node's.
 const affinityTables = budget.FrontEnds / budget.FrontEndsOfTable / 2
 
 // defaultAffinity is what the API server fills in for sessionAffinityConfig.clientIP.timeoutSeconds.
@@ -48,10 +50,10 @@ func (p *parser) affinity() time.Duration {
 
 // schedulerByDefault returns the scheduler of a port for which nobody has chosen one.
 //
-// Persistence is the node's own: a client that comes by two nodes keeps two endpoints, unless both nodes chose the same one. So a
-// Service with session affinity gets a hash of the client's address, which the kernel asks before there is anything to keep
-// (net/netfilter/ipvs/ip_vs_core.c, ip_vs_sched_persist, Linux 6.12). But for the kernel's schedulers, it hangs on nothing but what
-// all nodes see.
+// Persistence is the node's own: a client that comes by two nodes keeps two endpoints, unless both nodes chose the same
+// one. So a Service with session affinity gets a hash of the client's address. The kernel asks it before there is
+// anything to keep (net/netfilter/ipvs/ip_vs_core.c, ip_vs_sched_persist, Linux 6.12). But for the kernel's schedulers,
+// it depends on nothing but what all nodes see.
 func (p *parser) schedulerByDefault(port *ServicePort) Setting {
 	fits := func(name string) bool {
 		s, _ := scheduler.Lookup(name)

@@ -33,7 +33,8 @@ func manyEndpoints(n int) []*discovery.EndpointSlice {
 	return []*discovery.EndpointSlice{slice}
 }
 
-// TestAffinityChoosesAHash: where nobody chose a scheduler, a Service with session affinity gets one by which all nodes choose alike.
+// TestAffinityChoosesAHash: where nobody chose a scheduler, a Service with session affinity gets one by which all nodes
+// choose alike.
 func TestAffinityChoosesAHash(t *testing.T) {
 	const key, flags = "ipvs-proxier.io/scheduler", "ipvs-proxier.io/scheduler-flags"
 	without := func(missing ...string) []string {

@@ -45,7 +45,8 @@ func (s Setting) OfService() bool {
 // SourceOf is the source of a Setting that an annotation says.
 func SourceOf(key string) string { return "annotation " + key }
 
-// Operator is what the operator has chosen, below the annotations of Services: canonical values by the names of the keys.
+// Operator is what the operator has chosen, below the annotations of Services: canonical values by the names of the
+// keys.
 type Operator struct {
 	Global     map[string]string
 	Namespaces map[string]map[string]string
@@ -61,8 +62,8 @@ func (o Operator) setting(namespace, key, otherwise string) Setting {
 	return Setting{key, otherwise, SourceDefault}
 }
 
-// LastGood returns the canonical value of a key that is in force for a Service: for that port, or with nil for the whole Service. It counts
-// when what is written now cannot be honoured.
+// LastGood returns the canonical value of a key that is in force for a Service: for that port, or with nil for the
+// whole Service. It counts when what is written now cannot be honoured.
 type LastGood func(key string, port *ServicePort) (value string, known bool)
 
 // said is what the annotations of a Service say about one key.
@@ -74,7 +75,8 @@ type said struct {
 	bad    *Problem
 }
 
-// read returns what the annotations say about a key of the Service: our own annotation, else an alias. What is written is read once.
+// read returns what the annotations say about a key of the Service: our own annotation, else an alias. What is written
+// is read once.
 func (p *parser) read(name string) said {
 	if s, known := p.said[name]; known {
 		return s
@@ -210,8 +212,8 @@ func (p *parser) options(ports []ServicePort) {
 	p.without(ports)
 }
 
-// portDefault is in force where neither the Service nor the operator says anything. Of schedulers [parser.schedulerByDefault] may know a
-// better one.
+// portDefault is in force where neither the Service nor the operator says anything. Of schedulers
+// [parser.schedulerByDefault] may know a better one.
 func portDefault(key string, port ServicePort) string {
 	switch key {
 	case annotation.Scheduler:
@@ -446,7 +448,8 @@ func didYouMean(word string, known []string) string {
 	return ""
 }
 
-// Ignored tells whether the Service asks to be left alone. What cannot be read leaves it as it was; the Problem says so.
+// Ignored tells whether the Service asks to be left alone. What cannot be read leaves it as it was; the Problem says
+// so.
 func Ignored(s *v1.Service, before bool) (ignored bool, problems Problems) {
 	p := parser{in: Input{Service: s, LastGood: func(string, *ServicePort) (string, bool) { return fmt.Sprint(before), before }}}
 	ignored = annotation.ParseBool(p.serviceSetting(annotation.Ignore, "false").Value)

@@ -256,8 +256,8 @@ func TestEveryPortHasTheChoice(t *testing.T) {
 	}
 }
 
-// FuzzAnnotation: whatever is written, something registered is in force, what is there was in force before or is allowed, and
-// what was not honoured is told once.
+// FuzzAnnotation: whatever is written, a registered scheduler is in force. What is in force was so before or is
+// allowed, and what is rejected is reported once.
 func FuzzAnnotation(f *testing.F) {
 	for _, seed := range []string{"", "rr", "LC", "source-hashing", "least-conection", "rr,lc", "\xff", "ſh", strings.Repeat("r", 1000), "http=wlc,*=mh", "1m", "10/2", "zone=a:3"} {
 		for i := range annotation.Keys(annotation.Service) {

@@ -102,8 +102,8 @@ func portsSlice(name string, ports, endpoints int) *discovery.EndpointSlice {
 	return slice
 }
 
-// TestParsingIsLinear: twice as much of whatever an author chooses takes at most little more than twice the allocations, and asks no
-// more than twice as often.
+// TestParsingIsLinear: twice as much of whatever an author chooses takes little more than twice the allocations, and
+// asks no more than twice as often.
 func TestParsingIsLinear(t *testing.T) {
 	for name, make := range hostile {
 		t.Run(name, func(t *testing.T) {
@@ -138,7 +138,8 @@ func TestParsingIsLinear(t *testing.T) {
 	}
 }
 
-// TestWhatIsToldIsBounded: however much is wrong, a Service has few Problems, each of them short, and the last ones say how many more there are.
+// TestWhatIsToldIsBounded: however much is wrong, a Service has few Problems, each of them short, and the last ones say
+// how many more there are.
 func TestWhatIsToldIsBounded(t *testing.T) {
 	for name, make := range hostile {
 		t.Run(name, func(t *testing.T) {
@@ -167,7 +168,8 @@ func TestWhatIsToldIsBounded(t *testing.T) {
 	}
 }
 
-// TestProblemsOfTheNodeHaveRoom: what all nodes see and what is of one are told apart, and what takes something away is never left out.
+// TestProblemsOfTheNodeHaveRoom: what all nodes see and what is of one are told apart, and what takes something away is
+// never left out.
 func TestProblemsOfTheNodeHaveRoom(t *testing.T) {
 	var ps cluster.Problems
 	for i := range 3 * budget.Problems {
@@ -201,7 +203,8 @@ func TestProblemsOfTheNodeHaveRoom(t *testing.T) {
 	}
 }
 
-// TestBudgetsOfParts: what is beyond each bound is left out, the first ones are in force, and one Problem says so; at the bound there is none.
+// TestBudgetsOfParts: what is beyond each bound is left out, the first ones are in force, and one Problem says so; at
+// the bound there is none.
 func TestBudgetsOfParts(t *testing.T) {
 	ingress := func(n int) func(*v1.Service) {
 		return func(s *v1.Service) {

@@ -25,8 +25,8 @@ type Endpoint struct {
 	// Place is where it is, Weight 0 to 65535 what annotations give it, else 1.
 	scheduler.Place
 	Weight uint32
-	// Identity is the UID of what stands behind the address, or the address itself where that is not known: a new pod with the
-	// address of an old one has another.
+	// Identity is the UID of what stands behind the address, or the address itself where that is not known: a new pod with
+	// the address of an old one has another.
 	Identity string
 	// NodeHint and ZoneHint tell for whose clients the EndpointSlice controller means the endpoint.
 	NodeHint, ZoneHint Hint
@@ -42,8 +42,9 @@ const (
 	HintHere
 )
 
-// canBeEndpoint tells whether IPVS takes the address on any node: it wants one that the node has a route to as a unicast or local address
-// (net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_new_dest, Linux 6.12). The API server (1.37) takes 255.255.255.255.
+// canBeEndpoint tells whether IPVS takes the address on any node: it wants one that the node has a route to as a
+// unicast or local address (net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_new_dest, Linux 6.12). The API server (1.37) takes
+// 255.255.255.255.
 func canBeEndpoint(addr netip.Addr) bool {
 	return addr.Zone() == "" && !addr.Is4In6() && !addr.IsUnspecified() && !addr.IsLoopback() && !addr.IsMulticast() && addr != broadcast &&
 		!(addr.Is6() && addr.IsLinkLocalUnicast())
@@ -133,9 +134,9 @@ func is(condition *bool, otherwise bool) bool {
 	return *condition
 }
 
-// mergeEndpoints sorts by address and port and keeps one of each. Where slices disagree, as they do while one is being
-// replaced or a new pod has the address of an old one, the better condition counts (kubernetes#135266, #135593): one that
-// does not terminate, then one that is ready, then one that serves, then a local one.
+// mergeEndpoints sorts by address and port and keeps one of each. Slices disagree while one is being replaced, or when
+// a new pod has the address of an old one. Then the better condition counts (kubernetes#135266, #135593): one that does
+// not terminate, then one that is ready, then one that serves, then a local one.
 func mergeEndpoints(all []Endpoint) []Endpoint {
 	slices.SortFunc(all, func(a, b Endpoint) int {
 		if c := a.Addr.Compare(b.Addr); c != 0 {

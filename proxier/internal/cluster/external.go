@@ -81,8 +81,8 @@ func (p *parser) outside(field, text string, clusterIPs []netip.Addr) (netip.Add
 	return addr, slices.ContainsFunc(clusterIPs, func(c netip.Addr) bool { return c.Is4() == addr.Is4() })
 }
 
-// allowed tells whether the operator lets Services have the external IP. Whoever may write a Service could take over any
-// address with it (CVE-2020-8554).
+// allowed tells whether the operator lets Services have the external IP. Whoever may write a Service could take over
+// any address with it (CVE-2020-8554).
 func (p *parser) allowed(field string, addr netip.Addr) bool {
 	var names []string
 	for _, cidr := range p.in.ExternalIPCIDRs {
@@ -99,7 +99,8 @@ func (p *parser) allowed(field string, addr netip.Addr) bool {
 	return false
 }
 
-// sourceRanges reads the networks of the clients. One that cannot be read lets nobody in, and neither do those beyond the budget.
+// sourceRanges reads the networks of the clients. One that cannot be read lets nobody in, and neither do those beyond
+// the budget.
 func (p *parser) sourceRanges(vips []netip.Addr) []netip.Prefix {
 	var ranges []netip.Prefix
 	for i, text := range p.in.Service.Spec.LoadBalancerSourceRanges {
@@ -126,9 +127,9 @@ func (p *parser) sourceRanges(vips []netip.Addr) []netip.Prefix {
 	return ranges
 }
 
-// Restricted tells whether only clients of the family in SourceRanges may reach the load balancer's addresses. A network that
-// could not be read (it is not valid) restricts both families. Networks of one family only leave the other one open, as
-// kube-proxy has it.
+// Restricted tells whether only clients of the family in SourceRanges may reach the load balancer's addresses. A
+// network that could not be read (it is not valid) restricts both families. Networks of one family only leave the other
+// one open, as kube-proxy has it.
 func (s Service) Restricted(family Family) bool {
 	return !s.openTo(family) && slices.ContainsFunc(s.SourceRanges, func(r netip.Prefix) bool { return !r.IsValid() || FamilyOf(r.Addr()) == family })
 }

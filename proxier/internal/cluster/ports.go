@@ -21,8 +21,8 @@ type portOf struct {
 	number uint16
 }
 
-// endpoints gives each Service port its endpoints: a slice's port belongs to it when name and protocol agree; the number comes from
-// the slice. The budget is spent in the order of the ports, then by the names of the slices.
+// endpoints gives each Service port its endpoints: a slice's port belongs to it when name and protocol agree; the
+// number comes from the slice. The budget is spent in the order of the ports, then by the names of the slices.
 func (p *parser) endpoints(ports []ServicePort) {
 	byName := func(a, b *discovery.EndpointSlice) int { return strings.Compare(a.Name, b.Name) }
 	if !slices.IsSortedFunc(p.in.Slices, byName) {
@@ -49,8 +49,8 @@ func (p *parser) endpoints(ports []ServicePort) {
 	}
 }
 
-// slicePorts calls found with each port of a slice that can be a Service's. One without a number means "all ports", which a proxy
-// cannot serve.
+// slicePorts calls found with each port of a slice that can be a Service's. One without a number means "all ports",
+// which a proxy cannot serve.
 func (p *parser) slicePorts(found func(portKey, portOf)) {
 	for at, slice := range p.in.Slices {
 		if slice.AddressType != discovery.AddressTypeIPv4 && slice.AddressType != discovery.AddressTypeIPv6 {
@@ -97,7 +97,8 @@ func (p *parser) gather(of []portOf, limit int) (all []Endpoint) {
 // listed is what has been read of a slice.
 type listed struct{ endpoints []Endpoint }
 
-// list returns the endpoints of a slice's port, in a list of its own. What all ports of a slice have alike is read once.
+// list returns the endpoints of a slice's port, in a list of its own. What all ports of a slice have alike is read
+// once.
 func (p *parser) list(port portOf) []Endpoint {
 	slice := p.in.Slices[port.slice]
 	if p.listed == nil {

@@ -40,8 +40,8 @@ const (
 	MoreNodeProblems        Reason = "MoreNodeProblems"        // such that are of one node alone
 )
 
-// OfNode tells that such a Problem is of one node alone: of its kernel, its programs, its addresses. The others come from what was
-// written and from the configuration, and every node has them alike, word for word but for InForce.
+// OfNode tells that such a Problem is of one node alone: of its kernel, its programs, its addresses. The others come
+// from what was written and from the configuration. Every node has them alike, word for word but for InForce.
 func (r Reason) OfNode() bool {
 	switch r {
 	case AddressInUse, BroadcastEndpoint, PortInUse, NodeUnknown, ForeignVirtualServer, ForeignRule, RulesUnread, UnsupportedScheduler, ConnectionsLimited, ConnectionTableSmall, NotListening, BeyondNodeBudget, KernelRefused, NodeListsForeignAddress, MoreNodeProblems:
@@ -50,7 +50,8 @@ func (r Reason) OfNode() bool {
 	return false
 }
 
-// Problem is something a user wrote that could not be honoured, or that this node's kernel is not made for. It is a value: two equal Problems are the same Problem.
+// Problem is something a user wrote that could not be honoured, or that this node's kernel is not made for. It is a
+// value: two equal Problems are the same Problem.
 type Problem struct {
 	Reason Reason
 	// Field is the place in the Service or EndpointSlice: "metadata.annotations[ipvs-proxier.io/scheduler]".

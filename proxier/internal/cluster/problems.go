@@ -7,8 +7,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/budget"
 )
 
-// Problems are those of one object, as many as a budget lets be told: what all nodes see and what is of this node are told apart, because
-// all have to say the same of what they share. The zero value has none.
+// Problems are those of one object, as many as its budget has room for. What all nodes see and what is of this node are
+// kept apart, because all nodes must report the same of what they share. The zero value has none.
 type Problems struct {
 	list []Problem
 	// more are how many were added beyond those of the list; of counts them by their Reason.
@@ -87,7 +87,8 @@ func (ps Problems) Kept() Problems {
 // None tells that there are none.
 func (ps Problems) None() bool { return len(ps.list) == 0 && ps.more == 0 && ps.moreOfNode == 0 }
 
-// urgentFirst puts what is beyond a budget ahead of what may be left out: that is what takes something away from a Service.
+// urgentFirst puts what is beyond a budget ahead of what may be left out: that is what takes something away from a
+// Service.
 func urgentFirst(problems []Problem) {
 	urgent := func(p Problem) int {
 		if p.Reason == BeyondBudget || p.Reason == BeyondNodeBudget {

@@ -115,8 +115,8 @@ func Proxied(s *v1.Service, proxyName string) bool {
 		s.Spec.Type != v1.ServiceTypeExternalName && s.Spec.ClusterIP != "" && s.Spec.ClusterIP != v1.ClusterIPNone
 }
 
-// Parse reads a Service that is [Proxied], and its EndpointSlices. What cannot be honoured becomes a Problem of the result;
-// the rest is carried out.
+// Parse reads a Service that is [Proxied], and its EndpointSlices. What cannot be honoured becomes a Problem of the
+// result; the rest is carried out.
 func Parse(in Input) Service {
 	p := parser{in: in}
 	if p.in.Pause == nil {

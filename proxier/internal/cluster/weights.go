@@ -12,7 +12,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
 )
 
-// weigh gives every endpoint its weight: the EndpointSlice's annotation, else the Service's list, else the Node's annotation, else 1.
+// weigh gives every endpoint its weight: the EndpointSlice's annotation, else the Service's list, else the Node's
+// annotation, else 1.
 type weigh struct {
 	service annotation.Weights
 	node    func(node string) (weight uint32, said bool)

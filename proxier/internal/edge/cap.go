@@ -8,11 +8,12 @@ import (
 	"time"
 )
 
-// Cap is how many connections there may be at once, of one or of several listeners. When there are as many, a new one takes the place of another: to refuse
-// new ones would let a client that holds connections keep out the kubelet, whose probes each come on a new one.
+// Cap is how many connections there may be at once, of one or of several listeners. When there are as many, a new one
+// takes the place of another. To refuse new ones would let a client that holds connections keep out the kubelet, whose
+// probes each come on a new one.
 //
-// The client that has the most connections gives one of its own, the one that has waited longest without being asked anything. So who holds many from
-// one address loses only his own.
+// The client that has the most connections gives one of its own: the one that has been idle longest. So who holds many
+// from one address loses only his own.
 type Cap struct {
 	max int
 
@@ -85,7 +86,8 @@ func (c *Cap) enter(n *conn) *conn {
 	return first
 }
 
-// before tells whether a goes before b: of the client with more connections, then one that is not being answered, then the one that waits longer.
+// before tells whether a goes before b: of the client with more connections, then one that is not being answered, then
+// the one that waits longer.
 func (c *Cap) before(a, b *conn) bool {
 	if x, y := c.of[a.client], c.of[b.client]; x != y {
 		return x > y
@@ -136,7 +138,8 @@ func (c *conn) Close() error {
 	return c.Conn.Close()
 }
 
-// CloseWrite lets net/http end an answer before it closes a connection with something unread, upon which the kernel resets it.
+// CloseWrite lets net/http end an answer before it closes a connection with something unread, upon which the kernel
+// resets it.
 func (c *conn) CloseWrite() error {
 	if half, can := c.Conn.(interface{ CloseWrite() error }); can {
 		return half.CloseWrite()

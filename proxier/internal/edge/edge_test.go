@@ -143,8 +143,9 @@ func TestALargeHeaderIsRefused(t *testing.T) {
 	}
 }
 
-// TestWhoHoldsConnectionsLosesHisOwn: a stranger who opens connections without end, and one who also asks on each, gets neither the probe of another client
-// unanswered, nor one that another client keeps closed; there are never more than allowed.
+// TestWhoHoldsConnectionsLosesHisOwn: one stranger opens connections without end, and another one asks on each. Neither
+// gets the probe of another client unanswered, nor one that another client keeps closed. There are never more than
+// allowed.
 func TestWhoHoldsConnectionsLosesHisOwn(t *testing.T) {
 	for name, said := range map[string]string{"says nothing": "", "half a request": "GET /", "asks": get} {
 		t.Run(name, func(t *testing.T) {
@@ -183,7 +184,8 @@ func TestWhoHoldsConnectionsLosesHisOwn(t *testing.T) {
 	}
 }
 
-// TestManyStrangers: where nobody has more connections than another, the one that waits longest goes, and one that is being answered stays.
+// TestManyStrangers: where nobody has more connections than another, the one that waits longest goes, and one that is
+// being answered stays.
 func TestManyStrangers(t *testing.T) {
 	l := edge.Limits{Request: time.Hour, Answer: time.Hour, Idle: time.Hour, HeaderBytes: 1 << 10, Connections: 3}
 	begun, finish := make(chan struct{}), make(chan struct{})

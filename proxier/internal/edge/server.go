@@ -26,16 +26,16 @@ func Probes() Limits {
 	return Limits{Request: 5 * time.Second, Answer: 10 * time.Second, Idle: time.Minute, HeaderBytes: 8 << 10, Connections: 256}
 }
 
-// Operator returns the limits of the server of metrics and status. The status of thousands of Services is long and each connection count in it is asked
-// of the kernel; Prometheus asks again after a minute or less, on the same connection.
+// Operator returns the limits of the server of metrics and status. The status of thousands of Services is long and each
+// connection count in it is asked of the kernel; Prometheus asks again after a minute or less, on the same connection.
 func Operator() Limits {
 	l := Probes()
 	l.Answer, l.Idle = 2*time.Minute, 2*time.Minute
 	return l
 }
 
-// Server returns a server of h within the limits, for a listener of [Listen]. No handler may want a request's body: a request that has one is answered
-// without waiting for it, and its connection closed.
+// Server returns a server of h within the limits, for a listener of [Listen]. No handler may want a request's body: a
+// request that has one is answered without waiting for it, and its connection closed.
 func Server(h http.Handler, l Limits) *http.Server {
 	return &http.Server{
 		Handler:     handler{h},

@@ -1,5 +1,5 @@
-// Package inputfile reads files that are found by their names, in a directory to which others may write, and bounds what is
-// read of any input.
+// Package inputfile reads files that are found by their names, in a directory to which others may write, and bounds
+// what is read of any input.
 package inputfile
 
 import (
@@ -16,8 +16,8 @@ const (
 	MaxSmall = 1 << 20  // a configuration, of this proxier or another proxy: the API takes no larger ConfigMap
 )
 
-// Open opens a regular file, through symbolic links too, such as a mounted ConfigMap has. To open something else may wait for
-// ever (a FIFO), or do something (a device); it is an error that says what is there.
+// Open opens a regular file, through symbolic links too, such as a mounted ConfigMap has. To open something else may
+// wait for ever (a FIFO), or do something (a device); it is an error that says what is there.
 func Open(path string) (*os.File, error) {
 	info, err := os.Stat(path)
 	if err != nil {

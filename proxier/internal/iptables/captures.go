@@ -11,9 +11,9 @@ import (
 // Captures returns the rules of the nat table that send packets elsewhere before IPVS sees them, in the order in which
 // packets come to them. The text is what iptables-save prints, of all tables or of nat.
 //
-// Program is empty for the program by which ours are written. There the rules ahead of our jump count, and none where the
-// jump is missing: it will be put ahead of all. Otherwise all rules count: both programs' tables are asked until one of
-// them gives the connection another destination (net/netfilter/nf_nat_core.c, nf_nat_inet_fn, Linux 6.1).
+// Program is empty for the program by which ours are written. There the rules ahead of our jump count, and none where
+// the jump is missing: it will be put ahead of all. Otherwise all rules count: both programs' tables are asked until
+// one of them gives the connection another destination (net/netfilter/nf_nat_core.c, nf_nat_inet_fn, Linux 6.1).
 func Captures(family cluster.Family, program, text string) []dataplane.Capture {
 	w := &walk{family: family, program: program, chains: natChains(text), parsed: map[string][]rule{}}
 	for _, rules := range w.chains {

@@ -116,8 +116,8 @@ func TestWhichRulesCount(t *testing.T) {
 	}
 }
 
-// TestManyRulesCostAsTheyAre: however chains lead to each other, rules are looked at no more than some times as often as
-// there are such, and a front end meets no more of them than that.
+// TestManyRulesCostAsTheyAre: however chains lead to each other, each rule is looked at a few times only, and a front
+// end meets no more of them than that.
 func TestManyRulesCostAsTheyAre(t *testing.T) {
 	for _, n := range []int{1_000, 2_000} {
 		var text strings.Builder

@@ -8,8 +8,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
 
-// ParseRule reads the words that [Words.Rule] prints. A rule in any other words is one that is unknown, with the sets that it
-// asks and the chains of ours that it leads to.
+// ParseRule reads the words that [Words.Rule] prints. A rule in any other words is unknown. Of such a rule it returns
+// the sets that it asks, and the chains of ours that it leads to.
 func ParseRule(family cluster.Family, text string) dataplane.Rule {
 	p := parser{words: Split(text), family: family}
 	for len(p.words) > 0 && p.next() {
@@ -52,7 +52,8 @@ func ParseHookMatch(text string) dataplane.HookMatch {
 	return dataplane.HookMatch{Unknown: text}
 }
 
-// parser takes word after word. It may read what was never printed: whoever asks it prints what it has read, and compares.
+// parser takes word after word. It may read what was never printed: whoever asks it prints what it has read, and
+// compares.
 type parser struct {
 	words   []string
 	family  cluster.Family

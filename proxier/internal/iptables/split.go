@@ -2,8 +2,8 @@ package iptables
 
 import "strings"
 
-// Split cuts a rule into words. iptables-save puts words with spaces into double quotes, and a backslash ahead of quotes
-// and backslashes inside (libxtables, xtables_save_string).
+// Split cuts a rule into words. iptables-save puts words with spaces into double quotes, and a backslash ahead of
+// quotes and backslashes inside (libxtables, xtables_save_string).
 func Split(text string) (words []string) {
 	var word strings.Builder
 	begun, quoted, escaped := false, false, false

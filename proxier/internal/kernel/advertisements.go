@@ -9,11 +9,11 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
 
-// KeepRouterAdvertisements prepares this node for IPv6 forwarding. With net.ipv6.conf.all.forwarding=1 a link whose accept_ra is
-// 1 hears no router any more, and loses the default route that one gave it; with 2 it goes on as before
-// (Documentation/networking/ip-sysctl.rst; net/ipv6/route.c, rt6_purge_dflt_routers). So where forwarding is off, each link that has
-// an address or a default route from a router gets 2. Links without are left alone: pods must not become routers of the node.
-// Where forwarding is on, the operator has settled that, and nothing is changed.
+// KeepRouterAdvertisements prepares this node for IPv6 forwarding. With net.ipv6.conf.all.forwarding=1 a link whose
+// accept_ra is 1 hears no router any more, and loses the default route that one gave it. With 2 it goes on as before
+// (Documentation/networking/ip-sysctl.rst; net/ipv6/route.c, rt6_purge_dflt_routers). So where forwarding is off, each
+// link that has an address or a default route from a router gets 2. Other links are left alone: pods must not become
+// routers of the node. Where forwarding is on, the operator has settled that, and nothing is changed.
 func KeepRouterAdvertisements() ([]dataplane.SysctlChange, error) {
 	if value, err := readSysctl("net.ipv6.conf.all.forwarding"); err != nil || value != "0" {
 		return nil, err
@@ -45,8 +45,8 @@ func KeepRouterAdvertisements() ([]dataplane.SysctlChange, error) {
 	return changed, nil
 }
 
-// livesByRouters tells whether the link has something that a router advertisement gave it: a default route, or an address
-// that is not for ever.
+// livesByRouters tells whether the link has something that a router advertisement gave it: a default route, or an
+// address that is not for ever.
 func livesByRouters(link vnl.Link) (bool, error) {
 	routes, err := vnl.RouteListFiltered(unix.AF_INET6, &vnl.Route{LinkIndex: link.Attrs().Index, Protocol: unix.RTPROT_RA}, vnl.RT_FILTER_OIF|vnl.RT_FILTER_PROTOCOL)
 	if err != nil || len(routes) > 0 {

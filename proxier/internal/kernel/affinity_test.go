@@ -45,8 +45,8 @@ func stickyService(affinity v1.ServiceAffinity, scheduler string, numbers []int)
 	return cluster.Parse(cluster.Input{Service: s, Slices: []*discovery.EndpointSlice{four, six}, NodeName: "elsewhere"})
 }
 
-// reachable waits until the node has routes to the Service and the endpoints: IPv6's come with their link's carrier, of which the
-// kernel hears a little later (net/core/link_watch.c).
+// reachable waits until the node has routes to the Service and the endpoints: IPv6's come with their link's carrier, of
+// which the kernel hears a little later (net/core/link_watch.c).
 func reachable(t *testing.T) {
 	t.Helper()
 	for _, addr := range []string{"10.96.0.1", "fd00:96::1", "10.244.0.1", "fd00:244::1"} {
@@ -91,8 +91,8 @@ func ask(t *testing.T, clients []netip.Addr, port uint16) map[netip.Addr]netip.A
 	return of
 }
 
-// TestAffinityIsTheSameOnEveryNode: a client of a Service with session affinity that comes by several nodes meets one endpoint, whatever
-// the nodes lived through, where nobody chose a scheduler. It keeps that endpoint when others come.
+// TestAffinityIsTheSameOnEveryNode: a client of a Service with session affinity comes by several nodes, and nobody
+// chose a scheduler. It meets one endpoint, whatever the nodes lived through. It keeps that endpoint when others come.
 func TestAffinityIsTheSameOnEveryNode(t *testing.T) {
 	seed := rand.Uint64()
 	r := rand.New(rand.NewPCG(seed, 0))

@@ -6,11 +6,12 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
 
-// LinuxReader reads the kernel in another goroutine, by sockets of its own, while the Linux that it stands beside is in use.
+// LinuxReader reads the kernel in another goroutine, by sockets of its own, while the Linux that it stands beside is in
+// use.
 type LinuxReader struct{ linux *Linux }
 
-// Beside opens a LinuxReader, in the network namespace of the calling thread. Any goroutine may call it. The two share how chains are spelled,
-// and the lock on the sysctl that is off while real servers are deleted.
+// Beside opens a LinuxReader, in the network namespace of the calling thread. Any goroutine may call it. The two share
+// how chains are spelled, and the lock on the sysctl that is off while real servers are deleted.
 func (k *Linux) Beside() (*LinuxReader, error) {
 	other, err := NewLinux(k.config)
 	if err != nil {

@@ -8,9 +8,10 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/internal/netlink"
 )
 
-// broadcasts returns the broadcast addresses of the node's networks, as the table of local routes has them, which is what IPVS
-// looks at. Addresses alone do not tell: a link that is down has none, one may be given by hand, and up to Linux 5.13 the lowest address of a network
-// was one, too (net/ipv4/fib_frontend.c, fib_add_ifaddr). The kernel leaves out all other routes (Linux 4.20, NETLINK_GET_STRICT_CHK).
+// broadcasts returns the broadcast addresses of the node's networks, as the table of local routes has them, which is
+// what IPVS looks at. Addresses alone do not say. A link that is down has none, one may be given by hand, and up to
+// Linux 5.13 the lowest address of a network was one, too (net/ipv4/fib_frontend.c, fib_add_ifaddr). The kernel leaves
+// out all other routes (Linux 4.20, NETLINK_GET_STRICT_CHK).
 func (l *link) broadcasts() (addrs []netip.Addr, err error) {
 	l.batch.Reset()
 	l.batch.Begin(unix.RTM_GETROUTE, 0)

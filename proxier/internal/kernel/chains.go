@@ -378,8 +378,8 @@ func (c *chains) save(family cluster.Family) (string, error) {
 	return string(out), nil
 }
 
-// listing is what iptables-save prints of one family: the rules of our chains, how often each of our hooks is there, and whether
-// the policy of the filter's INPUT is another one than ACCEPT.
+// listing is what iptables-save prints of one family: the rules of our chains, and how often each of our hooks is
+// there. It says, too, whether the policy of the filter's INPUT is another one than ACCEPT.
 type listing struct {
 	family cluster.Family
 	chains map[dataplane.ChainID][]string

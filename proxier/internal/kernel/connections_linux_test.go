@@ -16,10 +16,11 @@ import (
 
 // ipvsConnections returns the lines of /proc/net/ip_vs_conn in the namespace of the calling thread, each once.
 //
-// The kernel writes them a page at a time. In Linux 7.2 the table grows by deferred work (net/netfilter/ipvs/ip_vs_conn.c, conn_resize_work_handler), and a
-// reader that goes on in another table than it began in leaves connections out and meets others twice: 43 of 180 were listed right after they were
-// made. So it is read again until two readings agree, and have as many lines as the kernel counts where it tells that: /proc/net/ip_vs_status came
-// with the table that grows.
+// The kernel writes them a page at a time. In Linux 7.2 the table grows by deferred work
+// (net/netfilter/ipvs/ip_vs_conn.c, conn_resize_work_handler). A reader that goes on in another table than it began in
+// leaves connections out and meets others twice: 43 of 180 were listed right after they were made. So it is read again
+// until two readings agree. They must have as many lines as the kernel counts, where /proc/net/ip_vs_status is there:
+// it came with the table that grows.
 func ipvsConnections() ([]string, error) {
 	var before []string
 	for deadline := time.Now().Add(20 * time.Second); ; {
@@ -38,7 +39,8 @@ func ipvsConnections() ([]string, error) {
 			}
 		}
 		slices.Sort(now)
-		// Two lines may be alike and both be right: a template of persistence that was renewed, and the old one that has not expired.
+		// Two lines may be alike and both be right: a template of persistence that was renewed, and the old one that has not
+		// expired.
 		each := slices.Compact(slices.Clone(now))
 		if before != nil && slices.Equal(before, now) && (!counts || len(now) == counted || len(each) == counted) {
 			return each, nil

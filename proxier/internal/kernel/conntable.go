@@ -11,9 +11,9 @@ import (
 
 // ConnectionTable is what the kernel tells of the table of IPVS's connections.
 type ConnectionTable struct {
-	// Grows says that each network namespace has a table of its own, which grows and shrinks with its connections, as from Linux 7.1 on. Then
-	// the kernel tells Connections, Buckets, Services and ServiceBuckets. Else it tells none of them, and all network namespaces
-	// share one table of MaxBuckets.
+	// Grows says that each network namespace has a table of its own, which grows and shrinks with its connections, as from
+	// Linux 7.1 on. Then the kernel reports Connections, Buckets, Services and ServiceBuckets. Else it reports none of
+	// them, and all network namespaces share one table of MaxBuckets.
 	Grows                    bool
 	Connections, Buckets     int
 	Services, ServiceBuckets int
@@ -30,8 +30,9 @@ const (
 	tabBitsFile       = "/sys/module/ip_vs/parameters/" + ConnectionTabBits
 )
 
-// ReadConnectionTable reads it in the network namespace of the calling thread. The kernel goes through all buckets of both tables to write the
-// file, which takes some milliseconds for each million of them (net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_status_show, Linux 7.2).
+// ReadConnectionTable reads it in the network namespace of the calling thread. To write the file, the kernel goes
+// through all buckets of both tables. That takes some milliseconds for each million of them
+// (net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_status_show, Linux 7.2).
 func ReadConnectionTable() (ConnectionTable, error) {
 	var t ConnectionTable
 	status, err := os.ReadFile(statusFile)

@@ -13,7 +13,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel"
 )
 
-// TestConnectionTable: what this kernel tells is what is there, in its own network namespace. Audits count the connections on every kernel.
+// TestConnectionTable: what this kernel tells is what is there, in its own network namespace. Audits count the
+// connections on every kernel.
 func TestConnectionTable(t *testing.T) {
 	const connections = 50
 	own(t)

@@ -236,8 +236,8 @@ func TestForgetReadsTheTableOnce(t *testing.T) {
 	}
 }
 
-// burst sends n datagrams. A socket tells of a refusal instead of sending the next one, which is then sent again. With no
-// route and no address any more the node itself cannot send.
+// burst sends n datagrams. A socket tells of a refusal instead of sending the next one, which is then sent again. With
+// no route and no address any more the node itself cannot send.
 func burst(t *testing.T, c *net.UDPConn, n int) {
 	t.Helper()
 	for range n {
@@ -318,10 +318,10 @@ func (l listener) received(t *testing.T) (n int) {
 // forgets says when Forget is called, and "too early" that a datagram comes between it and the deletion.
 var forgets = []string{"after", "too early", "never"}
 
-// TestUDPSendersLeavePodsThatAreGone: BEHAVIOUR rows B13 to B15 and 111. One socket sends and never gets an answer, from a host
-// outside, a pod and the node itself, to a ClusterIP and a node port. When Forget is called after the real server was deleted,
-// no datagram is lost while there is another real server. Without it, and when it is called before, datagrams are lost for as
-// long as IPVS takes to end the flow. None ever reaches the pod that is gone.
+// TestUDPSendersLeavePodsThatAreGone: BEHAVIOUR rows B13 to B15 and 111. One socket sends and never gets an answer,
+// from a host outside, a pod and the node itself, to a ClusterIP and a node port. When Forget is called after the real
+// server was deleted, no datagram is lost while there is another real server. Without it, and when it is called before,
+// datagrams are lost for as long as IPVS takes to end the flow. None ever reaches the pod that is gone.
 func TestUDPSendersLeavePodsThatAreGone(t *testing.T) {
 	net, err := topology.New()
 	if err != nil {
@@ -398,8 +398,8 @@ func (n nodeKernel) do(t *testing.T, verb dataplane.Verb, objects ...dataplane.O
 	}
 }
 
-// local waits until what is for the address stays on the node. An IPv6 address that was added is not local at once: that is left
-// to a work queue of the kernel, also without duplicate address detection.
+// local waits until what is for the address stays on the node. An IPv6 address that was added is not local at once:
+// that is left to a work queue of the kernel, also without duplicate address detection.
 func (n nodeKernel) local(t *testing.T, addr netip.Addr) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); ; {
@@ -531,8 +531,9 @@ func (s stream) run(t *testing.T) {
 	s.expect(t, "without virtual server", 0, 0)
 }
 
-// TestFlowsOlderThanTheirVirtualServer: BEHAVIOUR rows B17 and B18. A sender from outside that was there before the front end is
-// not masqueraded, because its conntrack entry was made without; once the entry is forgotten, it is, like all others.
+// TestFlowsOlderThanTheirVirtualServer: BEHAVIOUR rows B17 and B18. A sender from outside that was there before the
+// front end is not masqueraded, because its conntrack entry was made without; once the entry is forgotten, it is, like
+// all others.
 func TestFlowsOlderThanTheirVirtualServer(t *testing.T) {
 	net, err := topology.New()
 	if err != nil {
@@ -579,8 +580,9 @@ func TestFlowsOlderThanTheirVirtualServer(t *testing.T) {
 	}
 }
 
-// TestIdleUDPFlows: BEHAVIOUR row B38. How long an idle flow stays with its real server is IPVS's timeout alone, which takes
-// the conntrack entry along; conntrack's own, when it is shorter, ends only what undoes the masquerade of an answer.
+// TestIdleUDPFlows: BEHAVIOUR row B38. How long an idle flow stays with its real server is IPVS's timeout alone, which
+// takes the conntrack entry along; conntrack's own, when it is shorter, ends only what undoes the masquerade of an
+// answer.
 func TestIdleUDPFlows(t *testing.T) {
 	for _, c := range []struct {
 		name            string
@@ -659,8 +661,8 @@ func (n nodeKernel) awaitTracked(t *testing.T, id dataplane.VirtualServerID, wan
 	}
 }
 
-// BenchmarkForget reads a table of 50,000 entries, of which 100 are stale. TCP entries are left out by the kernel where it
-// knows how to (Linux 5.8). The library is what it would take otherwise.
+// BenchmarkForget reads a table of 50,000 entries, of which 100 are stale. TCP entries are left out by the kernel where
+// it knows how to (Linux 5.8). The library is what it would take otherwise.
 func BenchmarkForget(b *testing.B) {
 	for _, protocol := range []cluster.Protocol{cluster.UDP, cluster.TCP} {
 		b.Run("50000-"+protocol.String(), func(b *testing.B) {

@@ -17,8 +17,8 @@ import (
 
 // ConntrackLimits are limits and timeouts of connection tracking, as kube-proxy has them. 0 leaves what the node has.
 type ConntrackLimits struct {
-	// MaxPerCore times the number of processors, at least Min, is what the number of tracked connections is raised to; it is
-	// never lowered.
+	// MaxPerCore times the number of processors, at least Min, is what the number of tracked connections is raised to; it
+	// is never lowered.
 	MaxPerCore, Min int
 	// The timeouts are whole seconds.
 	TCPEstablishedTimeout, TCPCloseWaitTimeout, UDPTimeout, UDPStreamTimeout time.Duration
@@ -28,7 +28,8 @@ type ConntrackLimits struct {
 // The names of the parameters of ConntrackLimits.
 const (
 	conntrackMax = "net.netfilter.nf_conntrack_max"
-	// hashSize is the number of buckets of the table: a parameter of the module, which is written with its path below /sys here.
+	// hashSize is the number of buckets of the table: a parameter of the module, which is written with its path below /sys
+	// here.
 	hashSize          = "module.nf_conntrack.parameters.hashsize"
 	establishedName   = "net.netfilter.nf_conntrack_tcp_timeout_established"
 	closeWaitName     = "net.netfilter.nf_conntrack_tcp_timeout_close_wait"
@@ -45,8 +46,8 @@ var turnOff = map[string]string{
 	beLiberalName: "--conntrack-tcp-be-liberal=false", udpTimeoutName: "--conntrack-udp-timeout=0", udpStreamName: "--conntrack-udp-timeout-stream=0",
 }
 
-// max returns how many connections are to be tracked at least, 0 where that is not our business. Above a million the product
-// of cores and MaxPerCore says nothing about what a node needs, and the table takes 320 bytes for each connection
+// max returns how many connections are to be tracked at least, 0 where that is not our business. Above a million the
+// product of cores and MaxPerCore says nothing about what a node needs. The table takes 320 bytes for each connection
 // (kubernetes, pkg/proxy/conntrack/sysctls.go, 1.37).
 func (l ConntrackLimits) max(cpus int) int {
 	switch product := l.MaxPerCore * cpus; {
@@ -86,9 +87,9 @@ func (l ConntrackLimits) changes(cpus int, present map[string]string) []dataplan
 	return changes
 }
 
-// Apply writes what has to be written and returns what was changed, also with an error. An error names the parameter and the
-// flag that leaves it alone. What this process cannot have a say in is returned in left, in words: the size of the table is the
-// whole machine's and can be changed in the initial network namespace only, and /sys may be read-only in a container.
+// Apply writes what has to be written and returns what was changed, also with an error. An error names the parameter
+// and the flag that leaves it alone. left says in words what this process may not change. The size of the table is the
+// whole machine's, and can be changed in the initial network namespace only. /sys may be read-only in a container.
 func (l ConntrackLimits) Apply() (changed []dataplane.SysctlChange, left []string, err error) {
 	present := map[string]string{}
 	for name := range turnOff {
@@ -114,8 +115,8 @@ func (l ConntrackLimits) Apply() (changed []dataplane.SysctlChange, left []strin
 	return changed, left, errors.Join(errs...)
 }
 
-// notOurs tells whether the parameter belongs to the machine and cannot be written from here: in other network namespaces than
-// the initial one nf_conntrack_max has the mode 0444 and the module's parameter is EOPNOTSUPP
+// notOurs tells whether the parameter belongs to the machine and cannot be written from here. In other network
+// namespaces than the initial one nf_conntrack_max has the mode 0444, and the module's parameter is EOPNOTSUPP
 // (net/netfilter/nf_conntrack_standalone.c, nf_conntrack_core.c, Linux 6.1).
 func notOurs(name string, err error) bool {
 	switch name {

@@ -13,7 +13,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
 
-// TestBothReadersSeeTheSame: getsockopt and netlink list the same real servers in the same order, whatever their number and values.
+// TestBothReadersSeeTheSame: getsockopt and netlink list the same real servers in the same order, whatever their number
+// and values.
 func TestBothReadersSeeTheSame(t *testing.T) {
 	own(t)
 	k, other := openLinux(t), openLinux(t)
@@ -59,7 +60,8 @@ func TestBothReadersSeeTheSame(t *testing.T) {
 	}
 }
 
-// BenchmarkObserve shows what getsockopt is worth: a look at 1,000 Services with 5 endpoints each, by netlink and by it, in the same run.
+// BenchmarkObserve shows what getsockopt is worth: a look at 1,000 Services with 5 endpoints each, by netlink and by
+// it, in the same run.
 func BenchmarkObserve(b *testing.B) {
 	own(b)
 	k, other := openLinux(b), openLinux(b)

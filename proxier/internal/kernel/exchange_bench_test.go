@@ -13,9 +13,10 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel"
 )
 
-// BenchmarkExchange exchanges the schedulers of 40 virtual servers in one pass, and of the same ones by one message each and nothing else, which is
-// the least that the kernel can do it in. It reports how long a front end is held, from before the entry that holds it is sent until after its
-// end is acknowledged, and how long the bare message takes, of which the kernel is without a scheduler for nearly all.
+// BenchmarkExchange exchanges the schedulers of 40 virtual servers in one pass. Beside that it does so by one message
+// each and nothing else, which is the least that the kernel can do it in. It reports how long a front end is held, from
+// before the entry that holds it is sent until after its end is acknowledged. It also reports how long the bare message
+// takes; for nearly all of that the kernel is without a scheduler.
 func BenchmarkExchange(b *testing.B) {
 	own(b)
 	k := openLinux(b)
@@ -53,8 +54,8 @@ func BenchmarkExchange(b *testing.B) {
 	}
 }
 
-// holds carries out the operations, those of one kind that follow each other in one call, as Linux itself puts them together, and returns for how
-// long each front end was held.
+// holds applies the operations and returns for how long each front end was held. Those of one kind that follow each
+// other go in one call, as Linux itself puts them together.
 func holds(b *testing.B, k *kernel.Linux, ops []dataplane.Op) (times []time.Duration) {
 	began := map[dataplane.SetEntry]time.Time{}
 	kind := func(op dataplane.Op) string { return fmt.Sprintf("%s %T", op.Verb, op.Object) }

@@ -12,15 +12,17 @@ import (
 // expireNodest makes the kernel end the connections of a real server whose packet finds it gone.
 const expireNodest = "net.ipv4.vs.expire_nodest_conn"
 
-// expiry switches expireNodest off for a moment. Its lock is held while it is off: who reads the parameter then beside us would take that for a change.
-// The file is opened once, in the network namespace to which it belongs from then on: a change of an endpoint costs three system calls here, and not fifteen.
+// expiry switches expireNodest off for a moment. Its lock is held while it is off: who reads the parameter then beside
+// us would take that for a change. The file is opened once, in the network namespace to which it belongs from then on:
+// a change of an endpoint costs three system calls here, and not fifteen.
 type expiry struct {
 	sync.Mutex
 	fd     int
 	opened bool
 }
 
-// off switches it off where it is on, and returns what switches it on again. The lock must be held until then. Should that fail, an audit finds it.
+// off switches it off where it is on, and returns what switches it on again. The lock must be held until then. Should
+// that fail, an audit finds it.
 func (e *expiry) off() (on func(), err error) {
 	value, err := e.value()
 	if err != nil || value == "0" {

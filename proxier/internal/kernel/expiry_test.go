@@ -11,7 +11,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
 
-// TestExpiryIsAsItWas: after real servers are renewed and deleted, whatever was set, here and in another namespace; the file is kept open meanwhile.
+// TestExpiryIsAsItWas: after real servers are renewed and deleted, whatever was set, here and in another namespace; the
+// file is kept open meanwhile.
 func TestExpiryIsAsItWas(t *testing.T) {
 	id := dataplane.VirtualServerID{Addr: netip.MustParseAddr("10.96.0.1"), Port: 80, Protocol: cluster.TCP}
 	server := func(last byte) dataplane.RealServerObject {

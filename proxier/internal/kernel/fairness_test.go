@@ -15,8 +15,9 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel/kerneltest"
 )
 
-// TestNodesAreFairTogether: many nodes with few connections each give all endpoints about as many, because each has an order of its own.
-// One sorted list on all nodes, which others have (kubernetes#79213, #121591), is measured beside it, and so is a random one.
+// TestNodesAreFairTogether: many nodes with few connections each give all endpoints about as many, because each has an
+// order of its own. One sorted list on all nodes, which others have (kubernetes#79213, #121591), is measured beside it,
+// and so is a random one.
 func TestNodesAreFairTogether(t *testing.T) {
 	const nodes, endpoints, connections = 60, 10, 3
 	port := cluster.ServicePort{Protocol: cluster.UDP, Port: 53, Scheduler: "rr"}

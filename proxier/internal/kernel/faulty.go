@@ -114,7 +114,8 @@ func (f *Faulty) Apply(ops []dataplane.Op) []error {
 	return errs
 }
 
-// lose has the operation carried out, or refused, and the answer lost: ENOBUFS means that nobody knows. Sometimes a refusal is known.
+// lose has the operation carried out, or refused, and the answer lost: ENOBUFS means that nobody knows. Sometimes a
+// refusal is known.
 func (f *Faulty) lose(op dataplane.Op) error {
 	if err := f.Kernel.Apply([]dataplane.Op{op})[0]; err != nil && f.random.IntN(2) == 0 {
 		return err

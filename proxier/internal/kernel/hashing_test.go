@@ -54,8 +54,8 @@ type client struct {
 	port   uint16
 }
 
-// TestHashingIsTheSameOnEveryNode: nodes with different histories that end with the same endpoints send the same client to the same
-// endpoint, and package hashing says to which. No client is refused while an endpoint has weight 0.
+// TestHashingIsTheSameOnEveryNode: nodes with different histories end with the same endpoints. They send the same
+// client to the same endpoint, and package hashing says to which. No client is refused while an endpoint has weight 0.
 func TestHashingIsTheSameOnEveryNode(t *testing.T) {
 	seed := rand.Uint64()
 	r := rand.New(rand.NewPCG(seed, 0))

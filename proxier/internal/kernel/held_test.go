@@ -11,8 +11,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
 
-// TestOneWaitForTheLock (kubernetes#105742): while another program holds the lock of iptables, a pass waits for it once, and
-// each operation says why it was not done.
+// TestOneWaitForTheLock (kubernetes#105742): while another program holds the lock of iptables, a pass waits for it
+// once, and each operation says why it was not done.
 func TestOneWaitForTheLock(t *testing.T) {
 	dir := t.TempDir()
 	waits := filepath.Join(dir, "waits")

@@ -23,8 +23,8 @@ import (
 // persistence netmask): no wanted one has that name, so that it is updated to what is wanted.
 const unmanaged = "(changed by others)"
 
-// The library writes to a log of its own, also that it could not load a module which is in the kernel already. What matters
-// comes back as an error.
+// The library writes to a log of its own, also that it could not load a module which is in the kernel already. What
+// matters comes back as an error.
 func init() { logrus.SetOutput(io.Discard) }
 
 type ipvs struct {
@@ -34,12 +34,13 @@ type ipvs struct {
 	// reader lists real servers of IPv4; nil where netlink does.
 	reader *wire.Reader
 	expiry *expiry
-	// servers is how many virtual servers there were at the last look, connections how many connections their real servers had.
+	// servers is how many virtual servers there were at the last look, connections how many connections their real servers
+	// had.
 	servers, connections int
 }
 
-// familyOfIPVS returns the number of the generic netlink family. moby/ipvs loads the module where it is missing; where it is there, that would start modprobe
-// for nothing.
+// familyOfIPVS returns the number of the generic netlink family. moby/ipvs loads the module where it is missing; where
+// it is there, that would start modprobe for nothing.
 func familyOfIPVS() (uint16, error) {
 	family, err := vnl.GenlFamilyGet(wire.FamilyName)
 	if err != nil {
@@ -86,10 +87,11 @@ func (v *ipvs) begin(command byte) { wire.Begin(&v.batch, v.family, command, 0) 
 
 // apply sends virtual and real servers, many to a system call.
 //
-// While real servers are renewed their connections must not be ended, so the sysctl that says so is off for that time. It is off
-// while others are deleted, too: with it, Linux 5.9 and later ends a tick after a deletion all connections whose real server is
-// away at that moment (ip_vs_ctl.c, __ip_vs_del_dest; ip_vs_conn.c, ip_vs_expire_nodest_conn_flush, which does not look at the sysctl
-// again), and one that is just being renewed would be among them. The next packet of such a connection still ends it, as on all kernels.
+// The connections of real servers must not end while these are renewed, so the sysctl that ends them is off for that
+// time. It is off while others are deleted, too. With it, Linux 5.9 and later ends, a tick after a deletion, all
+// connections whose real server is away at that moment. One that is just being renewed would be among them
+// (ip_vs_ctl.c, __ip_vs_del_dest; ip_vs_conn.c, ip_vs_expire_nodest_conn_flush, which does not look at the sysctl
+// again). The next packet of a connection to a deleted one still ends it, as on all kernels.
 func (v *ipvs) apply(ops []dataplane.Op) []error {
 	if slices.ContainsFunc(ops, func(op dataplane.Op) bool { return op.Verb == dataplane.Renew || op.Verb == dataplane.Delete }) {
 		v.expiry.Lock()
@@ -154,11 +156,11 @@ func (v *ipvs) apply(ops []dataplane.Op) []error {
 	return outcome
 }
 
-// noScheduler is the kernel's name for no scheduler, since 3.18. A virtual server whose scheduler has a costly table is made
-// without one. It gets its real servers, and then its scheduler, which builds one table. Connections that come in between,
-// within some microseconds, are refused, as they were before the virtual server was there. Where a virtual server lives
-// already each change builds its table: to be without a scheduler would cost it connections, and the kernel an RCU grace
-// period.
+// noScheduler is the kernel's name for no scheduler, since 3.18. A virtual server whose scheduler has a costly table is
+// made without one. It gets its real servers, and then its scheduler, which builds one table. Connections that come in
+// between, within some microseconds, are refused, as they were before the virtual server was there. Where a virtual
+// server lives already each change builds its table: to be without a scheduler would cost it connections, and the
+// kernel an RCU grace period.
 const noScheduler = "none"
 
 // costlyTable tells whether the kernel's scheduler of that name has one. Tests exchange it.
@@ -167,14 +169,16 @@ var costlyTable = func(name string) bool {
 	return s.CostlyTable
 }
 
-// lateTable is a virtual server that gets its scheduler after its real servers: operations server to last, and a message of its own.
+// lateTable is a virtual server that gets its scheduler after its real servers: operations server to last, and a
+// message of its own.
 type lateTable struct {
 	server, last int
 	object       dataplane.VirtualServerObject
 	message      int
 }
 
-// realServersOf returns how many of the operations, from the first one on, create real servers of the new virtual server.
+// realServersOf returns how many of the operations, from the first one on, create real servers of the new virtual
+// server.
 func realServersOf(o dataplane.VirtualServerObject, verb dataplane.Verb, ops []dataplane.Op) (n int) {
 	if verb != dataplane.Create {
 		return 0
@@ -189,7 +193,8 @@ func realServersOf(o dataplane.VirtualServerObject, verb dataplane.Verb, ops []d
 	return n
 }
 
-// undo takes away a virtual server that could not get its scheduler: creating it has failed, and with it its real servers.
+// undo takes away a virtual server that could not get its scheduler: creating it has failed, and with it its real
+// servers.
 func (v *ipvs) undo(l lateTable, why error, outcome []error) {
 	v.batch.Reset()
 	v.begin(wire.DelService)
@@ -243,8 +248,8 @@ type observed struct {
 	dataplane.VirtualServer
 }
 
-// observe calls each for every virtual server but firewall marks. The list of its real servers is good until each returns. One may be there twice when others
-// come and go meanwhile.
+// observe calls each for every virtual server but firewall marks. The list of its real servers is good until each
+// returns. One may be there twice when others come and go meanwhile.
 func (v *ipvs) observe(each func(dataplane.VirtualServerID, dataplane.VirtualServer)) error {
 	servers := make([]observed, 0, v.servers)
 	v.batch.Reset()

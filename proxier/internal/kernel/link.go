@@ -15,8 +15,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
 
-// link is the dummy link with its addresses, and what may stand in their place, routes. It is never set up: the kernel makes the local routes of its addresses all the
-// same, and answers for them on other links.
+// link is the dummy link with its addresses, and what may stand in their place, routes. It is never set up: the kernel
+// makes the local routes of its addresses all the same, and answers for them on other links.
 type link struct {
 	name    string
 	ignore  []string // links whose addresses are nobody's
@@ -64,8 +64,9 @@ func (l *link) delete() error {
 // index returns the link's number, 0 when it does not exist.
 func (l *link) index() (int, error) { return l.numbers.of(l.name) }
 
-// observe returns whether the link exists, its addresses, and the addresses of all other links on which node ports are served.
-// Those of ignored links, IPv6 link-local and loopback addresses are nobody's. One dump serves all: a dump for each link grows with their square.
+// observe returns whether the link exists, its addresses, and the addresses of all other links on which node ports are
+// served. Those of ignored links, IPv6 link-local and loopback addresses are nobody's. One dump serves all: a dump for
+// each link grows with their square.
 func (l *link) observe() (present bool, ours, others []netip.Addr, err error) {
 	index, err := l.index()
 	if err != nil {

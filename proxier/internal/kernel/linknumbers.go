@@ -10,8 +10,9 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/internal/netlink"
 )
 
-// linkNumbers finds the numbers of links by netlink. An ioctl would be quicker for a link that is there; for one that is not the kernel runs modprobe
-// twice, for modules netdev-NAME and NAME, before it says so (net/core/dev_ioctl.c, dev_load, Linux 6.1).
+// linkNumbers finds the numbers of links by netlink. An ioctl would be quicker for a link that is there. For one that
+// is not, the kernel runs modprobe twice, for modules netdev-NAME and NAME, before it says so (net/core/dev_ioctl.c,
+// dev_load, Linux 6.1).
 type linkNumbers struct {
 	*netlink.Socket
 	batch netlink.Batch

@@ -182,8 +182,8 @@ ip route add local 10.96.89.0/24 dev lo table local proto 73 metric 73; ip -6 ro
 	}
 }
 
-// TestRestartFindsWhatWasWritten: a second adapter, which has written nothing itself, sees exactly what the first one wrote,
-// however iptables spells it.
+// TestRestartFindsWhatWasWritten: a second adapter, which has written nothing itself, sees exactly what the first one
+// wrote, however iptables spells it.
 func TestRestartFindsWhatWasWritten(t *testing.T) {
 	own(t)
 	have := dataplane.NewState()
@@ -223,7 +223,8 @@ func TestWritesAreBatched(t *testing.T) {
 	}
 }
 
-// TestChangesByOthersAreSeen: what others set on our virtual and real servers, and we never do, is a difference, and mended.
+// TestChangesByOthersAreSeen: what others set on our virtual and real servers, and we never do, is a difference, and
+// mended.
 func TestChangesByOthersAreSeen(t *testing.T) {
 	own(t)
 	k := openLinux(t)
@@ -331,8 +332,8 @@ func TestProbe(t *testing.T) {
 	}
 }
 
-// TestWatch tells of addresses on other links, with those that have gone, and not of our own; of the end of our link, also
-// when it was made anew, and of no other's.
+// TestWatch tells of addresses on other links, with those that have gone, and not of our own; of the end of our link,
+// also when it was made anew, and of no other's.
 func TestWatch(t *testing.T) {
 	own(t)
 	k := openLinux(t)
@@ -377,7 +378,8 @@ func TestWatch(t *testing.T) {
 			quiet = true
 		}
 	}
-	// What is told of ours would have been told long before the last one of these is there; the link made anew has another number.
+	// What is told of ours would have been told long before the last one of these is there; the link made anew has another
+	// number.
 	shell(t, "for i in $(seq 50); do ip addr add 192.168.51.$i/32 dev "+kerneltest.Config.Link+"; done")
 	shell(t, fmt.Sprintf("ip link del %[1]s; ip link add %[1]s type dummy; for i in $(seq 50); do ip addr add 192.168.51.$i/32 dev %[1]s; done", kerneltest.Config.Link))
 	if n := len(told); n > 0 {
@@ -442,8 +444,8 @@ func TestConnectionCounter(t *testing.T) {
 	}
 }
 
-// BenchmarkApply shows what batching is worth: the time of one operation alone, divided by that of one among many, in the same
-// run.
+// BenchmarkApply shows what batching is worth: the time of one operation alone, divided by that of one among many, in
+// the same run.
 func BenchmarkApply(b *testing.B) {
 	own(b)
 	k := openLinux(b)

@@ -22,7 +22,8 @@ const (
 	diagRequestSize = 56 // struct inet_diag_req_v2
 )
 
-// listeners lists the sockets of this network namespace that wait for clients. A kernel without inet_diag has none to show.
+// listeners lists the sockets of this network namespace that wait for clients. A kernel without inet_diag has none to
+// show.
 func listeners() ([]dataplane.Listener, error) {
 	socket, err := netlink.Dial(unix.NETLINK_SOCK_DIAG)
 	if err != nil {

@@ -27,7 +27,8 @@ func withRealServers(last byte, name string, n int) (dataplane.VirtualServerID, 
 	return id, ops
 }
 
-// TestTableIsBuiltOnce: virtual servers whose scheduler comes last, several in one go and longer than one send, are as they were asked for.
+// TestTableIsBuiltOnce: virtual servers whose scheduler comes last, several in one go and longer than one send, are as
+// they were asked for.
 func TestTableIsBuiltOnce(t *testing.T) {
 	own(t)
 	k := openLinux(t)
@@ -62,7 +63,8 @@ func TestTableIsBuiltOnce(t *testing.T) {
 	}
 }
 
-// TestSchedulerThatComesLastFails: of a virtual server that cannot get its scheduler nothing is left, and the others are not touched.
+// TestSchedulerThatComesLastFails: of a virtual server that cannot get its scheduler nothing is left, and the others
+// are not touched.
 func TestSchedulerThatComesLastFails(t *testing.T) {
 	own(t)
 	k := openLinux(t)
@@ -83,8 +85,8 @@ func TestSchedulerThatComesLastFails(t *testing.T) {
 	}
 }
 
-// BenchmarkMaglev shows what it is worth to build the table of mh once: the same virtual server of 50 real servers with a table for each of
-// them, in the same run.
+// BenchmarkMaglev shows what it is worth to build the table of mh once: the same virtual server of 50 real servers with
+// a table for each of them, in the same run.
 func BenchmarkMaglev(b *testing.B) {
 	own(b)
 	k := openLinux(b)

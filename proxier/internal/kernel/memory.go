@@ -23,8 +23,8 @@ type Memory struct {
 	Addresses []netip.Addr
 	// Broadcasts are the broadcast addresses of the node's networks. SetNetworks changes both as Linux does.
 	Broadcasts []netip.Addr
-	// KeepsSources says that an IPv6 route keeps its preferred source when the node loses that address, as up to Linux 6.5. Else it has none
-	// from then on.
+	// KeepsSources says that an IPv6 route keeps its preferred source when the node loses that address, as up to Linux
+	// 6.5. Else it has none from then on.
 	KeepsSources bool
 	// Listeners are the sockets that Observe shows.
 	Listeners []dataplane.Listener
@@ -99,7 +99,8 @@ func (m *Memory) Beside() *MemoryReader { return &MemoryReader{memory: m} }
 // MemoryReader reads a Memory in another goroutine.
 type MemoryReader struct {
 	memory *Memory
-	// Before, when set, is called before each part of the kernel is read: what happens there happens while the kernel is read.
+	// Before, when set, is called before each part of the kernel is read: what happens there happens while the kernel is
+	// read.
 	Before func(part string)
 	// Overlooks, when set, tells which virtual servers the kernel leaves out, as Linux does when others come and go.
 	Overlooks func(dataplane.VirtualServerID) bool
@@ -163,9 +164,9 @@ func (m *Memory) CutOff(allowed map[dataplane.VirtualServerID][]netip.Prefix) (d
 	return before - len(m.Flows), nil
 }
 
-// Send sends a UDP datagram and returns who gets it, as Linux does with net.ipv4.vs.expire_nodest_conn=1: the real server of
-// the flow, which is that with the lowest address when the flow is new, or the address itself where there is no virtual
-// server. Nobody gets the one datagram that finds the real server of its flow gone.
+// Send sends a UDP datagram and returns who gets it, as Linux does with net.ipv4.vs.expire_nodest_conn=1. That is the
+// real server of the flow: when the flow is new, the one with the lowest address. Where there is no virtual server, it
+// is the address itself. Nobody gets the one datagram that finds the real server of its flow gone.
 func (m *Memory) Send(client, to netip.AddrPort) (server netip.AddrPort, delivered bool) {
 	v, served := m.state.VirtualServers[dataplane.VirtualServerID{Addr: to.Addr(), Port: to.Port(), Protocol: cluster.UDP}]
 	has := func(server netip.AddrPort) bool {
@@ -362,8 +363,9 @@ func (m *Memory) refuseRealServer(verb dataplane.Verb, o dataplane.RealServerObj
 	return nil
 }
 
-// reaches tells whether the address can be a real server's: it is a unicast one for the table of local routes. IPv6 link-local ones are
-// refused but where they are the node's own (net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_new_dest, Linux 6.12).
+// reaches tells whether the address can be a real server's: it is a unicast one for the table of local routes. IPv6
+// link-local ones are refused but where they are the node's own (net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_new_dest, Linux
+// 6.12).
 func (m *Memory) reaches(addr netip.Addr) bool {
 	if addr.Is6() && addr.IsLinkLocalUnicast() {
 		return slices.Contains(m.Addresses, addr)

@@ -46,7 +46,8 @@ func recordModprobe(t *testing.T) (called func() []string) {
 	}
 }
 
-// TestALookAsksForNoModule: asked for a link that is not there, the kernel may run modprobe for its name before it says so, with each audit.
+// TestALookAsksForNoModule: asked for a link that is not there, the kernel may run modprobe for its name before it says
+// so, with each audit.
 func TestALookAsksForNoModule(t *testing.T) {
 	own(t)
 	linux, err := kernel.NewLinux(kernel.LinuxConfig{Link: "kube-ipvs0", Families: []cluster.Family{cluster.IPv4, cluster.IPv6}, IgnoreLinks: []string{"kube-dummy-if"}})

@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// TestModules: what is loaded is there, what is in no list is not, and where lists cannot be read, or not both of them, nothing is known to be absent.
+// TestModules: what is loaded is there, and what is in no list is not. Where lists cannot be read, or not both of them,
+// nothing is known to be absent.
 func TestModules(t *testing.T) {
 	root := t.TempDir()
 	write := func(name, text string) {

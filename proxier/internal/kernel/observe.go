@@ -36,7 +36,8 @@ func newObservation(servers, entries, addresses int) dataplane.Observation {
 	return dataplane.Observation{State: dataplane.NewStateFor(servers, entries, addresses), Foreign: map[dataplane.VirtualServerID]dataplane.VirtualServer{}}
 }
 
-// observe reads the kernel into seen, and calls each for the virtual servers that are ours; the list of their real servers is good until it returns.
+// observe reads the kernel into seen, and calls each for the virtual servers that are ours; the list of their real
+// servers is good until it returns.
 func (k *Linux) observe(seen *dataplane.Observation, each func(dataplane.VirtualServerID, dataplane.VirtualServer)) error {
 	s := seen.State
 	for _, name := range k.config.Sysctls {

@@ -186,8 +186,8 @@ func processorTime(t testing.TB) (own, children time.Duration) {
 	return times[0], times[1]
 }
 
-// BenchmarkObserveSize holds a look at the whole kernel against the bare system calls, in the same run, and shows the parts of those: the best of each, since
-// others compute on the same machine.
+// BenchmarkObserveSize compares a look at the whole kernel with the bare system calls, in the same run, and shows the
+// parts of those. Each is the best of several, since others compute on the same machine.
 func BenchmarkObserveSize(b *testing.B) {
 	for _, family := range []cluster.Family{cluster.IPv4, cluster.IPv6} {
 		for _, n := range []int{1000, 10_000} {

@@ -13,8 +13,9 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel/kerneltest"
 )
 
-// TestOverrunIsFound: with receive buffers that overrun, where operations fail, each is done, refused or unknown, as the kernel then shows; what is
-// unknown surprises; and doing what is left to be done after another look comes to the end that was wanted.
+// TestOverrunIsFound: with receive buffers that overrun, where operations fail, each is done, refused or unknown, as
+// the kernel then shows; what is unknown surprises; and doing what is left to be done after another look comes to the
+// end that was wanted.
 func TestOverrunIsFound(t *testing.T) {
 	own(t)
 	k := openLinux(t)

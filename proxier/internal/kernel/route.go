@@ -16,20 +16,20 @@ import (
 )
 
 const (
-	// routeProtocol tells our routes from those of others (rtm_protocol). It stands in nobody's list of numbers that is known to us,
-	// nor in iproute2's rt_protos.
+	// routeProtocol tells our routes from those of others (rtm_protocol). It stands in nobody's list of numbers that is
+	// known to us, nor in iproute2's rt_protos.
 	routeProtocol = 73
-	// routeMetric puts our routes behind the kernel's own of the same address, which have 0, and beside them: for IPv4 two routes of
-	// one address and metric are one too many (net/ipv4/fib_trie.c, fib_table_insert, EEXIST). So a VIP can have an address and a
-	// route while one takes the place of the other, and an address of the node itself is never hidden.
+	// routeMetric puts our routes behind the kernel's own of the same address, which have 0, and beside them. For IPv4 two
+	// routes of one address and metric are one too many (net/ipv4/fib_trie.c, fib_table_insert, EEXIST). So a VIP can have
+	// an address and a route while one takes the place of the other, and an address of the node itself is never hidden.
 	routeMetric = 73
 )
 
 // loopback is the link of our routes. Why it is not the dummy link is told at [dataplane.Route].
 const loopback = "lo"
 
-// routes returns our routes: those in the table of local ones, on the loopback link, with our protocol and metric. One dump for each family
-// reads nothing else.
+// routes returns our routes: those in the table of local ones, on the loopback link, with our protocol and metric. One
+// dump for each family reads nothing else.
 func (l *link) routes(families []cluster.Family) (map[netip.Addr]netip.Addr, error) {
 	index, err := l.numbers.of(loopback)
 	if err != nil {
@@ -73,8 +73,8 @@ func (l *link) localRoutes(kind routeKind) (map[netip.Addr]netip.Addr, error) {
 	return found, err
 }
 
-// parseRoute reads what we set, and passes over what the kernel adds (scope, preference, cache). Its answers are looked at whole, because a
-// kernel that does not know the filter sends all routes of all families.
+// parseRoute reads what we set, and passes over what the kernel adds (scope, preference, cache). Its answers are looked
+// at whole, because a kernel that does not know the filter sends all routes of all families.
 func parseRoute(payload []byte, want routeKind) (addr, source netip.Addr, is bool) {
 	if len(payload) < unix.SizeofRtMsg {
 		return addr, source, false
@@ -142,9 +142,10 @@ func (l *link) applyRoutes(ops []dataplane.Op) []error {
 // addressRouteWait is how long the kernel may take for the routes of addresses. Thousands take it a fraction of that.
 const addressRouteWait = 2 * time.Second
 
-// addressesWithoutRoute returns the IPv6 addresses of our link that the kernel has not made a route for yet, of those whose own route
-// is to be deleted. An IPv6 address gets its route some time after it was acknowledged, by deferred work (net/ipv6/addrconf.c, addrconf_dad_work,
-// Linux 6.1; without duplicate address detection, too): to delete ours before that would leave the VIP to nobody. With an error it is all of them.
+// addressesWithoutRoute returns the IPv6 addresses of our link that the kernel has not made a route for yet, of those
+// whose own route is to be deleted. An IPv6 address gets its route by deferred work, some time after it was
+// acknowledged (net/ipv6/addrconf.c, addrconf_dad_work, Linux 6.1; without duplicate address detection, too). To delete
+// ours before that would leave the VIP to nobody. With an error it is all of them.
 func (l *link) addressesWithoutRoute(ops []dataplane.Op) (map[netip.Addr]struct{}, error) {
 	waiting := map[netip.Addr]struct{}{}
 	for _, op := range ops {
@@ -179,8 +180,8 @@ func (l *link) addressesWithoutRoute(ops []dataplane.Op) (map[netip.Addr]struct{
 	return waiting, err
 }
 
-// route writes one message. An update puts the route in place at one stroke, whether there is one already or not: packets find the old
-// one or the new one.
+// route writes one message. An update puts the route in place at one stroke, whether there is one already or not:
+// packets find the old one or the new one.
 func (l *link) route(verb dataplane.Verb, r dataplane.Route, index int) {
 	kind, flags := uint16(unix.RTM_NEWROUTE), uint16(unix.NLM_F_CREATE|unix.NLM_F_EXCL)
 	switch verb {

@@ -44,7 +44,8 @@ func TestRoutesAreBatched(t *testing.T) {
 	}
 }
 
-// TestRouteGivesTheSource: what clients on the node have as their source, by an address, by routes, and while both are there.
+// TestRouteGivesTheSource: what clients on the node have as their source, by an address, by routes, and while both are
+// there.
 func TestRouteGivesTheSource(t *testing.T) {
 	own(t)
 	shell(t, "ip link add other type dummy; ip link set other up; ip addr add 192.168.50.1/24 dev other; ip -6 addr add fd00:50::1/64 dev other nodad")
@@ -73,7 +74,8 @@ func TestRouteGivesTheSource(t *testing.T) {
 		} {
 			apply(t, k, []dataplane.Op{step.op})
 			got := source()
-			// The kernel's own route of an IPv6 address appears a little after the address; what takes something away waits for that.
+			// The kernel's own route of an IPv6 address appears a little after the address; what takes something away waits for
+			// that.
 			for deadline := time.Now().Add(20 * time.Second); step.op.Verb == dataplane.Create && got != step.want && time.Now().Before(deadline); {
 				got = source()
 			}
@@ -84,7 +86,8 @@ func TestRouteGivesTheSource(t *testing.T) {
 	}
 }
 
-// TestAddressTakesThePlaceOfARoute: no sooner is the route of an IPv6 address deleted than the kernel's own is there; and the other way round.
+// TestAddressTakesThePlaceOfARoute: no sooner is the route of an IPv6 address deleted than the kernel's own is there;
+// and the other way round.
 func TestAddressTakesThePlaceOfARoute(t *testing.T) {
 	own(t)
 	k := openLinux(t)
@@ -108,8 +111,8 @@ func TestAddressTakesThePlaceOfARoute(t *testing.T) {
 	}
 }
 
-// TestTentativeAddressIsNoSource: while the kernel looks for duplicates of an IPv6 address it refuses routes that prefer it, with EINVAL.
-// The engine tries again.
+// TestTentativeAddressIsNoSource: while the kernel looks for duplicates of an IPv6 address it refuses routes that
+// prefer it, with EINVAL. The engine tries again.
 func TestTentativeAddressIsNoSource(t *testing.T) {
 	own(t)
 	shell(t, "ip link add v0 type veth peer name v1; ip link set v0 up; ip link set v1 up; ip -6 addr add fd00:50::1/64 dev v0")

@@ -14,9 +14,10 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
 )
 
-// probeSchedulers returns those schedulers that the kernel has. There is no doubt about one whose module is loaded, nor about
-// one that has no module. modprobe loads the modules of the others where it may. What is in doubt then is tried, but for
-// those whose module the node has to load ([scheduler.Scheduler.LoadedByNode]): namespaces go on a node all the time.
+// probeSchedulers returns those schedulers that the kernel has. There is no doubt about one whose module is loaded, nor
+// about one that has no module. modprobe loads the modules of the others where it may. What is in doubt then is tried,
+// but for those whose module the node has to load ([scheduler.Scheduler.LoadedByNode]): namespaces go on a node all the
+// time.
 func probeSchedulers(names []string, read func() modules) (has []string, err error) {
 	known := read()
 	doubtful := known.doubtful(names)
@@ -57,9 +58,9 @@ func (m modules) doubtful(schedulers []string) (names []string) {
 	return names
 }
 
-// trySchedulers makes a virtual server with each on an address of RFC 5737 that nobody has, and returns those that the kernel took. All stay until
-// the last one was tried: with its last virtual server of a family IPVS takes its hooks out of the network, and waits for all processors
-// before it puts them back for the next one.
+// trySchedulers makes a virtual server with each on an address of RFC 5737 that nobody has, and returns those that the
+// kernel took. All stay until the last one was tried. With its last virtual server of a family IPVS takes its hooks out
+// of the network, and waits for all processors before it puts them back for the next one.
 func trySchedulers(names []string) (has []string, err error) {
 	if len(names) == 0 {
 		return nil, nil

@@ -7,17 +7,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// niceness of what can wait: one thread of it gets a tenth of a processor that others want, and all of it while nobody does.
+// niceness of what can wait: one thread of it gets a tenth of a processor that others want, and all of it while nobody
+// does.
 const niceness = 10
 
-// StandBack binds the calling goroutine to its thread and makes others go first on the processor, programs that it starts included, for as long as
-// the goroutine lives. Linux has a niceness for each thread (setpriority(2), NOTES), and anybody may raise that.
+// StandBack binds the calling goroutine to its thread and makes others go first on the processor for as long as the
+// goroutine lives. That includes the programs that it starts. Linux has a niceness for each thread (setpriority(2),
+// NOTES), and anybody may raise that.
 func StandBack() error {
 	runtime.LockOSThread()
 	return unix.Setpriority(unix.PRIO_PROCESS, 0, niceness)
 }
 
-// Spent returns the processor time of the calling thread so far, and that of the programs that the process has started and that have ended.
+// Spent returns the processor time of the calling thread so far, and that of the programs that the process has started
+// and that have ended.
 func Spent() (thread, programs time.Duration) {
 	return spent(unix.RUSAGE_THREAD), spent(unix.RUSAGE_CHILDREN)
 }

@@ -91,7 +91,8 @@ func shellLine(t *testing.T, command string) string {
 	return strings.TrimSpace(shell(t, command))
 }
 
-// TestReadOnlyParameters: who cannot write /proc/sys learns the parameter, what to mount, and the flag that does without.
+// TestReadOnlyParameters: who cannot write /proc/sys learns the parameter, what to mount, and the flag that does
+// without.
 func TestReadOnlyParameters(t *testing.T) {
 	own(t)
 	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
@@ -106,7 +107,8 @@ func TestReadOnlyParameters(t *testing.T) {
 	}
 }
 
-// TestParametersOfTheHost: a container whose own /proc/sys is read-only writes by way of the node's (deploy/ipvs-proxier.yaml).
+// TestParametersOfTheHost: a container whose own /proc/sys is read-only writes by way of the node's
+// (deploy/ipvs-proxier.yaml).
 func TestParametersOfTheHost(t *testing.T) {
 	own(t)
 	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
@@ -125,8 +127,8 @@ func TestParametersOfTheHost(t *testing.T) {
 	shell(t, "umount "+host+"/proc/sys")
 }
 
-// TestRoutersStayHeard: a link that lives by router advertisements keeps its default route when IPv6 forwarding is switched on,
-// and is the only one whose parameter changes.
+// TestRoutersStayHeard: a link that lives by router advertisements keeps its default route when IPv6 forwarding is
+// switched on. No other link's parameter changes.
 func TestRoutersStayHeard(t *testing.T) {
 	own(t)
 	shell(t, `

@@ -54,9 +54,11 @@ func (r *rollout) step(first, n int) (add, drop []dataplane.Op) {
 	return add, drop
 }
 
-// BenchmarkTrash restarts 5,000 endpoints of 1,000 Services, 500 in a pass, which adds before it deletes. The kernel keeps each deleted real
-// server for two to three minutes on a list that every addition walks (net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_trash_get_dest): what that makes of an
-// addition, of a renewal, which finds its real server at the head of the list, and of a change of one endpoint, as the list grows.
+// BenchmarkTrash restarts 5,000 endpoints of 1,000 Services, 500 in a pass, which adds before it deletes. The kernel
+// keeps each deleted real server for two to three minutes on a list that every addition walks
+// (net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_trash_get_dest). The benchmark shows what that makes, as the list grows, of an
+// addition and of a change of one endpoint. It shows it of a renewal, too, which finds its real server at the head of
+// the list.
 func BenchmarkTrash(b *testing.B) {
 	const passes, each, hot = 10, 500, 20
 	took := map[string]time.Duration{}

@@ -37,11 +37,11 @@ type iptablesChoice struct {
 	save func(context.Context, Variant) (string, error)
 }
 
-// ChooseIptables has all programs that are started from now on by the usual names (iptables-restore, ip6tables-save …) be
-// those of one variant, and returns it and why. asked is auto, nft or legacy. With auto, programs that are installed by
-// their usual names stay as they are: then the machine, or who built the image, has chosen. Where an image has both
-// ([IptablesDir]), the rules that are in the kernel tell which one the node uses, as kubelet's hint (KEP-3178) does. It
-// is to be called before programs are started, and changes PATH.
+// ChooseIptables has all programs that are started from now on by the usual names (iptables-restore, ip6tables-save …)
+// be those of one variant, and returns it and why. asked is auto, nft or legacy. With auto, programs that are installed
+// by their usual names stay as they are: then the machine, or who built the image, has chosen. Where an image has both
+// ([IptablesDir]), the rules in the kernel say which one the node uses, as kubelet's hint (KEP-3178) does. Call it
+// before programs are started: it changes PATH.
 func ChooseIptables(ctx context.Context, asked string) (Variant, string, error) {
 	chosen, dir, why, err := (&iptablesChoice{dir: IptablesDir, plain: plainVariant, save: savedBy}).choose(ctx, asked)
 	if err != nil || dir == "" {
@@ -89,8 +89,8 @@ func (c *iptablesChoice) has(v Variant) bool {
 	return err == nil
 }
 
-// marks are chains that tell which variant a node uses, the surest first: kubelet's hint and its canary, then ours, of a
-// life before.
+// marks are chains that tell which variant a node uses, the surest first: kubelet's hint and its canary, then ours, of
+// a life before.
 var marks = []struct{ chain, of string }{
 	{"KUBE-IPTABLES-HINT", "kubelet's chain"}, {"KUBE-KUBELET-CANARY", "kubelet's chain"}, {"IPVSP-", "our own chains of before"},
 }
@@ -149,8 +149,8 @@ func variantOf(path string) Variant {
 	return ""
 }
 
-// savedBy lists the rules of a variant in an image that has both. The tables of legacy come into being by being listed: it
-// is asked only where there are some.
+// savedBy lists the rules of a variant in an image that has both. The tables of legacy come into being by being listed:
+// it is asked only where there are some.
 func savedBy(ctx context.Context, v Variant) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()

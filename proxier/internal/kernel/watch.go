@@ -104,7 +104,8 @@ func deletedLink(message []byte) (name string, is bool) {
 	return name, true
 }
 
-// linkOf returns of which link a message tells that it has got or lost an address. The kernel sends one message at a time.
+// linkOf returns of which link a message tells that it has got or lost an address. The kernel sends one message at a
+// time.
 func linkOf(message []byte) int {
 	if len(message) < ifaIndex+4 {
 		return -1

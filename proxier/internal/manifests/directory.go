@@ -26,8 +26,8 @@ type Directory struct {
 	watchers          map[*watcher]struct{}
 }
 
-// Open reads the directory for the first time. Files with mistakes are reported and left out; a directory that cannot be read
-// at all is an error.
+// Open reads the directory for the first time. Files with mistakes are reported and left out; a directory that cannot
+// be read at all is an error.
 func Open(path string, report func(file, mistake string)) (*Directory, error) {
 	if _, err := os.ReadDir(path); err != nil {
 		return nil, fmt.Errorf("manifests: %w", err)

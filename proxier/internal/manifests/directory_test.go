@@ -180,7 +180,8 @@ func TestOneFileIsLookedAt(t *testing.T) {
 	b.want("a 10.96.0.3, b 10.96.0.4", "last good content of all files")
 }
 
-// TestFileByFileIsAsAWhole: whatever files come, change and go, looking at each alone comes to what looking at all of them does from the beginning.
+// TestFileByFileIsAsAWhole: whatever files come, change and go, to look at each alone comes to the same as to look at
+// all of them from the beginning.
 func TestFileByFileIsAsAWhole(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	b := open(t, nil)
@@ -258,8 +259,9 @@ func TestWhatEditorsLeaveIsNotRead(t *testing.T) {
 	b.want("a 10.96.0.1")
 }
 
-// TestWhatIsNoFileIsNotWaitedFor (HARDENING 15): a FIFO, socket, device or directory with a manifest's name is one mistake each, whether it was there from the
-// start or took the place of a file; the others count, and links to files do.
+// TestWhatIsNoFileIsNotWaitedFor (HARDENING 15): a FIFO, socket, device or directory with a manifest's name is one
+// mistake each, whether it was there from the start or took the place of a file. The others count, and links to files
+// do.
 func TestWhatIsNoFileIsNotWaitedFor(t *testing.T) {
 	b := &book{T: t, path: t.TempDir()}
 	at := func(name string) string { return filepath.Join(b.path, name) }
@@ -348,7 +350,8 @@ func TestNotifications(t *testing.T) {
 	}
 }
 
-// TestWatch: with the real notifications of the file system, every way of changing a file arrives, as events in their order.
+// TestWatch: with the real notifications of the file system, every way of changing a file arrives, as events in their
+// order.
 func TestWatch(t *testing.T) {
 	b := open(t, map[string]string{"a.yaml": serviceText("a", 1)})
 	go b.dir.Run(t.Context())
@@ -404,7 +407,8 @@ func TestWatch(t *testing.T) {
 	next("MODIFIED m 10.96.0.11")
 }
 
-// TestWatchBeginsWhereTheListEnded: what changed between a list and its watch comes with the watch, in order; where something went the reflector is to list anew.
+// TestWatchBeginsWhereTheListEnded: what changed between a list and its watch comes with the watch, in order; where
+// something went the reflector is to list anew.
 func TestWatchBeginsWhereTheListEnded(t *testing.T) {
 	b := open(t, map[string]string{"a.yaml": serviceText("a", 1), "b.yaml": serviceText("b", 2)})
 	_, version := b.list("Service")

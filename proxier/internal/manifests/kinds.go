@@ -27,8 +27,8 @@ var groups = map[string][]string{
 	discovery.GroupName: {"EndpointSlice"},
 }
 
-// singles and lists are the kinds as somebody may have meant to write them. They are apart because EndpointsList is nearly EndpointSlice, and
-// NodeList is in neither because PodList is nearly that.
+// singles and lists are the kinds as somebody may have meant to write them. They are apart because EndpointsList is
+// nearly EndpointSlice, and NodeList is in neither because PodList is nearly that.
 var (
 	singles = []string{"Service", "EndpointSlice", "Node", "List"}
 	lists   = []string{"ServiceList", "EndpointSliceList", "List"}

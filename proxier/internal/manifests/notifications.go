@@ -11,8 +11,8 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// The whole directory is read every rescan although nothing was notified: notifications can get lost. Where that takes long it is done less often, for a
-// hundredth of the time at most.
+// The whole directory is read every rescan although nothing was notified: notifications can get lost. Where that takes
+// long it is done less often, for a hundredth of the time at most.
 const (
 	rescan     = 30 * time.Second
 	rescanPart = 100
@@ -92,8 +92,9 @@ func (n *notifications) add(event fsnotify.Event) {
 // burst is how many notifications may wait while a scan runs, so that the next scan answers all of them.
 const burst = 4096
 
-// A file that is written in place is half there for a while, and half a file can be a good one with less in it. It is read when
-// nothing has been written for quiet, at the latest after patience. A file that is renamed into place is read at once.
+// A file that is written in place is half there for a while, and half a file can be a good one with less in it. It is
+// read when nothing has been written for quiet, at the latest after patience. A file that is renamed into place is read
+// at once.
 const (
 	quiet    = 25 * time.Millisecond
 	patience = time.Second

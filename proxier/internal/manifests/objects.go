@@ -17,7 +17,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 )
 
-// claim is an object that stands in a file. It is kept in protobuf: as an object of the API it would take several times the memory.
+// claim is an object that stands in a file. It is kept in protobuf: as an object of the API it would take several times
+// the memory.
 type claim struct {
 	file *file
 	key  objectKey
@@ -114,8 +115,8 @@ func (d *Directory) claim(f *file, claims []*claim, change *changed) {
 	}
 }
 
-// settle decides which objects are in force and tells the watchers what changed. Files of which something is in force now that was not before, or the
-// other way round, are added to the change.
+// settle decides which objects are in force and sends the watchers what changed. It adds to the change the files of
+// which something has come into force, or is no longer in force.
 func (d *Directory) settle(change *changed) {
 	for key := range change.keys {
 		o := d.objects[key]
@@ -159,7 +160,8 @@ func (o *object) event(event watch.EventType, key objectKey) watch.Event {
 	return watch.Event{Type: event, Object: unpack(key.kind, o.told, o.version)}
 }
 
-// mistake returns what is wrong with a file, "" where nothing is. Of two files with the same object, the one whose name sorts first has it.
+// mistake returns what is wrong with a file, "" where nothing is. Of two files with the same object, the one whose name
+// sorts first has it.
 func (d *Directory) mistake(f *file) string {
 	if f.wrong != "" || f.note != "" {
 		return cmp.Or(f.wrong, f.note)

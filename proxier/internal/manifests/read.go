@@ -13,8 +13,8 @@ type Found struct {
 	key objectKey
 	// Document counts from 1. Line is the file's line in which the document begins.
 	Document, Line int
-	// Value is a *v1.Service, *discovery.EndpointSlice or *v1.Node, completed as the API server would. It is nil for another kind, and where a
-	// mistake leaves nothing to look at.
+	// Value is a *v1.Service, *discovery.EndpointSlice or *v1.Node, completed as the API server would. It is nil for
+	// another kind, and where a mistake leaves nothing to look at.
 	Value Value
 	// Mistakes are what the API server would refuse, as far as this program relies on it: at most budget.Problems.
 	Mistakes []document.Mistake

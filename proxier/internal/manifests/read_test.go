@@ -47,7 +47,8 @@ func TestRead(t *testing.T) {
 	}
 }
 
-// TestKindsAreOfTheirGroup: what has the name of a kind that is read, or a name like it, and is of another group, is somebody else's business.
+// TestKindsAreOfTheirGroup: a kind of another group is somebody else's business, also where its name is that of a kind
+// that is read, or like it.
 func TestKindsAreOfTheirGroup(t *testing.T) {
 	others := []string{"serving.knative.dev/v1 Service", "example.com/v1 Node", "example.com/v1 ServiceList", "apps/v1 DeploymentList", "apps/v1 Nodes", "networking.k8s.io/v1 ServiceCIDR"}
 	for _, kind := range strings.Fields("Binding ComponentStatus ConfigMap Endpoints Event LimitRange Namespace PersistentVolume PersistentVolumeClaim Pod PodTemplate " +

@@ -133,7 +133,8 @@ func (f *file) load(path string) (claims []*claim, note string, err error) {
 	return claims, note, nil
 }
 
-// readable returns the objects of a file, or its first mistake and none of them. What is of other kinds is left out, and note names the first one.
+// readable returns the objects of a file, or its first mistake and none of them. What is of other kinds is left out,
+// and note names the first one.
 func readable(content []byte) (objects []Found, note string, err error) {
 	found, err := Read(content)
 	if err != nil {

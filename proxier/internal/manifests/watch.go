@@ -34,7 +34,8 @@ func (l listerWatcher) List(metav1.ListOptions) (runtime.Object, error) {
 	return list, nil
 }
 
-// item is an object of a list. A large list is never there as a whole: who reads it unpacks an item when its turn comes.
+// item is an object of a list. A large list is never there as a whole: who reads it unpacks an item when its turn
+// comes.
 type item struct {
 	key     objectKey
 	data    []byte
@@ -58,8 +59,9 @@ func (i item) DeepCopyObject() runtime.Object { return i }
 // IsWatchListSemanticsUnSupported tells reflectors to list before they watch.
 func (l listerWatcher) IsWatchListSemanticsUnSupported() bool { return true }
 
-// Watch implements cache.Watcher. It begins with what has changed since the version, such as between a list and its watch. Of what went nothing is kept: when
-// something did since then the answer is "expired", upon which a reflector lists anew after a second or so.
+// Watch implements cache.Watcher. It begins with what has changed since the version, such as between a list and its
+// watch. Of what went nothing is kept: when something did since then the answer is "expired", upon which a reflector
+// lists anew after a second or so.
 func (l listerWatcher) Watch(o metav1.ListOptions) (watch.Interface, error) {
 	d := l.directory
 	d.mu.Lock()

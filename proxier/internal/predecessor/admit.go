@@ -14,9 +14,9 @@ const (
 	tellAgain = 30 * time.Second
 )
 
-// Admit returns when no other service proxy is alive. It waits for the end of the one whose place is to be taken, and tells
-// once in a while how to bring that about; any other is an error at once. Until it returns nothing may be written. An empty
-// takeOver waits for nobody. The error is ctx's when ctx ends first.
+// Admit returns when no other service proxy is alive. It waits until the one stops whose place is to be taken, and says
+// once in a while how to bring that about. Any other proxy is an error at once. Until it returns nothing may be
+// written. An empty takeOver waits for nobody. The error is ctx's when ctx ends first.
 func Admit(ctx context.Context, takeOver Proxy, alive func(context.Context) []Living, log *slog.Logger) error {
 	var told time.Time
 	ticker := time.NewTicker(askAgain)

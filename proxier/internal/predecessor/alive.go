@@ -31,8 +31,8 @@ type Detector struct {
 	client                               *http.Client
 }
 
-// NewDetector looks at the ports that the proxies have by default, and at the processes that /proc shows: in a pod these are
-// all of the node only with hostPID.
+// NewDetector looks at the ports that the proxies have by default, and at the processes that /proc shows: in a pod
+// these are all of the node only with hostPID.
 func NewDetector() *Detector {
 	return &Detector{
 		proc:         "/proc",
@@ -111,8 +111,8 @@ func (d *Detector) get(ctx context.Context, url string) (int, []byte, error) {
 	return response.StatusCode, body, err
 }
 
-// processes looks for processes by name in our network namespace. routerProxies is false when kube-router is seen to run
-// without its service proxy, as a router or firewall: then it is none of our concern.
+// processes looks for processes by name in our network namespace. routerProxies is false when kube-router is seen to
+// run without its service proxy, as a router or firewall: then it is none of our concern.
 func (d *Detector) processes() (signs map[Proxy][]string, routerProxies bool) {
 	signs, routerProxies = map[Proxy][]string{}, true
 	ours, err := os.Readlink(filepath.Join(d.proc, "self/ns/net"))

@@ -29,9 +29,9 @@ type nodePort struct {
 	port     uint16
 }
 
-// ReadLedger reads from the kernel what tells the proxy's virtual servers from others': the addresses on its link, the sets
-// of its front ends, and its node ports, which count on every address of the node. It is to be read before anything of the
-// proxy's is removed.
+// ReadLedger reads from the kernel what distinguishes the proxy's virtual servers from others': the addresses on its
+// link, the sets of its front ends, and its node ports, which count on every address of the node. Read it before
+// anything of the proxy's is removed.
 func ReadLedger(proxy Proxy) (Ledger, error) {
 	of, known := traces[proxy]
 	if !known {

@@ -17,7 +17,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/ipset/client"
 )
 
-// Leftovers are what a proxy has in the kernel of this network namespace, beside virtual servers and what it shares with us.
+// Leftovers are what a proxy has in the kernel of this network namespace, beside virtual servers and what it shares
+// with us.
 type Leftovers struct {
 	Proxy Proxy
 	// Rules counts the proxy's rules in chains of others, such as jumps, Chains its chains, over families and tables.
@@ -60,8 +61,8 @@ func (l Leftovers) String() string {
 	return strings.Join(parts, ", ")
 }
 
-// Find returns what the proxies have left, in their order. link is the name of our own dummy link, which stays in any case. It
-// changes nothing.
+// Find returns what the proxies have left, in their order. link is the name of our own dummy link, which stays in any
+// case. It changes nothing.
 func Find(ctx context.Context, link string, proxies ...Proxy) ([]Leftovers, error) {
 	saved, err := save(ctx)
 	if err != nil {
@@ -143,9 +144,9 @@ type backEnd struct {
 	optional bool
 }
 
-// backEnds returns the iptables programs whose rules the kernel may hold: those that we use ourselves, and those of the other
-// back end where they are installed, because the predecessor may have brought its own. Tables of the legacy back end come
-// into being by being listed: it is asked only where there are some.
+// backEnds returns the iptables programs whose rules the kernel may hold. They are those that we use ourselves, and
+// those of the other back end where they are installed: the predecessor may have brought its own. Tables of the legacy
+// back end come into being by being listed, so it is asked only where there are some.
 func backEnds(ctx context.Context) (found []backEnd) {
 	for _, family := range []struct{ name, tables string }{{"iptables", "/proc/net/ip_tables_names"}, {"ip6tables", "/proc/net/ip6_tables_names"}} {
 		if !installed(family.name + "-save") {
@@ -247,8 +248,9 @@ const (
 	externalTable = 79
 )
 
-// findPolicyRouting looks for what kube-router does for direct server return. Its packet marks lead to virtual servers that
-// the kernel prefers to ours, but nothing tells the rules that set them from those of others: they are for the operator.
+// findPolicyRouting looks for what kube-router does for direct server return. Its packet marks lead to virtual servers
+// that the kernel prefers to ours. But the rules that set the marks cannot be distinguished from those of others: they
+// are for the operator.
 func (l *Leftovers) findPolicyRouting() {
 	for _, family := range []struct {
 		number        int
@@ -272,9 +274,9 @@ func (l *Leftovers) findPolicyRouting() {
 	}
 }
 
-// Remove removes what Find finds, with one iptables-restore for each table, and returns what it was. What has failed
-// is in the error; the rest is done all the same, and a second call does the rest. It is for the time when our own rules are
-// in force.
+// Remove removes what Find finds, with one iptables-restore for each table, and returns what it was. What has failed is
+// in the error; the rest is done all the same, and a second call does the rest. It is for the time when our own rules
+// are in force.
 func Remove(ctx context.Context, proxy Proxy, link string) (Leftovers, error) {
 	found, err := Find(ctx, link, proxy)
 	if err != nil {

@@ -129,7 +129,8 @@ func remove(t *testing.T, proxy Proxy) Leftovers {
 	return left
 }
 
-// TestKubeProxyGoes with chains, jumps and sets of both families, and what others have stays. Then there is nothing left.
+// TestKubeProxyGoes with chains, jumps and sets of both families, and what others have stays. Then there is nothing
+// left.
 func TestKubeProxyGoes(t *testing.T) {
 	own(t)
 	shell(t, others)
@@ -248,7 +249,8 @@ func TestDirectServerReturnIsTold(t *testing.T) {
 	}
 }
 
-// TestLedger: a proxy's virtual servers are those on its link, in its sets, and its node ports on addresses of the node.
+// TestLedger: a proxy's virtual servers are those on its link, in its sets, and its node ports on addresses of the
+// node.
 func TestLedger(t *testing.T) {
 	own(t)
 	shell(t, others)
@@ -296,7 +298,8 @@ ipset create inet6:kube-router-svip-prt hash:ip,port timeout 0 family inet6; ips
 	}
 }
 
-// TestSetsOfOtherTypes (B53): sets of the predecessor's names that are something else tell of no virtual server, and go.
+// TestSetsOfOtherTypes (B53): sets of the predecessor's names that are something else tell of no virtual server, and
+// go.
 func TestSetsOfOtherTypes(t *testing.T) {
 	own(t)
 	shell(t, `

@@ -14,10 +14,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// socket is an abstract unix socket. Its name belongs to the network namespace, as the dataplane does, and goes with the
-// process that has it, however that ends. Any user of the network namespace may bind it, and whoever is first has it: so
-// only root's counts. Where somebody else has it, the lock is a socket whose name begins with this one and a dot: nobody can take all of
-// these, and none can be hidden, as the kernel lists them.
+// socket is an abstract unix socket. Its name belongs to the network namespace, as the dataplane does, and goes with
+// the process that has it, however that ends. Any user of the network namespace may bind it, and whoever is first has
+// it. So only root's counts. Where somebody else has it, the lock is a socket whose name begins with this one and a
+// dot. Nobody can take all of these, and none can be hidden, as the kernel lists them.
 const socket = "@ipvs-proxier"
 
 // Lock is held by the one ipvs-proxier that writes to this network namespace.
@@ -27,8 +27,8 @@ type Lock struct {
 	Distrusted []string
 }
 
-// Hold takes the lock. When another process of root's has it, the error names that process. Of two that start at the same time
-// while somebody else has the usual name, both may be refused; never do both hold it.
+// Hold takes the lock. When another process of root's has it, the error names that process. Of two that start at the
+// same time while somebody else has the usual name, both may be refused; never do both hold it.
 func Hold() (*Lock, error) { return hold(socket) }
 
 // Held returns an error that names the process that has the lock; nil when nobody has it. It takes nothing.
@@ -69,14 +69,15 @@ func hold(socket string) (*Lock, error) {
 // Release gives the lock up.
 func (l *Lock) Release() error { return l.listener.Close() }
 
-// The times of asking who holds a socket. One that is bound and does not listen, or whose queue is full, is asked again: its process
-// may be about to listen. All are asked in turn, so that many cost no more waiting than one.
+// The times of asking who holds a socket. One that is bound and does not listen, or whose queue is full, is asked
+// again: its process may be about to listen. All are asked in turn, so that many cost no more waiting than one.
 const (
 	asks     = 20
 	askPause = 10 * time.Millisecond
 )
 
-// refuse returns an error when root, or our own user, holds one of the sockets that are the lock, except ours. Those that others hold are returned.
+// refuse returns an error when root, or our own user, holds one of the sockets that are the lock, except ours. Those
+// that others hold are returned.
 func refuse(socket, ours string) (distrusted []string, err error) {
 	names, err := sockets(socket)
 	if err != nil {
@@ -115,8 +116,9 @@ func refuse(socket, ours string) (distrusted []string, err error) {
 	return distrusted, nil
 }
 
-// sockets returns the unix sockets of our network namespace that have the name, or one that begins with it and a dot, each once. The name is the
-// last of the columns of /proc/net/unix; "@" stands for the byte 0, which begins the abstract ones (net/unix/af_unix.c, unix_seq_show, Linux 6.1).
+// sockets returns the unix sockets of our network namespace that have the name, or one that begins with it and a dot,
+// each once. The name is the last column of /proc/net/unix. There "@" stands for the byte 0, which begins the abstract
+// ones (net/unix/af_unix.c, unix_seq_show, Linux 6.1).
 func sockets(name string) ([]string, error) {
 	text, err := os.ReadFile("/proc/net/unix")
 	if err != nil {
@@ -133,7 +135,8 @@ func sockets(name string) ([]string, error) {
 	return slices.Compact(names), nil
 }
 
-// holder returns who listens on the socket: the credentials of the process when it began to listen (unix(7), SO_PEERCRED). It is nil when nobody does.
+// holder returns who listens on the socket: the credentials of the process when it began to listen (unix(7),
+// SO_PEERCRED). It is nil when nobody does.
 func holder(name string) *syscall.Ucred {
 	conn, err := net.Dial("unix", name)
 	if err != nil {

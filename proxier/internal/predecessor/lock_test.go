@@ -122,7 +122,8 @@ func TestTheLockIsRoots(t *testing.T) {
 	}
 }
 
-// TestTheLockOutlivesTheSquatter: who started beside a squatter keeps out the next one when the usual name is free again.
+// TestTheLockOutlivesTheSquatter: who started beside a squatter keeps out the next one when the usual name is free
+// again.
 func TestTheLockOutlivesTheSquatter(t *testing.T) {
 	socket := testSocket(t)
 	var squatter net.Listener

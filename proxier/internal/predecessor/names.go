@@ -94,8 +94,9 @@ var kubeProxyComments = []string{
 	"kubernetes ipvs access filter", "kubernetes externally-visible service portals", "kubernetes health check service ports", "kubernetes load balancer firewall",
 }
 
-// ownedByKubeRouter knows kube-router's jumps, and its masquerade rules in nat POSTROUTING, by the matches that they have
-// (pkg/controllers/proxy, ensureMasqueradeIptablesRule): nobody else masquerades what IPVS forwards by match "ipvs".
+// ownedByKubeRouter knows kube-router's jumps, and its masquerade rules in nat POSTROUTING, by the matches that they
+// have (pkg/controllers/proxy, ensureMasqueradeIptablesRule): nobody else masquerades what IPVS forwards by match
+// "ipvs".
 func ownedByKubeRouter(table string, r rule) bool {
 	switch {
 	case table == "filter" && r.target == "KUBE-ROUTER-SERVICES":

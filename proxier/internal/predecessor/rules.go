@@ -23,7 +23,8 @@ func (r rule) option(name string) string {
 	return ""
 }
 
-// sets returns the sets that the rule names: by a match (--match-set), or by the target SET (--add-set, --del-set, --map-set).
+// sets returns the sets that the rule names: by a match (--match-set), or by the target SET (--add-set, --del-set,
+// --map-set).
 func (r rule) sets() (names []string) {
 	for i, word := range r.words[:max(0, len(r.words)-1)] {
 		if strings.HasPrefix(word, "--") && strings.HasSuffix(word, "-set") {
@@ -124,8 +125,8 @@ func plan(t table, of trace) removal {
 // empty tells that there is nothing to remove.
 func (p removal) empty() bool { return len(p.rules)+len(p.chains) == 0 }
 
-// restore returns the input of iptables-restore --noflush that carries the removal out, all of it or nothing: jumps first, then
-// the chains, which are emptied before the first one goes, because they lead to each other.
+// restore returns the input of iptables-restore --noflush that carries the removal out, all of it or nothing: jumps
+// first, then the chains, which are emptied before the first one goes, because they lead to each other.
 func (p removal) restore() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "*%s\n", p.table)

@@ -10,12 +10,13 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 )
 
-// Unready says what kube-proxy in ipvs mode has not yet written of what serves these families: "" where nothing is missing. It
-// writes its rules last, behind sets and virtual servers (pkg/proxy/ipvs/proxier.go of 1.37, syncProxyRules).
+// Unready says what kube-proxy in ipvs mode has not yet written of what serves these families: "" where nothing is
+// missing. It writes its rules last, behind sets and virtual servers (pkg/proxy/ipvs/proxier.go of 1.37,
+// syncProxyRules).
 //
-// Rules count, and not sets alone: conntrack looks at packets only while a rule needs it (nf_ct_netns_put in net/netfilter/nf_conntrack_proto.c,
-// Linux 6.1). Where ours go and kube-proxy's are not there yet, packets of masqueraded connections leave with the client's
-// address for a moment, and the endpoint resets them.
+// Rules count, and not sets alone: conntrack looks at packets only while a rule needs it (nf_ct_netns_put in
+// net/netfilter/nf_conntrack_proto.c, Linux 6.1). Where ours go and kube-proxy's are not there yet, packets of
+// masqueraded connections leave with the client's address for a moment, and the endpoint resets them.
 func Unready(ctx context.Context, families []cluster.Family) (missing string, err error) {
 	saved, err := save(ctx)
 	if err != nil {

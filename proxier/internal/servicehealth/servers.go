@@ -15,8 +15,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/edge"
 )
 
-// The caps of connections. Each port belongs to one Service, which load balancers ask from a handful of addresses each few seconds; all ports together
-// must not take the process's memory and file handles, however many Services there are.
+// The caps of connections. Each port belongs to one Service, which load balancers ask from a handful of addresses each
+// few seconds; all ports together must not take the process's memory and file handles, however many Services there are.
 const (
 	portConnections = 64
 	allConnections  = 1024
@@ -29,8 +29,8 @@ const retry = 5 * time.Second
 type Service struct {
 	Name cluster.Name
 	UID  string
-	// IPv4 and IPv6 are the numbers of addresses of ready endpoints on this node. Each is told to who asks by that family, as
-	// kube-proxy's servers for each family do.
+	// IPv4 and IPv6 are the numbers of addresses of ready endpoints on this node. Each is told to who asks by that family,
+	// as kube-proxy's servers for each family do.
 	IPv4, IPv6 int
 }
 
@@ -74,8 +74,8 @@ func New(c Config) *Servers {
 	return &Servers{config: c, limits: limits, all: edge.NewCap(allConnections), ports: map[uint16]*port{}}
 }
 
-// Set makes these the ports and what they tell. Ports that were not there before are opened, those that are not there any more closed.
-// One that cannot be opened is tried again at every Set, and every 5 seconds.
+// Set makes these the ports and what they tell. Ports that were not there before are opened, those that are not there
+// any more closed. One that cannot be opened is tried again at every Set, and every 5 seconds.
 func (s *Servers) Set(services map[uint16]Service) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -46,7 +46,8 @@ func get(host string, port uint16) (*http.Response, string, error) {
 	return response, string(text), err
 }
 
-// TestWhatAPortTells (row 121): 200 with endpoints on this node while the proxy is well, else 503; the same words as kube-proxy's.
+// TestWhatAPortTells (row 121): 200 with endpoints on this node while the proxy is well, else 503; the same words as
+// kube-proxy's.
 func TestWhatAPortTells(t *testing.T) {
 	var healthy atomic.Bool
 	healthy.Store(true)

@@ -10,8 +10,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/source"
 )
 
-// TestTimesOfChanges: a change has the time of the first that came, and the triggers of all new ones; what was before the start, what
-// cannot be read and what a deleted slice said of earlier changes is none.
+// TestTimesOfChanges: a change has the time of the first that came, and the triggers of all new ones; what was before
+// the start, what cannot be read and what a deleted slice said of earlier changes is none.
 func TestTimesOfChanges(t *testing.T) {
 	api := newAPI(t)
 	triggered := func(s *discovery.EndpointSlice, text string) *discovery.EndpointSlice {

@@ -13,8 +13,9 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// Client talks to the Kubernetes API about the three groups that a service proxy has to do with. The typed clients of client-go register the
-// types of all groups that there are when the program starts: 15 MiB of memory and 15 ms, for nothing.
+// Client talks to the Kubernetes API about the three groups that a service proxy has to do with. The typed clients of
+// client-go register the types of all groups that there are when the program starts: 15 MiB of memory and 15 ms, for
+// nothing.
 type Client struct {
 	Core, Discovery, Events rest.Interface
 	// View is of what the Source delivers.

@@ -21,7 +21,8 @@ func FromClient(client kubernetes.Interface, choice Selection) Source {
 	}
 }
 
-// listerWatcher lists and watches what choose selects. The wrapper knows which clients cannot stream a list: those of tests.
+// listerWatcher lists and watches what choose selects. The wrapper knows which clients cannot stream a list: those of
+// tests.
 func listerWatcher[L runtime.Object](
 	client kubernetes.Interface, choose func(*metav1.ListOptions),
 	lists func(context.Context, metav1.ListOptions) (L, error), watches func(context.Context, metav1.ListOptions) (watch.Interface, error),

@@ -22,9 +22,9 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// lister lists and watches one resource. It reads a list item by item as it comes from the API server, so that it is never there as a whole, and asks for it
-// in one request: as a stream of events ("watch-list", KEP-3157), which is the other way not to have it as a whole, it takes the API server and us
-// several times as long (docs/benchmarking.md, The floor).
+// lister lists and watches one resource. It reads a list item by item as it comes from the API server, so that it is
+// never there as a whole, and asks for it in one request. The other way not to have it as a whole is a stream of events
+// ("watch-list", KEP-3157). That takes the API server and us several times as long (docs/benchmarking.md, The floor).
 type lister struct {
 	*cache.ListWatch // watches
 	client           rest.Interface
@@ -75,8 +75,9 @@ func (l lister) List(options metav1.ListOptions) (runtime.Object, error) {
 
 // ListWithContext implements cache.ListerWithContext.
 //
-// The first list of a reflector may be any that the API server remembers ("0"). Here it is the one that is in force ("": from the API server's memory, too, since
-// Kubernetes 1.31, KEP-2340): after a restart the kernel has what an earlier process knew, and an older list would take it away for a moment.
+// The first list of a reflector may be any that the API server remembers ("0"). Here it is the one that is in force
+// ("": from the API server's memory, too, since Kubernetes 1.31, KEP-2340). After a restart the kernel has what an
+// earlier process knew, and an older list would take it away for a moment.
 func (l lister) ListWithContext(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
 	l.choose(&options)
 	options.Limit = 0
@@ -97,9 +98,10 @@ func (l lister) Watch(options metav1.ListOptions) (watch.Interface, error) {
 	return l.WatchWithContext(context.Background(), options)
 }
 
-// WatchWithContext implements cache.WatcherWithContext. It does not begin after a version that the API server has not reached. One that was started
-// with an older copy of its data keeps silent until it has, and leaves out what it wrote meanwhile. What that copy says otherwise would never be
-// seen. The error has the reflector list again. (A restore can raise the versions, etcdutl snapshot restore --bump-revision, but need not.)
+// WatchWithContext implements cache.WatcherWithContext. It does not begin after a version that the API server has not
+// reached. One that was started with an older copy of its data keeps silent until it has, and leaves out what it wrote
+// meanwhile. What that copy says otherwise would never be seen. The error has the reflector list again. (A restore can
+// raise the versions, etcdutl snapshot restore --bump-revision, but need not.)
 //
 // A list of one item asks how far the API server is. A version that was listed a moment ago is spared that.
 func (l lister) WatchWithContext(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
@@ -135,10 +137,12 @@ func (l lister) read(ctx context.Context, options metav1.ListOptions) (*internal
 	return list, nil
 }
 
-// magic begins what the API server writes in protobuf; a runtime.Unknown follows (k8s.io/apimachinery/pkg/runtime/serializer/protobuf).
+// magic begins what the API server writes in protobuf; a runtime.Unknown follows
+// (k8s.io/apimachinery/pkg/runtime/serializer/protobuf).
 const magic = "k8s\x00"
 
-// Fields of the messages around the items (generated.proto of k8s.io/apimachinery/pkg/runtime, k8s.io/api/core/v1 and .../discovery/v1: all lists are alike).
+// Fields of the messages around the items (generated.proto of k8s.io/apimachinery/pkg/runtime, k8s.io/api/core/v1 and
+// .../discovery/v1: all lists are alike).
 const (
 	fieldRaw   = 2 // of runtime.Unknown: the list
 	fieldMeta  = 1 // of a list
@@ -213,8 +217,8 @@ type message struct {
 	left int64
 }
 
-// next returns number and size of the next field, which has to be read then. All that is read here are fields with a length. Where there is nothing more the
-// error is io.EOF.
+// next returns number and size of the next field, which has to be read then. All that is read here are fields with a
+// length. Where there is nothing more the error is io.EOF.
 func (m *message) next() (number int, size int64, err error) {
 	tag, err := binary.ReadUvarint(m)
 	if err != nil {

@@ -64,7 +64,8 @@ func sliceList(n int) *discovery.EndpointSliceList {
 	return list
 }
 
-// apiServer answers every request with the body, compressed where that is asked for and wanted, and says what was asked last.
+// apiServer answers every request with the body, compressed where that is asked for and wanted, and says what was asked
+// last.
 func apiServer(t *testing.T, status int, body []byte, compress bool) (from Source, asked func() *http.Request) {
 	t.Helper()
 	var last *http.Request
@@ -163,7 +164,8 @@ func TestARefusedListSaysWhy(t *testing.T) {
 	}
 }
 
-// TestBrokenListsAreErrors: whatever is cut off or damaged is an error, or a list as whole as it says; never a part of one, and no crash.
+// TestBrokenListsAreErrors: whatever is cut off or damaged is an error, or a list as whole as it says; never a part of
+// one, and no crash.
 func TestBrokenListsAreErrors(t *testing.T) {
 	item := decode(func(s *v1.Service) (runtime.Object, error) { return packService(s) })
 	read := func(text []byte) (int, error) {
@@ -200,7 +202,8 @@ func TestBrokenListsAreErrors(t *testing.T) {
 	}
 }
 
-// TestAListThatIsPutOff: where an API server has too much to do (429), the list comes again to the same one, when that says (Retry-After); no other one is asked.
+// TestAListThatIsPutOff: where an API server has too much to do (429), the list asks the same one again, when that says
+// (Retry-After), and no other one.
 func TestAListThatIsPutOff(t *testing.T) {
 	asked := 0
 	body := written(t, serviceList(3), runtime.ContentTypeProtobuf)
@@ -235,8 +238,8 @@ func TestAListThatIsPutOff(t *testing.T) {
 	}
 }
 
-// FuzzReadList: whatever a server answers, a list has a version and no more items than bytes, or there is an error. What is packed of an
-// item comes out of packing it again.
+// FuzzReadList: whatever a server answers, a list has a version and no more items than bytes, or there is an error.
+// What is packed of an item comes out of packing it again.
 func FuzzReadList(f *testing.F) {
 	for _, mediaType := range []string{runtime.ContentTypeJSON, runtime.ContentTypeProtobuf} {
 		f.Add(written(f, serviceList(3), mediaType))

@@ -8,8 +8,8 @@ import (
 // freshFor is less than an API server takes to start with other data.
 const freshFor = time.Second
 
-// listed is the version that a list has shown last. It is taken once, and only while it is fresh: a watch that begins later, or again, may
-// meet an API server that was started with other data meanwhile.
+// listed is the version that a list has shown last. It is taken once, and only while it is fresh: a watch that begins
+// later, or again, may meet an API server that was started with other data meanwhile.
 type listed struct {
 	now func() time.Time
 

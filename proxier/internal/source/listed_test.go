@@ -12,8 +12,8 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// TestTheVersionThatWasJustListedIsNotAskedFor: the first watch after a list begins without another list. It does not where the list is old, had
-// another version, or has had its watch.
+// TestTheVersionThatWasJustListedIsNotAskedFor: the first watch after a list begins without another list. It does not
+// where the list is old, had another version, or has had its watch.
 func TestTheVersionThatWasJustListedIsNotAskedFor(t *testing.T) {
 	for _, c := range []struct {
 		name  string

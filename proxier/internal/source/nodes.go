@@ -13,8 +13,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/annotation"
 )
 
-// nodes are the Nodes of the cluster, of which one is this node. Heartbeats wake nobody: a change counts when something is
-// different that a proxy goes by. Of the other nodes it keeps no objects.
+// nodes are the Nodes of the cluster, of which one is this node. Heartbeats wake nobody: a change counts when something
+// is different that a proxy goes by. Of the other nodes it keeps no objects.
 type nodes struct {
 	name   string
 	synced *signal
@@ -23,8 +23,8 @@ type nodes struct {
 	mu sync.Mutex
 	// own is this node, nil while it is not known.
 	own *v1.Node
-	// at are the addresses of all other nodes, each with the names of those that list it, sorted; known are the names of the nodes
-	// with their addresses, ready those of nodes that may run a proxier.
+	// at are the addresses of all other nodes, each with the names of those that list it, sorted; known are the names of
+	// the nodes with their addresses, ready those of nodes that may run a proxier.
 	at      map[netip.Addr][]string
 	known   map[string][]netip.Addr
 	ready   map[string]struct{}
@@ -134,8 +134,8 @@ func (n *nodes) put(after *v1.Node) {
 	}
 }
 
-// weigh takes note of the Node's annotation and tells whether it says something else now. A value that cannot be read leaves the
-// last good one in force; the node itself tells of it.
+// weigh takes note of the Node's annotation and tells whether it says something else now. A value that cannot be read
+// leaves the last good one in force; the node itself tells of it.
 func (n *nodes) weigh(node *v1.Node) bool {
 	key, _ := annotation.Lookup(annotation.Node, annotation.Weight)
 	text, written := node.Annotations[key.String()]
@@ -218,8 +218,8 @@ func (w *Watcher) Node() *v1.Node {
 // NodesKnown tells whether the source has told which Nodes there are.
 func (w *Watcher) NodesKnown() bool { return w.nodes.synced.sent() }
 
-// ReadyNodes returns the names of the nodes on which a proxier may run, sorted; none while the source has not told which Nodes
-// there are. It is no part of NodesVersion.
+// ReadyNodes returns the names of the nodes on which a proxier may run, sorted; none while the source has not told
+// which Nodes there are. It is no part of NodesVersion.
 func (w *Watcher) ReadyNodes() []string {
 	if !w.NodesKnown() {
 		return nil
@@ -229,7 +229,8 @@ func (w *Watcher) ReadyNodes() []string {
 	return slices.Sorted(maps.Keys(w.nodes.ready))
 }
 
-// NodeAt returns the name of a node, other than this one, that lists the address: the first by name; "" when none is known to.
+// NodeAt returns the name of a node, other than this one, that lists the address: the first by name; "" when none is
+// known to.
 func (w *Watcher) NodeAt(addr netip.Addr) string {
 	w.nodes.mu.Lock()
 	defer w.nodes.mu.Unlock()

@@ -16,8 +16,9 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// TestDataThatIsOlderIsListedAgain: an API server whose data has not reached the version that was seen last says nothing about what is there instead. A reflector
-// lists it again when its watch begins anew, and it lists nothing again when the data has not gone back.
+// TestDataThatIsOlderIsListedAgain: an API server whose data has not reached the version that was seen last says
+// nothing about what is there instead. A reflector lists it again when its watch begins anew. It lists nothing again
+// when the data has not gone back.
 func TestDataThatIsOlderIsListedAgain(t *testing.T) {
 	for _, c := range []struct {
 		name    string

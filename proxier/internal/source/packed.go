@@ -17,17 +17,20 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 )
 
-// packed is a Service or an EndpointSlice as it is kept: what is read of it, in protobuf, without what the place in the store says. As an object of the API it would take ten times
-// the memory, in hundreds of pieces that the garbage collector has to follow.
+// packed is a Service or an EndpointSlice as it is kept: what is read of it, in protobuf, without what its place in the
+// store says. As an object of the API it would take ten times the memory, in hundreds of pieces that the garbage
+// collector has to follow.
 type packed struct {
 	// name is the object's own, of that of the Service that it is or belongs to; empty where it belongs to none.
 	name, of cluster.Name
 	data     []byte
-	// triggered is what an EndpointSlice says of its last change, else zero. It is no part of data: alone it changes nothing.
+	// triggered is what an EndpointSlice says of its last change, else zero. It is no part of data: alone it changes
+	// nothing.
 	triggered time.Time
 }
 
-// GetObjectMeta implements metav1.ObjectMetaAccessor, by which the reflector finds the key of what it gathers of a list.
+// GetObjectMeta implements metav1.ObjectMetaAccessor, by which the reflector finds the key of what it gathers of a
+// list.
 func (p *packed) GetObjectMeta() metav1.Object {
 	return &metav1.ObjectMeta{Namespace: p.name.Namespace, Name: p.name.Name}
 }
@@ -38,7 +41,8 @@ func (p *packed) GetObjectKind() schema.ObjectKind { return schema.EmptyObjectKi
 // DeepCopyObject implements runtime.Object. Nothing in it is ever changed.
 func (p *packed) DeepCopyObject() runtime.Object { return p }
 
-// unpacked returns the object of the API that an item of a list is. One that knows how is unpacked when its turn comes, so that a list is never there as a whole.
+// unpacked returns the object of the API that an item of a list is. One that knows how is unpacked when its turn comes,
+// so that a list is never there as a whole.
 func unpacked(o any) any {
 	if item, is := o.(interface{ Unpack() runtime.Object }); is {
 		return item.Unpack()

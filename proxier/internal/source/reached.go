@@ -10,12 +10,12 @@ import (
 	"time"
 )
 
-// reachedMost is how many addresses of API servers are kept: those of URLs, and, of names that lead to ever other addresses, the
-// first ones that were reached.
+// reachedMost is how many addresses of API servers are kept: those of URLs, and, of names that lead to ever other
+// addresses, the first ones that were reached.
 const reachedMost = 256
 
-// Reached are the addresses and ports of API servers: those that URLs name, and those that names in URLs led to. The zero value
-// is ready to use. Its methods may be called from any goroutine.
+// Reached are the addresses and ports of API servers: those that URLs name, and those that names in URLs led to. The
+// zero value is ready to use. Its methods may be called from any goroutine.
 type Reached struct {
 	mu sync.Mutex
 	at map[netip.AddrPort]struct{}

@@ -12,7 +12,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/source"
 )
 
-// TestReached: an address in a URL is known at once, with its port or its scheme's; where a name leads is known once it was reached.
+// TestReached: an address in a URL is known at once, with its port or its scheme's; where a name leads is known once it
+// was reached.
 func TestReached(t *testing.T) {
 	for text, want := range map[string]string{
 		"https://192.0.2.1:6443": "192.0.2.1:6443", "https://192.0.2.1": "192.0.2.1:443", "http://[2001:db8::1]": "[2001:db8::1]:80",

@@ -14,12 +14,12 @@ import (
 
 // patience is how long an API server may take to begin its answer.
 type patience struct {
-	// longest is for any server. By default one lets a request wait for its turn for a quarter of --request-timeout, a minute, and ends it after the whole
-	// (k8s.io/apiserver 0.37, pkg/server/filters/priority-and-fairness.go, getRequestWaitContext). To ask again before makes the queue longer, by every
-	// node of the cluster at once.
+	// longest is for any server. By default one lets a request wait for its turn for a quarter of --request-timeout, a
+	// minute, and ends it after the whole (k8s.io/apiserver 0.37, pkg/server/filters/priority-and-fairness.go,
+	// getRequestWaitContext). To ask again earlier makes the queue longer, by every node of the cluster at once.
 	longest time.Duration
-	// silence is after how long, and then again and again, a server is asked for a sign of life where there is another one to turn to, and sign how long
-	// that may take. /readyz waits in no queue (flow schema "probes", level "exempt").
+	// silence is after how long, and then again and again, a server is asked for a sign of life where there is another one
+	// to turn to. sign is how long that may take. /readyz waits in no queue (flow schema "probes", level "exempt").
 	silence, sign time.Duration
 }
 
@@ -27,9 +27,9 @@ func usual() patience {
 	return patience{longest: 75 * time.Second, silence: 15 * time.Second, sign: 5 * time.Second}
 }
 
-// Servers are the API servers of a cluster. Each request goes to the one that answered last; when that one does not answer, or
-// says that it cannot serve (503), the next one is asked. A watch that ends so begins again on the next one, by the reflectors'
-// own doing. The names in the URLs are those that the servers' certificates have to show.
+// Servers are the API servers of a cluster. Each request goes to the one that answered last; when that one does not
+// answer, or says that it cannot serve (503), the next one is asked. A watch that ends so begins again on the next one,
+// by the reflectors' own doing. The names in the URLs are those that the servers' certificates have to show.
 type Servers struct {
 	patience
 	urls []*url.URL
@@ -43,8 +43,8 @@ type Servers struct {
 	err   error
 }
 
-// NewServers returns the servers with these URLs, at least one, of scheme, host and port. tell is told, for a log, when another
-// one is turned to, when none answers, and when one does again.
+// NewServers returns the servers with these URLs, at least one, of scheme, host and port. tell is told, for a log, when
+// another one is turned to, when none answers, and when one does again.
 func NewServers(urls []string, tell func(text string, args ...any)) (*Servers, error) {
 	s := &Servers{patience: usual(), tell: tell}
 	for _, text := range urls {
@@ -143,7 +143,8 @@ func repeatable(request *http.Request, err error) bool {
 	return request.Method == http.MethodGet || errors.As(err, &dial) && dial.Op == "dial" && (request.Body == nil || request.GetBody != nil)
 }
 
-// awaitHeaders sends the request and gives up when the answer does not begin in time. The answer itself may take as long as it likes.
+// awaitHeaders sends the request and gives up when the answer does not begin in time. The answer itself may take as
+// long as it likes.
 func (t *serversTripper) awaitHeaders(request *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(request.Context())
 	begun, watched := make(chan struct{}), make(chan struct{})

@@ -64,8 +64,8 @@ func (l *logLines) tell(text string, _ ...any) {
 	l.text = append(l.text, text)
 }
 
-// TestServersFailOver: whatever host a request names, it goes to the server that answered last, and on to the next one when that
-// one is gone, for reads and writes.
+// TestServersFailOver: whatever host a request names, it goes to the server that answered last. When that one is gone
+// it goes on to the next one, for reads and writes.
 func TestServersFailOver(t *testing.T) {
 	servers, all, ask, log := apiServers(t, 3)
 	expect := func(method, want string) {
@@ -167,8 +167,9 @@ func TestServersLeaveTheAskersWish(t *testing.T) {
 	}
 }
 
-// TestABusyServerIsWaitedFor: a request that waits for its turn, of which the server says nothing while its /readyz answers, is not sent again, neither to
-// another server nor where there is no other one; a server that gives no sign of life, or says that it cannot serve, is left for another one.
+// TestABusyServerIsWaitedFor: a request waits for its turn, and the server says nothing of it while its /readyz
+// answers. It is not sent again, neither to another server nor where there is no other one. A server that gives no sign
+// of life, or says that it cannot serve, is left for another one.
 func TestABusyServerIsWaitedFor(t *testing.T) {
 	for name, c := range map[string]struct {
 		servers int

@@ -1,5 +1,5 @@
-// Package source delivers Services and EndpointSlices, from the Kubernetes API or from a directory of manifests, through the
-// same reflectors. It hands out keys; what a key stands for is looked up when its turn comes.
+// Package source delivers Services and EndpointSlices, from the Kubernetes API or from a directory of manifests,
+// through the same reflectors. It hands out keys; what a key stands for is looked up when its turn comes.
 package source
 
 import (
@@ -57,8 +57,8 @@ func reflector(name string, from cache.ListerWatcher, of any, into cache.Reflect
 // nodePatience is how long a start waits for Nodes, without which everything can be served, if less well.
 const nodePatience = 5 * time.Second
 
-// WaitForSync waits until all Services and slices that the source had at the beginning are known, or ctx ends; then it returns
-// false. Nodes, which the API may refuse to show, are waited for a moment.
+// WaitForSync waits until all Services and slices that the source had at the beginning are known, or ctx ends; then it
+// returns false. Nodes, which the API may refuse to show, are waited for a moment.
 func (w *Watcher) WaitForSync(ctx context.Context) bool {
 	for _, synced := range []*signal{w.services.synced, w.slices.synced} {
 		select {
@@ -83,9 +83,10 @@ type Change struct {
 	Name cluster.Name
 	// Arrived is when the first of what has changed was seen here.
 	Arrived time.Time
-	// Triggered are the times, by the clock of the control plane, at which what led to changed endpoints happened: a pod became ready, a Service
-	// got another selector. An EndpointSlice's annotation endpoints.kubernetes.io/last-change-trigger-time tells (KEP-752); only those after
-	// the start of the Watcher are here.
+	// Triggered are the times, by the clock of the control plane, at which what led to changed endpoints happened: a pod
+	// became ready, a Service got another selector. An EndpointSlice's annotation
+	// endpoints.kubernetes.io/last-change-trigger-time tells (KEP-752); only those after the start of the Watcher are
+	// here.
 	Triggered []time.Time
 }
 

@@ -226,8 +226,8 @@ func (w *world) describe(name cluster.Name, s *v1.Service) string {
 	return text
 }
 
-// TestBothSourcesTellTheSame: the same changes, in the API and in a directory, are the same changes behind the watcher, and
-// every one of them makes the Service dirty whose picture it changes.
+// TestBothSourcesTellTheSame: the same changes, in the API and in a directory, are the same changes behind the watcher.
+// Every one of them makes the Service dirty whose picture it changes.
 func TestBothSourcesTellTheSame(t *testing.T) {
 	for name, open := range map[string]func(t *testing.T) store{
 		"api":       func(t *testing.T) store { return newAPI(t) },
@@ -272,7 +272,8 @@ func TestBothSourcesTellTheSame(t *testing.T) {
 	}
 }
 
-// TestNodes: of this Node everything counts that a proxy goes by, of the others their addresses; heartbeats wake nobody.
+// TestNodes: of this Node everything counts that a proxy goes by, of the others their addresses; heartbeats wake
+// nobody.
 func TestNodes(t *testing.T) {
 	for name, open := range map[string]func(t *testing.T) store{
 		"api":       func(t *testing.T) store { return newAPI(t) },
@@ -462,7 +463,8 @@ func TestWhatIsNotNeededIsNotKept(t *testing.T) {
 	}
 }
 
-// TestAnnotationsThatAreKept: ours and those of other projects that mean something to us; the rest is not worth its memory.
+// TestAnnotationsThatAreKept: ours and those of other projects that mean something to us; the rest is not worth its
+// memory.
 func TestAnnotationsThatAreKept(t *testing.T) {
 	written := map[string]string{
 		"ipvs-proxier.io/scheduler": "lc", "kube-router.io/service.scheduler": "lc", "kube-router.io/service.local": "true", "kube-router.io/service.dsr": "tunnel",

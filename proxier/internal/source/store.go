@@ -16,8 +16,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 )
 
-// store holds Services and EndpointSlices, packed, and which Services have changed. Two reflectors fill it; what they bring again unchanged, as after
-// a lost connection, is no change.
+// store holds Services and EndpointSlices, packed, and which Services have changed. Two reflectors fill it; what they
+// bring again unchanged, as after a lost connection, is no change.
 type store struct {
 	// started is when it was made: what happened before is nothing that it could have been late with.
 	started time.Time
@@ -53,7 +53,8 @@ func newStore(tell func()) *store {
 // kind is the half of the store that one reflector fills.
 type kind struct {
 	*store
-	// put and drop change one object, and return the Services whose picture is another one now; names are those of all objects.
+	// put and drop change one object, and return the Services whose picture is another one now; names are those of all
+	// objects.
 	put    func(*packed) []cluster.Name
 	drop   func(cluster.Name) []cluster.Name
 	names  func() []cluster.Name

@@ -97,8 +97,8 @@ func TestPackedIsWhatIsRead(t *testing.T) {
 	}
 }
 
-// TestStoreKeepsWhatIsThere: after any history the store shows the objects that are there, and has told of every Service whose picture is
-// another one than when it was last taken, and of no other.
+// TestStoreKeepsWhatIsThere: after any history the store shows the objects that are there. It has reported every
+// Service whose picture is another one than when it was last taken, and no other.
 func TestStoreKeepsWhatIsThere(t *testing.T) {
 	for seed := range uint64(200) {
 		random := rand.New(rand.NewPCG(seed, 7))
@@ -211,7 +211,8 @@ func TestStoreKeepsWhatIsThere(t *testing.T) {
 	}
 }
 
-// TestTheSameAgainIsNoChange: a list that comes again, and a slice that has nothing new but the time of its last change.
+// TestTheSameAgainIsNoChange: a list that comes again, and a slice that has nothing new but the time of its last
+// change.
 func TestTheSameAgainIsNoChange(t *testing.T) {
 	told := 0
 	s := newStore(func() { told++ })
@@ -238,7 +239,8 @@ func TestTheSameAgainIsNoChange(t *testing.T) {
 	}
 }
 
-// TestTriggersAreBounded: however often the slices of a Service change while nobody takes the changes, few times are kept: the first ones.
+// TestTriggersAreBounded: however often the slices of a Service change while nobody takes the changes, few times are
+// kept: the first ones.
 func TestTriggersAreBounded(t *testing.T) {
 	s := newStore(func() {})
 	name := cluster.Name{Namespace: "shop", Name: "web"}

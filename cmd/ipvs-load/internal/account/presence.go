@@ -45,7 +45,7 @@ func (p *presence) merge(o presence) {
 	}
 }
 
-// FirstAnswer is when the first answer from a watched endpoint was complete, of the requests that were started from that
+// FirstAnswer is when the first answer from a watched endpoint was complete. Requests count that were started from that
 // moment on and, to a stayLength, before until. It says whether there was one.
 func (e *Endpoint) FirstAnswer(from, until time.Duration) (time.Duration, bool) {
 	first, found := time.Duration(0), false
@@ -57,8 +57,8 @@ func (e *Endpoint) FirstAnswer(from, until time.Duration) (time.Duration, bool) 
 	return first, found
 }
 
-// LastStart is when the last request was started that a watched endpoint answered, of those started from that moment on and,
-// to a stayLength, before until.
+// LastStart is when the last request was started that a watched endpoint answered. Requests count that were started
+// from that moment on and, to a stayLength, before until.
 func (e *Endpoint) LastStart(from, until time.Duration) (time.Duration, bool) {
 	last, found := time.Duration(0), false
 	for _, s := range e.presence {

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Buckets of a Series. A run that would need more than maxBuckets of them gets wider ones: two become one, and the width
-// doubles. 1024 buckets are 102 s at first.
+// Buckets of a Series. A run that would need more than maxBuckets of them gets wider ones: two become one, and the
+// width doubles. 1024 buckets are 102 s at first.
 const (
 	firstWidth = 100 * time.Millisecond
 	maxBuckets = 1024
@@ -119,8 +119,8 @@ func (b *Bucket) merge(o *Bucket) {
 // Percentile is the latency that p percent of the bucket's requests do not exceed, whatever became of them, to 0.8 %.
 func (b *Bucket) Percentile(p float64) time.Duration { return b.latency.percentile(p) }
 
-// coarse is a histogram of few values: how many fell into each class of sizeClass, in the order of the classes. A bucket
-// touches a few dozen of them.
+// coarse is a histogram of few values: how many fell into each class of sizeClass, in the order of the classes. A
+// bucket touches a few dozen of them.
 type coarse []classCount
 
 type classCount struct {
@@ -160,8 +160,8 @@ func (c *coarse) percentile(p float64) time.Duration {
 	return 0
 }
 
-// Classes of latencies: one for each microsecond up to linear, then linear for each doubling, of equal length. The last octave
-// ends beyond highest.
+// Classes of latencies: one for each microsecond up to linear, then linear for each doubling, of equal length. The last
+// octave ends beyond highest.
 const (
 	linearBits = 7
 	linear     = 1 << linearBits

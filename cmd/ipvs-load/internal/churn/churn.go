@@ -23,8 +23,9 @@ const CommandTimeout = 10 * time.Minute
 // grace is how long what a command left behind may still hold its output.
 const grace = time.Second
 
-// Start does each event at its time after the beginning of the window. The function that it returns waits for those that have
-// begun, drops the rest when the context has ended, and tells what happened. What the commands print goes to log.
+// Start does each event at its time after the beginning of the window. The function that it returns waits for those
+// that have begun, and drops the rest when the context has ended. It returns what happened. What the commands print
+// goes to log.
 func Start(ctx context.Context, window time.Time, events []spec.Event, log io.Writer) func() []report.Happening {
 	var mu sync.Mutex
 	var done []report.Happening
@@ -57,8 +58,9 @@ func Start(ctx context.Context, window time.Time, events []spec.Event, log io.Wr
 	}
 }
 
-// Run carries out a command by sh, in a process group of its own, which is killed when the context ends or the command takes too
-// long. What it starts in the background with its output elsewhere lives on. The error ends with the last line that it printed.
+// Run runs a command by sh, in a process group of its own. The group is killed when the context ends or the command
+// takes too long. What it starts in the background with its output elsewhere lives on. The error ends with the last
+// line that it printed.
 func Run(ctx context.Context, command string, log io.Writer) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, CommandTimeout, fmt.Errorf("it took longer than %v", CommandTimeout))
 	defer cancel()

@@ -51,8 +51,8 @@ type Versus struct {
 	Warnings []string `json:"warnings"`
 }
 
-// Metric is how one side stands to the base in one respect. Values are medians over the rounds; the interval of the ratio is of
-// 95 percent confidence.
+// Metric is how one side stands to the base in one respect. Values are medians over the rounds; the interval of the
+// ratio is of 95 percent confidence.
 type Metric struct {
 	Name    string  `json:"name"`
 	Unit    string  `json:"unit"`

@@ -44,8 +44,8 @@ func verdict(t *testing.T, a, b Side) *Versus {
 	return &c.Others[0]
 }
 
-// Twice the same is no difference, 5 percent more is slower and 5 percent less is faster: by rounds, and by blocks of a single run.
-// The seeds are fixed, so the counts are; they are the rates of error that the thresholds give.
+// Twice the same is no difference, 5 percent more is slower and 5 percent less is faster: by rounds, and by blocks of a
+// single run. The seeds are fixed, so the counts are; they are the rates of error that the thresholds give.
 func TestTheSameIsTheSameAndFivePercentIsSlower(t *testing.T) {
 	const tries = 60
 	for _, rounds := range []int{1, 5, 10} {

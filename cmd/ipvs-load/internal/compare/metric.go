@@ -50,8 +50,8 @@ func floats(values []int64, factor float64) []float64 {
 	return all
 }
 
-// minRounds is the number of rounds on both sides from which they are compared as they are: 5 against 5 can be significant at
-// 1 percent (1 of 126 orders).
+// minRounds is the number of rounds on both sides from which they are compared as they are: 5 against 5 can be
+// significant at 1 percent (1 of 126 orders).
 const minRounds = 5
 
 // blocks is how many parts runs are cut into when there are too few rounds.
@@ -79,7 +79,8 @@ func (m *metric) sample(rounds []*report.Report, byBlocks bool) sample {
 	return s
 }
 
-// within drops the buckets behind the window, in which only the last answers came, and the last one of it, which may be half.
+// within drops the buckets behind the window, in which only the last answers came. It drops the last one of the window,
+// too, which may be half.
 func within(r *report.Report, series []float64) []float64 {
 	if r.Series.Width <= 0 {
 		return nil
@@ -88,8 +89,8 @@ func within(r *report.Report, series []float64) []float64 {
 	return series[:max(min(n-1, len(series)), 0)]
 }
 
-// cut makes blocks out of buckets: the median of each. Neighbouring buckets are alike, so they are no independent measurements;
-// blocks are less so.
+// cut makes blocks out of buckets: the median of each. Neighbouring buckets are alike, so they are no independent
+// measurements; blocks are less so.
 func cut(series []float64) []float64 {
 	var all []float64
 	n := min(blocks, len(series))

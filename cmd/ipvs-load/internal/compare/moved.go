@@ -2,8 +2,8 @@ package compare
 
 import "github.com/ipvs-proxier/ipvs-proxier/cmd/ipvs-load/internal/report"
 
-// Clients is how those that were there on both sides, by the address that the servers saw, stayed with their endpoint: what a hash
-// scheduler promises. A client belongs to the endpoint that answered it most.
+// Clients is how those that were there on both sides, by the address that the servers saw, stayed with their endpoint:
+// what a hash scheduler promises. A client belongs to the endpoint that answered it most.
 type Clients struct {
 	Both  int     `json:"in_both"` // whose endpoint of the base still answered somebody on this side
 	Moved int     `json:"moved"`   // of them, those that belong to another endpoint now
@@ -35,7 +35,8 @@ func moved(base, other Side) Clients {
 	return c
 }
 
-// home is the endpoint of each client; of two that answered it equally often, the first by name, as reports are in that order.
+// home is the endpoint of each client; of two that answered it equally often, the first by name, as reports are in that
+// order.
 func home(rounds []*report.Report) map[string]string {
 	counts := map[string]map[string]int64{}
 	for _, r := range rounds {

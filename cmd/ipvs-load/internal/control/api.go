@@ -19,7 +19,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// apiServer is where the objects are written to, over connections that are kept: what a change costs the writer is one request.
+// apiServer is where the objects are written to, over connections that are kept: what a change costs the writer is one
+// request.
 type apiServer struct {
 	base   string
 	client *http.Client

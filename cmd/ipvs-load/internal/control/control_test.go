@@ -206,8 +206,8 @@ func TestLookingGivesUpWithWhatIsMissing(t *testing.T) {
 	}
 }
 
-// The time of the last real server is that of the look that showed it, though the table of all leaves it out: the kernel's does, while another network
-// namespace has virtual servers, too.
+// The time of the last real server is that of the look that showed it, though the table of all leaves it out. The
+// kernel's table does so while another network namespace has virtual servers, too.
 func TestTheLastRealServerTellsTheTime(t *testing.T) {
 	at, real := netip.MustParseAddrPort("10.96.1.1:80"), []netip.AddrPort{netip.MustParseAddrPort("10.244.1.5:8080")}
 	var looks, reads int
@@ -336,7 +336,8 @@ func TestCountersOfAProxy(t *testing.T) {
 	}
 }
 
-// TestSeriesAreReadAsTheyMayBeWritten: labels in any order, with commas, brackets and quotes in them, and the sum and count of a histogram.
+// TestSeriesAreReadAsTheyMayBeWritten: labels in any order, with commas, brackets and quotes in them, and the sum and
+// count of a histogram.
 func TestSeriesAreReadAsTheyMayBeWritten(t *testing.T) {
 	page := parsed(t, "# TYPE d histogram\nd_bucket{le=\"1\",of=\"a, b}\"} 2\nd_bucket{le=\"+Inf\",of=\"a, b}\"} 3\nd_sum{of=\"a, b}\"} 7\nd_count{of=\"a, b}\"} 3\n"+
 		"c{x=\"1\",y=\"\\\"\"} 5 1700000000000\n")

@@ -26,8 +26,8 @@ func readIptables(v6 bool) (table, error) {
 	return parseIptables(bytes.NewReader(text))
 }
 
-// parseIptables follows kube-proxy's chains: KUBE-SERVICES leads by address and port to KUBE-SVC-X, that to a KUBE-SEP-Y for each
-// endpoint, and there is the address.
+// parseIptables follows kube-proxy's chains: KUBE-SERVICES leads by address and port to KUBE-SVC-X, that to a
+// KUBE-SEP-Y for each endpoint, and there is the address.
 //
 //	-A KUBE-SERVICES -d 10.96.1.0/32 -p tcp -m comment --comment "default/load-0:a cluster IP" -m tcp --dport 80 -j KUBE-SVC-X
 //	-A KUBE-SVC-X -m comment --comment "default/load-0:a -> 10.244.0.16:8080" -m statistic --mode random --probability 0.2 -j KUBE-SEP-Y
@@ -75,7 +75,8 @@ func parseIptables(r io.Reader) (table, error) {
 	return t, nil
 }
 
-// option finds the word after one in a rule. Comments may hold such words: they stand in quotation marks, and are cut out.
+// option finds the word after one in a rule. Comments may hold such words: they stand in quotation marks, and are cut
+// out.
 func option(rule string) func(name string) string {
 	var words []string
 	for i, part := range strings.Split(rule, `"`) {

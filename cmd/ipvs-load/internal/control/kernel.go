@@ -11,8 +11,8 @@ import (
 	"strings"
 )
 
-// procPath is the kernel's table of virtual servers of this network namespace (net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_info_seq_show:
-// addresses and ports in hexadecimal, an arrow before each real server, then the weight).
+// procPath is the kernel's table of virtual servers of this network namespace (net/netfilter/ipvs/ip_vs_ctl.c,
+// ip_vs_info_seq_show: addresses and ports in hexadecimal, an arrow before each real server, then the weight).
 const procPath = "/proc/net/ip_vs"
 
 // virtualServer is one of TCP, with its real servers.
@@ -21,7 +21,8 @@ type virtualServer struct {
 	real []netip.AddrPort
 }
 
-// table is what the kernel has: the real servers with a weight above 0, by virtual server. One that drains does not count.
+// table is what the kernel has: the real servers with a weight above 0, by virtual server. One that drains does not
+// count.
 type table map[netip.AddrPort][]netip.AddrPort
 
 func readTable() (table, error) {
@@ -87,7 +88,8 @@ func parseAddress(s string) (netip.AddrPort, error) {
 	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{byte(v >> 24), byte(v >> 16), byte(v >> 8), byte(v)}), uint16(port)), nil
 }
 
-// missing counts the virtual servers and real servers that are wanted and are not there, and those there that should not be.
+// missing counts the virtual servers and real servers that are wanted and absent, and those that should be absent and
+// are there.
 func (t table) missing(want []virtualServer) (virtual, real int) {
 	for _, v := range want {
 		have, found := t[v.at]

@@ -17,9 +17,10 @@ import (
 // monitorName is the link that counts.
 const monitorName = "ipvs-load-nlm"
 
-// monitor counts what passes over netlink in this network namespace, by an nlmon link (drivers/net/nlmon.c), which gets a copy of every
-// socket buffer in either direction. The link's own counters are of buffers and bytes; several messages that were sent at once are one
-// buffer. A packet socket on it gets those that go to the kernel, in which the messages are counted.
+// monitor counts what passes over netlink in this network namespace. It has an nlmon link (drivers/net/nlmon.c), which
+// gets a copy of every socket buffer in either direction. The link's own counters are of buffers and bytes, and several
+// messages that were sent at once are one buffer. So a packet socket on the link takes the buffers that go to the
+// kernel, and the messages in them are counted.
 type monitor struct {
 	link   netlink.Link
 	socket int
@@ -40,7 +41,8 @@ const (
 	captureRest   = 100 * time.Millisecond
 )
 
-// newMonitor begins to count. The buffers that hold a message that changes something are written to record, unless that is nil.
+// newMonitor begins to count. The buffers that hold a message that changes something are written to record, unless that
+// is nil.
 func newMonitor(record io.Writer) (*monitor, error) {
 	m := &monitor{socket: -1, record: record, buf: make([]byte, replay.MaxBuffer), stop: make(chan struct{}), done: make(chan struct{})}
 	attrs := netlink.LinkAttrs{Name: monitorName}

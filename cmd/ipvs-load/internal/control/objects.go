@@ -13,8 +13,8 @@ type Cluster struct {
 	IPv6      bool
 }
 
-// Limits of a Cluster: its addresses come from 10.96.0.0/12 and 10.244.0.0/16, or from as large a part of fd00:10:96::/112 and
-// fd00:10:244::/64.
+// Limits of a Cluster: its addresses come from 10.96.0.0/12 and 10.244.0.0/16, or from as large a part of
+// fd00:10:96::/112 and fd00:10:244::/64.
 const (
 	MaxServices  = 65_000
 	MaxEndpoints = 1000
@@ -47,8 +47,8 @@ func (c *Cluster) clusterIP(service int) netip.Addr {
 	return netip.AddrFrom4([4]byte{10, 96 + byte(n>>16), byte(n >> 8), byte(n)})
 }
 
-// endpoint of a Service in a generation: a change exchanges the first endpoint for that of the next generation. Endpoints are shared
-// by Services, as there are not addresses enough for all.
+// endpoint of a Service in a generation: a change exchanges the first endpoint for that of the next generation.
+// Endpoints are shared by Services, as there are not addresses enough for all.
 func (c *Cluster) endpoint(service, number, generation int) netip.Addr {
 	n := (service*c.Endpoints + number) % 60_000
 	if number == 0 && generation%2 == 1 {
@@ -72,8 +72,8 @@ func (c *Cluster) virtualServer(service, generation int) virtualServer {
 	return v
 }
 
-// manifest is a Service and its EndpointSlice as YAML, as kubectl would apply them. Endpoints are pods of other nodes, with all that the EndpointSlice
-// controller tells of them.
+// manifest is a Service and its EndpointSlice as YAML, as kubectl would apply them. Endpoints are pods of other nodes,
+// with all that the EndpointSlice controller tells of them.
 func (c *Cluster) manifest(service, generation int) string {
 	family := "IPv4"
 	if c.IPv6 {

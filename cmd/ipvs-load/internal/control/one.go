@@ -12,8 +12,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/internal/netlink"
 )
 
-// ipvs asks the kernel about one virtual server, or how many there are, which is cheap enough to be done every millisecond. IPv4 is asked
-// by getsockopt, one system call; IPv6, and IPv4 where a word has not 64 bits, by netlink.
+// ipvs asks the kernel about one virtual server, or how many there are. That is cheap enough for every millisecond.
+// IPv4 is asked by getsockopt, one system call. IPv6 is asked by netlink, and so is IPv4 where a word has not 64 bits.
 type ipvs struct {
 	reader *wire.Reader // nil where it is not used
 	socket *netlink.Socket
@@ -44,7 +44,8 @@ func (k *ipvs) close() {
 	}
 }
 
-// count is the number of virtual servers of IPv4 in this network namespace; counted is false where the kernel cannot be asked so.
+// count is the number of virtual servers of IPv4 in this network namespace; counted is false where the kernel cannot be
+// asked so.
 func (k *ipvs) count() (n int, counted bool, err error) {
 	if k.reader == nil {
 		return 0, false, nil
@@ -53,8 +54,8 @@ func (k *ipvs) count() (n int, counted bool, err error) {
 	return n, err == nil, err
 }
 
-// real lists the real servers with a weight above 0 of one virtual server of TCP; found is false when there is no such virtual server.
-// Netlink shows one that is not there as one without real servers.
+// real lists the real servers with a weight above 0 of one virtual server of TCP; found is false when there is no such
+// virtual server. Netlink shows one that is not there as one without real servers.
 func (k *ipvs) real(of netip.AddrPort) (real []netip.AddrPort, found bool, err error) {
 	key := wire.Key{Protocol: unix.IPPROTO_TCP, Addr: of.Addr(), Port: of.Port()}
 	add := func(d wire.Destination) {

@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// FuzzTables: whatever the kernel or iptables-save says, each real server is an address with a port, and a table is no longer than its text.
+// FuzzTables: whatever the kernel or iptables-save says, each real server is an address with a port, and a table is no
+// longer than its text.
 func FuzzTables(f *testing.F) {
 	f.Add("IP Virtual Server version 1.2.1 (size=4096)\nProt LocalAddress:Port Scheduler Flags\nTCP  0A600101:0050 rr\n  -> 0AF40001:1F90 Masq 1 0 0\n")
 	f.Add("TCP  [fd00:0010:0096:0000:0000:0000:0000:0100]:0050 rr\n  -> [fd00::1]:1F90 Masq 1 0 0\nFWM 1\n  -> x")
@@ -35,7 +36,8 @@ func FuzzTables(f *testing.F) {
 	})
 }
 
-// FuzzProc: files of /proc, which a kernel of any version writes, and pages of metrics, which any proxy does, are read or refused.
+// FuzzProc: files of /proc, which a kernel of any version writes, and pages of metrics, which any proxy does, are read
+// or refused.
 func FuzzProc(f *testing.F) {
 	f.Add("1 (a) b) S 1 1 1 0 -1 4194560 1 0 0 0 5 6 7 8 20 0 1 0 1 1 1", "VmHWM:\t 10 kB\nvoluntary_ctxt_switches:\t3\n")
 	f.Add("cpu  1 2 3 4 5 6 7 8 9 10\nprocesses 5\n", "0.00 0.01 0.05 1/123 4567")

@@ -16,8 +16,8 @@ const (
 	quietWait  = 30 * time.Second
 )
 
-// awaitQuiet waits until the machine has little to do, so that nobody's clearing up is charged to what is measured next. It does not wait
-// for ever: quiet is false when the machine is busy all the time.
+// awaitQuiet waits until the machine has little to do, so that nobody's clearing up is charged to what is measured
+// next. It does not wait for ever: quiet is false when the machine is busy all the time.
 func awaitQuiet(ctx context.Context) (quiet bool, err error) {
 	deadline := time.Now().Add(quietWait)
 	for time.Now().Before(deadline) {
@@ -66,7 +66,8 @@ func readTimes() (times, error) {
 	return parseTimes(string(stat))
 }
 
-// parseTimes reads the first line of /proc/stat (proc(5)): user, nice, system, idle, iowait, irq, softirq, steal; guests are in user.
+// parseTimes reads the first line of /proc/stat (proc(5)): user, nice, system, idle, iowait, irq, softirq, steal;
+// guests are in user.
 func parseTimes(stat string) (t times, err error) {
 	first, _, _ := strings.Cut(stat, "\n")
 	fields := strings.Fields(first)

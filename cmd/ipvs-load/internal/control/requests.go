@@ -36,8 +36,8 @@ func (r *Requests) Sum() (n int64) {
 	return n
 }
 
-// add counts the messages of one socket buffer, and tells whether one of them is a write. ipvs is the number of IPVS among generic
-// netlink's families.
+// add counts the messages of one socket buffer, and tells whether one of them is a write. ipvs is the number of IPVS
+// among generic netlink's families.
 func (r *Requests) add(protocol uint16, buffer []byte, ipvs uint16) (wrote bool) {
 	eachMessage(buffer, func(kind, flags uint16, payload []byte) {
 		name, write, known := classify(protocol, kind, payload, ipvs)
@@ -67,8 +67,8 @@ func eachMessage(buffer []byte, each func(kind, flags uint16, payload []byte)) {
 	}
 }
 
-// The commands of generic netlink's IPVS (include/uapi/linux/ip_vs.h, IPVS_CMD_*), those of ipset (ip_set.h, enum ipset_cmd), and what
-// rtnetlink's messages are about, four to each. Empty: it changes nothing.
+// The commands of generic netlink's IPVS (include/uapi/linux/ip_vs.h, IPVS_CMD_*), those of ipset (ip_set.h, enum
+// ipset_cmd), and what rtnetlink's messages are about, four to each. An empty one changes nothing.
 var (
 	ipvsWrites = []string{1: "new-service", 2: "set-service", 3: "del-service", 5: "new-dest", 6: "set-dest", 7: "del-dest", 9: "new-daemon", 10: "del-daemon",
 		12: "set-config", 16: "zero", 17: "flush"}

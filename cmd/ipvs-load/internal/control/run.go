@@ -130,7 +130,8 @@ func (m *measurement) openKernel() (close func(), err error) {
 	}, errors.Join(failed1, failed2)
 }
 
-// openMonitor begins to count netlink. Where that cannot be done it is said, and nothing else suffers, unless it was to be recorded.
+// openMonitor begins to count netlink. Where that cannot be done it is said, and nothing else suffers, unless it was to
+// be recorded.
 func (m *measurement) openMonitor() (stop func(), err error) {
 	var record io.Writer
 	if m.config.Record != "" {
@@ -372,8 +373,8 @@ func (m *measurement) changes(ctx context.Context) (err error) {
 	return nil
 }
 
-// change exchanges an endpoint and returns the time from the beginning of the write to the kernel. The kernel is looked at while the write is
-// on its way, because it may be done before the writer has its answer.
+// change exchanges an endpoint and returns the time from the beginning of the write to the kernel. It looks at the
+// kernel while the write is on its way: the change may be there before the writer has its answer.
 func (m *measurement) change(ctx context.Context, service int) (time.Duration, error) {
 	want := m.config.virtualServer(service, m.generation[service])
 	write := func() error {

@@ -11,7 +11,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/internal/netlink"
 )
 
-// Count is a set, or a link with addresses, that belongs to a complete dataplane, with the entries that it has at least.
+// Count is a set, or a link with addresses, that belongs to a complete dataplane, with the entries that it has at
+// least.
 type Count struct {
 	Name    string
 	Entries int

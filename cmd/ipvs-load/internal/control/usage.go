@@ -28,11 +28,12 @@ func (u Usage) minus(before Usage) Usage {
 	}
 }
 
-// Ended is how many processes and threads were started and have ended, anywhere on the machine: those that a proxy starts for a moment,
-// and not the threads that it, or an API server beside it, keeps.
+// Ended is how many processes and threads were started and have ended, anywhere on the machine: those that a proxy
+// starts for a moment, and not the threads that it, or an API server beside it, keeps.
 func (u Usage) Ended() int64 { return max(u.Forks-u.Tasks, 0) }
 
-// clockTick is the unit of times in /proc/PID/stat, USER_HZ, which is 100 on every architecture that Go and Kubernetes share.
+// clockTick is the unit of times in /proc/PID/stat, USER_HZ, which is 100 on every architecture that Go and Kubernetes
+// share.
 const clockTick = 10 * time.Millisecond
 
 func readUsage(pid int) (Usage, error) {
@@ -86,8 +87,8 @@ func parseTasks(load string) (int64, error) {
 	return 0, fmt.Errorf("/proc/loadavg: %q is not understood", load)
 }
 
-// parseUsage reads /proc/PID/stat (proc(5): utime, stime, cutime, cstime are fields 14 to 17; the name in field 2 may hold anything
-// but ends with the last bracket) and /proc/PID/status.
+// parseUsage reads /proc/PID/stat (proc(5): utime, stime, cutime, cstime are fields 14 to 17; the name in field 2 may
+// hold anything but ends with the last bracket) and /proc/PID/status.
 func parseUsage(stat, status string) (Usage, error) {
 	var u Usage
 	bad := errors.New("the process has ended, or /proc does not show it")

@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// view looks at the kernel again and again, no more than a fifth of the time, so that looking costs the proxy little. As long as
-// something is known to be missing only that is asked for, which costs some microseconds; the whole table is read when it may be complete.
-// Where nothing less than the whole table can be read, count and real are nil.
+// view looks at the kernel again and again, no more than a fifth of the time, so that looking costs the proxy little.
+// While something is known to be missing, view asks for that only, which costs some microseconds. It reads the whole
+// table when that may be complete. Where nothing less than the whole table can be read, count and real are nil.
 type view struct {
 	read  func() (table, error)                                               // the whole table
 	count func() (n int, counted bool, err error)                             // of virtual servers
@@ -25,8 +25,8 @@ const (
 	restDear  = 5 * time.Second // at most, between two looks that may start a process or ask the proxy
 )
 
-// patiently looks until look says that it is there, or give says to give up. It returns when the look began that showed it. Between two
-// looks it rests, at most for the time given.
+// patiently looks until look says that it is there, or give says to give up. It returns when the look began that showed
+// it. Between two looks it rests, at most for the time given.
 func (v *view) patiently(look func() (there bool, err error), most time.Duration, give func() error) (time.Time, error) {
 	for {
 		began := time.Now()
@@ -58,8 +58,8 @@ func (v *view) one(want virtualServer, give func() error) (time.Time, error) {
 	}, restCheap, give)
 }
 
-// all waits until the kernel has all virtual servers that are wanted. What was there once is taken to stay until the last look, which is at
-// everything.
+// all waits until the kernel has all virtual servers that are wanted. What was there once is taken to stay until the
+// last look, which is at everything.
 func (v *view) all(want []virtualServer, give func() error) (time.Time, error) {
 	if v.count == nil {
 		var t table
@@ -85,8 +85,9 @@ func (v *view) all(want []virtualServer, give func() error) (time.Time, error) {
 	if err != nil {
 		return began, err
 	}
-	// The table may have been complete since it was read, and it leaves lines out while another network namespace has virtual servers, too
-	// (net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_info_array, Linux 6.1): what lacks in it is asked for by itself, and the last one tells when.
+	// The table may have been complete since it was read. And it leaves lines out while another network namespace has
+	// virtual servers, too (net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_info_array, Linux 6.1). So each line that is missing is
+	// asked for by itself, and the last one has the time.
 	for _, one := range t.lacking(want) {
 		when, err := v.one(one, give)
 		if err != nil {

@@ -10,7 +10,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/internal/netlink"
 )
 
-// vips counts the addresses that are local by a link: each address on it has such a route, and a proxy may make the route alone.
+// vips counts the addresses that are local by a link: each address on it has such a route, and a proxy may make the
+// route alone.
 type vips struct{ socket *netlink.Socket }
 
 func openVIPs() (*vips, error) {

@@ -75,8 +75,8 @@ type Config struct {
 	UDPPort        UDPPort
 	Close          Close
 
-	// Enough, when it is closed, ends the window at that moment: nothing becomes due any more, and the run ends when all that was due has its
-	// outcome, as if it had been planned so. Mode stream does not look at it.
+	// Enough ends the window at the moment when it is closed. Nothing becomes due any more, and the run ends when all that
+	// was due has its outcome, as if it had been planned so. Mode stream does not look at it.
 	Enough <-chan struct{}
 
 	// Watch names the endpoints of which Result tells when they answered, beside how often.
@@ -85,8 +85,8 @@ type Config struct {
 	// Ready, when set, is called when the connections of rr and idle stand, with the moment at which the window begins.
 	Ready func(window time.Time)
 
-	// Trace, when set, receives every outcome, that of the warm-up too, from the worker's own goroutine: it must not block,
-	// and the outcome's slices live only as long as the call.
+	// Trace, when set, receives every outcome, that of the warm-up too, from the worker's own goroutine: it must not
+	// block, and the outcome's slices live only as long as the call.
 	Trace func(worker int, o *account.Outcome)
 
 	// Live, when set, receives what each worker did in the last second. A worker never waits for a slow reader: it

@@ -133,7 +133,8 @@ func TestHeldConnectionsAreMadeOnceAndTakeTurns(t *testing.T) {
 	}
 }
 
-// The second request on every connection finds it closed: an error for the request, a lost connection, and a new one for the next.
+// The second request on every connection finds it closed: an error for the request, a lost connection, and a new one
+// for the next.
 func TestAConnectionThatBreaksUnderARequestIsLostAndMadeAgain(t *testing.T) {
 	to, accepted := acceptor(t, func(_ int64, c *net.TCPConn) {
 		in := bufio.NewReader(c)

@@ -167,8 +167,8 @@ func TestAnInterruptedRunReturnsWhatItHas(t *testing.T) {
 	}
 }
 
-// TestWhatIsOpenAtTheEndIsWaitedFor: a run that is told that it is enough plans nothing more, and counts as lost what has no answer, though its
-// timeout was not over at that moment.
+// TestWhatIsOpenAtTheEndIsWaitedFor: a run that is told that it is enough plans nothing more. It counts as lost what
+// has no answer, though its timeout was not over at that moment.
 func TestWhatIsOpenAtTheEndIsWaitedFor(t *testing.T) {
 	for _, closed := range []bool{false, true} {
 		enough := make(chan struct{})

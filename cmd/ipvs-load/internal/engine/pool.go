@@ -11,8 +11,8 @@ import (
 // half-open connections does not overflow.
 const opensAtOnce = 128
 
-// conn is a connection that outlives its requests. While it is down its fd is -1; the request that gets it opens it again,
-// and waits for that as a user would.
+// conn is a connection that outlives its requests. While it is down its fd is -1; the request that gets it opens it
+// again, and waits for that as a user would.
 type conn struct {
 	index      int
 	generation uint32 // distinguishes its successive sockets
@@ -22,7 +22,8 @@ type conn struct {
 	slot       *slot // the request that has it
 }
 
-// pool is the connections of one worker. Requests take the one that has rested longest, so that all of them get their turn.
+// pool is the connections of one worker. Requests take the one that has rested longest, so that all of them get their
+// turn.
 type pool struct {
 	all  []*conn
 	free []*conn // a ring: the oldest at head
@@ -99,8 +100,8 @@ func (c *conn) hangUp() {
 	c.fd, c.stands = -1, false
 }
 
-// prepare opens the connections that stay before the run begins, as far as the timeout allows. Those that do not stand by
-// then are opened by their first request, whose latency tells.
+// prepare opens the connections that stay before the run begins, as far as the timeout allows. Those that do not stand
+// by then are opened by their first request, whose latency tells.
 func (w *worker) prepare() error {
 	if w.pool == nil {
 		return nil
@@ -169,8 +170,8 @@ func (w *worker) ask(x *slot, c *conn) {
 	}
 }
 
-// conversation takes an event of a connection that stays to its request. One that ends while it rests has been lost, which no
-// request notices.
+// conversation takes an event of a connection that stays to its request. One that ends while it rests has been lost,
+// which no request notices.
 func (w *worker) conversation(c *conn, events uint32) {
 	if x := c.slot; x != nil {
 		w.advance(x, events)
@@ -182,8 +183,8 @@ func (w *worker) conversation(c *conn, events uint32) {
 	}
 }
 
-// rest ends a request's hold of its connection, which lives on only after an answer: what might still come on it would be
-// taken for the next request's.
+// rest ends a request's hold of its connection, which lives on only after an answer: what might still come on it would
+// be taken for the next request's.
 func (w *worker) rest(x *slot, answered bool) {
 	c := x.conn
 	c.slot = nil

@@ -22,8 +22,8 @@ type sourcePorts struct {
 // portTries is how many ports are tried that somebody else has, before the kernel is asked to find one.
 const portTries = 64
 
-// newSourcePorts reads which ports are for clients (net.ipv4.ip_local_port_range and ip_local_reserved_ports, which hold
-// for IPv6, too).
+// newSourcePorts reads which ports are for clients (net.ipv4.ip_local_port_range and ip_local_reserved_ports, which
+// hold for IPv6, too).
 func newSourcePorts() *sourcePorts {
 	limits, _ := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range")
 	reserved, _ := os.ReadFile("/proc/sys/net/ipv4/ip_local_reserved_ports")
@@ -65,8 +65,8 @@ func portsBetween(limits, reserved string) (all []uint16) {
 	return all
 }
 
-// bind gives the socket the next port that is free, and the route's source. It leaves both to the kernel where neither is
-// known.
+// bind gives the socket the next port that is free, and the route's source. It leaves both to the kernel where neither
+// is known.
 func (p *sourcePorts) bind(fd int, r *route) error {
 	for range min(portTries, len(p.all)) {
 		port := p.all[p.next.Add(1)%uint64(len(p.all))]

@@ -11,8 +11,9 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/cmd/ipvs-load/internal/target"
 )
 
-// BenchmarkOneMillisecondMore asks two servers, one of which takes 1 ms longer, in rounds that alternate, and prints by how much each
-// percentile of all rounds together is larger, beside the client's own jitter: the shift is to be 1000 us, give or take the jitter.
+// BenchmarkOneMillisecondMore asks two servers, one of which takes 1 ms longer, in rounds that alternate. It prints by
+// how much each percentile of all rounds together is larger, beside the client's own jitter. The shift should be 1000
+// us, give or take the jitter.
 //
 //	go test -run '^$' -bench OneMillisecondMore -benchtime 10x ./cmd/ipvs-load/internal/engine
 func BenchmarkOneMillisecondMore(b *testing.B) {

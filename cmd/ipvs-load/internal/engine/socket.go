@@ -106,7 +106,8 @@ func (r *route) open(ports *sourcePorts) (fd int, op string, err error) {
 	return fd, "", nil
 }
 
-// socketKind is the type and the protocol of a socket; SCTP's is the one-to-one style of RFC 6458, which works as TCP's does.
+// socketKind is the type and the protocol of a socket; SCTP's is the one-to-one style of RFC 6458, which works as TCP's
+// does.
 func socketKind(p target.Protocol) (kind, protocol int) {
 	switch p {
 	case target.UDP:
@@ -117,8 +118,8 @@ func socketKind(p target.Protocol) (kind, protocol int) {
 	return unix.SOCK_STREAM, unix.IPPROTO_TCP
 }
 
-// tryProtocol says why this kernel cannot speak the protocol, or nil. Only SCTP may be missing: it is a module, which an
-// unprivileged process makes the kernel load where the distribution has not forbidden that.
+// tryProtocol says why this kernel cannot speak the protocol, or nil. Only SCTP may be missing: it is a module, which
+// an unprivileged process makes the kernel load where the distribution has not forbidden that.
 func tryProtocol(p target.Protocol) error {
 	kind, protocol := socketKind(p)
 	fd, err := unix.Socket(unix.AF_INET, kind|unix.SOCK_CLOEXEC, protocol)

@@ -17,8 +17,8 @@ import (
 // streamBuffer is what one system call carries at most.
 const streamBuffer = 128 << 10
 
-// runStream carries bytes over all connections until the window ends. A connection is one request: answered when it was still
-// carrying at the end, and its latency is that of the server's first line.
+// runStream carries bytes over all connections until the window ends. A connection is one request: answered when it was
+// still carrying at the end, and its latency is that of the server's first line.
 func runStream(ctx context.Context, c Config) (*account.Result, error) {
 	window := account.Window{From: c.Plan.Warmup, To: c.Plan.Warmup + c.Plan.Window()}
 	workers := make([]worker, c.Connections) // for their routes, which are not to be shared
@@ -57,7 +57,8 @@ type streams struct {
 
 func (s *streams) now() time.Duration { return time.Since(s.began) }
 
-// carry is the life of one connection. It lives through the window, so it counts as begun there though it was made before.
+// carry is the life of one connection. It lives through the window, so it counts as begun there though it was made
+// before.
 func (s *streams) carry(ctx context.Context, r *route) {
 	began := s.now()
 	life := s.stream(ctx, r)

@@ -86,8 +86,8 @@ func TestSourcePortsRotateOrStay(t *testing.T) {
 	}
 }
 
-// TestNoSourcePortComesBackEarly: a port that comes back would be an older flow's to IPVS and connection tracking, whose endpoint may be
-// gone. Ports that others have are passed over.
+// TestNoSourcePortComesBackEarly: a port that comes back would be an older flow's to IPVS and connection tracking,
+// whose endpoint may be gone. Ports that others have are passed over.
 func TestNoSourcePortComesBackEarly(t *testing.T) {
 	const requests = 3000 // of 28,232 ports, picked at random, some 150 would be twice among so many
 	for _, source := range []string{"", "127.0.0.2"} {

@@ -43,7 +43,8 @@ func (t *timePlot) eventName(i int, e report.Event) string {
 	return shorten(fmt.Sprintf("%d %s", i+1, e.Name), letters)
 }
 
-// nameSpan is from where to where the name of an event reaches: to the right of its line or, near the edge, to the left.
+// nameSpan is from where to where the name of an event reaches: to the right of its line or, near the edge, to the
+// left.
 func (t *timePlot) nameSpan(i int, e report.Event) (from, to px) {
 	at, width := t.x(e.At), textWidth(t.eventName(i, e))
 	if at+width > t.Width {

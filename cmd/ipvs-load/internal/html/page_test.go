@@ -38,8 +38,8 @@ func write(t *testing.T, runs ...Run) string {
 	return b.String()
 }
 
-// outline is what a page consists of: its texts, and of each plot how many shapes of which class it has. A picture of the
-// numbers without the pixels.
+// outline is what a page consists of: its texts, and of each plot how many shapes of which class it has. A picture of
+// the numbers without the pixels.
 func outline(page string) string {
 	page = page[strings.Index(page, "<body>"):]
 	svg := regexp.MustCompile(`(?s)<svg class="plot (\w+)"[^>]*aria-label="([^"]*)">(.*?)</svg>`)

@@ -31,8 +31,8 @@ func newCurve(class, name string, spectrum []report.Quantile, d report.Percentil
 	return c
 }
 
-// nines is where a percentile lies: how many nines it has, the base-10 logarithm of 1/(1-p). The maximum of n requests is
-// drawn where one in n lies.
+// nines is where a percentile lies: how many nines it has, the base-10 logarithm of 1/(1-p). The maximum of n requests
+// is drawn where one in n lies.
 func nines(percentile float64, n int64) float64 {
 	most := math.Log10(float64(max(n, 10)))
 	if percentile >= 100 {

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// plot is a drawing in its own pixels. There are two of each, because text that shrinks with the screen cannot be read: a
-// style sheet shows the one that fits.
+// plot is a drawing in its own pixels. There are two of each, because text that shrinks with the screen cannot be read:
+// a style sheet shows the one that fits.
 type plot struct {
 	Class         string // wide or narrow
 	Label         string // what it shows, for who cannot see it

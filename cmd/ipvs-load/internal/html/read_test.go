@@ -10,7 +10,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/cmd/ipvs-load/internal/report/reporttest"
 )
 
-// FuzzReport: each report that is read can be shown, as a page and as text, and nothing of it becomes a script or an address in the page.
+// FuzzReport: each report that is read can be shown, as a page and as text, and nothing of it becomes a script or an
+// address in the page.
 func FuzzReport(f *testing.F) {
 	var file bytes.Buffer
 	if err := reporttest.Sample(2, func(int, *account.Outcome) {}).WriteJSON(&file); err != nil {

@@ -143,7 +143,8 @@ func (t *timePlot) throughput() {
 	t.path("line thin c0", t.steps(rates, y))
 }
 
-// perSecond leaves out what came after the window, which belongs to no rate. The last bucket may reach beyond the window.
+// perSecond leaves out what came after the window, which belongs to no rate. The last bucket may reach beyond the
+// window.
 func (t *timePlot) perSecond(counts []int64, weight float64) []float64 {
 	var rates []float64
 	for i, n := range counts {

@@ -11,7 +11,8 @@ import (
 // Finding is what a probe says about the expectation.
 type Finding uint8
 
-// The findings. What is Neutral speaks neither for nor against: another endpoint's answer, where one endpoint is waited for.
+// The findings. What is Neutral speaks neither for nor against: another endpoint's answer, where one endpoint is waited
+// for.
 const (
 	Neutral Finding = iota
 	Met

@@ -170,7 +170,8 @@ func TestAChangeThatFailsIsNoMeasurement(t *testing.T) {
 	}
 }
 
-// TestAProbeOnItsWay: one that was asked before the change and answered after it is no sign that the change had come before it began.
+// TestAProbeOnItsWay: a probe that was asked before the change and answered after it does not show that the change had
+// come before it began.
 func TestAProbeOnItsWay(t *testing.T) {
 	o := Judge([]Sample{{At: 1, Done: 2, Finding: Violated}, {At: 3, Done: 6, Finding: Met}, {At: 5, Done: 7, Finding: Met}}, 4)
 	if o.Before || !o.Met || o.First != 5 {

@@ -1,5 +1,5 @@
-// Package probe measures network programming latency from outside: it changes something and asks, a thousand times a second, from
-// when on the change can be seen.
+// Package probe measures network programming latency from outside: it changes something and asks, a thousand times a
+// second, from when on the change can be seen.
 package probe
 
 import (
@@ -25,8 +25,8 @@ type Config struct {
 	Command io.Writer     // receives what the command prints
 }
 
-// Measurement is one change. Latencies count from the beginning and from the end of the command; they are of the probes' intended
-// starts, so their resolution is the probes' distance, and worse by the client's jitter.
+// Measurement is one change. Latencies count from the beginning and from the end of the command; they are of the
+// probes' intended starts, so their resolution is the probes' distance, and worse by the client's jitter.
 type Measurement struct {
 	Command time.Duration // how long the command took
 	Outcome
@@ -36,14 +36,15 @@ type Measurement struct {
 	Began      time.Duration // of the command, on the clock of Outcome
 }
 
-// FromBegin is a time of the outcome as the latency since the command began, FromEnd since it ended; the latter is negative when
-// the change was seen before.
+// FromBegin is a time of the outcome as the latency since the command began, FromEnd since it ended; the latter is
+// negative when the change was seen before.
 func (m *Measurement) FromBegin(at time.Duration) time.Duration { return at - m.Began }
 
 // FromEnd is described at FromBegin.
 func (m *Measurement) FromEnd(at time.Duration) time.Duration { return at - m.Began - m.Command }
 
-// Run changes and measures. The error is that of the command or of the instrument; an expectation that is never met is a result.
+// Run changes and measures. The error is that of the command or of the instrument; an expectation that is never met is
+// a result.
 func Run(ctx context.Context, c Config) (*Measurement, error) {
 	if c.Settle <= c.Load.Timeout {
 		return nil, fmt.Errorf("settle %v is out of range; allowed is more than the timeout of a probe, which is %v", c.Settle, c.Load.Timeout)

@@ -20,7 +20,8 @@ type Look struct {
 
 const ipsetList, ipsetProtocolAttr, ipsetProto = 6<<8 | 7, 1, 6
 
-// look dumps the virtual servers, the real servers of each (those of IPv4 by getsockopt), addresses, routes, and sets with their entries.
+// look dumps the virtual servers, the real servers of each (those of IPv4 by getsockopt), addresses, routes, and sets
+// with their entries.
 func look(sockets map[uint16]*netlink.Socket, family uint16) (l Look, err error) {
 	began := time.Now()
 	defer func() { l.Took = time.Since(began).Seconds() }()

@@ -21,8 +21,9 @@ type message struct {
 	payload               []byte
 }
 
-// changes says whether the message belongs to a replay: those of IPVS, rtnetlink and ipset that change something. The rules of nftables are
-// left out; a proxy writes them by iptables-restore, which is a process, and iptables' old tables are not written by netlink at all.
+// changes says whether the message belongs to a replay: those of IPVS, rtnetlink and ipset that change something. The
+// rules of nftables are left out; a proxy writes them by iptables-restore, which is a process, and iptables' old tables
+// are not written by netlink at all.
 func (m message) changes(ipvs uint16) bool {
 	switch m.protocol {
 	case unix.NETLINK_GENERIC:
@@ -63,7 +64,8 @@ func messages(records []Record, ipvs uint16) (all []message) {
 	return all
 }
 
-// plan lays the messages out in the order in which they came. A link that is made gets the number that the messages after it call it by.
+// plan lays the messages out in the order in which they came. A link that is made gets the number that the messages
+// after it call it by.
 func plan(all []message) (steps []step) {
 	index := linkIndex(all)
 	for _, m := range all {

@@ -16,8 +16,8 @@ type Record struct {
 // MaxBuffer is how long a socket buffer may be, in bytes.
 const MaxBuffer = 1 << 20
 
-// A record in a file is the protocol in two bytes and the length in four, in the machine's byte order, as the messages have it, and then
-// the messages.
+// A record in a file is the protocol in two bytes, the length in four, and then the messages. All are in the machine's
+// byte order, as the messages are.
 const recordHead = 6
 
 // Write appends a record to a file.

@@ -21,8 +21,9 @@ type Result struct {
 	Look     Look    `json:"look"`
 }
 
-// Run reads records and sends the messages in them: as many in a system call as fit, an acknowledgement asked for the last only. It is timed
-// from the first send to the last answer; sockets are open and messages laid out by then. Then it looks at what is there.
+// Run reads records and sends the messages in them: as many in a system call as fit, an acknowledgement asked for the
+// last only. It is timed from the first send to the last answer; sockets are open and messages laid out by then. Then
+// it looks at what is there.
 func Run(records io.Reader) (*Result, error) {
 	all, err := Read(records)
 	if err != nil {

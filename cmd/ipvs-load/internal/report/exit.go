@@ -15,8 +15,8 @@ const (
 	ExitClientLimit = 5 // the client could not keep the rate
 )
 
-// A run counts as one that the client could not carry when more than clientLimit of its requests were not sent, or that many
-// and the requests of clientLag were not started when the window ended.
+// The client could not carry a run when more than clientLimit of its requests were not sent. So it is when that many,
+// and the requests of clientLag, were not started when the window ended.
 const (
 	clientLimit = 0.01
 	clientLag   = 0.1 // seconds

@@ -9,21 +9,23 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/cmd/ipvs-load/internal/stats"
 )
 
-// Fairness holds the shares of a target's endpoints against the expected ones: equal shares, or the weights that were told.
+// Fairness holds the shares of a target's endpoints against the expected ones: equal shares, or the weights that were
+// told.
 type Fairness struct {
 	Expected    string  `json:"expected"` // "equal" or "weights"
 	Jain        float64 `json:"jain"`
 	MaxOverMean float64 `json:"max_over_mean"`
 
-	// ChiSquare is Pearson's statistic; P the probability of one at least so large when every answer is drawn independently
-	// by the expected shares. P near 0: not such a draw. P near 1: more even than chance.
+	// ChiSquare is Pearson's statistic; P the probability of one at least so large when every answer is drawn
+	// independently by the expected shares. P near 0: not such a draw. P near 1: more even than chance.
 	ChiSquare  float64 `json:"chi_square"`
 	Degrees    int     `json:"degrees_of_freedom"`
 	P          float64 `json:"p_value"`
 	Unexpected int64   `json:"answered_by_unexpected"` // answers of endpoints that should have got none; they make P 0
 }
 
-// expect gives every endpoint its expected share, adds those that should have answered and did not, and says how fair it was.
+// expect gives every endpoint its expected share, adds those that should have answered and did not, and says how fair
+// it was.
 func (t *Target) expect(weights map[string]float64) {
 	f := Fairness{Expected: "equal"}
 	if len(weights) > 0 {

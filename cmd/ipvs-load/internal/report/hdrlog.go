@@ -8,9 +8,10 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/cmd/ipvs-load/internal/account"
 )
 
-// WriteHdrLog writes the distributions of a run, all workers together, as an HdrHistogram interval log (format V2, values in
-// nanoseconds), which the tools of that family read. Each distribution is one interval from the beginning of the window to the
-// end of the run, told apart by its tag: latency, answered_latency, service, connect, start_lag, wake_late.
+// WriteHdrLog writes the distributions of a run, all workers together, as an HdrHistogram interval log (format V2,
+// values in nanoseconds), which the tools of that family read. Each distribution is one interval from the beginning of
+// the window to the end of the run. Its tag says which it is: latency, answered_latency, service, connect, start_lag,
+// wake_late.
 func WriteHdrLog(w io.Writer, r *account.Result) error {
 	from := r.Began.Add(r.Window.From)
 	log := account.NewLog(w, from)

@@ -12,8 +12,8 @@ type Quantile struct {
 	Time       float64 `json:"us"`
 }
 
-// Series is the run over time. Its lists have one entry for each bucket of Width seconds, the first of which begins with
-// the window; a request is in the bucket in which it ended. A kind of error that did not happen is absent. The
+// Series is the run over time. Its lists have one entry for each bucket of Width seconds, the first of which begins
+// with the window; a request is in the bucket in which it ended. A kind of error that did not happen is absent. The
 // percentiles are of every request in the bucket; where there was none they are 0.
 type Series struct {
 	Width    float64            `json:"bucket_s"`

@@ -39,8 +39,8 @@ func (r *Result) WriteJSON(w io.Writer) error {
 	return report.WriteObject(w, r)
 }
 
-// ReadSides reads what a run, several runs one after the other, or a scenario wrote as JSON. Runs are the rounds of one side
-// called by name; each variant of a scenario is a side.
+// ReadSides reads what a run, several runs one after the other, or a scenario wrote as JSON. Runs are the rounds of one
+// side called by name; each variant of a scenario is a side.
 func ReadSides(name string, r io.Reader) ([]compare.Side, error) {
 	text, err := io.ReadAll(r)
 	if err != nil {

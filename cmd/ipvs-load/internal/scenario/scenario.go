@@ -1,5 +1,5 @@
-// Package scenario reads and carries out scenario files: loads with their events, in variants and rounds, so that a measurement can
-// be made again from a file.
+// Package scenario reads and carries out scenario files: loads with their events, in variants and rounds, so that a
+// measurement can be made again from a file.
 package scenario
 
 import (
@@ -25,7 +25,7 @@ type Scenario struct {
 	// Load is what every variant does, as far as the variant itself does not say otherwise.
 	Load spec.Load `json:"load"`
 
-	// Repetitions is the number of rounds. In each round every variant has its turn, in an order that alternates, so that a
+	// Repetitions is the number of rounds. In each round every variant has its turn. The order alternates, so that a
 	// machine that changes its pace changes it for all of them.
 	Repetitions int           `json:"repetitions"`
 	Pause       spec.Duration `json:"pause"` // before each run but the first
@@ -150,9 +150,10 @@ func readable(err error) error {
 
 var variable = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*)(:-([^}]*))?\}`)
 
-// fill puts the values of ${NAME} and ${NAME:-default} in their places: in the texts of the file once it has been read, so that a
-// value may hold quotes and colons as commands do. A text that is nothing but one variable becomes a number where its value is one. It
-// returns the filled file as JSON, for the program, and as YAML, for people.
+// fill puts the values of ${NAME} and ${NAME:-default} in their places. It does so in the texts of the file once that
+// has been read, so that a value may hold quotes and colons as commands do. A text that is nothing but one variable
+// becomes a number where its value is one. It returns the filled file as JSON, for the program, and as YAML, for
+// people.
 func fill(text string, variables func(name string) (string, bool)) (document []byte, source string, err error) {
 	document, err = yaml.YAMLToJSONStrict([]byte(text))
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 // MaxPhases bounds the phases of a plan.
 const MaxPhases = 1000
 
-// Phase is a part of the window in which the rate goes evenly from From to To, in starts per second over all workers. Equal
-// rates make a step, different ones a ramp. One of the two may be 0.
+// Phase is a part of the window in which the rate goes evenly from From to To, in starts per second over all workers.
+// Equal rates make a step, different ones a ramp. One of the two may be 0.
 type Phase struct {
 	From, To float64
 	Length   time.Duration
@@ -28,7 +28,8 @@ func (p Phase) String() string {
 	return fmt.Sprintf("%v..%v:%v", p.From, p.To, p.Length)
 }
 
-// ParsePhases reads phases separated by commas, each a rate or FROM..TO, a colon and its length: "100:10s,100..1000:1m,1000:10s".
+// ParsePhases reads phases separated by commas, each a rate or FROM..TO, a colon and its length:
+// "100:10s,100..1000:1m,1000:10s".
 func ParsePhases(s string) ([]Phase, error) {
 	var all []Phase
 	for text := range strings.SplitSeq(s, ",") {
@@ -99,9 +100,9 @@ func (p Plan) peak() float64 {
 // Peak is the highest rate of the plan, in starts per second over all workers.
 func (p Plan) Peak() float64 { return p.peak() }
 
-// profile maps a number of starts to the time at which that many are expected: the inverse of the integral of the rate. For
-// constant arrivals the number is the start's own; a Poisson process of rate 1 whose times are mapped by it is a Poisson
-// process of the changing rate (the time-change theorem).
+// profile maps a number of starts to the time at which that many are expected: the inverse of the integral of the rate.
+// For constant arrivals the number is the start's own. For random ones a Poisson process of rate 1 is mapped, and
+// becomes a Poisson process of the changing rate (the time-change theorem).
 type profile []piece
 
 type piece struct {

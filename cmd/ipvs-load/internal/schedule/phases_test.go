@@ -34,8 +34,8 @@ func TestPhasesAreReadAsTheyAreWritten(t *testing.T) {
 	}
 }
 
-// Every plan keeps to its rate: up to any moment, as many starts are due as the rate's integral says (constant arrivals), or as
-// many as chance allows (Poisson).
+// Every plan keeps to its rate: up to any moment, as many starts are due as the rate's integral says (constant
+// arrivals), or as many as chance allows (Poisson).
 func TestPhasesKeepToTheirRate(t *testing.T) {
 	random := rand.New(rand.NewPCG(3, 4))
 	for range 300 {

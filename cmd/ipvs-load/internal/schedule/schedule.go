@@ -59,8 +59,8 @@ type Plan struct {
 	Workers  int           // at least 1
 	Seed     uint64        // of the Poisson gaps
 
-	// Closed makes it no schedule at all: whoever is free starts the next request at once, for Duration or Count. There are
-	// no intended starts, so a slow target is asked less, and its latencies look better than an open loop's.
+	// Closed makes it no schedule at all: whoever is free starts the next request at once, for Duration or Count. There
+	// are no intended starts, so a slow target is asked less, and its latencies look better than an open loop's.
 	Closed bool
 }
 
@@ -128,8 +128,8 @@ func (p Plan) Window() time.Duration {
 // Cursor returns the walk over the starts of one worker, from 0 to Workers-1.
 //
 // Constant: worker w has the starts w, w+W, w+2W of the whole. Poisson: each worker draws a process of rate/W of its
-// own, and independent Poisson processes laid over one another are one Poisson process of the summed rate. Where the rate
-// changes, both are carried over to it by the time that the expected number of starts takes (phases.go).
+// own. Independent Poisson processes laid over one another are one Poisson process of the summed rate. Where the rate
+// changes, both are carried over by the time that the expected number of starts takes (phases.go).
 func (p Plan) Cursor(worker int) Cursor {
 	c := Cursor{
 		arrivals: p.Arrivals,

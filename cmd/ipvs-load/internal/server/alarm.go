@@ -10,9 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// alarm wakes sleepers to some ten microseconds. A Go timer in an otherwise idle process is only as exact as epoll_wait,
-// which counts whole milliseconds; a delay of 1 ms would come out as anything up to 2. One timerfd, always set to the
-// earliest sleeper, has no such grain.
+// alarm wakes sleepers to some ten microseconds. A Go timer in an otherwise idle process is only as exact as
+// epoll_wait, which counts whole milliseconds; a delay of 1 ms would come out as anything up to 2. One timerfd, always
+// set to the earliest sleeper, has no such grain.
 type alarm struct {
 	file  *os.File
 	began time.Time

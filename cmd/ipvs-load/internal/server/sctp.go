@@ -10,8 +10,9 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/cmd/ipvs-load/internal/target"
 )
 
-// listenSCTP listens for SCTP associations in the one-to-one style of RFC 6458, which behave as TCP's connections do: package net
-// knows no SCTP, but takes such a socket for a stream of its own and asks nothing of it that SCTP lacks.
+// listenSCTP listens for SCTP associations in the one-to-one style of RFC 6458, which behave as TCP's connections do.
+// Package net knows no SCTP. But it takes such a socket for a stream of its own, and asks nothing of it that SCTP
+// lacks.
 func listenSCTP(t target.Target) (net.Listener, error) {
 	domain, address := unix.AF_INET6, unix.Sockaddr(&unix.SockaddrInet6{Port: int(t.Addr.Port()), Addr: t.Addr.Addr().As16()})
 	if t.Addr.Addr().Is4() {

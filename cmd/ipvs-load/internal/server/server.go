@@ -21,8 +21,9 @@ type Config struct {
 	Delay  time.Duration
 	Jitter time.Duration // the delay varies evenly by this much up and down; at most Delay
 	Listen []target.Target
-	// Connections is how many TCP connections and SCTP associations there may be at once, 0 for DefaultConnections; one more is closed when it
-	// comes, as held ones are what tests are about. Full is told when that happens, at most once; nil is nobody.
+	// Connections is how many TCP connections and SCTP associations there may be at once, 0 for DefaultConnections; one
+	// more is closed when it comes, as held ones are what tests are about. Full is told when that happens, at most once;
+	// nil is nobody.
 	Connections int
 	Full        func()
 }
@@ -108,7 +109,8 @@ func network(t target.Target) string {
 	return name
 }
 
-// Addresses are what the server really listens on, in the order of its configuration within each protocol, TCP and SCTP first.
+// Addresses are what the server really listens on, in the order of its configuration within each protocol, TCP and SCTP
+// first.
 func (s *Server) Addresses() []string {
 	var all []string
 	for _, l := range s.tcp {

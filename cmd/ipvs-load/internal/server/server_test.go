@@ -303,8 +303,8 @@ func TestThousandsOfIdleConnectionsAreServed(t *testing.T) {
 	}
 }
 
-// TestNoAnswerIsAnswered: whatever a server says, to whatever, another one has nothing to say to it; else two servers, to one of which somebody sent a
-// datagram in the other's name, would answer each other without end.
+// TestNoAnswerIsAnswered: whatever a server says, to whatever, another one has nothing to say to it; else two servers,
+// to one of which somebody sent a datagram in the other's name, would answer each other without end.
 func TestNoAnswerIsAnswered(t *testing.T) {
 	client := netip.MustParseAddrPort("[fd00::7]:4242")
 	check := func(request []byte) {
@@ -325,7 +325,8 @@ func TestNoAnswerIsAnswered(t *testing.T) {
 		}
 		check(request[:min(len(request), wire.MaxLine+1)])
 	}
-	// Over a socket a server hears an answer, and then answers the next request all the same; over TCP whoever says one is no client.
+	// Over a socket a server hears an answer, and then answers the next request all the same; over TCP whoever says one is
+	// no client.
 	addresses := start(t, Config{ID: "web-1"}, "tcp://127.0.0.1:0", "udp://127.0.0.1:0")
 	for _, heard := range []string{"ipvs-load/1 id=web-2 client=127.0.0.1:1 token=t\n", "ipvs-load/1 error=bad-token\n", "ipvs-load/9 error=unsupported-version\n"} {
 		c := dial(t, "udp", addresses[1])
@@ -345,7 +346,8 @@ func TestNoAnswerIsAnswered(t *testing.T) {
 	}
 }
 
-// TestBeyondTheCap: one connection more than allowed is closed, and told once; held ones stay, and one that ends makes room.
+// TestBeyondTheCap: one connection more than allowed is closed, and told once; held ones stay, and one that ends makes
+// room.
 func TestBeyondTheCap(t *testing.T) {
 	full := make(chan struct{}, 9)
 	address := start(t, Config{ID: "web", Connections: 2, Full: func() { full <- struct{}{} }}, "tcp://127.0.0.1:0")[0]

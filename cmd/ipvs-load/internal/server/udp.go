@@ -18,7 +18,7 @@ import (
 const receiveBuffer = 4 << 20
 
 // datagrams is a UDP socket that answers from the address that was asked. On a machine with several addresses the
-// kernel would otherwise choose the answer's source by its routes, and the client would not know the answer for its own.
+// kernel would choose the answer's source by its routes, and the client would not know the answer for its own.
 type datagrams struct{ conn *net.UDPConn }
 
 func listenUDP(t target.Target) (*datagrams, error) {

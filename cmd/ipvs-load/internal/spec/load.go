@@ -9,8 +9,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/cmd/ipvs-load/internal/schedule"
 )
 
-// Load is one run as it was asked for. The zero value of a field is its default. docs/ipvs-load.md describes every field by
-// the name of its flag; in a scenario file the names are those of the JSON tags.
+// Load is one run as it was asked for. The zero value of a field is its default. docs/ipvs-load.md describes every
+// field by the name of its flag; in a scenario file the names are those of the JSON tags.
 type Load struct {
 	Mode    string   `json:"mode"`
 	Targets []string `json:"targets"` // each one target, or several with commas between them
@@ -56,8 +56,8 @@ const (
 	DefaultTimeout  = 5 * time.Second
 	DefaultInterval = 10 * time.Second
 
-	// DefaultConnectionsMax is a third of the ports that the kernel gives out (net.ipv4.ip_local_port_range holds 28,232), so
-	// that a target which does not answer does not cost the machine all of them.
+	// DefaultConnectionsMax is a third of the ports that the kernel gives out (net.ipv4.ip_local_port_range holds 28,232).
+	// So a target that does not answer does not cost the machine all of them.
 	DefaultConnectionsMax = 10_000
 
 	// DefaultConnections are those of rr, idle and stream.

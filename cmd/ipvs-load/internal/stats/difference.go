@@ -18,7 +18,8 @@ func Median(values []float64) float64 {
 	return s[len(s)/2]
 }
 
-// Percentile is the smallest of the values that at least p percent of them do not exceed (nearest rank); NaN without any.
+// Percentile is the smallest of the values that at least p percent of them do not exceed (nearest rank); NaN without
+// any.
 func Percentile(values []float64, p int) float64 {
 	if len(values) == 0 {
 		return math.NaN()
@@ -27,11 +28,11 @@ func Percentile(values []float64, p int) float64 {
 	return s[max((len(s)*p+99)/100-1, 0)]
 }
 
-// MannWhitney is the probability, from both sides, that two sets of values from one and the same distribution are at least so
-// far apart in rank (Mann and Whitney 1947). It is exact without ties for up to 20 values a side, otherwise by the normal
-// approximation with the correction for ties and continuity.
+// MannWhitney is the probability, from both sides, that two sets of values of one distribution are at least so far
+// apart in rank (Mann and Whitney 1947). It is exact without ties for up to 20 values a side. Otherwise it is the
+// normal approximation with the correction for ties and continuity.
 //
-// It is our own because gonum, which the rest comes from, has no test by ranks, and no module that has one is maintained.
+// It is our own: gonum, which the rest comes from, has no test by ranks. No module that has one is maintained.
 func MannWhitney(a, b []float64) float64 {
 	if len(a) == 0 || len(b) == 0 {
 		return 1
@@ -67,8 +68,8 @@ func MannWhitney(a, b []float64) float64 {
 	return math.Erfc(z / math.Sqrt2)
 }
 
-// exactBelow is the probability that U of m and n values is at most u: the number of orders with that U, by the recursion over
-// which side has the largest value, over all orders.
+// exactBelow is the probability that U of m and n values is at most u: the number of orders with that U, by the
+// recursion over which side has the largest value, over all orders.
 func exactBelow(m, n, u int) float64 {
 	// ways[j][k] for the present i: the orders of i and j values with U = k.
 	ways := make([][]float64, n+1)
@@ -110,8 +111,8 @@ type Ratio struct {
 // resamples of the bootstrap: the bounds of the interval are the 50th from both ends.
 const resamples = 2000
 
-// RatioOfMedians compares two sets of positive values. The resamples are drawn with a fixed seed: the same values give the same
-// interval.
+// RatioOfMedians compares two sets of positive values. The resamples are drawn with a fixed seed: the same values give
+// the same interval.
 func RatioOfMedians(a, b []float64) Ratio {
 	random := rand.New(rand.NewPCG(1, 2))
 	draw := func(from []float64) float64 {

@@ -6,8 +6,9 @@ import (
 	"gonum.org/v1/gonum/stat/distuv"
 )
 
-// Jain is the fairness index of Jain, Chiu and Hawe (DEC-TR-301, 1984) of what each got relative to what it should: 1 when all
-// got the same part, 1/n when one got everything. What should have got nothing is left out; without anything it is 1.
+// Jain is the fairness index of Jain, Chiu and Hawe (DEC-TR-301, 1984) of what each got relative to what it should: 1
+// when all got the same part, 1/n when one got everything. What should have got nothing is left out; without anything
+// it is 1.
 func Jain(got, expected []float64) float64 {
 	var sum, squares, n float64
 	for i := range got {
@@ -36,11 +37,11 @@ func MaxOverMean(got, expected []float64) float64 {
 	return most
 }
 
-// ChiSquare is Pearson's test of counts against expected ones of any scale: the statistic, its degrees of freedom, and how
-// probable at least so large a one is when each single answer is drawn independently by the expected shares. A small p says
-// that the counts are not such a draw; a p near 1 that they are more even than chance, as round-robin is. Something that got
-// an answer though it should have got none makes the statistic infinite. With fewer than two parts there is nothing to test:
-// p is 1.
+// ChiSquare is Pearson's test of counts against expected ones of any scale: the statistic, its degrees of freedom, and
+// a probability. That is how probable at least so large a statistic is when each single answer is drawn independently
+// by the expected shares. A small p says that the counts are not such a draw. A p near 1 says that they are more even
+// than chance, as round-robin is. Something that got an answer though it should have got none makes the statistic
+// infinite. With fewer than two parts there is nothing to test: p is 1.
 func ChiSquare(got, expected []float64) (statistic float64, degrees int, p float64) {
 	var gotSum, expectedSum float64
 	for i := range got {

@@ -50,8 +50,8 @@ func TestChiSquare(t *testing.T) {
 	}
 }
 
-// Without ties by counting the orders: 2 of 252, 2 of 20, and the table's 0.6905 for U = 10 of 5 and 5. With ties by hand: U = 2.5,
-// mean 8, variance 16/12*(9-36/56), so z = 5/3.3381.
+// Without ties by counting the orders: 2 of 252, 2 of 20, and the table's 0.6905 for U = 10 of 5 and 5. With ties by
+// hand: U = 2.5, mean 8, variance 16/12*(9-36/56), so z = 5/3.3381.
 func TestMannWhitney(t *testing.T) {
 	for _, tc := range []struct {
 		a, b []float64

@@ -64,8 +64,8 @@ func AppendRequest(b, token []byte) []byte {
 	return append(b, '\n')
 }
 
-// The streams that a request can ask for, behind its reply: the client sends bytes, which the server throws away, or the
-// server sends bytes, until one of them closes the connection.
+// The streams that a request can ask for, behind its reply: the client sends bytes, which the server throws away, or
+// the server sends bytes, until one of them closes the connection.
 const (
 	Upload   = "upload"
 	Download = "download"
@@ -96,8 +96,8 @@ func ParseStream(line []byte) string {
 	return ""
 }
 
-// ParseRequest returns the token of a request line, nil when it has none. The newline may be there or not. [ErrIsReply] is
-// of a line that must not be answered, not even by a refusal.
+// ParseRequest returns the token of a request line, nil when it has none. The newline may be there or not. [ErrIsReply]
+// is of a line that must not be answered, not even by a refusal.
 func ParseRequest(line []byte) ([]byte, error) {
 	line = trimNewline(line)
 	ours := bytes.HasPrefix(line, []byte(family))
@@ -122,7 +122,8 @@ func ParseRequest(line []byte) ([]byte, error) {
 	return token, nil
 }
 
-// AppendReply appends the reply line of the server called id to client. An IPv4 address in IPv6 form is written as IPv4.
+// AppendReply appends the reply line of the server called id to client. An IPv4 address in IPv6 form is written as
+// IPv4.
 func AppendReply(b []byte, id string, client netip.AddrPort, token []byte) []byte {
 	b = append(b, Version+" id="...)
 	b = append(b, id...)

@@ -101,8 +101,8 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// TestEveryField: the fields of KubeProxyConfiguration as kube-proxy 1.37 documents them are those that are read here, and every one
-// that differs from its default changes the result or is told.
+// TestEveryField: the fields that are read here are those of KubeProxyConfiguration as kube-proxy 1.37 documents them.
+// Every one that differs from its default changes the result or is reported.
 func TestEveryField(t *testing.T) {
 	const fields = `featureGates clientConnection.kubeconfig clientConnection.acceptContentTypes clientConnection.contentType clientConnection.qps clientConnection.burst
 logging hostnameOverride bindAddress healthzBindAddress metricsBindAddress bindAddressHardFail enableProfiling showHiddenMetricsForVersion mode

@@ -16,7 +16,8 @@ import (
 // setters carry one flag each.
 type setters map[string]func(value string) error
 
-// parse calls the setter of each argument, written --name=value, --name value or --name. Flags that have none are returned.
+// parse calls the setter of each argument, written --name=value, --name value or --name. Flags that have none are
+// returned.
 func (s setters) parse(args []string) (unknown []Note, err error) {
 	for i := 0; i < len(args); i++ {
 		name, value, assigned := strings.Cut(strings.TrimLeft(args[i], "-"), "=")

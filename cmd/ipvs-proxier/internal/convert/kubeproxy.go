@@ -9,8 +9,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier"
 )
 
-// kubeProxy is KubeProxyConfiguration of kubeproxy.config.k8s.io/v1alpha1 (kube-proxy 1.37). The type itself is in a module that
-// brings half of a component's machinery along; TestEveryField holds this one against the list of fields.
+// kubeProxy is KubeProxyConfiguration of kubeproxy.config.k8s.io/v1alpha1 (kube-proxy 1.37). The type itself is in a
+// module that brings half of a component's machinery along; TestEveryField holds this one against the list of fields.
 type kubeProxy struct {
 	metav1.TypeMeta  `json:",inline"`
 	FeatureGates     map[string]bool `json:"featureGates"`
@@ -79,8 +79,8 @@ type masquerading struct {
 	MasqueradeAll bool `json:"masqueradeAll"`
 }
 
-// KubeProxy converts the KubeProxyConfiguration of a file, or that of a ConfigMap which holds one under config.conf as kubeadm makes it. Objects of
-// other kinds may stand beside it.
+// KubeProxy converts the KubeProxyConfiguration of a file, or that of a ConfigMap which holds one under config.conf as
+// kubeadm makes it. Objects of other kinds may stand beside it.
 func KubeProxy(data []byte) (*Result, error) {
 	r := newResult()
 	file := finder{result: r}

@@ -1,4 +1,5 @@
-// Package annotationtest makes values of annotations, good and bad ones, by which the readers of them are held against each other.
+// Package annotationtest makes values of annotations, good and bad ones, by which the readers of them are held against
+// each other.
 package annotationtest
 
 import (

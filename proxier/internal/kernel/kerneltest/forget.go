@@ -12,8 +12,9 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel"
 )
 
-// Flows makes entries of connection tracking in a kernel, shows those that it has, and changes the node's addresses. There must be a way to 10.244.0.0/16,
-// 192.0.2.0/24, fd00:244::/32 and 2001:db8::/32, at the end of which nobody answers.
+// Flows makes entries of connection tracking in a kernel, shows those that it has, and changes the node's addresses.
+// There must be a way to 10.244.0.0/16, 192.0.2.0/24, fd00:244::/32 and 2001:db8::/32, at the end of which nobody
+// answers.
 type Flows interface {
 	// Send sends a UDP datagram from the port of an own address.
 	Send(port uint16, to netip.AddrPort) error
@@ -63,8 +64,9 @@ func (s *suite) forgets(flows map[dataplane.VirtualServerID][]netip.AddrPort, wa
 	}
 }
 
-// forget: what goes to a front end and not to its real servers is deleted, and nothing else: not what goes to another front end,
-// to another port of the same address, or to a foreign host on the same port (kubernetes#49881), and nothing of the other family.
+// forget: what goes to a front end and not to its real servers is deleted, and nothing else. What goes to another front
+// end stays, to another port of the same address, or to a foreign host on the same port (kubernetes#49881). So does the
+// other family.
 func (s *suite) forget() {
 	s.become(dataplane.NewWant(dataplane.Foundation(Config)).State)
 	type family struct{ vip, other, old, new, foreign netip.Addr }

@@ -1,5 +1,5 @@
-// Package kerneltest is the contract that every kernel behind proxier.Kernel keeps: the one in memory, the fault-injecting one
-// without faults, and Linux.
+// Package kerneltest is the contract that every kernel behind proxier.Kernel keeps: the one in memory, the
+// fault-injecting one without faults, and Linux.
 package kerneltest
 
 import (
@@ -36,8 +36,8 @@ var Config = dataplane.Config{
 	TCPTimeout: 2 * time.Hour, TCPFinTimeout: time.Minute, UDPTimeout: 20 * time.Second,
 }
 
-// Run runs the contract. open returns a kernel that holds nothing of ours, a Reader beside it, and its connection tracking; it is called once
-// for each subtest.
+// Run runs the contract. open returns a kernel that holds nothing of ours, a Reader beside it, and its connection
+// tracking; it is called once for each subtest.
 func Run(t *testing.T, open func(t *testing.T) (Kernel, Reader, Flows)) {
 	for _, c := range []struct {
 		name string
@@ -129,7 +129,8 @@ func (s *suite) same(want *dataplane.State) {
 	}
 }
 
-// become goes to the state and sees that it is there, that nothing is left to be done, and that asking again says the same.
+// become goes to the state and sees that it is there, that nothing is left to be done, and that asking again says the
+// same.
 func (s *suite) become(want *dataplane.State) {
 	s.Helper()
 	have := s.observe()
@@ -439,8 +440,8 @@ func (s *suite) sets() {
 	}
 }
 
-// resizing: a set gets another size under the rules that refer to it, with all its entries; and what the new size would not hold
-// stays as it is.
+// resizing: a set gets another size under the rules that refer to it, with all its entries; and what the new size would
+// not hold stays as it is.
 func (s *suite) resizing() {
 	s.do(op(dataplane.Create, vipSet), op(dataplane.Create, chain))
 	for i := range 300 {
@@ -480,7 +481,8 @@ func (s *suite) renewing() {
 	s.refused(op(dataplane.Renew, theirs), syscall.ENOENT)
 }
 
-// retyping: an earlier version's set of another type, under another name, gives way to ours while the chain that asks it stays.
+// retyping: an earlier version's set of another type, under another name, gives way to ours while the chain that asks
+// it stays.
 func (s *suite) retyping() {
 	theirs := dataplane.Set{Set: ipset.Set{Name: dataplane.Prefix + "EARLIER", Type: ipset.HashNet, Family: ipset.Inet, HashSize: 1024, MaxElem: 65536}}
 	their := dataplane.SetEntry{Set: theirs.Name, Type: theirs.Type, Entry: ipset.Entry{Addr: id.Addr, Bits: 32}}

@@ -107,8 +107,8 @@ func (s *suite) inNamespace(f func()) (ended chan struct{}) {
 	return ended
 }
 
-// beside: what nobody touches is seen as it is, whatever else is written meanwhile, but for virtual servers, which may be overlooked. A quiet
-// kernel is seen as the writer sees it.
+// beside: what nobody touches is seen as it is, whatever else is written meanwhile, but for virtual servers, which may
+// be overlooked. A quiet kernel is seen as the writer sees it.
 func (s *suite) beside() {
 	still := services(0, 40)
 	s.become(still)

@@ -81,9 +81,10 @@ func (s *suite) routes() {
 	}
 }
 
-// routesStay: an address of the VIP comes and goes beside its route, with the last one of our link; the node's address that the route prefers
-// goes, and comes again; our link goes. The engine counts on the route to stay, on an IPv4 route to keep its source, and on being able to write the source
-// anew. An IPv6 route may lose its source or keep it (Linux 6.6 and later, and before).
+// routesStay: an address of the VIP comes and goes beside its route, with the last one of our link. The node's address
+// that the route prefers goes, and comes again. Our link goes. The engine counts on the route to stay, on an IPv4 route
+// to keep its source, and on being able to write the source anew. An IPv6 route may lose its source or keep it (Linux
+// 6.6 and later, and before).
 func (s *suite) routesStay() {
 	s.address(first, true)
 	s.address(second, true)

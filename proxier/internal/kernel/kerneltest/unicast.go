@@ -8,8 +8,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
 
-// notUnicast: what IPVS refuses as a real server, and that it takes what only looks like it. The broadcast addresses of the node's
-// networks are seen, and go with them.
+// notUnicast: what IPVS refuses as a real server, and that it takes what only looks like it. The broadcast addresses of
+// the node's networks are seen, and go with them.
 func (s *suite) notUnicast() {
 	s.do(everything()...)
 	six := dataplane.VirtualServerObject{ID: id6, Scheduler: "rr"}
@@ -26,7 +26,8 @@ func (s *suite) notUnicast() {
 		s.refused(op(dataplane.Create, at(netip.MustParseAddr(text))), syscall.EINVAL)
 		s.refused(op(dataplane.Renew, at(netip.MustParseAddr(text))), syscall.EINVAL)
 	}
-	// A real server that is deleted comes back out of the kernel's trash without being looked at, so each address is taken once.
+	// A real server that is deleted comes back out of the kernel's trash without being looked at, so each address is taken
+	// once.
 	taken := func(text string) {
 		s.Helper()
 		s.do(op(dataplane.Create, at(netip.MustParseAddr(text))))

@@ -1,4 +1,5 @@
-// Package browsertest opens the pages of ipvs-load in a real browser. It is a module of its own, so that the program does not depend on what drives one.
+// Package browsertest opens the pages of ipvs-load in a real browser. It is a module of its own, so that the program
+// does not depend on what drives one.
 package browsertest
 
 import (
@@ -35,7 +36,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/cmd/ipvs-load/internal/report/reporttest"
 )
 
-// startTimeout bounds how long a test waits for the browser. It starts in about a second; a loaded machine takes longer.
+// startTimeout bounds how long a test waits for the browser. It starts in about a second; a loaded machine takes
+// longer.
 const startTimeout = 2 * time.Minute
 
 // browser starts Chromium. Without it the test fails: nobody runs this module who does not want it.

@@ -1,0 +1,87 @@
+package proxier
+
+import (
+	"bytes"
+	"go/scanner"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+// longComments are files, or the beginnings of their names, whose comments have longer lines still.
+var longComments = []string{
+	"e2e/chaos", "e2e/harness/", "e2e/kernels/", "e2e/underload", "proxier/internal/dataplane/",
+	"proxier/apply", "proxier/audit", "proxier/backlog", "proxier/bench", "proxier/besidemaker",
+	"proxier/cutoff", "proxier/doubt", "proxier/drains", "proxier/engine", "proxier/forget",
+	"proxier/growth", "proxier/hostile", "proxier/lastgood", "proxier/loop", "proxier/making",
+	"proxier/node", "proxier/pieces", "proxier/proxier.go", "proxier/report", "proxier/restless",
+	"proxier/retries", "proxier/round", "proxier/scenario_test", "proxier/upgrade_test",
+	"proxier/walk",
+}
+
+// TestLinesOfCommentsAreShort: a line that is all comment keeps to 120 characters, as the pages do.
+func TestLinesOfCommentsAreShort(t *testing.T) {
+	files := 0
+	err := filepath.WalkDir("..", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, ".go") {
+			return err
+		}
+		name := filepath.ToSlash(strings.TrimPrefix(path, "../"))
+		for _, prefix := range longComments {
+			if strings.HasPrefix(name, prefix) {
+				return nil
+			}
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		files++
+		for _, line := range longLines(text) {
+			t.Errorf("%s:%d has more than 120 characters", name, line)
+		}
+		return nil
+	})
+	if err != nil || files < 300 {
+		t.Errorf("%d files read, %v", files, err)
+	}
+}
+
+// longLines returns the lines of a Go file that are comments and have more than 120 characters. A link may be as long
+// as it is, and so may an example.
+func longLines(text []byte) (long []int) {
+	file := token.NewFileSet().AddFile("", -1, len(text))
+	var s scanner.Scanner
+	s.Init(file, text, func(token.Position, string) {}, scanner.ScanComments)
+	lines := bytes.Split(text, []byte("\n"))
+	for {
+		at, kind, literal := s.Scan()
+		if kind == token.EOF {
+			return long
+		}
+		if kind != token.COMMENT {
+			continue
+		}
+		first := file.Line(at)
+		for i := range strings.Count(literal, "\n") + 1 {
+			line := bytes.TrimSpace(lines[first-1+i])
+			alone := i > 0 || bytes.HasPrefix(line, []byte(literal[:2]))
+			free := bytes.Contains(line, []byte("://")) || bytes.HasPrefix(line, []byte("//go:")) || bytes.HasPrefix(line, []byte("//\t"))
+			if alone && !free && utf8.RuneCount(lines[first-1+i]) > 120 {
+				long = append(long, first+i)
+			}
+		}
+	}
+}
+
+func TestLongLines(t *testing.T) {
+	x := strings.Repeat("x", 130)
+	text := "package a\n// " + x + "\nvar a = 1 // " + x + "\nvar b = `\n// " + x + "\n`\n/* a\n" + x + "*/\n//\texample " + x + "\n// https://" + x + "\n//go:generate " + x + "\n"
+	if got := longLines([]byte(text)); len(got) != 2 || got[0] != 2 || got[1] != 8 {
+		t.Errorf("lines %v, want 2 and 8", got)
+	}
+}
