@@ -184,9 +184,11 @@ func (c *cluster) awaitSettled(cells []trafficCell, hosts map[string]*topology.H
 // agree.
 func conformanceTable(kernel string, cells []trafficCell, ours, theirs []string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# Conformance\n\nMade by `make conformance` on %s: what clients get from ipvs-proxier and from kube-proxy 1.37.2 in ipvs mode, on the same node from\n"+
-		"the same API server. Rows and B numbers are those of [differences.md](differences.md) and of the tests (e2e/cases_test.go). gw is the node's\n"+
-		"address on the pod network, node on the LAN, own the client's, vip the Service's.\n\n"+
+	fmt.Fprintf(&b, "# Conformance\n\n"+
+		"Made by `make conformance` on %s: what clients get from ipvs-proxier and from kube-proxy 1.37.2\n"+
+		"in ipvs mode, on the same node from the same API server. Rows and B numbers are those of\n"+
+		"[differences.md](differences.md) and of the tests (e2e/cases_test.go). gw is the node's address on the pod network,\n"+
+		"node that on the LAN, own the client's, vip the Service's.\n\n"+
 		"| rows | Service | client | target | TCP and UDP, IPv4 and IPv6 | ipvs-proxier | kube-proxy | |\n|---|---|---|---|---|---|---|---|\n", kernel)
 	type line struct{ rows, service, from, target, ours, theirs, where string }
 	var order []line
