@@ -5,6 +5,8 @@ import (
 	"io"
 	"strings"
 	"testing"
+
+	"github.com/ipvs-proxier/ipvs-proxier/e2e/figures"
 )
 
 func value[T any](v T) *T { return &v }
@@ -203,7 +205,7 @@ func TestTextTakesThePlaceOfItsKindOfGuest(t *testing.T) {
 
 func TestNumbersAreWrittenForPeople(t *testing.T) {
 	for want, got := range map[string]string{
-		"1,234,567": thousands(1234567), "999": thousands(999), "–1,000": thousands(-1000), "0": thousands(0),
+		"1,234,567": figures.Thousands(1234567), "999": figures.Thousands(999), "–1,000": figures.Thousands(-1000), "0": figures.Thousands(0),
 		"12 ms": duration(0.012), "1.00 s": duration(0.9999), "99.9 s": duration(99.9), "2,273 s": duration(2273),
 		"1.50 ms": milliseconds(1.5), "51.0 s": milliseconds(51_000),
 	} {

@@ -3,6 +3,8 @@ package benchmark
 import (
 	"fmt"
 	"strings"
+
+	"github.com/ipvs-proxier/ipvs-proxier/e2e/figures"
 )
 
 // goal is one of the project's, with how it is read from the rows.
@@ -74,7 +76,7 @@ var goals = []goal{
 	{"system calls for it", "2,000 beyond what client-go makes", func(all []*row, _ *Page) (string, bool, bool) {
 		mine, told1 := of(Ours, 10_000, netlinkCalls)(all)
 		theirs, told2 := of(Ours, 10_000, childrenCalls)(all)
-		return fmt.Sprintf("%s, %s of them by the programs it executed", thousands(mine+theirs), thousands(theirs)), mine+theirs <= 2000, told1 && told2
+		return fmt.Sprintf("%s, %s of them by the programs it executed", figures.Thousands(mine+theirs), figures.Thousands(theirs)), mine+theirs <= 2000, told1 && told2
 	}},
 	{"one endpoint change at 10,000 × 5, API write to kernel, p99", "50 times faster than kube-proxy's median at 1,000 × 5", func(all []*row, _ *Page) (string, bool, bool) {
 		return atLeast(all, of(KubeProxy, 1000, changeP50), of(Ours, 10_000, changeP99), 50, "%s times faster")
@@ -100,7 +102,7 @@ var goals = []goal{
 	}},
 	{"restart with nothing changed at 10,000 × 5: netlink messages that write", "none", func(all []*row, _ *Page) (string, bool, bool) {
 		v, told := of(Ours, 10_000, part(restart, writes))(all)
-		return atMost(v, told, 0, thousands)
+		return atMost(v, told, 0, figures.Thousands)
 	}},
 	{"its time", "2 times the bare dumps, beyond the API's lists", func(all []*row, _ *Page) (string, bool, bool) {
 		again, told1 := of(Ours, 10_000, part(restart, took))(all)
@@ -114,7 +116,7 @@ var goals = []goal{
 	}},
 	{"idle: netlink messages that write", "none", func(all []*row, _ *Page) (string, bool, bool) {
 		v, told := of(Ours, 10_000, perMinute(writes))(all)
-		return atMost(v, told, 0, func(v float64) string { return thousands(v) + " a minute" })
+		return atMost(v, told, 0, func(v float64) string { return figures.Thousands(v) + " a minute" })
 	}},
 	{"idle at 10,000 × 5, audits and the programs for them included", "1 % of a core", func(all []*row, _ *Page) (string, bool, bool) {
 		v, told1 := of(Ours, 10_000, perMinute(own))(all)

@@ -3,6 +3,8 @@ package benchmark
 import (
 	"fmt"
 	"strings"
+
+	"github.com/ipvs-proxier/ipvs-proxier/e2e/figures"
 )
 
 // Page is everything that was measured in one guest.
@@ -124,17 +126,17 @@ func (p *Page) worse(b *strings.Builder, all []*row) {
 				write func(float64) string
 			}{
 				{"last real server", lastServer, duration}, {"everything in place", complete, duration}, {"own CPU of the first programming", part(first, own), duration},
-				{"children's CPU of the first programming", part(first, children), duration}, {"processes started", part(first, processes), thousands},
-				{"netlink requests of the first programming", part(first, requests), thousands},
+				{"children's CPU of the first programming", part(first, children), duration}, {"processes started", part(first, processes), figures.Thousands},
+				{"netlink requests of the first programming", part(first, requests), figures.Thousands},
 				{"peak memory", peakRSS, func(v float64) string { return fmt.Sprintf("%.0f MiB", v) }},
 				{"p50 of a change", changeP50, milliseconds}, {"p99 of a change", changeP99, milliseconds}, {"own CPU of a change", changeCPU, milliseconds},
 				{"writes of a change", changeWrites, func(v float64) string { return fmt.Sprintf("%.1f", v) }},
-				{"own CPU a minute while nothing changes", perMinute(own), duration}, {"start again", part(restart, took), duration}, {"writes of a start again", part(restart, writes), thousands},
+				{"own CPU a minute while nothing changes", perMinute(own), duration}, {"start again", part(restart, took), duration}, {"writes of a start again", part(restart, writes), figures.Thousands},
 			} {
 				a, told1 := ours.median(f.of)
 				c, told2 := theirs.median(f.of)
 				if told1 && told2 && a > c && f.write(a) != f.write(c) {
-					lines = append(lines, fmt.Sprintf("- %s Services, %s: %s %s, ipvs-proxier %s", thousands(float64(ours.services)), f.name, theirs.name, f.write(c), f.write(a)))
+					lines = append(lines, fmt.Sprintf("- %s Services, %s: %s %s, ipvs-proxier %s", figures.Thousands(float64(ours.services)), f.name, theirs.name, f.write(c), f.write(a)))
 				}
 			}
 		}
@@ -148,7 +150,7 @@ func (p *Page) failures(b *strings.Builder) {
 	var lines []string
 	for _, r := range p.Runs {
 		if r.Failure != "" {
-			lines = append(lines, fmt.Sprintf("- %s, %s Services: %s", r.Name(), thousands(float64(r.Services)), shortened(r.Failure)))
+			lines = append(lines, fmt.Sprintf("- %s, %s Services: %s", r.Name(), figures.Thousands(float64(r.Services)), shortened(r.Failure)))
 		}
 	}
 	if len(lines) > 0 {

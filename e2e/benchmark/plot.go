@@ -5,6 +5,8 @@ import (
 	"math"
 
 	"github.com/ipvs-proxier/ipvs-proxier/e2e/picture"
+
+	"github.com/ipvs-proxier/ipvs-proxier/e2e/figures"
 )
 
 // Plots are the drawings of the page, by name. Times differ by thousands of times, so bars grow with the logarithm.
@@ -15,7 +17,7 @@ func (p *Page) Plots() map[string]string {
 		var bars []bar
 		for _, r := range all {
 			if v, told := r.median(of); told && only(r) {
-				bars = append(bars, bar{fmt.Sprintf("%s: %s", thousands(float64(r.services)), r.name), v, write(v)})
+				bars = append(bars, bar{fmt.Sprintf("%s: %s", figures.Thousands(float64(r.services)), r.name), v, write(v)})
 			}
 		}
 		if len(bars) > 0 {
@@ -34,7 +36,7 @@ func (p *Page) Plots() map[string]string {
 		if told1 && told2 {
 			list = math.Min(list, whole)
 			rest := math.Max(whole-list-least, 0)
-			bars = append(bars, picture.Bar{Name: fmt.Sprintf("%s: %s", thousands(float64(r.services)), r.proxy), Parts: []float64{list, least, rest}, Value: duration(whole)})
+			bars = append(bars, picture.Bar{Name: fmt.Sprintf("%s: %s", figures.Thousands(float64(r.services)), r.proxy), Parts: []float64{list, least, rest}, Value: duration(whole)})
 			most = math.Max(most, whole)
 		}
 	}

@@ -2,8 +2,9 @@ package benchmark
 
 import (
 	"fmt"
-	"math"
 	"strings"
+
+	"github.com/ipvs-proxier/ipvs-proxier/e2e/figures"
 )
 
 // column of a table: its head, and the cell of a row, "–" where there is nothing.
@@ -16,7 +17,7 @@ type column struct {
 // it.
 func seconds(of figure) func(*row) string { return cell(of, duration) }
 func plain(of figure) func(*row) string {
-	return cell(of, func(v float64) string { return thousands(v) })
+	return cell(of, func(v float64) string { return figures.Thousands(v) })
 }
 func milli(of figure) func(*row) string { return cell(of, milliseconds) }
 
@@ -46,7 +47,7 @@ func duration(s float64) string {
 	case s < 99.95:
 		return fmt.Sprintf("%.1f s", s)
 	}
-	return thousands(s) + " s"
+	return figures.Thousands(s) + " s"
 }
 
 func milliseconds(ms float64) string {
@@ -57,17 +58,6 @@ func milliseconds(ms float64) string {
 		return fmt.Sprintf("%.1f ms", ms)
 	}
 	return duration(ms / 1000)
-}
-
-func thousands(v float64) string {
-	text := fmt.Sprintf("%.0f", math.Abs(v))
-	for i := len(text) - 3; i > 0; i -= 3 {
-		text = text[:i] + "," + text[i:]
-	}
-	if v < 0 && text != "0" {
-		return "–" + text
-	}
-	return text
 }
 
 func table(b *strings.Builder, all []*row, columns []column) {
@@ -92,7 +82,7 @@ func table(b *strings.Builder, all []*row, columns []column) {
 
 // identity are the columns that say what a row is about.
 var identity = []column{
-	{"Services", func(r *row) string { return thousands(float64(r.services)) }},
+	{"Services", func(r *row) string { return figures.Thousands(float64(r.services)) }},
 	{"proxy", func(r *row) string { return r.name }},
 }
 
@@ -165,5 +155,5 @@ func ratioText(v float64, told bool) string {
 	case v < 9.95:
 		return fmt.Sprintf("%.1f", v)
 	}
-	return thousands(v)
+	return figures.Thousands(v)
 }

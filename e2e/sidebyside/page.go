@@ -1,11 +1,11 @@
 package sidebyside
 
 import (
-	"cmp"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
+
+	"github.com/ipvs-proxier/ipvs-proxier/e2e/figures"
 )
 
 var variants = []string{None, Tracked, Bare, BareRandom, Ours, ProxyVS, ProxyNFT}
@@ -102,7 +102,7 @@ func rates(s *Scenario, against string) string {
 		if ratio, told := Paired(all, s.Rates[against]); told && v != against {
 			beside = ratio.Text()
 		}
-		text += fmt.Sprintf("| %s | %s | %s to %s | %s | %d |\n", v, thousands(median(all)), thousands(slices.Min(all)), thousands(slices.Max(all)), beside, s.Errors[v])
+		text += fmt.Sprintf("| %s | %s | %s to %s | %s | %d |\n", v, figures.Thousands(median(all)), figures.Thousands(slices.Min(all)), figures.Thousands(slices.Max(all)), beside, s.Errors[v])
 	}
 	return text + "\n"
 }
@@ -131,7 +131,7 @@ func stallTable(r *Result, first *Stall) string {
 		var paws, resets int64
 		told := false
 		for _, step := range s.Steps {
-			each = append(each, thousands(float64(step.Answered)/step.Seconds))
+			each = append(each, figures.Thousands(float64(step.Answered)/step.Seconds))
 			again = append(again, fmt.Sprint(step.SYNsAgain))
 			resets += step.Resets
 			if step.PAWS != nil {
@@ -181,18 +181,6 @@ func (s *Stall) synsAgain() (n int64) {
 		n += step.SYNsAgain
 	}
 	return n
-}
-
-// thousands writes a number with its thousands apart.
-func thousands(v float64) string {
-	digits := fmt.Sprintf("%.0f", math.Abs(v))
-	for at := len(digits) - 3; at > 0; at -= 3 {
-		digits = digits[:at] + "," + digits[at:]
-	}
-	if v < 0 {
-		return "–" + digits
-	}
-	return cmp.Or(digits, "0")
 }
 
 const reproduce = `

@@ -17,7 +17,7 @@ import (
 // packet; elsewhere it takes new connections only. Each family has a policy of its own, and the kernel is brought in
 // line by what is seen of it.
 func TestPolicyOfInput(t *testing.T) {
-	own(t)
+	kerneltest.Own(t)
 	k := openLinux(t)
 	want := dataplane.NewWant(dataplane.Foundation(kerneltest.Config)).State
 	last := func() (matches map[cluster.Family]string) {

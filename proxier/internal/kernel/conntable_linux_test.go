@@ -11,13 +11,14 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel/kerneltest"
 )
 
 // TestConnectionTable: what this kernel tells is what is there, in its own network namespace. Audits count the
 // connections on every kernel.
 func TestConnectionTable(t *testing.T) {
 	const connections = 50
-	own(t)
+	kerneltest.Own(t)
 	shell(t, "ip link add out type dummy; ip link set out up; ip route add 10.244.0.0/16 dev out; ip route add local 10.96.0.0/16 dev lo; ip route add local 172.16.0.0/12 dev lo")
 	k := openLinux(t)
 	var ops []dataplane.Op

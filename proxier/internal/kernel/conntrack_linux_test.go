@@ -173,7 +173,7 @@ func flow(n int, server string) kernel.Flow {
 
 // TestForgetLeavesTCP: an entry of TCP with the same addresses and ports stays.
 func TestForgetLeavesTCP(t *testing.T) {
-	own(t)
+	kerneltest.Own(t)
 	k := openLinux(t)
 	udp := flow(1, "10.244.0.1:53")
 	tcp := udp
@@ -190,7 +190,7 @@ func TestForgetLeavesTCP(t *testing.T) {
 
 // TestForgetInOtherZones: which zone a flow was tracked in does not matter.
 func TestForgetInOtherZones(t *testing.T) {
-	own(t)
+	kerneltest.Own(t)
 	k := openLinux(t)
 	var flows []kernel.Flow
 	for zone := range uint16(4) {
@@ -221,7 +221,7 @@ func TestForgetInOtherZones(t *testing.T) {
 
 // TestForgetReadsTheTableOnce for each family, however many front ends are named.
 func TestForgetReadsTheTableOnce(t *testing.T) {
-	own(t)
+	kerneltest.Own(t)
 	k := openLinux(t)
 	flows := map[dataplane.VirtualServerID][]netip.AddrPort{}
 	for i := range 500 {
@@ -666,7 +666,7 @@ func (n nodeKernel) awaitTracked(t *testing.T, id dataplane.VirtualServerID, wan
 func BenchmarkForget(b *testing.B) {
 	for _, protocol := range []cluster.Protocol{cluster.UDP, cluster.TCP} {
 		b.Run("50000-"+protocol.String(), func(b *testing.B) {
-			own(b)
+			kerneltest.Own(b)
 			k := openLinux(b)
 			var flows, stale []kernel.Flow
 			for i := range 50000 {

@@ -11,12 +11,13 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel/kerneltest"
 )
 
 // TestBothReadersSeeTheSame: getsockopt and netlink list the same real servers in the same order, whatever their number
 // and values.
 func TestBothReadersSeeTheSame(t *testing.T) {
-	own(t)
+	kerneltest.Own(t)
 	k, other := openLinux(t), openLinux(t)
 	other.ByNetlink()
 	var ops []dataplane.Op
@@ -63,7 +64,7 @@ func TestBothReadersSeeTheSame(t *testing.T) {
 // BenchmarkObserve shows what getsockopt is worth: a look at 1,000 Services with 5 endpoints each, by netlink and by
 // it, in the same run.
 func BenchmarkObserve(b *testing.B) {
-	own(b)
+	kerneltest.Own(b)
 	k, other := openLinux(b), openLinux(b)
 	other.ByNetlink()
 	const services = 1000

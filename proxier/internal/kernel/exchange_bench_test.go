@@ -11,6 +11,7 @@ import (
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel/kerneltest"
 )
 
 // BenchmarkExchange exchanges the schedulers of 40 virtual servers in one pass. Beside that it does so by one message
@@ -18,7 +19,7 @@ import (
 // before the entry that holds it is sent until after its end is acknowledged. It also reports how long the bare message
 // takes; for nearly all of that the kernel is without a scheduler.
 func BenchmarkExchange(b *testing.B) {
-	own(b)
+	kerneltest.Own(b)
 	k := openLinux(b)
 	const servers = 40
 	with := func(scheduler string) *dataplane.State {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel/kerneltest"
 )
 
 // TestExpiryIsAsItWas: after real servers are renewed and deleted, whatever was set, here and in another namespace; the
@@ -19,7 +20,7 @@ func TestExpiryIsAsItWas(t *testing.T) {
 		return dataplane.RealServerObject{VirtualServer: id, RealServer: dataplane.RealServer{Addr: netip.AddrFrom4([4]byte{10, 244, 0, last}), Port: 80, Weight: 1}}
 	}
 	for _, values := range [][]string{{"1", "0", "1"}, {"0", "0", "1"}} { // each in a namespace of its own
-		own(t)
+		kerneltest.Own(t)
 		k := openLinux(t)
 		apply(t, k, []dataplane.Op{{Verb: dataplane.Create, Object: dataplane.VirtualServerObject{ID: id, Scheduler: "rr"}}, {Verb: dataplane.Create, Object: server(1)}})
 		for _, value := range values {

@@ -34,7 +34,7 @@ func TestNodesAreFairTogether(t *testing.T) {
 		},
 	} {
 		t.Run(order, func(t *testing.T) {
-			own(t)
+			kerneltest.Own(t)
 			shell(t, "ip link add out type dummy; ip link set out up; ip route add 10.244.0.0/16 dev out; ip route add local 10.96.0.0/16 dev lo; ip route add local 172.16.0.0/12 dev lo")
 			k := openLinux(t)
 			config := kerneltest.Config

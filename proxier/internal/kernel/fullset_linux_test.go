@@ -12,6 +12,7 @@ import (
 
 	"github.com/ipvs-proxier/ipvs-proxier/ipset"
 	ipsets "github.com/ipvs-proxier/ipvs-proxier/ipset/client"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel/kerneltest"
 )
 
 // TestFullSets: what a full set refuses is told of each entry for itself, and says nothing of the next one. Linux looks
@@ -19,7 +20,7 @@ import (
 // mtype_add, Linux 5.6 and later), so that a set with several regions takes more than maxelem, and which entries it
 // refuses hangs on a seed. It never refuses one before maxelem is reached.
 func TestFullSets(t *testing.T) {
-	own(t)
+	kerneltest.Own(t)
 	sets, err := ipsets.New()
 	if err != nil {
 		t.Fatal(err)

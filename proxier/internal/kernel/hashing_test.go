@@ -128,7 +128,7 @@ func TestHashingIsTheSameOnEveryNode(t *testing.T) {
 // openNode makes a node of its own, with routes to the endpoints and the clients' addresses.
 func openNode(t *testing.T) *kernel.Linux {
 	t.Helper()
-	own(t)
+	kerneltest.Own(t)
 	shell(t, `
 ip link add out type dummy; ip link set out up; ip route add 10.244.0.0/16 dev out; ip -6 route add fd00:244::/32 dev out
 ip route add local 172.16.0.0/12 dev lo; ip -6 route add local fd99::/16 dev lo`)

@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	vnl "github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/ipvs-proxier/ipvs-proxier/ipset"
@@ -27,22 +26,6 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel/kerneltest"
 	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
 )
-
-// own gives the test's goroutine a network namespace of its own. Its thread is never used again.
-func own(t testing.TB) {
-	t.Helper()
-	runtime.LockOSThread()
-	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-		t.Fatalf("make a network namespace: %v (these tests need root and a kernel with IPVS; make test-kernel runs them)", err)
-	}
-	lo, err := vnl.LinkByName("lo")
-	if err == nil {
-		err = vnl.LinkSetUp(lo)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-}
 
 func openLinux(t testing.TB) *kernel.Linux {
 	t.Helper()
@@ -78,7 +61,7 @@ func openBeside(t testing.TB, k *kernel.Linux) *kernel.LinuxReader {
 
 func TestLinuxKeepsTheContract(t *testing.T) {
 	kerneltest.Run(t, func(t *testing.T) (kerneltest.Kernel, kerneltest.Reader, kerneltest.Flows) {
-		own(t)
+		kerneltest.Own(t)
 		k := openLinux(t)
 		return k, openBeside(t, k), newLinuxFlows(t)
 	})
@@ -129,7 +112,7 @@ func from(have, want *dataplane.State) []dataplane.Op {
 
 // TestForeignObjectsSurvive: what others have in the kernel is never ours, and stays.
 func TestForeignObjectsSurvive(t *testing.T) {
-	own(t)
+	kerneltest.Own(t)
 	shell(t, `
 ip link add other type dummy; ip link set other up; ip addr add 10.96.77.77/32 dev other; ip -6 addr add fd00:77::1/64 dev other nodad
 ipvsadm -A -t 10.96.77.77:80 -s wrr; ipvsadm -a -t 10.96.77.77:80 -r 10.244.9.9:80 -g -w 3
@@ -185,7 +168,7 @@ ip route add local 10.96.89.0/24 dev lo table local proto 73 metric 73; ip -6 ro
 // TestRestartFindsWhatWasWritten: a second adapter, which has written nothing itself, sees exactly what the first one
 // wrote, however iptables spells it.
 func TestRestartFindsWhatWasWritten(t *testing.T) {
-	own(t)
+	kerneltest.Own(t)
 	have := dataplane.NewState()
 	for _, mode := range []dataplane.VIPMode{dataplane.ByAddress, dataplane.ByRoute} {
 		w := wantBy(mode, 3, 2)
@@ -203,7 +186,7 @@ func TestRestartFindsWhatWasWritten(t *testing.T) {
 
 // TestWritesAreBatched: thousands of operations need few system calls and no process each.
 func TestWritesAreBatched(t *testing.T) {
-	own(t)
+	kerneltest.Own(t)
 	k := openLinux(t)
 	foundation := dataplane.Foundation(kerneltest.Config)
 	apply(t, k, from(dataplane.NewState(), foundation))
@@ -226,7 +209,7 @@ func TestWritesAreBatched(t *testing.T) {
 // TestChangesByOthersAreSeen: what others set on our virtual and real servers, and we never do, is a difference, and
 // mended.
 func TestChangesByOthersAreSeen(t *testing.T) {
-	own(t)
+	kerneltest.Own(t)
 	k := openLinux(t)
 	w := want(1, 2)
 	apply(t, k, from(dataplane.NewState(), w))
@@ -265,7 +248,7 @@ func TestChangesByOthersAreSeen(t *testing.T) {
 
 // TestFullSetIsTold: an entry that does not fit is the one that fails, and the kernel's reason is put into words.
 func TestFullSetIsTold(t *testing.T) {
-	own(t)
+	kerneltest.Own(t)
 	k := openLinux(t)
 	set := dataplane.Set{Set: ipset.Set{Name: "IPVSP-SMALL", Type: ipset.HashIP, Family: ipset.Inet, HashSize: 64, MaxElem: 64}}
 	ops := []dataplane.Op{{Verb: dataplane.Create, Object: set}}
@@ -292,7 +275,7 @@ func TestFullSetIsTold(t *testing.T) {
 
 // TestCloseTwice is no error, and closes nothing of anybody else's.
 func TestCloseTwice(t *testing.T) {
-	own(t)
+	kerneltest.Own(t)
 	k := openLinux(t) // which closes it again
 	if err := k.Close(); err != nil {
 		t.Error(err)
@@ -301,7 +284,7 @@ func TestCloseTwice(t *testing.T) {
 
 // TestMissingSchedulerIsRefused says ENOENT, and changes nothing.
 func TestMissingSchedulerIsRefused(t *testing.T) {
-	own(t)
+	kerneltest.Own(t)
 	k := openLinux(t)
 	errs := k.Apply([]dataplane.Op{{Verb: dataplane.Create, Object: dataplane.VirtualServerObject{
 		ID: dataplane.VirtualServerID{Addr: netip.MustParseAddr("10.96.0.1"), Port: 80, Protocol: cluster.TCP}, Scheduler: "nosuch"}}})
@@ -312,7 +295,7 @@ func TestMissingSchedulerIsRefused(t *testing.T) {
 
 // TestProbe finds the schedulers that can be had, and leaves nothing behind.
 func TestProbe(t *testing.T) {
-	own(t)
+	kerneltest.Own(t)
 	facts, err := kernel.Probe(append(scheduler.KernelNames(), "nosuch"))
 	if err != nil {
 		t.Fatal(err)
@@ -335,7 +318,7 @@ func TestProbe(t *testing.T) {
 // TestWatch tells of addresses on other links, with those that have gone, and not of our own; of the end of our link,
 // also when it was made anew, and of no other's.
 func TestWatch(t *testing.T) {
-	own(t)
+	kerneltest.Own(t)
 	k := openLinux(t)
 	apply(t, k, from(dataplane.NewState(), want(1, 1)))
 	shell(t, "ip link add other type dummy")
@@ -430,7 +413,7 @@ func TestWatch(t *testing.T) {
 
 // TestConnectionCounter reads real servers with their connections.
 func TestConnectionCounter(t *testing.T) {
-	own(t)
+	kerneltest.Own(t)
 	k := openLinux(t)
 	apply(t, k, from(dataplane.NewState(), want(2, 3)))
 	counter, err := kernel.NewConnectionCounter()
@@ -447,7 +430,7 @@ func TestConnectionCounter(t *testing.T) {
 // BenchmarkApply shows what batching is worth: the time of one operation alone, divided by that of one among many, in
 // the same run.
 func BenchmarkApply(b *testing.B) {
-	own(b)
+	kerneltest.Own(b)
 	k := openLinux(b)
 	foundation, full := dataplane.Foundation(kerneltest.Config), want(200, 5)
 	apply(b, k, from(dataplane.NewState(), foundation))
@@ -472,7 +455,7 @@ func BenchmarkApply(b *testing.B) {
 
 // TestListeners: sockets that wait for clients are seen, connected ones are not.
 func TestListeners(t *testing.T) {
-	own(t)
+	kerneltest.Own(t)
 	k := openLinux(t)
 	var open []interface{ Close() error }
 	t.Cleanup(func() {

@@ -13,6 +13,7 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel/kerneltest"
 	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
 )
 
@@ -30,7 +31,7 @@ func withRealServers(last byte, name string, n int) (dataplane.VirtualServerID, 
 // TestTableIsBuiltOnce: virtual servers whose scheduler comes last, several in one go and longer than one send, are as
 // they were asked for.
 func TestTableIsBuiltOnce(t *testing.T) {
-	own(t)
+	kerneltest.Own(t)
 	k := openLinux(t)
 	var ops []dataplane.Op
 	for i, n := range []int{0, 1, 2, 5, 200} {
@@ -66,7 +67,7 @@ func TestTableIsBuiltOnce(t *testing.T) {
 // TestSchedulerThatComesLastFails: of a virtual server that cannot get its scheduler nothing is left, and the others
 // are not touched.
 func TestSchedulerThatComesLastFails(t *testing.T) {
-	own(t)
+	kerneltest.Own(t)
 	k := openLinux(t)
 	defer kernel.SetCostlyTable("nosuch", true)()
 	_, bad := withRealServers(1, "nosuch", 3)
@@ -88,7 +89,7 @@ func TestSchedulerThatComesLastFails(t *testing.T) {
 // BenchmarkMaglev shows what it is worth to build the table of mh once: the same virtual server of 50 real servers with
 // a table for each of them, in the same run.
 func BenchmarkMaglev(b *testing.B) {
-	own(b)
+	kerneltest.Own(b)
 	k := openLinux(b)
 	id, up := withRealServers(1, "mh", 50)
 	down := []dataplane.Op{{Verb: dataplane.Delete, Object: dataplane.VirtualServerObject{ID: id}}}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel/kerneltest"
 )
 
 // recordModprobe makes the kernel's modprobe tell what it is called for, and returns what reads that.
@@ -49,7 +50,7 @@ func recordModprobe(t *testing.T) (called func() []string) {
 // TestALookAsksForNoModule: asked for a link that is not there, the kernel may run modprobe for its name before it says
 // so, with each audit.
 func TestALookAsksForNoModule(t *testing.T) {
-	own(t)
+	kerneltest.Own(t)
 	linux, err := kernel.NewLinux(kernel.LinuxConfig{Link: "kube-ipvs0", Families: []cluster.Family{cluster.IPv4, cluster.IPv6}, IgnoreLinks: []string{"kube-dummy-if"}})
 	if err != nil {
 		t.Fatal(err)

@@ -192,7 +192,7 @@ func BenchmarkObserveSize(b *testing.B) {
 	for _, family := range []cluster.Family{cluster.IPv4, cluster.IPv6} {
 		for _, n := range []int{1000, 10_000} {
 			b.Run(fmt.Sprintf("%s/%d", family, n), func(b *testing.B) {
-				own(b)
+				kerneltest.Own(b)
 				k, floor := openLinux(b), newBare(b)
 				full := sized(family, n)
 				apply(b, k, from(dataplane.NewState(), full))

@@ -17,7 +17,7 @@ import (
 // the kernel then shows; what is unknown surprises; and doing what is left to be done after another look comes to the
 // end that was wanted.
 func TestOverrunIsFound(t *testing.T) {
-	own(t)
+	kerneltest.Own(t)
 	k := openLinux(t)
 	foundation, full := dataplane.Foundation(kerneltest.Config), want(300, 3)
 	apply(t, k, from(dataplane.NewState(), foundation))

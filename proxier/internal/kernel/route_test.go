@@ -19,7 +19,7 @@ import (
 
 // TestRoutesAreBatched: thousands of routes take few system calls, and one dump for each family reads them.
 func TestRoutesAreBatched(t *testing.T) {
-	own(t)
+	kerneltest.Own(t)
 	k := openLinux(t)
 	foundation, w := dataplane.Foundation(kerneltest.Config), wantBy(dataplane.ByRoute, 5000, 0)
 	apply(t, k, from(dataplane.NewState(), foundation))
@@ -47,7 +47,7 @@ func TestRoutesAreBatched(t *testing.T) {
 // TestRouteGivesTheSource: what clients on the node have as their source, by an address, by routes, and while both are
 // there.
 func TestRouteGivesTheSource(t *testing.T) {
-	own(t)
+	kerneltest.Own(t)
 	shell(t, "ip link add other type dummy; ip link set other up; ip addr add 192.168.50.1/24 dev other; ip -6 addr add fd00:50::1/64 dev other nodad")
 	k := openLinux(t)
 	apply(t, k, []dataplane.Op{{Verb: dataplane.Create, Object: dataplane.Link{Name: kerneltest.Config.Link}}})
@@ -89,7 +89,7 @@ func TestRouteGivesTheSource(t *testing.T) {
 // TestAddressTakesThePlaceOfARoute: no sooner is the route of an IPv6 address deleted than the kernel's own is there;
 // and the other way round.
 func TestAddressTakesThePlaceOfARoute(t *testing.T) {
-	own(t)
+	kerneltest.Own(t)
 	k := openLinux(t)
 	apply(t, k, []dataplane.Op{{Verb: dataplane.Create, Object: dataplane.Link{Name: kerneltest.Config.Link}}})
 	for i := range 200 {
@@ -114,7 +114,7 @@ func TestAddressTakesThePlaceOfARoute(t *testing.T) {
 // TestTentativeAddressIsNoSource: while the kernel looks for duplicates of an IPv6 address it refuses routes that
 // prefer it, with EINVAL. The engine tries again.
 func TestTentativeAddressIsNoSource(t *testing.T) {
-	own(t)
+	kerneltest.Own(t)
 	shell(t, "ip link add v0 type veth peer name v1; ip link set v0 up; ip link set v1 up; ip -6 addr add fd00:50::1/64 dev v0")
 	k := openLinux(t)
 	op := dataplane.Op{Verb: dataplane.Create, Object: dataplane.Route{Addr: netip.MustParseAddr("fd00:96::1"), Source: netip.MustParseAddr("fd00:50::1")}}
@@ -139,7 +139,7 @@ func BenchmarkVIPs(b *testing.B) {
 }
 
 func benchmarkVIPs(b *testing.B, n int, six bool) {
-	own(b)
+	kerneltest.Own(b)
 	k := openLinux(b)
 	apply(b, k, []dataplane.Op{{Verb: dataplane.Create, Object: dataplane.Link{Name: kerneltest.Config.Link}}})
 	both := [2][]dataplane.Object{}

@@ -17,11 +17,12 @@ import (
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel/kerneltest"
 )
 
 // TestConntrackLimitsOfANamespace: timeouts are written, and what is the whole machine's is left, in words.
 func TestConntrackLimitsOfANamespace(t *testing.T) {
-	own(t)
+	kerneltest.Own(t)
 	l := kernel.ConntrackLimits{MaxPerCore: 1 << 20, TCPEstablishedTimeout: 1234 * time.Second, UDPTimeout: 17 * time.Second, TCPBeLiberal: true}
 	changed, left, err := l.Apply()
 	if err != nil {
@@ -94,7 +95,7 @@ func shellLine(t *testing.T, command string) string {
 // TestReadOnlyParameters: who cannot write /proc/sys learns the parameter, what to mount, and the flag that does
 // without.
 func TestReadOnlyParameters(t *testing.T) {
-	own(t)
+	kerneltest.Own(t)
 	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +111,7 @@ func TestReadOnlyParameters(t *testing.T) {
 // TestParametersOfTheHost: a container whose own /proc/sys is read-only writes by way of the node's
 // (deploy/ipvs-proxier.yaml).
 func TestParametersOfTheHost(t *testing.T) {
-	own(t)
+	kerneltest.Own(t)
 	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +131,7 @@ func TestParametersOfTheHost(t *testing.T) {
 // TestRoutersStayHeard: a link that lives by router advertisements keeps its default route when IPv6 forwarding is
 // switched on. No other link's parameter changes.
 func TestRoutersStayHeard(t *testing.T) {
-	own(t)
+	kerneltest.Own(t)
 	shell(t, `
 sysctl -q -w net.ipv6.conf.all.forwarding=0 net.ipv6.conf.default.accept_ra=1
 ip link add pod type dummy; ip link set pod up; ip -6 addr add fd00:1::1/64 dev pod nodad

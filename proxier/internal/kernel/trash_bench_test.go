@@ -12,6 +12,7 @@ import (
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel/kerneltest"
 )
 
 // rollout replaces real servers of 1,000 virtual servers, each by one with an address that there never was.
@@ -64,7 +65,7 @@ func BenchmarkTrash(b *testing.B) {
 	took := map[string]time.Duration{}
 	for b.Loop() {
 		b.StopTimer()
-		own(b) // a namespace without trash
+		kerneltest.Own(b) // a namespace without trash
 		k := openLinux(b)
 		var r rollout
 		apply(b, k, r.up(1000, 5))

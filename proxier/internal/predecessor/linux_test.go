@@ -7,34 +7,16 @@ import (
 	"net/netip"
 	"os/exec"
 	"regexp"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	vnl "github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel/kerneltest"
 )
-
-// own gives the test's goroutine a network namespace of its own. Its thread is never used again.
-func own(t *testing.T) {
-	t.Helper()
-	runtime.LockOSThread()
-	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-		t.Fatalf("make a network namespace: %v (these tests need root and a kernel with IPVS; make test-kernel runs them)", err)
-	}
-	lo, err := vnl.LinkByName("lo")
-	if err == nil {
-		err = vnl.LinkSetUp(lo)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-}
 
 func shell(t *testing.T, command string) string {
 	t.Helper()
@@ -132,7 +114,7 @@ func remove(t *testing.T, proxy Proxy) Leftovers {
 // TestKubeProxyGoes with chains, jumps and sets of both families, and what others have stays. Then there is nothing
 // left.
 func TestKubeProxyGoes(t *testing.T) {
-	own(t)
+	kerneltest.Own(t)
 	shell(t, others)
 	shell(t, "iptables -t nat -S; ip6tables -t nat -S") // tables that are used appear in the listing
 	before := state(t)
@@ -152,7 +134,7 @@ func TestKubeProxyGoes(t *testing.T) {
 
 // TestWhatOthersUseStays: a chain to which a rule of somebody else's leads, and a set that one names.
 func TestWhatOthersUseStays(t *testing.T) {
-	own(t)
+	kerneltest.Own(t)
 	shell(t, others)
 	shell(t, kubeProxySets())
 	shell(t, kubeProxyRules)
@@ -176,7 +158,7 @@ func TestWhatOthersUseStays(t *testing.T) {
 
 // TestKubeRouterGoes with its link, whose addresses ours has by then; its router and firewall stay.
 func TestKubeRouterGoes(t *testing.T) {
-	own(t)
+	kerneltest.Own(t)
 	shell(t, others)
 	shell(t, "iptables -t nat -S; ip6tables -t nat -S")
 	before := state(t)
@@ -217,7 +199,7 @@ iptables -t nat -A POSTROUTING -m ipvs --ipvs --vdir ORIGINAL --vmethod MASQ -m 
 
 // TestForeignLinkStays: one of kube-router's name that is no dummy is somebody else's.
 func TestForeignLinkStays(t *testing.T) {
-	own(t)
+	kerneltest.Own(t)
 	shell(t, "ip link add kube-dummy-if type veth peer name other")
 	if left := remove(t, KubeRouter); !left.Empty() {
 		t.Errorf("found %s", left)
@@ -227,7 +209,7 @@ func TestForeignLinkStays(t *testing.T) {
 
 // TestDirectServerReturnIsTold: the operator gets the commands.
 func TestDirectServerReturnIsTold(t *testing.T) {
-	own(t)
+	kerneltest.Own(t)
 	shell(t, "ip rule add prio 32764 fwmark 0x1234 table 78; ip -6 rule add prio 32765 from all table 79")
 	found, err := Find(t.Context(), "kube-ipvs0", KubeProxy, KubeRouter)
 	if err != nil {
@@ -252,7 +234,7 @@ func TestDirectServerReturnIsTold(t *testing.T) {
 // TestLedger: a proxy's virtual servers are those on its link, in its sets, and its node ports on addresses of the
 // node.
 func TestLedger(t *testing.T) {
-	own(t)
+	kerneltest.Own(t)
 	shell(t, others)
 	shell(t, kubeProxySets())
 	shell(t, `
@@ -301,7 +283,7 @@ ipset create inet6:kube-router-svip-prt hash:ip,port timeout 0 family inet6; ips
 // TestSetsOfOtherTypes (B53): sets of the predecessor's names that are something else tell of no virtual server, and
 // go.
 func TestSetsOfOtherTypes(t *testing.T) {
-	own(t)
+	kerneltest.Own(t)
 	shell(t, `
 ipset create KUBE-CLUSTER-IP hash:net comment counters maxelem 10; ipset add KUBE-CLUSTER-IP 10.96.0.0/16 comment x
 ipset create KUBE-NODE-PORT-TCP hash:ip,port; ipset add KUBE-NODE-PORT-TCP 10.96.0.1,tcp:30080
