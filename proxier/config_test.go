@@ -57,6 +57,7 @@ metricsBindAddress: ""
 		head + "drainTimeout: soon\n":               "soon 15m",
 		head + "masqueradeAll: [\n":                 "yaml",
 		head + "link: a\nlink: b\n":                 "link already set",
+		head + "link: a\n---\n" + head:              "more than one document",
 		"apiVersion: v2\nkind: Configuration\n":     "v2 ipvs-proxier.io/v1alpha1",
 		"kind: KubeProxyConfiguration\n":            "KubeProxyConfiguration Configuration",
 		head + "masqueradeAll: maybe\n":             "masqueradeAll",

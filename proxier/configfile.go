@@ -15,6 +15,7 @@ import (
 	kjson "sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
 
+	"github.com/ipvs-proxier/ipvs-proxier/internal/document"
 	"github.com/ipvs-proxier/ipvs-proxier/internal/spelling"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/budget"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/inputfile"
@@ -97,6 +98,15 @@ func jsonFields(c Config) (map[string]any, error) {
 
 func parseConfig(data []byte, base Config) (Config, error) {
 	file := fileConfig{Config: base}
+	documents := 0
+	for _, err := range document.Read(data, nil) {
+		if err != nil {
+			return base, err
+		}
+		if documents++; documents > 1 {
+			return base, errors.New("there is more than one document; allowed is one")
+		}
+	}
 	data, err := yaml.YAMLToJSONStrict(data)
 	if err != nil {
 		return base, explainField(err)
