@@ -138,7 +138,8 @@ func TestControlKnowsWhatIsComplete(t *testing.T) {
 		t.Errorf("a replay makes %d virtual servers and %d real servers, want 50 and 200\n%s", servers, ends, output)
 	}
 	for want, counts := range map[string][2]string{"link kube-ipvs0 has 50 addresses of 51": {"51", "50"}, "set IPVSP-FRONT-END has 50 entries of 51": {"50", "51"}} {
-		_, text, err := measure(counts[0], counts[1], "20s") // all of it passes: it must be enough for the rest on a busy machine
+		// All of it passes: it must be enough for the rest on a busy machine.
+		_, text, err := measure(counts[0], counts[1], "20s")
 		if err == nil || !strings.Contains(text, want) {
 			t.Errorf("%v, want %q:\n%s", err, want, text)
 		}

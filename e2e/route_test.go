@@ -292,7 +292,8 @@ func TestRoutesAndTheLAN(t *testing.T) {
 	c.write("services.yaml", with(s, c.backend(1, 10, "p1")))
 	for _, allowed := range []bool{false, true} {
 		c.run("--vip-mode", "route", "--external-ip-cidrs", "192.168.50.0/24", fmt.Sprintf("--ipvs-strict-arp=%v", !allowed), fmt.Sprintf("--answer-ping=%v", allowed))
-		c.must(c.Node1.Sysctl("net/ipv4/conf/all/arp_ignore", map[bool]string{false: "1", true: "0"}[allowed])) // nobody takes it back
+		// Nobody takes it back.
+		c.must(c.Node1.Sysctl("net/ipv4/conf/all/arp_ignore", map[bool]string{false: "1", true: "0"}[allowed]))
 		ask := func() error { _, err := harness.Ask(c.Outside, "tcp", lan); return err }
 		err := ask()
 		if allowed { // what was not answered before may be on its way still

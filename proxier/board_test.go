@@ -208,7 +208,8 @@ func TestMetrics(t *testing.T) {
 	}
 	problems, err := testutil.GatherAndLint(m.registry)
 	for _, p := range problems {
-		if p.Metric != "kubeproxy_sync_proxy_rules_no_local_endpoints_total" { // kube-proxy's name, which is no counter there either
+		// That is kube-proxy's name, which is no counter there either.
+		if p.Metric != "kubeproxy_sync_proxy_rules_no_local_endpoints_total" {
 			t.Error(p)
 		}
 	}

@@ -85,7 +85,8 @@ func (o *eventObserver) Observe(r Report) {
 			s = newServiceEvents(row.UID)
 			o.services[row.Name] = s
 		}
-		mine := sync.OnceValues(func() (time.Duration, bool) { return turn(o.node, row.UID, ready()) }) // all ready nodes are looked at
+		// turn looks at all ready nodes, so it is asked once.
+		mine := sync.OnceValues(func() (time.Duration, bool) { return turn(o.node, row.UID, ready()) })
 		o.follow(&s.shared, r.Start, row, false, mine)
 		o.follow(&s.ofNode, r.Start, row, true, atOnce)
 	}

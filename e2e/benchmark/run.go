@@ -28,7 +28,7 @@ type Run struct {
 	Report  *Control `json:"report,omitempty"`
 	Calls   *Calls   `json:"calls,omitempty"` // counted in a run of its own
 	Floor   *Floor   `json:"floor,omitempty"`
-	List    *float64 `json:"api_list_s,omitempty"`   // a process that only lists the API's objects, from its start to its end
+	List    *float64 `json:"api_list_s,omitempty"`   // a process that only lists the API's objects
 	Events  *float64 `json:"api_events_s,omitempty"` // the same as streams of events
 }
 

@@ -14,7 +14,7 @@ import (
 
 // iptables is which of the iptables a booted guest has.
 type iptables struct {
-	Backend string // nft or legacy: whether they write nf_tables or the old tables; empty: as is usual for the kind of guest
+	Backend string // nft (nf_tables), legacy (the old tables), or empty: as is usual for the guest
 	Suite   string // of Debian's archive, from which they come; empty: this machine's own
 	Root    string // where that suite's are unpacked
 }

@@ -45,7 +45,8 @@ var traces = map[Proxy]trace{
 		chains: map[string][]string{
 			"nat": {
 				"KUBE-SERVICES", "KUBE-POSTROUTING", "KUBE-NODE-PORT", "KUBE-LOAD-BALANCER", "KUBE-MARK-MASQ", // ipvs mode
-				"KUBE-NODEPORTS", "KUBE-PROXY-CANARY", "KUBE-SVC-*", "KUBE-SVL-*", "KUBE-FW-*", "KUBE-EXT-*", "KUBE-SEP-*", // iptables mode
+				// Of iptables mode.
+				"KUBE-NODEPORTS", "KUBE-PROXY-CANARY", "KUBE-SVC-*", "KUBE-SVL-*", "KUBE-FW-*", "KUBE-EXT-*", "KUBE-SEP-*",
 				"KUBE-XLB-*", // iptables mode before 1.24
 			},
 			"filter": {

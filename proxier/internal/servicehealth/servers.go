@@ -146,7 +146,8 @@ func (p *port) open(s *Servers) error {
 		return err
 	}
 	p.server = edge.Server(p.handler(s.config), s.limits)
-	go p.server.Serve(edge.Listen(guarded{listener, s.config.Serves}, edge.NewCap(s.limits.Connections), s.all)) // ends when it is closed
+	// It ends when it is closed.
+	go p.server.Serve(edge.Listen(guarded{listener, s.config.Serves}, edge.NewCap(s.limits.Connections), s.all))
 	return nil
 }
 

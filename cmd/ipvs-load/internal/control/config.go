@@ -38,7 +38,7 @@ type Config struct {
 	Settled string
 
 	Ready      *Ready   // nil: the proxy does not tell
-	Metrics    string   // URL of a page of metrics, whose Histograms are reported for the changes, and its Counters for these and the idle time
+	Metrics    string   // URL of a page of metrics. Its Counters are reported of the idle time, too
 	Histograms []string // names
 	Counters   []string // as they are written there, with their labels
 	Record     string   // file for the netlink buffers of the first programming that change something

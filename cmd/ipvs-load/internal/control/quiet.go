@@ -11,8 +11,9 @@ import (
 )
 
 const (
-	quietLook  = 500 * time.Millisecond
-	quietShare = 0.2 // of the machine's time, at most, is used when it is quiet; an API server on a slow machine needs a tenth for itself
+	quietLook = 500 * time.Millisecond
+	// quietShare of the machine's time is used at most when it is quiet. An API server on a slow machine needs a tenth.
+	quietShare = 0.2
 	quietWait  = 30 * time.Second
 )
 

@@ -14,7 +14,8 @@ const (
 	slotWake   = -2
 	slotShared = -3 // and below: shared UDP socket n is slotShared-n
 
-	slotConn = -1 << 24 // and below: connection n that stays is slotConn-n; there are fewer shared sockets than lie between
+	// Of connections that stay: number n is slotConn-n. There are fewer shared sockets than lie between.
+	slotConn = -1 << 24
 )
 
 // poller is an epoll set with an exact alarm.

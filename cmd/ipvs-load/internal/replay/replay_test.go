@@ -48,7 +48,7 @@ func TestAReplayHasWhatWritesInItsOrder(t *testing.T) {
 		{unix.NETLINK_NETFILTER, raw(10<<8, 1)},                                         // nftables
 		{unix.NETLINK_ROUTE, raw(unix.RTM_NEWLINK, create, link...)},
 		{unix.NETLINK_ROUTE, raw(unix.RTM_GETLINK, 1, link...)},
-		{unix.NETLINK_GENERIC, append(raw(ipvs, 5, 1, 1, 0, 0), raw(ipvs, 5, 4, 1, 0, 0)...)}, // a virtual server is made; they are listed
+		{unix.NETLINK_GENERIC, append(raw(ipvs, 5, 1, 1, 0, 0), raw(ipvs, 5, 4, 1, 0, 0)...)}, // make one; list
 		{unix.NETLINK_GENERIC, raw(ipvs, 5, 5, 1, 0, 0, 9)},
 		{unix.NETLINK_GENERIC, raw(ipvs+1, 5, 1, 1, 0, 0)},
 		{unix.NETLINK_ROUTE, raw(unix.RTM_NEWADDR, create, address...)},
