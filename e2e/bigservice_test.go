@@ -35,9 +35,10 @@ type beside struct {
 	changes int
 }
 
-// TestBesideABigService: 1,000 Services are there. The largest Service that the budget allows comes, changes and goes, again and again. Meanwhile changes of others
-// arrive, health is good, and each time the kernel has what it is to have. How long changes take without it and beside it, and what the process and the kernel take
-// more, is told and not judged: docs/benchmarking.md has figures.
+// TestBesideABigService: 1,000 Services are there. The largest Service that the budget allows comes, changes and goes,
+// again and again. Meanwhile changes of others arrive, health is good, and each time the kernel has what it is to have.
+// How long changes take without it and beside it, and what the process and the kernel take more, is told and not
+// judged: docs/benchmarking.md has figures.
 func TestBesideABigService(t *testing.T) {
 	b := &beside{cluster: newCluster(t), others: 1000}
 	var all []string
@@ -121,7 +122,8 @@ func (b *beside) big(change ...func(*v1.Service)) string {
 	return with(s, pods...)
 }
 
-// measure makes so many changes of others, and more as long as it is to go on, and returns how long each took to come to the kernel.
+// measure makes so many changes of others, and more as long as it is to go on, and returns how long each took to come
+// to the kernel.
 func (b *beside) measure(n int, more func() bool) (took []time.Duration) {
 	b.t.Helper()
 	for i := 0; i < n || more(); i++ {
@@ -191,7 +193,8 @@ func (b *beside) cycle(texts map[string]string, there func()) error {
 	})
 }
 
-// isBig tells whether all of the big Service is there. What is asked for is little, since to read costs the processor that others want.
+// isBig tells whether all of the big Service is there. What is asked for is little, since to read costs the processor
+// that others want.
 func isBig(kernel *harness.Kernel, scheduler string) error {
 	for _, port := range []uint16{bigPorts, 1, bigPorts / 2} {
 		v, err := kernel.VirtualServer("tcp", netip.AddrPortFrom(netip.MustParseAddr("10.102.0.1"), port))
@@ -221,8 +224,8 @@ func kilobytes(file, field string) int {
 	return 0
 }
 
-// histogram is what the proxier tells of how long changes took, from their arrival to the end of the pass that brought them to the kernel: how many
-// took no longer than each bound, in seconds.
+// histogram is what the proxier tells of how long changes took, from their arrival to the end of the pass that brought
+// them to the kernel: how many took no longer than each bound, in seconds.
 type histogram map[float64]float64
 
 var totalBucket = regexp.MustCompile(`(?m)^ipvs_proxier_change_duration_seconds_bucket\{stage="total",le="([^"]+)"\} (\S+)$`)

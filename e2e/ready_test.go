@@ -18,9 +18,9 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/e2e/harness"
 )
 
-// TestReadyIsTheAgeOfTheView: an API server that is stopped keeps its connections open and says nothing. The node goes on
-// serving and is healthy, but it is not ready, and says why, until the server goes on. A token that it does not accept is
-// named as such.
+// TestReadyIsTheAgeOfTheView: an API server that is stopped keeps its connections open and says nothing. The node goes
+// on serving and is healthy, but it is not ready, and says why, until the server goes on. A token that it does not
+// accept is named as such.
 func TestReadyIsTheAgeOfTheView(t *testing.T) {
 	c := newCluster(t)
 	client := c.pod(1, 50, "client")

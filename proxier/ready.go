@@ -16,14 +16,15 @@ type readyBody struct {
 	Ready bool `json:"ready"`
 	// Reasons say what is waited for, or wrong; empty while it is ready.
 	Reasons []string `json:"reasons,omitempty"`
-	// ViewAge is how old what is known of the API is, MaxViewAge how old it may be; empty with manifests, and with no bound.
+	// ViewAge is how old what is known of the API is, MaxViewAge how old it may be; empty with manifests, and with no
+	// bound.
 	ViewAge    string `json:"viewAge,omitempty"`
 	MaxViewAge string `json:"maxViewAge,omitempty"`
 }
 
-// readyz is 200 while this node's dataplane is what the API wants now: the API was listed, the first pass over all Services
-// is done, what is known of the API is not too old, and the node is sound. A rollout waits for it. Load balancers and the
-// kubelet's liveness do not: a node without API goes on serving.
+// readyz is 200 while this node's dataplane is what the API wants now: the API was listed, the first pass over all
+// Services is done, what is known of the API is not too old, and the node is sound. A rollout waits for it. Load
+// balancers and the kubelet's liveness do not: a node without API goes on serving.
 func (h *health) readyz(w http.ResponseWriter, _ *http.Request) {
 	body := h.ready(h.board.now())
 	status := http.StatusOK

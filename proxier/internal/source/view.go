@@ -7,10 +7,10 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 )
 
-// View is how old what is known of the API is. It is measured by what the API server says anyway: a list is as old as its
-// request, and each event of a watch shows that nothing is missing up to it, bookmarks too, of which the server sends one
-// a minute (k8s.io/apiserver 0.37, pkg/storage/cacher/cacher.go, bookmarkFrequency). So nobody asks for its sake. A server
-// that is stopped keeps its connections open: nothing else tells.
+// View is how old what is known of the API is. It is measured by what the API server says anyway: a list is as old as
+// its request, and each event of a watch shows that nothing is missing up to it, bookmarks too, of which the server
+// sends one a minute (k8s.io/apiserver 0.37, pkg/storage/cacher/cacher.go, bookmarkFrequency). So nobody asks for its
+// sake. A server that is stopped keeps its connections open: nothing else tells.
 type View struct {
 	now func() time.Time
 
@@ -18,7 +18,8 @@ type View struct {
 	heard map[string]time.Time
 }
 
-// viewed are the resources without which nothing can be served. Nodes, which the API may refuse to show, are not among them.
+// viewed are the resources without which nothing can be served. Nodes, which the API may refuse to show, are not among
+// them.
 var viewed = []string{"services", "endpointslices"}
 
 func newView() *View { return &View{now: time.Now, heard: map[string]time.Time{}} }
