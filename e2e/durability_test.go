@@ -270,7 +270,8 @@ func TestMasqueradePortsAreNoNodePorts(t *testing.T) {
 		if n > 0 {
 			return n
 		}
-		report := c.load(c.Node1, "--mode", "crr", "--rate", "100", "--duration", "10s", "tcp://"+web4.String())
+		report := c.load(c.Node1, "--mode", "crr", "--rate", strconv.Itoa(harness.Unhurriedly(100, 25)), "--duration", "10s",
+			"--timeout", lossTimeout.String(), "tcp://"+web4.String())
 		return int(report.Requests.Errors + report.Requests.Unfinished)
 	}
 	if n := failures("--masquerade-ports", "30300-30499"); n == 0 {

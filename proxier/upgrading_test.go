@@ -1,6 +1,7 @@
 package proxier
 
 import (
+	"maps"
 	"os"
 	"regexp"
 	"strings"
@@ -55,6 +56,7 @@ func TestUpgradingNamesWhatIs(t *testing.T) {
 	for name, text := range described(newConnectionMetrics(nil)) {
 		help[name] = text
 	}
+	maps.Copy(help, described(newViewAge(nil)))
 	if len(help) < 30 {
 		t.Fatalf("%d metrics only", len(help))
 	}
