@@ -41,7 +41,7 @@ type Config struct {
 	// Link is the name of the dummy link.
 	Link string `json:"link,omitempty"`
 	// MaxViewAge is how old what is known of the API may be before /readyz turns bad; 0 is no bound.
-	MaxViewAge Duration `json:"maxViewAge,omitempty"`
+	MaxViewAge Duration `json:"maxViewAge"`
 	// Iptables says which variant of iptables is used: "auto", "nft" or "legacy".
 	Iptables string `json:"iptables,omitempty"`
 	// VIPMode says what makes VIPs local to the node: "address", on the dummy link, or "route".
