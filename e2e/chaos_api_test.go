@@ -66,11 +66,11 @@ func (f *fed) followAPI() []string {
 	_, err = a.client.CoreV1().ServiceAccounts("default").Create(c.t.Context(), serviceAccount, metav1.CreateOptions{})
 	c.must(err)
 	a.exchangeToken()
-	var listener net.Listener
-	c.must(c.Node1.Do(func() (err error) { listener, err = net.Listen("tcp", relayed); return err }))
-	a.relay = harness.NewRelay(listener, func() (net.Conn, error) {
-		return a.rest.Dial(context.Background(), "tcp", apiServer)
-	})
+	a.relay, err = harness.NewRelay(func() (listener net.Listener, err error) {
+		err = c.Node1.Do(func() error { listener, err = net.Listen("tcp", relayed); return err })
+		return listener, err
+	}, func() (net.Conn, error) { return a.rest.Dial(context.Background(), "tcp", apiServer) })
+	c.must(err)
 	c.t.Cleanup(a.relay.Close)
 	f.api = a
 	trust, user := "certificate-authority: "+filepath.Join(a.dir, "ca.pem"), "tokenFile: "+filepath.Join(a.dir, "token")
@@ -310,9 +310,11 @@ func (a *chaosAPI) copyData() {
 	a.c.must(os.CopyFS(a.older, os.DirFS(a.etcdData())))
 }
 
-// restoreData starts etcd and the server on the copy that was kept.
+// restoreData starts etcd and the server on the copy that was kept. Connections are refused meanwhile: that has a client go
+// on after what it has seen, where a reset would have it list anew.
 func (a *chaosAPI) restoreData() {
 	a.c.t.Helper()
+	a.relay.Refuse()
 	a.server.Kill()
 	a.etcd.Kill()
 	a.c.must(os.RemoveAll(a.etcdData()))
@@ -320,6 +322,7 @@ func (a *chaosAPI) restoreData() {
 	a.startEtcd()
 	a.startAgain()
 	a.awaitServer()
+	a.c.must(a.relay.Listen())
 }
 
 // apiHarms are what befalls API servers, beside harms, where the proxier follows one.
@@ -379,7 +382,7 @@ func (c *chaos) atRest() (lines []string) {
 // killServer kills the server, and etcd now and then, and starts them again after a while.
 func (c *chaos) killServer() {
 	etcd := c.r.IntN(3) == 0
-	c.staysAsItIs(20*time.Second, func() {
+	c.withoutServer(20*time.Second, func() {
 		c.api.server.Kill()
 		if etcd {
 			c.api.etcd.Kill()
@@ -389,19 +392,33 @@ func (c *chaos) killServer() {
 			c.api.startEtcd()
 		}
 		c.api.startAgain()
-		c.api.awaitServer()
 	})
 }
 
 // endServer ends the server as a kubelet does, and starts it again.
 func (c *chaos) endServer() {
-	c.staysAsItIs(10*time.Second, func() {
+	c.withoutServer(10*time.Second, func() {
 		if err := c.api.server.Signal(syscall.SIGTERM); err != nil {
 			c.t.Logf("kube-apiserver ended by SIGTERM: %v", err) // not what is tested
 		}
+	}, c.api.startAgain)
+}
+
+// withoutServer has the server end and start. Until it is ready, connections are refused, as by the host, or reset, as by
+// what stands before the server.
+func (c *chaos) withoutServer(most time.Duration, end, start func()) {
+	refuse := c.r.IntN(2) == 0
+	c.staysAsItIs(most, func() {
+		end()
+		if refuse {
+			c.api.relay.Refuse()
+		}
 	}, func() {
-		c.api.startAgain()
+		start()
 		c.api.awaitServer()
+		if refuse {
+			c.must(c.api.relay.Listen())
+		}
 	})
 }
 

@@ -1,7 +1,6 @@
 package harness
 
 import (
-	"errors"
 	"io"
 	"net"
 	"slices"
@@ -12,17 +11,18 @@ import (
 // Relay carries the bytes of connections between clients and a server that it dials, and does to them what networks and
 // load balancers do. It is in order at first.
 type Relay struct {
-	listener net.Listener
-	dial     func() (net.Conn, error)
-	over     sync.WaitGroup
+	listen func() (net.Listener, error)
+	dial   func() (net.Conn, error)
+	over   sync.WaitGroup
 
-	mu     sync.Mutex
-	change *sync.Cond
-	pairs  []*pair
-	late   time.Duration
-	silent bool
-	reset  bool
-	closed bool
+	mu       sync.Mutex
+	listener net.Listener
+	change   *sync.Cond
+	pairs    []*pair
+	late     time.Duration
+	silent   bool
+	reset    bool
+	closed   bool
 }
 
 // pair is one connection of a client with its own connection to the server.
@@ -32,12 +32,30 @@ type pair struct {
 	dead bool
 }
 
-// NewRelay serves the clients of the listener until Close.
-func NewRelay(listener net.Listener, dial func() (net.Conn, error)) *Relay {
-	r := &Relay{listener: listener, dial: dial}
+// NewRelay serves the clients of a listener until Close.
+func NewRelay(listen func() (net.Listener, error), dial func() (net.Conn, error)) (*Relay, error) {
+	r := &Relay{listen: listen, dial: dial}
 	r.change = sync.NewCond(&r.mu)
-	r.over.Go(r.accept)
-	return r
+	return r, r.Listen()
+}
+
+// Listen ends a Refuse.
+func (r *Relay) Listen() error {
+	listener, err := r.listen()
+	if err != nil {
+		return err
+	}
+	r.set(func() { r.listener = listener })
+	r.over.Go(func() { r.accept(listener) })
+	return nil
+}
+
+// Refuse has new connections refused, as where nobody listens, and resets those that are there.
+func (r *Relay) Refuse() {
+	r.mu.Lock()
+	_ = r.listener.Close()
+	r.mu.Unlock()
+	r.Cut()
 }
 
 // Slow has each piece of an answer come later by that time; 0 has it come at once.
@@ -89,8 +107,7 @@ func (r *Relay) Connections() int {
 // Close ends it with all connections.
 func (r *Relay) Close() {
 	r.set(func() { r.closed = true })
-	_ = r.listener.Close()
-	r.Cut()
+	r.Refuse()
 	r.over.Wait()
 }
 
@@ -109,14 +126,11 @@ func abort(c net.Conn) {
 	_ = c.Close()
 }
 
-func (r *Relay) accept() {
+func (r *Relay) accept(listener net.Listener) {
 	for {
-		client, err := r.listener.Accept()
-		if errors.Is(err, net.ErrClosed) {
-			return
-		}
+		client, err := listener.Accept()
 		if err != nil {
-			continue
+			return
 		}
 		r.over.Go(func() { r.serve(client) })
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -12,15 +13,11 @@ import (
 // relayed is a relay to a server that answers each line by itself.
 func relayed(t *testing.T) (*Relay, func() net.Conn) {
 	t.Helper()
-	listen := func() net.Listener {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { l.Close() })
-		return l
+	server, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
 	}
-	server, front := listen(), listen()
+	t.Cleanup(func() { server.Close() })
 	go func() {
 		for {
 			conn, err := server.Accept()
@@ -38,11 +35,21 @@ func relayed(t *testing.T) (*Relay, func() net.Conn) {
 			}()
 		}
 	}()
-	r := NewRelay(front, func() (net.Conn, error) { return net.Dial("tcp", server.Addr().String()) })
+	front := "127.0.0.1:0"
+	r, err := NewRelay(func() (net.Listener, error) {
+		l, err := net.Listen("tcp", front)
+		if err == nil {
+			front = l.Addr().String() // the same port when it listens again
+		}
+		return l, err
+	}, func() (net.Conn, error) { return net.Dial("tcp", server.Addr().String()) })
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(r.Close)
 	return r, func() net.Conn {
 		t.Helper()
-		conn, err := net.Dial("tcp", front.Addr().String())
+		conn, err := net.Dial("tcp", front)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -118,13 +125,39 @@ func TestRelayHarmsConnections(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.Reset()
-	for _, conn := range []net.Conn{young, dial()} {
-		if err := asked(conn, patient); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+	for _, ask := range []func() error{
+		func() error { return asked(young, patient) },
+		func() error {
+			conn, err := net.Dial("tcp", young.RemoteAddr().String())
+			if err != nil {
+				return err // the reset was faster
+			}
+			defer conn.Close()
+			return asked(conn, patient)
+		},
+	} {
+		if err := ask(); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("reset: %v, want an error at once", err)
 		}
 	}
 	r.Accept()
-	if err := asked(dial(), patient); err != nil {
+	young = dial()
+	if err := asked(young, patient); err != nil {
 		t.Errorf("after the resets: %v", err)
+	}
+
+	to := young.RemoteAddr().String()
+	r.Refuse()
+	if err := asked(young, patient); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("refused, on a connection that was there: %v, want an error at once", err)
+	}
+	if _, err := net.Dial("tcp", to); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("refused: %v", err)
+	}
+	if err := r.Listen(); err != nil {
+		t.Fatal(err)
+	}
+	if err := asked(dial(), patient); err != nil {
+		t.Errorf("after connections were refused: %v", err)
 	}
 }
