@@ -10,8 +10,9 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
 
-// What is larger is made beside the passes: a Service with its EndpointSlices of so many bytes, or where the product of both, to which its ports times its
-// endpoints are in proportion, is so great. 500 endpoints of one port are about that, and take a millisecond.
+// What is larger is made beside the passes: a Service with its EndpointSlices of so many bytes, or where the product of
+// both, to which its ports times its endpoints are in proportion, is so great. 500 endpoints of one port are about
+// that, and take a millisecond.
 const (
 	largeBytes   = 256 << 10
 	largeProduct = 8 << 20
@@ -87,20 +88,23 @@ func (o order) make() made {
 	})
 	s.Name = o.name // with the strings that are there already
 	s.Problems.Join(mistakes)
-	return made{ignored: ignored, service: s, fragment: dataplane.CompilePausing(s, o.node, o.settings.Dataplane, o.pause)}
+	f := dataplane.CompilePausing(s, o.node, o.settings.Dataplane, o.pause)
+	return made{ignored: ignored, service: s, fragment: f}
 }
 
 // order returns what the Service is made from now.
 func (e *engine) order(name cluster.Name) order {
 	return order{
-		settings: &e.settings, lister: e.lister, name: name, node: e.node, broadcasts: e.broadcasts, weights: e.weightsVersion,
+		settings: &e.settings, lister: e.lister, name: name,
+		node: e.node, broadcasts: e.broadcasts, weights: e.weightsVersion,
 		before: e.services[name], ignored: e.ignored[name],
 		programmed: func(q question) (string, bool) { return e.programmed(name, q) },
 		pause:      func() {},
 	}
 }
 
-// compile makes what the Service wants now, and has it wanted. What is large is begun beside the pass, and taken by one of the next.
+// compile makes what the Service wants now, and has it wanted. What is large is begun beside the pass, and taken by one
+// of the next.
 func (e *engine) compile(name cluster.Name, affected map[cluster.Name]struct{}) dataplane.Touched {
 	if e.beside == nil || !e.large(e.lister.Size(name)) {
 		delete(e.making, name) // this is newer
@@ -138,7 +142,8 @@ type making struct {
 	order
 	// again says that its objects have changed since it was begun.
 	again bool
-	// answers are what the kernel has, as far as it was asked for when it was made before; asked is what it is to be asked next.
+	// answers are what the kernel has, as far as it was asked for when it was made before; asked is what it is to be
+	// asked next.
 	answers map[question]answered
 	asked   []question
 
@@ -155,7 +160,8 @@ type answered struct {
 func (e *engine) beginMaking(name cluster.Name, answers map[question]answered) {
 	m := &making{order: e.order(name), answers: answers}
 	m.pause = e.beside.pause
-	// The kernel's mirror is the passes'. What is missing of it is asked for, and the Service made again with the answers.
+	// The kernel's mirror is the passes'. What is missing of it is asked for, and the Service made again with the
+	// answers.
 	m.programmed = func(q question) (string, bool) {
 		a, known := m.answers[q]
 		if !known {
@@ -178,9 +184,10 @@ func (m *making) isDone() bool {
 	return m.done
 }
 
-// takeMade returns the Services that were made beside the passes, by name, and those that are to be made again. Where the objects have changed meanwhile, what was
-// made is taken all the same: it is newer than what is in force, and a Service that changes all the time would never have its turn. Where the node has
-// changed it is not: others may have an address by now that was this one's.
+// takeMade returns the Services that were made beside the passes, by name, and those that are to be made again. Where
+// the objects have changed meanwhile, what was made is taken all the same: it is newer than what is in force, and a
+// Service that changes all the time would never have its turn. Where the node has changed it is not: others may have an
+// address by now that was this one's.
 func (e *engine) takeMade() (done []*making, again []cluster.Name) {
 	for _, name := range slices.SortedFunc(maps.Keys(e.making), cluster.Name.Compare) {
 		m := e.making[name]
@@ -189,8 +196,7 @@ func (e *engine) takeMade() (done []*making, again []cluster.Name) {
 		}
 		delete(e.making, name)
 		switch {
-		case m.weights != e.weightsVersion || m.node.Zone != e.node.Zone || !slices.Equal(m.node.Primary, e.node.Primary) ||
-			!slices.Equal(m.node.Addresses, e.node.Addresses) || !slices.Equal(m.broadcasts, e.broadcasts):
+		case !e.sameNode(m.order):
 			again = append(again, name)
 		case len(m.asked) > 0:
 			e.beginMaking(name, e.answer(m))
@@ -203,6 +209,12 @@ func (e *engine) takeMade() (done []*making, again []cluster.Name) {
 		}
 	}
 	return done, again
+}
+
+// sameNode tells whether the node is as it was when the order was given.
+func (e *engine) sameNode(o order) bool {
+	return o.weights == e.weightsVersion && o.node.Zone == e.node.Zone && slices.Equal(o.node.Primary, e.node.Primary) &&
+		slices.Equal(o.node.Addresses, e.node.Addresses) && slices.Equal(o.broadcasts, e.broadcasts)
 }
 
 // answer returns all answers that a Service has asked for.

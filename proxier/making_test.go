@@ -27,7 +27,8 @@ func (s *scenario) onlyLarge(bytes int) {
 	s.engine.large = func(service, slices int) bool { return service+slices > bytes }
 }
 
-// TestLargeServiceIsMadeBeside the passes: meanwhile it has what it had, others change, and the loop rests; then it has what passes would have given it.
+// TestLargeServiceIsMadeBeside the passes: meanwhile it has what it had, others change, and the loop rests; then it has
+// what passes would have given it.
 func TestLargeServiceIsMadeBeside(t *testing.T) {
 	h := newHostile().ports(20).endpoints(20, 20, "n2")
 	s := newScenario(t, 0, 0)
@@ -68,8 +69,8 @@ func TestLargeServiceIsMadeBeside(t *testing.T) {
 	}
 }
 
-// TestMadeOfWhatIsNoMore: what was made of a Service that is gone is not taken, nor what was made for a node that has other addresses now; what is newer and
-// small counts, and what has changed meanwhile is made again.
+// TestMadeOfWhatIsNoMore: what was made of a Service that is gone is not taken, nor what was made for a node that has
+// other addresses now; what is newer and small counts, and what has changed meanwhile is made again.
 func TestMadeOfWhatIsNoMore(t *testing.T) {
 	id := frontEndAt("10.97.0.1", 1)
 	begin := func(t *testing.T) (s *scenario, h *hostileObjects, finish func()) {
@@ -147,7 +148,8 @@ func TestMadeOfWhatIsNoMore(t *testing.T) {
 	})
 }
 
-// TestMadeWithWhatIsInForce: a restart leaves the scheduler that the kernel runs where the annotation is wrong, also where the Service is made beside.
+// TestMadeWithWhatIsInForce: a restart leaves the scheduler that the kernel runs where the annotation is wrong, also
+// where the Service is made beside.
 func TestMadeWithWhatIsInForce(t *testing.T) {
 	h := newHostile().ports(2).endpoints(2, 20, "n2").annotate("ipvs-proxier.io/scheduler", "lc")
 	s := newScenario(t, 0, 0)
@@ -195,7 +197,10 @@ func TestLarge(t *testing.T) {
 	for _, c := range []struct {
 		service, slices int
 		want            bool
-	}{{500, 500, false}, {600, 12_000, false}, {600, 20_000, true}, {0, 100_000, false}, {300_000, 0, true}, {40_000, 40_000, true}} {
+	}{
+		{500, 500, false}, {600, 12_000, false}, {600, 20_000, true},
+		{0, 100_000, false}, {300_000, 0, true}, {40_000, 40_000, true},
+	} {
 		if got := large(c.service, c.slices); got != c.want {
 			t.Errorf("%d and %d bytes: %t, want %t", c.service, c.slices, got, c.want)
 		}

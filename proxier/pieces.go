@@ -8,15 +8,16 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
 
-// A pass takes no more of big Services than a piece, so that what changes meanwhile waits for that and no longer: pieceObjects of the kernel, or one front
-// end where that has more, and of one virtual server pieceServers real servers. A Service that has less in all is no big one: it changes at once.
+// A pass takes no more of big Services than a piece, so that what changes meanwhile waits for that and no longer:
+// pieceObjects of the kernel, or one front end where that has more, and of one virtual server pieceServers real
+// servers. A Service that has less in all is no big one: it changes at once.
 const (
 	pieceObjects = 512
 	pieceServers = 1024
 )
 
-// holdForgetting is how long connection tracking may wait to be told of the front ends of Services that change piece by piece: its whole table is read
-// each time.
+// holdForgetting is how long connection tracking may wait to be told of the front ends of Services that change piece by
+// piece: its whole table is read each time.
 const holdForgetting = time.Second
 
 // pieces are what is left to be done of big Services.
@@ -24,8 +25,8 @@ type pieces struct {
 	objects, servers int // of a pass
 	// queue are the Services that go over to what they want by steps (dataplane.Want.Begin); each has its turn.
 	queue []cluster.Name
-	// rest are virtual servers of whose real servers not all have changed yet; each has its turn. whole are those of which something failed meanwhile:
-	// with the next try of that all of their real servers change.
+	// rest are virtual servers of whose real servers not all have changed yet; each has its turn. whole are those of
+	// which something failed meanwhile: with the next try of that all of their real servers change.
 	rest  []dataplane.VirtualServerID
 	whole map[dataplane.VirtualServerID]struct{}
 	// passed says that the last pass has left the pieces to the next one; stepped that the last piece was a step.
@@ -74,7 +75,8 @@ func (e *engine) big(f dataplane.Fragment) bool {
 	return before.Weight() > e.pieces.objects
 }
 
-// goOver queues a Service. What failed of it is tried again with the next pass, as all of it would be if it changed at once.
+// goOver queues a Service. What failed of it is tried again with the next pass, as all of it would be if it changed at
+// once.
 func (e *engine) goOver(name cluster.Name) {
 	if !e.want.Changing(name) {
 		e.pieces.queue = append(e.pieces.queue, name)
@@ -134,7 +136,8 @@ func (e *engine) clip(now time.Time, ops []dataplane.Op, touched dataplane.Touch
 	return ops
 }
 
-// settleRest takes virtual servers of which something failed out of the rest: that is tried again later, and the rest with it.
+// settleRest takes virtual servers of which something failed out of the rest: that is tried again later, and the rest
+// with it.
 func (e *engine) settleRest(r *Report, touched dataplane.Touched) {
 	p := &e.pieces
 	if len(p.rest) == 0 && len(p.whole) == 0 {

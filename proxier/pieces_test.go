@@ -40,8 +40,8 @@ func (s *scenario) passes(dirty ...cluster.Name) (ops []int) {
 	}
 }
 
-// TestBigServiceComesInPieces: no pass does more than a piece of it, also while it changes and goes; its status is told when it is done; and what it has in
-// the end is what it has where it comes at once.
+// TestBigServiceComesInPieces: no pass does more than a piece of it, also while it changes and goes; its status is told
+// when it is done; and what it has in the end is what it has where it comes at once.
 func TestBigServiceComesInPieces(t *testing.T) {
 	h := newHostile().ports(40).balancers(1).endpoints(40, 5, "n1")
 	h.service.Spec.LoadBalancerSourceRanges = []string{"192.0.2.0/24", "198.51.100.0/24"}
@@ -75,7 +75,8 @@ func TestBigServiceComesInPieces(t *testing.T) {
 		if diff := gocmp.Diff(at.problems(), s.problems()); diff != "" {
 			t.Fatalf("problems (-at once +in pieces):\n%s", diff)
 		}
-		if row := s.rows[hostileName]; row.Gone != (s.objects.services[hostileName] == nil) || len(row.FrontEnds) != len(at.rows[hostileName].FrontEnds) {
+		row, whole := s.rows[hostileName], at.rows[hostileName]
+		if row.Gone != whole.Gone || len(row.FrontEnds) != len(whole.FrontEnds) {
 			t.Errorf("status tells of %d front ends, gone: %t", len(row.FrontEnds), row.Gone)
 		}
 	}
@@ -114,11 +115,13 @@ func ready(v dataplane.VirtualServer) (list []dataplane.RealServer) {
 	return list
 }
 
-// TestManyRealServersComeInPieces: so do those of one virtual server, also where the first ones are refused for good; the others come with the next try.
+// TestManyRealServersComeInPieces: so do those of one virtual server, also where the first ones are refused for good;
+// the others come with the next try.
 func TestManyRealServersComeInPieces(t *testing.T) {
 	for _, scheduler := range []string{"rr", "sh", "mh"} {
 		t.Run(scheduler, func(t *testing.T) {
-			s := bigOthers(t, newHostile().ports(1).endpoints(1, 200, "n2").annotate("ipvs-proxier.io/scheduler", scheduler), 50, 50)
+			h := newHostile().ports(1).endpoints(1, 200, "n2").annotate("ipvs-proxier.io/scheduler", scheduler)
+			s := bigOthers(t, h, 50, 50)
 			ops := s.passes(hostileName)
 			id := frontEndAt("10.97.0.1", 1)
 			if n := len(s.memory.State().VirtualServers[id].RealServers); n != 200 {
@@ -141,13 +144,15 @@ func TestManyRealServersComeInPieces(t *testing.T) {
 			s.engine.pass(s.now, name, false)
 			name, s.now = nil, s.now.Add(time.Minute)
 		}
-		if n := len(s.memory.State().VirtualServers[frontEndAt("10.97.0.1", 1)].RealServers); n != 100 || s.engine.waiting() != 0 {
-			t.Errorf("%d real servers are there, want those 100 that are not refused; %d pieces wait", n, s.engine.waiting())
+		list := s.memory.State().VirtualServers[frontEndAt("10.97.0.1", 1)].RealServers
+		if len(list) != 100 || s.engine.waiting() != 0 {
+			t.Errorf("%d real servers, want those 100 that are not refused; %d pieces wait", len(list), s.engine.waiting())
 		}
 	})
 }
 
-// TestForgettingWaitsForPieces: the table of connections is looked at once for all pieces of a Service, and at once for others.
+// TestForgettingWaitsForPieces: the table of connections is looked at once for all pieces of a Service, and at once for
+// others.
 func TestForgettingWaitsForPieces(t *testing.T) {
 	h := newHostile().ports(60).endpoints(60, 3, "n2")
 	for i := range h.service.Spec.Ports {
@@ -184,25 +189,28 @@ func (s *scenario) opened(op dataplane.Op, state *dataplane.State) string {
 	case dataplane.VirtualServerObject:
 		front, _ := want.FrontEnd(o.ID)
 		for e := range front.Entries.All() {
-			if guard := dataplane.SetName(dataplane.SetRestricted, cluster.FamilyOf(o.ID.Addr)); op.Verb == dataplane.Create && e.Set == guard && !state.Entries.Has(e) {
+			guard := dataplane.SetName(dataplane.SetRestricted, cluster.FamilyOf(o.ID.Addr))
+			if op.Verb == dataplane.Create && e.Set == guard && !state.Entries.Has(e) {
 				return "all clients, because " + e.String() + " is missing"
 			}
 		}
 	case dataplane.SetEntry:
 		family, wanted := cluster.FamilyOf(o.Entry.Addr), want.State.Entries.Has(o)
 		_, there := state.VirtualServers[o.FrontEnd()]
+		guard, clients := dataplane.SetName(dataplane.SetRestricted, family), dataplane.SetName(dataplane.SetClients, family)
 		switch {
-		case o.Set == dataplane.SetName(dataplane.SetRestricted, family) && op.Verb == dataplane.Delete && wanted && there:
+		case o.Set == guard && op.Verb == dataplane.Delete && wanted && there:
 			return "all clients"
-		case o.Set == dataplane.SetName(dataplane.SetClients, family) && op.Verb == dataplane.Create && !wanted:
+		case o.Set == clients && op.Verb == dataplane.Create && !wanted:
 			return "clients of a network that has no access"
 		}
 	}
 	return ""
 }
 
-// TestPiecesWalk goes through hostile objects in pieces of every size, with faults and restarts. At no moment a front end is open to clients that its
-// source ranges forbid, nor an address up without its virtual server (which newScenario looks at); and in the end the kernel has what it has where each pass is whole.
+// TestPiecesWalk goes through hostile objects in pieces of every size, with faults and restarts. At no moment a front
+// end is open to clients that its source ranges forbid, nor an address up without its virtual server (which newScenario
+// looks at); and in the end the kernel has what it has where each pass is whole.
 func TestPiecesWalk(t *testing.T) {
 	seed := anySeed(t)
 	a := author{rand.New(rand.NewPCG(seed, 8))}

@@ -6,16 +6,17 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
 )
 
-// Clip returns those of the ordered operations that are to be done now, and the virtual servers to which the rest of them belongs: one may have
-// thousands of real servers, and no more than room of them change at once. What is left out comes with the next Diff, which goes by the list as it
-// is then: each operation leaves a list that serves. What comes behind it on the same virtual server waits with it, such as another scheduler, which is
-// to begin with the list that it is to have.
+// Clip returns those of the ordered operations that are to be done now, and the virtual servers to which the rest of
+// them belongs: one may have thousands of real servers, and no more than room of them change at once. What is left out
+// comes with the next Diff, which goes by the list as it is then: each operation leaves a list that serves. What comes
+// behind it on the same virtual server waits with it, such as another scheduler, which is to begin with the list that
+// it is to have.
 //
-// whole are virtual servers of which nothing is left out: where an operation has failed those behind it have their turn with the next try, and not the first ones
-// again.
+// whole are virtual servers of which nothing is left out: where an operation has failed those behind it have their turn
+// with the next try, and not the first ones again.
 //
-// Where the kernel builds a table for each change, a change counts as [tableWeight] others. But a virtual server that is made with such a scheduler gets
-// all of its real servers at once, because then the table is built once.
+// Where the kernel builds a table for each change, a change counts as [tableWeight] others. But a virtual server that
+// is made with such a scheduler gets all of its real servers at once, because then the table is built once.
 func Clip(ops []Op, have *State, room int, whole map[VirtualServerID]struct{}) (now []Op, rest []VirtualServerID) {
 	c := clipper{have: have, room: room, whole: whole}
 	if !c.clips(ops) {
@@ -38,7 +39,8 @@ type clipper struct {
 	rest  []VirtualServerID
 }
 
-// allowance is how many operations on real servers of a virtual server may still be done, and whether something was left out.
+// allowance is how many operations on real servers of a virtual server may still be done, and whether something was
+// left out.
 type allowance struct {
 	room int
 	cut  bool
@@ -77,7 +79,8 @@ func (c *clipper) some(ops []Op) []Op {
 			return nil
 		}
 	case SetEntry:
-		// One that a failure has left behind goes all the same: nobody may ask for the exchange any more when its turn comes.
+		// One that a failure has left behind goes all the same: nobody may ask for the exchange any more when its turn
+		// comes.
 		if o.holds() && c.cut(o.FrontEnd()) && (ops[0].Verb != Delete || !c.have.Entries.Has(o)) {
 			return nil
 		}

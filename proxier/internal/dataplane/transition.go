@@ -10,8 +10,13 @@ import (
 // tableWeight is what a table weighs that the kernel builds anew: as many other objects take as long.
 const tableWeight = 64
 
-// transition is the way of one Service from what it has wanted to what it wants, front end by front end. What is not done yet is wanted as before:
-// at any moment the State is one that Services could have asked for, and a front end changes as a whole, with the entries that guard it.
+// exchangeWeight is what an exchange of schedulers weighs: the kernel waits for an RCU grace period meanwhile, some 10 ms
+// where there are several processors.
+const exchangeWeight = 256
+
+// transition is the way of one Service from what it has wanted to what it wants, front end by front end. What is not
+// done yet is wanted as before: at any moment the State is one that Services could have asked for, and a front end
+// changes as a whole, with the entries that guard it.
 type transition struct {
 	now *Fragment
 	// gone tells that there is no such Service any more.
@@ -21,7 +26,8 @@ type transition struct {
 	// units are the front ends that change, those that go behind the others; done is how many have.
 	units []unit
 	done  int
-	// comes and goes are the entries of no front end that do. Those that come do so ahead of the front ends, the others go behind them.
+	// comes and goes are the entries of no front end that do. Those that come do so ahead of the front ends, the others
+	// go behind them.
 	comes, goes EntryList
 	stays       EntryList
 	// counts are how many entries the Service has in each of knownSets.
@@ -58,29 +64,36 @@ func (v VirtualServer) costly() bool {
 }
 
 func (u unit) weight() (n int) {
+	if len(u.old) > 0 && len(u.now) > 0 && u.old[0].VirtualServer.Scheduler != u.now[0].VirtualServer.Scheduler {
+		n = exchangeWeight
+	}
+	most := 0
 	for _, list := range [][]*FrontEnd{u.old, u.now} {
 		for _, f := range list {
-			n = max(n, f.weight())
+			most = max(most, f.weight())
 		}
 	}
-	return n
+	return n + most
 }
 
 // same tells whether both want the same of the kernel. The place of the Service's port is told by status alone.
 func (f *FrontEnd) same(other *FrontEnd) bool {
-	return f.ID == other.ID && f.Kind == other.Kind && f.Bind == other.Bind && f.Route == other.Route && f.NoLocal == other.NoLocal &&
-		f.DrainTimeout == other.DrainTimeout && f.SlowStart == other.SlowStart && slices.Equal(f.Identities, other.Identities) &&
-		slices.Equal(f.Entries, other.Entries) && f.VirtualServer.Equal(other.VirtualServer)
+	return f.ID == other.ID && f.Kind == other.Kind && f.NoLocal == other.NoLocal &&
+		f.Bind == other.Bind && f.Route == other.Route &&
+		f.DrainTimeout == other.DrainTimeout && f.SlowStart == other.SlowStart &&
+		slices.Equal(f.Identities, other.Identities) && slices.Equal(f.Entries, other.Entries) && f.VirtualServer.Equal(other.VirtualServer)
 }
 
-// Begin has the owner of the Fragment go over to it by steps. What it wanted before, or had come to on its way there, is wanted until its step comes.
+// Begin has the owner of the Fragment go over to it by steps. What it wanted before, or had come to on its way there,
+// is wanted until its step comes.
 func (w *Want) Begin(f Fragment) {
 	now := &f
-	ids, olds, entries, mixed, counts := w.inForce(f.Owner)
+	is := w.inForce(f.Owner)
+	mixed := is.mixed
 	if before := w.fragments[f.Owner]; before == nil || !before.Created.Equal(f.Created) {
 		mixed = true
 	}
-	t := &transition{now: now, mixed: mixed, counts: counts}
+	t := &transition{now: now, mixed: mixed, counts: is.counts}
 	news := make(map[VirtualServerID][]*FrontEnd, len(now.FrontEnds))
 	for i := range now.FrontEnds {
 		front := &now.FrontEnds[i]
@@ -91,19 +104,19 @@ func (w *Want) Begin(f Fragment) {
 		if news[id][0] != &now.FrontEnds[i] {
 			continue // with the first one
 		}
-		u := unit{id, olds[id], news[id]}
+		u := unit{id, is.fronts[id], news[id]}
 		if !mixed && slices.EqualFunc(u.old, u.now, (*FrontEnd).same) {
 			w.stay(u, now)
 			continue
 		}
 		t.units = append(t.units, u)
 	}
-	for _, id := range ids {
+	for _, id := range is.ids {
 		if _, stays := news[id]; !stays {
-			t.units = append(t.units, unit{id: id, old: olds[id]})
+			t.units = append(t.units, unit{id: id, old: is.fronts[id]})
 		}
 	}
-	t.stays, t.comes, t.goes = divide(entries, now.Entries)
+	t.stays, t.comes, t.goes = divide(is.entries, now.Entries)
 	w.fragments[f.Owner] = now
 	w.transitions[f.Owner] = t
 }
@@ -114,45 +127,56 @@ func (w *Want) BeginRemoval(owner cluster.Name) {
 	w.transitions[owner].gone = true
 }
 
-// inForce returns what of a Service is wanted now: its front ends in order, its entries that belong to none, and how many entries it has of each set.
-func (w *Want) inForce(owner cluster.Name) (ids []VirtualServerID, fronts map[VirtualServerID][]*FrontEnd, entries EntryList, mixed bool, counts []int) {
-	fronts, counts = map[VirtualServerID][]*FrontEnd{}, make([]int, len(knownSets))
-	add := func(front *FrontEnd) {
-		if fronts[front.ID] == nil {
-			ids = append(ids, front.ID)
-		}
-		fronts[front.ID] = append(fronts[front.ID], front)
+// inForce is what of a Service is wanted now.
+type inForce struct {
+	// ids are the front ends in their order, fronts what is wanted there.
+	ids    []VirtualServerID
+	fronts map[VirtualServerID][]*FrontEnd
+	// entries belong to no front end; counts are how many there are of each set, with those of the front ends.
+	entries EntryList
+	counts  []int
+	mixed   bool
+}
+
+func (is *inForce) add(front *FrontEnd) {
+	if is.fronts[front.ID] == nil {
+		is.ids = append(is.ids, front.ID)
 	}
-	f, t := w.fragments[owner], w.transitions[owner]
+	is.fronts[front.ID] = append(is.fronts[front.ID], front)
+}
+
+func (w *Want) inForce(owner cluster.Name) inForce {
+	is := inForce{fronts: map[VirtualServerID][]*FrontEnd{}, counts: w.countsOf(owner)}
+	f := w.fragments[owner]
 	if f == nil {
-		return ids, fronts, nil, false, counts
+		return is
 	}
+	is.entries = f.Entries
 	waits := map[VirtualServerID]struct{}{}
-	if t != nil {
+	if t := w.transitions[owner]; t != nil {
 		for _, u := range t.units[t.done:] {
 			waits[u.id] = struct{}{}
 			for _, front := range u.old {
-				add(front)
+				is.add(front)
 			}
 		}
-		mixed, counts, entries = t.mixed, t.counts, append(slices.Clone(t.stays), t.goes...)
-	} else {
-		f.countEntries(counts)
-		entries = f.Entries
+		is.mixed, is.entries = t.mixed, append(slices.Clone(t.stays), t.goes...)
 	}
 	for i := range f.FrontEnds {
 		if _, not := waits[f.FrontEnds[i].ID]; !not {
-			add(&f.FrontEnds[i])
+			is.add(&f.FrontEnds[i])
 		}
 	}
-	return ids, fronts, entries, mixed, counts
+	return is
 }
 
-// stay makes the claims of a front end that does not change those of the new Fragment, which shares the lists of the old one.
+// stay makes the claims of a front end that does not change those of the new Fragment, which shares the lists of the
+// old one.
 func (w *Want) stay(u unit, now *Fragment) {
 	for i, front := range u.now {
 		old := u.old[i]
-		front.VirtualServer.RealServers, front.Entries, front.Identities = old.VirtualServer.RealServers, old.Entries, old.Identities
+		front.VirtualServer.RealServers = old.VirtualServer.RealServers
+		front.Entries, front.Identities = old.Entries, old.Identities
 		for at, c := range w.claims[u.id] {
 			if c.front == old {
 				w.claims[u.id][at] = claim{now, front}
@@ -192,8 +216,8 @@ func (w *Want) Changing(owner cluster.Name) bool {
 	return is
 }
 
-// Step goes on with what Begin has begun, by as many objects of the kernel as there is room for, or one front end where that has more. Otherwise it is as
-// Set. over tells that the Service wants now what it was to want.
+// Step goes on with what Begin has begun, by as many objects of the kernel as there is room for, or one front end where
+// that has more. Otherwise it is as Set. over tells that the Service wants now what it was to want.
 func (w *Want) Step(owner cluster.Name, room int, affected map[cluster.Name]struct{}) (touched Touched, over bool) {
 	t := w.transitions[owner]
 	w.touched.Clear()

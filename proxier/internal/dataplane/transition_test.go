@@ -1,6 +1,7 @@
 package dataplane_test
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -11,8 +12,9 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
 )
 
-// TestSteps: Services that go over by steps of any size, and change again on their way, come to want the same as those that change at once, and who loses or
-// wins a front end is told. A key that is wanted otherwise after a step was touched by it.
+// TestSteps: Services that go over by steps of any size, and change again on their way, come to want the same as those
+// that change at once, and who loses or wins a front end is told. A key that is wanted otherwise after a step was
+// touched by it.
 func TestSteps(t *testing.T) {
 	r := seeded(t)
 	for range 60 {
@@ -78,14 +80,15 @@ func lists(ids ...dataplane.VirtualServerID) (ops []dataplane.Op) {
 	for _, id := range ids {
 		for i := range 100 {
 			r := dataplane.RealServer{Addr: node.Addresses[0], Port: uint16(1 + i)}
-			ops = append(ops, dataplane.Op{Verb: dataplane.Create, Object: dataplane.RealServerObject{VirtualServer: id, RealServer: r}})
+			o := dataplane.RealServerObject{VirtualServer: id, RealServer: r}
+			ops = append(ops, dataplane.Op{Verb: dataplane.Create, Object: o})
 		}
 	}
 	return ops
 }
 
-// TestClip: of each virtual server no more changes than there is room for, and nothing behind that on the same one; a table that lives makes changes count as more, and one
-// that is made with its virtual server makes all of them come.
+// TestClip: of each virtual server no more changes than there is room for, and nothing behind that on the same one; a
+// table that lives makes changes count as more, and one that is made with its virtual server makes all of them come.
 func TestClip(t *testing.T) {
 	a := dataplane.VirtualServerID{Addr: node.Addresses[0], Port: 80, Protocol: cluster.TCP}
 	b := a
@@ -111,8 +114,8 @@ func TestClip(t *testing.T) {
 		"what comes behind another": {plain, append(lists(b), update), 99, false, 100, 1},
 		"a table that lives":        {costly, lists(a, b), 128, false, 102, 1},
 		"little room and a table":   {costly, lists(a), 1, false, 1, 1},
-		"a table that comes":        {plain, append([]dataplane.Op{create(table.Kernel)}, lists(a)...), 10, false, 101, 0},
-		"no table that comes":       {plain, append([]dataplane.Op{create("rr")}, lists(a)...), 10, false, 11, 1},
+		"a table that comes":        {plain, slices.Insert(lists(a), 0, create(table.Kernel)), 10, false, 101, 0},
+		"no table that comes":       {plain, slices.Insert(lists(a), 0, create("rr")), 10, false, 11, 1},
 		"after a failure":           {plain, append(lists(a), update), 10, true, 101, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -122,7 +125,7 @@ func TestClip(t *testing.T) {
 			}
 			now, rest := dataplane.Clip(c.ops, c.have, c.room, whole)
 			if len(now) != c.now || len(rest) != c.rest {
-				t.Errorf("%d operations now, of %d virtual servers there is a rest; want %d, %d", len(now), len(rest), c.now, c.rest)
+				t.Errorf("%d operations now, %d virtual servers with a rest; want %d, %d", len(now), len(rest), c.now, c.rest)
 			}
 		})
 	}
