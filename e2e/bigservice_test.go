@@ -255,8 +255,8 @@ func (b *beside) stages() histograms {
 	return h
 }
 
-// since tells which bounds, in ms, hold for 50, 90 and 95 of 100 changes since then, by stage. The big Service's own changes
-// are among them, which are fewer than 5 of 100.
+// since tells which bounds, in ms, hold for 50, 90 and 95 of 100 changes since then, by stage. The big Service's own
+// changes are among them, which are fewer than 5 of 100.
 func (h histograms) since(before histograms) string {
 	var told []string
 	for _, stage := range stages {
