@@ -31,7 +31,7 @@ func listedView(t *testing.T) *source.View {
 	}
 	all := client.Source(source.Selection{})
 	for _, lister := range []cache.ListerWatcher{all.Services, all.Slices} {
-		if _, err := lister.List(metav1.ListOptions{}); err != nil {
+		if _, err := cache.ToListerWithContext(lister).ListWithContext(t.Context(), metav1.ListOptions{}); err != nil {
 			t.Fatal(err)
 		}
 	}
