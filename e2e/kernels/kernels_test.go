@@ -72,8 +72,15 @@ func TestThePageKeepsWhatItCannotKnow(t *testing.T) {
 }
 
 func TestAPageWithoutMarkersIsLeftAlone(t *testing.T) {
-	if _, err := replacePart("# page\n", "part"); err == nil || !strings.Contains(err.Error(), begin) {
+	c := config{out: t.TempDir(), page: filepath.Join(t.TempDir(), "page.md")}
+	if err := os.WriteFile(c.page, []byte("# page\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.writePage(); err == nil || !strings.Contains(err.Error(), begin) {
 		t.Errorf("want an error that names the markers, got %v", err)
+	}
+	if text, err := os.ReadFile(c.page); err != nil || string(text) != "# page\n" {
+		t.Errorf("got %s, %v", text, err)
 	}
 }
 

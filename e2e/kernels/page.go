@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/ipvs-proxier/ipvs-proxier/internal/marks"
 )
 
 // The markers of the page's part that this program writes. All else on the page is kept by hand.
@@ -35,20 +37,11 @@ func (c config) writePage() error {
 	if err != nil {
 		return err
 	}
-	page, err := replacePart(string(text), part)
+	page, err := marks.Replace(string(text), begin+"\n", end, part)
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.page, err)
 	}
 	return os.WriteFile(c.page, []byte(page), 0o644)
-}
-
-func replacePart(page, part string) (string, error) {
-	before, rest, hasBegin := strings.Cut(page, begin)
-	_, after, hasEnd := strings.Cut(rest, end)
-	if !hasBegin || !hasEnd {
-		return "", fmt.Errorf("the markers %q and %q are missing", begin, end)
-	}
-	return before + begin + "\n" + part + end + after, nil
 }
 
 // part makes the table, and the lists of what passed. Lines of rows that were run elsewhere are taken from the old
