@@ -71,7 +71,7 @@ func withRoom[K comparable, V any](m map[K]V, n int) map[K]V {
 // Observation is what a kernel adapter read from the kernel.
 type Observation struct {
 	// State is what is ours: our link with its addresses, our routes, the sets and chains with our prefix and their
-	// hooks, the sysctls that we manage, and the virtual servers that are ours (see ownership.go).
+	// hooks, the sysctls that we manage, and the virtual servers that are ours.
 	State *State
 	// Foreign are virtual servers that are not ours. They are reported and never touched.
 	Foreign map[VirtualServerID]VirtualServer
