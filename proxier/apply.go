@@ -50,8 +50,9 @@ func (e *engine) apply(r *Report, ops []dataplane.Op, touched dataplane.Touched)
 	}
 }
 
-// mayBeLocal tells whether the operation may have made a VIP local, and nobody knows: for the rest of the pass it counts as
-// done, so that the VIP keeps its last virtual server. The next pass reads the kernel before it does anything.
+// mayBeLocal tells whether the operation may have made a VIP local, and nobody knows: for the rest of the pass it
+// counts as done, so that the VIP keeps its last virtual server. The next pass reads the kernel before it does
+// anything.
 func mayBeLocal(op dataplane.Op, err error) bool {
 	switch op.Object.(type) {
 	case dataplane.Address, dataplane.Route:
@@ -111,9 +112,10 @@ func keys(op dataplane.Op, owner cluster.Name) dataplane.Touched {
 	return t
 }
 
-// scheduleRetries puts what failed back, with the Service it belongs to. A surprising errno shows that the mirror is wrong: a virtual server
-// is looked at again before it is tried again, for all else there is an audit. Where something is gone, everything may
-// be: the next pass audits. Services that are better or worse off than before are added to affected.
+// scheduleRetries puts what failed back, with the Service it belongs to. A surprising errno shows that the mirror is
+// wrong: a virtual server is looked at again before it is tried again, for all else there is an audit. Where something
+// is gone, everything may be: the next pass audits. Services that are better or worse off than before are added to
+// affected.
 func (e *engine) scheduleRetries(now time.Time, r *Report, looked dataplane.Touched, affected map[cluster.Name]struct{}) {
 	missing, unsound := false, e.retries.unsound()
 	for owner, failures := range r.failed {

@@ -10,7 +10,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
 
-// look reads the kernel ahead of the first pass, while the API's lists are on their way. What fails is tried again by the pass.
+// look reads the kernel ahead of the first pass, while the API's lists are on their way. What fails is tried again by
+// the pass.
 func (e *engine) look(now time.Time) {
 	if seen, err := e.kernel.Observe(); err == nil {
 		e.seen, e.seenAt = &seen, now
@@ -29,8 +30,8 @@ func (e *engine) observe(now time.Time) (dataplane.Observation, error) {
 	return e.kernel.Observe()
 }
 
-// audit reads the kernel into the mirror, with everything else waiting: at the start, and when the mirror is known to be wrong. Services
-// become dirty when the node's addresses have changed.
+// audit reads the kernel into the mirror, with everything else waiting: at the start, and when the mirror is known to
+// be wrong. Services become dirty when the node's addresses have changed.
 func (e *engine) audit(now time.Time, dirty *[]cluster.Name) error {
 	seen, err := e.observe(now)
 	if err != nil {
@@ -52,7 +53,8 @@ func (e *engine) audit(now time.Time, dirty *[]cluster.Name) error {
 	return nil
 }
 
-// inherit makes the predecessor's virtual servers ours, and touches them: those that no Service wants go with this pass.
+// inherit makes the predecessor's virtual servers ours, and touches them: those that no Service wants go with this
+// pass.
 func (e *engine) inherit(touched *dataplane.Touched) {
 	if e.settings.Predecessor == nil {
 		return
@@ -88,7 +90,8 @@ func (e *engine) excluded(addr netip.Addr) bool {
 	return slices.ContainsFunc(e.settings.Exclude, func(network netip.Prefix) bool { return network.Contains(addr) })
 }
 
-// adopt takes over foreign virtual servers that are wanted, with their connections. The set entries that are written ahead of any change to them make them ours.
+// adopt takes over foreign virtual servers that are wanted, with their connections. The set entries that are written
+// ahead of any change to them make them ours.
 func (e *engine) adopt(touched *dataplane.Touched) {
 	for id, v := range e.foreign {
 		if _, wanted := e.want.State.VirtualServers[id]; wanted {

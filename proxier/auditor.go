@@ -38,15 +38,17 @@ type told struct {
 // cost is the processor time of a reading, and that of the programs that it ran.
 type cost struct{ thread, programs time.Duration }
 
-// Of a core audits take a hundredth at the most: where they cost more than that each period, they come less often. Half of it is for the reading, whose cost is
-// known: to compare what was read and to collect what is left of it takes the loop and the collector as long again (2.6 s for 1.35 s of reading, of 10,000 Services in
-// User-Mode Linux: docs/benchmarking.md). Periods below the default one are kept: who asks for one has reasons.
+// Of a core audits take a hundredth at the most: where they cost more than that each period, they come less often. Half
+// of it is for the reading, whose cost is known: to compare what was read and to collect what is left of it takes the
+// loop and the collector as long again (2.6 s for 1.35 s of reading, of 10,000 Services in User-Mode Linux:
+// docs/benchmarking.md). Periods below the default one are kept: who asks for one has reasons.
 const (
 	auditPart     = 200
 	sparingPeriod = 30 * time.Second
 )
 
-// newAuditor starts the goroutine, which opens the Reader when it needs one. It ends with close, as soon as the kernel lets it.
+// newAuditor starts the goroutine, which opens the Reader when it needs one. It ends with close, as soon as the kernel
+// lets it.
 func newAuditor(open func() (Reader, error), period time.Duration, h *health) *auditor {
 	a := &auditor{period: period, health: h, ask: make(chan *round, 1), told: make(chan told, 1), due: time.Now().Add(period), spent: kernel.Spent}
 	go a.read(open)
@@ -97,7 +99,9 @@ func (a *auditor) begin(now time.Time, e *engine) bool {
 	}
 	a.began, a.due = now, now.Add(a.period)
 	if e.have == nil || e.starting {
-		return false // passes try to read the kernel as long as they have not; before all Services were looked at, nothing can be said to be too much
+		// Passes try to read the kernel as long as they have not; before all Services were looked at, nothing can be said to
+		// be too much.
+		return false
 	}
 	e.begin()
 	a.reading = true
@@ -106,7 +110,8 @@ func (a *auditor) begin(now time.Time, e *engine) bool {
 	return true
 }
 
-// The times between tries to read a kernel that cannot be read, and how often in a row it may change too fast for that before it is an error.
+// The times between tries to read a kernel that cannot be read, and how often in a row it may change too fast for that
+// before it is an error.
 const (
 	readAgain    = time.Second
 	readAgainMax = 30 * time.Second
@@ -116,8 +121,8 @@ const (
 // always is ready at any time.
 var always = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
 
-// more is ready while there is something to compare. Where changes are ready, too, it is left to chance what comes first: neither keeps
-// the other waiting for long.
+// more is ready while there is something to compare. Where changes are ready, too, it is left to chance what comes
+// first: neither keeps the other waiting for long.
 func (a *auditor) more(e *engine) <-chan struct{} {
 	if e.round.judging() {
 		return always

@@ -8,10 +8,11 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 )
 
-// A pass looks at no more Services than passLimit, with 5 endpoints each some 2,000 messages, and at fewer when they take longer than passLong: a change
-// may have to wait for the pass before its own. How long an operation takes depends on the kernel, on the scheduler (a table of mh), and on how many
-// real servers were deleted of late. During a start it may take passLongStart, and longer rather than look at fewer than passLeastStart: few changes wait then,
-// and all of the cluster does, and each pass has system calls of its own.
+// A pass looks at no more Services than passLimit, with 5 endpoints each some 2,000 messages, and at fewer when they
+// take longer than passLong: a change may have to wait for the pass before its own. How long an operation takes depends
+// on the kernel, on the scheduler (a table of mh), and on how many real servers were deleted of late. During a start it
+// may take passLongStart, and longer rather than look at fewer than passLeastStart: few changes wait then, and all of
+// the cluster does, and each pass has system calls of its own.
 const (
 	passLimit      = 256
 	passLeast      = 16
@@ -20,8 +21,8 @@ const (
 	passLongStart  = 100 * time.Millisecond
 )
 
-// backlog are Services that are to be looked at when there is room: all of them after a start or a change of the node, the rest of a great many that
-// changed at once. What changes meanwhile goes ahead of them.
+// backlog are Services that are to be looked at when there is room: all of them after a start or a change of the node,
+// the rest of a great many that changed at once. What changes meanwhile goes ahead of them.
 type backlog struct {
 	limit  int // of a pass
 	most   int // the limit when nothing takes long
@@ -50,8 +51,8 @@ func (b *backlog) has(name cluster.Name) bool {
 
 func (b *backlog) len() int { return len(b.queued) }
 
-// next returns what the next pass looks at: first what has just changed, but at least a quarter of those that wait, so that they are not
-// kept out for ever. What does not fit waits.
+// next returns what the next pass looks at: first what has just changed, but at least a quarter of those that wait, so
+// that they are not kept out for ever. What does not fit waits.
 func (b *backlog) next(changed []cluster.Name) map[cluster.Name]struct{} {
 	now := map[cluster.Name]struct{}{}
 	room := b.limit
@@ -96,8 +97,8 @@ func (b *backlog) took(services int, d time.Duration, starting bool) {
 	}
 }
 
-// urgentFirst sorts Services: the API's own, then those of the system, among which is DNS, then all others. Nothing in the cluster works without the first
-// two (kubernetes#133773).
+// urgentFirst sorts Services: the API's own, then those of the system, among which is DNS, then all others. Nothing in
+// the cluster works without the first two (kubernetes#133773).
 func urgentFirst(names []cluster.Name) {
 	rank := func(n cluster.Name) int {
 		switch {

@@ -12,8 +12,9 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
 
-// TestBacklogLosesNothing: whatever changes while others wait, each Service is looked at after its last change, no pass has more than it may, nobody
-// waits for ever, and what has changed just now does not wait at all, as long as there is room.
+// TestBacklogLosesNothing: whatever changes while others wait, each Service is looked at after its last change, no pass
+// has more than it may, nobody waits for ever, and what has changed just now does not wait at all, as long as there is
+// room.
 func TestBacklogLosesNothing(t *testing.T) {
 	for seed := range uint64(300) {
 		random := rand.New(rand.NewPCG(seed, 1))
@@ -69,8 +70,9 @@ func TestBacklogLosesNothing(t *testing.T) {
 	}
 }
 
-// TestStartGoesByPasses: a start is as many passes as its Services need; the API's own Service is in the first of them, a change that comes meanwhile in
-// the next one, and what nobody wants goes when everybody has been asked. A restart finds nothing to do.
+// TestStartGoesByPasses: a start is as many passes as its Services need; the API's own Service is in the first of them,
+// a change that comes meanwhile in the next one, and what nobody wants goes when everybody has been asked. A restart
+// finds nothing to do.
 func TestStartGoesByPasses(t *testing.T) {
 	s := newScenario(t, 0, 0)
 	s.apply([]byte(manyServices(30)))
@@ -137,7 +139,8 @@ func frontEndAt(addr string, port uint16) dataplane.VirtualServerID {
 	return dataplane.VirtualServerID{Addr: netip.MustParseAddr(addr), Port: port, Protocol: cluster.TCP}
 }
 
-// TestPassesGetShorter where they take long, and longer again where they do not; one Service that takes long does not make them so.
+// TestPassesGetShorter where they take long, and longer again where they do not; one Service that takes long does not
+// make them so.
 func TestPassesGetShorter(t *testing.T) {
 	b := backlog{limit: passLimit, most: passLimit}
 	for _, step := range []struct {
@@ -173,7 +176,8 @@ func TestPassesGetShorter(t *testing.T) {
 	}
 }
 
-// TestStartFillsTheFoundation: what is wanted without any Service is there after the first pass, the networks of the pods too.
+// TestStartFillsTheFoundation: what is wanted without any Service is there after the first pass, the networks of the
+// pods too.
 func TestStartFillsTheFoundation(t *testing.T) {
 	s := newScenario(t, 0, 0)
 	settings := s.engine.settings
@@ -188,7 +192,8 @@ func TestStartFillsTheFoundation(t *testing.T) {
 	}
 }
 
-// TestAuditThatEndsTheStart: an audit by the last pass of a start mends what has happened to Services of the passes before it, too.
+// TestAuditThatEndsTheStart: an audit by the last pass of a start mends what has happened to Services of the passes
+// before it, too.
 func TestAuditThatEndsTheStart(t *testing.T) {
 	s := newScenario(t, 0, 0)
 	s.apply([]byte(manyServices(6)))

@@ -106,8 +106,8 @@ func BenchmarkOneChange(b *testing.B) {
 	}
 }
 
-// BenchmarkRound is what the loop does for an audit beside it, when nothing has drifted: comparing what was seen with the mirror, in pieces, the
-// longest of which is how long a change may have to wait; and the pass at the end.
+// BenchmarkRound is what the loop does for an audit beside it, when nothing has drifted: comparing what was seen with
+// the mirror, in pieces, the longest of which is how long a change may have to wait; and the pass at the end.
 func BenchmarkRound(b *testing.B) {
 	for _, n := range []int{1000, 10_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
@@ -167,8 +167,9 @@ func oneSlice(h *hostileObjects, ports, thousands int) *hostileObjects {
 
 func hairpins(h *hostileObjects) *hostileObjects { return h.endpoints(16, 1000, "n1") }
 
-// BenchmarkBesideABigService is the longest pass while the largest Service comes, gets another limit for each of its endpoints, and goes: others wait
-// for it. It is the processor time of the thread, so that other programs do not count; what the kernel takes comes on top. What is made beside the passes is told apart.
+// BenchmarkBesideABigService is the longest pass while the largest Service comes, gets another limit for each of its
+// endpoints, and goes: others wait for it. It is the processor time of the thread, so that other programs do not count;
+// what the kernel takes comes on top. What is made beside the passes is told apart.
 func BenchmarkBesideABigService(b *testing.B) {
 	for _, name := range slices.Sorted(maps.Keys(bigServices)) {
 		b.Run(name, func(b *testing.B) {

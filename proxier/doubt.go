@@ -12,16 +12,16 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
 
-// doubts are the virtual servers of which the mirror may be wrong: an operation on one has failed in a way that cannot be if the mirror is
-// right, or that tells nothing about what was done. The next pass looks at it for itself, before it does anything; all the others need no
-// look.
+// doubts are the virtual servers of which the mirror may be wrong: an operation on one has failed in a way that cannot
+// be if the mirror is right, or that tells nothing about what was done. The next pass looks at it for itself, before it
+// does anything; all the others need no look.
 //
-// It cannot wait for the next try of what failed: where the creation of a virtual server got no answer, and its Service goes before the next try, its set entry would go, and with
-// it the only trace that it is ours.
+// It cannot wait for the next try of what failed: where the creation of a virtual server got no answer, and its Service
+// goes before the next try, its set entry would go, and with it the only trace that it is ours.
 type doubts map[dataplane.VirtualServerID]struct{}
 
-// surprising tells whether the failure cannot be if the mirror is right, or leaves unknown what was done: the object exists
-// or is missing against expectation, or acknowledgements were lost.
+// surprising tells whether the failure cannot be if the mirror is right, or leaves unknown what was done: the object
+// exists or is missing against expectation, or acknowledgements were lost.
 func surprising(err error) bool {
 	for _, errno := range []error{syscall.EEXIST, syscall.ENOENT, syscall.ESRCH, syscall.ENODEV, syscall.EADDRNOTAVAIL} {
 		if errors.Is(err, errno) {
@@ -31,7 +31,8 @@ func surprising(err error) bool {
 	return unknown(err)
 }
 
-// unknown tells whether the failure leaves open what was done: acknowledgements were lost (ENOBUFS) or did not come in time.
+// unknown tells whether the failure leaves open what was done: acknowledgements were lost (ENOBUFS) or did not come in
+// time.
 func unknown(err error) bool {
 	return errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.ETIMEDOUT)
 }

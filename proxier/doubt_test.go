@@ -58,8 +58,8 @@ func isVirtualServer(op dataplane.Op) bool {
 	return is
 }
 
-// TestServiceGoesWhileInDoubt: a virtual server was made and nobody knows; its Service goes before the next try. It goes with it, at the cost of
-// one look at it and none at the others.
+// TestServiceGoesWhileInDoubt: a virtual server was made and nobody knows; its Service goes before the next try. It
+// goes with it, at the cost of one look at it and none at the others.
 func TestServiceGoesWhileInDoubt(t *testing.T) {
 	s, deaf := newDeaf(t, isVirtualServer)
 	more := s.apply([]byte(strings.NewReplacer("s0", "new", "10.96.0.1,", "10.96.9.9,", "10.96.0.1]", "10.96.9.9]").Replace(manyServices(1))))
@@ -77,7 +77,8 @@ func TestServiceGoesWhileInDoubt(t *testing.T) {
 	}
 }
 
-// TestNobodyKnows: where answers to other operations are lost, the next pass, whatever it is for, looks at the whole kernel first.
+// TestNobodyKnows: where answers to other operations are lost, the next pass, whatever it is for, looks at the whole
+// kernel first.
 func TestNobodyKnows(t *testing.T) {
 	s, deaf := newDeaf(t, func(op dataplane.Op) bool {
 		return op.Object.Kind() == dataplane.KindEntry && op.Verb == dataplane.Delete
@@ -94,8 +95,8 @@ func TestNobodyKnows(t *testing.T) {
 	}
 }
 
-// TestDoubtThatCannotBeSettled: where the one virtual server cannot be looked at nothing is done, as where the kernel cannot be read, and nothing is
-// forgotten.
+// TestDoubtThatCannotBeSettled: where the one virtual server cannot be looked at nothing is done, as where the kernel
+// cannot be read, and nothing is forgotten.
 func TestDoubtThatCannotBeSettled(t *testing.T) {
 	s, deaf := newDeaf(t, isVirtualServer)
 	udp := strings.ReplaceAll(manyServices(1), "port: 80,", "port: 80, protocol: UDP,")
@@ -118,8 +119,9 @@ func TestDoubtThatCannotBeSettled(t *testing.T) {
 	}
 }
 
-// TestAVIPMayBeLocal: an address, or a route, was made and nobody knows, and the virtual server that is to take the place of the old one is
-// refused. The old one stays: without a virtual server the node's own sockets would answer at the address.
+// TestAVIPMayBeLocal: an address, or a route, was made and nobody knows, and the virtual server that is to take the
+// place of the old one is refused. The old one stays: without a virtual server the node's own sockets would answer at
+// the address.
 func TestAVIPMayBeLocal(t *testing.T) {
 	local := func(op dataplane.Op) bool {
 		return op.Object.Kind() == dataplane.KindRoute || op.Object.Kind() == dataplane.KindAddress

@@ -13,7 +13,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
 
-// lister is where the engine looks up what a key stands for. Another goroutine may ask it for Services, their EndpointSlices and weights meanwhile.
+// lister is where the engine looks up what a key stands for. Another goroutine may ask it for Services, their
+// EndpointSlices and weights meanwhile.
 type lister interface {
 	// Service returns nil for a Service that is gone.
 	Service(cluster.Name) *v1.Service
@@ -23,7 +24,8 @@ type lister interface {
 	Names() []cluster.Name
 	// Node returns this node, nil when it is not known.
 	Node() *v1.Node
-	// NodeAt returns the name of a node, other than this one, that lists the address: the first by name; "" when none is known to.
+	// NodeAt returns the name of a node, other than this one, that lists the address: the first by name; "" when none is
+	// known to.
 	NodeAt(netip.Addr) string
 	// NodeWeight returns what the annotation of a Node says about the weight of the endpoints there.
 	NodeWeight(node string) (weight uint32, said bool)
@@ -45,10 +47,11 @@ type settings struct {
 	ExternalIPCIDRs []netip.Prefix
 	// Exclude are networks in which virtual servers of others are left alone even where a Service wants theirs.
 	Exclude []netip.Prefix
-	// Predecessor tells which virtual servers another proxy has made whose place is taken: they count as ours. It says so until its
-	// place is taken, so that what could not be deleted at first is tried again. Nil is nobody.
+	// Predecessor tells which virtual servers another proxy has made whose place is taken: they count as ours. It says so
+	// until its place is taken, so that what could not be deleted at first is tried again. Nil is nobody.
 	Predecessor func(dataplane.VirtualServerID) bool
-	// APIServers returns the addresses and ports of API servers that are known beside those of the Service default/kubernetes. Nil is none.
+	// APIServers returns the addresses and ports of API servers that are known beside those of the Service
+	// default/kubernetes. Nil is none.
 	APIServers func() []netip.AddrPort
 	// Protected are TCP ports of the node's own addresses that no external front end gets.
 	Protected []PortRange
@@ -56,8 +59,8 @@ type settings struct {
 	NoNodeWeights bool
 }
 
-// engine decides and does: it holds what is wanted, what the kernel holds, and what is still to be done. One goroutine owns
-// it. Time is an argument, so that tests are their own clock; a real one measures only how long something took.
+// engine decides and does: it holds what is wanted, what the kernel holds, and what is still to be done. One goroutine
+// owns it. Time is an argument, so that tests are their own clock; a real one measures only how long something took.
 type engine struct {
 	settings settings
 	kernel   Kernel
@@ -74,7 +77,8 @@ type engine struct {
 	// listening are the node's sockets that the last audit found, listeners the same by their ports.
 	listening []dataplane.Listener
 	listeners sockets
-	// captures are the rules of others that the last audit found ahead of IPVS, unreadRules tells of those that it could not read.
+	// captures are the rules of others that the last audit found ahead of IPVS, unreadRules tells of those that it could
+	// not read.
 	captures    dataplane.Captures
 	unreadRules []cluster.Problem
 	node        dataplane.Node
@@ -94,8 +98,8 @@ type engine struct {
 	usual    usual
 	// ignored are the Services that ask to be left alone.
 	ignored map[cluster.Name]bool
-	// spare are the keys of the pass before this one, cleared, while passes follow one another because one is not enough: their maps have the room that
-	// is needed again.
+	// spare are the keys of the pass before this one, cleared, while passes follow one another because one is not enough:
+	// their maps have the room that is needed again.
 	spare dataplane.Touched
 	// backlog are Services that wait for a pass; starting says that not all have been looked at since the start.
 	backlog  backlog
@@ -121,7 +125,8 @@ type engine struct {
 	connections int
 	// unsure are VIPs whose route has a source that the mirror does not know.
 	unsure map[netip.Addr]cluster.Name
-	// round is the audit that goes on beside the passes; nil when none does. unread is why the last one could not read the kernel.
+	// round is the audit that goes on beside the passes; nil when none does. unread is why the last one could not read the
+	// kernel.
 	round  *round
 	unread error
 }
@@ -151,10 +156,11 @@ func newEngine(s settings, kernel Kernel, l lister) *engine {
 	}
 }
 
-// pass brings the kernel to what the dirty Services want, retries what failed before and is due, and moves drains on. With
-// audit it first reads the whole kernel, and compares everything; audits by time go on beside the passes, and the pass after one mends what it
-// found (round.go). The first pass audits; after it all Services are looked at, a pass full at a time, and what nobody wants goes when that is
-// done. While Report.Backlog is not 0, another pass is to follow at once.
+// pass brings the kernel to what the dirty Services want, retries what failed before and is due, and moves drains on.
+// With audit it first reads the whole kernel, and compares everything; audits by time go on beside the passes, and the
+// pass after one mends what it found (round.go). The first pass audits; after it all Services are looked at, a pass
+// full at a time, and what nobody wants goes when that is done. While Report.Backlog is not 0, another pass is to
+// follow at once.
 func (e *engine) pass(now time.Time, dirty []cluster.Name, audit bool) Report {
 	r, began := Report{Start: now, failed: map[cluster.Name][]Failure{}}, time.Now()
 	touched, dueAudit := e.retries.take(now)
@@ -191,8 +197,8 @@ func (e *engine) pass(now time.Time, dirty []cluster.Name, audit bool) Report {
 	}
 	others = append(others, e.retries.takeDirty()...)
 	others = append(others, e.readServers(dirty, others)...)
-	// What an audit has found of what is wanted until now is brought in line first: what lacks its address and its entry would be somebody else's,
-	// if nobody wanted it any more.
+	// What an audit has found of what is wanted until now is brought in line first: what lacks its address and its entry
+	// would be somebody else's, if nobody wanted it any more.
 	goOn := !r.Audit || e.starting
 	var made []*making
 	if goOn {
@@ -298,6 +304,7 @@ func (e *engine) target(now time.Time, touched dataplane.Touched) *dataplane.Sta
 			delete(e.starts.seen, id)
 		}
 	}
-	target.Entries, target.Addresses, target.Routes = want.Entries, want.Addresses, want.Routes // of which only the touched ones are looked at
+	// Of which only the touched ones are looked at.
+	target.Entries, target.Addresses, target.Routes = want.Entries, want.Addresses, want.Routes
 	return target
 }

@@ -60,8 +60,8 @@ func (c *countingKernel) Apply(ops []dataplane.Op) []error {
 	return c.Kernel.Apply(ops)
 }
 
-// TestOneChangeIsOneService: an endpoint more costs one operation and the few renewals that keep the seeded order, one Service
-// looked at and no look at the kernel, among 10 Services as among 1,000.
+// TestOneChangeIsOneService: an endpoint more costs one operation and the few renewals that keep the seeded order, one
+// Service looked at and no look at the kernel, among 10 Services as among 1,000.
 func TestOneChangeIsOneService(t *testing.T) {
 	operations := 0
 	for _, n := range []int{10, 1000} {
@@ -113,8 +113,8 @@ func (b *brokenKernel) Apply(ops []dataplane.Op) []error {
 	return errs
 }
 
-// TestOneServiceFailsAlone: what the kernel refuses one Service does no harm to another, is tried again ever more rarely, is
-// shown, and mends by itself.
+// TestOneServiceFailsAlone: what the kernel refuses one Service does no harm to another, is tried again ever more
+// rarely, is shown, and mends by itself.
 func TestOneServiceFailsAlone(t *testing.T) {
 	s := newScenario(t, 0, 0)
 	broken := &brokenKernel{Kernel: s.memory, refuse: func(op dataplane.Op) bool { return strings.Contains(op.String(), "10.96.0.2:80") }}
@@ -241,7 +241,8 @@ func (forgetless) Forget(map[dataplane.VirtualServerID][]netip.AddrPort) (int, e
 	return 0, syscall.EPROTONOSUPPORT
 }
 
-// TestFlowsThatCannotBeForgotten are told and tried again, and are no reason to call the node unhealthy: the kernel is in line.
+// TestFlowsThatCannotBeForgotten are told and tried again, and are no reason to call the node unhealthy: the kernel is
+// in line.
 func TestFlowsThatCannotBeForgotten(t *testing.T) {
 	s := newScenario(t, 0, 0)
 	s.engine.kernel = forgetless{s.memory}

@@ -34,7 +34,8 @@ func (u *unforgotten) add(id dataplane.VirtualServerID, failed bool) {
 // next returns when to try again what has failed; the zero time when nothing has.
 func (u *unforgotten) next() time.Time { return u.due }
 
-// isDue tells whether there is something to be forgotten now. What is held waits for company, or until it is held no more.
+// isDue tells whether there is something to be forgotten now. What is held waits for company, or until it is held no
+// more.
 func (u *unforgotten) isDue(now time.Time, held map[dataplane.VirtualServerID]struct{}) bool {
 	if now.Before(u.due) {
 		return false

@@ -31,8 +31,8 @@ func TestOnlyIn(t *testing.T) {
 	}
 }
 
-// TestSocketsThatStay: an audit of a node with many sockets that have not changed looks at no Service; a socket that comes is found by
-// its port, whatever others there are.
+// TestSocketsThatStay: an audit of a node with many sockets that have not changed looks at no Service; a socket that
+// comes is found by its port, whatever others there are.
 func TestSocketsThatStay(t *testing.T) {
 	s := newScenario(t, 0, 0)
 	many := make([]dataplane.Listener, 30_000)
@@ -64,8 +64,8 @@ metadata: {name: s%[1]d, annotations: {ipvs-proxier.io/scheduler: wrr, ipvs-prox
 spec: {clusterIP: 10.96.7.%[1]d, clusterIPs: [10.96.7.%[1]d], ports: [{name: http, port: 80}]}
 `
 
-// TestStartsEnd: a Service that is gone leaves nothing behind of its slow starts, and one whose endpoints have grown is not looked at
-// at each turn of the loop.
+// TestStartsEnd: a Service that is gone leaves nothing behind of its slow starts, and one whose endpoints have grown is
+// not looked at at each turn of the loop.
 func TestStartsEnd(t *testing.T) {
 	s := newScenario(t, 0, 0)
 	var names []cluster.Name

@@ -165,8 +165,9 @@ var hostileRows = map[string]func() *hostileObjects{
 	},
 }
 
-// TestHostileObjects: beside the worst objects that the API server accepts, other Services have what they have without them, the Service
-// itself has few Problems with a short log and few Events, what the node holds of it is bounded, and nothing of it stays when it goes.
+// TestHostileObjects: beside the worst objects that the API server accepts, other Services have what they have without
+// them, the Service itself has few Problems with a short log and few Events, what the node holds of it is bounded, and
+// nothing of it stays when it goes.
 func TestHostileObjects(t *testing.T) {
 	const others = 100
 	alone := newScenario(t, 0, 0)

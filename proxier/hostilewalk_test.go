@@ -167,8 +167,9 @@ func (a author) node() map[string]*v1.Node {
 	return map[string]*v1.Node{"n1": n}
 }
 
-// TestHostileWalk goes from hostile objects to others, with faults, audits and restarts on the way. Wherever it is, nothing is left to be
-// tried again, no operation is refused for good, and what is told can be printed. Without wrong annotations the kernel is as it would be had these objects been the first.
+// TestHostileWalk goes from hostile objects to others, with faults, audits and restarts on the way. Wherever it is,
+// nothing is left to be tried again, no operation is refused for good, and what is told can be printed. Without wrong
+// annotations the kernel is as it would be had these objects been the first.
 func TestHostileWalk(t *testing.T) {
 	seed := anySeed(t)
 	a := author{rand.New(rand.NewPCG(seed, 3))}
@@ -219,8 +220,8 @@ func (s *scenario) testPrintable() {
 	}
 }
 
-// mended returns the objects without the annotations of Services where one is wrong: there the last good value is in force, of which an engine
-// that begins knows nothing.
+// mended returns the objects without the annotations of Services where one is wrong: there the last good value is in
+// force, of which an engine that begins knows nothing.
 func (s *scenario) mended() objects {
 	to := s.objects.clone()
 	for name, row := range s.rows {
@@ -245,7 +246,8 @@ func (s *scenario) mended() objects {
 func (s *scenario) testAsFresh() {
 	s.t.Helper()
 	fresh := newScenario(s.t, 0, 0)
-	fresh.mode, fresh.piece = s.mode, 1<<20 // all at once: front ends that two Services want go to the right one from the first
+	// All at once: front ends that two Services want go to the right one from the first.
+	fresh.mode, fresh.piece = s.mode, 1<<20
 	fresh.objects = s.objects
 	fresh.restart()
 	fresh.converge(nil, true)

@@ -12,8 +12,9 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
 )
 
-// lastGood returns what is in force for a Service, so that it stays so while what is written cannot be honoured. The engine knows
-// what it has compiled: before; after a restart, where that is nil, the kernel remembers what it is programmed with.
+// lastGood returns what is in force for a Service, so that it stays so while what is written cannot be honoured. The
+// engine knows what it has compiled: before; after a restart, where that is nil, the kernel remembers what it is
+// programmed with.
 func lastGood(before *served, api *v1.Service, programmed func(question) (string, bool)) cluster.LastGood {
 	places := sync.OnceValue(func() map[servedKey]*servedPort { return before.places() })
 	return func(key string, port *cluster.ServicePort) (string, bool) {

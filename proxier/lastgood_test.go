@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestLastGoodIsOfThePort: what is in force stays with its port, whatever ports the Service has beside it, such as one that cannot be
-// served, and whether the engine remembers or only the kernel does.
+// TestLastGoodIsOfThePort: what is in force stays with its port, whatever ports the Service has beside it, such as one
+// that cannot be served, and whether the engine remembers or only the kernel does.
 func TestLastGoodIsOfThePort(t *testing.T) {
 	const service = `apiVersion: v1
 kind: Service

@@ -19,8 +19,8 @@ type loop struct {
 	addresses *addressChanges
 	link      chan struct{} // ours is gone
 	made      chan struct{} // something is, beside the passes
-	// rest is the least time between the end of a pass and the start of one that changes ask for; ended is when the last one
-	// ended, gathering says that changes wait.
+	// rest is the least time between the end of a pass and the start of one that changes ask for; ended is when the last
+	// one ended, gathering says that changes wait.
 	rest      time.Duration
 	ended     time.Time
 	gathering bool

@@ -13,7 +13,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/source"
 )
 
-// TestTimesOfPasses: a change counts when it is in the kernel, from its first arrival on, also when that takes more than one pass.
+// TestTimesOfPasses: a change counts when it is in the kernel, from its first arrival on, also when that takes more
+// than one pass.
 func TestTimesOfPasses(t *testing.T) {
 	s := newScenario(t, 0, 0)
 	refuse := true
@@ -84,7 +85,8 @@ func (s *scenario) prefer(when string, want dataplane.Sources) {
 	}
 }
 
-// TestSourcesFollowTheNodesAddresses at once: routes prefer the node's address as long as it has it, also where nothing else depends on it.
+// TestSourcesFollowTheNodesAddresses at once: routes prefer the node's address as long as it has it, also where nothing
+// else depends on it.
 func TestSourcesFollowTheNodesAddresses(t *testing.T) {
 	for _, keeps := range []bool{false, true} {
 		s, l, passes := routedLoop(t, keeps)
@@ -109,8 +111,8 @@ func TestSourcesFollowTheNodesAddresses(t *testing.T) {
 	}
 }
 
-// TestSourcesComeBackWithTheirAddress: the address went and came again between two looks, so that the addresses are what they were. The kernel may have
-// taken it from the routes.
+// TestSourcesComeBackWithTheirAddress: the address went and came again between two looks, so that the addresses are
+// what they were. The kernel may have taken it from the routes.
 func TestSourcesComeBackWithTheirAddress(t *testing.T) {
 	for name, c := range map[string]struct {
 		told  kernel.AddressChange
@@ -175,8 +177,8 @@ func TestBlindPassesTime(t *testing.T) {
 	}
 }
 
-// TestBlindLoopRests: while the kernel cannot be read, the loop waits for the next try, ever longer, however many Services wait; and it goes on at
-// once when the kernel can be read again.
+// TestBlindLoopRests: while the kernel cannot be read, the loop waits for the next try, ever longer, however many
+// Services wait; and it goes on at once when the kernel can be read again.
 func TestBlindLoopRests(t *testing.T) {
 	s := newScenario(t, 0, 0)
 	s.apply([]byte(manyServices(9)))

@@ -61,7 +61,8 @@ func (e *engine) problemsOf(node *v1.Node) []cluster.Problem {
 	return problems
 }
 
-// primaryAddresses returns the node's first InternalIP of each family, else its first ExternalIP, as kube-proxy chooses them.
+// primaryAddresses returns the node's first InternalIP of each family, else its first ExternalIP, as kube-proxy chooses
+// them.
 func primaryAddresses(node *v1.Node) []netip.Addr {
 	var primary []netip.Addr
 	for _, kind := range []v1.NodeAddressType{v1.NodeInternalIP, v1.NodeExternalIP} {
@@ -87,15 +88,16 @@ func (e *engine) readAddresses() ([]cluster.Name, error) {
 	return e.moved(addresses, broadcasts), nil
 }
 
-// sourcesMoved tells whether routes are to have other sources than they were made with. The kernel keeps a route whose source is not an
-// address of the node any more; what becomes of its source is told at lose.
+// sourcesMoved tells whether routes are to have other sources than they were made with. The kernel keeps a route whose
+// source is not an address of the node any more; what becomes of its source is told at lose.
 func (e *engine) sourcesMoved() bool { return e.want.Sources() != e.node.Sources() }
 
-// lose takes note of addresses that have gone, whether or not they are back, and tells whether routes preferred one of them as their source. From
-// Linux 6.6 on an IPv6 route loses its preferred source with the address, and nobody is told (net/ipv6/route.c, fib6_remove_prefsrc); it does not get
-// it back with the address. Before that only routes on the address's own link did, and ours are on another one. So what the kernel has
-// is not known, and all of these routes are written by the next pass. IPv4 routes keep their source: fib_sync_down_addr (net/ipv4/fib_semantics.c)
-// looks at no route in the table of local ones.
+// lose takes note of addresses that have gone, whether or not they are back, and tells whether routes preferred one of
+// them as their source. From Linux 6.6 on an IPv6 route loses its preferred source with the address, and nobody is told
+// (net/ipv6/route.c, fib6_remove_prefsrc); it does not get it back with the address. Before that only routes on the
+// address's own link did, and ours are on another one. So what the kernel has is not known, and all of these routes are
+// written by the next pass. IPv4 routes keep their source: fib_sync_down_addr (net/ipv4/fib_semantics.c) looks at no
+// route in the table of local ones.
 func (e *engine) lose(gone func(netip.Addr) bool) (lost bool) {
 	source := e.want.Sources().IPv6
 	if e.have == nil || !source.IsValid() || !gone(source) {
@@ -117,9 +119,9 @@ func addressOf(a v1.NodeAddress) (addr netip.Addr, is bool) {
 	return addr.Unmap(), err == nil
 }
 
-// moved takes note of the addresses of the node's links, and of the broadcast addresses of their networks, and returns the Services that
-// depend on those that came or went: by node ports, by clients whose address stands for the node, by endpoints that may be at it, or because the
-// address is theirs, or one of their endpoints'.
+// moved takes note of the addresses of the node's links, and of the broadcast addresses of their networks, and returns
+// the Services that depend on those that came or went: by node ports, by clients whose address stands for the node, by
+// endpoints that may be at it, or because the address is theirs, or one of their endpoints'.
 func (e *engine) moved(addresses, broadcasts []netip.Addr) (dirty []cluster.Name) {
 	own, shared := !slices.Equal(e.node.Addresses, addresses), !slices.Equal(e.broadcasts, broadcasts)
 	if !own && !shared {

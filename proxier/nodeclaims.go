@@ -12,9 +12,9 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
 
-// nodeClaims are addresses that Nodes list and that are not theirs. The kubelet writes status.addresses with the node's own
-// credential, so whoever has that credential may list any address: it takes nothing away from a cluster IP or from another
-// node, and is told on the Node.
+// nodeClaims are addresses that Nodes list and that are not theirs. The kubelet writes status.addresses with the node's
+// own credential, so whoever has that credential may list any address: it takes nothing away from a cluster IP or from
+// another node, and is told on the Node.
 type nodeClaims struct {
 	// clusterIPs are the Services of whose cluster IPs a Node lists one, with the first such address.
 	clusterIPs map[cluster.Name]nodeClaim
@@ -98,8 +98,8 @@ func (e *engine) judgeNodes() {
 	slices.SortFunc(c.others, func(a, b Row) int { return strings.Compare(a.UID, b.UID) })
 }
 
-// otherNode returns the name of another node that lists the address, unless this node has it: what other Nodes list does not take
-// away what is here.
+// otherNode returns the name of another node that lists the address, unless this node has it: what other Nodes list
+// does not take away what is here.
 func (e *engine) otherNode(addr netip.Addr) string {
 	if e.ownAddress(addr) {
 		return ""
@@ -107,6 +107,6 @@ func (e *engine) otherNode(addr netip.Addr) string {
 	return e.lister.NodeAt(addr)
 }
 
-// ownAddress tells whether a link of this node has the address. What its Node lists is written with the node's credential, and counts
-// for nothing here: else an API server's address that is listed would count as the node's own.
+// ownAddress tells whether a link of this node has the address. What its Node lists is written with the node's
+// credential, and counts for nothing here: else an API server's address that is listed would count as the node's own.
 func (e *engine) ownAddress(addr netip.Addr) bool { return slices.Contains(e.node.Addresses, addr) }

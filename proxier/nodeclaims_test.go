@@ -35,7 +35,8 @@ func TestClaimsAreToldInOneOrder(t *testing.T) {
 	}
 }
 
-// TestServersWithoutPorts: an endpoint of default/kubernetes is an API server's address, whether its slice names ports or not.
+// TestServersWithoutPorts: an endpoint of default/kubernetes is an API server's address, whether its slice names ports
+// or not.
 func TestServersWithoutPorts(t *testing.T) {
 	s := newScenario(t, 0, 0)
 	slice := &discovery.EndpointSlice{

@@ -26,7 +26,8 @@ type Report struct {
 	Audit bool
 	// Services is the number of Services that were looked at, Served that of all that are served.
 	Services, Served int
-	// Backlog is the number of Services that wait for the passes to come or are made beside them, and of what is not done yet of big ones.
+	// Backlog is the number of Services that wait for the passes to come or are made beside them, and of what is not done
+	// yet of big ones.
 	Backlog int
 	// Ops counts the operations that succeeded.
 	Ops map[OpLabel]int
@@ -34,8 +35,8 @@ type Report struct {
 	Sysctls []dataplane.SysctlChange
 	// Err is set when the kernel could not be read: then nothing was done.
 	Err error
-	// Errors are what else went wrong without being an operation's failure; Warnings what does not keep the kernel from being in
-	// line with what is wanted.
+	// Errors are what else went wrong without being an operation's failure; Warnings what does not keep the kernel from
+	// being in line with what is wanted.
 	Errors, Warnings []error
 	// Changed are the Services whose status may have changed.
 	Changed []Row
@@ -66,8 +67,8 @@ type Report struct {
 type ChangeTimes struct {
 	// Queue is the time from its arrival to the start of the pass, Total that from its arrival to the end of the pass.
 	Queue, Total time.Duration
-	// Watch are the times from what led to changed endpoints, by the clock of the control plane, to the arrival here; Programmed those to the end
-	// of the pass.
+	// Watch are the times from what led to changed endpoints, by the clock of the control plane, to the arrival here;
+	// Programmed those to the end of the pass.
 	Watch, Programmed []time.Duration
 }
 
@@ -90,8 +91,8 @@ type Row struct {
 	Settings []cluster.Setting
 	Problems []cluster.Problem
 	Errors   []string
-	// HealthCheckPort is the healthCheckNodePort, 0 for none; LocalReady the number of addresses of ready endpoints on this
-	// node, which it tells.
+	// HealthCheckPort is the healthCheckNodePort, 0 for none; LocalReady the number of addresses of ready endpoints on
+	// this node, which it tells.
 	HealthCheckPort uint16
 	LocalReady      dataplane.LocalReady
 	// NoLocalInternal and NoLocalExternal count the ports, in each family, whose endpoints are all on other nodes while
@@ -159,7 +160,8 @@ func firstErrors(failures []Failure) (errs []error) {
 	return errs
 }
 
-// Error joins what went wrong, of each Service no more than is told, with the Service it belongs to; nil when nothing did.
+// Error joins what went wrong, of each Service no more than is told, with the Service it belongs to; nil when nothing
+// did.
 func (r Report) Error() error {
 	errs := slices.Clone(r.Errors)
 	if r.Err != nil {
@@ -183,7 +185,8 @@ func (r *Report) judge(rs retries) {
 	r.Refused, r.RefusedIn = rs.refused()
 }
 
-// rows returns the rows of the Services. One that changes piece by piece has its row when it has changed, a new one that is made beside the passes when it is made.
+// rows returns the rows of the Services. One that changes piece by piece has its row when it has changed, a new one
+// that is made beside the passes when it is made.
 func (e *engine) rows(names map[cluster.Name]struct{}, failed map[cluster.Name][]Failure) []Row {
 	rows := make([]Row, 0, len(names))
 	for name := range names {

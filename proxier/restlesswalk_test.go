@@ -10,8 +10,9 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
 
-// TestRestlessWalk changes hostile objects again before the last change is carried out, on a kernel that fails often, with restarts in
-// between. What must never be is not, also then; and once the kernel fails less everything is as on a kernel that never failed.
+// TestRestlessWalk changes hostile objects again before the last change is carried out, on a kernel that fails often,
+// with restarts in between. What must never be is not, also then; and once the kernel fails less everything is as on a
+// kernel that never failed.
 func TestRestlessWalk(t *testing.T) {
 	seed := anySeed(t)
 	a := author{rand.New(rand.NewPCG(seed, 6))}

@@ -12,11 +12,12 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
 
-// round is one audit beside the passes. A Reader reads the kernel in a goroutine of its own; what it has seen is held against the
-// mirror between passes, piece by piece; then one pass mends what differs. So no change waits for an audit longer than for a piece.
+// round is one audit beside the passes. A Reader reads the kernel in a goroutine of its own; what it has seen is held
+// against the mirror between passes, piece by piece; then one pass mends what differs. So no change waits for an audit
+// longer than for a piece.
 //
-// What passes look at from the moment when the reading begins is not judged: the mirror knows it better than the Reader, which saw it
-// before, after, or half way. What is said of it comes with the next round.
+// What passes look at from the moment when the reading begins is not judged: the mirror knows it better than the
+// Reader, which saw it before, after, or half way. What is said of it comes with the next round.
 type round struct {
 	seen    dataplane.Summary
 	touched dataplane.Touched
@@ -42,8 +43,8 @@ type looked struct {
 	present bool
 }
 
-// The size of a piece: so many keys are compared, or so many virtual servers looked at once more, which takes two or three system calls
-// each, before others get their turn. Both take less than a millisecond.
+// The size of a piece: so many keys are compared, or so many virtual servers looked at once more, which takes two or
+// three system calls each, before others get their turn. Both take less than a millisecond.
 const (
 	pieceKeys  = 512
 	pieceLooks = 8
@@ -163,8 +164,8 @@ func in[K comparable, V any](m map[K]V) func(K) bool {
 	}
 }
 
-// absent calls each for every key that others do not have. Both may change whenever it pauses: what comes or goes then was touched by a
-// pass. It returns false when it is to be given up.
+// absent calls each for every key that others do not have. Both may change whenever it pauses: what comes or goes then
+// was touched by a pass. It returns false when it is to be given up.
 func absent[K comparable](keys iter.Seq[K], others func(K) bool, pause func(int) bool, each func(K)) bool {
 	for key := range keys {
 		if !others(key) {
@@ -190,9 +191,9 @@ func differs[K, V comparable](a, b map[K]V, pause func(int) bool, each func(K)) 
 	return absent(maps.Keys(b), in(a), pause, each)
 }
 
-// lookAgain reads a virtual server for itself. A dump of all of them leaves some out, or shows them twice, when others come and go
-// meanwhile, since it finds its place again by counting (net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_genl_dump_services, Linux 6.12): a
-// third of those that stayed was missing in a test of the kernel's contract.
+// lookAgain reads a virtual server for itself. A dump of all of them leaves some out, or shows them twice, when others
+// come and go meanwhile, since it finds its place again by counting (net/netfilter/ipvs/ip_vs_ctl.c,
+// ip_vs_genl_dump_services, Linux 6.12): a third of those that stayed was missing in a test of the kernel's contract.
 func (e *engine) lookAgain(r *round, id dataplane.VirtualServerID) {
 	v, present, err := e.kernel.VirtualServer(id)
 	if err != nil {
@@ -202,8 +203,8 @@ func (e *engine) lookAgain(r *round, id dataplane.VirtualServerID) {
 	r.servers[id] = looked{v, present}
 }
 
-// mend takes what the round has found into the mirror, and returns the keys of it: the pass brings them in line with what is wanted.
-// Services become dirty when the node's addresses or sockets have changed.
+// mend takes what the round has found into the mirror, and returns the keys of it: the pass brings them in line with
+// what is wanted. Services become dirty when the node's addresses or sockets have changed.
 func (e *engine) mend(report *Report, now time.Time, dirty *[]cluster.Name) dataplane.Touched {
 	r := e.round
 	e.abandon()

@@ -131,8 +131,9 @@ func (s *scenario) tamper(r *rand.Rand) {
 	}
 }
 
-// TestRoundsWalk: whatever changes and drifts while audits read and compare, faults included, the kernel is in the end as it would be had
-// these objects been the first; an audit that makes everything wait finds nothing more to do; and the mirror is the kernel.
+// TestRoundsWalk: whatever changes and drifts while audits read and compare, faults included, the kernel is in the end
+// as it would be had these objects been the first; an audit that makes everything wait finds nothing more to do; and
+// the mirror is the kernel.
 func TestRoundsWalk(t *testing.T) {
 	all := places(t)
 	seed := anySeed(t)
@@ -267,8 +268,8 @@ func (b *besideLoop) finish() {
 	}
 }
 
-// TestChangesDoNotWaitForAudits: while an audit reads, a change comes to the kernel; the audit, which has seen the half of it, does not
-// undo it, mends what has drifted beside it, and counts as one.
+// TestChangesDoNotWaitForAudits: while an audit reads, a change comes to the kernel; the audit, which has seen the half
+// of it, does not undo it, mends what has drifted beside it, and counts as one.
 func TestChangesDoNotWaitForAudits(t *testing.T) {
 	b := newBesideLoop(t)
 	b.s.apply([]byte(manyServices(50)))
@@ -307,8 +308,8 @@ func TestChangesDoNotWaitForAudits(t *testing.T) {
 	}
 }
 
-// TestAuditInPieces: comparing ten thousand keys goes in pieces, and a virtual server that the kernel's dump has left out is looked at for itself
-// and no drift.
+// TestAuditInPieces: comparing ten thousand keys goes in pieces, and a virtual server that the kernel's dump has left
+// out is looked at for itself and no drift.
 func TestAuditInPieces(t *testing.T) {
 	s := newScenario(t, 0, 0)
 	s.memory.AfterEach = nil
@@ -364,8 +365,8 @@ func TestHungReader(t *testing.T) {
 	}
 }
 
-// TestUnreadableBeside: that audits cannot read the kernel is told until they can, and tried again soon. That it changes too fast is not, at
-// first.
+// TestUnreadableBeside: that audits cannot read the kernel is told until they can, and tried again soon. That it
+// changes too fast is not, at first.
 func TestUnreadableBeside(t *testing.T) {
 	b := newBesideLoop(t)
 	b.pass(nil, nil, true)
@@ -409,7 +410,8 @@ func TestUnreadableBeside(t *testing.T) {
 	}
 }
 
-// TestAuditsTakeAHundredth: an audit whose reading costs more than half a hundredth of its period is not made as often, unless somebody has asked for a short period.
+// TestAuditsTakeAHundredth: an audit whose reading costs more than half a hundredth of its period is not made as often,
+// unless somebody has asked for a short period.
 func TestAuditsTakeAHundredth(t *testing.T) {
 	for _, c := range []struct{ period, cost, wait time.Duration }{
 		{30 * time.Second, 100 * time.Millisecond, 30 * time.Second},
@@ -468,8 +470,8 @@ func (k orderKernel) VirtualServer(id dataplane.VirtualServerID) (dataplane.Virt
 	return k.Kernel.VirtualServer(id)
 }
 
-// TestRoundsAskInOrder: a round asks the kernel about what differs in the order of the virtual servers, so that a seed repeats what a
-// fault meets.
+// TestRoundsAskInOrder: a round asks the kernel about what differs in the order of the virtual servers, so that a seed
+// repeats what a fault meets.
 func TestRoundsAskInOrder(t *testing.T) {
 	s := newScenario(t, 0, 0)
 	s.converge(s.apply([]byte(manyServices(40))), false)

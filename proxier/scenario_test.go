@@ -31,8 +31,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
 )
 
-// Scenarios are the files testdata/*.txtar: manifests in, kernel state out. The files of an archive are steps in their order;
-// the first word of a name says what it does, the rest is for people.
+// Scenarios are the files testdata/*.txtar: manifests in, kernel state out. The files of an archive are steps in their
+// order; the first word of a name says what it does, the rest is for people.
 //
 //	apply     manifests that come, or take the place of those with the same name
 //	delete    lines "Service NAME" or "EndpointSlice NAME", in the namespace default if there is no other
@@ -42,9 +42,10 @@ import (
 //	flows     the flows that connection tracking remembers, one a line
 //	health    the health check ports, and the Services without an endpoint here, one a line
 //
-// Faults are on: one call and one operation in ten fails, passes look at one to five Services only, and still the kernel must get there. TEST_SEED repeats a run;
-// UPDATE_GOLDEN=1 writes want and problems anew. The archive's comment may hold the line "faults: off" for scenarios that count
-// operations, and "walk: off" where what is wanted depends on the past.
+// Faults are on: one call and one operation in ten fails, passes look at one to five Services only, and still the
+// kernel must get there. TEST_SEED repeats a run; UPDATE_GOLDEN=1 writes want and problems anew. The archive's comment
+// may hold the line "faults: off" for scenarios that count operations, and "walk: off" where what is wanted depends on
+// the past.
 //
 // Commands:
 //

@@ -17,8 +17,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
 
-// TestRandomWalk goes from the objects of any step of any scenario to those of any other, with faults and restarts on the way.
-// Wherever it is, the kernel is as it would be had these objects been the first.
+// TestRandomWalk goes from the objects of any step of any scenario to those of any other, with faults and restarts on
+// the way. Wherever it is, the kernel is as it would be had these objects been the first.
 func TestRandomWalk(t *testing.T) {
 	all := places(t)
 	seed := anySeed(t)

@@ -5,11 +5,13 @@ import (
 	"slices"
 )
 
-// fewServers is up to how many operations on the real servers of one virtual server are made one by one: each copies the list.
+// fewServers is up to how many operations on the real servers of one virtual server are made one by one: each copies
+// the list.
 const fewServers = 8
 
-// ApplyAll is Apply of each operation in turn. Operations on one virtual server that follow one another, as they do where it has
-// thousands of endpoints, copy its list once and not once for each; and sets that go are looked for among the entries once.
+// ApplyAll is Apply of each operation in turn. Operations on one virtual server that follow one another, as they do
+// where it has thousands of endpoints, copy its list once and not once for each; and sets that go are looked for among
+// the entries once.
 func (s *State) ApplyAll(ops []Op) {
 	for len(ops) > 0 {
 		n, sets := sameVirtualServer(ops), onlySets(ops)
@@ -71,7 +73,8 @@ func (s *State) applyRealServers(ops []Op) {
 	if !present {
 		return
 	}
-	// What comes to the head stands behind what there was, the last one last; at are the places, gone what is left out in the end.
+	// What comes to the head stands behind what there was, the last one last; at are the places, gone what is left out in
+	// the end.
 	all, gone := slices.Grow(slices.Clone(v.RealServers), len(ops)), map[int]struct{}{}
 	at := make(map[netip.AddrPort]int, len(all)+len(ops))
 	for i, r := range all {

@@ -42,7 +42,8 @@ func TestApplyAll(t *testing.T) {
 	}
 }
 
-// TestApplyAllToSets: sets that come, go and are made anew among other operations leave the entries that they leave one by one.
+// TestApplyAllToSets: sets that come, go and are made anew among other operations leave the entries that they leave one
+// by one.
 func TestApplyAllToSets(t *testing.T) {
 	seed := rand.Uint64()
 	random := rand.New(rand.NewPCG(seed, 1))

@@ -14,13 +14,13 @@ type List struct {
 	Place uint8
 }
 
-// seededLead is how many real servers at the head of a list are kept in their seeded order: those that the first connections of a
-// node go to. The kernel puts a new real server at the head, on every node alike; it takes at most this many renewals to put that
-// right, however long the list is.
+// seededLead is how many real servers at the head of a list are kept in their seeded order: those that the first
+// connections of a node go to. The kernel puts a new real server at the head, on every node alike; it takes at most
+// this many renewals to put that right, however long the list is.
 const seededLead = 4
 
-// Arrange returns the real servers of want in the order in which the kernel that has them as in have shall have them, and how many
-// of them, from the first, have a place at all. The rest, of weight 0, may be anywhere.
+// Arrange returns the real servers of want in the order in which the kernel that has them as in have shall have them,
+// and how many of them, from the first, have a place at all. The rest, of weight 0, may be anywhere.
 //
 // want is as compiled, with what drains behind it (see [Drain]).
 func Arrange(want VirtualServer, have []RealServer) (list []RealServer, placed int) {
@@ -47,7 +47,8 @@ func Arrange(want VirtualServer, have []RealServer) (list []RealServer, placed i
 	return append(ready, idle...), len(ready)
 }
 
-// lead keeps the first ones in their order. Of the others those that are new come next, then the rest as the kernel has it.
+// lead keeps the first ones in their order. Of the others those that are new come next, then the rest as the kernel has
+// it.
 func lead(ready, have []RealServer) []RealServer {
 	if len(have) == 0 {
 		return ready
@@ -81,9 +82,9 @@ func aside(ready, idle []RealServer, place int) []RealServer {
 	return slices.Insert(others, place%(len(others)+1), ready[chosen])
 }
 
-// renewals returns which real servers of list have to be added or renewed, from the last to the first, so that a kernel that has
-// them as in have, and puts each at the head of its list, has the first ones in order. must are those that have to be renewed
-// whatever their place.
+// renewals returns which real servers of list have to be added or renewed, from the last to the first, so that a kernel
+// that has them as in have, and puts each at the head of its list, has the first ones in order. must are those that
+// have to be renewed whatever their place.
 func renewals(list []RealServer, placed int, have []RealServer, must func(RealServer) bool) []RealServer {
 	at := positions(have)
 	stays := placed // list[stays:placed] are where they belong

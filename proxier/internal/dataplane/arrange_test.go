@@ -12,8 +12,9 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
 )
 
-// TestListDoesNotDependOnHistory: whatever came and went before, the kernel's list of a canonical scheduler has the ready endpoints in
-// order of address and port, and that of the others begins with the same four as on a node that starts now.
+// TestListDoesNotDependOnHistory: whatever came and went before, the kernel's list of a canonical scheduler has the
+// ready endpoints in order of address and port, and that of the others begins with the same four as on a node that
+// starts now.
 func TestListDoesNotDependOnHistory(t *testing.T) {
 	r := seeded(t)
 	for range 60 {

@@ -38,8 +38,8 @@ func (f *Fragment) size() (frontEnds, realServers, entries int) {
 	return len(f.FrontEnds), realServers, entries
 }
 
-// TestFragmentsHaveABudget: a Service has its first front ends, as many as there is room for, and what is left out is counted. At the
-// budget nothing is left out.
+// TestFragmentsHaveABudget: a Service has its first front ends, as many as there is room for, and what is left out is
+// counted. At the budget nothing is left out.
 func TestFragmentsHaveABudget(t *testing.T) {
 	ranges := func(s cluster.Service, n int) cluster.Service {
 		for i := range n {
@@ -105,7 +105,8 @@ func TestClientsAreLinear(t *testing.T) {
 	}
 }
 
-// TestHairpinsOfThisNode: an endpoint has an entry where it may be one of this node, and no more endpoints have than there is a budget for.
+// TestHairpinsOfThisNode: an endpoint has an entry where it may be one of this node, and no more endpoints have than
+// there is a budget for.
 func TestHairpinsOfThisNode(t *testing.T) {
 	node := Node{Name: "n1", Addresses: []netip.Addr{netip.MustParseAddr("192.168.50.1")}}
 	pods := Pods{CIDRs: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/16")}}
@@ -150,9 +151,9 @@ func small(i int) Fragment {
 	return Compile(s, Node{Name: "n1"}, Config{Families: []cluster.Family{cluster.IPv4}})
 }
 
-// TestReserveOfSets: when what is not reserved of a set is taken, a Service that wants much of it is refused, whoever has taken it, and
-// those that want little are not. What a Service has counts once, also when it is looked at again; and there is room again when
-// another one goes.
+// TestReserveOfSets: when what is not reserved of a set is taken, a Service that wants much of it is refused, whoever
+// has taken it, and those that want little are not. What a Service has counts once, also when it is looked at again;
+// and there is room again when another one goes.
 func TestReserveOfSets(t *testing.T) {
 	const limit, share = 500, 10
 	w := NewWant(NewState())

@@ -8,10 +8,11 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 )
 
-// clients are who may reach the restricted front ends of a Service in one family: the networks, each once, and the node itself where
-// one of its addresses is in them. A client on the node itself may if the node's address may. Its source is that address when the
-// front end has a route, else the front end's own. The latter is let in by both modes, so that connections live when the mode
-// changes; nobody else can have it, because the kernel drops packets that come in with a local address.
+// clients are who may reach the restricted front ends of a Service in one family: the networks, each once, and the node
+// itself where one of its addresses is in them. A client on the node itself may if the node's address may. Its source
+// is that address when the front end has a route, else the front end's own. The latter is let in by both modes, so that
+// connections live when the mode changes; nobody else can have it, because the kernel drops packets that come in with a
+// local address.
 type clients struct {
 	networks []netip.Prefix
 	nodeMay  bool
@@ -80,7 +81,8 @@ func (c *clients) of(id VirtualServerID) []SetEntry {
 	return entries
 }
 
-// kernelChoice returns the addresses among which the kernel chooses the source of the node's own clients: none where it is known.
+// kernelChoice returns the addresses among which the kernel chooses the source of the node's own clients: none where it
+// is known.
 func kernelChoice(family cluster.Family, node *Node, c *Config) (addrs []netip.Addr) {
 	if c.VIPs != ByRoute || family != cluster.IPv6 || node.Sources().IPv6.IsValid() {
 		return nil

@@ -25,7 +25,8 @@ type Fragment struct {
 	Entries EntryList
 	// Beyond tells what there is no room for.
 	Beyond Beyond
-	// Anywhere tells that there are endpoints of which nobody says on which node they are: they may be at an address of this one.
+	// Anywhere tells that there are endpoints of which nobody says on which node they are: they may be at an address of
+	// this one.
 	Anywhere bool
 }
 
@@ -36,7 +37,8 @@ type Beyond struct {
 	First     VirtualServerID
 	// Hairpins are endpoints that cannot reach themselves by way of the Service.
 	Hairpins int
-	// Full is the set of the kernel that has no room for them, "" where it is the Service's own budget; Lacking is for how many entries.
+	// Full is the set of the kernel that has no room for them, "" where it is the Service's own budget; Lacking is for how
+	// many entries.
 	Full    string
 	Lacking int
 }
@@ -48,7 +50,8 @@ type FrontEnd struct {
 	Kind          FrontEndKind
 	// Port is the index of the Service port.
 	Port int32
-	// Bind tells that the address is made local to the node; Route that it is by a route, and not by an address on our link.
+	// Bind tells that the address is made local to the node; Route that it is by a route, and not by an address on our
+	// link.
 	Bind, Route bool
 	// NoLocal tells that the traffic policy is Local, and that all endpoints there are are on other nodes.
 	NoLocal bool
@@ -56,7 +59,8 @@ type FrontEnd struct {
 	Entries EntryList
 	// DrainTimeout is how long connections of an endpoint that is gone may go on.
 	DrainTimeout time.Duration
-	// SlowStart is how long the weight of a new endpoint grows; with it, Identities tell of each real server whether it is new.
+	// SlowStart is how long the weight of a new endpoint grows; with it, Identities tell of each real server whether it is
+	// new.
 	SlowStart  time.Duration
 	Identities []string
 }
@@ -72,8 +76,8 @@ const (
 	NodePort
 )
 
-// rank orders kinds by who gives their addresses and ports out, lowest first: cluster IPs and node ports come from the API, which
-// gives out each once; the others are chosen by whoever may write the Service or its status.
+// rank orders kinds by who gives their addresses and ports out, lowest first: cluster IPs and node ports come from the
+// API, which gives out each once; the others are chosen by whoever may write the Service or its status.
 func (k FrontEndKind) rank() int {
 	switch k {
 	case ClusterIP:
@@ -237,8 +241,9 @@ func (k compiler) make(w wanted) FrontEnd {
 	return k.external(w.kind, w.addr, w.port)
 }
 
-// clusterIP is reached from inside of the cluster. With the policy Local and no endpoint on this node there is nobody to
-// answer, whatever else the Service has: the client is refused at once, and no packet goes to another node (KEP-2086).
+// clusterIP is reached from inside of the cluster. With the policy Local and no endpoint on this node there is nobody
+// to answer, whatever else the Service has: the client is refused at once, and no packet goes to another node
+// (KEP-2086).
 func (k compiler) clusterIP(addr netip.Addr) FrontEnd {
 	endpoints, noLocal := k.choice.cluster, false
 	if k.service.InternalLocal {
@@ -250,9 +255,10 @@ func (k compiler) clusterIP(addr netip.Addr) FrontEnd {
 	return front
 }
 
-// external is reached from outside, too. With the policy Local clients keep their address and reach the endpoints of this node.
-// When there are none, clients inside of the cluster reach the others, and those outside, whom an endpoint
-// could not answer by way of this node, get no answer: SetNoLocal drops their packets (kubernetes#75262, #93456, #97081).
+// external is reached from outside, too. With the policy Local clients keep their address and reach the endpoints of
+// this node. When there are none, clients inside of the cluster reach the others, and those outside, whom an endpoint
+// could not answer by way of this node, get no answer: SetNoLocal drops their packets (kubernetes#75262, #93456,
+// #97081).
 func (k compiler) external(kind FrontEndKind, addr netip.Addr, port uint16) FrontEnd {
 	endpoints, noLocal := k.choice.cluster, false
 	if k.service.ExternalLocal {
@@ -321,8 +327,8 @@ func (n Node) identity() []netip.Addr {
 	return n.Addresses
 }
 
-// ServesNodePortsOn tells whether node ports are served on the address. Networks of one family only leave the other family
-// without a limit, as kube-proxy has it.
+// ServesNodePortsOn tells whether node ports are served on the address. Networks of one family only leave the other
+// family without a limit, as kube-proxy has it.
 func (c Config) ServesNodePortsOn(addr netip.Addr, node Node) bool {
 	if c.NodePortsOnPrimary && slices.Contains(node.Primary, addr) {
 		return true
@@ -348,8 +354,8 @@ func healthCheckEntry(port uint16, family cluster.Family) SetEntry {
 	return SetEntry{Set: SetName(SetHealthChecks, family), Type: ipset.BitmapPort, Entry: ipset.Entry{Port: port}}
 }
 
-// mayBeHere tells whether the endpoint can be one of this node: it is said to be, or nobody says where it is and it has an address of
-// the node, or one that can be a pod's. Where the networks of the pods are not known every address can.
+// mayBeHere tells whether the endpoint can be one of this node: it is said to be, or nobody says where it is and it has
+// an address of the node, or one that can be a pod's. Where the networks of the pods are not known every address can.
 func (c Config) mayBeHere(e cluster.Endpoint, node Node) bool {
 	if e.Local || e.Remote {
 		return e.Local
@@ -364,8 +370,8 @@ func (c Config) mayBeHere(e cluster.Endpoint, node Node) bool {
 	return !known || slices.Contains(node.Addresses, e.Addr)
 }
 
-// hairpinEntry matches the packets of an endpoint that reached itself by way of a Service. Every endpoint that may be on this
-// node has one, ready or not: it may be asked again before the set is.
+// hairpinEntry matches the packets of an endpoint that reached itself by way of a Service. Every endpoint that may be
+// on this node has one, ready or not: it may be asked again before the set is.
 func hairpinEntry(e cluster.Endpoint, protocol cluster.Protocol) SetEntry {
 	return SetEntry{
 		Set:   SetName(SetHairpin, cluster.FamilyOf(e.Addr)),

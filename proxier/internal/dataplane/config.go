@@ -21,8 +21,8 @@ type Config struct {
 	MasqueradeAll bool
 	// MasqueradeMark is the one bit of the packet mark that tells POSTROUTING to masquerade.
 	MasqueradeMark uint32
-	// MasqueradePorts are the source ports that masquerading may take, first and last: outside of the node ports, because the
-	// reply to a port that is also a node port is taken for a request to it (kubernetes#139276). Zero is no limit.
+	// MasqueradePorts are the source ports that masquerading may take, first and last: outside of the node ports, because
+	// the reply to a port that is also a node port is taken for a request to it (kubernetes#139276). Zero is no limit.
 	MasqueradePorts [2]uint16
 	// NodePortAddresses limits node ports to the node's addresses in these networks, and NodePortsOnPrimary to
 	// Node.Primary, or to both; neither is no limit.
@@ -39,8 +39,8 @@ type Config struct {
 	Facts Facts
 }
 
-// Pods tells the pods by their network or by the link their packets come in by; the first field that is set counts. Without
-// any only clients that use a VIP as their own address (those on the node itself) are masqueraded.
+// Pods tells the pods by their network or by the link their packets come in by; the first field that is set counts.
+// Without any only clients that use a VIP as their own address (those on the node itself) are masqueraded.
 type Pods struct {
 	// InterfacePrefix begins the names of the pods' links; Bridge is the link of all of them.
 	InterfacePrefix, Bridge string

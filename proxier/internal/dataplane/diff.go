@@ -162,10 +162,11 @@ func hooksUnder(closed map[cluster.Family]struct{}, wanted map[Hook]struct{}) ma
 	return hooks
 }
 
-// set compares what can be compared. Sets change places only with those of their type and family (ip_set_core.c, ip_set_swap, Linux 6.1), and
-// have no other name while a rule refers to them (ip_set_rename). So a name of ours never means another type: a set that gets another type gets
-// another name, and stands beside the earlier one until the rules ask it (TestNamesOfSets). One of our name with another type is somebody
-// else's, and is made anew unless a rule refers to it.
+// set compares what can be compared. Sets change places only with those of their type and family (ip_set_core.c,
+// ip_set_swap, Linux 6.1), and have no other name while a rule refers to them (ip_set_rename). So a name of ours never
+// means another type: a set that gets another type gets another name, and stands beside the earlier one until the rules
+// ask it (TestNamesOfSets). One of our name with another type is somebody else's, and is made anew unless a rule refers
+// to it.
 func (d *differ) set(have, want *State, name string) {
 	h, present := have.Sets[name]
 	w, wanted := want.Sets[name]

@@ -1,5 +1,5 @@
-// Package dataplane says what this node's kernel should hold, as values, and how to get there. It is pure: no kernel, no
-// log, no clock, no randomness.
+// Package dataplane says what this node's kernel should hold, as values, and how to get there. It is pure: no kernel,
+// no log, no clock, no randomness.
 //
 // Read in this order:
 //

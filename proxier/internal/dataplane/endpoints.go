@@ -53,9 +53,9 @@ func those(endpoints []cluster.Endpoint, is func(*cluster.Endpoint) bool) []clus
 	return chosen
 }
 
-// nearest returns the ready endpoints that are meant for this node: by their node hints, if all have one and one names this
-// node (KEP-3015), else by their zone hints in the same way (KEP-2433). Otherwise the hints are incomplete, or none is
-// near, and all count.
+// nearest returns the ready endpoints that are meant for this node: by their node hints, if all have one and one names
+// this node (KEP-3015), else by their zone hints in the same way (KEP-2433). Otherwise the hints are incomplete, or
+// none is near, and all count.
 func nearest(ready []cluster.Endpoint) []cluster.Endpoint {
 	for _, hint := range []func(*cluster.Endpoint) cluster.Hint{
 		func(e *cluster.Endpoint) cluster.Hint { return e.NodeHint },

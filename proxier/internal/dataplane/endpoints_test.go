@@ -36,8 +36,8 @@ func where(endpoints []cluster.Endpoint, is func(cluster.Endpoint) bool) []clust
 	return slices.DeleteFunc(slices.Clone(endpoints), func(e cluster.Endpoint) bool { return !is(e) })
 }
 
-// TestChooseOfAllPairs goes through every pair of states that two endpoints can have, and holds them against the rules as
-// they are written: KEP-1669 for what terminates, KEP-2433 and KEP-3015 for hints, KEP-2086 for local policies.
+// TestChooseOfAllPairs goes through every pair of states that two endpoints can have, and holds them against the rules
+// as they are written: KEP-1669 for what terminates, KEP-2433 and KEP-3015 for hints, KEP-2086 for local policies.
 func TestChooseOfAllPairs(t *testing.T) {
 	ready := func(e cluster.Endpoint) bool { return e.Ready }
 	lastResort := func(e cluster.Endpoint) bool { return !e.Ready && e.Serving && e.Terminating }
@@ -80,8 +80,9 @@ func TestChooseOfAllPairs(t *testing.T) {
 	}
 }
 
-// TestChoose has the cases that people ask about, by name. An endpoint is written as its state: "ready", "dead", "leaving" (it terminates
-// and serves), then "here" or "away", then its hints: "node" or "zone" for this node's, "othernode", "otherzone".
+// TestChoose has the cases that people ask about, by name. An endpoint is written as its state: "ready", "dead",
+// "leaving" (it terminates and serves), then "here" or "away", then its hints: "node" or "zone" for this node's,
+// "othernode", "otherzone".
 func TestChoose(t *testing.T) {
 	for name, c := range map[string]struct{ endpoints, cluster, local string }{
 		"none":                                   {"", "", ""},

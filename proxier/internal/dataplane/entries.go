@@ -11,8 +11,9 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 )
 
-// Entries is a set of SetEntries. There may be a hundred thousand, once wanted and once in the mirror: those of our sets are held in less than half
-// of the memory that they take as they are, those of IPv4 in a sixth, and without a pointer in it. As with a map, a copy is the same Entries; the zero value reads as empty.
+// Entries is a set of SetEntries. There may be a hundred thousand, once wanted and once in the mirror: those of our
+// sets are held in less than half of the memory that they take as they are, those of IPv4 in a sixth, and without a
+// pointer in it. As with a map, a copy is the same Entries; the zero value reads as empty.
 type Entries struct {
 	// ours4 are those whose addresses are IPv4, ours the rest.
 	ours4 map[entryKey4]struct{}

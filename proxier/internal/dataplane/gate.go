@@ -8,8 +8,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 )
 
-// Gate tells, of the operations of one phase, which must not be done on a kernel that holds have. It is how an operation whose
-// foundation failed is left out while the rest goes on.
+// Gate tells, of the operations of one phase, which must not be done on a kernel that holds have. It is how an
+// operation whose foundation failed is left out while the rest goes on.
 type Gate struct {
 	have *State
 	ops  []Op
@@ -58,8 +58,8 @@ func NewGate(have *State, ops []Op) *Gate {
 	return &Gate{have: have, ops: ops, made: map[ChainID]bool{}, leaving: map[netip.Addr]int{}}
 }
 
-// Blocked says why the operation must not be done, or "" when it may and will. Real servers are not asked about their virtual
-// server: it comes in the same batch, and the kernel refuses them itself.
+// Blocked says why the operation must not be done, or "" when it may and will. Real servers are not asked about their
+// virtual server: it comes in the same batch, and the kernel refuses them itself.
 func (g *Gate) Blocked(op Op) string {
 	if op.Verb == Delete {
 		return g.blockedDelete(op)
@@ -85,7 +85,8 @@ func (g *Gate) Blocked(op Op) string {
 		}
 		g.made[o.ID] = true
 	case Hook:
-		if _, found := g.have.Chains[o.Chain]; !found && !g.made[o.Chain] { // else the kernel refuses it where the chain has failed
+		// Else the kernel refuses it where the chain has failed.
+		if _, found := g.have.Chains[o.Chain]; !found && !g.made[o.Chain] {
 			return "there is no chain " + o.Chain.Name
 		}
 	case VirtualServerObject:
@@ -103,8 +104,8 @@ func (g *Gate) Blocked(op Op) string {
 	return ""
 }
 
-// unguarded says what is missing of the rules that keep a front end to its source ranges: without them all clients would
-// reach it (kubernetes#105742).
+// unguarded says what is missing of the rules that keep a front end to its source ranges: without them all clients
+// would reach it (kubernetes#105742).
 func (g *Gate) unguarded(id VirtualServerID) string {
 	if g.restricted == nil {
 		g.restricted = map[VirtualServerID]bool{}

@@ -8,8 +8,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 )
 
-// TestGateLooksOnce: a Gate looks at virtual servers, chains and hooks once, however many sets and chains go, so that a pass costs their sum
-// and not their product. What it has looked at is taken away behind its back, and it still knows.
+// TestGateLooksOnce: a Gate looks at virtual servers, chains and hooks once, however many sets and chains go, so that a
+// pass costs their sum and not their product. What it has looked at is taken away behind its back, and it still knows.
 func TestGateLooksOnce(t *testing.T) {
 	for _, family := range []cluster.Family{cluster.IPv4, cluster.IPv6} {
 		addr := map[cluster.Family]netip.Addr{cluster.IPv4: netip.MustParseAddr("10.96.0.1"), cluster.IPv6: netip.MustParseAddr("fd00:96::1")}[family]

@@ -9,13 +9,13 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 )
 
-// Want is the State that all Fragments together want. It grows and shrinks by one Fragment at a time, at a cost that depends
-// on that Fragment alone.
+// Want is the State that all Fragments together want. It grows and shrinks by one Fragment at a time, at a cost that
+// depends on that Fragment alone.
 //
-// Where two Services want the same front end, that of the API wins: cluster IPs and node ports are given out by it, each
-// once, while whoever may write a Service's status or spec chooses an external address. Among equals the one created first
-// wins, then the one whose name sorts first. The loser has nothing of that front end in the State, and takes it over as soon
-// as the winner lets go of it.
+// Where two Services want the same front end, that of the API wins: cluster IPs and node ports are given out by it,
+// each once, while whoever may write a Service's status or spec chooses an external address. Among equals the one
+// created first wins, then the one whose name sorts first. The loser has nothing of that front end in the State, and
+// takes it over as soon as the winner lets go of it.
 type Want struct {
 	// State is read only: it is what the winners want, over the foundation.
 	State *State
@@ -26,8 +26,8 @@ type Want struct {
 	transitions map[cluster.Name]*transition
 	// sources are those of the routes.
 	sources Sources
-	// binds and entries count who else wants an address or route, or an entry, of the State, beside the first one. An entry of the
-	// foundation is wanted once for ever.
+	// binds and entries count who else wants an address or route, or an entry, of the State, beside the first one. An
+	// entry of the foundation is wanted once for ever.
 	binds   map[netip.Addr]int
 	entries map[SetEntry]int
 	// sizes are how many entries Services have in each of knownSets.
@@ -49,7 +49,8 @@ func (c claim) owner() cluster.Name {
 	return c.of.Owner
 }
 
-// Touched is a set of keys of a State, each with the Service on whose behalf it is looked at; the zero Name stands for none.
+// Touched is a set of keys of a State, each with the Service on whose behalf it is looked at; the zero Name stands for
+// none.
 type Touched struct {
 	VirtualServers map[VirtualServerID]cluster.Name
 	Entries        map[SetEntry]cluster.Name
@@ -135,8 +136,8 @@ func (w *Want) Reserve(n int) {
 	w.claims = withRoom(w.claims, n)
 }
 
-// Set puts the Fragment in the place of its owner's previous one and returns the keys whose wanted value may differ now.
-// Services that win or lose a front end by it are added to affected. The keys are good until the next call.
+// Set puts the Fragment in the place of its owner's previous one and returns the keys whose wanted value may differ
+// now. Services that win or lose a front end by it are added to affected. The keys are good until the next call.
 func (w *Want) Set(f Fragment, affected map[cluster.Name]struct{}) Touched {
 	if w.Changing(f.Owner) {
 		w.Begin(f)
@@ -241,7 +242,8 @@ func (w *Want) removeClaims(f *Fragment) {
 	}
 }
 
-// insertClaim keeps the claims of a front end in the order in which they would win. Within one Service the first one counts.
+// insertClaim keeps the claims of a front end in the order in which they would win. Within one Service the first one
+// counts.
 func (w *Want) insertClaim(c claim) {
 	at, found := slices.BinarySearchFunc(w.claims[c.front.ID], c, w.compareClaims)
 	if !found {
@@ -338,7 +340,8 @@ func (w *Want) bind(front *FrontEnd, by int) {
 	}
 }
 
-// Prefer gives all routes these sources, and returns the VIPs whose route is another one now. It costs nothing while they stay.
+// Prefer gives all routes these sources, and returns the VIPs whose route is another one now. It costs nothing while
+// they stay.
 func (w *Want) Prefer(s Sources) Touched {
 	touched := NewTouched()
 	if s == w.sources {
@@ -357,7 +360,8 @@ func (w *Want) Prefer(s Sources) Touched {
 // Sources returns what Prefer was told last.
 func (w *Want) Sources() Sources { return w.sources }
 
-// recount changes by how many a key is wanted, and tells whether anybody wants it still. The first one is told by there, more counts the others.
+// recount changes by how many a key is wanted, and tells whether anybody wants it still. The first one is told by
+// there, more counts the others.
 func recount[K comparable](more map[K]int, key K, there bool, by int) bool {
 	n := more[key] + by
 	if there {

@@ -7,7 +7,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 )
 
-// everNamed are the types of all sets that a version of this program has made, by their names. Lines are added to it, and none is changed.
+// everNamed are the types of all sets that a version of this program has made, by their names. Lines are added to it,
+// and none is changed.
 var everNamed = map[string]ipset.Type{
 	"IPVSP-CLIENTS":       ipset.HashIPPortNet,
 	"IPVSP-CLUSTER-IP":    ipset.HashIPPort,
@@ -24,8 +25,8 @@ var everNamed = map[string]ipset.Type{
 	"IPVSP-VIP":           ipset.HashIP,
 }
 
-// TestNamesOfSets: a name never means another type. The kernel exchanges only sets of one type in place, so that an upgrade, or the way back,
-// would meet a set that it can neither fill nor replace while rules ask it.
+// TestNamesOfSets: a name never means another type. The kernel exchanges only sets of one type in place, so that an
+// upgrade, or the way back, would meet a set that it can neither fill nor replace while rules ask it.
 func TestNamesOfSets(t *testing.T) {
 	for name, typ := range setTypes {
 		switch was, known := everNamed[name]; {

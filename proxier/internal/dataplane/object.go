@@ -13,9 +13,9 @@ import (
 // Verb is what an operation does with its object.
 type Verb uint8
 
-// The verbs. Update changes in place: the kernel keeps the connections of a virtual or real server that is updated. Renew is for
-// real servers: it deletes and adds one at a stroke, so that it is the first of the kernel's list and its connections go on; and for sets,
-// which lose their entries by it.
+// The verbs. Update changes in place: the kernel keeps the connections of a virtual or real server that is updated.
+// Renew is for real servers: it deletes and adds one at a stroke, so that it is the first of the kernel's list and its
+// connections go on; and for sets, which lose their entries by it.
 const (
 	Create Verb = iota + 1
 	Update
@@ -84,11 +84,12 @@ type Op struct {
 // String returns for example "create virtual-server tcp 10.96.0.10:53 rr".
 func (o Op) String() string { return fmt.Sprintf("%s %s %s", o.Verb, o.Object.Kind(), o.Object) }
 
-// Link is the dummy link, which carries the VIPs that are addresses. There is one; it is created without being set up, as kube-proxy does.
+// Link is the dummy link, which carries the VIPs that are addresses. There is one; it is created without being set up,
+// as kube-proxy does.
 type Link struct{ Name string }
 
-// Sysctl is a kernel parameter with its value, both as text; the name is written with dots ("net.ipv4.vs.conntrack"). The
-// timeouts of IPVS, which are no files of /proc/sys but are read and written over netlink, count as parameters too.
+// Sysctl is a kernel parameter with its value, both as text; the name is written with dots ("net.ipv4.vs.conntrack").
+// The timeouts of IPVS, which are no files of /proc/sys but are read and written over netlink, count as parameters too.
 type Sysctl struct{ Name, Value string }
 
 // SysctlChange is a parameter that was changed. Old is empty when it was not there, or not known.
@@ -129,7 +130,8 @@ type Chain struct {
 	Jumps []string
 }
 
-// Hook is the jump from a built-in chain to one of ours. It is inserted at the top of the built-in chain, unless it is [Hook.Last].
+// Hook is the jump from a built-in chain to one of ours. It is inserted at the top of the built-in chain, unless it is
+// [Hook.Last].
 type Hook struct {
 	Chain   ChainID // the target
 	Builtin string  // "PREROUTING", ...
@@ -155,12 +157,14 @@ type VirtualServerID struct {
 	Protocol cluster.Protocol
 }
 
-// VirtualServer is what is configured for a virtual server. Comparing two of them is the business of diff.go. There are three of each in memory, in
-// what a Service wants, what all want and the mirror: the order of the fields leaves no gaps.
+// VirtualServer is what is configured for a virtual server. Comparing two of them is the business of diff.go. There are
+// three of each in memory, in what a Service wants, what all want and the mirror: the order of the fields leaves no
+// gaps.
 type VirtualServer struct {
 	// Scheduler is the kernel's name of the scheduler.
 	Scheduler string
-	// RealServers are in the order of the kernel's list, without duplicates, and never changed in place: States share them.
+	// RealServers are in the order of the kernel's list, without duplicates, and never changed in place: States share
+	// them.
 	RealServers []RealServer
 	// Flags are scheduler flags only; persistence is told by Timeout.
 	Flags scheduler.Flags
@@ -176,11 +180,12 @@ type VirtualServer struct {
 type RealServer struct {
 	Addr netip.Addr
 	Port uint16
-	// Foreign tells that the kernel's real server has something which we never set: another forwarding method. A wanted one is
-	// never Foreign, so that it is updated to what is wanted.
+	// Foreign tells that the kernel's real server has something which we never set: another forwarding method. A wanted
+	// one is never Foreign, so that it is updated to what is wanted.
 	Foreign bool
 	Weight  uint32
-	// Upper is the number of connections from which on it gets no new ones, Lower that at which it does again; 0 is no limit.
+	// Upper is the number of connections from which on it gets no new ones, Lower that at which it does again; 0 is no
+	// limit.
 	Upper, Lower uint32
 }
 
@@ -201,13 +206,14 @@ type RealServerObject struct {
 	RealServer
 }
 
-// Address is an address on the dummy link, with the full prefix length and, for IPv6, without duplicate address detection.
+// Address is an address on the dummy link, with the full prefix length and, for IPv6, without duplicate address
+// detection.
 type Address struct{ netip.Addr }
 
-// Route is a local route of one VIP, in the table of local routes and told from others' by its protocol. It lies on the loopback
-// link, because on a dummy link that is down IPv6 routes are refused (ENETDOWN) and because the kernel flushes all IPv4 routes of a link
-// with the link's last address (net/ipv4/fib_frontend.c, fib_inetaddr_event, Linux 6.1), which is what a change from addresses to routes
-// deletes.
+// Route is a local route of one VIP, in the table of local routes and told from others' by its protocol. It lies on the
+// loopback link, because on a dummy link that is down IPv6 routes are refused (ENETDOWN) and because the kernel flushes
+// all IPv4 routes of a link with the link's last address (net/ipv4/fib_frontend.c, fib_inetaddr_event, Linux 6.1),
+// which is what a change from addresses to routes deletes.
 type Route struct {
 	netip.Addr
 	// Source is the preferred source of the node's own clients; invalid is none.
@@ -258,7 +264,8 @@ func (r Route) String() string {
 	return r.Addr.String() + " source " + r.Source.String()
 }
 
-// String returns for example "ipv4 nat OUTPUT -> IPVSP-SERVICES", or "ipv4 filter FORWARD (related or established) -> IPVSP-REPLIES".
+// String returns for example "ipv4 nat OUTPUT -> IPVSP-SERVICES", or "ipv4 filter FORWARD (related or established) ->
+// IPVSP-REPLIES".
 func (h Hook) String() string {
 	if h.Match != (HookMatch{}) {
 		return fmt.Sprintf("%s %s %s (%s) -> %s", h.Chain.Family, h.Chain.Table, h.Builtin, h.Match, h.Chain.Name)

@@ -8,26 +8,28 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 )
 
-// Rank is the place of an operation in a pass: lower ranks are done first. Up is built from the bottom, down is taken from
-// the top, and all that comes is there before anything goes, so that a front end that moves never has a gap.
+// Rank is the place of an operation in a pass: lower ranks are done first. Up is built from the bottom, down is taken
+// from the top, and all that comes is there before anything goes, so that a front end that moves never has a gap.
 type Rank int
 
 // The ranks.
 const (
-	RankBase          Rank = iota // the link, sysctls: everything rests on them
-	RankCreateSet                 // a rule that names a missing set is refused
-	RankCreateEntry               // rules match from their first packet
-	RankCreateRules               // chains and the hooks that lead to them, a family after the other: each table gets its own as a whole
-	RankVirtualServer             // create, each followed by its real servers: smallest window without servers
-	RankCreateAddress             // an address or route without a virtual server answers from the host's own sockets
-	RankUpdateServer              // what is new does not wait for exchanges of schedulers, each of which takes an RCU grace period
-	RankDeleteAddress             // the mirror image
-	RankDeleteServer              // real servers, then the virtual server: no traffic is left
-	RankDeleteHook                // a chain that is jumped to cannot be deleted
-	RankDeleteChain               // before its sets, which cannot be destroyed while a rule names them
-	RankDeleteEntry               // no rule needs them now; and the ledger outlives what it accounts for
-	RankDestroySet                // refused while referenced
-	RankDeleteBase                // the link, which would take its addresses with it
+	RankBase        Rank = iota // the link, sysctls: everything rests on them
+	RankCreateSet               // a rule that names a missing set is refused
+	RankCreateEntry             // rules match from their first packet
+	// Chains and the hooks that lead to them, a family after the other: each table gets its own as a whole.
+	RankCreateRules
+	RankVirtualServer // create, each followed by its real servers: smallest window without servers
+	RankCreateAddress // an address or route without a virtual server answers from the host's own sockets
+	// What is new does not wait for exchanges of schedulers, each of which takes an RCU grace period.
+	RankUpdateServer
+	RankDeleteAddress // the mirror image
+	RankDeleteServer  // real servers, then the virtual server: no traffic is left
+	RankDeleteHook    // a chain that is jumped to cannot be deleted
+	RankDeleteChain   // before its sets, which cannot be destroyed while a rule names them
+	RankDeleteEntry   // no rule needs them now; and the ledger outlives what it accounts for
+	RankDestroySet    // refused while referenced
+	RankDeleteBase    // the link, which would take its addresses with it
 )
 
 // Rank returns the operation's place.
@@ -85,7 +87,8 @@ func rulesFamily(op Op) cluster.Family {
 	return op.Object.(Chain).ID.Family
 }
 
-// Phases cuts ordered operations where the rank changes. What a phase needs is there when the one before it has succeeded.
+// Phases cuts ordered operations where the rank changes. What a phase needs is there when the one before it has
+// succeeded.
 func Phases(ops []Op) [][]Op {
 	var phases [][]Op
 	for start := 0; start < len(ops); {

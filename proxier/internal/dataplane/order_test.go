@@ -9,8 +9,9 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
 
-// TestAdditionsComeBeforeDeletions: whatever a pass changes, all its real servers are added before any is deleted, over all Services; and none is
-// deleted that comes back. The kernel keeps deleted ones on a list for minutes, which every addition walks (BenchmarkTrash).
+// TestAdditionsComeBeforeDeletions: whatever a pass changes, all its real servers are added before any is deleted, over
+// all Services; and none is deleted that comes back. The kernel keeps deleted ones on a list for minutes, which every
+// addition walks (BenchmarkTrash).
 func TestAdditionsComeBeforeDeletions(t *testing.T) {
 	r := seeded(t)
 	have, both := dataplane.NewState(), 0
@@ -56,8 +57,8 @@ func TestAdditionsComeBeforeDeletions(t *testing.T) {
 	}
 }
 
-// TestAFrontEndIsHeldForItsOwnExchange: however many schedulers a pass exchanges, between the entry that holds a front end and its end stands its own
-// exchange and nothing else, and what comes new is there before the first of them.
+// TestAFrontEndIsHeldForItsOwnExchange: however many schedulers a pass exchanges, between the entry that holds a front
+// end and its end stands its own exchange and nothing else, and what comes new is there before the first of them.
 func TestAFrontEndIsHeldForItsOwnExchange(t *testing.T) {
 	r := seeded(t)
 	exchanged, most := 0, 0

@@ -130,8 +130,8 @@ func same(t *testing.T, what string, got, want *dataplane.State) {
 	}
 }
 
-// carryOut applies ops to a kernel that refuses what Linux refuses, and looks at every state in between: whatever is local before and
-// afterwards is so all the time.
+// carryOut applies ops to a kernel that refuses what Linux refuses, and looks at every state in between: whatever is
+// local before and afterwards is so all the time.
 func carryOut(t *testing.T, m *kernel.Memory, ops []dataplane.Op) {
 	t.Helper()
 	before, after := m.State().Clone(), m.State().Clone()
@@ -171,8 +171,8 @@ func vipsOf(op dataplane.Op) []netip.Addr {
 	return nil
 }
 
-// TestDiffLeadsThere: for any two states, carrying out their Diff in order leads from one to the other, the kernel refuses
-// nothing on the way, and no state between is one that must not be.
+// TestDiffLeadsThere: for any two states, carrying out their Diff in order leads from one to the other, the kernel
+// refuses nothing on the way, and no state between is one that must not be.
 func TestDiffLeadsThere(t *testing.T) {
 	r := seeded(t)
 	m := newMemory()
@@ -201,8 +201,9 @@ func TestNothingLeadsToNothing(t *testing.T) {
 	}
 }
 
-// TestIncrementalEqualsFull: after any history of Services that come, change and go, what is wanted is what the Services that
-// are left want when they come one after another; and the keys that a change touched are all that has to be looked at.
+// TestIncrementalEqualsFull: after any history of Services that come, change and go, what is wanted is what the
+// Services that are left want when they come one after another; and the keys that a change touched are all that has to
+// be looked at.
 func TestIncrementalEqualsFull(t *testing.T) {
 	r := seeded(t)
 	for range 60 {
@@ -261,8 +262,8 @@ func ownersOf(w *dataplane.Want) map[dataplane.VirtualServerID]cluster.Name {
 	return owners
 }
 
-// TestTheOlderServiceWins: of two Services that want one front end the older has it, then the one whose name sorts first; the
-// other one has the rest, and takes over when the winner goes.
+// TestTheOlderServiceWins: of two Services that want one front end the older has it, then the one whose name sorts
+// first; the other one has the rest, and takes over when the winner goes.
 func TestTheOlderServiceWins(t *testing.T) {
 	service := func(name string, created int64, scheduler string) dataplane.Fragment {
 		return dataplane.Compile(cluster.Service{

@@ -5,9 +5,10 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 )
 
-// Ration takes out of a Fragment what the sets that all Services share are too full for, and notes it in Fragment.Beyond. While a set
-// has more than its reserve left, there is room for everything. Then a Service that wants more than a small share of the set gets no
-// more of it, so that those that want little, as nearly all do, find room in the reserve.
+// Ration takes out of a Fragment what the sets that all Services share are too full for, and notes it in
+// Fragment.Beyond. While a set has more than its reserve left, there is room for everything. Then a Service that wants
+// more than a small share of the set gets no more of it, so that those that want little, as nearly all do, find room in
+// the reserve.
 func (w *Want) Ration(f *Fragment) { w.ration(f, budget.SetEntries-budget.SetReserve, budget.SetShare) }
 
 // HasRoom tells whether a set has room by now for entries that were lacking.

@@ -9,8 +9,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 )
 
-// Rule is one rule of a chain: a packet for which all matches hold gets the verdict. Which words make it so in the kernel is
-// the business of a backend, such as package iptables.
+// Rule is one rule of a chain: a packet for which all matches hold gets the verdict. Which words make it so in the
+// kernel is the business of a backend, such as package iptables.
 type Rule struct {
 	Matches []Match
 	Verdict Verdict
@@ -183,7 +183,8 @@ func appendNew(to, names []string) []string {
 	return to
 }
 
-// String returns the conditions in words, such as "not by lo, not related or established, unconfirmed"; "" where there is none.
+// String returns the conditions in words, such as "not by lo, not related or established, unconfirmed"; "" where there
+// is none.
 func (h HookMatch) String() string {
 	if h.Unknown != "" {
 		return h.Unknown

@@ -320,12 +320,12 @@ func (r ruler) closed() []Rule {
 // accept opens front ends where INPUT's policy is to drop (kubernetes#98465), and lets in what routers say of their
 // connections. It stands behind the operator's rules.
 //
-// What routers say of answers to connections that clients have opened to this node, such as that a packet is too big for
-// the path, comes in for the node, because VIPs are local. IPVS sends it on to the endpoint behind INPUT
+// What routers say of answers to connections that clients have opened to this node, such as that a packet is too big
+// for the path, comes in for the node, because VIPs are local. IPVS sends it on to the endpoint behind INPUT
 // (net/netfilter/ipvs/ip_vs_core.c, ip_vs_in_icmp), and an endpoint that does not hear of it sends the same packet for
 // ever (kube-router#685). A set of front ends cannot be asked about it: it would take type and code for the port
-// (net/netfilter/ipset/ip_set_getport.c). INPUT has let the connection in, whoever serves it. A redirect would change the
-// node's own routes.
+// (net/netfilter/ipset/ip_set_getport.c). INPUT has let the connection in, whoever serves it. A redirect would change
+// the node's own routes.
 func (r ruler) accept() []Rule {
 	rules := []Rule{
 		rule(accept, r.in(SetFrontEnd, ByDestinationPort)),

@@ -66,8 +66,8 @@ func TestSysctls(t *testing.T) {
 	}
 }
 
-// TestJumpsLeadBack: chains are made in the order of their names within a table, so a chain must sort after those it jumps to;
-// and they are written one restore each family, so every jump must lead to a chain of ours.
+// TestJumpsLeadBack: chains are made in the order of their names within a table, so a chain must sort after those it
+// jumps to; and they are written one restore each family, so every jump must lead to a chain of ours.
 func TestJumpsLeadBack(t *testing.T) {
 	foundation := dataplane.Foundation(config)
 	for id, chain := range foundation.Chains {

@@ -6,15 +6,16 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
 )
 
-// Summary is an Observation for comparing: its State has no virtual servers, and for those that are ours a Digest stands. Of 10,000 virtual servers with five
-// real servers each that is a tenth of the memory. What one that differs is like has to be read for itself.
+// Summary is an Observation for comparing: its State has no virtual servers, and for those that are ours a Digest
+// stands. Of 10,000 virtual servers with five real servers each that is a tenth of the memory. What one that differs is
+// like has to be read for itself.
 type Summary struct {
 	Observation
 	Servers map[VirtualServerID]Digest
 }
 
-// Digest stands for what [VirtualServer.Same] compares: where that says yes, digests are equal, and where it says no, they are equal once in 2^64
-// times. It means nothing outside the process.
+// Digest stands for what [VirtualServer.Same] compares: where that says yes, digests are equal, and where it says no,
+// they are equal once in 2^64 times. It means nothing outside the process.
 type Digest uint64
 
 var digestSeed = maphash.MakeSeed()

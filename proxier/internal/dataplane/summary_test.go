@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// TestDigestIsOfWhatTheKernelHas: digests differ exactly where Same says that virtual servers do, whichever field makes the difference.
+// TestDigestIsOfWhatTheKernelHas: digests differ exactly where Same says that virtual servers do, whichever field makes
+// the difference.
 func TestDigestIsOfWhatTheKernelHas(t *testing.T) {
 	original := func() VirtualServer {
 		v := VirtualServer{Scheduler: "rr", Timeout: 10800}

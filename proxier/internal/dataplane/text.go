@@ -21,8 +21,8 @@ type plain struct{}
 func (plain) Rule(_ cluster.Family, r Rule) string { return r.String() }
 func (plain) HookMatch(h HookMatch) string         { return h.String() }
 
-// Text returns the State for people and tests, one object a line in the words of ipvsadm and ipset, sorted. Equal States have
-// equal texts.
+// Text returns the State for people and tests, one object a line in the words of ipvsadm and ipset, sorted. Equal
+// States have equal texts.
 func (s *State) Text() string { return s.TextIn(plain{}) }
 
 // TextIn does so with rules in the words of a backend.
@@ -63,8 +63,8 @@ func (s *State) TextIn(words Words) string {
 	return b.String()
 }
 
-// ServiceText is the part of Text that Services decide: set entries, virtual servers with their real servers, addresses and routes. Real
-// servers are sorted: their order in the kernel's list is shown by [State.ListText].
+// ServiceText is the part of Text that Services decide: set entries, virtual servers with their real servers, addresses
+// and routes. Real servers are sorted: their order in the kernel's list is shown by [State.ListText].
 func (s *State) ServiceText() string {
 	var b strings.Builder
 	for _, e := range s.Entries.Sorted() {

@@ -10,8 +10,8 @@ import (
 // tableWeight is what a table weighs that the kernel builds anew: as many other objects take as long.
 const tableWeight = 64
 
-// exchangeWeight is what an exchange of schedulers weighs: the kernel waits for an RCU grace period meanwhile, some 10 ms
-// where there are several processors.
+// exchangeWeight is what an exchange of schedulers weighs: the kernel waits for an RCU grace period meanwhile, some 10
+// ms where there are several processors.
 const exchangeWeight = 256
 
 // transition is the way of one Service from what it has wanted to what it wants, front end by front end. What is not

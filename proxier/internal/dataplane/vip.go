@@ -11,9 +11,9 @@ import (
 // VIPMode says what makes a VIP local to this node, so that its packets come to IPVS at all.
 type VIPMode uint8
 
-// The modes. An address on our link is what other node agents know, and costs the kernel a walk over all addresses of the link. A route
-// costs the same however many there are, is no event for those who watch addresses, and lets the node's own clients keep an address
-// of the node as their source.
+// The modes. An address on our link is what other node agents know, and costs the kernel a walk over all addresses of
+// the link. A route costs the same however many there are, is no event for those who watch addresses, and lets the
+// node's own clients keep an address of the node as their source.
 const (
 	ByAddress VIPMode = iota
 	ByRoute
@@ -40,12 +40,13 @@ func ParseVIPMode(name string) (VIPMode, bool) {
 	return ByAddress, false
 }
 
-// Sources are the addresses that clients on this node have as their source when they reach a VIP by its route and choose none
-// themselves. An invalid one leaves the choice to the kernel: for IPv4 the VIP itself, as with an address; for IPv6, which takes none
-// but addresses, one of the node's by RFC 6724.
+// Sources are the addresses that clients on this node have as their source when they reach a VIP by its route and
+// choose none themselves. An invalid one leaves the choice to the kernel: for IPv4 the VIP itself, as with an address;
+// for IPv6, which takes none but addresses, one of the node's by RFC 6724.
 type Sources struct{ IPv4, IPv6 netip.Addr }
 
-// UnknownSource is what a mirror of the kernel says of a route that has a source or none, nobody knows. No route is wanted with it.
+// UnknownSource is what a mirror of the kernel says of a route that has a source or none, nobody knows. No route is
+// wanted with it.
 var UnknownSource = netip.IPv6Unspecified()
 
 // For returns the source of the VIP's family.
@@ -56,9 +57,9 @@ func (s Sources) For(vip netip.Addr) netip.Addr {
 	return s.IPv6
 }
 
-// Sources returns the addresses by which the cluster knows the node, as far as its links have them: the kernel takes no others. Where
-// the cluster knows none the kernel's choice is better than a guess: any other address, such as that of a bridge, may be one to which
-// nobody on another node can answer.
+// Sources returns the addresses by which the cluster knows the node, as far as its links have them: the kernel takes no
+// others. Where the cluster knows none the kernel's choice is better than a guess: any other address, such as that of a
+// bridge, may be one to which nobody on another node can answer.
 func (n Node) Sources() (s Sources) {
 	for _, addr := range n.Primary {
 		if !slices.Contains(n.Addresses, addr) {
