@@ -113,8 +113,8 @@ func TestSoak(t *testing.T) {
 	s.set("web", with(web(nodePort), s.one, two))
 	s.services = make([]soaked, soakServices)
 	for i := range s.services {
-		// As many of each kind as later: a scheduler has memory in the kernel.
-		s.services[i] = soaked{scheduler: s.scheduler(), away: i < soakAway, weight: s.weight()}
+		// As many of each kind as later: a scheduler has memory in the kernel, and an endpoint of this node a set entry.
+		s.services[i] = soaked{scheduler: s.scheduler(), away: i < soakAway, weight: s.weight(), rolled: s.r.IntN(30)}
 		if i < soakAway {
 			s.gone = append(s.gone, i)
 		}
@@ -148,6 +148,14 @@ func TestSoak(t *testing.T) {
 	t.Logf("Services that roll: %d requests answered, %d not (%v), which is not judged",
 		report.Requests.Answered, report.Requests.Errors, report.Errors)
 	s.verdict(duration, every)
+	// What drains has connections that IPVS keeps for two minutes.
+	s.must(harness.Await(5*time.Minute, func() error {
+		status, err := s.proxier.Status()
+		if err == nil && status.Draining > 0 {
+			err = errStill(fmt.Sprintf("%d real servers drain", status.Draining))
+		}
+		return err
+	}))
 	s.sameAsFresh(s.args...)
 }
 
@@ -212,7 +220,9 @@ func (s *soak) texts(i int) []string {
 			continue
 		}
 		// Nobody asks these, so that the kernel needs no pod to exist.
-		address := netip.AddrFrom4([4]byte{10, 244, byte(3 + i%200), byte(1 + (n+i)%200)})
+		// No two Services have one in common: how many there are would depend on how far each has rolled.
+		number := 3<<8 + i*50 + n%50
+		address := netip.AddrFrom4([4]byte{10, 244, byte(number >> 8), byte(number)})
 		pods = append(pods, &topology.Host{Node: fmt.Sprintf("node%d", 1+n%3), IPv4: address})
 	}
 	return []string{with(made, pods...)}
