@@ -310,8 +310,8 @@ func (a *chaosAPI) copyData() {
 	a.c.must(os.CopyFS(a.older, os.DirFS(a.etcdData())))
 }
 
-// restoreData starts etcd and the server on the copy that was kept. Connections are refused meanwhile: that has a client go
-// on after what it has seen, where a reset would have it list anew.
+// restoreData starts etcd and the server on the copy that was kept. Connections are refused meanwhile: that has a
+// client go on after what it has seen, where a reset would have it list anew.
 func (a *chaosAPI) restoreData() {
 	a.c.t.Helper()
 	a.relay.Refuse()
@@ -404,8 +404,8 @@ func (c *chaos) endServer() {
 	}, c.api.startAgain)
 }
 
-// withoutServer has the server end and start. Until it is ready, connections are refused, as by the host, or reset, as by
-// what stands before the server.
+// withoutServer has the server end and start. Until it is ready, connections are refused, as by the host, or reset, as
+// by what stands before the server.
 func (c *chaos) withoutServer(most time.Duration, end, start func()) {
 	refuse := c.r.IntN(2) == 0
 	c.staysAsItIs(most, func() {

@@ -39,8 +39,8 @@ func (c *chaos) holdLock() {
 	c.changeArrives()
 }
 
-// second starts another proxier beside the first. The one that comes second to the lock has to end with a word; where the first was just
-// starting, it may be that one.
+// second starts another proxier beside the first. The one that comes second to the lock has to end with a word; where
+// the first was just starting, it may be that one.
 func (c *chaos) second() {
 	first := c.proxier
 	c.start(c.args...)

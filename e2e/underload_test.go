@@ -18,7 +18,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/e2e/topology"
 )
 
-// seed is what a test draws its random numbers from: TEST_SEED, or the time. The test tells it, so that it can be repeated.
+// seed is what a test draws its random numbers from: TEST_SEED, or the time. The test tells it, so that it can be
+// repeated.
 func seed(t *testing.T) uint64 {
 	t.Helper()
 	n := uint64(time.Now().UnixNano())
@@ -36,8 +37,8 @@ func seed(t *testing.T) uint64 {
 // drawn returns a source of random numbers; each use of one seed has a stream of its own.
 func drawn(seed, stream uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, stream)) }
 
-// underLoad is the Service web with a node port while clients use it: every combination of TCP and UDP, IPv4 and IPv6, by cluster IP
-// and by node port, and connections that stay.
+// underLoad is the Service web with a node port while clients use it: every combination of TCP and UDP, IPv4 and IPv6,
+// by cluster IP and by node port, and connections that stay.
 type underLoad struct {
 	c     *cluster
 	held  []net.Conn
@@ -48,19 +49,21 @@ type underLoad struct {
 	over   sync.WaitGroup
 }
 
-// lossTimeout is after how long what is not answered is lost. A busy machine takes seconds for an answer, which is no fault of the proxier's.
+// lossTimeout is after how long what is not answered is lost. A busy machine takes seconds for an answer, which is no
+// fault of the proxier's.
 const lossTimeout = 30 * time.Second
 
-// heldAsk is how often each held connection is used: IPVS forgets one that is idle for 15 minutes (net.ipv4.vs tcp timeout).
+// heldAsk is how often each held connection is used: IPVS forgets one that is idle for 15 minutes (net.ipv4.vs tcp
+// timeout).
 const heldAsk = time.Minute
 
-// putUnderLoad opens the connections and starts the loads, which last until judge, or for the time given at most. The rates are
-// requests a second of the client's load by TCP; the others have less.
+// putUnderLoad opens the connections and starts the loads, which last until judge, or for the time given at most. The
+// rates are requests a second of the client's load by TCP; the others have less.
 func (c *cluster) putUnderLoad(client *topology.Host, rate int, most time.Duration) *underLoad {
 	c.t.Helper()
 	node4, node6 := at(c.Node1.IPv4, webNodePort), at(c.Node1.IPv6, webNodePort)
-	// No client asks the same endpoints by two ways at once, neither here nor below: should it use one source port for both, IPVS
-	// could not tell the answers apart (B40 in docs/cases.md).
+	// No client asks the same endpoints by two ways at once, neither here nor below: should it use one source port for
+	// both, IPVS could not tell the answers apart (B40 in docs/cases.md).
 	u := &underLoad{c: c, broken: map[net.Conn]error{}, done: make(chan struct{}), held: slices.Concat(c.hold(client, web4, 10), c.hold(c.Outside, web6, 5), c.hold(c.Node2, node4, 5), c.hold(c.Node2, node6, 5))}
 	for _, l := range []struct {
 		from *topology.Host
@@ -99,7 +102,8 @@ func (u *underLoad) useHeld() {
 	}
 }
 
-// judge ends the loads: no request may have failed, and no connection of those that were held may be broken. It tells how many there were.
+// judge ends the loads: no request may have failed, and no connection of those that were held may be broken. It tells
+// how many there were.
 func (u *underLoad) judge(after string) {
 	u.c.t.Helper()
 	close(u.done)

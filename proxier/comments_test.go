@@ -13,11 +13,6 @@ import (
 	"unicode/utf8"
 )
 
-// longComments are files, or the beginnings of their names, whose comments have longer lines still.
-var longComments = []string{
-	"e2e/chaos", "e2e/harness/", "e2e/underload",
-}
-
 // TestLinesOfCommentsAreShort: a line with a comment keeps to 120 characters, as the pages do.
 func TestLinesOfCommentsAreShort(t *testing.T) {
 	files := 0
@@ -26,11 +21,6 @@ func TestLinesOfCommentsAreShort(t *testing.T) {
 			return err
 		}
 		name := filepath.ToSlash(strings.TrimPrefix(path, "../"))
-		for _, prefix := range longComments {
-			if strings.HasPrefix(name, prefix) {
-				return nil
-			}
-		}
 		text, err := os.ReadFile(path)
 		if err != nil {
 			return err

@@ -12,8 +12,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/e2e/topology"
 )
 
-// CloseFirst answers on the host as ipvs-load serve does, but ends each connection itself with its one reply, as many servers do: TIME_WAIT is then
-// the server's. Closing the listener ends it.
+// CloseFirst answers on the host as ipvs-load serve does, but ends each connection itself with its one reply, as many
+// servers do: TIME_WAIT is then the server's. Closing the listener ends it.
 func CloseFirst(h *topology.Host, port uint16, id string) (listener net.Listener, err error) {
 	err = h.Do(func() error {
 		listener, err = net.Listen("tcp", fmt.Sprint(":", port))

@@ -9,9 +9,9 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/e2e/topology"
 )
 
-// Counters are those of a host's network: of /proc/net/netstat and /proc/net/snmp, as nstat names them (TcpExtTCPSynRetrans, UdpInDatagrams), and
-// the sums over all processors of /proc/net/stat/nf_conntrack, as conntrack -S names them, after the word Conntrack (Conntrackinsert_failed). A
-// counter that the kernel does not have is absent.
+// Counters are those of a host's network: of /proc/net/netstat and /proc/net/snmp, as nstat names them
+// (TcpExtTCPSynRetrans, UdpInDatagrams), and the sums over all processors of /proc/net/stat/nf_conntrack, as conntrack
+// -S names them, after the word Conntrack (Conntrackinsert_failed). A counter that the kernel does not have is absent.
 type Counters map[string]int64
 
 // ReadCounters reads the host's counters.

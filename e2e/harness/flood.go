@@ -13,11 +13,12 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/e2e/topology"
 )
 
-// floodBatch is how many datagrams one system call sends: a system call costs much more in an emulated machine than a datagram does.
+// floodBatch is how many datagrams one system call sends: a system call costs much more in an emulated machine than a
+// datagram does.
 const floodBatch = 64
 
-// Deaf opens a UDP socket on the host that nobody reads. What arrives there when its queue is full is counted as UdpRcvbufErrors: that is after all
-// hooks, and costs no system call. Closing the connection frees the port.
+// Deaf opens a UDP socket on the host that nobody reads. What arrives there when its queue is full is counted as
+// UdpRcvbufErrors: that is after all hooks, and costs no system call. Closing the connection frees the port.
 func Deaf(h *topology.Host, port uint16) (conn net.PacketConn, err error) {
 	err = h.Do(func() error {
 		conn, err = net.ListenPacket("udp4", fmt.Sprint(":", port))
@@ -29,8 +30,8 @@ func Deaf(h *topology.Host, port uint16) (conn net.PacketConn, err error) {
 	return conn, conn.(*net.UDPConn).SetReadBuffer(4096)
 }
 
-// Flood sends datagrams of 32 bytes from one socket of the host, as fast as it can, and returns how many of them a second arrived at a Deaf socket
-// on the other host.
+// Flood sends datagrams of 32 bytes from one socket of the host, as fast as it can, and returns how many of them a
+// second arrived at a Deaf socket on the other host.
 func Flood(from *topology.Host, target netip.AddrPort, to *topology.Host, lasts time.Duration) (float64, error) {
 	before, err := ReadCounters(to)
 	if err != nil {

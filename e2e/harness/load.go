@@ -12,8 +12,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/e2e/topology"
 )
 
-// Serve starts ipvs-load serve on the host and waits until it listens. Without a --listen among args it answers TCP and UDP
-// of both families on port 8080.
+// Serve starts ipvs-load serve on the host and waits until it listens. Without a --listen among args it answers TCP and
+// UDP of both families on port 8080.
 func (p Programs) Serve(h *topology.Host, id string, args ...string) (*Process, error) {
 	if !slices.Contains(args, "--listen") {
 		args = append(args, "--listen", "tcp://[::]:8080", "--listen", "udp://[::]:8080")
@@ -109,8 +109,8 @@ func (p Programs) StartLoad(h *topology.Host, args ...string) (*Load, error) {
 	return l, nil
 }
 
-// verdicts are the exit statuses of a run that was carried out, with a report that says what went wrong: errors, nothing answered,
-// everything refused, the rate not kept.
+// verdicts are the exit statuses of a run that was carried out, with a report that says what went wrong: errors,
+// nothing answered, everything refused, the rate not kept.
 var verdicts = []int{1, 3, 4, 5}
 
 // Wait waits for the end of the load and returns its report, which may hold errors.
@@ -127,8 +127,8 @@ func (l *Load) Wait() (*LoadReport, error) {
 	return r, nil
 }
 
-// Stop ends the load before its time and returns its report, once each request that was sent has its answer or its timeout is over: what is
-// open at that moment may be lost just as well as what was open before.
+// Stop ends the load before its time and returns its report, once each request that was sent has its answer or its
+// timeout is over: what is open at that moment may be lost just as well as what was open before.
 func (l *Load) Stop() (*LoadReport, error) {
 	if err := l.cmd.Process.Signal(syscall.SIGUSR1); err != nil {
 		return nil, err

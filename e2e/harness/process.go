@@ -90,14 +90,14 @@ func (h Hopeless) Unwrap() error { return h.error }
 // GiveUp has Await return the error at once.
 func GiveUp(err error) error { return Hopeless{err} }
 
-// Patiently lengthens the time that something may take where everything takes longer: by the factor in LAB_PATIENCE, which the lab sets in
-// an emulated machine.
+// Patiently lengthens the time that something may take where everything takes longer: by the factor in LAB_PATIENCE,
+// which the lab sets in an emulated machine.
 func Patiently(timeout time.Duration) time.Duration {
 	return time.Duration(float64(timeout) * patience())
 }
 
-// Unhurriedly lowers a rate where everything takes longer, as Patiently lengthens a time: clients that send more than an
-// emulated machine can carry measure the machine. It returns atLeast or more.
+// Unhurriedly lowers a rate where everything takes longer, as Patiently lengthens a time: clients that send more than
+// an emulated machine can carry measure the machine. It returns atLeast or more.
 func Unhurriedly(rate, atLeast int) int {
 	return max(atLeast, int(float64(rate)/patience()))
 }
@@ -111,8 +111,8 @@ func patience() float64 {
 	return max(1, factor)
 }
 
-// Await asks ready, about every 20 ms, until it returns nil or Hopeless; after the timeout, lengthened as Patiently does, its last error is
-// returned.
+// Await asks ready, about every 20 ms, until it returns nil or Hopeless; after the timeout, lengthened as Patiently
+// does, its last error is returned.
 func Await(timeout time.Duration, ready func() error) error {
 	timeout = Patiently(timeout)
 	deadline := time.Now().Add(timeout)

@@ -27,8 +27,9 @@ type Proxier struct {
 // Capabilities are all that the DaemonSet's container has (deploy/ipvs-proxier.yaml).
 var Capabilities = []string{"CAP_NET_ADMIN", "CAP_NET_RAW"}
 
-// StartProxier starts ipvs-proxier run on the node, confined as its container is: with Capabilities and no others, no new
-// privileges, and the seccomp profile that Kubernetes calls RuntimeDefault. AwaitReady tells when it has done its first work.
+// StartProxier starts ipvs-proxier run on the node, confined as its container is: with Capabilities and no others, no
+// new privileges, and the seccomp profile that Kubernetes calls RuntimeDefault. AwaitReady tells when it has done its
+// first work.
 func (p Programs) StartProxier(node *topology.Host, args ...string) (*Proxier, error) {
 	process, err := Start(node, p.Path("confined"), append([]string{"-capabilities", strings.Join(Capabilities, ","),
 		p.Path("ipvs-proxier"), "run", "--node-name", node.Name, "--cluster-cidr", topology.PodCIDRs}, args...)...)
@@ -38,8 +39,8 @@ func (p Programs) StartProxier(node *topology.Host, args ...string) (*Proxier, e
 	return &Proxier{Process: process, host: node, programs: p}, nil
 }
 
-// Adopt starts a program on the node that runs ipvs-proxier there, such as a container engine, and returns it as StartProxier
-// does.
+// Adopt starts a program on the node that runs ipvs-proxier there, such as a container engine, and returns it as
+// StartProxier does.
 func (p Programs) Adopt(node *topology.Host, program string, args ...string) (*Proxier, error) {
 	process, err := Start(node, program, args...)
 	if err != nil {
@@ -53,8 +54,8 @@ func SeccompProfile(p Programs, capabilities []string) ([]byte, error) {
 	return exec.Command(p.Path("confined"), "-capabilities", strings.Join(capabilities, ","), "-print").Output()
 }
 
-// AwaitReady waits until the kernel is in line with what is wanted. (/healthz does not tell: it is 200 while starting, because
-// the dataplane of the life before still serves.)
+// AwaitReady waits until the kernel is in line with what is wanted. (/healthz does not tell: it is 200 while starting,
+// because the dataplane of the life before still serves.)
 func (p *Proxier) AwaitReady() error {
 	return Await(60*time.Second, func() error {
 		if p.Ended() {

@@ -78,8 +78,8 @@ func Download(conn net.Conn, size int) error {
 	return nil
 }
 
-// Upload sends that many bytes to ipvs-load serve at the other end of the connection. They are far more than buffers hold,
-// so that it ends only when most of them have arrived.
+// Upload sends that many bytes to ipvs-load serve at the other end of the connection. They are far more than buffers
+// hold, so that it ends only when most of them have arrived.
 func Upload(conn net.Conn, size int) error {
 	if err := conn.(*net.TCPConn).SetWriteBuffer(4096); err != nil {
 		return err
