@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -22,36 +23,76 @@ func statusCommand() *cobra.Command {
 		Long: "Show, for each Service, its addresses, its scheduler and who chose it, the real servers with weight and connections as the kernel\n" +
 			"has them now, and what is wrong. The exit status is 1 when the proxier is not healthy or cannot be asked.\n" +
 			"It asks the daemon and needs no privileges; where --metrics-bind-address was changed, say so with --server.",
-		Args: func(c *cobra.Command, args []string) error {
-			if len(args) > 1 || len(args) == 1 && strings.Count(args[0], "/") != 1 {
-				return usageError{errors.New("status takes one NAMESPACE/NAME at most")}
-			}
-			return nil
-		},
+		Example: "  ipvs-proxier status\n  ipvs-proxier status --problems\n  ipvs-proxier status -n shop\n  ipvs-proxier status shop/web -o yaml",
 	}
-	server := c.Flags().String("server", proxier.Default().MetricsBindAddress, "the daemon's --metrics-bind-address")
-	output := c.Flags().StringP("output", "o", "table", "table, json or yaml")
-	c.RunE = func(c *cobra.Command, args []string) error {
-		service := ""
-		if len(args) == 1 {
-			service = args[0]
-		}
-		s, err := proxier.FetchStatus(c.Context(), *server, service)
+	var w statusWish
+	c.Flags().StringVar(&w.server, "server", proxier.Default().MetricsBindAddress, "the daemon's --metrics-bind-address")
+	c.Flags().StringVarP(&w.output, "output", "o", "table", "table, json or yaml")
+	c.Flags().StringVarP(&w.namespace, "namespace", "n", "", "only Services of this namespace; the argument is a NAME then")
+	c.Flags().BoolVar(&w.problems, "problems", false, "only Services with which something is wrong")
+	c.Args = w.read
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		s, err := proxier.FetchStatus(c.Context(), w.server, w.service)
 		if err != nil {
 			return err
 		}
-		if err := printStatus(c.OutOrStdout(), s, *output, time.Now()); err != nil {
+		found := len(s.Services) > 0
+		s.Services = slices.DeleteFunc(s.Services, func(service proxier.ServiceStatus) bool { return !w.shows(service) })
+		if err := printStatus(c.OutOrStdout(), s, w.output, time.Now()); err != nil {
 			return err
 		}
 		if !s.Healthy {
 			return errors.New("the proxier is not healthy: the kernel does not hold the desired state")
 		}
-		if service != "" && len(s.Services) == 0 {
-			return fmt.Errorf("no Service %s is served here", service)
+		if w.service != "" && !found {
+			return fmt.Errorf("no Service %s is served here", w.service)
 		}
 		return nil
 	}
 	return c
+}
+
+// statusWish is what status is to show.
+type statusWish struct {
+	server, output, namespace string
+	problems                  bool
+	// service is NAMESPACE/NAME; "" is all.
+	service string
+}
+
+// read checks the arguments and flags before anybody is asked: a wrong use is none of a daemon's that does not answer.
+func (w *statusWish) read(_ *cobra.Command, args []string) error {
+	if !slices.Contains([]string{"table", "json", "yaml"}, w.output) {
+		return usageError{fmt.Errorf("output %q is unknown; allowed are table, json, yaml", w.output)}
+	}
+	switch {
+	case len(args) > 1:
+		return usageError{errors.New("status takes one NAMESPACE/NAME at most")}
+	case len(args) == 1 && w.namespace != "" && !strings.Contains(args[0], "/"):
+		w.service = w.namespace + "/" + args[0]
+	case len(args) == 1 && w.namespace != "":
+		return usageError{fmt.Errorf("%q has a namespace, and --namespace names one: want one of them", args[0])}
+	case len(args) == 1 && !strings.Contains(args[0], "/"):
+		return usageError{fmt.Errorf("%q is not NAMESPACE/NAME; did you mean default/%s?", args[0], args[0])}
+	case len(args) == 1 && strings.Count(args[0], "/") > 1:
+		return usageError{fmt.Errorf("%q is not NAMESPACE/NAME", args[0])}
+	case len(args) == 1:
+		w.service = args[0]
+	}
+	if strings.HasPrefix(w.server, "https://") {
+		return usageError{fmt.Errorf("--server %q: the daemon speaks HTTP without TLS; want an address with a port, such as 127.0.0.1:10249", w.server)}
+	}
+	w.server = strings.TrimSuffix(strings.TrimPrefix(w.server, "http://"), "/")
+	return nil
+}
+
+// shows tells whether the Service is among those asked for.
+func (w *statusWish) shows(s proxier.ServiceStatus) bool {
+	if w.namespace != "" && s.Namespace != w.namespace {
+		return false
+	}
+	wrong := len(s.Problems)+len(s.Errors) > 0 || slices.ContainsFunc(s.FrontEnds, func(f proxier.FrontEndStatus) bool { return !f.Programmed })
+	return wrong || !w.problems
 }
 
 func printStatus(w io.Writer, s proxier.Status, format string, now time.Time) error {
