@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
@@ -28,7 +29,17 @@ func doorsOf(c Config, h *health, b *board, m *metrics) []door {
 	operator.Handle(StatusPath, b)
 	operator.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "ok") })
 	operator.HandleFunc("/proxyMode", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "ipvs") })
+	index(health, "/healthz", "/livez", "/readyz")
+	index(operator, "/metrics", StatusPath, "/healthz", "/proxyMode")
 	return []door{{"healthzBindAddress", c.HealthzBindAddress, health, edge.Probes()}, {"metricsBindAddress", c.MetricsBindAddress, operator, edge.Operator()}}
+}
+
+// index has / list what there is.
+func index(on *http.ServeMux, paths ...string) {
+	on.HandleFunc("/{$}", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		fmt.Fprintf(w, "ipvs-proxier\n%s\n", strings.Join(paths, "\n"))
+	})
 }
 
 // ServeHTTP serves Status.

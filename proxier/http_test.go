@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	v1 "k8s.io/api/core/v1"
+
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/inputfile"
 )
 
@@ -64,5 +66,35 @@ func TestConfigurationsHaveABound(t *testing.T) {
 	}
 	if _, err := ReadConfig("/dev/zero", Default()); !errors.Is(err, inputfile.TooLargeError{Allowed: inputfile.MaxSmall}) {
 		t.Errorf("a file without an end: %v", err)
+	}
+}
+
+// TestTheIndexListsWhatThereIs: / of each address names all paths that answer there, and no other one does.
+func TestTheIndexListsWhatThereIs(t *testing.T) {
+	m := newMetrics(nil, "v1")
+	b := newBoard("n1", "v1", func() (connectionCounter, error) { return nil, errNotCounted }, opened{mistakes: func() []string { return nil }})
+	h := &health{board: b, answered: m.answered, node: func() (*v1.Node, bool) { return nil, false }}
+	for _, at := range doorsOf(Config{}, h, b, m) {
+		get := func(path string) (int, string) {
+			answer := httptest.NewRecorder()
+			at.handler.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, path, nil))
+			return answer.Code, answer.Body.String()
+		}
+		status, text := get("/")
+		lines := strings.Split(strings.TrimSpace(text), "\n")
+		if status != http.StatusOK || len(lines) < 4 || lines[0] != "ipvs-proxier" {
+			t.Fatalf("%s: %d %q", at.field, status, text)
+		}
+		for _, path := range lines[1:] {
+			if path == "/metrics" { // it reads the kernel, which is not there
+				continue
+			}
+			if status, _ := get(path); status == http.StatusNotFound {
+				t.Errorf("%s: there is no %s", at.field, path)
+			}
+		}
+		if status, _ := get("/none"); status != http.StatusNotFound {
+			t.Errorf("%s: /none is answered with %d", at.field, status)
+		}
 	}
 }

@@ -8,8 +8,12 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
+
+	built "github.com/ipvs-proxier/ipvs-proxier/internal/version"
 )
 
 // version is set by the linker.
@@ -40,6 +44,7 @@ rate that does not depend on how fast they are answered, and reports latency fro
 request, the share of each endpoint, and errors by kind.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
+		Version:       version,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return usageError{fmt.Errorf("%q is not a command; %s --help lists them", args[0], c.CommandPath())}
@@ -48,6 +53,7 @@ request, the share of each endpoint, and errors by kind.`,
 		},
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
@@ -68,13 +74,15 @@ request, the share of each endpoint, and errors by kind.`,
 }
 
 func versionCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "version", Short: "Print the version", Args: noArguments,
-		RunE: func(c *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintln(c.OutOrStdout(), version)
-			return err
-		},
+	c := &cobra.Command{Use: "version", Short: "Print the version", Args: noArguments}
+	output := c.Flags().StringP("output", "o", "text", "text, the version alone, or json")
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		if !slices.Contains(built.Formats, *output) {
+			return usageError{fmt.Errorf("output %q is unknown; allowed are %s", *output, strings.Join(built.Formats, ", "))}
+		}
+		return built.Of(version).Print(c.OutOrStdout(), *output)
 	}
+	return c
 }
 
 func noArguments(c *cobra.Command, args []string) error {

@@ -13,11 +13,13 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
+	built "github.com/ipvs-proxier/ipvs-proxier/internal/version"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier"
 )
 
@@ -45,7 +47,9 @@ func run() int {
 		SilenceUsage:  true,
 		Args:          cobra.ArbitraryArgs,
 		RunE:          noCommand,
+		Version:       version,
 	}
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(runCommand(), statusCommand(), checkCommand(), cleanupCommand(), convertCommand(), versionCommand())
 	completeFlags(root)
@@ -70,10 +74,15 @@ func printableLines(text string) string {
 }
 
 func versionCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "version", Short: "Print the version", Args: noArgs,
-		Run: func(c *cobra.Command, _ []string) { fmt.Fprintln(c.OutOrStdout(), version) },
+	c := &cobra.Command{Use: "version", Short: "Print the version", Args: noArgs}
+	output := c.Flags().StringP("output", "o", "text", "text, the version alone, or json")
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		if !slices.Contains(built.Formats, *output) {
+			return usageError{fmt.Errorf("output %q is unknown; allowed are %s", *output, strings.Join(built.Formats, ", "))}
+		}
+		return built.Of(version).Print(c.OutOrStdout(), *output)
 	}
+	return c
 }
 
 // noCommand runs when the first argument is no command.
