@@ -236,7 +236,7 @@ func (c *cluster) loadDeployed(client kubernetes.Interface) {
 	args := arguments(job.Spec.Template.Spec.Containers[0], map[string]string{"IPVS_LOAD_SERVICE_HOST": backend.IPv4.String()})
 	args = append(args[:len(args)-1], strings.Replace(args[len(args)-1], ":80", ":8080", 1), "--rate", "10", "--duration", "1s", "--warmup", "0s")
 	output, err := c.pod(1, 31, "load-client").Run("setpriv", args...)
-	if err != nil || !strings.Contains(output, "50 answered, 0 errors") || !strings.Contains(output, "ipvs-load-server-1") {
+	if err != nil || !strings.Contains(output, "10 answered, 0 errors") || !strings.Contains(output, "ipvs-load-server-1") {
 		c.t.Errorf("the Job: %v\n%s", err, output)
 	}
 	if service.Spec.Ports[0].TargetPort.IntValue() != 8080 || !maps.Equal(service.Spec.Selector, server.Spec.Template.Labels) {
