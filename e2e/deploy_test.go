@@ -62,6 +62,14 @@ func (c *cluster) deployed(client kubernetes.Interface, path string, each func(k
 	}
 }
 
+// capabilitiesOf are those that a container has, by the kernel's names.
+func capabilitiesOf(container v1.Container) (names []string) {
+	for _, name := range container.SecurityContext.Capabilities.Add {
+		names = append(names, "CAP_"+string(name))
+	}
+	return names
+}
+
 // TestDeployment takes deploy/ipvs-proxier.yaml to a real API server that checks every field, and runs the program as
 // the DaemonSet does: with its arguments, its configuration, its capabilities and exactly its permissions.
 func TestDeployment(t *testing.T) {
@@ -84,10 +92,7 @@ func TestDeployment(t *testing.T) {
 	c.readyNode(client, "node1")
 
 	container := daemons.Spec.Template.Spec.Containers[0]
-	var capabilities []string
-	for _, name := range container.SecurityContext.Capabilities.Add {
-		capabilities = append(capabilities, "CAP_"+string(name))
-	}
+	capabilities := capabilitiesOf(container)
 	// So every end-to-end test tells what holds in the container.
 	if !slices.Equal(capabilities, harness.Capabilities) {
 		t.Errorf("the container has %v; all other tests run the program with %v", capabilities, harness.Capabilities)

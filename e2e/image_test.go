@@ -138,10 +138,7 @@ func (b *bundle) configure(args ...string) *bundle {
 			b.t.Fatal(err)
 		}
 	}
-	var capabilities []string
-	for _, name := range b.container.SecurityContext.Capabilities.Add {
-		capabilities = append(capabilities, "CAP_"+string(name))
-	}
+	capabilities := capabilitiesOf(b.container)
 	profile, err := harness.SeccompProfile(programs, capabilities)
 	fail(err)
 	type object = map[string]any

@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"slices"
 	"strings"
 	"syscall"
 
@@ -77,8 +76,8 @@ func versionCommand() *cobra.Command {
 	c := &cobra.Command{Use: "version", Short: "Print the version", Args: noArgs}
 	output := c.Flags().StringP("output", "o", "text", "text, the version alone, or json")
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		if !slices.Contains(built.Formats, *output) {
-			return usageError{fmt.Errorf("output %q is unknown; allowed are %s", *output, strings.Join(built.Formats, ", "))}
+		if err := built.Check(*output); err != nil {
+			return usageError{err}
 		}
 		return built.Of(version).Print(c.OutOrStdout(), *output)
 	}

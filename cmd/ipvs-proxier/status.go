@@ -62,8 +62,8 @@ type statusWish struct {
 
 // read checks the arguments and flags before anybody is asked: a wrong use is none of a daemon's that does not answer.
 func (w *statusWish) read(_ *cobra.Command, args []string) error {
-	if !slices.Contains([]string{"table", "json", "yaml"}, w.output) {
-		return usageError{fmt.Errorf("output %q is unknown; allowed are table, json, yaml", w.output)}
+	if !slices.Contains(statusOutputs, w.output) {
+		return unknownOutput(w.output)
 	}
 	switch {
 	case len(args) > 1:
@@ -84,6 +84,13 @@ func (w *statusWish) read(_ *cobra.Command, args []string) error {
 	}
 	w.server = strings.TrimSuffix(strings.TrimPrefix(w.server, "http://"), "/")
 	return nil
+}
+
+// statusOutputs are those of printStatus.
+var statusOutputs = []string{"table", "json", "yaml"}
+
+func unknownOutput(format string) error {
+	return usageError{fmt.Errorf("output %q is unknown; allowed are %s", format, strings.Join(statusOutputs, ", "))}
 }
 
 // shows tells whether the Service is among those asked for.
@@ -111,7 +118,7 @@ func printStatus(w io.Writer, s proxier.Status, format string, now time.Time) er
 		_, err = w.Write(data)
 		return err
 	}
-	return usageError{fmt.Errorf("output %q is unknown; allowed are table, json, yaml", format)}
+	return unknownOutput(format)
 }
 
 // statusTable prints one line for each front end, with its real servers, and what is wrong below. The answer may be of

@@ -22,8 +22,13 @@ func Of(version string) Info {
 	return Info{Version: version, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
 }
 
-// Formats are those of Print.
-var Formats = []string{"text", "json"}
+// Check tells whether Print knows the format, text or json.
+func Check(format string) error {
+	if format == "text" || format == "json" {
+		return nil
+	}
+	return fmt.Errorf("output %q is unknown; allowed are text, json", format)
+}
 
 // Print writes it: the version alone as text, all of it as JSON.
 func (i Info) Print(w io.Writer, format string) error {
@@ -36,5 +41,5 @@ func (i Info) Print(w io.Writer, format string) error {
 		e.SetIndent("", "  ")
 		return e.Encode(i)
 	}
-	return fmt.Errorf("output %q is unknown; allowed are text, json", format)
+	return Check(format)
 }
