@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -32,6 +33,36 @@ func (c *chaos) holdLock() {
 	c.must(err)
 	c.must(unix.Flock(int(lock.Fd()), unix.LOCK_EX))
 	time.AfterFunc(time.Duration(c.r.IntN(5000))*time.Millisecond, func() { lock.Close() })
+	if c.r.IntN(2) == 0 {
+		c.proxier.Kill()
+		c.start(c.args...)
+	}
+	c.changeArrives()
+}
+
+// fillSets exchanges our sets of Services for ones that hold the same entries and no more, and has Services change. The
+// proxier meets that as refusals of the kernel (IPSET_ERR_HASH_FULL), or at a start. Which entry a full set refuses is
+// up to its hash (TestFullSets).
+func (c *chaos) fillSets() {
+	header := regexp.MustCompile(`(?m)^create (\S+) (hash:\S+ .*?)hashsize \d+ maxelem \d+`)
+	text, err := c.Node1.Run("ipset", "save")
+	c.must(err)
+	for _, set := range header.FindAllStringSubmatch(text, -1) {
+		name, kind := set[1], set[2]
+		if !strings.HasPrefix(name, "IPVSP-") {
+			continue
+		}
+		entries := strings.Count(text, "\nadd "+name+" ")
+		full := fmt.Sprintf("create full %shashsize 64 maxelem %d\n", kind, max(1, entries))
+		for line := range strings.Lines(text) {
+			if entry, of := strings.CutPrefix(line, "add "+name+" "); of {
+				full += "add full " + entry
+			}
+		}
+		_, err := c.Node1.Run("sh", "-ec", "ipset restore <<.\n"+full+"swap full "+name+"\ndestroy full\n.\n")
+		c.must(err)
+	}
+	c.set("others", others(c.r, c.one, c.two)...)
 	if c.r.IntN(2) == 0 {
 		c.proxier.Kill()
 		c.start(c.args...)

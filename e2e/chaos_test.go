@@ -47,6 +47,7 @@ var harms = []harm{
 	{name: "hostile tenant", weight: 3, do: func(c *chaos) { c.set("hostile", c.hostile()...) }, expect: "others' changes arrive"},
 	{name: "file that cannot be read", weight: 1, do: func(c *chaos) { c.set("broken", "kind: Service\nmetadata: {name: [") }, unless: noManifests, expect: "the others count"},
 	{name: "lock of iptables held", weight: 1, do: (*chaos).holdLock, expect: "changes arrive"},
+	{name: "sets full", weight: 1, do: (*chaos).fillSets, expect: "the next audit makes room, and changes arrive"},
 	{name: "second proxier", weight: 1, do: (*chaos).second, expect: "the second ends and says why"},
 	{name: "module missing", weight: 1, do: (*chaos).missModule, unless: notOwnGuest, expect: "its Service gets a Problem, others' changes arrive"},
 	{name: "clock stepped", weight: 1, do: (*chaos).stepClock, unless: notOwnGuest, expect: "changes arrive"},
@@ -123,6 +124,7 @@ func runChaos(t *testing.T, seed uint64, duration time.Duration, api bool) {
 	}
 	c.must(c.proxier.AwaitReady())
 	c.changeArrives()
+	c.awaitAudits(2) // what drifted in the last moment is repaired, too
 	load.judge(fmt.Sprintf("%s of harm (%s; drift: %s)", duration, counts(done), counts(c.drift.harmed)))
 	if text, err := c.Node1.Run("ipvsadm", "-Sn"); err != nil || !strings.Contains(text, "-A -t "+neighbour.String()+" -s wrr\n") {
 		t.Errorf("somebody else's virtual server is %q, %v", text, err)
