@@ -50,7 +50,7 @@ func run() int {
 		Version: version,
 	}
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(runCommand(), statusCommand(), checkCommand(), cleanupCommand(), convertCommand(), versionCommand())
+	root.AddCommand(runCommand(), statusCommand(), checkCommand(), cleanupCommand(), explainCommand(), convertCommand(), versionCommand())
 	completeFlags(root)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
