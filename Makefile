@@ -11,10 +11,11 @@ ETCD        := $(shell awk '$$1 == "go.etcd.io/etcd/server/v3" {print $$2}' e2e/
 CACHE   := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ipvs-proxier
 PEERS   := $(CACHE)/peers/kubernetes-$(KUBERNETES)-etcd-$(ETCD)-$(shell go env GOVERSION)
 ROUTER  := $(CACHE)/peers/kube-router-$(KUBEROUTER)-$(shell go env GOVERSION)
-# Modules of their own: what drives a browser, compiles seccomp filters or writes images is no dependency of the programs.
+# Modules of their own: what drives a browser, compiles seccomp filters, writes images or renders charts is no dependency of the programs.
 BROWSERTEST := cmd/ipvs-load/internal/html/browsertest
 CONFINED    := e2e/confined
 IMAGE       := deploy/image
+HELM        := deploy/helm
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
@@ -61,6 +62,7 @@ test: ## everything that proves it works: lint, test-unit, test-browser, test-ke
 test-unit: ## tests that need neither root nor IPVS, with the race detector where there is a C compiler
 	@if command -v gcc >/dev/null; then CGO_ENABLED=1 go test -race ./...; else echo "no gcc: without the race detector"; go test ./...; fi
 	go test -C $(IMAGE) ./...
+	go test -C $(HELM) ./...
 
 .PHONY: test-browser
 test-browser: lab ## the page of ipvs-load, in a real browser: drawn, readable, and without a request
@@ -84,6 +86,17 @@ image-here: lab
 	@bin/lab install crun dpkg-deb
 	@rm -rf bin/image && $(MAKE_IMAGE) -platforms $$(go env GOARCH) -out bin/image
 
+# make chart: IMAGE_VERSION is the version in it, and the tag of the image that it runs.
+MAKE_CHART = go build -C $(HELM) -o $(CURDIR)/bin/chart . && bin/chart
+.PHONY: chart
+chart: ## the Helm chart, packed with its version: bin/out/chart
+	@$(MAKE_CHART) lint && bin/chart package -version $(IMAGE_VERSION) -created $$(git log -1 --format=%ct) -out bin/out/chart
+
+# What the tests' API server is to take: the chart with each file of values.
+.PHONY: chart-here
+chart-here:
+	@rm -rf bin/charts && $(MAKE_CHART) matrix -out bin/charts
+
 .PHONY: guests
 guests: lab
 	@go build -o bin/ ./e2e/guests
@@ -99,7 +112,7 @@ test-kernel: guests kernel-tests ## the contract of the kernel adapters, on a re
 	@bin/guests -lab '$(LAB)' -run '$(RUN)' -what 'tests of the contract' bin/kernel/*.test
 
 .PHONY: e2e-tests
-e2e-tests: build confined image-here peers
+e2e-tests: build confined image-here chart-here peers
 	@mkdir -p bin/out && go test -c -tags e2e -o bin/e2e.test ./e2e
 # The programs are linked into bin, because the cache may lie where the lab shows an empty directory, such as below /tmp.
 	@mkdir -p bin/peers && for program in $(PEERS)/{kube-apiserver,kube-proxy,etcd} $(wildcard $(ROUTER)/kube-router); do ln -f $$program bin/peers/ 2>/dev/null || cp -f $$program bin/peers/; done
@@ -236,8 +249,9 @@ $(PEERS)/etcd:
 	@mkdir -p $(PEERS) && cd e2e/peers && go build -ldflags '-s -w' -o $(PEERS)/etcd.new go.etcd.io/etcd/server/v3 && mv $@.new $@
 
 .PHONY: generate
-generate: ## docs/annotations.md, docs/configuration.md and deploy/annotations-policy.yaml, from the tables of annotations, options and schedulers
+generate: ## docs/annotations.md, docs/configuration.md, the admission policy, the chart's schema and deploy/ipvs-proxier.yaml, from their tables and the chart
 	UPDATE_GOLDEN=1 go test -count=1 -run TestGenerated ./proxier/internal/annotation ./proxier
+	UPDATE_GOLDEN=1 go test -C $(HELM) -count=1 -run TestGenerated ./...
 
 # make fuzz: FUZZTIME is for how long each target runs, RUN limits it to the targets whose names match. A failing input is kept in testdata/fuzz of the
 # target's package, where every later test run tries it.
@@ -254,15 +268,15 @@ fuzz: ## every fuzz target in turn, each for FUZZTIME (10s), until one fails; RU
 .PHONY: lint
 lint: ## gofmt, vet, staticcheck, govulncheck, go mod tidy
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "gofmt: $$unformatted"; exit 1; }
-	go vet ./... && go vet -tags kernel,e2e ./... && for m in $(BROWSERTEST) $(CONFINED) $(IMAGE); do go vet -C $$m ./... || exit; done
-	go run $(STATICCHECK) -tags kernel,e2e ./... && for m in $(BROWSERTEST) $(CONFINED) $(IMAGE); do (cd $$m && go run $(STATICCHECK) ./...) || exit; done
-	go mod tidy -diff && for m in $(BROWSERTEST) $(CONFINED) $(IMAGE); do (cd $$m && go mod tidy -diff) || exit; done
+	go vet ./... && go vet -tags kernel,e2e ./... && for m in $(BROWSERTEST) $(CONFINED) $(IMAGE) $(HELM); do go vet -C $$m ./... || exit; done
+	go run $(STATICCHECK) -tags kernel,e2e ./... && for m in $(BROWSERTEST) $(CONFINED) $(IMAGE) $(HELM); do (cd $$m && go run $(STATICCHECK) ./...) || exit; done
+	go mod tidy -diff && for m in $(BROWSERTEST) $(CONFINED) $(IMAGE) $(HELM); do (cd $$m && go mod tidy -diff) || exit; done
 	@$(MAKE) --no-print-directory vulnerabilities
 
 # Findings fail the build. An unreachable database cannot: but it is said, loudly, that nothing was checked.
 .PHONY: vulnerabilities
 vulnerabilities:
-	@log=$$(mktemp); { go run $(GOVULNCHECK) ./... && (cd $(BROWSERTEST) && go run $(GOVULNCHECK) -test ./...) && (cd $(CONFINED) && go run $(GOVULNCHECK) ./...) && cd $(IMAGE) && go run $(GOVULNCHECK) ./...; } >$$log 2>&1; status=$$?; \
+	@log=$$(mktemp); { go run $(GOVULNCHECK) ./... && (cd $(BROWSERTEST) && go run $(GOVULNCHECK) -test ./...) && (cd $(CONFINED) && go run $(GOVULNCHECK) ./...) && (cd $(IMAGE) && go run $(GOVULNCHECK) ./...) && cd $(HELM) && go run $(GOVULNCHECK) ./...; } >$$log 2>&1; status=$$?; \
 	if [ $$status = 0 ]; then echo "govulncheck: no known vulnerability is reachable"; \
 	elif grep -q -E 'vuln.go.dev|vulndb' $$log && ! grep -q '^Vulnerability #' $$log; then \
 	  echo "govulncheck: NOT CHECKED: the vulnerability database cannot be reached from here:"; tail -3 $$log; status=0; \

@@ -135,7 +135,7 @@ func TestDeployment(t *testing.T) {
 	}
 	// As it comes it says what is left to be written.
 	says(start(config.Data["config.yaml"]), "placeholder")
-	filled := regexp.MustCompile(`https://REPLACE[^\]]*`).ReplaceAllString(config.Data["config.yaml"], "https://127.0.0.1:6443")
+	filled := regexp.MustCompile(`https://REPLACE\S*`).ReplaceAllString(config.Data["config.yaml"], "https://127.0.0.1:6443")
 	p := start(filled)
 	pod := c.pod(1, 50, "client")
 	dual := v1.IPFamilyPolicyRequireDualStack
