@@ -5,11 +5,13 @@ SHELL := /bin/bash -o pipefail
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 KUBERNETES  := $(shell awk '$$1 == "k8s.io/kubernetes" {print $$2}' e2e/peers/go.mod)
-KUBEROUTER  := $(shell awk '$$2 == "github.com/cloudnativelabs/kube-router/v2" {print $$3}' e2e/peers/kube-router/go.mod)
+KUBEHELMS   := $(CACHE)/peers/helm-$(shell awk '$$1 ~ /^helm.sh/ && $$2 ~ /^v/ {printf "%s-", $$2}' e2e/peers/helm/go.mod)$(shell go env GOVERSION)
+ROUTER  := $(shell awk '$$2 == "github.com/cloudnativelabs/kube-router/v2" {print $$3}' e2e/peers/kube-router/go.mod)
 ETCD        := $(shell awk '$$1 == "go.etcd.io/etcd/server/v3" {print $$2}' e2e/peers/go.mod)
 
 CACHE   := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ipvs-proxier
 PEERS   := $(CACHE)/peers/kubernetes-$(KUBERNETES)-etcd-$(ETCD)-$(shell go env GOVERSION)
+HELMS   := $(CACHE)/peers/helm-$(shell awk '$$1 ~ /^helm.sh/ && $$2 ~ /^v/ {printf "%s-", $$2}' e2e/peers/helm/go.mod)$(shell go env GOVERSION)
 ROUTER  := $(CACHE)/peers/kube-router-$(KUBEROUTER)-$(shell go env GOVERSION)
 # Modules of their own: what drives a browser, compiles seccomp filters, writes images or renders charts is no dependency of the programs.
 BROWSERTEST := cmd/ipvs-load/internal/html/browsertest
@@ -91,6 +93,31 @@ MAKE_CHART = go build -C $(HELM) -o $(CURDIR)/bin/chart . && bin/chart
 .PHONY: chart
 chart: ## the Helm chart, packed with its version: bin/out/chart
 	@$(MAKE_CHART) lint && bin/chart package -version $(IMAGE_VERSION) -created $$(git log -1 --format=%ct) -out bin/out/chart
+
+.PHONY: chart-cli
+chart-cli: helm3 helm4 ## the chart by the commands of Helm 3 and 4: lint, install, upgrade, roll back, uninstall (root; nightly)
+	@IPVSP_HELM=1 $(MAKE) --no-print-directory e2e RUN='^TestChartByHelm$$' GUESTS=1
+
+# Everything of a release but its publication: IMAGE_VERSION is its version. What is not in the caches yet comes from the network: Go modules, Debian packages.
+RELEASED = bin/out/release
+.PHONY: release-dry-run
+release-dry-run: ## programs, images, chart, SBOM, checksums and provenance of a release, and nothing is published: bin/out/release
+	@rm -rf bin/release $(RELEASED) && for arch in amd64 arm64; do \
+	  GOARCH=$$arch go build -ldflags '-s -w -X main.version=$(IMAGE_VERSION)' -o bin/release/programs/linux-$$arch/ ./cmd/ipvs-proxier ./cmd/ipvs-load || exit; done
+	@$(MAKE_IMAGE) -out bin/release/image >/dev/null
+	@$(MAKE_CHART) package -version $(IMAGE_VERSION) -created $$(git log -1 --format=%ct) -out bin/release/chart >/dev/null
+	@go run ./deploy/release -version $(IMAGE_VERSION) -revision $$(git rev-parse HEAD) -created $$(git log -1 --format=%ct) -programs bin/release/programs -out $(RELEASED) \
+	  bin/release/image/* bin/release/chart/*
+
+# It needs skopeo, gh, and who may write: REGISTRY_USER, REGISTRY_PASSWORD, GH_TOKEN. The workflow of a release has them.
+.PHONY: release-publish
+release-publish: helm3
+	@[ -n "$(REGISTRY)" ] && git describe --exact-match --tags >/dev/null && cd $(RELEASED) && sha256sum --check --strict --quiet SHA256SUMS
+	@for image in ipvs-proxier ipvs-load; do \
+	  skopeo copy --all --dest-creds "$$REGISTRY_USER:$$REGISTRY_PASSWORD" oci-archive:$(RELEASED)/$$image-$(IMAGE_VERSION).tar docker://$(REGISTRY)/$$image:$(IMAGE_VERSION) || exit; done
+	@printf %s "$$REGISTRY_PASSWORD" | bin/helm3 registry login $(firstword $(subst /, ,$(REGISTRY))) --username "$$REGISTRY_USER" --password-stdin
+	@bin/helm3 push $(RELEASED)/ipvs-proxier-*.tgz oci://$(REGISTRY)/charts
+	@gh release create $(IMAGE_VERSION) --verify-tag --title $(IMAGE_VERSION) --notes-file docs/CHANGELOG.md $(RELEASED)/*
 
 # What the tests' API server is to take: the chart with each file of values.
 .PHONY: chart-here
@@ -247,6 +274,14 @@ $(ROUTER)/kube-router:
 $(PEERS)/etcd:
 	@echo "building etcd $(ETCD), once"
 	@mkdir -p $(PEERS) && cd e2e/peers && go build -ldflags '-s -w' -o $(PEERS)/etcd.new go.etcd.io/etcd/server/v3 && mv $@.new $@
+
+# Helm's commands themselves, for what only an operator does with them.
+.PRECIOUS: $(HELMS)/helm%
+helm%: $(HELMS)/helm% ; @mkdir -p bin && (ln -f $< bin/ 2>/dev/null || cp -f $< bin/)
+
+$(HELMS)/helm%:
+	@echo "building helm $*, once"
+	@mkdir -p $(HELMS) && cd e2e/peers/helm && go build -ldflags '-s -w' -o $@.new helm.sh/helm/v$*/cmd/helm && mv $@.new $@
 
 .PHONY: generate
 generate: ## docs/annotations.md, docs/configuration.md, the admission policy, the chart's schema and deploy/ipvs-proxier.yaml, from their tables and the chart

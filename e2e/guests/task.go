@@ -27,7 +27,8 @@ type task struct {
 var longest = []string{"TestLinuxKeepsTheContract", "TestHashingIsTheSameOnEveryNode", "TestTraffic", "TestTrafficByRoute",
 	"TestConformance", "TestKilledAtAnyMoment", "TestAPIServersFailOver", "TestTakeOverFromKubeProxy", "TestPolicy",
 	"TestEverySchedulerUnderLoad", "TestEventsOfTwoNodes", "TestDeployment", "TestKubernetesAPI", "TestRollingUpdate",
-	"TestVIPModeChangesLive", "TestDriftIsRepaired", "TestClientsOnTheNode", "TestRouteDriftIsRepaired", "TestTakeOverFromKubeRouter"}
+	"TestChart", "TestVIPModeChangesLive", "TestDriftIsRepaired", "TestClientsOnTheNode", "TestRouteDriftIsRepaired",
+	"TestTakeOverFromKubeRouter"}
 
 // listTasks asks the programs for their tests whose names match. Only listing needs no kernel, but the programs must be
 // there.
