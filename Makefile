@@ -5,8 +5,7 @@ SHELL := /bin/bash -o pipefail
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 KUBERNETES  := $(shell awk '$$1 == "k8s.io/kubernetes" {print $$2}' e2e/peers/go.mod)
-KUBEHELMS   := $(CACHE)/peers/helm-$(shell awk '$$1 ~ /^helm.sh/ && $$2 ~ /^v/ {printf "%s-", $$2}' e2e/peers/helm/go.mod)$(shell go env GOVERSION)
-ROUTER  := $(shell awk '$$2 == "github.com/cloudnativelabs/kube-router/v2" {print $$3}' e2e/peers/kube-router/go.mod)
+KUBEROUTER  := $(shell awk '$$2 == "github.com/cloudnativelabs/kube-router/v2" {print $$3}' e2e/peers/kube-router/go.mod)
 ETCD        := $(shell awk '$$1 == "go.etcd.io/etcd/server/v3" {print $$2}' e2e/peers/go.mod)
 
 CACHE   := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ipvs-proxier
