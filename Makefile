@@ -283,8 +283,8 @@ $(HELMS)/helm%:
 	@mkdir -p $(HELMS) && cd e2e/peers/helm && go build -ldflags '-s -w' -o $@.new helm.sh/helm/v$*/cmd/helm && mv $@.new $@
 
 .PHONY: generate
-generate: ## docs/annotations.md, docs/configuration.md, the admission policy, the chart's schema and deploy/ipvs-proxier.yaml, from their tables and the chart
-	UPDATE_GOLDEN=1 go test -count=1 -run TestGenerated ./proxier/internal/annotation ./proxier
+generate: ## docs/annotations.md, docs/configuration.md, docs/node-check.md, the admission policy, the chart's schema and deploy/ipvs-proxier.yaml, from their tables and the chart
+	UPDATE_GOLDEN=1 go test -count=1 -run TestGenerated ./proxier/internal/annotation ./proxier/internal/nodecheck ./proxier
 	UPDATE_GOLDEN=1 go test -C $(HELM) -count=1 -run TestGenerated ./...
 
 # make fuzz: FUZZTIME is for how long each target runs, RUN limits it to the targets whose names match. A failing input is kept in testdata/fuzz of the

@@ -20,6 +20,7 @@ import (
 var pure = []string{
 	"internal/document", "internal/marks", "internal/spelling", "internal/version", "ipset", "proxier/internal/annotation",
 	"proxier/internal/budget", "proxier/internal/cluster", "proxier/internal/dataplane", "proxier/internal/iptables",
+	"proxier/internal/nodecheck",
 	"scheduler", "scheduler/hashing",
 }
 

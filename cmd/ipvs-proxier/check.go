@@ -24,7 +24,8 @@ func checkCommand() *cobra.Command {
 		Long: "Read the Services, EndpointSlices and Nodes of files, and report what the proxier would reject or not support in them: annotations,\n" +
 			"aliases, fields, and what run --manifests would refuse. Of a directory the files .yaml, .yml and .json count; - is standard input.\n\n" +
 			"Or check annotations alone: KEY=VALUE, node/weight=3, endpointslice/weight=3. They are printed as the proxier reads them.\n\n" +
-			"No cluster and no kernel are needed. The exit status is 1 when there is a problem.",
+			"No cluster and no kernel are needed. The exit status is 1 when there is a problem.\n\n" +
+			"check node looks at this node instead; a directory that is called node is ./node.",
 		Example: "  ipvs-proxier check web.yaml\n" +
 			"  kubectl get services -A -o yaml | ipvs-proxier check -\n" +
 			"  ipvs-proxier check scheduler=http=maglev,*=wlc slow-start=30s node/weight=3",
@@ -49,12 +50,21 @@ func checkCommand() *cobra.Command {
 				return usageError{err}
 			}
 		}
-		if *output != "table" && *output != "json" {
-			return usageError{fmt.Errorf("output %q is unknown; allowed are table, json", *output)}
+		if err := tableOrJSON(*output); err != nil {
+			return err
 		}
 		return check(c.InOrStdin(), c.OutOrStdout(), base, args, *settings, *output == "json")
 	}
+	c.AddCommand(checkNodeCommand())
 	return c
+}
+
+// tableOrJSON is an error of wrong use where it is neither.
+func tableOrJSON(output string) error {
+	if output != "table" && output != "json" {
+		return usageError{fmt.Errorf("output %q is unknown; allowed are table, json", output)}
+	}
+	return nil
 }
 
 func check(stdin io.Reader, w io.Writer, config proxier.Config, args []string, settings, asJSON bool) error {

@@ -1,0 +1,149 @@
+package proxier
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/rest"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/inputfile"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/manifests"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/nodecheck"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/nodefacts"
+	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
+)
+
+// NodeReport is what [CheckNode] finds.
+type NodeReport struct{ nodecheck.Report }
+
+// Wrong tells whether something on the node must be mended before the program can do its work.
+func (r NodeReport) Wrong() bool { return r.Worst() == nodecheck.Fails }
+
+// CheckNode looks at this node, and at the API servers, and says what `run` with the configuration would miss there. It
+// writes nothing, and loads no module.
+func CheckNode(ctx context.Context, c Config) (NodeReport, error) {
+	if err := c.Validate(); err != nil {
+		return NodeReport{}, fmt.Errorf("configuration: %w", err)
+	}
+	variant, _, err := kernel.ChooseIptables(ctx, c.Iptables)
+	if err != nil {
+		return NodeReport{}, err
+	}
+	asked := c.asked(variant)
+	f := nodefacts.Node(ctx, asked)
+	if c.Manifests != "" {
+		ports, err := nodePortsOf(c.Manifests)
+		f.NodePorts = nodecheck.Is(ports)
+		if err != nil {
+			f.Source, f.NodePorts = fmt.Sprintf("--manifests: %v", err), nodecheck.Not[[]uint16](err.Error())
+		}
+	} else {
+		c.askServers(ctx, &f)
+	}
+	return NodeReport{nodecheck.Judge(f, asked.Wanted)}, nil
+}
+
+func (c Config) askServers(ctx context.Context, f *nodecheck.Facts) {
+	f.NodePorts = nodecheck.Not[[]uint16]("no source of Services")
+	config, err := restConfig(c)
+	if err != nil {
+		f.Source = err.Error()
+		return
+	}
+	urls, err := c.serverURLs(config)
+	if err != nil {
+		f.Source = err.Error()
+		return
+	}
+	nodefacts.API(ctx, f, config, urls, c.NodeName)
+}
+
+// asked is what the configuration asks of the node. The Config is valid.
+func (c Config) asked(variant kernel.Variant) nodefacts.Asked {
+	_, major, minor, _ := kernel.Release()
+	d := c.dataplane(kernel.Families(), dataplane.Facts{KernelMajor: major, KernelMinor: minor})
+	limits := c.Conntrack.limits()
+	w := nodecheck.Wanted{
+		NodeName: c.NodeName, Schedulers: c.schedulers(), Sysctls: maps.Clone(dataplane.Foundation(d).Sysctls), ClusterCIDRs: networks(c.ClusterCIDRs),
+		Dummy: d.VIPs == dataplane.ByAddress, TakeOver: c.TakeOver, Binds: map[string]netip.AddrPort{},
+		MasqueradePorts: nodecheck.Range(c.MasqueradePorts), Manifests: c.Manifests != "",
+	}
+	maps.Copy(w.Sysctls, limits.Timeouts())
+	if c.DetectLocalMode == DetectBridgeInterface {
+		w.PodBridge = c.PodBridgeInterface
+	}
+	for flag, address := range map[string]string{"healthz-bind-address": c.HealthzBindAddress, "metrics-bind-address": c.MetricsBindAddress} {
+		if at, err := netip.ParseAddrPort(address); err == nil {
+			w.Binds[flag] = at
+		}
+	}
+	return nodefacts.Asked{Wanted: w, Conntrack: limits, Variant: variant}
+}
+
+// schedulers are those that the configuration names, and the one that is in force where nobody chooses, by the kernel's
+// names.
+func (c Config) schedulers() []string {
+	words := []string{c.Scheduler}
+	if c.Scheduler == "" {
+		words = []string{scheduler.Default}
+	}
+	for _, n := range c.Namespaces {
+		words = append(words, n.Scheduler)
+	}
+	var names []string
+	for _, word := range words {
+		if s, known := scheduler.Lookup(word); known {
+			names = append(names, s.Kernel)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// nodePortsOf returns the node ports of the Services in a directory of manifests. A file that cannot be read holds none;
+// `check DIRECTORY` says what is wrong with it.
+func nodePortsOf(dir string) (ports []uint16, err error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), ".") || !slices.Contains([]string{".yaml", ".yml", ".json"}, filepath.Ext(e.Name())) {
+			continue
+		}
+		content, err := inputfile.Read(filepath.Join(dir, e.Name()), inputfile.MaxBytes)
+		if err != nil {
+			continue
+		}
+		found, _ := manifests.Read(content)
+		for _, o := range found {
+			if s, is := o.Value.(*v1.Service); is {
+				for _, p := range s.Spec.Ports {
+					ports = append(ports, uint16(p.NodePort))
+				}
+			}
+		}
+	}
+	return slices.DeleteFunc(ports, func(port uint16) bool { return port == 0 }), nil
+}
+
+// serverURLs are the API servers in the order in which they are tried.
+func (c Config) serverURLs(config *rest.Config) ([]string, error) {
+	if len(c.APIServers) > 0 {
+		return c.APIServers, nil
+	}
+	url, _, err := rest.DefaultServerUrlFor(config)
+	if err != nil {
+		return nil, fmt.Errorf("API server %q: %w", config.Host, err)
+	}
+	return []string{url.Scheme + "://" + url.Host}, nil
+}

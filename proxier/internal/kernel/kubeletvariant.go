@@ -1,0 +1,64 @@
+package kernel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
+)
+
+// KubeletVariant returns the variant of iptables in which kubelet's own chain is; "" where it is in none. A variant
+// whose tables would only come into being by being listed is not asked.
+func KubeletVariant(ctx context.Context) (Variant, error) {
+	var errs []error
+	for _, v := range []Variant{NFT, Legacy} {
+		text, err := listMangle(ctx, v)
+		if err != nil {
+			errs = append(errs, err)
+		}
+		for _, mark := range marks {
+			if strings.HasPrefix(mark.chain, "KUBE-") && strings.Contains(text, "\n:"+mark.chain) {
+				return v, nil
+			}
+		}
+	}
+	return "", errors.Join(errs...)
+}
+
+// listMangle lists the table that kubelet's chains are in (pkg/kubelet/kubelet_network_linux.go, Kubernetes 1.37).
+func listMangle(ctx context.Context, v Variant) (string, error) {
+	switch v {
+	case NFT:
+		release, _ := readFile("/proc/sys/kernel/osrelease")
+		if known := readModules("", release); !known.loaded("nf_tables") && !known.builtIn("nf_tables") && len(known.present) > 0 {
+			return "", nil
+		}
+	case Legacy:
+		names, err := os.ReadFile("/proc/thread-self/net/ip_tables_names")
+		if errors.Is(err, fs.ErrNotExist) || err == nil && !strings.Contains(string(names), "mangle") {
+			return "", nil
+		}
+		if err != nil {
+			return "", err
+		}
+	}
+	program := filepath.Join(IptablesDir, string(v), commands[cluster.IPv4]+"-save")
+	if _, err := os.Stat(program); err != nil {
+		if program, err = exec.LookPath(commands[cluster.IPv4] + "-" + string(v) + "-save"); err != nil {
+			return "", fmt.Errorf("the rules of %s cannot be read without iptables-%s-save", v, v)
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, program, "-t", "mangle").Output()
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+		err = fmt.Errorf("%s: %w: %s", filepath.Base(program), err, strings.TrimSpace(string(exit.Stderr)))
+	}
+	return "\n" + string(out), err
+}

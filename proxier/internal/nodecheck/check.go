@@ -1,0 +1,74 @@
+package nodecheck
+
+// Check is one thing that is looked at.
+type Check struct {
+	// Code is never given another meaning, nor used again.
+	Code string
+	// Name is the reason in one word.
+	Name string
+	// Looks says what is looked at.
+	Looks string
+	// Consequence says what comes of it where it is wrong, Mend how to mend it in general. A finding may say both more
+	// exactly.
+	Consequence, Mend string
+	// Stops tells that `run` ends, before it changes anything, where the check fails.
+	Stops bool
+	judge func(f Facts, w Wanted) []result
+}
+
+// result is what a check says. An empty consequence or mend is the check's.
+type result struct {
+	severity                 Severity
+	found, consequence, mend string
+}
+
+func ok(found string) []result    { return []result{{severity: OK, found: found}} }
+func unknown(why string) []result { return []result{{severity: Unknown, found: why}} }
+func warns(found string) []result { return []result{{severity: Warns, found: found}} }
+func fails(found string) []result { return []result{{severity: Fails, found: found}} }
+func by(mend string, r ...result) []result {
+	for i := range r {
+		r[i].mend = mend
+	}
+	return r
+}
+
+// Checks returns all checks, by code.
+func Checks() []Check {
+	var all []Check
+	for _, group := range [][]Check{kernelChecks, privilegeChecks, iptablesChecks, networkChecks, limitChecks, apiChecks} {
+		all = append(all, group...)
+	}
+	return all
+}
+
+// Judge says what each check finds, worst first.
+func Judge(f Facts, w Wanted) Report {
+	var all []Finding
+	for _, c := range Checks() {
+		for _, r := range c.judge(f, w) {
+			all = append(all, c.finding(r))
+		}
+	}
+	worstFirst(all)
+	return Report{Node: w.NodeName, Verdict: verdict("node "+w.NodeName, all), Findings: all}
+}
+
+func (c Check) finding(r result) Finding {
+	finding := Finding{Code: c.Code, Name: c.Name, Severity: r.severity, Found: r.found}
+	if r.severity == OK {
+		return finding
+	}
+	if finding.Consequence = r.consequence; finding.Consequence == "" && r.severity != Unknown {
+		finding.Consequence = c.Consequence
+	}
+	switch {
+	case r.severity == Unknown:
+	case r.mend != "":
+		finding.Mend = r.mend
+	default:
+		finding.Mend = c.Mend
+	}
+	finding.Stops = c.Stops && r.severity == Fails
+	return finding
+}
