@@ -39,7 +39,7 @@ func TestCheckNodeIsASubcommand(t *testing.T) {
 			t.Errorf("check %v: %v\n%s", args, err, out)
 		}
 	}
-	for _, args := range [][]string{{"node", "web.yaml"}, {"node", "-o", "yaml"}, {"node", "--manifest", dir}, {"node", "--node-name", "n1", "--vip-mode", "x"}} {
+	for _, args := range [][]string{{"node", "web.yaml"}, {"node", "-o", "yaml"}, {"node", "--node-name", "n1", "--vip-mode", "x"}} {
 		if out, err := checked(t, args...); !errors.As(err, new(usageError)) {
 			t.Errorf("check %v: %v, want wrong use\n%s", args, err, out)
 		}
