@@ -109,8 +109,8 @@ func (c Config) schedulers() []string {
 	return slices.Compact(names)
 }
 
-// nodePortsOf returns the node ports of the Services in a directory of manifests. A file that cannot be read holds none;
-// `check DIRECTORY` says what is wrong with it.
+// nodePortsOf returns the node ports of the Services in a directory of manifests. A file that cannot be read holds
+// none; `check DIRECTORY` says what is wrong with it.
 func nodePortsOf(dir string) (ports []uint16, err error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {

@@ -69,8 +69,8 @@ type Facts struct {
 	Source string
 	// Servers are the API servers, in the order in which they are tried; none with --manifests.
 	Servers []Server
-	// Access is what the API allows, by [Permissions]; Node tells whether it has this Node. KubernetesIPs are the addresses
-	// of the Service default/kubernetes. They are nil or not known where no server answers.
+	// Access is what the API allows, by [Permissions]; Node tells whether it has this Node. KubernetesIPs are the
+	// addresses of the Service default/kubernetes. They are nil or not known where no server answers.
 	Access        map[Permission]Maybe[bool]
 	Node          Maybe[bool]
 	KubernetesIPs []netip.Addr
