@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	built "github.com/ipvs-proxier/ipvs-proxier/internal/version"
+	"github.com/ipvs-proxier/ipvs-proxier/internal/wronguse"
 )
 
 // version is set by the linker.
@@ -45,7 +46,7 @@ request, the share of each endpoint, and errors by kind.`,
 		Version:       version,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usageError{fmt.Errorf("%q is not a command; %s --help lists them", args[0], c.CommandPath())}
+				return usageError{wronguse.Command(c, args)}
 			}
 			return nil
 		},
@@ -54,7 +55,7 @@ request, the share of each endpoint, and errors by kind.`,
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usageError{wronguse.Flag(c, err)} })
 	root.AddCommand(serveCommand(), runCommand(), scenarioCommand(), compareCommand(), probeCommand(), controlCommand(), replayCommand(), reportCommand(), versionCommand())
 	err := root.ExecuteContext(ctx)
 	if err == nil {

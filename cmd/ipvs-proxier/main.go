@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 
 	built "github.com/ipvs-proxier/ipvs-proxier/internal/version"
+	"github.com/ipvs-proxier/ipvs-proxier/internal/wronguse"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier"
 )
 
@@ -89,15 +90,7 @@ func noCommand(c *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return c.Help()
 	}
-	names := []string{}
-	for _, known := range c.Commands() {
-		names = append(names, known.Name())
-	}
-	hint := "allowed are " + strings.Join(names, ", ")
-	if near, ok := proxier.Nearest(args[0], names); ok {
-		hint = "did you mean " + near + "?"
-	}
-	return usageError{fmt.Errorf("%q is not a command (%s)", args[0], hint)}
+	return usageError{wronguse.Command(c, args)}
 }
 
 func noArgs(c *cobra.Command, args []string) error {

@@ -3,13 +3,13 @@ package main
 import (
 	"fmt"
 	"os"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/ipvs-proxier/ipvs-proxier/internal/wronguse"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier"
 )
 
@@ -83,16 +83,5 @@ func (o *options) complete() (proxier.Config, error) {
 	return c, nil
 }
 
-var unknownFlag = regexp.MustCompile(`^unknown flag: --(\S+)$`)
-
 // flagError names the nearest flag for one that does not exist.
-func flagError(c *cobra.Command, err error) error {
-	if found := unknownFlag.FindStringSubmatch(err.Error()); found != nil {
-		var names []string
-		c.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
-		if near, ok := proxier.Nearest(found[1], names); ok {
-			return usageError{fmt.Errorf("%w (did you mean --%s?)", err, near)}
-		}
-	}
-	return usageError{fmt.Errorf("%w (see %s --help)", err, c.CommandPath())}
-}
+func flagError(c *cobra.Command, err error) error { return usageError{wronguse.Flag(c, err)} }

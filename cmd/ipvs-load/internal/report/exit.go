@@ -52,7 +52,10 @@ func (p *Report) judge() Verdict {
 			return Verdict{ExitErrors, fmt.Sprintf("event %s failed: %s", e.Name, e.Failure)}
 		}
 	}
-	return Verdict{ExitFine, "fine"}
+	if r.Errors > 0 {
+		return Verdict{ExitFine, fmt.Sprintf("fine: %s of the requests failed, allowed is %s", percent(r.ErrorRatio), percent(p.Settings.MaxErrorRatio))}
+	}
+	return Verdict{ExitFine, "fine: no request failed"}
 }
 
 // ExitStatus is that of the verdict.

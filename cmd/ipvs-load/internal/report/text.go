@@ -317,9 +317,7 @@ func (p *Report) self(b *strings.Builder) {
 	for _, w := range s.Warnings {
 		fmt.Fprintf(b, "WARNING: %s\n", w)
 	}
-	if p.Verdict.ExitStatus != ExitFine {
-		fmt.Fprintf(b, "VERDICT: %s\n", p.Verdict.Text)
-	}
+	fmt.Fprintf(b, "VERDICT: %s\n", p.Verdict.Text)
 }
 
 // Duration shows three significant digits of microseconds in the unit that fits.

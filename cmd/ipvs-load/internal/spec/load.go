@@ -106,6 +106,8 @@ func (l Load) withDefaults() (Load, error) {
 			l.ConnectionsMax = l.Concurrency
 		}
 		set(&l.Workers, 1)
+	} else if !l.Rate.isSet() {
+		return l, fmt.Errorf("rate 0 is out of range: an open loop needs a rate of requests per second, such as 1000, or phases of it, such as 100:10s,100..1000:1m")
 	} else if l.Concurrency != 0 {
 		return l, fmt.Errorf("concurrency %d is for a closed loop; an open one starts requests by its rate", l.Concurrency)
 	}

@@ -84,7 +84,7 @@ func parse(s string) (Target, error) {
 	}
 	addr, err := netip.ParseAddr(host)
 	if err != nil {
-		return Target{}, fmt.Errorf("host %q is not an IPv4 or IPv6 address; names are not resolved", host)
+		return Target{}, NameError(host)
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
 	if err != nil {
@@ -92,6 +92,13 @@ func parse(s string) (Target, error) {
 	}
 	t.Addr = netip.AddrPortFrom(addr.Unmap(), uint16(n))
 	return t, nil
+}
+
+// NameError is a host that is no address. Who may ask DNS can say what to write instead.
+type NameError string
+
+func (e NameError) Error() string {
+	return fmt.Sprintf("host %q is not an IPv4 or IPv6 address; names are not resolved", string(e))
 }
 
 // splitHostPort wants IPv6 in brackets, as every URL does: without them the port cannot be told from the last group.

@@ -1,0 +1,42 @@
+// Package wronguse says what somebody may have meant by a command or a flag that does not exist. Both programs answer
+// alike.
+package wronguse
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/ipvs-proxier/ipvs-proxier/internal/spelling"
+)
+
+// Command returns the error for arguments in the place of a subcommand: the first one is none. It names the nearest
+// subcommand, or all.
+func Command(c *cobra.Command, args []string) error {
+	var names []string
+	for _, known := range c.Commands() {
+		names = append(names, known.Name())
+	}
+	hint := "allowed are " + strings.Join(names, ", ")
+	if near, ok := spelling.Nearest(args[0], names); ok {
+		hint = "did you mean " + near + "?"
+	}
+	return fmt.Errorf("%q is not a command (%s)", args[0], hint)
+}
+
+var unknownFlag = regexp.MustCompile(`^unknown flag: --(\S+)$`)
+
+// Flag returns an error of cobra's about flags, with the nearest flag where one does not exist.
+func Flag(c *cobra.Command, err error) error {
+	if found := unknownFlag.FindStringSubmatch(err.Error()); found != nil {
+		var names []string
+		c.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+		if near, ok := spelling.Nearest(found[1], names); ok {
+			return fmt.Errorf("%w (did you mean --%s?)", err, near)
+		}
+	}
+	return fmt.Errorf("%w (see %s --help)", err, c.CommandPath())
+}
