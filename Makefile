@@ -245,7 +245,8 @@ bench-data: ## what a Service and a proxy cost, several proxies side by side: do
 .PHONY: bench-go
 bench-go: lab ## the Go benchmarks of core and kernel adapters, a file a run for benchstat in bin/out/go (those of the adapters need root)
 	@rm -rf bin/benchmarks && mkdir -p bin/benchmarks/core bin/benchmarks/kernel bin/out/go
-	@go test -c -o bin/benchmarks/core/ ./proxier ./scheduler/hashing ./cmd/ipvs-load/internal/engine >/dev/null
+	@go test -c -o bin/benchmarks/core/ ./proxier/internal/engine ./scheduler/hashing >/dev/null
+	@go test -c -o bin/benchmarks/core/load.test ./cmd/ipvs-load/internal/engine >/dev/null
 	@go test -c -tags kernel -o bin/benchmarks/kernel/ ./internal/netlink ./ipset/... ./proxier/internal/kernel/... ./proxier/internal/predecessor/... >/dev/null
 	@go test -C $(CONFINED) -c -o $(CURDIR)/bin/kernel/ . >/dev/null
 	@file=bin/out/go/core-$$(date -u +%Y%m%dT%H%M%S).txt; for t in bin/benchmarks/core/*.test; do $$t -test.run '^$$' -test.bench . $(GOBENCH) || exit 1; done | tee $$file; echo "== $$file"

@@ -15,6 +15,7 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/inputfile"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/manifests"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/observe"
 	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
 )
 
@@ -121,11 +122,11 @@ func withMistakes(mistakes []document.Mistake, problems []cluster.Problem) (stat
 	told := map[string]bool{}
 	for _, m := range mistakes {
 		told[m.Field] = true
-		status = append(status, ProblemStatus{string(cluster.InvalidField), m.Field, fmt.Sprintf("line %d (document %d): %s", m.Line, m.Document, m.Text)})
+		status = append(status, ProblemStatus{Reason: string(cluster.InvalidField), Field: m.Field, Message: fmt.Sprintf("line %d (document %d): %s", m.Line, m.Document, m.Text)})
 	}
 	for _, p := range problems {
 		if p.Reason != cluster.InvalidField || !told[p.Field] {
-			status = append(status, ProblemStatus{string(p.Reason), p.Field, p.Text()})
+			status = append(status, ProblemStatus{Reason: string(p.Reason), Field: p.Field, Message: p.Text()})
 		}
 	}
 	return status
@@ -144,13 +145,13 @@ func (c *Checker) service(s *v1.Service, of []*discovery.EndpointSlice, nodeWeig
 	problems := slices.DeleteFunc(parsed.Problems.Told(), func(p cluster.Problem) bool {
 		return strings.HasPrefix(p.Field, "endpointslice ") // the slice itself is told of
 	})
-	settings := map[string][]SettingStatus{"": settingStatus(parsed.Settings)}
+	settings := map[string][]SettingStatus{"": observe.NewSettingStatus(parsed.Settings)}
 	for _, port := range parsed.Ports {
 		label := port.Name
 		if label == "" {
 			label = fmt.Sprintf("%d/%s", port.Port, port.Protocol)
 		}
-		settings[label] = settingStatus(port.Settings)
+		settings[label] = observe.NewSettingStatus(port.Settings)
 	}
 	return problems, settings
 }

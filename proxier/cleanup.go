@@ -4,10 +4,10 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/engine"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/predecessor"
 )
@@ -24,12 +24,7 @@ type CleanupOptions struct {
 }
 
 // Removal is what Cleanup has removed, or would remove.
-type Removal struct {
-	// Objects are kind and name of each thing, in the order in which they go.
-	Objects []string
-	// Left says what stays that might be ours, why, and how to remove it; empty where nothing does.
-	Left string
-}
+type Removal = engine.Removal
 
 // Cleanup removes what is ours from this node's kernel, and nothing else: virtual servers, real servers, addresses,
 // routes and the link, chains and their hooks, sets. Sysctls keep their values. It holds the lock meanwhile, and
@@ -66,11 +61,13 @@ func Cleanup(ctx context.Context, c Config, o CleanupOptions) (Removal, error) {
 	if refused != nil && !o.DryRun {
 		return Removal{}, refused
 	}
-	removal, err := cleanup(linux, seen.State, c.Link, o)
+	gone, err := engine.Remove(linux, seen.State, engine.Removing{
+		Link: c.Link, Shared: slices.Contains(predecessor.Links(), c.Link), HandOver: o.HandOver, Force: o.Force, DryRun: o.DryRun,
+	})
 	if err == nil {
 		err = refused
 	}
-	return removal, err
+	return gone, err
 }
 
 // servedFamilies are those in which there are virtual servers, sorted.
@@ -117,69 +114,3 @@ func admitCleanup(living []predecessor.Living, unready func() (string, error), o
 	}
 	return nil
 }
-
-// cleanup removes what is ours of a kernel that holds have, which is the caller's no more.
-func cleanup(k Kernel, have *dataplane.State, link string, o CleanupOptions) (Removal, error) {
-	removal := Removal{Left: leave(have, link, o)}
-	touched := dataplane.All(nil, have)
-	ops := dataplane.Diff(have, dataplane.NewState(), touched)
-	if o.DryRun {
-		for _, op := range ops {
-			removal.Objects = append(removal.Objects, named(op))
-		}
-		return removal, nil
-	}
-	gone := &removals{Kernel: k}
-	e := &engine{kernel: gone, have: have, stale: stale{newUnforgotten()}, cutoffs: cutoffs{newUnforgotten()}}
-	r := Report{failed: map[cluster.Name][]Failure{}}
-	e.apply(&r, ops, touched)
-	e.forget(time.Now(), &r)
-	removal.Objects = gone.objects
-	return removal, r.Error()
-}
-
-// leave takes out of the State what is to stay in the kernel, though Observe takes it for ours. It says so where that
-// might surprise.
-func leave(have *dataplane.State, link string, o CleanupOptions) (left string) {
-	if o.HandOver {
-		have.Links, have.Addresses = nil, nil
-		for id := range have.VirtualServers {
-			have.DropVirtualServer(id)
-		}
-		return ""
-	}
-	// The link of that name is kube-proxy's as well. What is on it is ours where we have run, and our sets tell that: they
-	// go last.
-	if _, present := have.Links[link]; !present || o.Force || len(have.Sets) > 0 || !slices.Contains(predecessor.Links(), link) {
-		return ""
-	}
-	addresses, servers := have.Addresses, 0
-	have.Links, have.Addresses = nil, nil
-	for id := range have.VirtualServers {
-		_, addressed := addresses[id.Addr]
-		if _, routed := have.Routes[id.Addr]; addressed && !routed {
-			have.DropVirtualServer(id)
-			servers++
-		}
-	}
-	return fmt.Sprintf("link %s with %d addresses and %d virtual servers on them stay: another proxy has a link of that name, and no set of ours on this node says that they are ours; "+
-		"if they are, remove them with --force", link, len(addresses), servers)
-}
-
-// removals notes what a Kernel has removed.
-type removals struct {
-	Kernel
-	objects []string
-}
-
-func (r *removals) Apply(ops []dataplane.Op) []error {
-	errs := r.Kernel.Apply(ops)
-	for i, op := range ops {
-		if errs[i] == nil {
-			r.objects = append(r.objects, named(op))
-		}
-	}
-	return errs
-}
-
-func named(op dataplane.Op) string { return op.Object.Kind().String() + " " + op.Object.String() }

@@ -15,6 +15,7 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/annotation"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/engine"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel"
 )
 
@@ -461,11 +462,19 @@ func (c Config) protected() []PortRange {
 	return ports
 }
 
+// protects returns what tells of a port whether it is protected.
+func (c Config) protects() func(port uint16) bool {
+	ranges := c.protected()
+	return func(port uint16) bool {
+		return slices.ContainsFunc(ranges, func(r PortRange) bool { return r.Contains(port) })
+	}
+}
+
 // settings returns what the engine goes by. The Config is valid.
-func (c Config) settings(d dataplane.Config) settings {
-	return settings{
+func (c Config) settings(d dataplane.Config) engine.Settings {
+	return engine.Settings{
 		NodeName: c.NodeName, ProxyName: c.ServiceProxyName, Dataplane: d, Operator: c.operator(), NoAliases: c.IgnoreAliases,
 		ExternalIPCIDRs: networks(c.ExternalIPCIDRs), Exclude: networks(c.ExcludeCIDRs),
-		Protected: c.protected(), NoNodeWeights: c.NodeWeights == NoNodeWeights,
+		Protected: c.protects(), NoNodeWeights: c.NodeWeights == NoNodeWeights,
 	}
 }

@@ -41,16 +41,7 @@ const module = "github.com/ipvs-proxier/ipvs-proxier/"
 func TestTheCoreDecidesOnly(t *testing.T) {
 	packages := map[string]*imports{}
 	for _, root := range []string{"proxier", "ipset", "scheduler", "internal"} {
-		// Packages whose names end in test are for tests.
-		err := filepath.WalkDir(filepath.Join("..", root), func(path string, entry fs.DirEntry, err error) error {
-			if err == nil && entry.IsDir() && entry.Name() != "testdata" && !strings.HasSuffix(path, "test") {
-				err = readImports(packages, path)
-			}
-			return err
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		readTree(t, packages, root)
 	}
 	for _, name := range pure {
 		if packages[name] == nil {
@@ -72,9 +63,93 @@ func TestTheCoreDecidesOnly(t *testing.T) {
 	}
 }
 
+// TestRoomsKnowTheirPlace: what the engine and the observers may not reach, by themselves or by another package of this
+// module.
+func TestRoomsKnowTheirPlace(t *testing.T) {
+	packages := map[string]*imports{}
+	for _, root := range []string{"proxier", "ipset", "scheduler", "internal"} {
+		readTree(t, packages, root)
+	}
+	for _, room := range []struct {
+		name    string
+		without []string
+	}{
+		{"proxier/internal/engine", []string{
+			"log", "os", "net/http", "golang.org/x/sys", "github.com/prometheus", "k8s.io/client-go", module + "proxier/internal/observe", module + "proxier/internal/events",
+			module + "proxier/internal/kernel", module + "proxier/internal/source", module + "proxier/internal/predecessor",
+		}},
+		{"proxier/internal/observe", []string{module + "proxier/internal/predecessor", module + "ipset/netlink", "golang.org/x/sys"}},
+		{"proxier/internal/events", []string{module + "proxier/internal/kernel", module + "proxier/internal/observe", "github.com/prometheus"}},
+	} {
+		if packages[room.name] == nil {
+			t.Errorf("%s is not there", room.name)
+			continue
+		}
+		for _, path := range packages[room.name].all {
+			if below(room.without, path) {
+				t.Errorf("%s imports %s", room.name, path)
+			}
+		}
+		for _, ours := range packages[room.name].ours {
+			for _, path := range packages[ours].reachable(packages) {
+				if room.name == "proxier/internal/engine" && below(room.without, path) {
+					t.Errorf("%s imports %s, which reaches %s", room.name, ours, path)
+				}
+			}
+		}
+	}
+}
+
+// TestObserversDoNotWrite: what package observe calls of the kernel's adapter reads one thing, the table of
+// connections, and no observer has a [dataplane.Kernel].
+func TestObserversDoNotWrite(t *testing.T) {
+	reads := []string{"ReadConnectionTable", "ConnectionTable", "ConnectionMax", "ConnectionTabBits", "Traffic"}
+	for _, dir := range []string{"internal/observe", "internal/events"} {
+		files, err := filepath.Glob(dir + "/*.go")
+		if err != nil || len(files) == 0 {
+			t.Fatalf("%s: %d files, %v", dir, len(files), err)
+		}
+		for _, file := range files {
+			if strings.HasSuffix(file, "_test.go") {
+				continue
+			}
+			parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ast.Inspect(parsed, func(n ast.Node) bool {
+				if s, is := n.(*ast.SelectorExpr); is {
+					of, _ := s.X.(*ast.Ident)
+					switch {
+					case of == nil:
+					case of.Name == "kernel" && !slices.Contains(reads, s.Sel.Name), of.Name == "dataplane" && s.Sel.Name == "Kernel":
+						t.Errorf("%s uses %s.%s", file, of.Name, s.Sel.Name)
+					}
+				}
+				return true
+			})
+		}
+	}
+}
+
+func readTree(t *testing.T, packages map[string]*imports, root string) {
+	t.Helper()
+	// Packages whose names end in test are for tests.
+	err := filepath.WalkDir(filepath.Join("..", root), func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.IsDir() && entry.Name() != "testdata" && !strings.HasSuffix(path, "test") {
+			err = readImports(packages, path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // imports are what a package's files name, but for its tests.
 type imports struct {
-	ours []string
+	// all are paths, ours those of this module, without its name.
+	all, ours []string
 	// reaches is what the package itself reaches of the world; empty where it decides only.
 	reaches string
 }
@@ -110,6 +185,7 @@ func (i *imports) add(file *ast.File) error {
 		if err != nil {
 			return err
 		}
+		i.all = append(i.all, path)
 		if ours, is := strings.CutPrefix(path, module); is {
 			i.ours = append(i.ours, ours)
 		} else if !slices.Contains(calculating, path) && below(doing, path) {
@@ -144,4 +220,16 @@ func (i *imports) doing(packages map[string]*imports) string {
 		}
 	}
 	return ""
+}
+
+// reachable returns all that a package imports, by itself or by another one of this module.
+func (i *imports) reachable(packages map[string]*imports) []string {
+	if i == nil {
+		return nil
+	}
+	paths := slices.Clone(i.all)
+	for _, name := range i.ours {
+		paths = append(paths, packages[name].reachable(packages)...)
+	}
+	return paths
 }

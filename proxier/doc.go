@@ -3,7 +3,7 @@
 //	Kubernetes API, or a directory of manifests      internal/source: reflectors; the same path from here on
 //	        |  keys only
 //	        v
-//	dirty set, coalesced --> one goroutine, the only writer (loop.go, engine.go)
+//	dirty set, coalesced --> one goroutine, the only writer (internal/engine)
 //	        v
 //	cluster.Service       parsed once; a user's mistake becomes a Problem, which is a value
 //	        v
@@ -20,11 +20,12 @@
 //	        v
 //	Kernel.Forget         UDP flows that the change has made stale
 //	        v
-//	Report                -> log, metrics, status, health, health check node ports, Events
+//	Report                -> log, metrics, status, health, health check node ports, Events (internal/observe, events)
 //	        ^
 //	audit                 at start, or after a surprising errno: Kernel.Observe -> the mirror -> the same Diff
 //	                      by a timer, beside the passes: Reader.Summarize -> what differs -> the same Diff
 //
 // Cleanup is Diff(have, nothing). A restart is an audit before the first pass; with nothing changed it writes nothing.
-// Read engine.go next, then internal/cluster, internal/dataplane and internal/kernel in this order.
+// This package is the wiring: configuration, start, takeover, cleanup. Read internal/engine next, then
+// internal/cluster, internal/dataplane and internal/kernel in this order.
 package proxier

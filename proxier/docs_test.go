@@ -32,7 +32,7 @@ func TestCasesNameTests(t *testing.T) {
 	}
 	for _, name := range regexp.MustCompile(`\bTest\w+|[a-z-]+\.txtar`).FindAllString(string(text), -1) {
 		if strings.HasSuffix(name, ".txtar") {
-			if _, err := os.Stat("testdata/" + name); err != nil {
+			if _, err := os.Stat("internal/engine/testdata/" + name); err != nil {
 				t.Error(err)
 			}
 		} else if !tests[name] {

@@ -18,6 +18,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/observe"
 )
 
 // lockedText is a text that several goroutines write.
@@ -60,8 +61,8 @@ func TestAPortOfOursInUse(t *testing.T) {
 				t.Fatal(err)
 			}
 			taken := other.Addr().String()
-			log, m := &lockedText{}, newMetrics(nil, "v1")
-			d := newDoors(slog.New(slog.NewTextHandler(log, nil)), m.nodeHas)
+			log, m := &lockedText{}, observe.NewMetrics(nil, "v1")
+			d := newDoors(slog.New(slog.NewTextHandler(log, nil)), m.CountNodeProblems)
 			d.rest, d.maxRest = time.Millisecond, time.Millisecond
 			var free net.Addr
 			listen := d.listen
@@ -79,9 +80,9 @@ func TestAPortOfOursInUse(t *testing.T) {
 			} else {
 				c.MetricsBindAddress, path = taken, "/metrics"
 			}
-			b := newBoard("n1", "v1", func() (connectionCounter, error) { return nil, errNotCounted }, opened{mistakes: func() []string { return nil }})
-			b.doors = d
-			h := &health{board: b, answered: m.answered, node: func() (*v1.Node, bool) { return nil, false }}
+			b := observe.NewBoard("n1", "v1", func() (observe.ConnectionCounter, error) { return nil, errors.New("connections cannot be counted") }, observe.Origin{Mistakes: func() []string { return nil }})
+			b.Doors = d.problems
+			h := &observe.Health{Board: b, Answered: m.CountAnswer, Node: func() (*v1.Node, bool) { return nil, false }}
 			stop := d.serve(doorsOf(c, h, b, m))
 			defer stop()
 
@@ -97,14 +98,13 @@ func TestAPortOfOursInUse(t *testing.T) {
 			if got := get(free.String(), "/healthz"); !strings.HasPrefix(got, "200") {
 				t.Errorf("the other address: %s", got)
 			}
-			problems := b.status(nil).NodeProblems
+			problems := b.Status(nil).NodeProblems
 			if len(problems) != 1 || problems[0].Reason != "NotListening" || problems[0].Field != field || !strings.Contains(problems[0].Message, taken) ||
 				!strings.Contains(problems[0].Message, "address already in use") {
 				t.Errorf("status tells %+v", problems)
 			}
-			metric := m.problems.WithLabelValues("", "", string(cluster.NotListening))
-			if n := testutil.ToFloat64(metric); n != 1 {
-				t.Errorf("the metric is %v, want 1", n)
+			if n, err := testutil.GatherAndCount(m.Registry, "ipvs_proxier_problems"); n != 1 || err != nil {
+				t.Errorf("the metric has %d series, want 1; %v", n, err)
 			}
 			if text := log.String(); !strings.Contains(text, "level=ERROR") || !strings.Contains(text, "field="+field) || !strings.Contains(text, taken) {
 				t.Errorf("the log says %q", text)
@@ -114,8 +114,8 @@ func TestAPortOfOursInUse(t *testing.T) {
 			if problems := d.problems(); len(problems) != 0 {
 				t.Errorf("afterwards %v", problems)
 			}
-			if n := testutil.CollectAndCount(m.problems); n != 0 {
-				t.Errorf("the metric has %d series afterwards", n)
+			if n, err := testutil.GatherAndCount(m.Registry, "ipvs_proxier_problems"); n != 0 || err != nil {
+				t.Errorf("the metric has %d series afterwards; %v", n, err)
 			}
 			stop()
 			if got := get(taken, path); !strings.Contains(got, "refused") {
@@ -149,9 +149,9 @@ func TestAPortOfOursThatStaysInUse(t *testing.T) {
 // TestStrangersOnOurAddresses: who opens connections without end to an address of ours loses the first ones, and the
 // kubelet and Prometheus are answered.
 func TestStrangersOnOurAddresses(t *testing.T) {
-	m := newMetrics(nil, "v1")
-	b := newBoard("n1", "v1", nil, opened{})
-	h := &health{board: b, answered: m.answered, node: func() (*v1.Node, bool) { return nil, false }}
+	m := observe.NewMetrics(nil, "v1")
+	b := observe.NewBoard("n1", "v1", nil, observe.Origin{})
+	h := &observe.Health{Board: b, Answered: m.CountAnswer, Node: func() (*v1.Node, bool) { return nil, false }}
 	for _, at := range doorsOf(Config{HealthzBindAddress: "127.0.0.1:0", MetricsBindAddress: "127.0.0.1:0"}, h, b, m) {
 		d := newDoors(slog.New(slog.DiscardHandler), func(_, _ []cluster.Problem) {})
 		address, listen := "", d.listen

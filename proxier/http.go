@@ -9,23 +9,23 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/edge"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/inputfile"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/observe"
 )
 
 // StatusPath is where the metrics address serves Status as JSON; ?service=NAMESPACE/NAME limits it.
 const StatusPath = "/status"
 
 // doorsOf returns what is served on the addresses of the configuration.
-func doorsOf(c Config, h *health, b *board, m *metrics) []door {
+func doorsOf(c Config, h *observe.Health, b *observe.Board, m *observe.Metrics) []door {
 	health := http.NewServeMux()
-	health.HandleFunc("/healthz", h.healthz)
-	health.HandleFunc("/livez", h.livez)
-	health.HandleFunc("/readyz", h.readyz)
+	health.HandleFunc("/healthz", h.Healthz)
+	health.HandleFunc("/livez", h.Livez)
+	health.HandleFunc("/readyz", h.Readyz)
 	operator := http.NewServeMux()
 	// A compressor is 1 MiB of memory, for an answer that rarely leaves the node.
-	operator.Handle("/metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{DisableCompression: true}))
+	operator.Handle("/metrics", promhttp.HandlerFor(m.Registry, promhttp.HandlerOpts{DisableCompression: true}))
 	operator.Handle(StatusPath, b)
 	operator.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "ok") })
 	operator.HandleFunc("/proxyMode", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "ipvs") })
@@ -40,23 +40,6 @@ func index(on *http.ServeMux, paths ...string) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		fmt.Fprintf(w, "ipvs-proxier\n%s\n", strings.Join(paths, "\n"))
 	})
-}
-
-// ServeHTTP serves Status.
-func (b *board) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	var only func(cluster.Name) bool
-	if text := r.URL.Query().Get("service"); text != "" {
-		wanted, err := cluster.ParseName(text)
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
-		}
-		only = func(name cluster.Name) bool { return name == wanted }
-	}
-	w.Header().Set("Content-Type", "application/json")
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	e.Encode(b.status(only))
 }
 
 // maxStatus is how much of an answer is read: some ten times what 10,000 Services with 5 endpoints each have to say.

@@ -13,6 +13,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/inputfile"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/observe"
 )
 
 // repeated never ends.
@@ -71,9 +72,9 @@ func TestConfigurationsHaveABound(t *testing.T) {
 
 // TestTheIndexListsWhatThereIs: / of each address names all paths that answer there, and no other one does.
 func TestTheIndexListsWhatThereIs(t *testing.T) {
-	m := newMetrics(nil, "v1")
-	b := newBoard("n1", "v1", func() (connectionCounter, error) { return nil, errNotCounted }, opened{mistakes: func() []string { return nil }})
-	h := &health{board: b, answered: m.answered, node: func() (*v1.Node, bool) { return nil, false }}
+	m := observe.NewMetrics(nil, "v1")
+	b := observe.NewBoard("n1", "v1", func() (observe.ConnectionCounter, error) { return nil, errors.New("connections cannot be counted") }, observe.Origin{Mistakes: func() []string { return nil }})
+	h := &observe.Health{Board: b, Answered: m.CountAnswer, Node: func() (*v1.Node, bool) { return nil, false }}
 	for _, at := range doorsOf(Config{}, h, b, m) {
 		get := func(path string) (int, string) {
 			answer := httptest.NewRecorder()
@@ -96,5 +97,14 @@ func TestTheIndexListsWhatThereIs(t *testing.T) {
 		if status, _ := get("/none"); status != http.StatusNotFound {
 			t.Errorf("%s: /none is answered with %d", at.field, status)
 		}
+	}
+}
+
+// TestNobodyAnswersStatus: who asks is told what to look at.
+func TestNobodyAnswersStatus(t *testing.T) {
+	server := httptest.NewServer(nil)
+	server.Close()
+	if _, err := FetchStatus(t.Context(), strings.TrimPrefix(server.URL, "http://"), ""); err == nil || !strings.Contains(err.Error(), "--server") {
+		t.Errorf("nobody answers: %v", err)
 	}
 }

@@ -12,16 +12,15 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 
-	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/engine"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/events"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/observe"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/servicehealth"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/source"
 	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
 )
-
-// Observer is told of every pass. It must not block.
-type Observer interface{ Observe(Report) }
 
 // Run carries Services into this node's kernel until ctx ends, and leaves the kernel as it is then. version is what the
 // program calls itself.
@@ -59,80 +58,74 @@ func Run(ctx context.Context, c Config, version string, log *slog.Logger) error 
 	log.Info("starting", "version", version, "node", c.NodeName, "kernel", fmt.Sprintf("%d.%d", facts.KernelMajor, facts.KernelMinor),
 		"families", fmt.Sprint(families), "schedulers", fmt.Sprint(facts.Schedulers), "pid", os.Getpid())
 
-	config := c.dataplane(families, facts)
+	plan := c.dataplane(families, facts)
 	if c.DetectLocalMode == DetectNodeCIDR {
-		if config.Pods.CIDRs, err = awaitPodCIDRs(ctx, watcher, c.NodeName, log); err != nil {
+		if plan.Pods.CIDRs, err = awaitPodCIDRs(ctx, watcher, c.NodeName, log); err != nil {
 			return err
 		}
 	}
-	linux, err := kernel.NewLinux(c.linux(config))
+	linux, err := kernel.NewLinux(c.linux(plan))
 	if err != nil {
 		return err
 	}
 	defer linux.Close()
-	if err := prepare(c, config, linux, log); err != nil {
+	if err := prepare(c, plan, linux, log); err != nil {
 		return err
 	}
 
-	board := newBoard(c.NodeName, version, openCounter, from)
-	board.schedulers, board.vipMode = facts.Schedulers, config.VIPs
-	metrics, table := newMetrics(linux, version), newConnectionTable()
-	board.table = table
-	metrics.registry.MustRegister(newConnectionMetrics(table))
-	health := &health{board: board, families: families, answered: metrics.answered, node: func() (*v1.Node, bool) {
+	board := observe.NewBoard(c.NodeName, version, openCounter, from.origin())
+	board.Schedulers, board.VIPMode = facts.Schedulers, plan.VIPs
+	metrics, table := observe.NewMetrics(linux, version), observe.NewConnectionTable()
+	board.Table = table
+	metrics.Registry.MustRegister(observe.NewConnectionMetrics(table))
+	passing, reading := &engine.Work{}, &engine.Work{}
+	health := &observe.Health{Board: board, Families: families, Answered: metrics.CountAnswer, Node: func() (*v1.Node, bool) {
 		return watcher.Node(), c.Manifests == "" && watcher.NodesKnown()
-	}, maxViewAge: c.MaxViewAge.Duration, waits: succession.waits}
+	}, MaxViewAge: c.MaxViewAge.Duration, Waits: succession.waits, Works: []*engine.Work{passing, reading}}
 	if from.client != nil {
-		health.view = from.client.View
-		metrics.registry.MustRegister(newViewAge(from.client.View))
+		health.View = from.client.View
+		metrics.Registry.MustRegister(observe.NewViewAge(from.client.View))
 	}
-	doors := newDoors(log, metrics.nodeHas)
-	board.doors = doors
+	doors := newDoors(log, metrics.CountNodeProblems)
+	board.Doors = doors.problems
 	defer doors.serve(doorsOf(c, health, board, metrics))()
-	observers := []Observer{newLogObserver(log), metrics, board, table, succession, newGarbage()}
-	go table.watch(ctx, tableWatch, log, metrics.nodeHas)
-	portFailed := logHealthCheck(log)
+	observers := []engine.Observer{observe.NewLog(log), metrics, board, table, succession, observe.NewGarbage()}
+	go table.Watch(ctx, observe.TableWatch, log, metrics.CountNodeProblems)
+	portFailed := observe.LogHealthCheck(log)
 	if from.client != nil {
-		sink := newEventSink(restEvents{from.client.Events}, log, metrics.told)
-		go sink.run(ctx)
-		started(sink, time.Now(), c.NodeName, version)
-		observers = append(observers, newEventObserver(c.NodeName, sink, c.readyNodes(watcher)))
-		portFailed = healthCheckEvents(sink, c.NodeName, portFailed)
+		sink := events.NewSink(events.REST{Interface: from.client.Events}, log, metrics.CountEvent)
+		go sink.Run(ctx)
+		events.Started(sink, time.Now(), c.NodeName, version)
+		observers = append(observers, events.New(c.NodeName, sink, c.readyNodes(watcher)))
+		portFailed = events.WithHealthChecks(sink, c.NodeName, portFailed)
 	}
-	checks := newHealthChecks(servicehealth.Config{Serves: c.healthCheckOn(watcher), Healthy: health.healthy, Report: portFailed})
-	defer checks.servers.Close()
+	checks := observe.NewHealthChecks(servicehealth.Config{Serves: c.healthCheckOn(watcher), Healthy: health.Healthy, Report: portFailed})
+	defer checks.Servers.Close()
 
-	settings := c.settings(config)
+	settings := c.settings(plan)
 	settings.Predecessor = succession.owns
 	settings.APIServers = from.reached.All
-	l := &loop{
-		health:    health,
-		engine:    newEngine(settings, linux, watcher),
-		watcher:   watcher,
-		observers: append(observers, checks),
-		audits:    newAuditor(beside(linux, log), c.AuditPeriod.Duration, health),
-		rest:      c.MinSyncPeriod.Duration,
-		addresses: newAddressChanges(),
-		link:      make(chan struct{}, 1),
-		made:      make(chan struct{}, 1),
-		waiting:   map[cluster.Name]source.Change{},
+	config := engine.Config{
+		Source: watcher, Observers: append(observers, checks), Rest: c.MinSyncPeriod.Duration, AuditPeriod: c.AuditPeriod.Duration,
+		OpenReader: beside(linux, log), Spent: kernel.Spent, AuditCost: metrics.CountAudit, Passing: passing, Reading: reading,
 	}
-	l.engine.beside = newBesideMaker(ctx, signal(l.made))
-	l.audits.cost = metrics.audited
 	if c.DetectLocalMode == DetectNodeCIDR {
-		l.outdated = func() error { return podCIDRsChanged(watcher.Node(), config.Pods.CIDRs) }
+		config.Outdated = func() error { return podCIDRsChanged(watcher.Node(), plan.Pods.CIDRs) }
 	}
-	linkGone := signal(l.link)
-	told := kernel.Told{Addresses: l.addresses.tell, LinkGone: func() {
-		log.Warn("our link has been deleted; an audit restores everything", "link", c.Link)
-		linkGone()
-	}}
+	l := engine.NewLoop(engine.New(settings, linux, watcher), config)
+	told := kernel.Told{
+		Addresses: func(change kernel.AddressChange) { l.AddressChanged(engine.AddressChange(change)) },
+		LinkGone: func() {
+			log.Warn("our link has been deleted; an audit restores everything", "link", c.Link)
+			l.LinkGone()
+		},
+	}
 	go func() {
 		if err := kernel.Watch(ctx, c.Link, told); err != nil {
 			log.Warn("only audits see changes of the node's addresses and the end of our link", "err", err)
 		}
 	}()
-	if err := l.run(ctx); err != nil {
+	if err := l.Run(ctx); err != nil {
 		return err
 	}
 	log.Info("stopping; the dataplane stays in place")
@@ -140,8 +133,8 @@ func Run(ctx context.Context, c Config, version string, log *slog.Logger) error 
 }
 
 // beside opens a Reader for audits, which let changes go first on the processor.
-func beside(linux *kernel.Linux, log *slog.Logger) func() (Reader, error) {
-	return func() (Reader, error) {
+func beside(linux *kernel.Linux, log *slog.Logger) func() (dataplane.Reader, error) {
+	return func() (dataplane.Reader, error) {
 		if err := kernel.StandBack(); err != nil {
 			log.Warn("audits compete with changes for the processor", "err", err)
 		}
@@ -158,7 +151,7 @@ func (c Config) healthCheckOn(w *source.Watcher) func(netip.Addr) bool {
 	return func(addr netip.Addr) bool {
 		var node dataplane.Node
 		if n := w.Node(); n != nil {
-			node.Primary = primaryAddresses(n)
+			node.Primary = engine.PrimaryAddresses(n)
 		}
 		return limits.ServesNodePortsOn(addr, node)
 	}
@@ -181,4 +174,4 @@ func (c Config) linux(d dataplane.Config) kernel.LinuxConfig {
 }
 
 // openCounter opens a second, read-only view of the kernel for status, so that it takes none of the engine's time.
-func openCounter() (connectionCounter, error) { return kernel.NewConnectionCounter() }
+func openCounter() (observe.ConnectionCounter, error) { return kernel.NewConnectionCounter() }

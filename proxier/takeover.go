@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/engine"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/predecessor"
 )
 
@@ -103,7 +104,7 @@ func (s *succession) tellByHand(left predecessor.Leftovers) {
 
 // Observe implements Observer: what others have left is looked at when all Services have been, who are not to wait for
 // it; and after the first pass that leaves nothing to be done, the predecessor's rules go.
-func (s *succession) Observe(r Report) {
+func (s *succession) Observe(r engine.Report) {
 	if r.Backlog > 0 {
 		return
 	}

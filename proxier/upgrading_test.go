@@ -11,6 +11,7 @@ import (
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/observe"
 )
 
 // described returns the help texts of all metrics, by name, also of those that have no series yet.
@@ -52,11 +53,11 @@ func TestUpgradingNamesWhatIs(t *testing.T) {
 		t.Fatal(err)
 	}
 	page := string(data)
-	help := described(newMetrics(nil, "v").registry)
-	for name, text := range described(newConnectionMetrics(nil)) {
+	help := described(observe.NewMetrics(nil, "v").Registry)
+	for name, text := range described(observe.NewConnectionMetrics(nil)) {
 		help[name] = text
 	}
-	maps.Copy(help, described(newViewAge(nil)))
+	maps.Copy(help, described(observe.NewViewAge(nil)))
 	if len(help) < 30 {
 		t.Fatalf("%d metrics only", len(help))
 	}

@@ -21,14 +21,14 @@ func (k *Linux) Beside() (*LinuxReader, error) {
 	return &LinuxReader{other}, nil
 }
 
-// Summarize implements proxier.Reader.
+// Summarize implements dataplane.Reader.
 func (r *LinuxReader) Summarize() (dataplane.Summary, error) {
 	before := r.linux.own()
 	defer func() { r.linux.beside.add(before, r.linux.own()) }()
 	return r.linux.summarize()
 }
 
-// Close implements proxier.Reader.
+// Close implements dataplane.Reader.
 func (r *LinuxReader) Close() error { return r.linux.Close() }
 
 // trafficSum adds up what several goroutines ask.

@@ -82,8 +82,8 @@ func udpFrontEnds(flows map[dataplane.VirtualServerID][]netip.AddrPort, family c
 	return frontEnds
 }
 
-// Forget implements proxier.Kernel. The table of a family is read once, in which the kernel leaves out what is not UDP
-// (CTA_FILTER, Linux 5.8; an older one shows all).
+// Forget implements dataplane.Kernel. The table of a family is read once, in which the kernel leaves out what is not
+// UDP (CTA_FILTER, Linux 5.8; an older one shows all).
 func (k *Linux) Forget(flows map[dataplane.VirtualServerID][]netip.AddrPort) (deleted int, err error) {
 	for _, family := range []cluster.Family{cluster.IPv4, cluster.IPv6} {
 		frontEnds := udpFrontEnds(flows, family)

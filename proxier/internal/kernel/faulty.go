@@ -9,27 +9,10 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
 
-// Kernel is what Faulty wraps: the same methods as proxier.Kernel, which is the consumer's to declare.
-type Kernel interface {
-	Observe() (dataplane.Observation, error)
-	NodeAddresses() (addresses, broadcasts []netip.Addr, err error)
-	VirtualServer(dataplane.VirtualServerID) (v dataplane.VirtualServer, present bool, err error)
-	Connections(dataplane.VirtualServerID) ([]dataplane.Connections, error)
-	Apply(ops []dataplane.Op) []error
-	Forget(flows map[dataplane.VirtualServerID][]netip.AddrPort) (deleted int, err error)
-	CutOff(allowed map[dataplane.VirtualServerID][]netip.Prefix) (deleted int, err error)
-}
-
-// Reader is what another goroutine reads by: the same methods as proxier.Reader.
-type Reader interface {
-	Summarize() (dataplane.Summary, error)
-	Close() error
-}
-
 // Faulty is a kernel that fails at random, in the two ways in which a real one does: an operation is refused, or it is
 // carried out and the answer gets lost. The same seed gives the same faults.
 type Faulty struct {
-	Kernel
+	dataplane.Kernel
 	// Rate is the probability that a call or an operation fails, from 0 to 1.
 	Rate float64
 	// Burst is how many answers may be lost together with one, as when a receive buffer overruns.
@@ -41,11 +24,11 @@ type Faulty struct {
 }
 
 // NewFaulty wraps inner.
-func NewFaulty(inner Kernel, rate float64, seed uint64) *Faulty {
+func NewFaulty(inner dataplane.Kernel, rate float64, seed uint64) *Faulty {
 	return &Faulty{Kernel: inner, Rate: rate, random: rand.New(rand.NewPCG(seed, seed))}
 }
 
-// Observe implements proxier.Kernel.
+// Observe implements dataplane.Kernel.
 func (f *Faulty) Observe() (dataplane.Observation, error) {
 	if f.fails() {
 		return dataplane.Observation{}, fmt.Errorf("injected: %w", syscall.EINTR)
@@ -53,7 +36,7 @@ func (f *Faulty) Observe() (dataplane.Observation, error) {
 	return f.Kernel.Observe()
 }
 
-// NodeAddresses implements proxier.Kernel.
+// NodeAddresses implements dataplane.Kernel.
 func (f *Faulty) NodeAddresses() (addresses, broadcasts []netip.Addr, err error) {
 	if f.fails() {
 		return nil, nil, fmt.Errorf("injected: %w", syscall.EINTR)
@@ -61,7 +44,7 @@ func (f *Faulty) NodeAddresses() (addresses, broadcasts []netip.Addr, err error)
 	return f.Kernel.NodeAddresses()
 }
 
-// VirtualServer implements proxier.Kernel.
+// VirtualServer implements dataplane.Kernel.
 func (f *Faulty) VirtualServer(id dataplane.VirtualServerID) (v dataplane.VirtualServer, present bool, err error) {
 	if f.fails() {
 		return v, false, fmt.Errorf("injected: %w", syscall.EINTR)
@@ -69,7 +52,7 @@ func (f *Faulty) VirtualServer(id dataplane.VirtualServerID) (v dataplane.Virtua
 	return f.Kernel.VirtualServer(id)
 }
 
-// Connections implements proxier.Kernel.
+// Connections implements dataplane.Kernel.
 func (f *Faulty) Connections(id dataplane.VirtualServerID) ([]dataplane.Connections, error) {
 	if f.fails() {
 		return nil, fmt.Errorf("injected: %w", syscall.EINTR)
@@ -77,7 +60,7 @@ func (f *Faulty) Connections(id dataplane.VirtualServerID) ([]dataplane.Connecti
 	return f.Kernel.Connections(id)
 }
 
-// Forget implements proxier.Kernel.
+// Forget implements dataplane.Kernel.
 func (f *Faulty) Forget(flows map[dataplane.VirtualServerID][]netip.AddrPort) (deleted int, err error) {
 	if f.fails() {
 		return 0, fmt.Errorf("injected: %w", syscall.EINTR)
@@ -85,7 +68,7 @@ func (f *Faulty) Forget(flows map[dataplane.VirtualServerID][]netip.AddrPort) (d
 	return f.Kernel.Forget(flows)
 }
 
-// CutOff implements proxier.Kernel.
+// CutOff implements dataplane.Kernel.
 func (f *Faulty) CutOff(allowed map[dataplane.VirtualServerID][]netip.Prefix) (deleted int, err error) {
 	if f.fails() {
 		return 0, fmt.Errorf("injected: %w", syscall.EINTR)
@@ -93,7 +76,7 @@ func (f *Faulty) CutOff(allowed map[dataplane.VirtualServerID][]netip.Prefix) (d
 	return f.Kernel.CutOff(allowed)
 }
 
-// Apply implements proxier.Kernel.
+// Apply implements dataplane.Kernel.
 func (f *Faulty) Apply(ops []dataplane.Op) []error {
 	errs := make([]error, len(ops))
 	lost := 0 // of so many operations more no answer comes
@@ -132,16 +115,16 @@ func (f *Faulty) fails() bool {
 }
 
 // Beside returns a Reader that fails as often, with a chance of its own.
-func (f *Faulty) Beside(inner Reader) Reader {
+func (f *Faulty) Beside(inner dataplane.Reader) dataplane.Reader {
 	return faultyReader{inner, &Faulty{Rate: f.Rate, random: rand.New(rand.NewPCG(f.random.Uint64(), 0))}}
 }
 
 type faultyReader struct {
-	Reader
+	dataplane.Reader
 	faults *Faulty
 }
 
-// Summarize implements proxier.Reader.
+// Summarize implements dataplane.Reader.
 func (r faultyReader) Summarize() (dataplane.Summary, error) {
 	if r.faults.fails() {
 		return dataplane.Summary{}, fmt.Errorf("injected: %w", syscall.EINTR)

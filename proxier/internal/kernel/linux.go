@@ -101,7 +101,7 @@ func (k *Linux) own() Traffic {
 	}
 }
 
-// NodeAddresses implements proxier.Kernel.
+// NodeAddresses implements dataplane.Kernel.
 func (k *Linux) NodeAddresses() (addresses, broadcasts []netip.Addr, err error) {
 	if _, _, addresses, err = k.link.observe(); err != nil {
 		return nil, nil, fmt.Errorf("list addresses: %w", err)
@@ -112,7 +112,7 @@ func (k *Linux) NodeAddresses() (addresses, broadcasts []netip.Addr, err error) 
 	return addresses, broadcasts, nil
 }
 
-// VirtualServer implements proxier.Kernel.
+// VirtualServer implements dataplane.Kernel.
 func (k *Linux) VirtualServer(id dataplane.VirtualServerID) (v dataplane.VirtualServer, present bool, err error) {
 	if v, present, err = k.ipvs.virtualServer(id); err != nil {
 		return v, false, fmt.Errorf("read virtual server %s: %w", id, err)
@@ -120,7 +120,7 @@ func (k *Linux) VirtualServer(id dataplane.VirtualServerID) (v dataplane.Virtual
 	return v, present, nil
 }
 
-// Connections implements proxier.Kernel.
+// Connections implements dataplane.Kernel.
 func (k *Linux) Connections(id dataplane.VirtualServerID) ([]dataplane.Connections, error) {
 	var counts []dataplane.Connections
 	err := k.ipvs.destinations(id, func() { counts = nil }, func(d wire.Destination) { counts = append(counts, connections(d)) })
@@ -130,7 +130,8 @@ func (k *Linux) Connections(id dataplane.VirtualServerID) ([]dataplane.Connectio
 	return counts, nil
 }
 
-// Apply implements proxier.Kernel. Neighbouring operations of one subsystem go out together; the order of all is kept.
+// Apply implements dataplane.Kernel. Neighbouring operations of one subsystem go out together; the order of all is
+// kept.
 func (k *Linux) Apply(ops []dataplane.Op) []error {
 	errs := make([]error, 0, len(ops))
 	for len(ops) > 0 {

@@ -49,7 +49,7 @@ func NewMemory() *Memory {
 // State returns what the kernel holds, for tests to look at and to tamper with.
 func (m *Memory) State() *dataplane.State { return m.state }
 
-// Observe implements proxier.Kernel.
+// Observe implements dataplane.Kernel.
 func (m *Memory) Observe() (dataplane.Observation, error) { return m.observe(func(string) {}), nil }
 
 // observe reads the kernel part by part, in the order in which Linux does. before is called before each part.
@@ -106,7 +106,7 @@ type MemoryReader struct {
 	Overlooks func(dataplane.VirtualServerID) bool
 }
 
-// Summarize implements proxier.Reader.
+// Summarize implements dataplane.Reader.
 func (r *MemoryReader) Summarize() (dataplane.Summary, error) {
 	before := r.Before
 	if before == nil {
@@ -123,21 +123,21 @@ func (r *MemoryReader) Summarize() (dataplane.Summary, error) {
 	return sum, nil
 }
 
-// Close implements proxier.Reader.
+// Close implements dataplane.Reader.
 func (r *MemoryReader) Close() error { return nil }
 
-// VirtualServer implements proxier.Kernel.
+// VirtualServer implements dataplane.Kernel.
 func (m *Memory) VirtualServer(id dataplane.VirtualServerID) (dataplane.VirtualServer, bool, error) {
 	v, present := m.state.VirtualServers[id]
 	return v, present, nil
 }
 
-// NodeAddresses implements proxier.Kernel.
+// NodeAddresses implements dataplane.Kernel.
 func (m *Memory) NodeAddresses() (addresses, broadcasts []netip.Addr, err error) {
 	return slices.Clone(m.Addresses), slices.Clone(m.Broadcasts), nil
 }
 
-// Connections implements proxier.Kernel.
+// Connections implements dataplane.Kernel.
 func (m *Memory) Connections(id dataplane.VirtualServerID) ([]dataplane.Connections, error) {
 	var counts []dataplane.Connections
 	for _, r := range m.state.VirtualServers[id].RealServers {
@@ -147,7 +147,7 @@ func (m *Memory) Connections(id dataplane.VirtualServerID) ([]dataplane.Connecti
 	return counts, nil
 }
 
-// Forget implements proxier.Kernel.
+// Forget implements dataplane.Kernel.
 func (m *Memory) Forget(flows map[dataplane.VirtualServerID][]netip.AddrPort) (deleted int, err error) {
 	before := len(m.Flows)
 	for _, family := range []cluster.Family{cluster.IPv4, cluster.IPv6} {
@@ -157,7 +157,7 @@ func (m *Memory) Forget(flows map[dataplane.VirtualServerID][]netip.AddrPort) (d
 	return before - len(m.Flows), nil
 }
 
-// CutOff implements proxier.Kernel.
+// CutOff implements dataplane.Kernel.
 func (m *Memory) CutOff(allowed map[dataplane.VirtualServerID][]netip.Prefix) (deleted int, err error) {
 	before := len(m.Flows)
 	m.Flows = slices.DeleteFunc(m.Flows, func(f Flow) bool { return f.denied(allowed) })
@@ -195,7 +195,7 @@ func (m *Memory) Send(client, to netip.AddrPort) (server netip.AddrPort, deliver
 	return server, true
 }
 
-// Apply implements proxier.Kernel.
+// Apply implements dataplane.Kernel.
 func (m *Memory) Apply(ops []dataplane.Op) []error {
 	errs := make([]error, len(ops))
 	for i, op := range ops {

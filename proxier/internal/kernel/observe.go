@@ -11,7 +11,7 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
 
-// Observe implements proxier.Kernel.
+// Observe implements dataplane.Kernel.
 func (k *Linux) Observe() (dataplane.Observation, error) {
 	// There will be about as much as at the last look.
 	seen := newObservation(k.servers, k.entries, k.addresses)

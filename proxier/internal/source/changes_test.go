@@ -7,6 +7,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	discovery "k8s.io/api/discovery/v1"
 
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/source"
 )
 
@@ -29,7 +30,7 @@ func TestTimesOfChanges(t *testing.T) {
 	}
 	api.watched()
 	// seen takes what has changed once the last of it is there.
-	seen := func(there func() bool) source.Change {
+	seen := func(there func() bool) cluster.Change {
 		t.Helper()
 		for deadline := time.After(20 * time.Second); !there(); {
 			select {
@@ -39,7 +40,7 @@ func TestTimesOfChanges(t *testing.T) {
 				t.Fatal("the change has not come")
 			}
 		}
-		var changes []source.Change
+		var changes []cluster.Change
 		for deadline := time.Now().Add(20 * time.Second); len(changes) == 0 && time.Now().Before(deadline); {
 			changes = w.Take()
 		}

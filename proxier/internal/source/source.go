@@ -78,20 +78,8 @@ func (w *Watcher) WaitForSync(ctx context.Context) bool {
 // Changed delivers something after there is something to Take.
 func (w *Watcher) Changed() <-chan struct{} { return w.changed }
 
-// Change is a Service of which something has changed.
-type Change struct {
-	Name cluster.Name
-	// Arrived is when the first of what has changed was seen here.
-	Arrived time.Time
-	// Triggered are the times, by the clock of the control plane, at which what led to changed endpoints happened: a pod
-	// became ready, a Service got another selector. An EndpointSlice's annotation
-	// endpoints.kubernetes.io/last-change-trigger-time tells (KEP-752); only those after the start of the Watcher are
-	// here.
-	Triggered []time.Time
-}
-
 // Take returns what changed since the last call, sorted by name.
-func (w *Watcher) Take() []Change { return w.store.take() }
+func (w *Watcher) Take() []cluster.Change { return w.store.take() }
 
 // Service returns nil for one that is gone. What it returns is the caller's own.
 func (w *Watcher) Service(name cluster.Name) *v1.Service { return w.store.service(name) }

@@ -27,7 +27,7 @@ type store struct {
 	services map[cluster.Name]*service
 	// of are the Services that the slices belong to, by the slices' own names.
 	of    map[cluster.Name]*service
-	dirty map[cluster.Name]Change
+	dirty map[cluster.Name]cluster.Change
 }
 
 // service is what is known of one Service.
@@ -46,7 +46,7 @@ type endpointSlice struct {
 func newStore(tell func()) *store {
 	return &store{
 		started: time.Now(), tell: tell,
-		services: map[cluster.Name]*service{}, of: map[cluster.Name]*service{}, dirty: map[cluster.Name]Change{},
+		services: map[cluster.Name]*service{}, of: map[cluster.Name]*service{}, dirty: map[cluster.Name]cluster.Change{},
 	}
 }
 
@@ -128,7 +128,7 @@ func (k kind) Replace(list []any, _ string) error {
 // reserve makes room for a first list.
 func (s *store) reserve(n int) {
 	if len(s.services) == 0 && len(s.of) == 0 && len(s.dirty) == 0 {
-		s.services, s.of, s.dirty = make(map[cluster.Name]*service, n), make(map[cluster.Name]*service, n), make(map[cluster.Name]Change, n)
+		s.services, s.of, s.dirty = make(map[cluster.Name]*service, n), make(map[cluster.Name]*service, n), make(map[cluster.Name]cluster.Change, n)
 	}
 }
 
@@ -150,7 +150,7 @@ func (s *store) mark(now time.Time, names []cluster.Name, triggered time.Time) {
 	for _, name := range names {
 		change, marked := s.dirty[name]
 		if !marked {
-			change = Change{Name: name, Arrived: now}
+			change = cluster.Change{Name: name, Arrived: now}
 		}
 		if triggered.After(s.started) && len(change.Triggered) < budget.Changes && !slices.ContainsFunc(change.Triggered, triggered.Equal) {
 			change.Triggered = append(change.Triggered, triggered)
@@ -243,11 +243,11 @@ func (s *store) serviceNames() (names []cluster.Name) {
 func (s *store) sliceNames() []cluster.Name { return slices.Collect(maps.Keys(s.of)) }
 
 // take returns what has changed since the last call, sorted by name.
-func (s *store) take() []Change {
+func (s *store) take() []cluster.Change {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	changes := slices.SortedFunc(maps.Values(s.dirty), func(a, b Change) int { return a.Name.Compare(b.Name) })
-	s.dirty = map[cluster.Name]Change{} // a map keeps the room of what was once in it
+	changes := slices.SortedFunc(maps.Values(s.dirty), func(a, b cluster.Change) int { return a.Name.Compare(b.Name) })
+	s.dirty = map[cluster.Name]cluster.Change{} // a map keeps the room of what was once in it
 	return changes
 }
 

@@ -1,4 +1,4 @@
-// Package kerneltest is the contract that every kernel behind proxier.Kernel keeps: the one in memory, the
+// Package kerneltest is the contract that every kernel behind dataplane.Kernel keeps: the one in memory, the
 // fault-injecting one without faults, and Linux.
 package kerneltest
 
@@ -18,14 +18,13 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/ipset"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
-	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel"
 	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
 )
 
-// Kernel is proxier.Kernel, Reader proxier.Reader.
+// Kernel and Reader are what the contract is about.
 type (
-	Kernel = kernel.Kernel
-	Reader = kernel.Reader
+	Kernel = dataplane.Kernel
+	Reader = dataplane.Reader
 )
 
 // Config is what the tests program. A kernel that has to know families, link or sysctls beforehand is opened with it.

@@ -1,0 +1,56 @@
+package engine
+
+import (
+	"context"
+	"runtime"
+	"sync"
+)
+
+// besideMaker is a maker with a goroutine of its own.
+type besideMaker struct {
+	mu    sync.Mutex
+	jobs  []func()
+	there chan struct{} // some are
+	told  func()        // when one is done
+}
+
+// newBesideMaker starts the goroutine, which ends with ctx. told is called after each job.
+func newBesideMaker(ctx context.Context, told func()) *besideMaker {
+	m := &besideMaker{there: make(chan struct{}, 1), told: told}
+	go m.run(ctx)
+	return m
+}
+
+func (m *besideMaker) run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-m.there:
+		}
+		for job := m.next(); job != nil && ctx.Err() == nil; job = m.next() {
+			job()
+			m.told()
+		}
+	}
+}
+
+func (m *besideMaker) next() (job func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.jobs) == 0 {
+		return nil
+	}
+	job, m.jobs = m.jobs[0], m.jobs[1:]
+	return job
+}
+
+func (m *besideMaker) begin(job func()) {
+	m.mu.Lock()
+	m.jobs = append(m.jobs, job)
+	m.mu.Unlock()
+	signal(m.there)()
+}
+
+// pause lets the loop go first where there is one processor: a goroutine that computes is not interrupted for 10 ms.
+func (m *besideMaker) pause() { runtime.Gosched() }

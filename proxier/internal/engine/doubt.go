@@ -1,0 +1,115 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
+)
+
+// doubts are the virtual servers of which the mirror may be wrong: an operation on one has failed in a way that cannot
+// be if the mirror is right, or that tells nothing about what was done. The next pass looks at it for itself, before it
+// does anything; all the others need no look.
+//
+// It cannot wait for the next try of what failed: where the creation of a virtual server got no answer, and its Service
+// goes before the next try, its set entry would go, and with it the only trace that it is ours.
+type doubts map[dataplane.VirtualServerID]struct{}
+
+// surprising tells whether the failure cannot be if the mirror is right, or leaves unknown what was done: the object
+// exists or is missing against expectation, or acknowledgements were lost.
+func surprising(err error) bool {
+	for _, errno := range []error{syscall.EEXIST, syscall.ENOENT, syscall.ESRCH, syscall.ENODEV, syscall.EADDRNOTAVAIL} {
+		if errors.Is(err, errno) {
+			return true
+		}
+	}
+	return unknown(err)
+}
+
+// unknown tells whether the failure leaves open what was done: acknowledgements were lost (ENOBUFS) or did not come in
+// time.
+func unknown(err error) bool {
+	return errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.ETIMEDOUT)
+}
+
+// takenAway tells whether the failure says that something is not there which the mirror has: somebody has taken it
+// away, and may have taken everything, as kube-proxy 1.37 does with --cleanup and when it starts in nftables mode
+// (pkg/proxy/ipvs/cleanup.go). What else Linux means by the same numbers does not count: ENOENT for a virtual server is
+// a scheduler that it does not have (ip_vs_ctl.c, ip_vs_add_service), EADDRNOTAVAIL an IPv6 address that it does not
+// want on this link.
+func (e *Engine) takenAway(op dataplane.Op, err error) bool {
+	made := op.Verb == dataplane.Create
+	switch o := op.Object.(type) {
+	case dataplane.VirtualServerObject, dataplane.RealServerObject:
+		id, _ := virtualServerOf(op)
+		_, had := e.have.VirtualServers[id]
+		_, real := o.(dataplane.RealServerObject)
+		return had && (errors.Is(err, syscall.ESRCH) || real && !made && errors.Is(err, syscall.ENOENT))
+	case dataplane.SetEntry:
+		_, had := e.have.Sets[o.Set]
+		return had && errors.Is(err, syscall.ENOENT)
+	case dataplane.Address:
+		return len(e.have.Links) > 0 && errors.Is(err, syscall.ENODEV) || !made && errors.Is(err, syscall.EADDRNOTAVAIL)
+	case dataplane.Route:
+		return !made && errors.Is(err, syscall.ESRCH)
+	}
+	return false
+}
+
+// mistrust has the next pass audit, whatever it is for, and brings one about after the first delay of a retry: who
+// takes things away may not be done yet. While somebody does so again and again, the passes for its sake alone come
+// ever more rarely.
+func (e *Engine) mistrust(now time.Time) {
+	e.mistrusted = true
+	e.retries.put(now, cluster.Name{}, dataplane.NewTouched(), true)
+}
+
+// virtualServerOf returns the virtual server to which the operation's object belongs.
+func virtualServerOf(op dataplane.Op) (dataplane.VirtualServerID, bool) {
+	switch o := op.Object.(type) {
+	case dataplane.VirtualServerObject:
+		return o.ID, true
+	case dataplane.RealServerObject:
+		return o.VirtualServer, true
+	}
+	return dataplane.VirtualServerID{}, false
+}
+
+// inspectDoubts looks at the virtual servers that are in doubt.
+func (e *Engine) inspectDoubts() error {
+	for _, id := range slices.SortedFunc(maps.Keys(e.doubts), dataplane.VirtualServerID.Compare) {
+		v, present, err := e.kernel.VirtualServer(id)
+		if err != nil {
+			return fmt.Errorf("look at %s again: %w", id, err)
+		}
+		delete(e.doubts, id)
+		delete(e.foreign, id)
+		switch {
+		case !present:
+			e.have.DropVirtualServer(id)
+		case e.have.Recorded(id) || e.have.Owns(id) && !e.excluded(id.Addr):
+			e.have.SetVirtualServer(id, v)
+		default:
+			e.have.DropVirtualServer(id)
+			e.foreign[id] = v
+		}
+	}
+	return nil
+}
+
+// blind is the end of a pass that could not read what it had to: nothing is done, and nothing forgotten.
+func (e *Engine) blind(r Report, err error, touched dataplane.Touched, dirty []cluster.Name) Report {
+	r.Err, e.unseeing = err, true
+	e.retries.blind(r.Start, touched)
+	for _, name := range dirty {
+		e.retries.dirty(name)
+	}
+	r.Pending = len(e.retries)
+	r.judge(e.retries)
+	return r
+}

@@ -1,0 +1,310 @@
+package engine
+
+import (
+	"maps"
+	"net/netip"
+	"slices"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	discovery "k8s.io/api/discovery/v1"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
+)
+
+// Lister is where the engine looks up what a key stands for. Another goroutine may ask it for Services, their
+// EndpointSlices and weights meanwhile.
+type Lister interface {
+	// Service returns nil for a Service that is gone.
+	Service(cluster.Name) *v1.Service
+	Slices(cluster.Name) []*discovery.EndpointSlice
+	// Size returns how many bytes a Service has, and its EndpointSlices have together.
+	Size(cluster.Name) (service, slices int)
+	Names() []cluster.Name
+	// Node returns this node, nil when it is not known.
+	Node() *v1.Node
+	// NodeAt returns the name of a node, other than this one, that lists the address: the first by name; "" when none is
+	// known to.
+	NodeAt(netip.Addr) string
+	// NodeWeight returns what the annotation of a Node says about the weight of the endpoints there.
+	NodeWeight(node string) (weight uint32, said bool)
+	// NodeWeightsVersion is another number after each change of such an annotation.
+	NodeWeightsVersion() uint64
+	// NodesVersion is another number after each change of the Nodes.
+	NodesVersion() uint64
+}
+
+// Settings are what the engine goes by; they do not change while it runs.
+type Settings struct {
+	NodeName  string
+	ProxyName string
+	Dataplane dataplane.Config
+	Operator  cluster.Operator
+	// NoAliases tells that annotations of other projects have no meaning.
+	NoAliases bool
+	// ExternalIPCIDRs are the networks in which Services may have externalIPs.
+	ExternalIPCIDRs []netip.Prefix
+	// Exclude are networks in which virtual servers of others are left alone even where a Service wants theirs.
+	Exclude []netip.Prefix
+	// Predecessor tells which virtual servers another proxy has made whose place is taken: they count as ours. It says so
+	// until its place is taken, so that what could not be deleted at first is tried again. Nil is nobody.
+	Predecessor func(dataplane.VirtualServerID) bool
+	// APIServers returns the addresses and ports of API servers that are known beside those of the Service
+	// default/kubernetes. Nil is none.
+	APIServers func() []netip.AddrPort
+	// Protected tells which TCP ports of the node's own addresses no external front end gets. Nil is none.
+	Protected func(port uint16) bool
+	// NoNodeWeights tells that the annotations of Nodes have no weight to give.
+	NoNodeWeights bool
+}
+
+// Engine decides and does: it holds what is wanted, what the kernel holds, and what is still to be done. One goroutine
+// owns it. Time is an argument, so that tests are their own clock; a real one measures only how long something took.
+type Engine struct {
+	settings Settings
+	kernel   dataplane.Kernel
+	lister   Lister
+
+	want *dataplane.Want
+	// have mirrors the kernel; nil until the first successful audit, and nothing is written before that.
+	have *dataplane.State
+	// seen is what was seen of the kernel ahead of the first pass, and when; nil after that.
+	seen   *dataplane.Observation
+	seenAt time.Time
+	// foreign are the virtual servers that the last audit found to be somebody else's.
+	foreign map[dataplane.VirtualServerID]dataplane.VirtualServer
+	// listening are the node's sockets that the last audit found, listeners the same by their ports.
+	listening []dataplane.Listener
+	listeners sockets
+	// captures are the rules of others that the last audit found ahead of IPVS, unreadRules tells of those that it could
+	// not read.
+	captures    dataplane.Captures
+	unreadRules []cluster.Problem
+	node        dataplane.Node
+	// broadcasts are the broadcast addresses of the node's networks.
+	broadcasts []netip.Addr
+	// nodesVersion is what the lister told when the Nodes were looked at.
+	nodesVersion, weightsVersion uint64
+	// nodeProblems are those of the annotations of this Node.
+	nodeProblems []cluster.Problem
+	nodeVersion  string
+	claims       nodeClaims
+	// servers are the API servers, nil before the first pass; reached is how many of them settings.APIServers told.
+	servers apiServers
+	reached int
+
+	services map[cluster.Name]*service
+	shared   sharedSettings
+	// ignored are the Services that ask to be left alone.
+	ignored map[cluster.Name]bool
+	// spare are the keys of the pass before this one, cleared, while passes follow one another because one is not enough:
+	// their maps have the room that is needed again.
+	spare dataplane.Touched
+	// backlog are Services that wait for a pass; starting says that not all have been looked at since the start.
+	backlog  backlog
+	starting bool
+	pieces   pieces
+	// beside makes what is large; nil is that all is made by the pass itself. making are the Services that it makes.
+	beside maker
+	large  func(service, slices int) bool
+	making map[cluster.Name]*making
+	// rationed are the Services for which sets that all share have no room.
+	rationed map[cluster.Name]dataplane.Beyond
+	drains   drains
+	starts   slowStarts
+	retries  retries
+	stale    stale
+	cutoffs  cutoffs
+	// doubts are virtual servers of which the mirror may be wrong; mistrusted says that it may be of something else.
+	doubts     doubts
+	mistrusted bool
+	// unseeing says that the last pass could not read what it had to: what waits does so until the next try is due.
+	unseeing bool
+	// connections is how many the last audit has seen.
+	connections int
+	// unsure are VIPs whose route has a source that the mirror does not know.
+	unsure map[netip.Addr]cluster.Name
+	// round is the audit that goes on beside the passes; nil when none does. unread is why the last one could not read the
+	// kernel.
+	round  *round
+	unread error
+}
+
+func New(s Settings, kernel dataplane.Kernel, l Lister) *Engine {
+	return &Engine{
+		settings: s,
+		kernel:   kernel,
+		lister:   l,
+		want:     dataplane.NewWant(dataplane.Foundation(s.Dataplane)),
+		node:     dataplane.Node{Name: s.NodeName},
+		services: map[cluster.Name]*service{},
+		ignored:  map[cluster.Name]bool{},
+		rationed: map[cluster.Name]dataplane.Beyond{},
+		backlog:  backlog{limit: passLimit, most: passLimit},
+		pieces:   newPieces(),
+		large:    large,
+		making:   map[cluster.Name]*making{},
+		drains:   drains{},
+		starts:   newSlowStarts(),
+		retries:  retries{},
+		doubts:   doubts{},
+		unsure:   map[netip.Addr]cluster.Name{},
+		claims:   nodeClaims{clusterIPs: map[cluster.Name]nodeClaim{}, stale: true},
+		stale:    stale{newUnforgotten()},
+		cutoffs:  cutoffs{newUnforgotten()},
+	}
+}
+
+// Pass brings the kernel to what the dirty Services want, retries what failed before and is due, and moves drains on.
+// With audit it first reads the whole kernel, and compares everything; audits by time go on beside the passes, and the
+// pass after one mends what it found (round.go). The first pass audits; after it all Services are looked at, a pass
+// full at a time, and what nobody wants goes when that is done. While Report.Backlog is not 0, another pass is to
+// follow at once.
+func (e *Engine) Pass(now time.Time, dirty []cluster.Name, audit bool) Report {
+	r, began := Report{Start: now, Failures: map[cluster.Name][]Failure{}}, time.Now()
+	touched, dueAudit := e.retries.take(now)
+	if e.spare.Entries != nil {
+		e.spare.Add(touched)
+		touched, e.spare = e.spare, dataplane.Touched{}
+	}
+	first := e.have == nil
+	var others []cluster.Name
+	whole := audit || dueAudit || first || e.mistrusted
+	if r.Audit = whole; whole {
+		if err := e.audit(now, &others); err != nil {
+			return e.blind(r, err, touched, dirty)
+		}
+	} else if e.round.judged() {
+		r.Audit = true
+		touched.Add(e.mend(&r, now, &others))
+	}
+	if err := e.inspectDoubts(); err != nil {
+		return e.blind(r, err, touched, append(dirty, others...))
+	}
+	e.unseeing = false
+	others = append(others, e.readNode()...)
+	others = append(others, e.roomAgain()...)
+	touched.Add(e.want.Prefer(e.node.Sources()))
+	maps.Copy(touched.Addresses, e.unsure)
+	clear(e.unsure)
+	if first {
+		names := e.lister.Names()
+		e.want.Reserve(len(names))
+		e.have.Reserve(max(0, len(names)-len(e.have.VirtualServers)))
+		others = append(others, names...)
+		e.starting = true
+	}
+	others = append(others, e.retries.takeDirty()...)
+	others = append(others, e.readServers(dirty, others)...)
+	// What an audit has found of what is wanted until now is brought in line first: what lacks its address and its entry
+	// would be somebody else's, if nobody wanted it any more.
+	goOn := !r.Audit || e.starting
+	var made []*making
+	if goOn {
+		var again []cluster.Name
+		made, again = e.takeMade()
+		others = append(others, again...)
+	}
+	urgentFirst(others)
+	e.backlog.add(others...)
+
+	affected := e.backlog.next(dirty)
+	names := slices.SortedFunc(maps.Keys(affected), cluster.Name.Compare)
+	r.Services = len(names) + len(made)
+	for _, m := range made {
+		affected[m.name] = struct{}{}
+		touched.Add(e.accept(m.name, m.made, affected))
+	}
+	for _, name := range names {
+		touched.Add(e.compile(name, affected))
+	}
+	ahead := slices.ContainsFunc(dirty, func(name cluster.Name) bool { return !e.want.Changing(name) })
+	if goOn {
+		touched.Add(e.nextPiece(now, ahead, affected))
+	}
+	started := e.starting && e.waiting()+len(e.making) == 0
+	if r.Audit || e.starting {
+		e.adopt(&touched)
+	}
+	if whole {
+		touched.Add(dataplane.All(e.want.Owner, e.want.State))
+	}
+	if started || whole && !e.starting { // else what others want is not known yet
+		touched.Add(dataplane.Unwanted(e.have, e.want.State))
+		e.starting = false
+	}
+	if e.unread != nil {
+		r.Errors = append(r.Errors, e.unread)
+	}
+	r.Errors = append(r.Errors, e.pollDrains(now, &touched)...)
+	e.starts.grow(now, e.want, &touched)
+
+	ops := e.clip(now, dataplane.Diff(e.have, e.target(now, touched), touched), touched)
+	e.round.note(touched, ops)
+	compiled := time.Now()
+	e.apply(&r, ops, touched)
+	r.Compile, r.Kernel = compiled.Sub(began), time.Since(compiled)
+	e.backlog.took(r.Services, r.Compile+r.Kernel, e.starting)
+	if started {
+		e.stale.noteAll(e.have)
+		e.cutoffs.noteAll(e.want)
+	}
+	if !e.starting { // conntrack's table is read once for all Services
+		e.forget(now, &r)
+		e.cutOff(now, &r)
+	}
+	e.drains.settle(e.have, e.want.State, touched)
+	e.have.Share(e.want.State, touched)
+	e.scheduleRetries(now, &r, touched, affected)
+	e.recordRest(&r, touched)
+	r.Backlog = e.waiting() + len(e.making)
+	r.Changed = e.rows(affected, r.Failures)
+	e.judgeNodes()
+	r.NodeProblems, r.NodeVersion = slices.Concat(e.nodeProblems, e.claims.own, e.unreadRules), e.nodeVersion
+	r.OtherNodes = e.claims.others
+	r.Connections = e.connections
+	if r.Backlog > 0 {
+		touched.Clear()
+		e.spare = touched
+	}
+	r.Served, r.Foreign, r.Draining, r.Pending = len(e.services), len(e.foreign), e.drains.count(), len(e.retries)
+	r.judge(e.retries)
+	return r
+}
+
+// drop forgets a Service that is gone, or not ours to carry out.
+func (e *Engine) drop(name cluster.Name, affected map[cluster.Name]struct{}) dataplane.Touched {
+	delete(e.services, name)
+	delete(e.making, name)
+	delete(e.rationed, name)
+	e.claims.drop(name)
+	e.starts.drop(name)
+	return e.remove(name, affected)
+}
+
+// target returns the wanted State of the touched keys, with what has to drain first.
+func (e *Engine) target(now time.Time, touched dataplane.Touched) *dataplane.State {
+	target := dataplane.NewState()
+	want := e.want.State
+	if touched.Foundation {
+		target.Links, target.Sysctls, target.Sets, target.Chains, target.Hooks = want.Links, want.Sysctls, want.Sets, want.Chains, want.Hooks
+		if e.starting && e.inherited() {
+			e.keepRules(target)
+		}
+	}
+	for id := range touched.VirtualServers {
+		if v, wanted := want.VirtualServers[id]; wanted {
+			front, _ := e.want.FrontEnd(id)
+			have, present := e.have.VirtualServers[id]
+			done := func(rs dataplane.RealServerID) bool { return e.drains.done(rs, now, front.DrainTimeout) }
+			v = e.starts.weigh(now, e.want.Owner(id), front, v, have, present)
+			target.SetVirtualServer(id, dataplane.Drain(id, v, have, done))
+		} else {
+			delete(e.starts.seen, id)
+		}
+	}
+	// Of which only the touched ones are looked at.
+	target.Entries, target.Addresses, target.Routes = want.Entries, want.Addresses, want.Routes
+	return target
+}

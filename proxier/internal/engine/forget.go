@@ -1,0 +1,118 @@
+package engine
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
+)
+
+// forgetAgain is the delay before connection tracking is told again what it could not be told.
+const forgetAgain = 5 * time.Second
+
+// unforgotten are front ends of which connection tracking has to forget something, from the moment when the kernel was
+// changed until it has.
+type unforgotten struct {
+	// frontEnds tells of each whether an operation failed: whether it was carried out is not known before the next
+	// pass.
+	frontEnds map[dataplane.VirtualServerID]bool
+	// due is when to try again after a failure, whose reason is err; else the zero time.
+	due time.Time
+	err error
+}
+
+func newUnforgotten() unforgotten {
+	return unforgotten{frontEnds: map[dataplane.VirtualServerID]bool{}}
+}
+
+func (u *unforgotten) add(id dataplane.VirtualServerID, failed bool) {
+	u.frontEnds[id] = u.frontEnds[id] || failed
+}
+
+// next returns when to try again what has failed; the zero time when nothing has.
+func (u *unforgotten) next() time.Time { return u.due }
+
+// isDue tells whether there is something to be forgotten now. What is held waits for company, or until it is held no
+// more.
+func (u *unforgotten) isDue(now time.Time, held map[dataplane.VirtualServerID]struct{}) bool {
+	if now.Before(u.due) {
+		return false
+	}
+	for id := range u.frontEnds {
+		if _, is := held[id]; !is {
+			return true
+		}
+	}
+	return false
+}
+
+// settle takes note of what came of a try.
+func (u *unforgotten) settle(now time.Time, err error) {
+	if u.err = err; err != nil {
+		u.due = now.Add(forgetAgain)
+		return
+	}
+	u.due = time.Time{}
+	for id, unknown := range u.frontEnds {
+		if unknown {
+			u.frontEnds[id] = false // the next pass knows
+		} else {
+			delete(u.frontEnds, id)
+		}
+	}
+}
+
+// stale are the UDP front ends whose flows may go to where they should not any more.
+type stale struct{ unforgotten }
+
+// note notes the front end of an operation after which flows are stale: a real server or a virtual server is gone, or
+// the virtual server is new, and flows to its address that were there before go past it.
+func (s *stale) note(op dataplane.Op, failed bool) {
+	var id dataplane.VirtualServerID
+	switch o := op.Object.(type) {
+	case dataplane.RealServerObject:
+		if op.Verb != dataplane.Delete {
+			return
+		}
+		id = o.VirtualServer
+	case dataplane.VirtualServerObject:
+		if op.Verb == dataplane.Update {
+			return
+		}
+		id = o.ID
+	}
+	if id.Protocol == cluster.UDP {
+		s.add(id, failed)
+	}
+}
+
+// noteAll notes every front end: the life before this one may have ended between a change and its forgetting.
+func (s *stale) noteAll(have *dataplane.State) {
+	for id := range have.VirtualServers {
+		if id.Protocol == cluster.UDP {
+			s.frontEnds[id] = false
+		}
+	}
+}
+
+// forget makes connection tracking forget the stale flows, all with one look at its table.
+func (e *Engine) forget(now time.Time, r *Report) {
+	s := &e.stale
+	if s.isDue(now, e.pieces.toForget(now)) {
+		flows := map[dataplane.VirtualServerID][]netip.AddrPort{}
+		for id := range s.frontEnds {
+			flows[id] = nil
+			for _, rs := range e.have.VirtualServers[id].RealServers {
+				flows[id] = append(flows[id], netip.AddrPortFrom(rs.Addr, rs.Port))
+			}
+		}
+		var err error
+		r.Forgotten, err = e.kernel.Forget(flows)
+		s.settle(now, err)
+	}
+	if s.err != nil {
+		r.Warnings = append(r.Warnings, fmt.Errorf("stale UDP flows of %d front ends are not forgotten, and may go to endpoints that are gone: %w", len(s.frontEnds), s.err))
+	}
+}

@@ -1,0 +1,245 @@
+package engine
+
+import (
+	"context"
+	"time"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/budget"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
+)
+
+// Observer sees the Report of every pass. It must not block.
+type Observer interface{ Observe(Report) }
+
+// Changes says which Services have changed.
+type Changes interface {
+	// WaitForSync waits until all that was there at the beginning is known, or ctx ends; then it returns false.
+	WaitForSync(ctx context.Context) bool
+	// Changed delivers something after there is something to Take.
+	Changed() <-chan struct{}
+	// Take returns what changed since the last call.
+	Take() []cluster.Change
+}
+
+// Loop waits for reasons to make a pass.
+type Loop struct {
+	engine *Engine
+	source Changes
+	// work goes on in passes, and wherever else the loop asks the kernel.
+	work      *Work
+	observers []Observer
+	audits    *auditor
+	addresses *addressChanges
+	link      chan struct{} // ours is gone
+	made      chan struct{} // something is, beside the passes
+	// rest is the least time between the end of a pass and the start of one that changes ask for; ended is when the last
+	// one ended, gathering says that changes wait.
+	rest      time.Duration
+	ended     time.Time
+	gathering bool
+	// waiting are changes that have not come to the kernel yet, because something of their Services failed.
+	waiting map[cluster.Name]cluster.Change
+	// outdated tells what has changed that only a new start can take note of; nil when nothing can.
+	outdated func() error
+}
+
+// Config is what a Loop goes by; all but Outdated and AuditCost is to be given.
+type Config struct {
+	Source    Changes
+	Observers []Observer
+	// Rest is the least time between the end of a pass and the start of one that changes ask for.
+	Rest time.Duration
+	// AuditPeriod is the time between audits; 0 is none but those that make everything wait.
+	AuditPeriod time.Duration
+	// OpenReader opens what audits read the kernel by. It is called in the goroutine, locked to no thread, that reads.
+	OpenReader func() (dataplane.Reader, error)
+	// Spent returns what the calling thread has taken of the processor so far, and the programs of this process.
+	Spent func() (thread, programs time.Duration)
+	// AuditCost is told of each reading; nil is nobody.
+	AuditCost func(AuditCost)
+	// Passing goes on while the loop is at work, Reading while an audit reads the kernel beside it.
+	Passing, Reading *Work
+	// Outdated says what has changed that only a new start can take note of; nil where nothing can.
+	Outdated func() error
+}
+
+// NewLoop returns a loop that has not begun.
+func NewLoop(e *Engine, c Config) *Loop {
+	l := &Loop{
+		engine: e, source: c.Source, work: c.Passing, observers: c.Observers, rest: c.Rest, outdated: c.Outdated,
+		audits:    newAuditor(c.OpenReader, c.AuditPeriod, c.Reading, c.Spent),
+		addresses: newAddressChanges(),
+		link:      make(chan struct{}, 1),
+		made:      make(chan struct{}, 1),
+		waiting:   map[cluster.Name]cluster.Change{},
+	}
+	l.audits.cost = c.AuditCost
+	return l
+}
+
+// AddressChanged takes note of a change of the node's addresses. It does not block, and may be called from any
+// goroutine.
+func (l *Loop) AddressChanged(c AddressChange) { l.addresses.tell(c) }
+
+// LinkGone takes note of the end of our link, as AddressChanged does.
+func (l *Loop) LinkGone() { signal(l.link)() }
+
+// signal tells the loop something, unless it is told already.
+func signal(told chan<- struct{}) func() {
+	return func() {
+		select {
+		case told <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// Run returns when ctx ends, or with the reason why the program should be started anew.
+func (l *Loop) Run(ctx context.Context) error {
+	l.engine.beside = newBesideMaker(ctx, signal(l.made))
+	l.work.Begin(time.Now())
+	l.engine.look(time.Now())
+	l.work.End()
+	// Nothing is deleted before every source has told what it has.
+	if !l.source.WaitForSync(ctx) {
+		return nil
+	}
+	l.source.Take() // the first pass takes all
+	l.pass(nil, nil, true)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	defer l.audits.close()
+	for {
+		timer.Reset(l.wait(time.Now()))
+		select {
+		case <-ctx.Done():
+			return nil
+		case seen := <-l.audits.told:
+			l.saw(seen)
+		case <-l.audits.more(l.engine):
+			l.judge()
+		case <-l.source.Changed():
+			if l.outdated != nil {
+				if err := l.outdated(); err != nil {
+					return err
+				}
+			}
+			if l.gathering = time.Since(l.ended) < l.rest; l.gathering {
+				continue
+			}
+			l.pass(l.source.Take(), nil, false)
+		case <-l.addresses.told:
+			l.look()
+		case <-l.link:
+			l.mistrust()
+		case <-l.made:
+			l.pass(l.source.Take(), nil, false)
+		case now := <-timer.C:
+			if l.audits.begin(now, l.engine) {
+				continue
+			}
+			l.gathering = false
+			l.pass(l.source.Take(), nil, false)
+		}
+	}
+}
+
+// wait returns how long there is nothing to do by itself.
+func (l *Loop) wait(now time.Time) time.Duration {
+	wait := time.Hour
+	for _, due := range []time.Time{l.audits.next(), l.engine.retries.next(), l.engine.drains.next(), l.engine.stale.next(), l.engine.cutoffs.next(), l.engine.starts.next(now, l.engine.want)} {
+		if !due.IsZero() {
+			wait = min(wait, due.Sub(now))
+		}
+	}
+	if l.engine.waiting() > 0 && !l.engine.unseeing {
+		return 0
+	}
+	if l.gathering {
+		wait = min(wait, l.ended.Add(l.rest).Sub(now))
+	}
+	return max(wait, time.Millisecond)
+}
+
+// look reads the node's addresses, and makes a pass when something depends on those that came or went.
+func (l *Loop) look() {
+	l.work.Begin(time.Now())   // the kernel may hang here as well as in a pass
+	gone := l.addresses.take() // ahead of the look: what goes during it is told again
+	dirty, err := l.engine.readAddresses()
+	l.work.End()
+	lost := l.engine.lose(gone)
+	if err != nil || len(dirty) > 0 || lost || l.engine.sourcesMoved() {
+		l.pass(nil, dirty, err != nil)
+	}
+}
+
+// mistrust has the kernel audited when our link is gone: who deletes the link has as a rule deleted the virtual
+// servers, too, of whose end nothing else tells.
+func (l *Loop) mistrust() { l.engine.mistrust(time.Now()) }
+
+// saw takes what an audit has seen of the kernel. That it cannot be read is told by a pass.
+func (l *Loop) saw(t told) {
+	err := l.audits.ended(time.Now(), t)
+	if t.err != nil && err == nil {
+		l.engine.abandon()
+		return
+	}
+	l.engine.saw(t.of, t.seen, err)
+	if err != nil {
+		l.pass(nil, nil, false)
+	}
+}
+
+// judge compares a piece of it, and mends when all is compared.
+func (l *Loop) judge() {
+	l.work.Begin(time.Now())
+	l.engine.judge()
+	l.work.End()
+	if l.engine.round.judged() {
+		l.pass(nil, nil, false)
+	}
+}
+
+// pass brings what has changed, and the Services that are dirty for other reasons, to the kernel.
+func (l *Loop) pass(changes []cluster.Change, dirty []cluster.Name, audit bool) {
+	start := time.Now()
+	l.work.Begin(start)
+	defer l.work.End()
+	for _, c := range changes {
+		dirty = append(dirty, c.Name)
+	}
+	r := l.engine.Pass(start, dirty, audit)
+	l.ended = time.Now()
+	r.Duration = l.ended.Sub(start)
+	l.time(&r, changes)
+	for _, o := range l.observers {
+		o.Observe(r)
+	}
+}
+
+// time notes how long the changes took that are in the kernel now. The others wait, as long as they fail.
+func (l *Loop) time(r *Report, changes []cluster.Change) {
+	for _, c := range changes {
+		if before, waits := l.waiting[c.Name]; waits {
+			c.Arrived, c.Triggered = before.Arrived, append(before.Triggered, c.Triggered...)
+			c.Triggered = c.Triggered[:min(len(c.Triggered), budget.Changes)] // those that wait for longest
+		}
+		l.waiting[c.Name] = c
+	}
+	if r.Err != nil {
+		return
+	}
+	for name, c := range l.waiting {
+		if _, failed := r.Failures[name]; failed || l.engine.waits(name) {
+			continue
+		}
+		times := ChangeTimes{Queue: r.Start.Sub(c.Arrived), Total: l.ended.Sub(c.Arrived)}
+		for _, t := range c.Triggered {
+			times.Watch = append(times.Watch, c.Arrived.Sub(t))
+			times.Programmed = append(times.Programmed, l.ended.Sub(t))
+		}
+		r.Changes = append(r.Changes, times)
+		delete(l.waiting, name)
+	}
+}

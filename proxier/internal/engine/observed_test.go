@@ -1,0 +1,244 @@
+package engine_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	v1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/annotation"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/budget"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/engine"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/events"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/observe"
+)
+
+// What is here holds of the engine together with what observes it, which package engine does not know.
+
+// textLog returns a log and its text.
+func textLog() (*slog.Logger, *bytes.Buffer) {
+	var text bytes.Buffer
+	return slog.New(slog.NewTextHandler(&text, nil)), &text
+}
+
+// TestHostileObjects: the log of what the worst objects come to is short, and each of its lines can be printed.
+func TestHostileObjects(t *testing.T) {
+	engine.CheckHostileObjects(t, func(t *testing.T, _ cluster.Name, reports []engine.Report) {
+		t.Helper()
+		log, text := textLog()
+		observer := observe.NewLog(log)
+		for _, r := range reports {
+			observer.Observe(r)
+		}
+		if n := text.Len(); n > 64<<10 {
+			t.Errorf("%d bytes of log", n)
+		}
+		for line := range strings.Lines(text.String()) {
+			if len(line) > 4*budget.MessageBytes || budget.Printable(strings.TrimSuffix(line, "\n")) != strings.TrimSuffix(line, "\n") {
+				t.Errorf("a line of %d bytes: %.200s", len(line), line)
+			}
+		}
+	})
+}
+
+// TestManyFailuresAreTold: a line of the log has an end, however much fails.
+func TestManyFailuresAreTold(t *testing.T) {
+	log, text := textLog()
+	engine.CheckManyFailures(t, observe.NewLog(log))
+	for line := range strings.Lines(text.String()) {
+		if len(line) > 2*budget.LineBytes {
+			t.Errorf("a line of %d bytes: %.200s", len(line), line)
+		}
+	}
+	if !strings.Contains(text.String(), "some operations failed") {
+		t.Error("the log says nothing of a failure")
+	}
+}
+
+// TestHealthIsTheNodes: what the kernel refuses of Services is their Problem. It touches health only where it is so
+// much that it must be the node. What all Services stand on does.
+func TestHealthIsTheNodes(t *testing.T) {
+	engine.CheckHealthIsTheNodes(t, func(now func() time.Time) engine.HealthWatch {
+		b := observe.NewBoard("n1", "v1", nil, observe.Origin{})
+		b.Now = now
+		return healthWatch{b, &observe.Health{Board: b, Node: func() (*v1.Node, bool) { return nil, false }, Answered: func(string, int) {}}}
+	})
+}
+
+type healthWatch struct {
+	*observe.Board
+	health *observe.Health
+}
+
+func (w healthWatch) Answers() (healthz, livez int) {
+	a, b := httptest.NewRecorder(), httptest.NewRecorder()
+	w.health.Healthz(a, nil)
+	w.health.Livez(b, nil)
+	return a.Code, b.Code
+}
+
+// TestWrongValuesAreTold: wrong values of every key of Services, alone and combined, change nothing in the kernel; each
+// is told by an Event, counted by the gauge and shown by status, and Recovered follows when they are mended.
+func TestWrongValuesAreTold(t *testing.T) {
+	engine.CheckWrongValues(t, func(t *testing.T) engine.ProblemWatch {
+		w := &problemWatch{
+			T: t, metrics: observe.NewMetrics(nil, "v1"), client: &eventList{},
+			board: observe.NewBoard("n1", "v1", func() (observe.ConnectionCounter, error) { return noRealServers{}, nil }, observe.Origin{Mistakes: func() []string { return nil }}),
+		}
+		sink := events.NewSink(w.client, slog.New(slog.DiscardHandler), func(string) {})
+		go sink.Run(t.Context())
+		w.events = events.New("n1", sink, func() []string { return []string{"n1"} })
+		server := httptest.NewServer(w.board)
+		t.Cleanup(server.Close)
+		w.address = strings.TrimPrefix(server.URL, "http://")
+		return w
+	})
+}
+
+// problemWatch is all that shows Problems to users.
+type problemWatch struct {
+	*testing.T
+	events  *events.Observer
+	client  *eventList
+	metrics *observe.Metrics
+	board   *observe.Board
+	address string
+}
+
+func (w *problemWatch) Observe(r engine.Report) {
+	for _, o := range []engine.Observer{w.events, w.metrics, w.board} {
+		o.Observe(r)
+	}
+}
+
+func (w *problemWatch) Wrong(annotations map[string]string) {
+	status, err := proxier.FetchStatus(w.Context(), w.address, "ns/web")
+	if err != nil {
+		w.Fatal(err)
+	}
+	for name := range annotations {
+		field := annotation.Field(annotation.Prefix + name)
+		if !slices.ContainsFunc(status.Services[0].Problems, func(p proxier.ProblemStatus) bool { return p.Reason == "InvalidAnnotation" && p.Field == field }) {
+			w.Errorf("status does not show %s: %+v", name, status.Services[0].Problems)
+		}
+		w.client.await(w.T, v1.EventTypeWarning, "InvalidAnnotation", annotation.Prefix+name)
+	}
+	if want := fmt.Sprintf("web InvalidAnnotation %d", len(annotations)); !strings.Contains(w.series(), want) {
+		w.Errorf("the gauge has %q, want %q", w.series(), want)
+	}
+}
+
+func (w *problemWatch) Mended() {
+	if got := w.series(); got != "" {
+		w.Errorf("mended, the gauge has %q", got)
+	}
+	w.client.await(w.T, v1.EventTypeNormal, "Recovered", "")
+}
+
+// series returns what the gauge of Problems has of Services.
+func (w *problemWatch) series() string {
+	all, err := w.metrics.Registry.Gather()
+	if err != nil {
+		w.Fatal(err)
+	}
+	var series []string
+	for _, family := range all {
+		if family.GetName() != "ipvs_proxier_problems" {
+			continue
+		}
+		for _, one := range family.GetMetric() {
+			labels := map[string]string{}
+			for _, l := range one.GetLabel() {
+				labels[l.GetName()] = l.GetValue()
+			}
+			series = append(series, fmt.Sprintf("%s %s %v", labels["service"], labels["reason"], one.GetGauge().GetValue()))
+		}
+	}
+	return strings.Join(series, ", ")
+}
+
+// eventList is an API that takes Events.
+type eventList struct {
+	mu  sync.Mutex
+	all []*eventsv1.Event
+}
+
+func (l *eventList) Create(_ context.Context, event *eventsv1.Event) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.all = append(l.all, event)
+	return nil
+}
+
+// await waits for an Event whose note or field has these words.
+func (l *eventList) await(t *testing.T, kind, reason, words string) {
+	t.Helper()
+	there := func() bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return slices.ContainsFunc(l.all, func(e *eventsv1.Event) bool {
+			return e.Type == kind && e.Reason == reason && strings.Contains(e.Regarding.FieldPath+e.Note, words)
+		})
+	}
+	for end := time.Now().Add(time.Minute); !there(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("no Event %s %s of %q", kind, reason, words)
+		}
+	}
+}
+
+// noRealServers is a kernel whose virtual servers have none.
+type noRealServers struct{}
+
+func (noRealServers) RealServers(dataplane.VirtualServerID) ([]dataplane.RealServer, []dataplane.Connections, error) {
+	return nil, nil, nil
+}
+
+func (noRealServers) Close() error { return nil }
+
+// TestSysctlsAreToldOnce: the pass that changes a parameter says so with its old value, and the next one says nothing.
+func TestSysctlsAreToldOnce(t *testing.T) {
+	memory := kernel.NewMemory()
+	memory.State().Sysctls["net.ipv4.ip_forward"] = "0"
+	memory.State().Sysctls["net.ipv4.vs.conntrack"] = "1"
+	e := engine.New(engine.Settings{Dataplane: dataplane.Config{Link: "kube-ipvs0", Families: []cluster.Family{cluster.IPv4}}}, memory, engine.NoObjects())
+	var out bytes.Buffer
+	observer := observe.NewLog(slog.New(slog.NewTextHandler(&out, nil)))
+	told := func() (lines []string) {
+		observer.Observe(e.Pass(time.Unix(0, 0), nil, true))
+		for line := range strings.Lines(out.String()) {
+			if _, of, found := strings.Cut(line, `msg="sysctl is changed" `); found {
+				lines = append(lines, strings.TrimSpace(of))
+			}
+		}
+		out.Reset()
+		return lines
+	}
+	want := []string{
+		`name=net.ipv4.ip_forward old=0 new=1`, `name=net.ipv4.vs.expire_nodest_conn old="" new=1`, `name=net.ipv4.vs.expire_quiescent_template old="" new=1`,
+	}
+	if diff := cmp.Diff(want, told()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if again := told(); len(again) > 0 {
+		t.Errorf("told again: %q", again)
+	}
+	memory.State().Sysctls["net.ipv4.vs.conntrack"] = "0"
+	if diff := cmp.Diff([]string{`name=net.ipv4.vs.conntrack old=0 new=1`}, told()); diff != "" {
+		t.Errorf("after somebody else's change (-want +got):\n%s", diff)
+	}
+}

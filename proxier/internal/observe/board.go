@@ -1,0 +1,359 @@
+package observe
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/annotation"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/engine"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/source"
+)
+
+// Status is what the daemon says of itself; `ipvs-proxier status -o json` prints it as it is.
+type Status struct {
+	Node    string    `json:"node"`
+	Version string    `json:"version"`
+	Started time.Time `json:"started"`
+	// LastPass is when the last pass ended; the zero time before the first one.
+	LastPass time.Time `json:"lastPass"`
+	// Healthy is false while something that was to be done could not be done; Errors says what.
+	Healthy bool     `json:"healthy"`
+	Errors  []string `json:"errors,omitempty"`
+	// APIServer is the API server in use, "" with manifests. APIUnreachable says since when none answers, and why; it is
+	// empty while one does. The dataplane stays as it is meanwhile.
+	APIServer      string `json:"apiServer,omitempty"`
+	APIUnreachable string `json:"apiUnreachable,omitempty"`
+	// APIViewAge is how old what is known of the API is; empty with manifests, and before the first lists.
+	APIViewAge string `json:"apiViewAge,omitempty"`
+	// APIRefusals are what API servers refuse to do for us, each with its reason.
+	APIRefusals []string `json:"apiRefusals,omitempty"`
+	// Connections is the table of IPVS's connections; nil where it cannot be read.
+	Connections *ConnectionsStatus `json:"connections,omitempty"`
+	// NodeProblems are of the annotations of this Node, of its kernel, and of addresses on which the proxier cannot serve.
+	NodeProblems []ProblemStatus `json:"nodeProblems,omitempty"`
+	// Manifests are files with mistakes.
+	Manifests []string `json:"manifests,omitempty"`
+	// Schedulers are those that this node's kernel has.
+	Schedulers []string `json:"schedulers"`
+	// VIPMode says what makes service addresses local to the node: "address" or "route".
+	VIPMode string `json:"vipMode"`
+	// Foreign counts virtual servers of others, Draining real servers on their way out.
+	Foreign  int             `json:"foreignVirtualServers"`
+	Draining int             `json:"drainingRealServers"`
+	Services []ServiceStatus `json:"services"`
+}
+
+// ServiceStatus is one Service.
+type ServiceStatus struct {
+	Namespace string           `json:"namespace"`
+	Name      string           `json:"name"`
+	FrontEnds []FrontEndStatus `json:"frontEnds"`
+	// Settings are those of the whole Service.
+	Settings []SettingStatus `json:"settings"`
+	Problems []ProblemStatus `json:"problems,omitempty"`
+	Errors   []string        `json:"errors,omitempty"`
+	// Changed is when what is wanted for it last changed.
+	Changed time.Time `json:"changed"`
+}
+
+// FrontEndStatus is one virtual server.
+type FrontEndStatus struct {
+	Kind      string `json:"kind"`
+	Protocol  string `json:"protocol"`
+	Address   string `json:"address"` // with port
+	Port      string `json:"port,omitempty"`
+	Scheduler string `json:"scheduler"`
+	// Source says who chose the scheduler.
+	Source string `json:"schedulerSource"`
+	Flags  string `json:"flags"`
+	// Settings are all settings of the port, by the names of the annotations.
+	Settings []SettingStatus `json:"settings"`
+	// Digest is the same on all nodes that map clients to endpoints alike; schedulers that do not have none.
+	Digest string `json:"digest,omitempty"`
+	// Affinity is the session affinity timeout in seconds, 0 for none.
+	Affinity    uint32             `json:"affinitySeconds,omitempty"`
+	Programmed  bool               `json:"programmed"`
+	LostTo      string             `json:"lostTo,omitempty"`
+	RealServers []RealServerStatus `json:"realServers"`
+}
+
+// SettingStatus is the value of one annotation that is in force, and where it comes from; "" is off, or the kernel's.
+type SettingStatus struct {
+	Key    string `json:"key"`
+	Value  string `json:"value"`
+	Source string `json:"source"`
+}
+
+// RealServerStatus is one real server as the kernel has it now.
+type RealServerStatus struct {
+	Address  string `json:"address"`
+	Weight   uint32 `json:"weight"`
+	Active   uint32 `json:"activeConnections"`
+	Inactive uint32 `json:"inactiveConnections"`
+	// Wanted is false for one that drains.
+	Wanted bool `json:"wanted"`
+}
+
+// ProblemStatus is one Problem.
+type ProblemStatus struct {
+	Reason  string `json:"reason"`
+	Field   string `json:"field"`
+	Message string `json:"message"`
+}
+
+// ConnectionCounter reads real servers with their connections from the kernel.
+type ConnectionCounter interface {
+	RealServers(dataplane.VirtualServerID) ([]dataplane.RealServer, []dataplane.Connections, error)
+	Close() error
+}
+
+// Origin is where Services come from, as far as status shows it.
+type Origin struct {
+	// Mistakes are the files that cannot be used.
+	Mistakes func() []string
+	// Servers and View are those of the Kubernetes API; nil with manifests.
+	Servers *source.Servers
+	View    *source.View
+}
+
+// Board keeps the newest row of every Service for status and health. It has a lock of its own, so that asking takes
+// none of the engine's time.
+type Board struct {
+	node, version string
+	started       time.Time
+	counter       func() (ConnectionCounter, error)
+	from          Origin
+	// Now is the clock.
+	Now func() time.Time
+	// Table is nil where nobody looks at it.
+	Table *ConnectionTable
+	// Doors returns what is wrong with the addresses on which the proxier serves; nil where it serves on none.
+	Doors func() []cluster.Problem
+	// Schedulers are those of the kernel.
+	Schedulers []string
+	// VIPMode is what makes VIPs local.
+	VIPMode dataplane.VIPMode
+
+	mu      sync.Mutex
+	rows    map[cluster.Name]*boardRow
+	last    engine.Report
+	passed  time.Time
+	undone  bool      // something is to be tried again
+	failing time.Time // since when the node is unsound, zero when it is not
+	refused time.Time // since when so many Services are refused that it is the node's fault, zero when they are not
+}
+
+// boardRow is what status tells of a Service. It is never changed.
+type boardRow struct {
+	frontEnds []engine.FrontEndRow
+	settings  []cluster.Setting
+	problems  []cluster.Problem
+	errors    []string
+	changed   time.Time
+}
+
+func NewBoard(node, version string, counter func() (ConnectionCounter, error), from Origin) *Board {
+	return &Board{node: node, version: version, started: time.Now(), counter: counter, from: from, Now: time.Now, rows: map[cluster.Name]*boardRow{}}
+}
+
+// Observe implements Observer.
+func (b *Board) Observe(r engine.Report) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := r.Start.Add(r.Duration)
+	for _, row := range r.Changed {
+		if row.Gone {
+			delete(b.rows, row.Name)
+			continue
+		}
+		changed := now
+		if before, known := b.rows[row.Name]; known && slices.EqualFunc(before.frontEnds, row.FrontEnds, engine.FrontEndRow.Equal) {
+			changed = before.changed
+		}
+		b.rows[row.Name] = &boardRow{row.FrontEnds, row.Settings, row.Problems, row.Errors, changed}
+	}
+	r.Changed = nil
+	b.last = r
+	if r.Backlog == 0 || !b.passed.IsZero() { // a start is over when all Services were looked at
+		b.passed = now
+	}
+	b.undone = r.Error() != nil || r.Pending > 0
+	since(&b.failing, r.Unsound, now)
+	since(&b.refused, r.Refused > 0 && 2*r.Refused >= r.Served && r.RefusedIn > 1, now)
+}
+
+// since keeps the time from which on something holds, zero when it does not.
+func since(from *time.Time, holds bool, now time.Time) {
+	switch {
+	case !holds:
+		*from = time.Time{}
+	case from.IsZero():
+		*from = now
+	}
+}
+
+// Status returns what is known, with the kernel's connection counts. only limits it to these Services; nil is all.
+func (b *Board) Status(only func(cluster.Name) bool) Status {
+	b.mu.Lock()
+	s := Status{
+		Node: b.node, Version: b.version, Started: b.started, LastPass: b.passed, Healthy: !b.undone && !b.passed.IsZero(),
+		Schedulers: b.Schedulers, VIPMode: b.VIPMode.String(), Foreign: b.last.Foreign, Draining: b.last.Draining, Services: []ServiceStatus{},
+	}
+	s.NodeProblems = NewProblemStatus(b.last.ProblemsOfNodes())
+	if err := b.last.Error(); err != nil {
+		s.Errors = strings.Split(err.Error(), "\n")
+	}
+	for _, warning := range b.last.Warnings {
+		s.Errors = append(s.Errors, warning.Error())
+	}
+	rows := map[cluster.Name]*boardRow{}
+	for name, row := range b.rows {
+		if only == nil || only(name) {
+			rows[name] = row
+		}
+	}
+	b.mu.Unlock()
+	if b.Table != nil {
+		s.tell(b.Table)
+	}
+	if b.Doors != nil {
+		s.NodeProblems = append(s.NodeProblems, NewProblemStatus(b.Doors())...)
+	}
+	s.Manifests = b.from.Mistakes()
+	if b.from.Servers != nil {
+		server, since, err := b.from.Servers.Reach()
+		s.APIServer = server
+		if !since.IsZero() {
+			s.APIUnreachable = fmt.Sprintf("since %s: %v", since.UTC().Format(time.RFC3339), err)
+		}
+		s.APIRefusals = b.from.Servers.Refusals()
+		if age, seen := b.from.View.Age(); seen {
+			s.APIViewAge = age.Round(time.Second).String()
+		}
+	}
+	counter, err := b.counter()
+	if err != nil {
+		s.Errors = append(s.Errors, "connections cannot be counted: "+err.Error())
+		counter = nil
+	} else {
+		defer counter.Close()
+	}
+	for _, name := range slices.SortedFunc(maps.Keys(rows), cluster.Name.Compare) {
+		s.Services = append(s.Services, rows[name].status(name, counter))
+	}
+	return s
+}
+
+// tell adds the table of connections.
+func (s *Status) tell(table *ConnectionTable) {
+	connections, problems, err := table.current()
+	if err != nil {
+		s.Errors = append(s.Errors, "cannot read the table of connections: "+err.Error())
+		return
+	}
+	s.Connections = &connections
+	s.NodeProblems = append(s.NodeProblems, NewProblemStatus(problems)...)
+}
+
+func (r *boardRow) status(name cluster.Name, counter ConnectionCounter) ServiceStatus {
+	s := ServiceStatus{Namespace: name.Namespace, Name: name.Name, Errors: r.errors, Changed: r.changed, FrontEnds: []FrontEndStatus{}, Settings: NewSettingStatus(r.settings)}
+	s.Problems = NewProblemStatus(r.problems)
+	for _, front := range r.frontEnds {
+		s.FrontEnds = append(s.FrontEnds, newFrontEndStatus(front, counter))
+	}
+	return s
+}
+
+func NewProblemStatus(problems []cluster.Problem) (status []ProblemStatus) {
+	for _, p := range problems {
+		status = append(status, ProblemStatus{string(p.Reason), p.Field, p.Text()})
+	}
+	return status
+}
+
+func NewSettingStatus(settings []cluster.Setting) []SettingStatus {
+	status := []SettingStatus{}
+	for _, s := range settings {
+		status = append(status, SettingStatus(s))
+	}
+	return status
+}
+
+var errNotCounted = errors.New("connections cannot be counted")
+
+func newFrontEndStatus(f engine.FrontEndRow, counter ConnectionCounter) FrontEndStatus {
+	id, config := f.Front.ID, f.Front.VirtualServer
+	s := FrontEndStatus{
+		Kind: f.Front.Kind.String(), Protocol: id.Protocol.String(), Address: netip.AddrPortFrom(id.Addr, id.Port).String(), Port: f.Port.Name,
+		Settings: NewSettingStatus(f.Port.Settings), Flags: config.Flags.String(), Affinity: config.Timeout,
+		Programmed: f.Programmed && f.LostTo == nil, LostTo: f.Winner().String(), RealServers: []RealServerStatus{},
+	}
+	for _, setting := range f.Port.Settings {
+		if setting.Key == annotation.Scheduler {
+			s.Scheduler, s.Source = setting.Value, setting.Source
+		}
+	}
+	if !s.Programmed {
+		return s
+	}
+	var servers []dataplane.RealServer
+	var counts []dataplane.Connections
+	err := errNotCounted
+	if counter != nil {
+		servers, counts, err = counter.RealServers(id)
+	}
+	if err != nil { // what is wanted is better than nothing
+		for _, rs := range config.RealServers {
+			s.RealServers = append(s.RealServers, RealServerStatus{Address: netip.AddrPortFrom(rs.Addr, rs.Port).String(), Weight: rs.Weight, Wanted: true})
+		}
+		return s
+	}
+	s.Digest = dataplane.TableDigest(config, servers)
+	wanted := config.Weights()
+	for i, rs := range servers {
+		at := netip.AddrPortFrom(rs.Addr, rs.Port)
+		_, is := wanted[at]
+		s.RealServers = append(s.RealServers, RealServerStatus{
+			Address: at.String(), Weight: rs.Weight, Active: counts[i].Active, Inactive: counts[i].Inactive, Wanted: is,
+		})
+	}
+	slices.SortFunc(s.RealServers, func(a, b RealServerStatus) int { return strings.Compare(a.Address, b.Address) })
+	return s
+}
+
+// sound tells whether what all Services stand on has been in place, and the kernel could be read, within the last
+// grace. serving tells whether the kernel has taken most Services within the grace of refusals. passed is the time of
+// the last pass.
+func (b *Board) sound(now time.Time, grace time.Duration) (sound, serving bool, passed time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	within := func(since time.Time, grace time.Duration) bool { return since.IsZero() || now.Sub(since) < grace }
+	return within(b.failing, grace), within(b.refused, refusedGrace), b.passed
+}
+
+// ServeHTTP serves Status.
+func (b *Board) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	var only func(cluster.Name) bool
+	if text := r.URL.Query().Get("service"); text != "" {
+		wanted, err := cluster.ParseName(text)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		only = func(name cluster.Name) bool { return name == wanted }
+	}
+	w.Header().Set("Content-Type", "application/json")
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	e.Encode(b.Status(only))
+}
