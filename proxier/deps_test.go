@@ -18,8 +18,9 @@ import (
 // pure are the packages that decide: they reach no kernel, no log, no file and no clock, by themselves or by another
 // package of this module. What they need comes as an argument.
 var pure = []string{
-	"internal/document", "internal/marks", "internal/spelling", "internal/version", "ipset", "proxier/internal/annotation",
-	"proxier/internal/budget", "proxier/internal/cluster", "proxier/internal/dataplane", "proxier/internal/iptables",
+	"internal/document", "internal/marks", "internal/spelling", "internal/version", "internal/wronguse", "ipset", "proxier/internal/annotation",
+	"proxier/internal/budget", "proxier/internal/cluster", "proxier/internal/dataplane", "proxier/internal/explain",
+	"proxier/internal/iptables",
 	"proxier/internal/nodecheck",
 	"scheduler", "scheduler/hashing",
 }

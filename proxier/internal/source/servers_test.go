@@ -233,7 +233,8 @@ func TestABusyServerIsWaitedFor(t *testing.T) {
 			defer response.Body.Close()
 			body, _ := io.ReadAll(response.Body)
 			want := map[bool]string{true: "slow", false: "other"}[c.waits]
-			if string(body) != want || lists.Load() != 1 {
+			// One that is not waited for may be left before the request has come to it.
+			if string(body) != want || lists.Load() > 1 || c.waits && lists.Load() == 0 {
 				t.Errorf("answered by %q, the slow one was asked %d times; want %s and once", body, lists.Load(), want)
 			}
 			if turned := len(log.text) > 0; turned == c.waits {
