@@ -51,7 +51,7 @@ func run() int {
 		Version: version,
 	}
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(runCommand(), statusCommand(), checkCommand(), cleanupCommand(), explainCommand(), convertCommand(), versionCommand())
+	root.AddCommand(runCommand(), statusCommand(), checkCommand(), cleanupCommand(), explainCommand(), planCommand(), convertCommand(), versionCommand())
 	completeFlags(root)
 	err := root.ExecuteContext(ctx)
 	if err == nil {

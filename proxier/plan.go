@@ -1,0 +1,128 @@
+package proxier
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/engine"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/predecessor"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/source"
+	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
+)
+
+// Plan is what a start would do on this node now.
+type Plan struct {
+	// Operations are in the order in which they would be carried out.
+	Operations []PlannedOperation `json:"operations"`
+	// Services counts those that would be served.
+	Services int `json:"services"`
+}
+
+// PlannedOperation is one change in the kernel, in the words of the log and of metrics.
+type PlannedOperation struct {
+	Verb   string `json:"verb"`
+	Kind   string `json:"kind"`
+	Object string `json:"object"`
+}
+
+// String returns for example "create virtual-server tcp 10.96.0.10:53 rr".
+func (o PlannedOperation) String() string { return o.Verb + " " + o.Kind + " " + o.Object }
+
+// Summary counts the operations by verb and kind, in the order in which they come first.
+func (p Plan) Summary() string {
+	if len(p.Operations) == 0 {
+		return fmt.Sprintf("nothing to do: the kernel holds what %d Services want", p.Services)
+	}
+	var order []string
+	count := map[string]int{}
+	for _, o := range p.Operations {
+		what := o.Verb + " " + o.Kind
+		if count[what]++; count[what] == 1 {
+			order = append(order, what)
+		}
+	}
+	for i, what := range order {
+		order[i] = fmt.Sprintf("%s %d", what, count[what])
+	}
+	return fmt.Sprintf("%d operations: %s", len(p.Operations), strings.Join(order, ", "))
+}
+
+// MakePlan returns what Run with this configuration would do to the kernel now. It reads the kernel and the source of
+// Services, and writes nothing. It needs no running proxier, and holds no lock. ctx bounds how long it waits for the
+// source.
+func MakePlan(ctx context.Context, c Config, version string, log *slog.Logger) (Plan, error) {
+	if err := c.Validate(); err != nil {
+		return Plan{}, fmt.Errorf("configuration: %w", err)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if _, _, err := kernel.ChooseIptables(ctx, c.Iptables); err != nil {
+		return Plan{}, err
+	}
+	from, err := open(ctx, c, version, log)
+	if err != nil {
+		return Plan{}, err
+	}
+	watcher := source.NewWatcher(from.Source, c.NodeName)
+	go watcher.Run(ctx)
+	facts, err := kernel.Probe(scheduler.KernelNames())
+	if err != nil {
+		return Plan{}, err
+	}
+	if !watcher.WaitForSync(ctx) {
+		return Plan{}, from.unheard(ctx)
+	}
+	wanted := c.dataplane(kernel.Families(), facts)
+	if c.DetectLocalMode == DetectNodeCIDR {
+		if wanted.Pods.CIDRs, err = awaitPodCIDRs(ctx, watcher, c.NodeName, log); err != nil {
+			return Plan{}, err
+		}
+	}
+	linux, err := kernel.NewLinux(c.linux(wanted))
+	if err != nil {
+		return Plan{}, err
+	}
+	defer linux.Close()
+	seen, err := linux.Observe()
+	if err != nil {
+		return Plan{}, fmt.Errorf("read the kernel: %w", err)
+	}
+	settings := c.settings(wanted)
+	settings.APIServers = from.reached.All
+	if c.TakeOver != "" {
+		ledger, err := predecessor.ReadLedger(predecessor.Proxy(c.TakeOver))
+		if err != nil {
+			return Plan{}, err
+		}
+		settings.Predecessor = ledger.Owns
+	}
+	ops, last, err := engine.Rehearse(settings, seen, watcher, linux.Connections)
+	if err != nil {
+		return Plan{}, err
+	}
+	return planned(ops, last.Served), nil
+}
+
+func planned(ops []dataplane.Op, services int) Plan {
+	p := Plan{Operations: make([]PlannedOperation, 0, len(ops)), Services: services}
+	for _, op := range ops {
+		p.Operations = append(p.Operations, PlannedOperation{op.Verb.String(), op.Object.Kind().String(), op.Object.String()})
+	}
+	return p
+}
+
+// unheard says why the source has not told what there is.
+func (o opened) unheard(ctx context.Context) error {
+	why := errors.New("it has not answered in time")
+	if o.servers != nil {
+		if server, since, err := o.servers.Reach(); !since.IsZero() && err != nil {
+			why = fmt.Errorf("%s does not answer: %w", server, err)
+		}
+	}
+	return fmt.Errorf("the Services are not known: %w (%w)", why, context.Cause(ctx))
+}
