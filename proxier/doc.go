@@ -23,7 +23,7 @@
 //	Report                -> log, metrics, status, health, health check node ports, Events (internal/observe, events)
 //	        ^
 //	audit                 at start, or after a surprising errno: Kernel.Observe -> the mirror -> the same Diff
-//	                      by a timer, beside the passes: Reader.Summarize -> what differs -> the same Diff
+//	                      by a timer, beside the passes: Reader.Summarize -> drift -> mirror -> the same Diff
 //
 // Cleanup is Diff(have, nothing). A restart is an audit before the first pass; with nothing changed it writes nothing.
 // This package is the wiring: configuration, start, takeover, cleanup. Read internal/engine next, then

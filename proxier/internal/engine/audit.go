@@ -37,7 +37,7 @@ func (e *Engine) audit(now time.Time, dirty *[]cluster.Name) error {
 	if err != nil {
 		return err
 	}
-	e.abandon()
+	e.forgetTouches(e.touches)
 	e.unread, e.mistrusted = nil, false
 	clear(e.doubts)
 	e.retries.audited()

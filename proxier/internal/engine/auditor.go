@@ -2,19 +2,26 @@ package engine
 
 import (
 	"errors"
+	"fmt"
 	"syscall"
 	"time"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
 
-// auditor has a Reader read the kernel from time to time, in a goroutine of its own.
+// auditor makes audits beside the passes, one round after the other: it has a Reader read the kernel, in a goroutine of
+// its own, and compares what it has read. What it finds is a value, the drift; to repair it is the Engine's.
 type auditor struct {
+	engine *Engine
 	period time.Duration // 0 is never
 	// work goes on while the kernel is read.
 	work *Work
-	ask  chan *round
-	told chan told
+	// round is nil while there is none.
+	round   *round
+	ask     chan struct{}
+	results chan reading
+	// read has an element when there is a result.
+	read chan struct{}
 	// began is when the last round began, due when the next one begins, while none reads.
 	began, due time.Time
 	reading    bool
@@ -27,9 +34,8 @@ type auditor struct {
 	failures int
 }
 
-// told is what came of a reading.
-type told struct {
-	of   *round
+// reading is what came of one.
+type reading struct {
 	seen dataplane.Summary
 	err  error
 	cost AuditCost
@@ -49,35 +55,39 @@ const (
 
 // newAuditor starts the goroutine, which opens the Reader when it needs one. It ends with close, as soon as the kernel
 // lets it.
-func newAuditor(open func() (dataplane.Reader, error), period time.Duration, reading *Work, spent func() (thread, programs time.Duration)) *auditor {
-	a := &auditor{period: period, work: reading, ask: make(chan *round, 1), told: make(chan told, 1), due: time.Now().Add(period), spent: spent}
-	go a.read(open)
+func newAuditor(e *Engine, open func() (dataplane.Reader, error), period time.Duration, work *Work, spent func() (thread, programs time.Duration)) *auditor {
+	a := &auditor{
+		engine: e, period: period, work: work, due: time.Now().Add(period), spent: spent,
+		ask: make(chan struct{}, 1), results: make(chan reading, 1), read: make(chan struct{}, 1),
+	}
+	go a.answer(open)
 	return a
 }
 
-func (a *auditor) read(open func() (dataplane.Reader, error)) {
+// answer reads the kernel whenever it is asked to.
+func (a *auditor) answer(open func() (dataplane.Reader, error)) {
 	var reader dataplane.Reader
 	defer func() {
 		if reader != nil {
 			reader.Close()
 		}
 	}()
-	for of := range a.ask {
+	for range a.ask {
+		var r reading
 		if reader == nil {
-			opened, err := open()
-			if err != nil {
-				a.told <- told{of: of, err: err}
-				continue
-			}
-			reader = opened
+			reader, r.err = open()
 		}
-		thread, programs := a.spent()
-		seen, err := reader.Summarize()
-		t := told{of: of, seen: seen, err: err}
-		t.cost.Thread, t.cost.Programs = a.spent()
-		t.cost.Thread -= thread
-		t.cost.Programs -= programs
-		a.told <- t
+		if r.err == nil {
+			thread, programs := a.spent()
+			r.seen, r.err = reader.Summarize()
+			r.cost.Thread, r.cost.Programs = a.spent()
+			r.cost.Thread -= thread
+			r.cost.Programs -= programs
+		} else {
+			reader = nil
+		}
+		a.results <- r
+		a.read <- struct{}{}
 	}
 }
 
@@ -92,22 +102,31 @@ func (a *auditor) next() time.Time {
 	return a.due
 }
 
-// begin begins a round when it is due, and tells whether it did.
-func (a *auditor) begin(now time.Time, e *Engine) bool {
+// start starts a round when one is due, and tells whether it did.
+func (a *auditor) start(now time.Time) bool {
 	if due := a.next(); due.IsZero() || now.Before(due) {
 		return false
 	}
 	a.began, a.due = now, now.Add(a.period)
-	if e.have == nil || e.starting {
+	if a.engine.have == nil || a.engine.starting {
 		// Passes try to read the kernel as long as they have not; before all Services were looked at, nothing can be said to
 		// be too much.
 		return false
 	}
-	e.beginRound()
+	a.drop()
+	a.round = a.engine.newRound()
 	a.reading = true
 	a.work.Begin(now)
-	a.ask <- e.round
+	a.ask <- struct{}{}
 	return true
+}
+
+// drop ends the round.
+func (a *auditor) drop() {
+	if a.round != nil {
+		a.round.end()
+		a.round = nil
+	}
 }
 
 // The times between tries to read a kernel that cannot be read, and how often in a row it may change too fast for that
@@ -121,34 +140,74 @@ const (
 // always is ready at any time.
 var always = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
 
-// more is ready while there is something to compare. Where changes are ready, too, it is left to chance what comes
-// first: neither keeps the other waiting for long.
-func (a *auditor) more(e *Engine) <-chan struct{} {
-	if e.round.judging() {
+// ready is ready while there is something to do: a reading that has ended, or a piece to compare. Where changes are
+// ready, too, it is left to chance what comes first: neither keeps the other waiting for long.
+func (a *auditor) ready() <-chan struct{} {
+	if a.round.comparing() {
 		return always
 	}
-	return nil
+	return a.read
 }
 
-// ended takes note of the end of a reading, and returns the error that it is to be called.
-func (a *auditor) ended(now time.Time, t told) error {
+// step does what there is to do, which takes no longer than a piece. done tells that a pass is due: it repairs what was
+// found, or reports that the kernel cannot be read, and nothing is found.
+func (a *auditor) step(now time.Time) (found *drift, done bool) {
+	if a.round.comparing() {
+		if found = a.round.step(); found != nil {
+			a.round = nil
+		}
+		return found, found != nil
+	}
+	select {
+	case r := <-a.results:
+		return nil, a.record(now, r)
+	default:
+		return nil, false
+	}
+}
+
+// record records the end of a reading, and tells whether a pass is to report that it failed.
+func (a *auditor) record(now time.Time, r reading) bool {
+	err := a.ended(now, r)
+	switch {
+	case a.round == nil || a.round.touches.over:
+		a.drop() // it does not matter any more what was seen
+		return err != nil
+	case r.err != nil:
+		a.drop()
+		if err != nil {
+			a.engine.unread = fmt.Errorf("read the kernel: %w", err)
+		}
+		return err != nil
+	}
+	a.engine.unread = nil
+	if a.round.over() {
+		a.drop()
+		return false
+	}
+	a.round.take(r.seen)
+	return false
+}
+
+// ended records when a reading has ended and what it has cost, and returns the error to report.
+func (a *auditor) ended(now time.Time, r reading) error {
 	a.reading = false
 	a.work.End()
 	if a.cost != nil {
-		a.cost(t.cost)
+		a.cost(r.cost)
 	}
-	if sparing := a.began.Add(auditPart * (t.cost.Thread + t.cost.Programs)); a.period >= sparingPeriod && sparing.After(a.due) {
+	if sparing := a.began.Add(auditPart * (r.cost.Thread + r.cost.Programs)); a.period >= sparingPeriod && sparing.After(a.due) {
 		a.due = sparing
 	}
-	if t.err == nil {
+	if r.err == nil {
 		a.again, a.failures = 0, 0
 		return nil
 	}
 	a.failures++
 	a.again = min(max(2*a.again, readAgain), readAgainMax, a.period)
 	a.due = now.Add(a.again)
-	if errors.Is(t.err, syscall.EINTR) && a.failures < tooFast {
+	if errors.Is(r.err, syscall.EINTR) && a.failures < tooFast {
 		return nil
 	}
-	return t.err
+	return r.err
 }

@@ -129,19 +129,19 @@ func BenchmarkRound(b *testing.B) {
 			pieces := 0
 			for b.Loop() {
 				b.StopTimer()
-				s.engine.beginRound()
-				of := s.engine.round
+				of := s.engine.newRound()
 				seen, _ := reader.Summarize()
-				s.engine.saw(of, seen, nil)
+				of.take(seen)
+				var found *drift
 				longest = append(longest, 0)
 				b.StartTimer()
-				for s.engine.round.judging() {
+				for found == nil {
 					began := time.Now()
-					s.engine.judge()
+					found = of.step()
 					longest[len(longest)-1] = max(longest[len(longest)-1], time.Since(began))
 					pieces++
 				}
-				if r := s.engine.Pass(s.now, nil, false); !r.Audit || r.OpCount() != 0 {
+				if r := s.engine.repair(s.now, found); !r.Audit || r.OpCount() != 0 {
 					b.Fatal(r.OpCount(), r.Error())
 				}
 			}

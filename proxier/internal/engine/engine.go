@@ -125,10 +125,10 @@ type Engine struct {
 	connections int
 	// unsure are VIPs whose route has a source that the mirror does not know.
 	unsure map[netip.Addr]cluster.Name
-	// round is the audit that goes on beside the passes; nil when none does. unread is why the last one could not read the
-	// kernel.
-	round  *round
-	unread error
+	// touches are noted while an audit goes on beside the passes; nil when none does. unread is why the last one could not
+	// read the kernel.
+	touches *touches
+	unread  error
 }
 
 func New(s Settings, kernel dataplane.Kernel, l Lister) *Engine {
@@ -157,11 +157,18 @@ func New(s Settings, kernel dataplane.Kernel, l Lister) *Engine {
 }
 
 // Pass brings the kernel to what the dirty Services want, retries what failed before and is due, and moves drains on.
-// With audit it first reads the whole kernel, and compares everything; audits by time go on beside the passes, and the
-// pass after one mends what it found (round.go). The first pass audits; after it all Services are looked at, a pass
+// With audit it first reads the whole kernel, and compares everything; audits by time go on beside the passes, and
+// repair is the pass after one. The first pass audits; after it all Services are looked at, a pass
 // full at a time, and what nobody wants goes when that is done. While Report.Backlog is not 0, another pass is to
 // follow at once.
 func (e *Engine) Pass(now time.Time, dirty []cluster.Name, audit bool) Report {
+	return e.pass(now, dirty, audit, nil)
+}
+
+// repair is a Pass that brings what an audit has found in line with what is wanted.
+func (e *Engine) repair(now time.Time, found *drift) Report { return e.pass(now, nil, false, found) }
+
+func (e *Engine) pass(now time.Time, dirty []cluster.Name, audit bool, found *drift) Report {
 	r, began := Report{Start: now, Failures: map[cluster.Name][]Failure{}}, time.Now()
 	touched, dueAudit := e.retries.take(now)
 	if e.spare.Entries != nil {
@@ -175,9 +182,9 @@ func (e *Engine) Pass(now time.Time, dirty []cluster.Name, audit bool) Report {
 		if err := e.audit(now, &others); err != nil {
 			return e.blind(r, err, touched, dirty)
 		}
-	} else if e.round.judged() {
+	} else if found != nil {
 		r.Audit = true
-		touched.Add(e.mend(&r, now, &others))
+		touched.Add(e.record(found, &r, now, &others))
 	}
 	if err := e.inspectDoubts(); err != nil {
 		return e.blind(r, err, touched, append(dirty, others...))
@@ -241,7 +248,7 @@ func (e *Engine) Pass(now time.Time, dirty []cluster.Name, audit bool) Report {
 	e.starts.grow(now, e.want, &touched)
 
 	ops := e.clip(now, dataplane.Diff(e.have, e.target(now, touched), touched), touched)
-	e.round.note(touched, ops)
+	e.touches.note(touched, ops)
 	compiled := time.Now()
 	e.apply(&r, ops, touched)
 	r.Compile, r.Kernel = compiled.Sub(began), time.Since(compiled)

@@ -68,7 +68,7 @@ type Config struct {
 func NewLoop(e *Engine, c Config) *Loop {
 	l := &Loop{
 		engine: e, source: c.Source, work: c.Passing, observers: c.Observers, rest: c.Rest, outdated: c.Outdated,
-		audits:    newAuditor(c.OpenReader, c.AuditPeriod, c.Reading, c.Spent),
+		audits:    newAuditor(e, c.OpenReader, c.AuditPeriod, c.Reading, c.Spent),
 		addresses: newAddressChanges(),
 		link:      make(chan struct{}, 1),
 		made:      make(chan struct{}, 1),
@@ -115,10 +115,8 @@ func (l *Loop) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case seen := <-l.audits.told:
-			l.saw(seen)
-		case <-l.audits.more(l.engine):
-			l.judge()
+		case <-l.audits.ready():
+			l.audit()
 		case <-l.source.Changed():
 			if l.outdated != nil {
 				if err := l.outdated(); err != nil {
@@ -136,7 +134,7 @@ func (l *Loop) Run(ctx context.Context) error {
 		case <-l.made:
 			l.pass(l.source.Take(), nil, false)
 		case now := <-timer.C:
-			if l.audits.begin(now, l.engine) {
+			if l.audits.start(now) {
 				continue
 			}
 			l.gathering = false
@@ -178,38 +176,31 @@ func (l *Loop) look() {
 // servers, too, of whose end nothing else tells.
 func (l *Loop) mistrust() { l.engine.mistrust(time.Now()) }
 
-// saw takes what an audit has seen of the kernel. That it cannot be read is told by a pass.
-func (l *Loop) saw(t told) {
-	err := l.audits.ended(time.Now(), t)
-	if t.err != nil && err == nil {
-		l.engine.abandon()
-		return
-	}
-	l.engine.saw(t.of, t.seen, err)
-	if err != nil {
-		l.pass(nil, nil, false)
-	}
-}
-
-// judge compares a piece of it, and mends when all is compared.
-func (l *Loop) judge() {
-	l.work.Begin(time.Now())
-	l.engine.judge()
+// audit lets an audit go on, and repairs what it has found.
+func (l *Loop) audit() {
+	now := time.Now()
+	l.work.Begin(now)
+	found, done := l.audits.step(now)
 	l.work.End()
-	if l.engine.round.judged() {
-		l.pass(nil, nil, false)
+	if done {
+		l.sync(nil, func(now time.Time) Report { return l.engine.repair(now, found) })
 	}
 }
 
 // pass brings what has changed, and the Services that are dirty for other reasons, to the kernel.
 func (l *Loop) pass(changes []cluster.Change, dirty []cluster.Name, audit bool) {
-	start := time.Now()
-	l.work.Begin(start)
-	defer l.work.End()
 	for _, c := range changes {
 		dirty = append(dirty, c.Name)
 	}
-	r := l.engine.Pass(start, dirty, audit)
+	l.sync(changes, func(now time.Time) Report { return l.engine.Pass(now, dirty, audit) })
+}
+
+// sync makes a pass and shows its Report to the observers.
+func (l *Loop) sync(changes []cluster.Change, pass func(now time.Time) Report) {
+	start := time.Now()
+	l.work.Begin(start)
+	defer l.work.End()
+	r := pass(start)
 	l.ended = time.Now()
 	r.Duration = l.ended.Sub(start)
 	l.time(&r, changes)

@@ -82,8 +82,8 @@ func (e *Engine) readAddresses() ([]cluster.Name, error) {
 	if err != nil {
 		return nil, err
 	}
-	if e.round != nil {
-		e.round.moved = true
+	if e.touches != nil {
+		e.touches.addresses = true
 	}
 	return e.recordAddresses(addresses, broadcasts), nil
 }

@@ -32,20 +32,19 @@ func (s *scenario) audit() {
 	s.converge(nil, whole)
 }
 
-// round makes a round of an audit, up to where the next pass mends. between is called between its pieces.
+// round makes a round of an audit, up to where the next pass of converge repairs. between is called between its pieces.
 func (s *scenario) round(reader *kernel.MemoryReader, between func()) {
 	s.t.Helper()
-	s.engine.beginRound()
-	of := s.engine.round
+	of := s.engine.newRound()
+	defer of.end()
 	seen, err := s.faulty.Beside(reader).Summarize()
 	for err != nil {
 		seen, err = s.faulty.Beside(reader).Summarize()
 	}
-	s.engine.saw(of, seen, nil)
-	for s.engine.round.judging() {
+	for of.take(seen); of.comparing() && s.found == nil; {
 		between()
-		if s.engine.round.judging() {
-			s.engine.judge()
+		if of.comparing() {
+			s.found = of.step()
 		}
 	}
 }
@@ -154,7 +153,7 @@ func TestRoundsWalk(t *testing.T) {
 		reader.Overlooks = func(dataplane.VirtualServerID) bool { return r.IntN(20) == 0 }
 		happen()
 		s.round(reader, happen)
-		if s.engine.round.judged() {
+		if s.found != nil {
 			mended++
 		} else {
 			abandoned++
@@ -238,7 +237,7 @@ func newBesideLoop(t *testing.T) *besideLoop {
 	b.Loop = &Loop{
 		engine: s.engine, work: &Work{}, waiting: map[cluster.Name]cluster.Change{},
 		observers: []Observer{observerFunc(func(r Report) { b.reports = append(b.reports, r) })},
-		audits: newAuditor(func() (dataplane.Reader, error) {
+		audits: newAuditor(s.engine, func() (dataplane.Reader, error) {
 			if b.fails != nil {
 				return nil, b.fails
 			}
@@ -254,11 +253,11 @@ func noCost() (thread, programs time.Duration) { return 0, 0 }
 
 func (b *besideLoop) last() Report { return b.reports[len(b.reports)-1] }
 
-// finish compares what was seen, and mends.
+// finish waits for the reading, compares what was seen, and repairs.
 func (b *besideLoop) finish() {
-	b.saw(<-b.audits.told)
-	for b.engine.round.judging() {
-		b.judge()
+	<-b.audits.read
+	for b.audit(); b.audits.round.comparing(); {
+		b.audit()
 	}
 }
 
@@ -270,10 +269,10 @@ func TestChangesDoNotWaitForAudits(t *testing.T) {
 	b.pass(nil, nil, true)
 	b.s.memory.State().Sysctls["net.ipv4.vs.conntrack"] = "0"
 	now := time.Now()
-	if b.audits.begin(now.Add(29*time.Second), b.engine) || !b.audits.begin(now.Add(31*time.Second), b.engine) {
+	if b.audits.start(now.Add(29*time.Second)) || !b.audits.start(now.Add(31*time.Second)) {
 		t.Fatal("an audit is due after 30 seconds, and not before")
 	}
-	if b.audits.begin(now.Add(time.Hour), b.engine) || !b.audits.next().IsZero() {
+	if b.audits.start(now.Add(time.Hour)) || !b.audits.next().IsZero() {
 		t.Error("another one begins while the first one reads")
 	}
 	<-b.waits
@@ -324,7 +323,7 @@ func TestAuditInPieces(t *testing.T) {
 	if keys := 2 * (2000 + s.memory.State().Entries.Len() + 2000); pieces < keys/pieceKeys || overlooked != 10 {
 		t.Errorf("%d pieces for %d keys; %d virtual servers were overlooked", pieces, keys, overlooked)
 	}
-	r := s.engine.Pass(s.now, nil, false)
+	r := s.engine.repair(s.now, s.found)
 	if !r.Audit || r.OpCount() != 0 || counting.observed != 0 {
 		t.Errorf("%d operations, %d looks at the whole kernel: %+v", r.OpCount(), counting.observed, r)
 	}
@@ -335,7 +334,7 @@ func TestHungReader(t *testing.T) {
 	b := newBesideLoop(t)
 	b.pass(nil, nil, true)
 	now := time.Now().Add(31 * time.Second)
-	if !b.audits.begin(now, b.engine) {
+	if !b.audits.start(now) {
 		t.Fatal("no audit begins")
 	}
 	<-b.waits
@@ -346,7 +345,7 @@ func TestHungReader(t *testing.T) {
 	if got := b.work.Lasts(now.Add(time.Hour)); got != 0 {
 		t.Errorf("the loop has been at work for %s, and rests", got)
 	}
-	if b.audits.begin(now.Add(time.Hour), b.engine) {
+	if b.audits.start(now.Add(time.Hour)) {
 		t.Error("a second reading begins")
 	}
 	b.read <- struct{}{}
@@ -365,12 +364,12 @@ func TestUnreadableBeside(t *testing.T) {
 	b.fails = syscall.EPERM
 	begin := func() {
 		t.Helper()
-		if !b.audits.begin(now, b.engine) {
+		if !b.audits.start(now) {
 			t.Fatal("no audit begins")
 		}
 	}
 	begin()
-	b.saw(<-b.audits.told)
+	b.finish()
 	if r := b.last(); r.Audit || !errors.Is(r.Error(), syscall.EPERM) {
 		t.Errorf("%+v, want EPERM", r)
 	}
@@ -394,7 +393,7 @@ func TestUnreadableBeside(t *testing.T) {
 		if err != nil {
 			t.Errorf("told after %d", i)
 		}
-		err = b.audits.ended(now, told{err: fmt.Errorf("dump: %w", syscall.EINTR)})
+		err = b.audits.ended(now, reading{err: fmt.Errorf("dump: %w", syscall.EINTR)})
 	}
 	if err == nil {
 		t.Error("a kernel that always changes too fast is not told")
@@ -413,7 +412,7 @@ func TestAuditsTakeAHundredth(t *testing.T) {
 		s := newScenario(t, 0, 0)
 		s.converge(nil, false)
 		var looks time.Duration
-		a := newAuditor(func() (dataplane.Reader, error) { return s.memory.Beside(), nil }, c.period, &Work{}, func() (thread, programs time.Duration) {
+		a := newAuditor(s.engine, func() (dataplane.Reader, error) { return s.memory.Beside(), nil }, c.period, &Work{}, func() (thread, programs time.Duration) {
 			looks++
 			return looks * c.cost / 2, looks * (c.cost - c.cost/2)
 		})
@@ -421,10 +420,10 @@ func TestAuditsTakeAHundredth(t *testing.T) {
 		var told AuditCost
 		a.cost = func(c AuditCost) { told = c }
 		now := time.Now().Add(time.Hour)
-		if !a.begin(now, s.engine) {
+		if !a.start(now) {
 			t.Fatal("no audit begins")
 		}
-		if err := a.ended(now, <-a.told); err != nil {
+		if err := a.ended(now, <-a.results); err != nil {
 			t.Fatal(err)
 		}
 		if wait := a.next().Sub(now); wait != c.wait {
@@ -440,9 +439,9 @@ func TestAuditsTakeAHundredth(t *testing.T) {
 func TestNoAudits(t *testing.T) {
 	s := newScenario(t, 0, 0)
 	s.converge(nil, false)
-	a := newAuditor(nil, 0, &Work{}, noCost)
+	a := newAuditor(s.engine, nil, 0, &Work{}, noCost)
 	defer a.close()
-	if !a.next().IsZero() || a.begin(time.Now().Add(1000*time.Hour), s.engine) {
+	if !a.next().IsZero() || a.start(time.Now().Add(1000*time.Hour)) {
 		t.Error("an audit is due")
 	}
 }
@@ -476,12 +475,7 @@ func TestRoundsAskInOrder(t *testing.T) {
 	}
 	var looked []dataplane.VirtualServerID
 	s.engine.kernel = orderKernel{s.engine.kernel, &looked}
-	s.engine.beginRound()
-	seen, err := s.memory.Beside().Summarize()
-	s.engine.saw(s.engine.round, seen, err)
-	for s.engine.round.judging() {
-		s.engine.judge()
-	}
+	s.round(s.memory.Beside(), func() {})
 	if len(looked) < 10 || !slices.IsSortedFunc(looked, dataplane.VirtualServerID.Compare) {
 		t.Errorf("looked at %v", looked)
 	}

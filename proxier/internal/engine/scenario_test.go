@@ -210,6 +210,8 @@ type scenario struct {
 	mode dataplane.VIPMode
 	// tampered says that the kernel is in a state that is not ours to answer for, until the next audit is over.
 	tampered bool
+	// found is what an audit beside the passes has found, and the next pass repairs.
+	found *drift
 	// beside says that audits are made beside passes, not by them.
 	beside bool
 	// after is called with the objects after each step.
@@ -324,7 +326,8 @@ func (s *scenario) converge(dirty []cluster.Name, audit bool) {
 	s.ops = 0
 	for i := 0; ; i++ {
 		s.makeSome()
-		r := s.engine.Pass(s.now, dirty, audit)
+		r := s.engine.pass(s.now, dirty, audit, s.found)
+		s.found = nil
 		s.ops += r.OpCount()
 		s.node = r.ProblemsOfNodes()
 		for _, row := range r.Changed {
