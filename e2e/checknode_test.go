@@ -177,8 +177,7 @@ func TestCheckNode(t *testing.T) {
 	check("beside the proxier", nil, nil)
 }
 
-// TestCheckNodeAsksTheAPI: servers that are away, tokens that are wrong, permissions that are missing, and another
-// name.
+// TestCheckNodeAsksTheAPI: servers that are away, tokens that are wrong, permissions that are missing, and another name.
 func TestCheckNodeAsksTheAPI(t *testing.T) {
 	c := newCluster(t)
 	ctx := t.Context()
