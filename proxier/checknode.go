@@ -2,7 +2,9 @@ package proxier
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"net/netip"
 	"os"
@@ -50,6 +52,22 @@ func CheckNode(ctx context.Context, c Config) (NodeReport, error) {
 		c.askServers(ctx, &f)
 	}
 	return NodeReport{nodecheck.Judge(f, asked.Wanted)}, nil
+}
+
+// admitted looks at the node before anything is changed there. Its error names all that keeps the program from its
+// work; what only does harm is in the log.
+func admitted(c Config, variant kernel.Variant, log *slog.Logger) error {
+	asked := c.asked(variant)
+	var errs []error
+	for _, f := range nodecheck.JudgeStart(nodefacts.Process(asked), asked.Wanted) {
+		switch {
+		case f.Stops:
+			errs = append(errs, errors.New(f.String()))
+		case f.Severity > nodecheck.Unknown:
+			log.Warn("this node lacks something", "code", f.Code, "name", f.Name, "found", f.Found, "consequence", f.Consequence, "mend", f.Mend)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func (c Config) askServers(ctx context.Context, f *nodecheck.Facts) {

@@ -35,6 +35,9 @@ func Run(ctx context.Context, c Config, version string, log *slog.Logger) error 
 		return err
 	}
 	log.Info("iptables", "variant", string(variant), "why", why)
+	if err := admitted(c, variant, log); err != nil {
+		return err
+	}
 	succession, err := succeed(ctx, c, log)
 	if err != nil {
 		if ctx.Err() != nil {

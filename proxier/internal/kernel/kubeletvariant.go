@@ -36,8 +36,13 @@ func listMangle(ctx context.Context, v Variant) (string, error) {
 	switch v {
 	case NFT:
 		release, _ := readFile("/proc/sys/kernel/osrelease")
-		if known := readModules("", release); !known.loaded("nf_tables") && !known.builtIn("nf_tables") && len(known.present) > 0 {
+		known := ReadModules(release)
+		switch there := known.loaded("nf_tables") || known.builtIn("nf_tables"); {
+		case there || !known.Loads():
+		case known.Listed():
 			return "", nil
+		default:
+			return "", errors.New("to list the rules of nft might load nf_tables: whether it is built in is not known without /lib/modules")
 		}
 	case Legacy:
 		names, err := os.ReadFile("/proc/thread-self/net/ip_tables_names")

@@ -1,5 +1,7 @@
 package nodecheck
 
+import "slices"
+
 // Check is one thing that is looked at.
 type Check struct {
 	// Code is never given another meaning, nor used again.
@@ -35,23 +37,29 @@ func by(mend string, r ...result) []result {
 
 // Checks returns all checks, by code.
 func Checks() []Check {
-	var all []Check
-	for _, group := range [][]Check{kernelChecks, privilegeChecks, iptablesChecks, networkChecks, limitChecks, apiChecks} {
-		all = append(all, group...)
-	}
-	return all
+	return slices.Concat(kernelChecks, privilegeChecks, iptablesChecks, networkChecks, limitChecks, apiChecks)
 }
 
 // Judge says what each check finds, worst first.
 func Judge(f Facts, w Wanted) Report {
-	var all []Finding
-	for _, c := range Checks() {
+	all := judge(f, w, Checks())
+	return Report{Node: w.NodeName, Verdict: verdict("node "+w.NodeName, all), Findings: all}
+}
+
+// JudgeStart says what the checks find that need no more facts than `run` has before it changes anything: of the
+// kernel, of this process and of iptables.
+func JudgeStart(f Facts, w Wanted) []Finding {
+	return judge(f, w, slices.Concat(kernelChecks, privilegeChecks, iptablesChecks))
+}
+
+func judge(f Facts, w Wanted, checks []Check) (all []Finding) {
+	for _, c := range checks {
 		for _, r := range c.judge(f, w) {
 			all = append(all, c.finding(r))
 		}
 	}
 	worstFirst(all)
-	return Report{Node: w.NodeName, Verdict: verdict("node "+w.NodeName, all), Findings: all}
+	return all
 }
 
 func (c Check) finding(r result) Finding {

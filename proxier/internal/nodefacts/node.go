@@ -55,11 +55,14 @@ func Node(ctx context.Context, a Asked) nodecheck.Facts {
 	f := Process(a)
 	f.KubeletChain = known(kubeletChain(ctx))
 	f.Bridges = known(bridges())
-	for _, l := range predecessor.NewDetector().Alive(ctx) {
-		f.Proxies = append(f.Proxies, nodecheck.Proxy{Name: string(l.Proxy), Sign: l.Sign})
-	}
 	if err := predecessor.Held(); err != nil {
 		f.Running = err.Error()
+	}
+	for _, l := range predecessor.NewDetector().Alive(ctx) {
+		// Ours answers on kube-proxy's ports as that does: beside it only a process counts.
+		if f.Running == "" || strings.Contains(l.Sign, "process ") {
+			f.Proxies = append(f.Proxies, nodecheck.Proxy{Name: string(l.Proxy), Sign: l.Sign})
+		}
 	}
 	f.Listening = known(kernel.Listening())
 	readLocalPorts(&f)
