@@ -16,8 +16,9 @@ func convertCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "convert {FILE | - | -- FLAG...}",
 		Short: "Turn the configuration of kube-proxy or kube-router into ours",
-		Long: "Turn the configuration of another proxy into our configuration file, on standard output. FILE is a KubeProxyConfiguration, or the\n" +
-			"ConfigMap that kubeadm makes of one; FLAG is one of kube-proxy or kube-router. Standard error says what an operator should know.\n" +
+		Long: "Turn the configuration of another proxy into our configuration file, on standard output. FILE is a KubeProxyConfiguration, a\n" +
+			"ConfigMap with one, the manifest of the proxy's pods with its flags, or k3s' configuration; FLAG is one of kube-proxy or kube-router.\n" +
+			"Standard error says what an operator should know.\n" +
 			"The exit status is 1 when a setting that decides about traffic has no counterpart.",
 		Example: "  kubectl -n kube-system get configmap kube-proxy -o yaml | ipvs-proxier convert -\n" +
 			"  ipvs-proxier convert /var/lib/kube-proxy/config.conf\n" +
@@ -58,15 +59,11 @@ func convertCommand() *cobra.Command {
 }
 
 func converted(stdin io.Reader, from string, args []string, flags bool) (*convert.Result, error) {
-	switch {
-	case from == proxier.KubeRouter && flags:
-		return convert.KubeRouterFlags(args)
-	case from == proxier.KubeRouter:
-		return nil, errors.New("kube-router has no configuration file: give its flags, as in convert --from=kube-router -- --masquerade-all")
-	case from != proxier.KubeProxy:
+	if from != proxier.KubeProxy && from != proxier.KubeRouter {
 		return nil, fmt.Errorf("--from=%s is unknown; allowed are kube-proxy, kube-router", from)
-	case flags:
-		return convert.KubeProxyFlags(args)
+	}
+	if flags {
+		return convertedFlags(from, args)
 	}
 	if args[0] != "-" {
 		f, err := os.Open(args[0])
@@ -80,9 +77,27 @@ func converted(stdin io.Reader, from string, args []string, flags bool) (*conver
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", args[0], err)
 	}
-	result, err := convert.KubeProxy(data)
+	result, err := convertedText(data, from)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", args[0], err)
 	}
 	return result, nil
+}
+
+// convertedText converts a configuration, or what stands in the manifest of the proxy's pods as its flags.
+func convertedText(data []byte, from string) (*convert.Result, error) {
+	if flags, found := convert.Arguments(data, from); found {
+		return convertedFlags(from, flags)
+	}
+	if from == proxier.KubeRouter {
+		return nil, errors.New("there is no kube-router in it: want its DaemonSet, or its flags, as in convert --from=kube-router -- --masquerade-all")
+	}
+	return convert.KubeProxy(data)
+}
+
+func convertedFlags(from string, flags []string) (*convert.Result, error) {
+	if from == proxier.KubeRouter {
+		return convert.KubeRouterFlags(flags)
+	}
+	return convert.KubeProxyFlags(flags)
 }

@@ -2,6 +2,8 @@ package convert
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	v1 "k8s.io/api/core/v1"
@@ -12,7 +14,8 @@ import (
 const (
 	kubeProxyVersion = "kubeproxy.config.k8s.io/v1alpha1"
 	kubeProxyKind    = "KubeProxyConfiguration"
-	inConfigMap      = "config.conf"
+	// inConfigMap is the key that kubeadm uses. Others have others, such as EKS with "config".
+	inConfigMap = "config.conf"
 )
 
 // finder looks for kube-proxy's configuration in a file.
@@ -23,6 +26,8 @@ type finder struct {
 	place, within string
 	// others are the types of what is no such configuration.
 	others []string
+	// elsewhere are texts of ConfigMaps under other keys than kubeadm's that seem to hold one, by place.
+	elsewhere []struct{ place, text string }
 }
 
 func (f *finder) read(data []byte) error {
@@ -70,11 +75,34 @@ func (f *finder) configMap(o *document.Object) error {
 	text, has := m.Data[inConfigMap]
 	if !has {
 		f.others = append(f.others, o.String()+" without "+inConfigMap)
+		for _, key := range slices.Sorted(maps.Keys(m.Data)) {
+			if strings.Contains(m.Data[key], kubeProxyKind) {
+				f.elsewhere = append(f.elsewhere, struct{ place, text string }{fmt.Sprintf("%s: %s: ", o, key), m.Data[key]})
+			}
+		}
 		return nil
 	}
-	f.within = fmt.Sprintf("%s: %s: ", o, inConfigMap)
+	return f.inside(fmt.Sprintf("%s: %s: ", o, inConfigMap), text)
+}
+
+// inside reads a text that stands within something else.
+func (f *finder) inside(place, text string) error {
+	f.within = place
 	defer func() { f.within = "" }()
 	return f.read([]byte(text))
+}
+
+// lookElsewhere reads what stands under other keys, where kubeadm's is nowhere.
+func (f *finder) lookElsewhere() error {
+	if f.found != nil {
+		return nil
+	}
+	for _, other := range f.elsewhere {
+		if err := f.inside(other.place, other.text); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (f *finder) configuration(o *document.Object) error {
@@ -107,5 +135,5 @@ func (f *finder) nothing() error {
 	if len(f.others) > 0 {
 		there = strings.Join(f.others, ", ")
 	}
-	return fmt.Errorf("%s; allowed are %s %s, and a ConfigMap with one in %s", there, kubeProxyVersion, kubeProxyKind, inConfigMap)
+	return fmt.Errorf("%s; allowed are %s %s, and a ConfigMap with one", there, kubeProxyVersion, kubeProxyKind)
 }

@@ -2,6 +2,7 @@ package convert
 
 import (
 	"fmt"
+	"net/netip"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -79,12 +80,15 @@ type masquerading struct {
 	MasqueradeAll bool `json:"masqueradeAll"`
 }
 
-// KubeProxy converts the KubeProxyConfiguration of a file, or that of a ConfigMap which holds one under config.conf as
-// kubeadm makes it. Objects of other kinds may stand beside it.
+// KubeProxy converts the KubeProxyConfiguration of a file, or that of a ConfigMap which holds one under any key; that
+// of kubeadm is config.conf. Objects of other kinds may stand beside it.
 func KubeProxy(data []byte) (*Result, error) {
 	r := newResult()
 	file := finder{result: r}
 	if err := file.read(data); err != nil {
+		return nil, err
+	}
+	if err := file.lookElsewhere(); err != nil {
 		return nil, err
 	}
 	if file.found == nil {
@@ -105,6 +109,9 @@ func (k *kubeProxy) convert(r *Result) {
 	c.PodBridgeInterface, c.PodInterfaceNamePrefix = k.DetectLocal.BridgeInterface, k.DetectLocal.InterfaceNamePrefix
 	if k.HealthzBindAddress != nil && *k.HealthzBindAddress != "" {
 		c.HealthzBindAddress = bindAddress(*k.HealthzBindAddress, "10256")
+		if at, err := netip.ParseAddrPort(c.HealthzBindAddress); err == nil && at.Addr().IsLoopback() {
+			r.note("healthzBindAddress", c.HealthzBindAddress, "the kubelet's probes in deploy/ipvs-proxier.yaml ask the node's address: write 0.0.0.0:%d there", at.Port())
+		}
 	}
 	if k.MetricsBindAddress != nil && *k.MetricsBindAddress != "" {
 		c.MetricsBindAddress = bindAddress(*k.MetricsBindAddress, "10249")
@@ -144,8 +151,16 @@ func (k *kubeProxy) convertMode(r *Result) {
 		r.note("mode", k.Mode, "the nodes get IPVS instead; what nftables mode does for localhost node ports is not served")
 	default:
 		period, least = k.IPTables.SyncPeriod.Duration, k.IPTables.MinSyncPeriod.Duration
-		r.note("mode", k.Mode, "iptables mode (the default) becomes IPVS; node ports on 127.0.0.1 are refused here")
-		if k.IPTables.LocalhostNodePorts == nil || *k.IPTables.LocalhostNodePorts {
+		mode := k.Mode
+		if mode == "" {
+			mode = "(unset)"
+		}
+		r.note("mode", mode, "iptables mode (the default) becomes IPVS; node ports on 127.0.0.1 are refused here")
+		switch asked := k.IPTables.LocalhostNodePorts; {
+		case asked == nil:
+			// It is on by default, and few know: whoever has asked for it is told as of a loss.
+			r.note("iptables.localhostNodePorts", "(unset)", "it is on by default; node ports on 127.0.0.1 are not served here: use the node's address")
+		case *asked:
 			r.lost("iptables.localhostNodePorts", "", "node ports on 127.0.0.1 are not served: use the node's address")
 		}
 	}

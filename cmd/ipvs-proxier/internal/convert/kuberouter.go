@@ -85,6 +85,10 @@ func KubeRouterFlags(args []string) (*Result, error) {
 		r.note("--service-cluster-ip-range", strings.Join(clusterRanges, ","), "it is not needed here")
 	}
 	for _, flag := range unknown {
+		if flag.Field == "--hairpin-mode" {
+			r.note(flag.Field, flag.Value, "a pod that reaches itself by its Service is always served here, whatever annotation or flag says")
+			continue
+		}
 		r.note(flag.Field, flag.Value, "it is not carried over: it belongs to another function of kube-router, or is unknown")
 	}
 	return r, r.finish()
