@@ -68,16 +68,14 @@ func tableOrJSON(output string) error {
 }
 
 func check(stdin io.Reader, w io.Writer, config proxier.Config, args []string, settings, asJSON bool) error {
-	checker, wrong, said := proxier.NewChecker(config), 0, false
+	checker, wrong, said := proxier.NewChecker(config), 0, []proxier.Checked{}
 	for _, arg := range args {
 		if _, err := os.Stat(arg); arg != "-" && err != nil && strings.Contains(arg, "=") {
-			said = true
-			canonical, err := proxier.CheckAnnotation(arg)
-			if err != nil {
-				wrong++
-				canonical = "problem: " + proxier.Printable(err.Error())
+			checked := checkedAnnotation(arg)
+			if said = append(said, checked); !asJSON {
+				printAnnotation(w, checked)
 			}
-			fmt.Fprintln(w, canonical)
+			wrong += len(checked.Problems)
 			continue
 		}
 		if err := readInto(checker, stdin, arg); err != nil {
@@ -92,19 +90,27 @@ func check(stdin io.Reader, w io.Writer, config proxier.Config, args []string, s
 	case asJSON:
 		e := json.NewEncoder(w)
 		e.SetIndent("", "  ")
-		if err := e.Encode(objects); err != nil {
+		if err := e.Encode(append(said, objects...)); err != nil {
 			return err
 		}
 	default:
 		printChecked(w, objects, settings)
-		if !said || len(objects) > 0 {
-			fmt.Fprintf(w, "%d objects: %d problems\n", len(objects), wrong)
+		if len(said) == 0 || len(objects) > 0 {
+			fmt.Fprintf(w, "%s: %s\n", count(len(objects), "object"), count(wrong, "problem"))
 		}
 	}
 	if wrong > 0 {
-		return fmt.Errorf("%d problems, see above", wrong)
+		return fmt.Errorf("%s, see above", count(wrong, "problem"))
 	}
 	return nil
+}
+
+// count returns "1 object" or "2 objects".
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
 }
 
 func printChecked(w io.Writer, objects []proxier.Checked, settings bool) {
@@ -119,13 +125,16 @@ func printChecked(w io.Writer, objects []proxier.Checked, settings bool) {
 			for _, s := range o.Settings[port] {
 				value := s.Value
 				if value == "" {
-					value = "-"
+					value = whenUnset[s.Key]
 				}
 				fmt.Fprintf(w, "%s: port %s: %s %s (%s)\n", proxier.Printable(o.Object), proxier.Printable(portLabel(port)), s.Key, proxier.Printable(value), s.Source)
 			}
 		}
 	}
 }
+
+// whenUnset says what is in force where a setting has no value.
+var whenUnset = map[string]string{"weight": "1", "expose": "all", "slow-start": "off", "max-connections": "no limit"}
 
 func portLabel(port string) string {
 	if port == "" {
@@ -139,7 +148,8 @@ func readInto(checker *proxier.Checker, stdin io.Reader, path string) error {
 	if path == "-" {
 		return checker.Read("standard input", stdin)
 	}
-	return filepath.WalkDir(path, func(file string, entry fs.DirEntry, err error) error {
+	found := false
+	err := filepath.WalkDir(path, func(file string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err
 		}
@@ -147,8 +157,10 @@ func readInto(checker *proxier.Checker, stdin io.Reader, path string) error {
 			if !slices.Contains([]string{".yaml", ".yml", ".json"}, filepath.Ext(file)) {
 				return nil
 			}
+			found = true
 			return checker.ReadFile(file)
 		}
+		found = true
 		// What is named itself may be a pipe, as the shell's <(...) is.
 		f, err := os.Open(file)
 		if err != nil {
@@ -157,4 +169,8 @@ func readInto(checker *proxier.Checker, stdin io.Reader, path string) error {
 		defer f.Close()
 		return checker.Read(file, f)
 	})
+	if err == nil && !found {
+		err = fmt.Errorf("%s: a directory without a file .yaml, .yml or .json", proxier.Printable(path))
+	}
+	return err
 }
