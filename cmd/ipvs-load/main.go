@@ -55,7 +55,7 @@ request, the share of each endpoint, and errors by kind.`,
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usageError{wronguse.Flag(c, err)} })
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usageError{wronguse.Flag(c, err, nil)} })
 	root.AddCommand(serveCommand(), runCommand(), scenarioCommand(), compareCommand(), probeCommand(), controlCommand(), replayCommand(), reportCommand(), versionCommand())
 	err := root.ExecuteContext(ctx)
 	if err == nil {

@@ -40,6 +40,18 @@ func main() { os.Exit(run()) }
 func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	err := rootCommand().ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintln(os.Stderr, "ipvs-proxier:", printableLines(err.Error()))
+	if usage := (usageError{}); errors.As(err, &usage) {
+		return exitUsage
+	}
+	return exitWrong
+}
+
+func rootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "ipvs-proxier",
 		Short:         "A Kubernetes service proxy on IPVS, with a scheduler of your choice for each Service",
@@ -53,15 +65,8 @@ func run() int {
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(runCommand(), statusCommand(), checkCommand(), cleanupCommand(), explainCommand(), planCommand(), convertCommand(), versionCommand())
 	completeFlags(root)
-	err := root.ExecuteContext(ctx)
-	if err == nil {
-		return 0
-	}
-	fmt.Fprintln(os.Stderr, "ipvs-proxier:", printableLines(err.Error()))
-	if usage := (usageError{}); errors.As(err, &usage) {
-		return exitUsage
-	}
-	return exitWrong
+	strictHelp(root)
+	return root
 }
 
 // printableLines returns a text of several lines as a terminal may have it: an error tells names from outside.
@@ -83,6 +88,29 @@ func versionCommand() *cobra.Command {
 		return built.Of(version).Print(c.OutOrStdout(), *output)
 	}
 	return c
+}
+
+// strictHelp has "help foo" and "completion foo" end as any other unknown command does. cobra prints help for both,
+// with status 0 (1.10).
+func strictHelp(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		switch c.Name() {
+		case "help":
+			print := c.Run
+			c.Run = nil
+			c.RunE = func(c *cobra.Command, args []string) error {
+				if found, rest, err := root.Find(args); err != nil || found == root && len(rest) > 0 {
+					return noCommand(root, args)
+				}
+				print(c, args)
+				return nil
+			}
+		case "completion":
+			c.Args, c.RunE = cobra.ArbitraryArgs, noCommand
+		}
+	}
 }
 
 // noCommand runs when the first argument is no command.

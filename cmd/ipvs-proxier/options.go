@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/ipvs-proxier/ipvs-proxier/cmd/ipvs-proxier/internal/convert"
 	"github.com/ipvs-proxier/ipvs-proxier/internal/wronguse"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier"
 )
@@ -83,5 +84,12 @@ func (o *options) complete() (proxier.Config, error) {
 	return c, nil
 }
 
-// flagError names the nearest flag for one that does not exist.
-func flagError(c *cobra.Command, err error) error { return usageError{wronguse.Flag(c, err)} }
+// flagError names the nearest flag for one that does not exist, and convert for one of kube-proxy's.
+func flagError(c *cobra.Command, err error) error {
+	return usageError{wronguse.Flag(c, err, func(name string) string {
+		if !convert.IsKubeProxyFlag(name) {
+			return ""
+		}
+		return fmt.Sprintf("it is kube-proxy's; `ipvs-proxier convert -- --%s=...` says what becomes of it here", name)
+	})}
+}

@@ -29,13 +29,19 @@ func Command(c *cobra.Command, args []string) error {
 
 var unknownFlag = regexp.MustCompile(`^unknown flag: --(\S+)$`)
 
-// Flag returns an error of cobra's about flags, with the nearest flag where one does not exist.
-func Flag(c *cobra.Command, err error) error {
+// Flag returns an error of cobra's about flags, with the nearest flag where one does not exist. known says what else is
+// known of a flag that is near to none, "" for nothing; it may be nil.
+func Flag(c *cobra.Command, err error, known func(name string) string) error {
 	if found := unknownFlag.FindStringSubmatch(err.Error()); found != nil {
 		var names []string
 		c.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
 		if near, ok := spelling.Nearest(found[1], names); ok {
 			return fmt.Errorf("%w (did you mean --%s?)", err, near)
+		}
+		if known != nil {
+			if hint := known(found[1]); hint != "" {
+				return fmt.Errorf("%w: %s", err, hint)
+			}
 		}
 	}
 	return fmt.Errorf("%w (see %s --help)", err, c.CommandPath())

@@ -14,7 +14,11 @@ func TestNearestWordsAreNamed(t *testing.T) {
 	root := &cobra.Command{Use: "program"}
 	sub := &cobra.Command{Use: "run", RunE: func(*cobra.Command, []string) error { return nil }}
 	sub.Flags().String("mode", "", "")
-	sub.SetFlagErrorFunc(wronguse.Flag)
+	sub.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return wronguse.Flag(c, err, func(name string) string {
+			return map[string]string{"somebody-elses": "it is somebody else's"}[name]
+		})
+	})
 	root.AddCommand(sub, &cobra.Command{Use: "serve"})
 	for word, want := range map[string]string{"runn": "did you mean run?", "elephant": "allowed are run, serve"} {
 		if got := wronguse.Command(root, []string{word}).Error(); !strings.Contains(got, want) {
@@ -22,7 +26,7 @@ func TestNearestWordsAreNamed(t *testing.T) {
 		}
 	}
 	root.SilenceErrors, root.SilenceUsage = true, true
-	for flag, want := range map[string]string{"--mod=crr": "did you mean --mode?", "--elephant": "see program run --help"} {
+	for flag, want := range map[string]string{"--mod=crr": "did you mean --mode?", "--elephant": "see program run --help", "--somebody-elses": "it is somebody else's"} {
 		root.SetArgs([]string{"run", flag})
 		if err := root.Execute(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v; want %s", flag, err, want)

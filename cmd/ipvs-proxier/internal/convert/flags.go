@@ -84,6 +84,9 @@ var kubeProxyFields = map[string]string{
 	"kube-api-content-type": "clientConnection.contentType", "show-hidden-metrics-for-version": "showHiddenMetricsForVersion",
 }
 
+// IsKubeProxyFlag tells whether kube-proxy has a flag of that name.
+func IsKubeProxyFlag(name string) bool { return kubeProxyFields[name] != "" }
+
 // KubeProxyFlags converts kube-proxy's command line.
 func KubeProxyFlags(args []string) (*Result, error) {
 	file := map[string]any{"apiVersion": "kubeproxy.config.k8s.io/v1alpha1", "kind": "KubeProxyConfiguration"}
