@@ -99,12 +99,15 @@ func jsonFields(c Config) (map[string]any, error) {
 func parseConfig(data []byte, base Config) (Config, error) {
 	file := fileConfig{Config: base}
 	documents := 0
-	for _, err := range document.Read(data, nil) {
+	for object, err := range document.Read(data, nil) {
 		if err != nil {
 			return base, err
 		}
 		if documents++; documents > 1 {
 			return base, errors.New("there is more than one document; allowed is one")
+		}
+		if object.Kind == "KubeProxyConfiguration" || object.Kind == "ConfigMap" {
+			return base, fmt.Errorf("kind %s; allowed is apiVersion %s, kind %s: `ipvs-proxier convert FILE` makes one of kube-proxy's", object.Kind, ConfigAPIVersion, ConfigKind)
 		}
 	}
 	data, err := yaml.YAMLToJSONStrict(data)
@@ -125,12 +128,24 @@ func parseConfig(data []byte, base Config) (Config, error) {
 	return file.Config, nil
 }
 
+// wrongType is the JSON library's word for a value of another type than its field's.
+var wrongType = regexp.MustCompile(`cannot unmarshal (\S+) (?:.* )?into Go struct field \w+\.Config\.(\S+) of type (\S+)`)
+
+// wantedTypes say what fields of each type take.
+var wantedTypes = map[string]string{
+	"proxier.Duration": "a time with its unit, such as 30s or 15m", "proxier.PortRange": "a range of ports, such as 32768-65535",
+	"string": "text", "bool": "true or false", "int": "a whole number", "[]string": "a list",
+}
+
 var unknownField = regexp.MustCompile(`unknown field "([^"]*)"`)
 
 // explainField adds the nearest known field to an error about an unknown one.
 func explainField(err error) error {
 	text := strings.TrimPrefix(err.Error(), "error unmarshaling JSON: while decoding JSON: ")
 	text = strings.TrimPrefix(text, "error converting YAML to JSON: ")
+	if wrong := wrongType.FindStringSubmatch(text); wrong != nil && wantedTypes[wrong[3]] != "" {
+		return fmt.Errorf("%s: it is of the type %s; allowed is %s", wrong[2], wrong[1], wantedTypes[wrong[3]])
+	}
 	found := unknownField.FindStringSubmatch(text)
 	if found == nil {
 		return fmt.Errorf("%s", text)

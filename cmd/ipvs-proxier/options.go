@@ -71,6 +71,9 @@ func (o *options) complete() (proxier.Config, error) {
 			option.Copy(&c, &o.given)
 		}
 	}
+	if c.LogLevel == "warning" { // so journald, klog and others call it
+		c.LogLevel = "warn"
+	}
 	if c.NodeName == "" {
 		host, err := os.Hostname()
 		if err != nil {

@@ -182,3 +182,10 @@ func TestStatusTable(t *testing.T) {
 		t.Errorf("xml: %v", err)
 	}
 }
+
+// TestWarningIsWarn: other programs call the level so.
+func TestWarningIsWarn(t *testing.T) {
+	if c, err := complete(t, "--log-level=warning"); err != nil || c.LogLevel != "warn" {
+		t.Errorf("%q, %v", c.LogLevel, err)
+	}
+}
