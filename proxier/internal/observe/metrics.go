@@ -1,6 +1,7 @@
 package observe
 
 import (
+	"runtime"
 	"slices"
 	"strconv"
 	"time"
@@ -91,6 +92,9 @@ func NewMetrics(k traffic, version string) *Metrics {
 	}
 	m.healthz, m.livez = code("healthz"), code("livez")
 	m.readyz = counter("readyz_total", "Answers of /readyz, by status.", "code")
+	// What alerts compare is there from the start.
+	m.readyz.WithLabelValues("200")
+	m.readyz.WithLabelValues("503")
 	m.noLocal = prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "kubeproxy_sync_proxy_rules_no_local_endpoints_total", Help: "Service ports, in each family, whose traffic policy is Local and whose endpoints are all on other nodes.",
 	}, []string{"traffic_policy"})
@@ -110,9 +114,13 @@ func NewMetrics(k traffic, version string) *Metrics {
 	for _, stage := range []string{"watch", "queue", "compile", "kernel", "total"} {
 		m.changes.WithLabelValues(stage)
 	}
-	info := prometheus.NewGauge(prometheus.GaugeOpts{Name: "ipvs_proxier_info", Help: "Always 1.", ConstLabels: prometheus.Labels{"version": version}})
+	info := prometheus.NewGauge(prometheus.GaugeOpts{Name: "ipvs_proxier_info", Help: "Deprecated: ipvs_proxier_build_info takes its place.", ConstLabels: prometheus.Labels{"version": version}})
 	info.Set(1)
-	m.Registry.MustRegister(m.passes, m.audits, m.auditCPU, m.ops, m.failures, m.forgotten, m.cutOff, m.events, m.duration, m.services, m.waiting, m.draining, m.pending, m.foreign, m.synced,
+	build := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "ipvs_proxier_build_info", Help: "Always 1; the labels say what runs.", ConstLabels: prometheus.Labels{"version": version, "goversion": runtime.Version()},
+	})
+	build.Set(1)
+	m.Registry.MustRegister(build, m.passes, m.audits, m.auditCPU, m.ops, m.failures, m.forgotten, m.cutOff, m.events, m.duration, m.services, m.waiting, m.draining, m.pending, m.foreign, m.synced,
 		m.messages, m.sends, m.processes, m.problems, m.healthz, m.livez, m.readyz, m.noLocal, m.syncDuration, m.syncLast, m.programming, m.changes, info, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
