@@ -139,6 +139,7 @@ test-kernel: guests kernel-tests ## the contract of the kernel adapters, on a re
 
 .PHONY: e2e-tests
 e2e-tests: build confined image-here chart-here peers
+	@bin/lab install prometheus
 	@mkdir -p bin/out && go test -c -tags e2e -o bin/e2e.test ./e2e
 # The programs are linked into bin, because the cache may lie where the lab shows an empty directory, such as below /tmp.
 	@mkdir -p bin/peers && for program in $(PEERS)/{kube-apiserver,kube-proxy,etcd} $(wildcard $(ROUTER)/kube-router); do ln -f $$program bin/peers/ 2>/dev/null || cp -f $$program bin/peers/; done
@@ -147,6 +148,12 @@ e2e-tests: build confined image-here chart-here peers
 e2e: guests e2e-tests ## traffic through the real programs, on a real kernel, with a real API server (root)
 	@IPVSP_BIN=$(CURDIR)/bin IPVSP_PEERS=$(CURDIR)/bin/peers IPVSP_CONFORMANCE=$(IPVSP_CONFORMANCE) IPVSP_BENCH_DATA=$(IPVSP_BENCH_DATA) IPVSP_PICTURES=$(IPVSP_PICTURES) \
 	  bin/guests -lab '$(LAB)' -guests $(GUESTS) -run '$(RUN)' -flags '$(E2EFLAGS)' -timeout $(or $(IPVSP_TIMEOUT),27m) -what 'end-to-end tests' bin/e2e.test
+
+.PHONY: test-monitoring
+test-monitoring: lab ## alert rules and dashboard: their histories by promtool, each query by a real Prometheus (root)
+	@bin/lab install prometheus
+	promtool check rules deploy/monitoring/rules.yaml && go test -count=1 ./deploy/monitoring
+	@$(MAKE) --no-print-directory e2e RUN='^TestMonitoring$$' GUESTS=1
 
 # make kernels: ROW limits it to rows (bin/kernels -list names them), RUN to some end-to-end tests and no contract, FRESH=1 forgets what is kept.
 ROW   ?=
