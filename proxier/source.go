@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -69,14 +70,11 @@ func openAPI(c Config, version string, log *slog.Logger) (opened, error) {
 		return opened{}, err
 	}
 	config.UserAgent = "ipvs-proxier/" + version
-	urls := c.APIServers
-	if len(urls) == 0 {
-		url, _, err := rest.DefaultServerUrlFor(config)
-		if err != nil {
-			return opened{}, fmt.Errorf("API server %q: %w", config.Host, err)
-		}
-		urls = []string{url.Scheme + "://" + url.Host}
+	urls, err := c.serverURLs(config)
+	if err != nil {
+		return opened{}, err
 	}
+	log.Info("Services come from the API", "servers", strings.Join(urls, ", "))
 	servers, err := source.NewServers(urls, func(text string, args ...any) { log.Warn(text, args...) })
 	if err != nil {
 		return opened{}, err

@@ -41,6 +41,6 @@ func logger(c proxier.Config) *slog.Logger {
 		handler = slog.NewJSONHandler(os.Stderr, options)
 	}
 	log := slog.New(handler)
-	klog.SetSlogLogger(log)
+	klog.SetSlogLogger(slog.New(saidOnce{handler}))
 	return log
 }
