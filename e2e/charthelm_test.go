@@ -68,6 +68,11 @@ func TestChartByHelm(t *testing.T) {
 		if _, back := daemons(); back != before {
 			t.Errorf("%s: after the way back the checksum is %s, want %s", name, back, before)
 		}
+		good("upgrade", "ipvs-proxier", "deploy/chart", "--namespace", "ipvs-proxier", "--reuse-values", "--set", "cleanUp.enabled=true")
+		if d, err := client.AppsV1().DaemonSets("ipvs-proxier").Get(t.Context(), "ipvs-proxier", metav1.GetOptions{}); err != nil ||
+			len(d.Spec.Template.Spec.Containers) != 1 || d.Spec.Template.Spec.InitContainers[0].Args[0] != "cleanup" {
+			t.Errorf("%s: the pods do not clean up: %+v, %v", name, d.Spec.Template.Spec, err)
+		}
 		good("uninstall", "ipvs-proxier", "--namespace", "ipvs-proxier")
 		left, err := client.AppsV1().DaemonSets("ipvs-proxier").List(t.Context(), metav1.ListOptions{})
 		c.must(err)

@@ -182,6 +182,25 @@ func TestDeployment(t *testing.T) {
 	}
 	p.Kill()
 
+	// The chart's pods that clean up leave nothing, and stay.
+	var cleaning appsv1.DaemonSet
+	for _, o := range c.objectsOf(filepath.Join(programs.Path("charts"), "cleanup.yaml")) {
+		if o.Kind == "DaemonSet" {
+			c.must(json.Unmarshal(o.text, &cleaning))
+		}
+	}
+	first := cleaning.Spec.Template.Spec.InitContainers[0]
+	// These values have a link of another name.
+	args := append([]string{"-capabilities", strings.Join(capabilitiesOf(first), ","), programs.Path("ipvs-proxier")},
+		slices.DeleteFunc(first.Args, func(arg string) bool { return strings.HasPrefix(arg, "--link=") })...)
+	output, err := c.Node1.Run(programs.Path("confined"), args...)
+	if err != nil || !strings.Contains(output, "objects removed") {
+		t.Errorf("the pod that cleans up: %v\n%s", err, output)
+	}
+	if left, err := c.Node1.Run("ipvsadm", "-Sn"); err != nil || left != "" || strings.Contains(c.dataplane(), "IPVSP-") {
+		t.Errorf("the pod that cleans up left %q, %v", left, err)
+	}
+
 	// A permission that is missing is named.
 	role, err := client.RbacV1().ClusterRoles().Get(ctx, "ipvs-proxier", metav1.GetOptions{})
 	c.must(err)

@@ -99,7 +99,7 @@ var versions = regexp.MustCompile(`(?m)^(version|appVersion):.*$`)
 // withVersion returns the text of Chart.yaml with these versions instead of those of the repository.
 func withVersion(text []byte, version string) ([]byte, error) {
 	if n := len(versions.FindAll(text, -1)); n != 2 {
-		return nil, fmt.Errorf("Chart.yaml has version and appVersion %d times, want each once", n)
+		return nil, fmt.Errorf("version and appVersion stand in Chart.yaml %d times, want each once", n)
 	}
 	return versions.ReplaceAllFunc(text, func(line []byte) []byte {
 		if bytes.HasPrefix(line, []byte("appVersion")) {

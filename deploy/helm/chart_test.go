@@ -173,7 +173,7 @@ func TestValuesAreRefused(t *testing.T) {
 // TestSwitches: each value does what values.yaml says of it.
 func TestSwitches(t *testing.T) {
 	of := map[string]made{}
-	for _, name := range []string{"minimal", "digest", "deny", "policy-off", "monitoring", "modules", "takeover", "kubeconfig", "configfile", "bare", "loopback", "names"} {
+	for _, name := range []string{"minimal", "digest", "deny", "policy-off", "monitoring", "modules", "takeover", "kubeconfig", "configfile", "bare", "loopback", "names", "cleanup"} {
 		of[name] = makeOf(t, matrixValues(t, name))
 	}
 	equal := func(what string, got, want any) {
@@ -198,9 +198,18 @@ func TestSwitches(t *testing.T) {
 	}
 	for name, m := range of {
 		equal("PodMonitor of "+name, m.has("PodMonitor"), name == "monitoring")
-		equal("init container of "+name, len(m.pod().InitContainers) == 1, name == "modules")
+		equal("init container of "+name, len(m.pod().InitContainers) == 1, name == "modules" || name == "cleanup")
 		equal("Namespace of "+name, m.has("Namespace"), false)
-		equal("capabilities of "+name, m.container().SecurityContext.Capabilities.Add, []string{"NET_ADMIN", "NET_RAW"})
+		with := m.container()
+		if name == "cleanup" {
+			with = m.pod().InitContainers[0]
+		}
+		equal("capabilities of "+name, with.SecurityContext.Capabilities.Add, []string{"NET_ADMIN", "NET_RAW"})
+	}
+	equal("cleaning up", of["cleanup"].pod().InitContainers[0].Args, []string{"cleanup", "--link=ipvs0"})
+	equal("capabilities when cleaned up", of["cleanup"].container().SecurityContext.Capabilities, v1.Capabilities{Drop: []v1.Capability{"ALL"}})
+	if !strings.Contains(of["cleanup"].notes, "--selector app.kubernetes.io/name=ipvs-proxier") {
+		t.Errorf("the notes of a clean-up do not say how to find nodes that are not done:\n%s", of["cleanup"].notes)
 	}
 	equal("port of metrics", of["monitoring"].container().Ports[0].ContainerPort, 11249)
 	module := of["modules"].pod().InitContainers[0]

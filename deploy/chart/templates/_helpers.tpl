@@ -54,3 +54,33 @@ apiVersion: ipvs-proxier.io/v1alpha1
 kind: Configuration
 {{ toYaml (omit $config "apiVersion" "kind") }}
 {{- end -}}
+
+{{- /* What the program may do on the node: to run, and to clean up. */ -}}
+{{- define "ipvs-proxier.securityContext" -}}
+runAsUser: 0
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+seccompProfile:
+  {{- toYaml .Values.seccompProfile | nindent 2 }}
+{{- with .Values.seLinuxType }}
+# On nodes with SELinux only a type that is not confined may write the network's parameters. Others pass this over.
+seLinuxOptions: {type: {{ . }}}
+{{- end }}
+capabilities:
+  drop: [ALL]
+  # IPVS, links, sets and rules; raw sockets for iptables. Modules are loaded by the kernel itself when they are first
+  # asked for, which takes no capability.
+  add: [NET_ADMIN, NET_RAW]
+{{- end -}}
+
+{{- define "ipvs-proxier.mounts" -}}
+- name: modules
+  mountPath: /lib/modules
+  readOnly: true
+- name: xtables-lock
+  mountPath: /run/xtables.lock
+# A container's own /proc/sys is read-only unless it is privileged; this one shows the same network namespace. Of the rest
+# of /proc/sys there is nothing: whoever may write kernel/core_pattern is root on the node.
+- name: proc-sys-net
+  mountPath: /host/proc/sys/net
+{{- end -}}
