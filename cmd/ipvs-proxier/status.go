@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -30,24 +31,13 @@ func statusCommand() *cobra.Command {
 	c.Flags().StringVarP(&w.output, "output", "o", "table", "table, json or yaml")
 	c.Flags().StringVarP(&w.namespace, "namespace", "n", "", "only Services of this namespace; the argument is a NAME then")
 	c.Flags().BoolVar(&w.problems, "problems", false, "only Services with which something is wrong")
+	c.Flags().BoolVarP(&w.watch, "watch", "w", false, "show it again every two seconds, until it is interrupted")
 	c.Args = w.read
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		s, err := proxier.FetchStatus(c.Context(), w.server, w.service)
-		if err != nil {
-			return err
+		if !w.watch {
+			return w.show(c.Context(), c.OutOrStdout())
 		}
-		found := len(s.Services) > 0
-		s.Services = slices.DeleteFunc(s.Services, func(service proxier.ServiceStatus) bool { return !w.shows(service) })
-		if err := printStatus(c.OutOrStdout(), s, w.output, time.Now()); err != nil {
-			return err
-		}
-		if !s.Healthy {
-			return errors.New("the proxier is not healthy: the kernel does not hold the desired state")
-		}
-		if w.service != "" && !found {
-			return fmt.Errorf("no Service %s is served here", w.service)
-		}
-		return nil
+		return watchStatus(c.Context(), c.OutOrStdout(), time.NewTicker(watchPeriod).C, w.show)
 	}
 	return c
 }
@@ -55,9 +45,51 @@ func statusCommand() *cobra.Command {
 // statusWish is what status is to show.
 type statusWish struct {
 	server, output, namespace string
-	problems                  bool
+	problems, watch           bool
 	// service is NAMESPACE/NAME; "" is all.
 	service string
+}
+
+// watchPeriod is how often status --watch asks.
+const watchPeriod = 2 * time.Second
+
+// watchStatus shows it now and at each tick, each time on a clear screen (ECMA-48), until ctx ends. What is wrong is
+// part of the picture, and ends nothing.
+func watchStatus(ctx context.Context, out io.Writer, tick <-chan time.Time, show func(context.Context, io.Writer) error) error {
+	for {
+		var page strings.Builder
+		if err := show(ctx, &page); err != nil {
+			fmt.Fprintf(&page, "\n%s\n", printableLines(err.Error()))
+		}
+		if _, err := fmt.Fprintf(out, "\x1b[H\x1b[2J%s", page.String()); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick:
+		}
+	}
+}
+
+// show asks the daemon once, and prints what it says.
+func (w *statusWish) show(ctx context.Context, out io.Writer) error {
+	s, err := proxier.FetchStatus(ctx, w.server, w.service)
+	if err != nil {
+		return err
+	}
+	found := len(s.Services) > 0
+	s.Services = slices.DeleteFunc(s.Services, func(service proxier.ServiceStatus) bool { return !w.shows(service) })
+	if err := printStatus(out, s, w.output, time.Now()); err != nil {
+		return err
+	}
+	if !s.Healthy {
+		return errors.New("the proxier is not healthy: the kernel does not hold the desired state")
+	}
+	if w.service != "" && !found {
+		return fmt.Errorf("no Service %s is served here", w.service)
+	}
+	return nil
 }
 
 // read checks the arguments and flags before anybody is asked: a wrong use is none of a daemon's that does not answer.
@@ -66,6 +98,8 @@ func (w *statusWish) read(_ *cobra.Command, args []string) error {
 		return unknownOutput(w.output)
 	}
 	switch {
+	case w.watch && w.output != "table":
+		return usageError{fmt.Errorf("--watch shows a table; found --output=%s", w.output)}
 	case len(args) > 1:
 		return usageError{errors.New("status takes one NAMESPACE/NAME at most")}
 	case len(args) == 1 && w.namespace != "" && !strings.Contains(args[0], "/"):

@@ -2,12 +2,16 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier"
 )
@@ -82,5 +86,29 @@ func TestStatusShowsWhatIsAskedFor(t *testing.T) {
 				t.Errorf("want %q, got %q", c.want, got)
 			}
 		})
+	}
+}
+
+// TestWatchGoesOn: it is shown again at each tick, also after a failure, until the context ends.
+func TestWatchGoesOn(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	tick := make(chan time.Time, 2)
+	tick <- time.Time{}
+	tick <- time.Time{}
+	var out strings.Builder
+	n := 0
+	err := watchStatus(ctx, &out, tick, func(_ context.Context, w io.Writer) error {
+		if n++; n == 3 {
+			cancel()
+		}
+		fmt.Fprintf(w, "page %d\n", n)
+		if n == 2 {
+			return errors.New("no ipvs-proxier answers")
+		}
+		return nil
+	})
+	const clear = "\x1b[H\x1b[2J"
+	if want := clear + "page 1\n" + clear + "page 2\n\nno ipvs-proxier answers\n" + clear + "page 3\n"; err != nil || out.String() != want {
+		t.Errorf("%v, %q, want %q", err, out.String(), want)
 	}
 }
