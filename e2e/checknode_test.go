@@ -129,7 +129,9 @@ func TestCheckNode(t *testing.T) {
 	check("a user namespace", []string{"unshare", "--user", "--map-root-user"}, nil, "IPX-212 fails")
 	check("read-only parameters", isolated("mount -o bind,ro /proc/sys /proc/sys"), nil, "IPX-213 fails")
 	check("masquerade ports over node ports", nil, []string{"--masquerade-ports=1024-65535"}, "IPX-241 fails")
-	check("a small table of connections", isolated("echo 8 > /tmp/bits; mount --bind /tmp/bits /sys/module/ip_vs/parameters/conn_tab_bits; rm -f /tmp/bits"), nil, "IPX-245 warns")
+	if _, err := c.Node1.Run("test", "-e", "/proc/net/ip_vs_status"); err != nil { // from Linux 7.1 on it grows
+		check("a small table of connections", isolated("echo 8 > /tmp/bits; mount --bind /tmp/bits /sys/module/ip_vs/parameters/conn_tab_bits; rm -f /tmp/bits"), nil, "IPX-245 warns")
+	}
 	check("a directory that is not there", nil, []string{"--manifests", "/no/such"}, "IPX-251 fails", "IPX-241 unknown", "IPX-242 unknown")
 	if after := modulesLoaded(t); after != before {
 		t.Errorf("modules were loaded:\n%s\nbefore:\n%s", after, before)
