@@ -90,7 +90,7 @@ func Run(ctx context.Context, c Config, version string, log *slog.Logger) error 
 		metrics.Registry.MustRegister(observe.NewViewAge(from.client.View))
 	}
 	doors := newDoors(log, metrics.CountNodeProblems)
-	board.Doors = doors.problems
+	board.Doors, board.Unready = doors.problems, health.Unready
 	defer doors.serve(doorsOf(c, health, board, metrics))()
 	observers := []engine.Observer{observe.NewLog(log), metrics, board, table, succession, observe.NewGarbage()}
 	go table.Watch(ctx, observe.TableWatch, log, metrics.CountNodeProblems)

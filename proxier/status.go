@@ -11,4 +11,16 @@ type (
 	SettingStatus     = observe.SettingStatus
 	ProblemStatus     = observe.ProblemStatus
 	ConnectionsStatus = observe.ConnectionsStatus
+	// State is how something in the kernel compares with what is wanted.
+	State = observe.State
+)
+
+// The states that the command writes otherwise.
+const (
+	StateOK       = observe.OK
+	StateMissing  = observe.Missing
+	StateExtra    = observe.Extra
+	StateDiffers  = observe.Differs
+	StateDraining = observe.Draining
+	StateUnknown  = observe.Unknown
 )

@@ -123,14 +123,16 @@ func TestWrongFlagValues(t *testing.T) {
 func TestStatusTable(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	s := proxier.Status{
-		Node: "n1", Healthy: true, Draining: 1, Manifests: []string{"a.yaml: line 3: bad"},
+		Node: "n1", Healthy: true, Draining: 1, Verdict: "DRIFT: 3 objects", Wrong: true, Unready: []string{"too old"}, Manifests: []string{"a.yaml: line 3: bad"},
 		Services: []proxier.ServiceStatus{
 			{Namespace: "ns", Name: "web", Changed: now.Add(-90 * time.Second), FrontEnds: []proxier.FrontEndStatus{
 				{Kind: "ClusterIP", Protocol: "tcp", Address: "10.96.0.1:80", Scheduler: "sh", Flags: "fallback", Affinity: 600, Source: "default", Programmed: true, RealServers: []proxier.RealServerStatus{
-					{Address: "10.0.0.1:80", Weight: 1, Active: 3, Inactive: 4, Wanted: true}, {Address: "10.0.0.2:80", Active: 1},
-				}},
+					{Address: "10.0.0.1:80", Weight: 1, Active: 3, Inactive: 4, Wanted: true, State: "ok"}, {Address: "10.0.0.2:80", Active: 1, State: "draining"},
+					{Address: "10.0.0.3:80", Wanted: true, State: "missing", Differs: "want weight 7"},
+				}, State: "differs", Differs: "scheduler lc, want sh"},
 				{Kind: "NodePort", Protocol: "tcp", Address: "192.0.2.1:30080", Scheduler: "rr", Flags: "none", LostTo: "ns/old"},
-				{Kind: "ClusterIP", Protocol: "udp", Address: "10.96.0.1:53", Scheduler: "rr", Flags: "none", Programmed: true},
+				{Kind: "ClusterIP", Protocol: "udp", Address: "10.96.0.1:53", Scheduler: "rr", Flags: "none", Programmed: true, State: "ok"},
+				{Kind: "ClusterIP", Protocol: "udp", Address: "10.96.0.1:55", Scheduler: "rr", Flags: "none", Programmed: true, State: "missing"},
 				{Kind: "ClusterIP", Protocol: "udp", Address: "10.96.0.1:54", Scheduler: "rr", Flags: "none"},
 			}, Problems: []proxier.ProblemStatus{{Reason: "InvalidAnnotation", Field: "f", Message: "m"}}},
 			{Namespace: "ns", Name: "empty", Changed: now},
@@ -142,7 +144,8 @@ func TestStatusTable(t *testing.T) {
 	}
 	text := out.String()
 	for _, want := range []string{
-		"node n1: healthy, 2 services, 1 real servers drain", "sh (fallback), affinity 600s", "10.0.0.2:80 (drains)", "lost to ns/old", "none: refused", "NOT PROGRAMMED", " 1m\n",
+		"node n1: DRIFT: 3 objects\n", "2 services, 1 real servers drain", "sh (fallback), affinity 600s", "1m       DIFFERS: scheduler lc, want sh; ok\n", "  draining\n",
+		"MISSING: want weight 7\n", "lost to ns/old", "none: refused", "NOT PROGRAMMED", "  MISSING\n", "not ready: too old",
 		"problem: ns/web InvalidAnnotation: f: m", "manifest: a.yaml: line 3: bad",
 	} {
 		if !strings.Contains(text, want) {

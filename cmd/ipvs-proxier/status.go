@@ -21,8 +21,9 @@ func statusCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "status [NAMESPACE/NAME]",
 		Short: "Show what this node's proxier does for each Service",
-		Long: "Show, for each Service, its addresses, its scheduler and who chose it, the real servers with weight and connections as the kernel\n" +
-			"has them now, and what is wrong. The exit status is 1 when the proxier is not healthy or cannot be asked.\n" +
+		Long: "Show, for each Service, its addresses, its scheduler and who chose it, and the real servers as the kernel has them now, beside what\n" +
+			"is wanted: ok, MISSING, EXTRA, DIFFERS, draining, starting. What is wrong comes first; the first line is a verdict.\n" +
+			"The exit status is 1 when something is wrong, be it a Service's own mistake, or the proxier cannot be asked; 2 is wrong use.\n" +
 			"It asks the daemon and needs no privileges; where --metrics-bind-address was changed, say so with --server.",
 		Example: "  ipvs-proxier status\n  ipvs-proxier status --problems\n  ipvs-proxier status -n shop\n  ipvs-proxier status shop/web -o yaml",
 	}
@@ -83,8 +84,8 @@ func (w *statusWish) show(ctx context.Context, out io.Writer) error {
 	if err := printStatus(out, s, w.output, time.Now()); err != nil {
 		return err
 	}
-	if !s.Healthy {
-		return errors.New("the proxier is not healthy: the kernel does not hold the desired state")
+	if s.Wrong || !s.Healthy {
+		return errors.New(verdict(s))
 	}
 	if w.service != "" && !found {
 		return fmt.Errorf("no Service %s is served here", w.service)
@@ -132,8 +133,7 @@ func (w *statusWish) shows(s proxier.ServiceStatus) bool {
 	if w.namespace != "" && s.Namespace != w.namespace {
 		return false
 	}
-	wrong := len(s.Problems)+len(s.Errors) > 0 || slices.ContainsFunc(s.FrontEnds, func(f proxier.FrontEndStatus) bool { return !f.Programmed })
-	return wrong || !w.problems
+	return s.Wrong() || !w.problems
 }
 
 func printStatus(w io.Writer, s proxier.Status, format string, now time.Time) error {
@@ -158,12 +158,9 @@ func printStatus(w io.Writer, s proxier.Status, format string, now time.Time) er
 // statusTable prints one line for each front end, with its real servers, and what is wrong below. The answer may be of
 // a program that has only bound our port, so no word of it is taken for printable.
 func statusTable(w io.Writer, s proxier.Status, now time.Time) error {
-	health := "healthy"
-	if !s.Healthy {
-		health = "NOT HEALTHY"
-	}
 	printable := proxier.Printable
-	fmt.Fprintf(w, "node %s: %s, %d services, %d real servers drain, %d virtual servers of others\n", printable(s.Node), health, len(s.Services), s.Draining, s.Foreign)
+	fmt.Fprintf(w, "node %s: %s\n", printable(s.Node), printable(verdict(s)))
+	fmt.Fprintf(w, "%d services, %d real servers drain, %d virtual servers of others\n", len(s.Services), s.Draining, s.Foreign)
 	fmt.Fprintf(w, "schedulers of this kernel: %s\n", printable(strings.Join(s.Schedulers, ", ")))
 	fmt.Fprintf(w, "service addresses are local by %s\n", printable(s.VIPMode))
 	if s.APIViewAge != "" {
@@ -174,30 +171,38 @@ func statusTable(w io.Writer, s proxier.Status, now time.Time) error {
 	}
 	fmt.Fprintln(w)
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(t, "SERVICE\tKIND\tADDRESS\tSCHEDULER\tCHOSEN BY\tREAL SERVER\tWEIGHT\tACTIVE\tINACTIVE\tCHANGED")
-	for _, service := range s.Services {
+	fmt.Fprintln(t, "SERVICE\tKIND\tADDRESS\tSCHEDULER\tCHOSEN BY\tREAL SERVER\tWEIGHT\tACTIVE\tINACTIVE\tCHANGED\tSTATE")
+	services := slices.Clone(s.Services)
+	slices.SortStableFunc(services, func(a, b proxier.ServiceStatus) int { return worse(b.Wrong()) - worse(a.Wrong()) })
+	for _, service := range services {
 		name := printable(service.Namespace + "/" + service.Name)
 		changed := age(now.Sub(service.Changed))
 		if len(service.FrontEnds) == 0 {
-			fmt.Fprintf(t, "%s\t-\t-\t-\t-\t-\t-\t-\t-\t%s\n", name, changed)
+			fmt.Fprintf(t, "%s\t-\t-\t-\t-\t-\t-\t-\t-\t%s\t-\n", name, changed)
 		}
 		for _, f := range service.FrontEnds {
 			head := fmt.Sprintf("%s\t%s\t%s %s\t%s\t%s", name, printable(f.Kind), printable(f.Protocol), printable(f.Address), printable(schedulerText(f)), printable(f.Source))
-			tail := "\t" + changed
+			tail, state := "\t"+changed, "\t"+stateText(f.State, f.Differs)
 			switch {
 			case f.LostTo != "":
-				fmt.Fprintf(t, "%s\tlost to %s\t-\t-\t-%s\n", head, printable(f.LostTo), tail)
+				fmt.Fprintf(t, "%s\tlost to %s\t-\t-\t-%s\tLOST\n", head, printable(f.LostTo), tail)
 			case !f.Programmed:
-				fmt.Fprintf(t, "%s\tNOT PROGRAMMED\t-\t-\t-%s\n", head, tail)
+				fmt.Fprintf(t, "%s\t-\t-\t-\t-%s\tNOT PROGRAMMED\n", head, tail)
+			case f.State == proxier.StateMissing:
+				fmt.Fprintf(t, "%s\t-\t-\t-\t-%s%s\n", head, tail, state)
 			case len(f.RealServers) == 0:
-				fmt.Fprintf(t, "%s\tnone: refused\t-\t-\t-%s\n", head, tail)
+				fmt.Fprintf(t, "%s\tnone: refused\t-\t-\t-%s%s\n", head, tail, state)
 			}
-			for _, r := range f.RealServers {
-				address := printable(r.Address)
-				if !r.Wanted {
-					address += " (drains)"
+			for i, r := range f.RealServers {
+				if r.State == "" { // of an older daemon
+					r.State = map[bool]proxier.State{true: proxier.StateUnknown, false: proxier.StateDraining}[r.Wanted]
 				}
-				fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d%s\n", head, address, r.Weight, r.Active, r.Inactive, tail)
+				if i > 0 || f.State != proxier.StateDiffers {
+					state = "\t" + stateText(r.State, r.Differs)
+				} else {
+					state += "; " + stateText(r.State, r.Differs)
+				}
+				fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d%s%s\n", head, printable(r.Address), r.Weight, r.Active, r.Inactive, tail, state)
 				head, tail = "\t\t\t\t", "\t"
 			}
 		}
@@ -216,6 +221,9 @@ func statusTable(w io.Writer, s proxier.Status, now time.Time) error {
 			fmt.Fprintf(w, "\nerror: %s: %s", printable(service.Namespace+"/"+service.Name), printableLines(e))
 		}
 	}
+	for _, reason := range s.Unready {
+		fmt.Fprintf(w, "\nnot ready: %s", printable(reason))
+	}
 	for _, refusal := range s.APIRefusals {
 		fmt.Fprintf(w, "\n%s; the dataplane stays as it is", printable(refusal))
 	}
@@ -230,6 +238,37 @@ func statusTable(w io.Writer, s proxier.Status, now time.Time) error {
 	}
 	_, err := fmt.Fprintln(w)
 	return err
+}
+
+// verdict is that of the daemon. One of an older version gives none.
+func verdict(s proxier.Status) string {
+	switch {
+	case s.Verdict != "":
+		return s.Verdict
+	case s.Healthy:
+		return "healthy"
+	}
+	return "NOT HEALTHY"
+}
+
+func worse(wrong bool) int {
+	if wrong {
+		return 1
+	}
+	return 0
+}
+
+// stateText writes what is wrong in capitals, and says what differs.
+func stateText(state proxier.State, differs string) string {
+	text := proxier.Printable(string(state))
+	switch state {
+	case proxier.StateMissing, proxier.StateExtra, proxier.StateDiffers:
+		text = strings.ToUpper(text)
+	}
+	if differs != "" {
+		text += ": " + proxier.Printable(differs)
+	}
+	return text
 }
 
 func connectionsText(c proxier.ConnectionsStatus) string {

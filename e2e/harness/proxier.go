@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -104,6 +105,8 @@ func Get(h *topology.Host, url string) (int, string, error) {
 // Status is what /status says, as far as it is used here.
 type Status struct {
 	Healthy   bool     `json:"healthy"`
+	Wrong     bool     `json:"wrong"`
+	Verdict   string   `json:"verdict"`
 	Errors    []string `json:"errors"`
 	Manifests []string `json:"manifests"`
 	Foreign   int      `json:"foreignVirtualServers"`
@@ -139,14 +142,14 @@ type Status struct {
 	} `json:"services"`
 }
 
-// Status runs ipvs-proxier status -o json.
+// Status runs ipvs-proxier status -o json. What is wrong ends it with 1, and is no error here.
 func (p *Proxier) Status() (*Status, error) {
-	text, err := p.StatusText("-o", "json")
-	if err != nil {
-		return nil, err
-	}
+	text, failed := p.StatusText("-o", "json")
 	s := &Status{}
-	return s, json.Unmarshal([]byte(text), s)
+	if err := json.NewDecoder(strings.NewReader(text)).Decode(s); err != nil {
+		return nil, cmp.Or(failed, err)
+	}
+	return s, nil
 }
 
 // StatusText runs ipvs-proxier status.

@@ -3,6 +3,7 @@ package engine_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http/httptest"
@@ -204,8 +205,8 @@ func (l *eventList) await(t *testing.T, kind, reason, words string) {
 // noRealServers is a kernel whose virtual servers have none.
 type noRealServers struct{}
 
-func (noRealServers) RealServers(dataplane.VirtualServerID) ([]dataplane.RealServer, []dataplane.Connections, error) {
-	return nil, nil, nil
+func (noRealServers) VirtualServer(dataplane.VirtualServerID) (dataplane.VirtualServer, bool, []dataplane.Connections, error) {
+	return dataplane.VirtualServer{}, false, nil, errors.New("no kernel")
 }
 
 func (noRealServers) Close() error { return nil }

@@ -20,13 +20,10 @@ func NewConnectionCounter() (*ConnectionCounter, error) {
 // Close closes it.
 func (c *ConnectionCounter) Close() error { return c.linux.Close() }
 
-// RealServers returns the real servers of a virtual server as the kernel has them now, with their connections.
-func (c *ConnectionCounter) RealServers(id dataplane.VirtualServerID) ([]dataplane.RealServer, []dataplane.Connections, error) {
-	var servers []dataplane.RealServer
+// VirtualServer returns a virtual server as the kernel has it now, with the connections of its real servers in their
+// order. It is not present when there is none.
+func (c *ConnectionCounter) VirtualServer(id dataplane.VirtualServerID) (dataplane.VirtualServer, bool, []dataplane.Connections, error) {
 	var counts []dataplane.Connections
-	err := c.linux.ipvs.destinations(id, func() { servers, counts = nil, nil }, func(d wire.Destination) {
-		servers = append(servers, realServer(d))
-		counts = append(counts, connections(d))
-	})
-	return servers, counts, err
+	v, present, err := c.linux.ipvs.look(id, func() { counts = nil }, func(d wire.Destination) { counts = append(counts, connections(d)) })
+	return v, present, counts, err
 }

@@ -283,6 +283,11 @@ func (v *ipvs) observe(each func(dataplane.VirtualServerID, dataplane.VirtualSer
 
 // virtualServer reads one virtual server with its real servers.
 func (v *ipvs) virtualServer(id dataplane.VirtualServerID) (server dataplane.VirtualServer, present bool, err error) {
+	return v.look(id, func() {}, func(wire.Destination) {})
+}
+
+// look does so, and calls each for every real server; reset when it begins anew.
+func (v *ipvs) look(id dataplane.VirtualServerID, reset func(), each func(wire.Destination)) (server dataplane.VirtualServer, present bool, err error) {
 	v.batch.Reset()
 	v.begin(wire.GetService)
 	key(id).Nest(&v.batch, nil)
@@ -298,8 +303,9 @@ func (v *ipvs) virtualServer(id dataplane.VirtualServerID) (server dataplane.Vir
 	if !present {
 		return server, false, fmt.Errorf("IPVS answers with %d bytes that hold no virtual server: %w", len(answer), unix.EBADMSG)
 	}
-	err = v.destinations(id, func() { server.RealServers = nil }, func(d wire.Destination) {
+	err = v.destinations(id, func() { server.RealServers = nil; reset() }, func(d wire.Destination) {
 		server.RealServers = append(server.RealServers, realServer(d))
+		each(d)
 	})
 	return server, err == nil, err
 }

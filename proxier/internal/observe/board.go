@@ -2,17 +2,14 @@ package observe
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"net/http"
-	"net/netip"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/annotation"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/engine"
@@ -29,8 +26,16 @@ type Status struct {
 	// Healthy is false while something that was to be done could not be done; Errors says what.
 	Healthy bool     `json:"healthy"`
 	Errors  []string `json:"errors,omitempty"`
-	// APIServer is the API server in use, "" with manifests. APIUnreachable says since when none answers, and why; it is
-	// empty while one does. The dataplane stays as it is meanwhile.
+	// Unready says why /readyz is bad; empty while it is good.
+	Unready []string `json:"unready,omitempty"`
+	// Verdict says in a sentence whether all is right, or what is worst. Wrong is true where something is.
+	Verdict string `json:"verdict"`
+	Wrong   bool   `json:"wrong"`
+	// Differences counts the virtual and real servers that are not in the kernel as they are wanted, at the moment of
+	// asking.
+	Differences int `json:"differences"`
+	// APIServer is the API server in use, "" with manifests. APIUnreachable says since when none answers, and why; it
+	// is empty while one does. The dataplane stays as it is meanwhile.
 	APIServer      string `json:"apiServer,omitempty"`
 	APIUnreachable string `json:"apiUnreachable,omitempty"`
 	// APIViewAge is how old what is known of the API is; empty with manifests, and before the first lists.
@@ -39,7 +44,8 @@ type Status struct {
 	APIRefusals []string `json:"apiRefusals,omitempty"`
 	// Connections is the table of IPVS's connections; nil where it cannot be read.
 	Connections *ConnectionsStatus `json:"connections,omitempty"`
-	// NodeProblems are of the annotations of this Node, of its kernel, and of addresses on which the proxier cannot serve.
+	// NodeProblems are of the annotations of this Node, of its kernel, and of addresses on which the proxier cannot
+	// serve.
 	NodeProblems []ProblemStatus `json:"nodeProblems,omitempty"`
 	// Manifests are files with mistakes.
 	Manifests []string `json:"manifests,omitempty"`
@@ -81,9 +87,12 @@ type FrontEndStatus struct {
 	// Digest is the same on all nodes that map clients to endpoints alike; schedulers that do not have none.
 	Digest string `json:"digest,omitempty"`
 	// Affinity is the session affinity timeout in seconds, 0 for none.
-	Affinity    uint32             `json:"affinitySeconds,omitempty"`
-	Programmed  bool               `json:"programmed"`
-	LostTo      string             `json:"lostTo,omitempty"`
+	Affinity   uint32 `json:"affinitySeconds,omitempty"`
+	Programmed bool   `json:"programmed"`
+	LostTo     string `json:"lostTo,omitempty"`
+	// State compares the virtual server with the kernel now; Differs says what is not as it is wanted.
+	State       State              `json:"state"`
+	Differs     string             `json:"differs,omitempty"`
 	RealServers []RealServerStatus `json:"realServers"`
 }
 
@@ -100,8 +109,11 @@ type RealServerStatus struct {
 	Weight   uint32 `json:"weight"`
 	Active   uint32 `json:"activeConnections"`
 	Inactive uint32 `json:"inactiveConnections"`
-	// Wanted is false for one that drains.
+	// Wanted is false for one that drains, or is too much.
 	Wanted bool `json:"wanted"`
+	// State compares it with the kernel now; Differs says what is not as it is wanted.
+	State   State  `json:"state"`
+	Differs string `json:"differs,omitempty"`
 }
 
 // ProblemStatus is one Problem.
@@ -111,9 +123,10 @@ type ProblemStatus struct {
 	Message string `json:"message"`
 }
 
-// ConnectionCounter reads real servers with their connections from the kernel.
+// ConnectionCounter reads virtual servers from the kernel, with the connections of their real servers, in their order.
+// One that is not there is not present.
 type ConnectionCounter interface {
-	RealServers(dataplane.VirtualServerID) ([]dataplane.RealServer, []dataplane.Connections, error)
+	VirtualServer(dataplane.VirtualServerID) (v dataplane.VirtualServer, present bool, counts []dataplane.Connections, err error)
 	Close() error
 }
 
@@ -135,6 +148,8 @@ type Board struct {
 	from          Origin
 	// Now is the clock.
 	Now func() time.Time
+	// Unready returns why the node is not ready; nil where nobody asks.
+	Unready func() []string
 	// Table is nil where nobody looks at it.
 	Table *ConnectionTable
 	// Doors returns what is wrong with the addresses on which the proxier serves; nil where it serves on none.
@@ -148,6 +163,7 @@ type Board struct {
 	rows    map[cluster.Name]*boardRow
 	last    engine.Report
 	passed  time.Time
+	passes  int
 	undone  bool      // something is to be tried again
 	failing time.Time // since when the node is unsound, zero when it is not
 	refused time.Time // since when so many Services are refused that it is the node's fault, zero when they are not
@@ -184,6 +200,7 @@ func (b *Board) Observe(r engine.Report) {
 	}
 	r.Changed = nil
 	b.last = r
+	b.passes++
 	if r.Backlog == 0 || !b.passed.IsZero() { // a start is over when all Services were looked at
 		b.passed = now
 	}
@@ -202,10 +219,33 @@ func since(from *time.Time, holds bool, now time.Time) {
 	}
 }
 
-// Status returns what is known, with the kernel's connection counts. only limits it to these Services; nil is all.
+// Looks at the kernel for one status: a pass that is at work may have changed what its Report has not told yet. What
+// differs twice, with no pass between, differs.
+const (
+	looks     = 4
+	lookAgain = 150 * time.Millisecond
+)
+
+// Status returns what is known, compared with the kernel now. only limits it to these Services; nil is all.
 func (b *Board) Status(only func(cluster.Name) bool) Status {
+	s, passes := b.look(only)
+	for i := 1; i < looks && s.Differences > 0; i++ {
+		time.Sleep(lookAgain)
+		again, now := b.look(only)
+		still := now == passes
+		if s, passes = again, now; still {
+			break
+		}
+	}
+	s.judge()
+	return s
+}
+
+// look returns what is known and in the kernel now, and how many passes there were before.
+func (b *Board) look(only func(cluster.Name) bool) (s Status, passes int) {
 	b.mu.Lock()
-	s := Status{
+	passes = b.passes
+	s = Status{
 		Node: b.node, Version: b.version, Started: b.started, LastPass: b.passed, Healthy: !b.undone && !b.passed.IsZero(),
 		Schedulers: b.Schedulers, VIPMode: b.VIPMode.String(), Foreign: b.last.Foreign, Draining: b.last.Draining, Services: []ServiceStatus{},
 	}
@@ -223,6 +263,9 @@ func (b *Board) Status(only func(cluster.Name) bool) Status {
 		}
 	}
 	b.mu.Unlock()
+	if b.Unready != nil {
+		s.Unready = b.Unready()
+	}
 	if b.Table != nil {
 		s.tell(b.Table)
 	}
@@ -249,9 +292,11 @@ func (b *Board) Status(only func(cluster.Name) bool) Status {
 		defer counter.Close()
 	}
 	for _, name := range slices.SortedFunc(maps.Keys(rows), cluster.Name.Compare) {
-		s.Services = append(s.Services, rows[name].status(name, counter))
+		service := rows[name].status(name, counter)
+		s.Differences += service.differences()
+		s.Services = append(s.Services, service)
 	}
-	return s
+	return s, passes
 }
 
 // tell adds the table of connections.
@@ -287,48 +332,6 @@ func NewSettingStatus(settings []cluster.Setting) []SettingStatus {
 		status = append(status, SettingStatus(s))
 	}
 	return status
-}
-
-var errNotCounted = errors.New("connections cannot be counted")
-
-func newFrontEndStatus(f engine.FrontEndRow, counter ConnectionCounter) FrontEndStatus {
-	id, config := f.Front.ID, f.Front.VirtualServer
-	s := FrontEndStatus{
-		Kind: f.Front.Kind.String(), Protocol: id.Protocol.String(), Address: netip.AddrPortFrom(id.Addr, id.Port).String(), Port: f.Port.Name,
-		Settings: NewSettingStatus(f.Port.Settings), Flags: config.Flags.String(), Affinity: config.Timeout,
-		Programmed: f.Programmed && f.LostTo == nil, LostTo: f.Winner().String(), RealServers: []RealServerStatus{},
-	}
-	for _, setting := range f.Port.Settings {
-		if setting.Key == annotation.Scheduler {
-			s.Scheduler, s.Source = setting.Value, setting.Source
-		}
-	}
-	if !s.Programmed {
-		return s
-	}
-	var servers []dataplane.RealServer
-	var counts []dataplane.Connections
-	err := errNotCounted
-	if counter != nil {
-		servers, counts, err = counter.RealServers(id)
-	}
-	if err != nil { // what is wanted is better than nothing
-		for _, rs := range config.RealServers {
-			s.RealServers = append(s.RealServers, RealServerStatus{Address: netip.AddrPortFrom(rs.Addr, rs.Port).String(), Weight: rs.Weight, Wanted: true})
-		}
-		return s
-	}
-	s.Digest = dataplane.TableDigest(config, servers)
-	wanted := config.Weights()
-	for i, rs := range servers {
-		at := netip.AddrPortFrom(rs.Addr, rs.Port)
-		_, is := wanted[at]
-		s.RealServers = append(s.RealServers, RealServerStatus{
-			Address: at.String(), Weight: rs.Weight, Active: counts[i].Active, Inactive: counts[i].Inactive, Wanted: is,
-		})
-	}
-	slices.SortFunc(s.RealServers, func(a, b RealServerStatus) int { return strings.Compare(a.Address, b.Address) })
-	return s
 }
 
 // sound tells whether what all Services stand on has been in place, and the kernel could be read, within the last

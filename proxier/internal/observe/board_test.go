@@ -26,9 +26,9 @@ import (
 // stubCounter has two real servers, of which one drains, for every virtual server.
 type stubCounter struct{ err error }
 
-func (c stubCounter) RealServers(dataplane.VirtualServerID) ([]dataplane.RealServer, []dataplane.Connections, error) {
+func (c stubCounter) VirtualServer(dataplane.VirtualServerID) (dataplane.VirtualServer, bool, []dataplane.Connections, error) {
 	a, b := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2")
-	return []dataplane.RealServer{{Addr: b, Port: 80, Weight: 0}, {Addr: a, Port: 80, Weight: 1}},
+	return dataplane.VirtualServer{RealServers: []dataplane.RealServer{{Addr: b, Port: 80, Weight: 0}, {Addr: a, Port: 80, Weight: 1}}}, true,
 		[]dataplane.Connections{{Addr: b, Port: 80, Active: 1}, {Addr: a, Port: 80, Active: 3, Inactive: 4}}, c.err
 }
 
@@ -129,7 +129,7 @@ func TestStatus(t *testing.T) {
 	if web.Name != "web" || !web.Changed.Equal(start) || len(web.Problems) != 1 || web.Problems[0].Reason != "InvalidAnnotation" {
 		t.Errorf("%+v; a new problem is no change of what is wanted", web)
 	}
-	want := []RealServerStatus{{Address: "10.0.0.1:80", Weight: 1, Active: 3, Inactive: 4, Wanted: true}, {Address: "10.0.0.2:80", Active: 1}}
+	want := []RealServerStatus{{Address: "10.0.0.1:80", Weight: 1, Active: 3, Inactive: 4, Wanted: true, State: OK}, {Address: "10.0.0.2:80", Active: 1, State: Draining}}
 	if got := web.FrontEnds[0].RealServers; len(got) != 2 || got[0] != want[0] || got[1] != want[1] {
 		t.Errorf("real servers %+v, want %+v", got, want)
 	}

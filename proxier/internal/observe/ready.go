@@ -38,6 +38,9 @@ func (h *Health) Readyz(w http.ResponseWriter, _ *http.Request) {
 	json.NewEncoder(w).Encode(body)
 }
 
+// Unready returns why /readyz is bad now; empty while it is good.
+func (h *Health) Unready() []string { return h.ready(h.Board.Now()).Reasons }
+
 func (h *Health) ready(now time.Time) readyBody {
 	var body readyBody
 	bad := func(format string, args ...any) { body.Reasons = append(body.Reasons, fmt.Sprintf(format, args...)) }
