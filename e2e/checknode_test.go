@@ -92,6 +92,9 @@ func TestCheckNode(t *testing.T) {
 	release, err := os.ReadFile("/proc/sys/kernel/osrelease")
 	c.must(err)
 	lists := "/lib/modules/" + strings.TrimSpace(string(release))
+	// Some guests have modules and no lists of them: there it is not known of each whether it can be loaded.
+	_, err = os.Stat(lists + "/modules.dep")
+	listed := err == nil
 	hide := func(module string) []string {
 		// The lists without the module; it is not among those that are loaded either, whatever was.
 		return isolated(fmt.Sprintf(`d=$(mktemp -d); cp %[1]s/modules.dep %[1]s/modules.builtin $d
@@ -112,6 +115,11 @@ func TestCheckNode(t *testing.T) {
 	check := func(what string, behind []string, args []string, want ...string) {
 		t.Helper()
 		wrong, all := c.checkNode(behind, append(slices.Clone(manifests), args...)...)
+		if !listed {
+			wrong = slices.DeleteFunc(wrong, func(text string) bool {
+				return text >= "IPX-202" && text < "IPX-210" && strings.HasSuffix(text, "unknown")
+			})
+		}
 		if len(want) > 0 && (want[0] == "IPX-211 fails" || want[0] == "IPX-212 fails") {
 			// Who may nothing reads no rules of nft, where another test has used it.
 			wrong = slices.DeleteFunc(wrong, func(text string) bool { return text == "IPX-222 unknown" })
@@ -120,10 +128,12 @@ func TestCheckNode(t *testing.T) {
 	}
 	check("a node that is right", nil, nil)
 	check("what the DaemonSet's container may", confined("CAP_NET_ADMIN,CAP_NET_RAW"), nil)
-	check("a module is missing", hide("ip_set_hash_net"), nil, "IPX-203 fails")
-	check("a scheduler is missing", hide("ip_vs_wlc"), []string{"--ipvs-scheduler=wlc"}, "IPX-202 fails")
-	check("no lists of modules", isolated("mount -t tmpfs none "+lists+"; : > /tmp/none-loaded; mount --bind /tmp/none-loaded /proc/modules; rm -f /tmp/none-loaded"), nil,
-		"IPX-202 unknown", "IPX-203 unknown", "IPX-204 unknown", "IPX-205 unknown", "IPX-206 unknown", "IPX-207 unknown", "IPX-222 unknown")
+	if listed {
+		check("a module is missing", hide("ip_set_hash_net"), nil, "IPX-203 fails")
+		check("a scheduler is missing", hide("ip_vs_wlc"), []string{"--ipvs-scheduler=wlc"}, "IPX-202 fails")
+		check("no lists of modules", isolated("mount -t tmpfs none "+lists+"; : > /tmp/none-loaded; mount --bind /tmp/none-loaded /proc/modules; rm -f /tmp/none-loaded"), nil,
+			"IPX-202 unknown", "IPX-203 unknown", "IPX-204 unknown", "IPX-205 unknown", "IPX-206 unknown", "IPX-207 unknown", "IPX-222 unknown")
+	}
 	check("no NET_ADMIN", confined("CAP_NET_RAW"), nil, "IPX-211 fails")
 	check("no NET_RAW", confined("CAP_NET_ADMIN"), nil, "IPX-211 fails")
 	check("a user namespace", []string{"unshare", "--user", "--map-root-user"}, nil, "IPX-212 fails")
