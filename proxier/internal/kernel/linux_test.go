@@ -421,9 +421,14 @@ func TestConnectionCounter(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer counter.Close()
-	servers, counts, err := counter.RealServers(dataplane.VirtualServerID{Addr: netip.MustParseAddr("10.96.0.1"), Port: 80, Protocol: cluster.TCP})
-	if err != nil || len(servers) != 3 || len(counts) != 3 {
-		t.Errorf("%v %v %v", servers, counts, err)
+	id := dataplane.VirtualServerID{Addr: netip.MustParseAddr("10.96.0.1"), Port: 80, Protocol: cluster.TCP}
+	v, present, counts, err := counter.VirtualServer(id)
+	if err != nil || !present || len(v.RealServers) != 3 || len(counts) != 3 || v.Scheduler == "" {
+		t.Errorf("%+v %v %v %v", v, present, counts, err)
+	}
+	id.Port = 81
+	if _, present, counts, err := counter.VirtualServer(id); err != nil || present || len(counts) != 0 {
+		t.Errorf("one that is not there: %v %v %v", present, counts, err)
 	}
 }
 
