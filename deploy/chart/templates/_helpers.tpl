@@ -84,3 +84,10 @@ capabilities:
 - name: proc-sys-net
   mountPath: /host/proc/sys/net
 {{- end -}}
+
+{{- /* Whether the API has admission policies, empty for no: by what it lists, or by its version where nobody could ask it. */ -}}
+{{- define "ipvs-proxier.hasPolicies" -}}
+{{- if or (.Capabilities.APIVersions.Has "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy") (semverCompare ">=1.30.0-0" .Capabilities.KubeVersion.Version) -}}
+true
+{{- end -}}
+{{- end -}}
