@@ -20,21 +20,29 @@ var errBlocked = errors.New("left out")
 
 // apply carries out ops phase by phase. What a failed operation would have carried is left out, the rest goes on.
 func (e *Engine) apply(r *Report, ops []dataplane.Op, touched dataplane.Touched) {
+	first := 0 // place of the phase
 	for _, phase := range dataplane.Phases(ops) {
 		ready, gate := make([]dataplane.Op, 0, len(phase)), dataplane.NewGate(e.have, ops)
-		for _, op := range phase {
+		for i, op := range phase {
 			if why := gate.Blocked(op); why != "" {
-				r.fail(e.owner(op, touched), op, fmt.Errorf("%s: %w: %s", op, errBlocked, why))
+				err := fmt.Errorf("%s: %w: %s", op, errBlocked, why)
+				r.fail(e.owner(op, touched), op, err)
+				r.operations.fail(first+i, err)
 				continue
 			}
 			ready = append(ready, op)
 		}
 		done := ready[:0] // what is read again stands behind it
+		at := first - 1
 		for i, err := range e.kernel.Apply(ready) {
+			for at++; r.operations.failed(at); at++ { // was left out
+				continue
+			}
 			e.stale.note(ready[i], err != nil)
 			e.cutoffs.note(ready[i], err != nil)
 			if err != nil {
 				r.fail(e.owner(ready[i], touched), ready[i], err)
+				r.operations.fail(at, err)
 				if mayBeLocal(ready[i], err) {
 					done = append(done, ready[i])
 				}
@@ -47,6 +55,7 @@ func (e *Engine) apply(r *Report, ops []dataplane.Op, touched dataplane.Touched)
 			r.done(ready[i])
 		}
 		e.have.ApplyAll(done)
+		first += len(phase)
 	}
 }
 

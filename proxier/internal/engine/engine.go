@@ -98,7 +98,7 @@ type Engine struct {
 	shared   sharedSettings
 	// ignored are the Services that ask to be left alone.
 	ignored map[cluster.Name]bool
-	// spare are the keys of the pass before this one, cleared, while passes follow one another because one is not enough:
+	// spare are the keys of the pass before this one, while passes follow one another because one is not enough:
 	// their maps have the room that is needed again.
 	spare dataplane.Touched
 	// backlog are Services that wait for a pass; starting says that not all have been looked at since the start.
@@ -171,10 +171,14 @@ func (e *Engine) repair(now time.Time, found *drift) Report { return e.pass(now,
 func (e *Engine) pass(now time.Time, dirty []cluster.Name, audit bool, found *drift) Report {
 	r, began := Report{Start: now, Failures: map[cluster.Name][]Failure{}}, time.Now()
 	touched, dueAudit := e.retries.take(now)
+	why := causes{retried: touched}
 	if e.spare.Entries != nil {
-		e.spare.Add(touched)
 		touched, e.spare = e.spare, dataplane.Touched{}
+		touched.Clear()
+	} else {
+		touched = dataplane.NewTouched()
 	}
+	touched.Add(why.retried)
 	first := e.have == nil
 	var others []cluster.Name
 	whole := audit || dueAudit || first || e.mistrusted
@@ -184,7 +188,8 @@ func (e *Engine) pass(now time.Time, dirty []cluster.Name, audit bool, found *dr
 		}
 	} else if found != nil {
 		r.Audit = true
-		touched.Add(e.record(found, &r, now, &others))
+		why.drifted = e.record(found, &r, now, &others)
+		touched.Add(why.drifted)
 	}
 	if err := e.inspectDoubts(); err != nil {
 		return e.blind(r, err, touched, append(dirty, others...))
@@ -230,9 +235,14 @@ func (e *Engine) pass(now time.Time, dirty []cluster.Name, audit bool, found *dr
 	if goOn {
 		touched.Add(e.nextPiece(now, ahead, affected))
 	}
+	why.starting = e.starting
 	started := e.starting && e.waiting()+len(e.making) == 0
 	if r.Audit || e.starting {
 		e.adopt(&touched)
+	}
+	if why.whole = whole && !e.starting; why.whole {
+		why.asked = dataplane.NewTouched()
+		why.asked.Add(touched)
 	}
 	if whole {
 		touched.Add(dataplane.All(e.want.Owner, e.want.State))
@@ -244,11 +254,15 @@ func (e *Engine) pass(now time.Time, dirty []cluster.Name, audit bool, found *dr
 	if e.unread != nil {
 		r.Errors = append(r.Errors, e.unread)
 	}
-	r.Errors = append(r.Errors, e.pollDrains(now, &touched)...)
-	e.starts.grow(now, e.want, &touched)
+	why.timed = dataplane.NewTouched()
+	r.Errors = append(r.Errors, e.pollDrains(now, &why.timed)...)
+	e.starts.grow(now, e.want, &why.timed)
+	why.timed.Remove(touched)
+	touched.Add(why.timed)
 
 	ops := e.clip(now, dataplane.Diff(e.have, e.target(now, touched), touched), touched)
 	e.touches.note(touched, ops)
+	r.operations = &operations{ops: ops, owner: e.ownerOf(touched), causes: why}
 	compiled := time.Now()
 	e.apply(&r, ops, touched)
 	r.Compile, r.Kernel = compiled.Sub(began), time.Since(compiled)
@@ -272,8 +286,7 @@ func (e *Engine) pass(now time.Time, dirty []cluster.Name, audit bool, found *dr
 	r.OtherNodes = e.claims.others
 	r.Connections = e.connections
 	if r.Backlog > 0 {
-		touched.Clear()
-		e.spare = touched
+		e.spare = touched // which the Report's operations look at until the next pass
 	}
 	r.Served, r.Foreign, r.Draining, r.Pending = len(e.services), len(e.foreign), e.drains.count(), len(e.retries)
 	r.judge(e.retries)

@@ -207,6 +207,7 @@ func (l *Loop) sync(changes []cluster.Change, pass func(now time.Time) Report) {
 	for _, o := range l.observers {
 		o.Observe(r)
 	}
+	r.release()
 }
 
 // time notes how long the changes took that are in the kernel now. The others wait, as long as they fail.

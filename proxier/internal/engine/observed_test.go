@@ -70,6 +70,45 @@ func TestManyFailuresAreTold(t *testing.T) {
 	}
 }
 
+// TestDriftIsNamed: the log names what drifted, with its Service, and not more than a few; the metric counts all of it.
+// A start is no drift, nor is an audit that finds nothing.
+func TestDriftIsNamed(t *testing.T) {
+	log, text := textLog()
+	m := observe.NewMetrics(nil, "v1")
+	engine.CheckDrift(t, observe.NewLog(log), m)
+	var warnings []string
+	for line := range strings.Lines(text.String()) {
+		if strings.Contains(line, "level=WARN") {
+			warnings = append(warnings, line)
+		}
+	}
+	const all = engine.DriftedServices * (1 + 5)
+	if len(warnings) != 1 {
+		t.Fatalf("%d warnings, want 1: %q", len(warnings), warnings)
+	}
+	for _, words := range []string{fmt.Sprint("count=", all), "create virtual-server tcp 10.96.0.1:80 rr (service default/s0)", fmt.Sprintf("and %d more", all-5)} {
+		if !strings.Contains(warnings[0], words) {
+			t.Errorf("the warning does not say %q: %s", words, warnings[0])
+		}
+	}
+	families, err := m.Registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	counts := map[string]float64{}
+	for _, family := range families {
+		if family.GetName() == "ipvs_proxier_drift_repaired_total" {
+			for _, one := range family.GetMetric() {
+				counts[one.GetLabel()[0].GetValue()] = one.GetCounter().GetValue()
+			}
+		}
+	}
+	want := map[string]float64{"virtual-server": engine.DriftedServices, "real-server": 5 * engine.DriftedServices}
+	if diff := cmp.Diff(want, counts); diff != "" {
+		t.Errorf("the metric (-want +got):\n%s", diff)
+	}
+}
+
 // TestHealthIsTheNodes: what the kernel refuses of Services is their Problem. It touches health only where it is so
 // much that it must be the node. What all Services stand on does.
 func TestHealthIsTheNodes(t *testing.T) {

@@ -33,6 +33,8 @@ type Report struct {
 	Ops map[OpLabel]int
 	// Sysctls are the kernel parameters that were changed, with what they were before.
 	Sysctls []dataplane.SysctlChange
+	// operations are what the pass has done; nil where it did not come to that.
+	operations *operations
 	// Err is set when the kernel could not be read: then nothing was done.
 	Err error
 	// Errors are what else went wrong without being an operation's failure; Warnings what does not keep the kernel from

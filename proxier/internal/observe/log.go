@@ -36,6 +36,7 @@ func NewLog(log *slog.Logger) *Log {
 // Observe implements Observer.
 func (l *Log) Observe(r engine.Report) {
 	l.passes(r)
+	l.drift(r)
 	LogSysctls(l.log, r.Sysctls)
 	l.errors(r)
 	l.warn(r)
@@ -103,6 +104,33 @@ func (l *Log) passes(r engine.Report) {
 	}
 	l.log.Log(context.Background(), level, "pass", attrs...)
 	l.sum, l.number = engine.Report{}, 0
+}
+
+// maxDrift is how many objects of those that drifted are named.
+const maxDrift = 5
+
+// drift names what an audit has repaired, each with its Service.
+func (l *Log) drift(r engine.Report) {
+	var named []string
+	count := 0
+	for o := range r.Drift() {
+		if count++; count > maxDrift {
+			continue
+		}
+		text := o.Op.String()
+		if owner := o.Owner(); owner != (cluster.Name{}) {
+			text += " (service " + owner.String() + ")"
+		}
+		named = append(named, text)
+	}
+	if count == 0 {
+		return
+	}
+	text := strings.Join(named, ", ")
+	if count > maxDrift {
+		text += " and " + strconv.Itoa(count-maxDrift) + " more"
+	}
+	l.log.Warn("drift is repaired: the kernel was not as it had been left", "count", count, "repaired", budget.CutLine(text))
 }
 
 // errors tells of failures when they change, not at every retry.

@@ -24,14 +24,14 @@ type Metrics struct {
 	Registry *prometheus.Registry
 	kernel   traffic
 
-	passes, audits, ops, failures, forgotten, cutOff, events *prometheus.CounterVec
-	auditCPU                                                 *prometheus.CounterVec
-	duration                                                 prometheus.Histogram
-	changes                                                  *prometheus.HistogramVec
-	services, waiting, draining, pending, foreign, synced    prometheus.Gauge
-	nodeProblems                                             []cluster.Problem
-	problems                                                 *prometheus.GaugeVec
-	messages, sends, processes                               *trafficCount
+	passes, audits, ops, drift, failures, forgotten, cutOff, events *prometheus.CounterVec
+	auditCPU                                                        *prometheus.CounterVec
+	duration                                                        prometheus.Histogram
+	changes                                                         *prometheus.HistogramVec
+	services, waiting, draining, pending, foreign, synced           prometheus.Gauge
+	nodeProblems                                                    []cluster.Problem
+	problems                                                        *prometheus.GaugeVec
+	messages, sends, processes                                      *trafficCount
 
 	// Those of kube-proxy that dashboards and alerts go by, under its names.
 	healthz, livez, readyz *prometheus.CounterVec
@@ -58,6 +58,7 @@ func NewMetrics(k traffic, version string) *Metrics {
 		audits:    counter("audits_total", "Passes that compared the whole kernel."),
 		auditCPU:  counter("audit_cpu_seconds_total", "Processor time in which audits beside the passes read the kernel, by whose it is: the thread that reads, or the programs that it runs.", "of"),
 		ops:       counter("operations_total", "Operations that the kernel has applied.", "verb", "kind"),
+		drift:     counter("drift_repaired_total", "Operations that repaired what somebody had changed in the kernel.", "kind"),
 		forgotten: counter("forgotten_flows_total", "UDP flows that connection tracking was made to forget, because their endpoint is gone."),
 		cutOff:    counter("cut_off_connections_total", "Connections that connection tracking was made to forget, because their client is no longer in the source ranges."),
 		events:    counter("events_total", "Events for the API, by result (created, exists, failed or dropped).", "result"),
@@ -120,7 +121,7 @@ func NewMetrics(k traffic, version string) *Metrics {
 		Name: "ipvs_proxier_build_info", Help: "Always 1; the labels say what runs.", ConstLabels: prometheus.Labels{"version": version, "goversion": runtime.Version()},
 	})
 	build.Set(1)
-	m.Registry.MustRegister(build, m.passes, m.audits, m.auditCPU, m.ops, m.failures, m.forgotten, m.cutOff, m.events, m.duration, m.services, m.waiting, m.draining, m.pending, m.foreign, m.synced,
+	m.Registry.MustRegister(build, m.passes, m.audits, m.auditCPU, m.ops, m.drift, m.failures, m.forgotten, m.cutOff, m.events, m.duration, m.services, m.waiting, m.draining, m.pending, m.foreign, m.synced,
 		m.messages, m.sends, m.processes, m.problems, m.healthz, m.livez, m.readyz, m.noLocal, m.syncDuration, m.syncLast, m.programming, m.changes, info, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
@@ -144,6 +145,9 @@ func (m *Metrics) Observe(r engine.Report) {
 	}
 	for label, n := range r.Ops {
 		m.ops.WithLabelValues(label.Verb.String(), label.Kind.String()).Add(float64(n))
+	}
+	for op := range r.Drift() {
+		m.drift.WithLabelValues(op.Op.Object.Kind().String()).Inc()
 	}
 	for _, failures := range r.Failures {
 		for _, f := range failures {
