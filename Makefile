@@ -130,7 +130,7 @@ guests: lab
 .PHONY: kernel-tests
 kernel-tests:
 	@rm -rf bin/kernel && mkdir -p bin/kernel bin/out
-	go test -c -tags kernel -o bin/kernel/ ./internal/netlink ./ipset/... ./proxier/internal/kernel/... ./proxier/internal/predecessor/... >/dev/null
+	go test -c -tags kernel -o bin/kernel/ ./internal/netlink ./ipset/... ./proxier/internal/kernel/... ./proxier/internal/nftables ./proxier/internal/predecessor/... >/dev/null
 	@go test -C $(CONFINED) -c -o $(CURDIR)/bin/kernel/ . >/dev/null
 
 .PHONY: test-kernel

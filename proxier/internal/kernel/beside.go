@@ -17,7 +17,8 @@ func (k *Linux) Beside() (*LinuxReader, error) {
 	if err != nil {
 		return nil, err
 	}
-	other.chains.spelled, other.ipvs.expiry, other.beside = k.chains.spelled, k.ipvs.expiry, k.beside
+	other.ipvs.expiry, other.beside = k.ipvs.expiry, k.beside
+	k.netfilter.share(other.netfilter)
 	return &LinuxReader{other}, nil
 }
 

@@ -7,8 +7,6 @@ import (
 	"slices"
 
 	wire "github.com/ipvs-proxier/ipvs-proxier/internal/ipvs"
-	"github.com/ipvs-proxier/ipvs-proxier/ipset"
-	"github.com/ipvs-proxier/ipvs-proxier/ipset/client"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
@@ -23,6 +21,8 @@ type LinuxConfig struct {
 	Exclude []netip.Prefix
 	// IgnoreLinks are links whose addresses are not the node's, such as another proxy's dummy link.
 	IgnoreLinks []string
+	// Netfilter is what holds our sets and rules; Iptables where it is empty.
+	Netfilter Netfilter
 }
 
 // Linux is the kernel of the network namespace of the process. One goroutine uses it at a time; see [Linux.Beside].
@@ -30,8 +30,7 @@ type Linux struct {
 	config    LinuxConfig
 	ipvs      *ipvs
 	link      *link
-	sets      *client.Client
-	chains    *chains
+	netfilter netfilter
 	conntrack *conntrack
 	// beside is what the Readers were asked.
 	beside *trafficSum
@@ -56,10 +55,7 @@ func NewLinux(c LinuxConfig) (*Linux, error) {
 	if k.link, err = newLink(c.Link, c.IgnoreLinks); err != nil {
 		return nil, errors.Join(err, k.Close())
 	}
-	if k.sets, err = client.New(); err != nil {
-		return nil, errors.Join(err, k.Close())
-	}
-	if k.chains, err = newChains(c.Families); err != nil {
+	if k.netfilter, err = newNetfilter(c.Netfilter, c.Families); err != nil {
 		return nil, errors.Join(err, k.Close())
 	}
 	if k.conntrack, err = newConntrack(); err != nil {
@@ -77,8 +73,8 @@ func (k *Linux) Close() error {
 	if k.link != nil {
 		errs = append(errs, k.link.close())
 	}
-	if k.sets != nil {
-		errs = append(errs, k.sets.Close())
+	if k.netfilter != nil {
+		errs = append(errs, k.netfilter.close())
 	}
 	if k.conntrack != nil {
 		errs = append(errs, k.conntrack.socket.Close())
@@ -93,11 +89,11 @@ func (k *Linux) Traffic() Traffic {
 }
 
 func (k *Linux) own() Traffic {
-	messages, sends := k.sets.Traffic()
+	t := k.netfilter.traffic()
 	return Traffic{
-		Messages:  messages + k.ipvs.socket.Messages + k.link.messages() + k.conntrack.socket.Messages,
-		Sends:     sends + k.ipvs.socket.Sends + k.link.sends() + k.conntrack.socket.Sends,
-		Processes: k.chains.processes,
+		Messages:  t.Messages + k.ipvs.socket.Messages + k.link.messages() + k.conntrack.socket.Messages,
+		Sends:     t.Sends + k.ipvs.socket.Sends + k.link.sends() + k.conntrack.socket.Sends,
+		Processes: t.Processes,
 	}
 }
 
@@ -136,7 +132,7 @@ func (k *Linux) Apply(ops []dataplane.Op) []error {
 	errs := make([]error, 0, len(ops))
 	for len(ops) > 0 {
 		n := 1
-		for n < len(ops) && subsystem(ops[n]) == subsystem(ops[0]) {
+		for n < len(ops) && k.subsystem(ops[n]) == k.subsystem(ops[0]) {
 			n++
 		}
 		run := ops[:n]
@@ -152,36 +148,32 @@ func (k *Linux) Apply(ops []dataplane.Op) []error {
 }
 
 // subsystem tells which operations can go out together.
-func subsystem(op dataplane.Op) string {
-	switch o := op.Object.(type) {
+func (k *Linux) subsystem(op dataplane.Op) string {
+	switch op.Object.(type) {
 	case dataplane.VirtualServerObject, dataplane.RealServerObject:
 		return "ipvs"
-	case dataplane.SetEntry:
-		return op.Verb.String() + o.Set
 	case dataplane.Address:
 		return "address"
 	case dataplane.Route:
 		return "route"
-	case dataplane.Chain:
-		return "rules" + o.ID.Family.String()
-	case dataplane.Hook:
-		return "rules" + o.Chain.Family.String()
+	}
+	if isNetfilter(op) {
+		return k.netfilter.together(op)
 	}
 	return op.String()
 }
 
 func (k *Linux) applyRun(run []dataplane.Op) []error {
-	switch o := run[0].Object.(type) {
+	switch run[0].Object.(type) {
 	case dataplane.VirtualServerObject, dataplane.RealServerObject:
 		return k.ipvs.apply(run)
 	case dataplane.Address:
 		return k.link.applyAddresses(run)
 	case dataplane.Route:
 		return k.link.applyRoutes(run)
-	case dataplane.SetEntry:
-		return k.applyEntries(run[0].Verb, o.Set, o.Type, run)
-	case dataplane.Chain, dataplane.Hook:
-		return k.chains.apply(run)
+	}
+	if isNetfilter(run[0]) {
+		return k.netfilter.apply(run)
 	}
 	// The rest is rare: one at a time, equal ones only by mistake.
 	errs := make([]error, len(run))
@@ -189,17 +181,6 @@ func (k *Linux) applyRun(run []dataplane.Op) []error {
 		errs[i] = k.applyOne(op)
 	}
 	return errs
-}
-
-func (k *Linux) applyEntries(verb dataplane.Verb, set string, t ipset.Type, run []dataplane.Op) []error {
-	entries := make([]ipset.Entry, len(run))
-	for i, op := range run {
-		entries[i] = op.Object.(dataplane.SetEntry).Entry
-	}
-	if verb == dataplane.Delete {
-		return k.sets.Delete(set, t, entries)
-	}
-	return k.sets.Add(set, t, entries)
 }
 
 func (k *Linux) applyOne(op dataplane.Op) error {
@@ -212,19 +193,6 @@ func (k *Linux) applyOne(op dataplane.Op) error {
 		return k.link.create()
 	case dataplane.Sysctl:
 		return k.setSysctl(o.Name, o.Value)
-	case dataplane.Set:
-		if gone {
-			return k.sets.Destroy(o.Name)
-		}
-		switch op.Verb {
-		case dataplane.Update:
-			return k.sets.Resize(o.Set)
-		case dataplane.Renew:
-			if err := k.sets.Destroy(o.Name); err != nil {
-				return err
-			}
-		}
-		return k.sets.Create(o.Set)
 	}
 	return fmt.Errorf("BUG: operation on unknown object %T", op.Object)
 }

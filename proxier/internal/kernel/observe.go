@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"slices"
 
-	"github.com/ipvs-proxier/ipvs-proxier/ipset"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
 
@@ -70,10 +69,7 @@ func (k *Linux) observe(seen *dataplane.Observation, each func(dataplane.Virtual
 	if seen.Listeners, err = listeners(); err != nil {
 		return fmt.Errorf("list sockets: %w", err)
 	}
-	if err := k.observeSets(s); err != nil {
-		return err
-	}
-	if err := k.chains.observe(seen); err != nil {
+	if err := k.netfilter.observe(seen); err != nil {
 		return err
 	}
 	err = k.ipvs.observe(func(id dataplane.VirtualServerID, v dataplane.VirtualServer) {
@@ -94,30 +90,6 @@ func (k *Linux) observe(seen *dataplane.Observation, each func(dataplane.Virtual
 
 func (k *Linux) excluded(id dataplane.VirtualServerID) bool {
 	return slices.ContainsFunc(k.config.Exclude, func(network netip.Prefix) bool { return network.Contains(id.Addr) })
-}
-
-func (k *Linux) observeSets(s *dataplane.State) error {
-	sets, err := k.sets.List(dataplane.Prefix)
-	if err != nil {
-		return fmt.Errorf("list sets: %w", err)
-	}
-	for _, set := range sets {
-		s.Sets[set.Name] = set
-		n := 0
-		reset := func() {
-			if n > 0 {
-				s.Entries.DropSets(set.Name)
-			}
-		}
-		err := k.sets.EachEntry(set, reset, func(e ipset.Entry) {
-			n++
-			s.Entries.Put(dataplane.SetEntry{Set: set.Name, Type: set.Type, Entry: e})
-		})
-		if err != nil {
-			return fmt.Errorf("list entries of set %s: %w", set.Name, err)
-		}
-	}
-	return nil
 }
 
 // slab is room for many small lists, so that they are not allocated one by one.

@@ -1,0 +1,107 @@
+package kernel
+
+import (
+	"fmt"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/nftables"
+)
+
+// Netfilter names what holds our sets and rules.
+type Netfilter string
+
+// The backends: iptables with ipset, and tables of our own in nftables.
+const (
+	Iptables Netfilter = "iptables"
+	NFTables Netfilter = "nftables"
+)
+
+// netfilter holds our sets with their entries, our chains and their hooks.
+type netfilter interface {
+	// together returns the same text for neighbouring operations that go out together.
+	together(dataplane.Op) string
+	// apply carries out such operations, and returns one error or nil for each.
+	apply([]dataplane.Op) []error
+	// observe puts what there is into what is seen, and the rules of others that concern Services.
+	observe(*dataplane.Observation) error
+	// share has a reader beside know what only the one who writes knows.
+	share(reader netfilter)
+	traffic() Traffic
+	close() error
+}
+
+func newNetfilter(which Netfilter, families []cluster.Family) (netfilter, error) {
+	switch which {
+	case Iptables, "":
+		return newXtables(families)
+	case NFTables:
+		backend, err := nftables.New()
+		if err != nil {
+			return nil, err
+		}
+		return &ownTables{backend, families}, nil
+	}
+	return nil, fmt.Errorf("BUG: unknown netfilter backend %q", which)
+}
+
+// isNetfilter tells the operations that netfilter carries out.
+func isNetfilter(op dataplane.Op) bool {
+	switch op.Object.(type) {
+	case dataplane.Set, dataplane.SetEntry, dataplane.Chain, dataplane.Hook:
+		return true
+	}
+	return false
+}
+
+// ownTables are our tables in nftables, where everything goes out together. Rules of others are not looked for: none
+// takes away what is for a front end, once ours have come first.
+type ownTables struct {
+	backend  *nftables.Backend
+	families []cluster.Family
+}
+
+func (*ownTables) together(dataplane.Op) string { return "netfilter" }
+
+func (o *ownTables) apply(ops []dataplane.Op) []error {
+	errs := make([]error, len(ops))
+	var served []dataplane.Op
+	var at []int
+	for i, op := range ops {
+		family := cluster.Family(0)
+		switch object := op.Object.(type) {
+		case dataplane.Chain:
+			family = object.ID.Family
+		case dataplane.Hook:
+			family = object.Chain.Family
+		}
+		if family != 0 && !slices.Contains(o.families, family) {
+			errs[i] = fmt.Errorf("%s is not served: %w", family, unix.EAFNOSUPPORT)
+			continue
+		}
+		served, at = append(served, op), append(at, i)
+	}
+	for i, err := range o.backend.Apply(served) {
+		errs[at[i]] = err
+	}
+	return errs
+}
+
+func (o *ownTables) observe(seen *dataplane.Observation) error {
+	if err := o.backend.Observe(seen.State); err != nil {
+		return fmt.Errorf("read nftables: %w", err)
+	}
+	return nil
+}
+
+func (*ownTables) share(netfilter) {}
+
+func (o *ownTables) traffic() Traffic {
+	messages, sends := o.backend.Traffic()
+	return Traffic{Messages: messages, Sends: sends}
+}
+
+func (o *ownTables) close() error { return o.backend.Close() }

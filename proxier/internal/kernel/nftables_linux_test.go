@@ -1,0 +1,89 @@
+//go:build kernel
+
+package kernel_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel/kerneltest"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/nftables"
+)
+
+// hasNFTables tells whether this kernel has nftables for IP. User-Mode Linux has not: there the refusal must say so, and
+// change nothing.
+func hasNFTables(t *testing.T) bool {
+	t.Helper()
+	err := nftables.Check(from(dataplane.NewState(), rulesAlone(dataplane.Foundation(kerneltest.Config))))
+	if err == nil {
+		return true
+	}
+	if !errors.Is(err, unix.EOPNOTSUPP) || !strings.Contains(err.Error(), "no nftables for IP") {
+		t.Fatal(err)
+	}
+	t.Logf("refused: %v", err)
+	return false
+}
+
+// rulesAlone returns the State without what netfilter does not hold.
+func rulesAlone(s *dataplane.State) *dataplane.State {
+	s = s.Clone()
+	clear(s.Links)
+	clear(s.Sysctls)
+	return s
+}
+
+func openLinuxWithNFTables(t *testing.T) *kernel.Linux {
+	t.Helper()
+	var sysctls []string
+	for name := range dataplane.Foundation(kerneltest.Config).Sysctls {
+		sysctls = append(sysctls, name)
+	}
+	k, err := kernel.NewLinux(kernel.LinuxConfig{Link: kerneltest.Config.Link, Families: kerneltest.Config.Families, Sysctls: sysctls, Netfilter: kernel.NFTables})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := k.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return k
+}
+
+func TestLinuxWithNFTablesKeepsTheContract(t *testing.T) {
+	if !hasNFTables(t) {
+		return
+	}
+	kerneltest.Run(t, func(t *testing.T) (kerneltest.Kernel, kerneltest.Reader, kerneltest.Flows) {
+		kerneltest.Own(t)
+		k := openLinuxWithNFTables(t)
+		return k, openBeside(t, k), newLinuxFlows(t)
+	})
+}
+
+// TestNoProgramIsStartedWithNFTables, and what is written at once is one transaction.
+func TestNoProgramIsStartedWithNFTables(t *testing.T) {
+	if !hasNFTables(t) {
+		return
+	}
+	kerneltest.Own(t)
+	t.Setenv("PATH", "")
+	k := openLinuxWithNFTables(t)
+	apply(t, k, from(dataplane.NewState(), want(1000, 5)))
+	seen, err := k.Observe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ops := from(seen.State, want(1000, 5)); len(ops) > 0 {
+		t.Errorf("%d operations are still to be done, the first one %s", len(ops), ops[0])
+	}
+	if now := k.Traffic(); now.Processes != 0 || now.Sends > 300 {
+		t.Errorf("%d processes and %d sends", now.Processes, now.Sends)
+	}
+}
