@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -83,6 +84,9 @@ func (c *cluster) run(args ...string) {
 func (c *cluster) start(args ...string) {
 	c.t.Helper()
 	c.args = args
+	if by := os.Getenv("IPVSP_NETFILTER"); by != "" { // what holds sets and rules in all tests of this run
+		args = append(slices.Clone(args), "--netfilter="+by)
+	}
 	proxier, err := programs.StartProxier(c.Node1, args...)
 	if err != nil {
 		c.t.Fatal(err)

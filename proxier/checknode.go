@@ -36,11 +36,15 @@ func CheckNode(ctx context.Context, c Config) (NodeReport, error) {
 	if err := c.Validate(); err != nil {
 		return NodeReport{}, fmt.Errorf("configuration: %w", err)
 	}
-	variant, _, err := kernel.ChooseIptables(ctx, c.Iptables)
-	if err != nil {
-		return NodeReport{}, err
+	by := kernel.NetfilterChoice{Netfilter: kernel.NFTables}
+	if c.Netfilter != string(kernel.NFTables) { // to ask whether ipset is there would load its module
+		variant, why, err := kernel.ChooseIptables(ctx, c.Iptables)
+		if err != nil {
+			return NodeReport{}, err
+		}
+		by = kernel.NetfilterChoice{Netfilter: kernel.Iptables, Variant: variant, Why: why}
 	}
-	asked := c.asked(variant)
+	asked := c.asked(by)
 	f := nodefacts.Node(ctx, asked)
 	if c.Manifests != "" {
 		ports, err := nodePortsOf(c.Manifests)
@@ -56,8 +60,8 @@ func CheckNode(ctx context.Context, c Config) (NodeReport, error) {
 
 // admitted looks at the node before anything is changed there. Its error names all that keeps the program from its
 // work; what only does harm is in the log.
-func admitted(c Config, variant kernel.Variant, log *slog.Logger) error {
-	asked := c.asked(variant)
+func admitted(c Config, by kernel.NetfilterChoice, log *slog.Logger) error {
+	asked := c.asked(by)
 	var errs []error
 	for _, f := range nodecheck.JudgeStart(nodefacts.Process(asked), asked.Wanted) {
 		switch {
@@ -86,14 +90,14 @@ func (c Config) askServers(ctx context.Context, f *nodecheck.Facts) {
 }
 
 // asked is what the configuration asks of the node. The Config is valid.
-func (c Config) asked(variant kernel.Variant) nodefacts.Asked {
+func (c Config) asked(by kernel.NetfilterChoice) nodefacts.Asked {
 	_, major, minor, _ := kernel.Release()
-	d := c.dataplane(kernel.Families(), dataplane.Facts{KernelMajor: major, KernelMinor: minor})
+	d := c.dataplane(kernel.Families(by.Netfilter), dataplane.Facts{KernelMajor: major, KernelMinor: minor})
 	limits := c.Conntrack.limits()
 	w := nodecheck.Wanted{
 		NodeName: c.NodeName, Schedulers: c.schedulers(), Sysctls: maps.Clone(dataplane.Foundation(d).Sysctls), ClusterCIDRs: networks(c.ClusterCIDRs),
 		Dummy: d.VIPs == dataplane.ByAddress, TakeOver: c.TakeOver, Binds: map[string]netip.AddrPort{},
-		MasqueradePorts: nodecheck.Range(c.MasqueradePorts), Manifests: c.Manifests != "",
+		MasqueradePorts: nodecheck.Range(c.MasqueradePorts), Manifests: c.Manifests != "", NFTables: by.Netfilter == kernel.NFTables,
 	}
 	maps.Copy(w.Sysctls, limits.Timeouts())
 	if c.DetectLocalMode == DetectBridgeInterface {
@@ -104,7 +108,7 @@ func (c Config) asked(variant kernel.Variant) nodefacts.Asked {
 			w.Binds[flag] = at
 		}
 	}
-	return nodefacts.Asked{Wanted: w, Conntrack: limits, Variant: variant}
+	return nodefacts.Asked{Wanted: w, Conntrack: limits, Variant: by.Variant}
 }
 
 // schedulers are those that the configuration names, and the one that is in force where nobody chooses, by the kernel's

@@ -41,11 +41,12 @@ func Cleanup(ctx context.Context, c Config, o CleanupOptions) (Removal, error) {
 		}
 		defer lock.Release()
 	}
-	if _, _, err := kernel.ChooseIptables(ctx, c.Iptables); err != nil {
+	by, err := c.netfilterInUse(ctx)
+	if err != nil {
 		return Removal{}, err
 	}
-	config := c.dataplane(kernel.Families(), dataplane.Facts{})
-	linux, err := kernel.NewLinux(c.linux(config))
+	config := c.dataplane(kernel.Families(by.Netfilter), dataplane.Facts{})
+	linux, err := kernel.NewLinux(c.linux(config, by.Netfilter))
 	if err != nil {
 		return Removal{}, err
 	}
@@ -64,6 +65,9 @@ func Cleanup(ctx context.Context, c Config, o CleanupOptions) (Removal, error) {
 	gone, err := engine.Remove(linux, seen.State, engine.Removing{
 		Link: c.Link, Shared: slices.Contains(predecessor.Links(), c.Link), HandOver: o.HandOver, Force: o.Force, DryRun: o.DryRun,
 	})
+	if err == nil && !o.DryRun {
+		_, err = kernel.RemoveRules(by.Netfilter.Other(), config.Families)
+	}
 	if err == nil {
 		err = refused
 	}

@@ -43,6 +43,8 @@ type Config struct {
 	Link string `json:"link,omitempty"`
 	// MaxViewAge is how old what is known of the API may be before /readyz turns bad; 0 is no bound.
 	MaxViewAge Duration `json:"maxViewAge"`
+	// Netfilter says what holds sets and rules: "auto", "iptables" (with ipset) or "nftables".
+	Netfilter string `json:"netfilter,omitempty"`
 	// Iptables says which variant of iptables is used: "auto", "nft" or "legacy".
 	Iptables string `json:"iptables,omitempty"`
 	// VIPMode says what makes VIPs local to the node: "address", on the dummy link, or "route".
@@ -187,6 +189,7 @@ func (d *Duration) UnmarshalText(text []byte) (err error) {
 func Default() Config {
 	return Config{
 		Link:            dataplane.DefaultLink,
+		Netfilter:       kernel.AutoNetfilter,
 		Iptables:        kernel.AutoVariant,
 		MaxViewAge:      Duration{3 * time.Minute},    // three bookmarks
 		VIPMode:         dataplane.ByAddress.String(), // what operators and other node agents expect

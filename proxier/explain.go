@@ -82,10 +82,11 @@ func Explain(ctx context.Context, c Config, q Question) (Explanation, error) {
 	if err != nil {
 		return Explanation{}, err
 	}
-	if _, _, err := kernel.ChooseIptables(ctx, c.Iptables); err != nil {
+	by, err := c.netfilterInUse(ctx)
+	if err != nil {
 		return Explanation{}, err
 	}
-	linux, err := kernel.NewLinux(c.linux(c.dataplane(kernel.Families(), dataplane.Facts{})))
+	linux, err := kernel.NewLinux(c.linux(c.dataplane(kernel.Families(by.Netfilter), dataplane.Facts{}), by.Netfilter))
 	if err != nil {
 		return Explanation{}, err
 	}

@@ -173,6 +173,11 @@ var options = []Option{
 		Help: "name of the dummy link, which carries the service addresses with --vip-mode=address",
 		Docs: "name of the dummy link, which carries the service addresses with `--vip-mode=address`",
 	}, {
+		Field: "netfilter", Flags: []string{"netfilter"}, Words: []string{kernel.AutoNetfilter, string(kernel.Iptables), string(kernel.NFTables)},
+		Help: "what holds sets and rules: iptables with ipset, nftables in tables of our own, or auto, which is nftables where iptables or ipset is missing",
+		Docs: "what holds sets and rules: `iptables` with ipset, `nftables` in tables of our own, or `auto`, which is `nftables` where " +
+			"iptables or ipset is missing: see [below](#iptables-or-nftables)",
+	}, {
 		Field: "iptables", Flags: []string{"iptables"}, Words: []string{kernel.AutoVariant, string(kernel.NFT), string(kernel.Legacy)},
 		Help: "variant of iptables: nft, legacy, or auto, which is the one that is installed by its usual names, and in an image that has both " +
 			"the one that the node uses",

@@ -61,7 +61,8 @@ func MakePlan(ctx context.Context, c Config, version string, log *slog.Logger) (
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	if _, _, err := kernel.ChooseIptables(ctx, c.Iptables); err != nil {
+	by, err := c.chooseNetfilter(ctx)
+	if err != nil {
 		return Plan{}, err
 	}
 	from, err := open(ctx, c, version, log)
@@ -70,20 +71,20 @@ func MakePlan(ctx context.Context, c Config, version string, log *slog.Logger) (
 	}
 	watcher := source.NewWatcher(from.Source, c.NodeName)
 	go watcher.Run(ctx)
-	facts, err := kernel.Probe(scheduler.KernelNames())
+	facts, err := kernel.Probe(scheduler.KernelNames(), by.Netfilter)
 	if err != nil {
 		return Plan{}, err
 	}
 	if !watcher.WaitForSync(ctx) {
 		return Plan{}, from.unheard(ctx)
 	}
-	wanted := c.dataplane(kernel.Families(), facts)
+	wanted := c.dataplane(kernel.Families(by.Netfilter), facts)
 	if c.DetectLocalMode == DetectNodeCIDR {
 		if wanted.Pods.CIDRs, err = awaitPodCIDRs(ctx, watcher, c.NodeName, log); err != nil {
 			return Plan{}, err
 		}
 	}
-	linux, err := kernel.NewLinux(c.linux(wanted))
+	linux, err := kernel.NewLinux(c.linux(wanted, by.Netfilter))
 	if err != nil {
 		return Plan{}, err
 	}

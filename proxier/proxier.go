@@ -30,12 +30,12 @@ func Run(ctx context.Context, c Config, version string, log *slog.Logger) error 
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	variant, why, err := kernel.ChooseIptables(ctx, c.Iptables)
+	by, err := c.chooseNetfilter(ctx)
 	if err != nil {
 		return err
 	}
-	log.Info("iptables", "variant", string(variant), "why", why)
-	if err := admitted(c, variant, log); err != nil {
+	log.Info("netfilter", "by", string(by.Netfilter), "variant", string(by.Variant), "why", by.Why)
+	if err := admitted(c, by, log); err != nil {
 		return err
 	}
 	succession, err := succeed(ctx, c, log)
@@ -53,11 +53,11 @@ func Run(ctx context.Context, c Config, version string, log *slog.Logger) error 
 	}
 	watcher := source.NewWatcher(from.Source, c.NodeName)
 	go watcher.Run(ctx)
-	facts, err := kernel.Probe(scheduler.KernelNames())
+	facts, err := kernel.Probe(scheduler.KernelNames(), by.Netfilter)
 	if err != nil {
 		return err
 	}
-	families := kernel.Families()
+	families := kernel.Families(by.Netfilter)
 	log.Info("starting", "version", version, "node", c.NodeName, "kernel", fmt.Sprintf("%d.%d", facts.KernelMajor, facts.KernelMinor),
 		"families", fmt.Sprint(families), "schedulers", fmt.Sprint(facts.Schedulers), "pid", os.Getpid())
 
@@ -67,7 +67,7 @@ func Run(ctx context.Context, c Config, version string, log *slog.Logger) error 
 			return err
 		}
 	}
-	linux, err := kernel.NewLinux(c.linux(plan))
+	linux, err := kernel.NewLinux(c.linux(plan, by.Netfilter))
 	if err != nil {
 		return err
 	}
@@ -92,7 +92,9 @@ func Run(ctx context.Context, c Config, version string, log *slog.Logger) error 
 	doors := newDoors(log, metrics.CountNodeProblems)
 	board.Doors, board.Unready = doors.problems, health.Unready
 	defer doors.serve(doorsOf(c, health, board, metrics))()
-	observers := []engine.Observer{observe.NewLog(log), metrics, board, table, succession, observe.NewGarbage()}
+	observers := []engine.Observer{
+		observe.NewLog(log), metrics, board, table, succession, observe.NewGarbage(), &otherRules{in: by.Netfilter.Other(), families: families, log: log},
+	}
 	go table.Watch(ctx, observe.TableWatch, log, metrics.CountNodeProblems)
 	portFailed := observe.LogHealthCheck(log)
 	if from.client != nil {
@@ -169,10 +171,10 @@ func (c Config) readyNodes(w *source.Watcher) func() []string {
 }
 
 // linux returns what the adapter has to know.
-func (c Config) linux(d dataplane.Config) kernel.LinuxConfig {
+func (c Config) linux(d dataplane.Config, by kernel.Netfilter) kernel.LinuxConfig {
 	return kernel.LinuxConfig{
 		Link: c.Link, Families: d.Families, Sysctls: slices.Sorted(maps.Keys(dataplane.Foundation(d).Sysctls)), Exclude: networks(c.ExcludeCIDRs),
-		IgnoreLinks: ignoredLinks(c.Link),
+		IgnoreLinks: ignoredLinks(c.Link), Netfilter: by,
 	}
 }
 

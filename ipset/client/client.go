@@ -116,6 +116,12 @@ func (c *Client) revision(set ipset.Set) (uint8, error) {
 	return revision, nil
 }
 
+// Available tells whether this kernel has ipset, with sets of addresses. The error says what is missing.
+func (c *Client) Available() error {
+	_, err := c.revision(ipset.Set{Type: ipset.HashIP, Family: ipset.Inet})
+	return err
+}
+
 // Destroy removes a set with its entries. A missing one is ENOENT, one that a rule refers to EBUSY.
 func (c *Client) Destroy(name string) error {
 	c.batch.Reset()

@@ -54,8 +54,10 @@ type Facts struct {
 	KernelMajor, KernelMinor int
 	// RandomFully tells that MASQUERADE knows --random-fully (iptables 1.6.2, Linux 3.13).
 	RandomFully bool
-	// IPVSMatch tells that iptables can match what IPVS has changed (module xt_ipvs, Linux 2.6.37).
+	// IPVSMatch tells that rules can match what IPVS has changed (with iptables by the module xt_ipvs, Linux 2.6.37).
 	IPVSMatch bool
+	// OwnTables tells that rules are in tables of our own. To accept a packet there saves it from no rule of others.
+	OwnTables bool
 	// Schedulers are the kernel names of the schedulers that could be loaded.
 	Schedulers []string
 }

@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"net/netip"
+	"slices"
 	"strconv"
 	"time"
 
@@ -33,7 +34,7 @@ func Foundation(c Config) *State {
 		for _, chain := range chains(c, family) {
 			s.Chains[chain.ID] = chain
 		}
-		for _, hook := range hooks(family) {
+		for _, hook := range hooks(c, family) {
 			s.Hooks[hook] = struct{}{}
 		}
 	}
@@ -145,7 +146,7 @@ func (r ruler) notIn(set string, by Lookup) InSet {
 // chains returns our chains of one family, those that are jumped to before those that jump.
 func chains(c Config, family cluster.Family) []Chain {
 	r := ruler{c, family}
-	return []Chain{
+	all := []Chain{
 		r.chain("nat", ChainMarkMasq, rule(Verdict{Action: SetMark, Bits: c.MasqueradeMark})),
 		r.chain("nat", ChainMasquerade, r.masquerade()...),
 		r.chain("nat", ChainServices, r.services()...),
@@ -168,7 +169,11 @@ func chains(c Config, family cluster.Family) []Chain {
 		r.chain("mangle", ChainFrontEnd, r.limits()...),
 		r.chain("mangle", ChainOutput, rule(jump(ChainFrontEnd), r.in(SetFrontEnd, ByDestinationPort))),
 	}
+	return slices.DeleteFunc(all, func(chain Chain) bool { return c.Facts.OwnTables && opens(chain.ID) })
 }
+
+// opens tells the chains that do nothing but accept, which is worth nothing in tables of our own.
+func opens(id ChainID) bool { return id.Name == ChainReplies || id.Name == ChainAccept }
 
 // The matches that hooks carry, so that a packet that is nobody's business costs one of them and no jump. They read
 // fields of the packet's connection, where a match of a set computes a hash and walks a bucket.
@@ -338,12 +343,12 @@ func (r ruler) accept() []Rule {
 }
 
 // hooks returns the jumps from the built-in chains of one family.
-func hooks(family cluster.Family) []Hook {
+func hooks(c Config, family cluster.Family) []Hook {
 	hook := func(table, builtin string, match HookMatch, chain, comment string) Hook {
 		return Hook{Chain: ChainID{Family: family, Table: table, Name: chain}, Builtin: builtin, Match: match, Comment: comment}
 	}
 	all := HookMatch{}
-	return []Hook{
+	hooks := []Hook{
 		hook("nat", "PREROUTING", all, ChainServices, "ipvs-proxier: clients to masquerade"),
 		hook("nat", "OUTPUT", all, ChainServices, "ipvs-proxier: clients to masquerade"),
 		hook("nat", "POSTROUTING", all, ChainPostrouting, "ipvs-proxier: masquerade"),
@@ -353,4 +358,5 @@ func hooks(family cluster.Family) []Hook {
 		hook("filter", "INPUT", HookMatch{Connection: opening}, ChainAccept, "ipvs-proxier: service addresses are open"),
 		hook("mangle", "OUTPUT", HookMatch{Connection: opening}, ChainOutput, "ipvs-proxier: who may not reach a service"),
 	}
+	return slices.DeleteFunc(hooks, func(h Hook) bool { return c.Facts.OwnTables && opens(h.Chain) })
 }

@@ -296,7 +296,7 @@ func TestMissingSchedulerIsRefused(t *testing.T) {
 // TestProbe finds the schedulers that can be had, and leaves nothing behind.
 func TestProbe(t *testing.T) {
 	kerneltest.Own(t)
-	facts, err := kernel.Probe(append(scheduler.KernelNames(), "nosuch"))
+	facts, err := kernel.Probe(append(scheduler.KernelNames(), "nosuch"), kernel.Iptables)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,12 +14,12 @@ import (
 )
 
 // Families returns the address families that this node can serve.
-func Families() []cluster.Family {
+func Families(by Netfilter) []cluster.Family {
 	families := []cluster.Family{cluster.IPv4}
 	if _, err := os.Stat("/proc/net/if_inet6"); err != nil {
 		return families
 	}
-	if _, err := exec.LookPath(commands[cluster.IPv6]); err != nil {
+	if _, err := exec.LookPath(commands[cluster.IPv6]); err != nil && by != NFTables {
 		return families
 	}
 	return append(families, cluster.IPv6)
@@ -27,16 +27,16 @@ func Families() []cluster.Family {
 
 // Probe finds out what this kernel and its tools can do, and loads the modules of schedulers. An error names what is
 // missing and the command that mends it.
-func Probe(schedulers []string) (dataplane.Facts, error) {
+func Probe(schedulers []string, by Netfilter) (dataplane.Facts, error) {
 	facts := dataplane.Facts{Schedulers: []string{}}
 	release, err := os.ReadFile("/proc/sys/kernel/osrelease")
 	if err != nil {
 		return facts, fmt.Errorf("read the kernel's version: %w", err)
 	}
 	facts.KernelMajor, facts.KernelMinor = parseRelease(string(release))
-	for _, tool := range []string{"iptables", "iptables-save", "iptables-restore"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			return facts, fmt.Errorf("%s is not installed (on Debian and Ubuntu: apt-get install iptables)", tool)
+	if by != NFTables {
+		if err := programsMissing(); err != nil {
+			return facts, err
 		}
 	}
 	opened, err := newIPVS()
@@ -49,9 +49,23 @@ func Probe(schedulers []string) (dataplane.Facts, error) {
 	if facts.Schedulers, err = probeSchedulers(schedulers, func() modules { return readModules("", strings.TrimSpace(string(release))) }); err != nil {
 		return facts, err
 	}
+	if by == NFTables {
+		facts.RandomFully, facts.IPVSMatch, facts.OwnTables = true, true, true
+		return facts, nil
+	}
 	facts.RandomFully = knowsRandomFully()
 	facts.IPVSMatch = hasModule("xt_ipvs", func() modules { return readModules("", strings.TrimSpace(string(release))) })
 	return facts, nil
+}
+
+// programsMissing names the first program of iptables that is not installed.
+func programsMissing() error {
+	for _, tool := range []string{"iptables", "iptables-save", "iptables-restore"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			return fmt.Errorf("%s is not installed (on Debian and Ubuntu: apt-get install iptables)", tool)
+		}
+	}
+	return nil
 }
 
 // hasModule tells whether the kernel has the module, and loads it where it is not known to be there. What is in no list

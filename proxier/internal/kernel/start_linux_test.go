@@ -218,7 +218,7 @@ func sendAdvertisement(socket int) error {
 func TestUserNamespace(t *testing.T) {
 	const inside = "IPVSP_TEST_IN_USER_NAMESPACE"
 	if os.Getenv(inside) != "" {
-		_, err := kernel.Probe(nil)
+		_, err := kernel.Probe(nil, kernel.Iptables)
 		fmt.Println(err)
 		return
 	}

@@ -52,8 +52,14 @@ func JudgeStart(f Facts, w Wanted) []Finding {
 	return judge(f, w, slices.Concat(kernelChecks, privilegeChecks, iptablesChecks))
 }
 
+// ofIptables are the checks of what iptables and ipset need.
+var ofIptables = []string{"IPX-203", "IPX-204", "IPX-205", "IPX-221", "IPX-222", "IPX-223"}
+
 func judge(f Facts, w Wanted, checks []Check) (all []Finding) {
 	for _, c := range checks {
+		if w.NFTables && slices.Contains(ofIptables, c.Code) {
+			continue
+		}
 		for _, r := range c.judge(f, w) {
 			all = append(all, c.finding(r))
 		}

@@ -25,6 +25,8 @@ type Wanted struct {
 	Binds map[string]netip.AddrPort
 	// MasqueradePorts are the source ports that masquerading may take; the zero range is no limit.
 	MasqueradePorts Range
+	// NFTables tells that nftables holds sets and rules: then nothing of iptables and ipset is needed.
+	NFTables bool
 	// Manifests tells that Services come from files.
 	Manifests bool
 }

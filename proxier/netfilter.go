@@ -1,0 +1,52 @@
+package proxier
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/engine"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel"
+)
+
+// chooseNetfilter asks the kernel for what the configuration would need of nftables.
+func (c Config) chooseNetfilter(ctx context.Context) (kernel.NetfilterChoice, error) {
+	config := c.dataplane(kernel.Families(kernel.NFTables), dataplane.Facts{KernelMajor: 6, RandomFully: true, IPVSMatch: true, OwnTables: true})
+	return kernel.ChooseNetfilter(ctx, c.Netfilter, c.Iptables, dataplane.Foundation(config))
+}
+
+// netfilterInUse is the choice for who looks at what a start before has made: nftables where there are tables of ours,
+// unless the configuration says otherwise.
+func (c Config) netfilterInUse(ctx context.Context) (kernel.NetfilterChoice, error) {
+	if c.Netfilter == kernel.AutoNetfilter && kernel.HasTables() {
+		c.Netfilter = string(kernel.NFTables)
+	}
+	return c.chooseNetfilter(ctx)
+}
+
+// otherRules takes away the sets and rules of ours that are where they are not held now, once those are in place that
+// are.
+type otherRules struct {
+	in       kernel.Netfilter
+	families []cluster.Family
+	log      *slog.Logger
+	begun    bool
+}
+
+// Observe implements Observer.
+func (o *otherRules) Observe(r engine.Report) {
+	if o.begun || r.Backlog > 0 || r.Pending > 0 || r.Error() != nil {
+		return
+	}
+	o.begun = true
+	go func() {
+		removed, err := kernel.RemoveRules(o.in, o.families)
+		switch {
+		case err != nil:
+			o.log.Error("sets and rules of an earlier start stay beside those in force", "in", string(o.in), "err", err)
+		case removed > 0:
+			o.log.Info("removed the sets and rules of an earlier start", "in", string(o.in), "objects", removed)
+		}
+	}()
+}
