@@ -118,3 +118,20 @@ func TestPhases(t *testing.T) {
 		t.Error("Phases does not keep all operations in their order")
 	}
 }
+
+// TestOwnTablesHaveNoRulesThatOnlyAccept, and lack nothing else.
+func TestOwnTablesHaveNoRulesThatOnlyAccept(t *testing.T) {
+	config := dataplane.Config{Families: []cluster.Family{cluster.IPv4, cluster.IPv6}}
+	usual := dataplane.Foundation(config)
+	config.Facts.OwnTables = true
+	own := dataplane.Foundation(config)
+	for hook := range usual.Hooks {
+		_, there := own.Hooks[hook]
+		if only := hook.Chain.Name == dataplane.ChainReplies || hook.Chain.Name == dataplane.ChainAccept; there == only {
+			t.Errorf("hook %s: there %v", hook, there)
+		}
+	}
+	if len(own.Chains) != len(usual.Chains)-4 || len(own.Violations()) > 0 {
+		t.Errorf("%d chains of %d, %v", len(own.Chains), len(usual.Chains), own.Violations())
+	}
+}
