@@ -86,3 +86,43 @@ func TestNoProgramIsStartedWithNFTables(t *testing.T) {
 		t.Errorf("%d processes and %d sends", now.Processes, now.Sends)
 	}
 }
+
+// TestTheOtherBackendGoes, and what is in force stays as it is, whichever of the two it is.
+func TestTheOtherBackendGoes(t *testing.T) {
+	if !hasNFTables(t) {
+		return
+	}
+	kerneltest.Own(t)
+	adapters := map[kernel.Netfilter]*kernel.Linux{kernel.Iptables: openLinux(t), kernel.NFTables: openLinuxWithNFTables(t)}
+	want := want(3, 2)
+	for _, inForce := range []kernel.Netfilter{kernel.NFTables, kernel.Iptables} {
+		for _, k := range adapters {
+			seen, err := k.Observe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			apply(t, k, from(seen.State, want))
+		}
+		if removed, err := kernel.RemoveRules(inForce.Other(), kerneltest.Config.Families); err != nil || removed == 0 {
+			t.Fatalf("%d objects are removed, %v", removed, err)
+		}
+		gone, err := adapters[inForce.Other()].Observe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s := gone.State; len(s.Sets)+len(s.Chains)+len(s.Hooks)+s.Entries.Len() > 0 {
+			t.Errorf("%s has still:\n%s", inForce.Other(), s.Text())
+		}
+		seen, err := adapters[inForce].Observe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ops := from(seen.State, want); len(ops) > 0 {
+			t.Errorf("%s lacks %v", inForce, ops)
+		}
+	}
+	if !kernel.HasTables() {
+		return
+	}
+	t.Error("tables of ours are left")
+}
