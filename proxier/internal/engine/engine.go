@@ -158,9 +158,8 @@ func New(s Settings, kernel dataplane.Kernel, l Lister) *Engine {
 
 // Pass brings the kernel to what the dirty Services want, retries what failed before and is due, and moves drains on.
 // With audit it first reads the whole kernel, and compares everything; audits by time go on beside the passes, and
-// repair is the pass after one. The first pass audits; after it all Services are looked at, a pass
-// full at a time, and what nobody wants goes when that is done. While Report.Backlog is not 0, another pass is to
-// follow at once.
+// repair is the pass after one. The first pass audits; after it all Services are looked at, a pass full at a time, and
+// what nobody wants goes when that is done. While Report.Backlog is not 0, another pass is to follow at once.
 func (e *Engine) Pass(now time.Time, dirty []cluster.Name, audit bool) Report {
 	return e.pass(now, dirty, audit, nil)
 }
@@ -171,14 +170,15 @@ func (e *Engine) repair(now time.Time, found *drift) Report { return e.pass(now,
 func (e *Engine) pass(now time.Time, dirty []cluster.Name, audit bool, found *drift) Report {
 	r, began := Report{Start: now, Failures: map[cluster.Name][]Failure{}}, time.Now()
 	touched, dueAudit := e.retries.take(now)
-	why := causes{retried: touched}
+	var why causes
 	if e.spare.Entries != nil {
-		touched, e.spare = e.spare, dataplane.Touched{}
+		why.retried, touched, e.spare = touched, e.spare, dataplane.Touched{}
 		touched.Clear()
-	} else {
-		touched = dataplane.NewTouched()
+		touched.Add(why.retried)
+	} else if !touched.Empty() {
+		why.retried, touched = touched, dataplane.NewTouched()
+		touched.Add(why.retried)
 	}
-	touched.Add(why.retried)
 	first := e.have == nil
 	var others []cluster.Name
 	whole := audit || dueAudit || first || e.mistrusted
@@ -254,11 +254,13 @@ func (e *Engine) pass(now time.Time, dirty []cluster.Name, audit bool, found *dr
 	if e.unread != nil {
 		r.Errors = append(r.Errors, e.unread)
 	}
-	why.timed = dataplane.NewTouched()
-	r.Errors = append(r.Errors, e.pollDrains(now, &why.timed)...)
-	e.starts.grow(now, e.want, &why.timed)
-	why.timed.Remove(touched)
-	touched.Add(why.timed)
+	if len(e.drains)+len(e.starts.growing) > 0 {
+		why.timed = dataplane.NewTouched()
+		r.Errors = append(r.Errors, e.pollDrains(now, &why.timed)...)
+		e.starts.grow(now, e.want, &why.timed)
+		why.timed.Remove(touched)
+		touched.Add(why.timed)
+	}
 
 	ops := e.clip(now, dataplane.Diff(e.have, e.target(now, touched), touched), touched)
 	e.touches.note(touched, ops)
