@@ -23,7 +23,9 @@ func TestStatusShowsWhatTheKernelLacks(t *testing.T) {
 		}
 	}
 	right("at rest")
-	at := func(n int) string { return fmt.Sprintf("%s:8080", map[int]string{1: one.IPv4.String(), 2: two.IPv4.String()}[n]) }
+	at := func(n int) string {
+		return fmt.Sprintf("%s:8080", map[int]string{1: one.IPv4.String(), 2: two.IPv4.String()}[n])
+	}
 	vip := web4.String()
 	for _, harm := range []struct{ command, back, want, verdict string }{
 		{"ipvsadm -d -t " + vip + " -r " + at(1), "ipvsadm -a -t " + vip + " -r " + at(1) + " -m -w 1", "MISSING: want weight 1", "DRIFT: 1 object is"},
