@@ -57,14 +57,14 @@ func (b *Backend) check(ops []dataplane.Op) error {
 		return lacking(f)
 	}
 	delete(failed, len(t.by)) // the one that must be refused
-	for _, at := range slices.Sorted(maps.Keys(failed)) {
-		by := t.by[at-1]
-		if table := b.batch.Message(at)[4]; table == unix.NFT_MSG_NEWTABLE {
-			return lacking(failed[at])
-		}
-		return fmt.Errorf("this kernel's nftables cannot hold %s: %w", ops[by[0]], failed[at])
+	if len(failed) == 0 {
+		return nil
 	}
-	return nil
+	first := slices.Min(slices.Collect(maps.Keys(failed)))
+	if b.batch.Message(first)[4] == unix.NFT_MSG_NEWTABLE {
+		return lacking(failed[first])
+	}
+	return fmt.Errorf("this kernel's nftables cannot hold %s: %w", ops[t.by[first-1][0]], failed[first])
 }
 
 // lacking puts into words what is missing where not even a table can be made.
