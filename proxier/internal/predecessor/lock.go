@@ -29,7 +29,12 @@ type Lock struct {
 
 // Hold takes the lock. When another process of root's has it, the error names that process. Of two that start at the
 // same time while somebody else has the usual name, both may be refused; never do both hold it.
-func Hold() (*Lock, error) { return hold(socket) }
+func Hold() (*Lock, error) { return hold(socket, lingers) }
+
+// lingers is how long the socket of a process that was killed may still be there. A program that it was just starting
+// has a copy until its exec (iptables-save, with each audit), which takes long where processor time is short. A start
+// that ended at once would wait for the kubelet's back-off.
+const lingers = 3 * time.Second
 
 // Held returns an error that names the process that has the lock; nil when nobody has it. It takes nothing.
 func Held() error {
@@ -37,13 +42,21 @@ func Held() error {
 	return err
 }
 
-func hold(socket string) (*Lock, error) {
+func hold(socket string, lingers time.Duration) (*Lock, error) {
 	name := socket
 	listener, err := net.Listen("unix", name)
-	if errors.Is(err, unix.EADDRINUSE) {
-		if _, err := refuse(socket, ""); err != nil {
-			return nil, err
+	for began := time.Now(); errors.Is(err, unix.EADDRINUSE); {
+		_, refused := refuse(socket, "")
+		if refused == nil {
+			break
 		}
+		if time.Since(began) >= lingers {
+			return nil, refused
+		}
+		time.Sleep(askPause)
+		listener, err = net.Listen("unix", name)
+	}
+	if errors.Is(err, unix.EADDRINUSE) {
 		name = socket + "." + rand.Text()
 		listener, err = net.Listen("unix", name)
 	}

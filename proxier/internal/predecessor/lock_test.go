@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -20,24 +21,47 @@ func testSocket(t *testing.T) string {
 // TestOnlyOneHoldsTheLock; the next one may when the first has let go.
 func TestOnlyOneHoldsTheLock(t *testing.T) {
 	name := testSocket(t)
-	first, err := hold(name)
+	first, err := hold(name, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
 		want := fmt.Sprintf("another ipvs-proxier (pid %d) runs", os.Getpid())
-		if _, err := hold(name); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := hold(name, 0); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("the second: %v", err)
 		}
 	}
 	if err := first.Release(); err != nil {
 		t.Fatal(err)
 	}
-	second, err := hold(name)
+	second, err := hold(name, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := second.Release(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestTheLockOfADeadProcessIsWaitedFor: a socket that is there when it is asked for, and gone a moment later, keeps
+// nobody out.
+func TestTheLockOfADeadProcessIsWaitedFor(t *testing.T) {
+	name := testSocket(t)
+	dying, err := net.Listen("unix", name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		if conn, err := dying.Accept(); err == nil { // it was asked for
+			conn.Close()
+		}
+		dying.Close()
+	}()
+	lock, err := hold(name, time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := lock.Release(); err != nil {
 		t.Error(err)
 	}
 }
@@ -96,7 +120,7 @@ func TestTheLockIsRoots(t *testing.T) {
 			if _, err := refuse(socket, ""); err != nil {
 				t.Errorf("nobody's sockets count: %v", err)
 			}
-			first, err := hold(socket)
+			first, err := hold(socket, 0)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -104,7 +128,7 @@ func TestTheLockIsRoots(t *testing.T) {
 			if len(first.Distrusted) != 3 || strings.Count(told, c.held) != 3 || !strings.Contains(told, socket+".2") {
 				t.Errorf("told of: %s", told)
 			}
-			if _, err := hold(socket); err == nil || !strings.Contains(err.Error(), "another ipvs-proxier") {
+			if _, err := hold(socket, 0); err == nil || !strings.Contains(err.Error(), "another ipvs-proxier") {
 				t.Errorf("the second: %v", err)
 			}
 			if _, err := refuse(socket, ""); err == nil {
@@ -113,7 +137,7 @@ func TestTheLockIsRoots(t *testing.T) {
 			if err := first.Release(); err != nil {
 				t.Fatal(err)
 			}
-			second, err := hold(socket)
+			second, err := hold(socket, 0)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -133,7 +157,7 @@ func TestTheLockOutlivesTheSquatter(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	first, err := hold(socket)
+	first, err := hold(socket, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +165,7 @@ func TestTheLockOutlivesTheSquatter(t *testing.T) {
 	if err := squatter.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := hold(socket); err == nil || !strings.Contains(err.Error(), "another ipvs-proxier") {
+	if _, err := hold(socket, 0); err == nil || !strings.Contains(err.Error(), "another ipvs-proxier") {
 		t.Errorf("the second: %v", err)
 	}
 }
