@@ -212,7 +212,7 @@ func TestDeployment(t *testing.T) {
 	}
 	_, err = client.RbacV1().ClusterRoles().Update(ctx, role, metav1.UpdateOptions{})
 	c.must(err)
-	says(start(filled), `cannot list resource \"endpointslices\"`)
+	says(start(filled), "refuses to list or watch endpointslices: Forbidden")
 }
 
 // loadDeployed takes deploy/ipvs-load.yaml to the API server, and runs its server and its Job as they say: without a

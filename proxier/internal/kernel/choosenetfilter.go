@@ -7,6 +7,8 @@ import (
 	"os"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/ipvs-proxier/ipvs-proxier/ipset/client"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
@@ -42,7 +44,7 @@ func ChooseNetfilter(ctx context.Context, asked, variant string, foundation *dat
 	if missing == nil {
 		missing = ipsetMissing()
 	}
-	if missing == nil {
+	if missing == nil || errors.Is(missing, unix.EPERM) { // who may not ask is told so by the checks of a start
 		return NetfilterChoice{Iptables, chosen, why}, nil
 	}
 	if err := CheckNFTables(foundation); err != nil {
