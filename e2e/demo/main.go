@@ -139,7 +139,7 @@ func (d *demo) status() error {
 		return err
 	}
 	fmt.Print(indent(text))
-	for _, word := range []string{"10.96.0.11:80", "[fd00:10:96::31]:80", "annotation ipvs-proxier.io/scheduler", "healthy"} {
+	for _, word := range []string{"10.96.0.11:80", "[fd00:10:96::31]:80", "annotation ipvs-proxier.io/scheduler", "all is right"} {
 		if !strings.Contains(text, word) {
 			return fmt.Errorf("status does not show %q", word)
 		}
