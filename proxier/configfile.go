@@ -175,6 +175,3 @@ func fieldNames() []string {
 // Printable returns a name or text from outside as a terminal may have it: as it is where all of it can be printed,
 // else quoted.
 func Printable(text string) string { return budget.Printable(text) }
-
-// Nearest returns the known word that a misspelt one was probably meant to be.
-func Nearest(word string, known []string) (string, bool) { return spelling.Nearest(word, known) }

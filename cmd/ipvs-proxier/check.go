@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -59,14 +58,6 @@ func checkCommand() *cobra.Command {
 	return c
 }
 
-// tableOrJSON is an error of wrong use where it is neither.
-func tableOrJSON(output string) error {
-	if output != "table" && output != "json" {
-		return usageError{fmt.Errorf("output %q is unknown; allowed are table, json", output)}
-	}
-	return nil
-}
-
 func check(stdin io.Reader, w io.Writer, config proxier.Config, args []string, settings, asJSON bool) error {
 	checker, wrong, said := proxier.NewChecker(config), 0, []proxier.Checked{}
 	for _, arg := range args {
@@ -88,9 +79,7 @@ func check(stdin io.Reader, w io.Writer, config proxier.Config, args []string, s
 	}
 	switch {
 	case asJSON:
-		e := json.NewEncoder(w)
-		e.SetIndent("", "  ")
-		if err := e.Encode(append(said, objects...)); err != nil {
+		if err := printJSON(w, append(said, objects...)); err != nil {
 			return err
 		}
 	default:

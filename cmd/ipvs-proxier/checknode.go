@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 
 	"github.com/spf13/cobra"
@@ -38,9 +37,7 @@ func checkNodeCommand() *cobra.Command {
 			return err
 		}
 		if *output == "json" {
-			e := json.NewEncoder(c.OutOrStdout())
-			e.SetIndent("", "  ")
-			err = e.Encode(report)
+			err = printJSON(c.OutOrStdout(), report)
 		} else {
 			err = report.WriteText(c.OutOrStdout(), proxier.Printable)
 		}

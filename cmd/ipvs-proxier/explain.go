@@ -1,10 +1,8 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -39,8 +37,8 @@ func explainCommand() *cobra.Command {
 		if err := noArgs(c, args); err != nil {
 			return err
 		}
-		if outputs := []string{"table", "json"}; !slices.Contains(outputs, output) {
-			return usageError{fmt.Errorf("output %q is unknown; allowed are %s", output, strings.Join(outputs, ", "))}
+		if err := tableOrJSON(output); err != nil {
+			return err
 		}
 		if err := proxier.CheckQuestion(q); err != nil {
 			return usageError{err}
@@ -53,9 +51,7 @@ func explainCommand() *cobra.Command {
 			return err
 		}
 		if output == "json" {
-			e := json.NewEncoder(c.OutOrStdout())
-			e.SetIndent("", "  ")
-			return e.Encode(said)
+			return printJSON(c.OutOrStdout(), said)
 		}
 		return explanationTable(c.OutOrStdout(), q, said)
 	}

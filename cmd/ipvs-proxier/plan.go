@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -47,9 +46,7 @@ func planCommand() *cobra.Command {
 			return err
 		}
 		if *output == "json" {
-			e := json.NewEncoder(c.OutOrStdout())
-			e.SetIndent("", "  ")
-			err = e.Encode(plan)
+			err = printJSON(c.OutOrStdout(), plan)
 		} else {
 			for _, operation := range plan.Operations {
 				fmt.Fprintln(c.OutOrStdout(), proxier.Printable(operation.String()))

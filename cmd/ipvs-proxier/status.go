@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -141,9 +140,7 @@ func printStatus(w io.Writer, s proxier.Status, format string, now time.Time) er
 	case "table":
 		return statusTable(w, s, now)
 	case "json":
-		e := json.NewEncoder(w)
-		e.SetIndent("", "  ")
-		return e.Encode(s)
+		return printJSON(w, s)
 	case "yaml":
 		data, err := yaml.Marshal(s)
 		if err != nil {

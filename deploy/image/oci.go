@@ -63,9 +63,7 @@ func (o order) image(p product, platform string, layers []*tree) (v1.Image, erro
 	}
 	config = config.DeepCopy()
 	config.OS, config.Architecture, config.Created = "linux", platform, v1.Time{Time: o.created}
-	if platform == "arm64" {
-		config.Variant = "v8"
-	}
+	config.Variant = variantOf(platform)
 	config.Config = v1.Config{
 		Entrypoint: []string{"/" + programs + "/" + p.name}, Cmd: p.command, User: "0:0", WorkingDir: "/",
 		Env: []string{"PATH=/usr/local/bin:/usr/sbin:/usr/bin"}, Labels: o.labels(p),
@@ -77,16 +75,21 @@ func (o order) image(p product, platform string, layers []*tree) (v1.Image, erro
 	return mutate.Annotations(image, o.labels(p)).(v1.Image), nil
 }
 
+// variantOf returns the variant of an architecture by the OCI's list, "" for none.
+func variantOf(architecture string) string {
+	if architecture == "arm64" {
+		return "v8"
+	}
+	return ""
+}
+
 // archive writes an image of all architectures as a tar of an OCI layout, and returns its digest and the compressed
 // size for each architecture.
 func (o order) archive(path string, p product, images []platformImage) (v1.Hash, string, error) {
 	var index v1.ImageIndex = mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
 	sizes := ""
 	for _, image := range images {
-		platform := &v1.Platform{OS: "linux", Architecture: image.platform}
-		if image.platform == "arm64" {
-			platform.Variant = "v8"
-		}
+		platform := &v1.Platform{OS: "linux", Architecture: image.platform, Variant: variantOf(image.platform)}
 		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: image.Image, Descriptor: v1.Descriptor{Platform: platform}})
 		size, err := compressed(image)
 		if err != nil {
