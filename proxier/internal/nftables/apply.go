@@ -272,9 +272,13 @@ func (b *Backend) learnLengths(known *tables) error {
 				table.lengths[name] = written
 				continue
 			}
-			held := make(lengths, lengthsSize)
-			if err := b.entries(family, set, func() {}, func(e ipset.Entry) { held = held.with(e.Bits) }); err != nil {
+			entries, err := b.read(family, set)
+			if err != nil {
 				return err
+			}
+			held := make(lengths, lengthsSize)
+			for _, e := range entries {
+				held = held.with(e.Bits)
 			}
 			table.lengths[name] = held
 		}
@@ -284,7 +288,12 @@ func (b *Backend) learnLengths(known *tables) error {
 }
 
 // read returns the entries of a set.
-func (b *Backend) read(family cluster.Family, set ipset.Set) (entries []ipset.Entry, err error) {
-	err = b.entries(family, set, func() { entries = nil }, func(e ipset.Entry) { entries = append(entries, e) })
-	return entries, err
+func (b *Backend) read(family cluster.Family, set ipset.Set) ([]ipset.Entry, error) {
+	entries := map[ipset.Entry]struct{}{}
+	err := b.entries(family, set, func() { clear(entries) }, func(e ipset.Entry) bool {
+		before := len(entries)
+		entries[e] = struct{}{}
+		return len(entries) > before
+	})
+	return slices.Collect(maps.Keys(entries)), err
 }

@@ -144,7 +144,36 @@ func TestOneTransaction(t *testing.T) {
 		t.Errorf("the generation went from %d to %d (%v)", before, after, err)
 	}
 	if n := observe(t, b).Entries.Len(); n < 100_000 {
-		t.Errorf("%d entries are in", n)
+		t.Errorf("%d entries are in, at least 100,000 were put in", n)
+	}
+}
+
+// TestASetThatHasGrownIsReadWhole: the kernel gives a set that has grown a larger table when it comes to it, perhaps
+// while the set is read. It does so after the first time as a rule, when all else goes fast.
+func TestASetThatHasGrownIsReadWhole(t *testing.T) {
+	const size = 100_000 // just above three quarters of 2^17, where the last of the larger tables begins
+	set := dataplane.SetName(dataplane.SetVIP, cluster.IPv4)
+	for range 3 {
+		own(t)
+		b, reader := open(t), open(t)
+		ops := from(dataplane.NewState(), dataplane.Foundation(config))
+		for i := range size {
+			e := dataplane.SetEntry{Set: set, Type: "hash:ip"}
+			e.Entry.Addr = netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
+			ops = append(ops, dataplane.Op{Verb: dataplane.Create, Object: e})
+		}
+		apply(t, b, ops)
+		for range 3 {
+			n := 0
+			for e := range observe(t, reader).Entries.All() {
+				if e.Set == set {
+					n++
+				}
+			}
+			if n != size {
+				t.Errorf("%d of %d entries were read", n, size)
+			}
+		}
 	}
 }
 

@@ -27,12 +27,14 @@ func (b *Backend) Observe(s *dataplane.State) error {
 				held[name] = make(lengths, lengthsSize)
 			}
 			net := hasNet(set.Type)
-			err := b.entries(family, set, reset, func(e ipset.Entry) {
+			err := b.entries(family, set, reset, func(e ipset.Entry) bool {
 				n++
-				s.Entries.Put(dataplane.SetEntry{Set: name, Type: set.Type, Entry: e})
 				if net {
 					held[name] = held[name].with(e.Bits)
 				}
+				before := s.Entries.Len()
+				s.Entries.Put(dataplane.SetEntry{Set: name, Type: set.Type, Entry: e})
+				return s.Entries.Len() > before
 			})
 			if err != nil {
 				return err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -87,10 +88,20 @@ func (b *Backend) generation() (uint32, error) {
 // dump lists objects, and lists them again if the generation has changed meanwhile: the kernel does not tell that of
 // elements.
 func (b *Backend) dump(message uint16, family cluster.Family, attrs func(), reset func(), each func(payload []byte)) error {
+	return b.dumpWhole(message, family, attrs, reset, each, func() bool { return true })
+}
+
+// dumpWhole is dump for what the kernel may list in part: whole tells whether what was listed is all.
+func (b *Backend) dumpWhole(
+	message uint16, family cluster.Family, attrs func(), reset func(), each func(payload []byte), whole func() bool,
+) error {
 	before, err := b.generation()
-	for range dumpTries {
+	for try := range dumpTries {
 		if err != nil {
 			return err
+		}
+		if try > 0 {
+			time.Sleep(time.Millisecond << try)
 		}
 		b.batch.Reset()
 		b.begin(message, 0, family)
@@ -102,7 +113,7 @@ func (b *Backend) dump(message uint16, family cluster.Family, attrs func(), rese
 			return err
 		}
 		var after uint32
-		if after, err = b.generation(); err == nil && after == before {
+		if after, err = b.generation(); err == nil && after == before && whole() {
 			return nil
 		}
 		before = after
@@ -242,11 +253,24 @@ func parseChain(payload []byte) (table, name string, p place) {
 }
 
 // entries calls each for the entries of a set, and reset before it begins, and again should it have to begin again.
-func (b *Backend) entries(family cluster.Family, set ipset.Set, reset func(), each func(ipset.Entry)) error {
-	err := b.dump(unix.NFT_MSG_GETSETELEM, family, func() {
+// each returns false for an entry that it was called for since.
+//
+// A set that has grown gets a larger table, some time after the transaction, and the generation stays. Between two
+// pieces of a list, the kernel goes on after as many elements as it has listed, in the order of the table that is there
+// by then (nft_rhash_walk in net/netfilter/nft_set_hash.c, Linux 7.2). So it leaves as many out as it lists twice, and
+// an entry that comes twice has the set listed again.
+func (b *Backend) entries(family cluster.Family, set ipset.Set, reset func(), each func(ipset.Entry) bool) error {
+	again := 0
+	attrs := func() {
 		b.batch.String(unix.NFTA_SET_ELEM_LIST_TABLE, Table)
 		b.batch.String(unix.NFTA_SET_ELEM_LIST_SET, set.Name)
-	}, reset, func(payload []byte) {
+	}
+	restart := func() {
+		again = 0
+		reset()
+	}
+	whole := func() bool { return again == 0 }
+	err := b.dumpWhole(unix.NFT_MSG_GETSETELEM, family, attrs, restart, func(payload []byte) {
 		netlink.Attributes(payload[min(4, len(payload)):], func(attr uint16, value []byte) {
 			if attr != unix.NFTA_SET_ELEM_LIST_ELEMENTS {
 				return
@@ -255,15 +279,15 @@ func (b *Backend) entries(family cluster.Family, set ipset.Set, reset func(), ea
 				netlink.Attributes(element, func(attr uint16, value []byte) {
 					if attr == unix.NFTA_SET_ELEM_KEY {
 						netlink.Attributes(value, func(_ uint16, key []byte) {
-							if e, ok := parseKey(set, key); ok {
-								each(e)
+							if e, ok := parseKey(set, key); ok && !each(e) {
+								again++
 							}
 						})
 					}
 				})
 			})
 		})
-	})
+	}, whole)
 	if err != nil {
 		return fmt.Errorf("list entries of set %s: %w", set.Name, err)
 	}
