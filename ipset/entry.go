@@ -35,11 +35,11 @@ func (e Entry) Text(t Type) string {
 	case HashNet:
 		return netip.PrefixFrom(e.Addr, int(e.Bits)).String()
 	case HashIPPort:
-		return fmt.Sprintf("%s,%s:%d", e.Addr, e.Protocol, e.Port)
+		return fmt.Sprintf("%s,%s:%d", e.Addr, e.Protocol.keyword(), e.Port)
 	case HashIPPortIP:
-		return fmt.Sprintf("%s,%s:%d,%s", e.Addr, e.Protocol, e.Port, e.Peer)
+		return fmt.Sprintf("%s,%s:%d,%s", e.Addr, e.Protocol.keyword(), e.Port, e.Peer)
 	case HashIPPortNet:
-		return fmt.Sprintf("%s,%s:%d,%s", e.Addr, e.Protocol, e.Port, netip.PrefixFrom(e.Peer, int(e.Bits)))
+		return fmt.Sprintf("%s,%s:%d,%s", e.Addr, e.Protocol.keyword(), e.Port, netip.PrefixFrom(e.Peer, int(e.Bits)))
 	case BitmapPort:
 		return strconv.Itoa(int(e.Port))
 	}
@@ -101,16 +101,6 @@ func parseParts(t Type, parts []string) (e Entry, err error) {
 		err = fmt.Errorf("%s and %s are of different families", e.Addr, e.Peer)
 	}
 	return e, err
-}
-
-// ParseProtocol reads tcp, udp or sctp in any case.
-func ParseProtocol(text string) (Protocol, error) {
-	for _, p := range []Protocol{TCP, UDP, SCTP} {
-		if strings.EqualFold(text, p.String()) {
-			return p, nil
-		}
-	}
-	return 0, fmt.Errorf("protocol %q is not tcp, udp or sctp", text)
 }
 
 func parsePort(text string) (uint16, error) {

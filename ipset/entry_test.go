@@ -130,7 +130,7 @@ func FuzzParseEntry(f *testing.F) {
 }
 
 func TestValidate(t *testing.T) {
-	good := ipset.Set{Name: "IPVSP-VIP", Type: ipset.HashIP, Family: ipset.Inet, HashSize: 1024, MaxElem: 65536}
+	good := ipset.Set{Name: "IPVSP-VIP", Type: ipset.HashIP, Family: ipset.IPv4, HashSize: 1024, MaxElem: 65536}
 	if err := good.Validate(); err != nil {
 		t.Errorf("%+v: %v", good, err)
 	}

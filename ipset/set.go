@@ -33,51 +33,6 @@ func (t Type) Hash() bool { return strings.HasPrefix(string(t), "hash:") }
 
 func (t Type) hasPeer() bool { return t == HashIPPortIP || t == HashIPPortNet }
 
-// Family is an address family with the kernel's number: NFPROTO_IPV4 or NFPROTO_IPV6 (include/uapi/linux/netfilter.h).
-type Family uint8
-
-// The families of hash sets. A bitmap:port set has none: its Family is 0.
-const (
-	Inet  Family = 2
-	Inet6 Family = 10
-)
-
-// String returns "inet" or "inet6", the words of ipset(8).
-func (f Family) String() string {
-	switch f {
-	case Inet:
-		return "inet"
-	case Inet6:
-		return "inet6"
-	case 0:
-		return "none"
-	}
-	return fmt.Sprintf("family(%d)", uint8(f))
-}
-
-// Protocol is an IANA protocol number (6 TCP, 17 UDP, 132 SCTP).
-type Protocol uint8
-
-// The protocols that have ports.
-const (
-	TCP  Protocol = 6
-	UDP  Protocol = 17
-	SCTP Protocol = 132
-)
-
-// String returns the lower-case name that ipset(8) prints, or the number.
-func (p Protocol) String() string {
-	switch p {
-	case TCP:
-		return "tcp"
-	case UDP:
-		return "udp"
-	case SCTP:
-		return "sctp"
-	}
-	return fmt.Sprintf("%d", uint8(p))
-}
-
 // Set describes one set. Two descriptions are equal when the kernel would make equal sets from them.
 type Set struct {
 	Name   string
@@ -96,7 +51,7 @@ func (s Set) String() string {
 	if !s.Type.Hash() {
 		return fmt.Sprintf("%s %s range 0-65535", s.Name, s.Type)
 	}
-	return fmt.Sprintf("%s %s family %s hashsize %d maxelem %d", s.Name, s.Type, s.Family, s.HashSize, s.MaxElem)
+	return fmt.Sprintf("%s %s family %s hashsize %d maxelem %d", s.Name, s.Type, s.Family.Keyword(), s.HashSize, s.MaxElem)
 }
 
 // Validate reports what the kernel would refuse in the description.
@@ -106,7 +61,7 @@ func (s Set) Validate() error {
 		return fmt.Errorf("set name %q has %d bytes, allowed are 1 to %d", s.Name, len(s.Name), MaxNameLen)
 	case !s.Type.known():
 		return fmt.Errorf("set %s: unknown type %q", s.Name, s.Type)
-	case s.Type.Hash() && s.Family != Inet && s.Family != Inet6:
+	case s.Type.Hash() && s.Family != IPv4 && s.Family != IPv6:
 		return fmt.Errorf("set %s: type %s needs the family inet or inet6", s.Name, s.Type)
 	case s.Type.Hash() && s.MaxElem == 0:
 		return fmt.Errorf("set %s: type %s needs a maximal number of entries", s.Name, s.Type)

@@ -6,7 +6,7 @@ import (
 	"net/netip"
 	"strings"
 
-	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
+	"github.com/ipvs-proxier/ipvs-proxier/ipset"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/explain"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/iptables"
@@ -31,8 +31,8 @@ type Question struct {
 
 // packet returns the packet, or what makes no sense in the question, by the name of the flag.
 func (q Question) packet() (p explain.Packet, err error) {
-	protocol, known := map[string]cluster.Protocol{"tcp": cluster.TCP, "udp": cluster.UDP, "sctp": cluster.SCTP}[strings.ToLower(q.Protocol)]
-	if !known {
+	protocol, err := ipset.ParseProtocol(q.Protocol)
+	if err != nil {
 		return p, fmt.Errorf("--protocol %q is unknown; allowed are tcp, udp, sctp", q.Protocol)
 	}
 	p.Protocol, p.Link = protocol, q.Interface

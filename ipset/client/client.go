@@ -118,7 +118,7 @@ func (c *Client) revision(set ipset.Set) (uint8, error) {
 
 // Available tells whether this kernel has ipset, with sets of addresses. The error says what is missing.
 func (c *Client) Available() error {
-	_, err := c.revision(ipset.Set{Type: ipset.HashIP, Family: ipset.Inet})
+	_, err := c.revision(ipset.Set{Type: ipset.HashIP, Family: ipset.IPv4})
 	return err
 }
 

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+
+	"github.com/ipvs-proxier/ipvs-proxier/ipset"
 )
 
 // Name is the namespace and name of a Service. The zero Name stands for what belongs to no Service.
@@ -34,45 +36,24 @@ func ParseName(text string) (Name, error) {
 	return Name{Namespace: namespace, Name: name}, nil
 }
 
-// Protocol is an IANA protocol number.
-type Protocol uint8
+// Protocol and Family are those of package ipset, which imports nothing of ours and has the kernel's numbers.
+type (
+	Protocol = ipset.Protocol
+	Family   = ipset.Family
+)
 
 // The protocols of Services.
 const (
-	TCP  Protocol = 6
-	UDP  Protocol = 17
-	SCTP Protocol = 132
+	TCP  = ipset.TCP
+	UDP  = ipset.UDP
+	SCTP = ipset.SCTP
 )
-
-// String returns tcp, udp, sctp, or the number.
-func (p Protocol) String() string {
-	switch p {
-	case TCP:
-		return "tcp"
-	case UDP:
-		return "udp"
-	case SCTP:
-		return "sctp"
-	}
-	return fmt.Sprintf("protocol(%d)", uint8(p))
-}
-
-// Family is an IP address family: 4 or 6.
-type Family uint8
 
 // The families.
 const (
-	IPv4 Family = 4
-	IPv6 Family = 6
+	IPv4 = ipset.IPv4
+	IPv6 = ipset.IPv6
 )
 
 // FamilyOf returns the family of a valid address.
-func FamilyOf(addr netip.Addr) Family {
-	if addr.Is4() {
-		return IPv4
-	}
-	return IPv6
-}
-
-// String returns ipv4 or ipv6.
-func (f Family) String() string { return fmt.Sprintf("ipv%d", uint8(f)) }
+func FamilyOf(addr netip.Addr) Family { return ipset.FamilyOf(addr) }

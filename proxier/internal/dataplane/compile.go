@@ -376,6 +376,6 @@ func hairpinEntry(e cluster.Endpoint, protocol cluster.Protocol) SetEntry {
 	return SetEntry{
 		Set:   SetName(SetHairpin, cluster.FamilyOf(e.Addr)),
 		Type:  ipset.HashIPPortIP,
-		Entry: ipset.Entry{Addr: e.Addr, Protocol: ipset.Protocol(protocol), Port: e.Port, Peer: e.Addr},
+		Entry: ipset.Entry{Addr: e.Addr, Protocol: protocol, Port: e.Port, Peer: e.Addr},
 	}
 }

@@ -314,7 +314,7 @@ func sortedUnion[K comparable, V any](a, b map[K]V, compare func(a, b K) int) []
 
 // FrontEnd returns the front end for which the entry stands, if it stands for one.
 func (e SetEntry) FrontEnd() VirtualServerID {
-	return VirtualServerID{Addr: e.Entry.Addr, Port: e.Entry.Port, Protocol: cluster.Protocol(e.Entry.Protocol)}
+	return VirtualServerID{Addr: e.Entry.Addr, Port: e.Entry.Port, Protocol: e.Entry.Protocol}
 }
 
 // holds tells whether the entry holds a front end while its scheduler is exchanged.

@@ -213,7 +213,7 @@ func (k entryKey) entry() SetEntry {
 		Set: knownSets[k.set].name, Type: knownSets[k.set].typ,
 		Entry: ipset.Entry{
 			Addr: unpackAddr(k.addr, has(entryAddr4), has(entryAddr6)), Peer: unpackAddr(k.peer, has(entryPeer4), has(entryPeer6)),
-			Port: k.port, Protocol: ipset.Protocol(k.protocol), Bits: k.bits,
+			Port: k.port, Protocol: cluster.Protocol(k.protocol), Bits: k.bits,
 		},
 	}
 }

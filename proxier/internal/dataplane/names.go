@@ -80,7 +80,7 @@ func frontEndEntry(set string, id VirtualServerID) SetEntry {
 	return SetEntry{
 		Set:   SetName(set, cluster.FamilyOf(id.Addr)),
 		Type:  ipset.HashIPPort,
-		Entry: ipset.Entry{Addr: id.Addr, Protocol: ipset.Protocol(id.Protocol), Port: id.Port},
+		Entry: ipset.Entry{Addr: id.Addr, Protocol: id.Protocol, Port: id.Port},
 	}
 }
 

@@ -27,7 +27,7 @@ func Foundation(c Config) *State {
 		for name, t := range setTypes {
 			set := ipset.Set{Name: SetName(name, family), Type: t}
 			if t.Hash() {
-				set.Family, set.HashSize, set.MaxElem = setFamily(family), 1024, maxElem
+				set.Family, set.HashSize, set.MaxElem = family, 1024, maxElem
 			}
 			s.Sets[set.Name] = set
 		}
@@ -44,13 +44,6 @@ func Foundation(c Config) *State {
 		}
 	}
 	return s
-}
-
-func setFamily(f cluster.Family) ipset.Family {
-	if f == cluster.IPv6 {
-		return ipset.Inet6
-	}
-	return ipset.Inet
 }
 
 func podNetEntry(p netip.Prefix) SetEntry {

@@ -39,7 +39,7 @@ func (s *State) TextIn(words Words) string {
 		set := s.Sets[name]
 		fmt.Fprintf(&b, "set %s %s", name, set.Type)
 		if set.Family != 0 {
-			fmt.Fprintf(&b, " %s", set.Family)
+			fmt.Fprintf(&b, " %s", set.Family.Keyword())
 		}
 		b.WriteByte('\n')
 	}

@@ -622,9 +622,9 @@ func (s *scenario) object(args []string) dataplane.Object {
 
 func (s *scenario) id(args []string) dataplane.VirtualServerID {
 	s.t.Helper()
-	protocol, known := map[string]cluster.Protocol{"tcp": cluster.TCP, "udp": cluster.UDP, "sctp": cluster.SCTP}[args[0]]
-	if !known {
-		s.t.Fatalf("there is no protocol %q", args[0])
+	protocol, err := ipset.ParseProtocol(args[0])
+	if err != nil {
+		s.t.Fatal(err)
 	}
 	at := netip.MustParseAddrPort(args[1])
 	return dataplane.VirtualServerID{Addr: at.Addr(), Port: at.Port(), Protocol: protocol}

@@ -35,7 +35,7 @@ endpoints: [{addresses: [10.244.9.9], nodeName: n1}]
 // name.
 func earlier(state *dataplane.State, name string) string {
 	set := state.Sets[name]
-	old := ipset.Set{Name: name + "-0", Type: ipset.HashNet, Family: ipset.Inet, HashSize: 1024, MaxElem: 65536}
+	old := ipset.Set{Name: name + "-0", Type: ipset.HashNet, Family: ipset.IPv4, HashSize: 1024, MaxElem: 65536}
 	if set.Type == ipset.HashNet {
 		old.Type = ipset.HashIP
 	}
@@ -128,7 +128,7 @@ func TestSetsOfOthers(t *testing.T) {
 	for _, asked := range []bool{false, true} {
 		s := newScenario(t, 0, 0)
 		state := s.memory.State()
-		theirs := ipset.Set{Name: dataplane.SetVIP, Type: ipset.HashNet, Family: ipset.Inet, HashSize: 1024, MaxElem: 65536}
+		theirs := ipset.Set{Name: dataplane.SetVIP, Type: ipset.HashNet, Family: ipset.IPv4, HashSize: 1024, MaxElem: 65536}
 		state.Sets[theirs.Name] = theirs
 		state.Entries.Put(dataplane.SetEntry{Set: theirs.Name, Type: theirs.Type, Entry: ipset.Entry{Addr: netip.MustParseAddr("10.9.9.0"), Bits: 24}})
 		rule := dataplane.Chain{ID: dataplane.ChainID{Family: cluster.IPv4, Table: "raw", Name: dataplane.Prefix + "THEIRS"}, Rules: []dataplane.Rule{{

@@ -17,7 +17,7 @@ func TestUpgradeKeepsRulesUntilSetsAreFull(t *testing.T) {
 		s.converge(s.apply([]byte(manyServices(12))), false)
 		state := s.memory.State()
 		const old = "IPVSP-CLUSTER-IP"
-		state.Sets[old] = ipset.Set{Name: old, Type: ipset.HashIPPort, Family: ipset.Inet}
+		state.Sets[old] = ipset.Set{Name: old, Type: ipset.HashIPPort, Family: ipset.IPv4}
 		for e := range state.Clone().Entries.All() {
 			if e.Set == dataplane.SetFrontEnd {
 				state.Entries.Drop(e)

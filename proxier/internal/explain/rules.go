@@ -193,12 +193,12 @@ func (w *walker) inSet(name string, by dataplane.Lookup) bool {
 			entry = ipset.Entry{Port: w.dst.Port()}
 		}
 	case dataplane.ByDestinationPort, dataplane.ByDestinationPortSource:
-		entry.Addr, entry.Port, entry.Protocol = w.dst.Addr(), w.dst.Port(), ipset.Protocol(w.protocol)
+		entry.Addr, entry.Port, entry.Protocol = w.dst.Addr(), w.dst.Port(), w.protocol
 		peer = w.src.Addr()
 	case dataplane.BySource:
 		entry.Addr = w.src.Addr()
 	case dataplane.BySourcePort, dataplane.BySourcePortDestination:
-		entry.Addr, entry.Port, entry.Protocol = w.src.Addr(), w.src.Port(), ipset.Protocol(w.protocol)
+		entry.Addr, entry.Port, entry.Protocol = w.src.Addr(), w.src.Port(), w.protocol
 		peer = w.dst.Addr()
 	}
 	has := func(e ipset.Entry) bool {

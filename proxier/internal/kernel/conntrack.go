@@ -9,7 +9,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	wire "github.com/ipvs-proxier/ipvs-proxier/internal/ipvs"
 	"github.com/ipvs-proxier/ipvs-proxier/internal/netlink"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
@@ -137,14 +136,7 @@ func (c *conntrack) deleteIf(family cluster.Family, protocol cluster.Protocol, g
 
 func (c *conntrack) begin(cmd uint16, family cluster.Family) {
 	c.batch.Begin(ctSubsystem<<8|cmd, 0)
-	c.batch.Raw(byte(wire.AddressFamily(anyAddr(family))), 0, 0, 0) // struct nfgenmsg
-}
-
-func anyAddr(family cluster.Family) netip.Addr {
-	if family == cluster.IPv6 {
-		return netip.IPv6Unspecified()
-	}
-	return netip.IPv4Unspecified()
+	c.batch.Raw(byte(family), 0, 0, 0) // struct nfgenmsg
 }
 
 // dump calls each for every entry of the family and protocol (0: of any), in whatever zone. The entry's original is

@@ -28,7 +28,7 @@ func TestFullSets(t *testing.T) {
 	defer sets.Close()
 	for _, hashSize := range []uint32{64, 1024, 8192} {
 		const most, offered = 1000, 5000
-		set := ipset.Set{Name: "IPVSP-TEST", Type: ipset.HashIP, Family: ipset.Inet, HashSize: hashSize, MaxElem: most}
+		set := ipset.Set{Name: "IPVSP-TEST", Type: ipset.HashIP, Family: ipset.IPv4, HashSize: hashSize, MaxElem: most}
 		if err := sets.Create(set); err != nil {
 			t.Fatal(err)
 		}

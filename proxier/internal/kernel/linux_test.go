@@ -250,7 +250,7 @@ func TestChangesByOthersAreSeen(t *testing.T) {
 func TestFullSetIsTold(t *testing.T) {
 	kerneltest.Own(t)
 	k := openLinux(t)
-	set := dataplane.Set{Set: ipset.Set{Name: "IPVSP-SMALL", Type: ipset.HashIP, Family: ipset.Inet, HashSize: 64, MaxElem: 64}}
+	set := dataplane.Set{Set: ipset.Set{Name: "IPVSP-SMALL", Type: ipset.HashIP, Family: ipset.IPv4, HashSize: 64, MaxElem: 64}}
 	ops := []dataplane.Op{{Verb: dataplane.Create, Object: set}}
 	for i := range 200 {
 		ops = append(ops, dataplane.Op{Verb: dataplane.Create, Object: dataplane.SetEntry{Set: set.Name, Type: set.Type, Entry: ipset.Entry{Addr: netip.AddrFrom4([4]byte{10, 0, 0, byte(i)})}}})

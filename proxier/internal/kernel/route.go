@@ -37,11 +37,7 @@ func (l *link) routes(families []cluster.Family) (map[netip.Addr]netip.Addr, err
 	}
 	routes := map[netip.Addr]netip.Addr{}
 	for _, family := range families {
-		of := byte(unix.AF_INET)
-		if family == cluster.IPv6 {
-			of = unix.AF_INET6
-		}
-		found, err := l.localRoutes(routeKind{of, routeProtocol, routeMetric, index})
+		found, err := l.localRoutes(routeKind{byte(family), routeProtocol, routeMetric, index})
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", family, err)
 		}

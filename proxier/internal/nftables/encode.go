@@ -307,7 +307,7 @@ func (e encoder) verdict(v dataplane.Verdict) ([]expr, error) {
 func (e encoder) keepDestination() []expr {
 	const rangeOfAddresses = 1 // NF_NAT_RANGE_MAP_IPS, which the kernel lists
 	return []expr{e.destination(0), {"nat", []attr{
-		number(unix.NFTA_NAT_TYPE, unix.NFT_NAT_DNAT), number(unix.NFTA_NAT_FAMILY, uint32(protocolFamily(e.family))),
+		number(unix.NFTA_NAT_TYPE, unix.NFT_NAT_DNAT), number(unix.NFTA_NAT_FAMILY, uint32(e.family)),
 		number(unix.NFTA_NAT_REG_ADDR_MIN, register(0)), number(unix.NFTA_NAT_REG_ADDR_MAX, register(0)), number(unix.NFTA_NAT_FLAGS, rangeOfAddresses),
 	}}}
 }

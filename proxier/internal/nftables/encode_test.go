@@ -15,11 +15,11 @@ import (
 )
 
 func anyAddr(r *rand.Rand, family ipset.Family) netip.Addr {
-	bytes := make([]byte, map[ipset.Family]int{ipset.Inet: 4, ipset.Inet6: 16}[family])
+	bytes := make([]byte, map[ipset.Family]int{ipset.IPv4: 4, ipset.IPv6: 16}[family])
 	for i := range bytes {
 		bytes[i] = byte(r.UintN(256))
 	}
-	if family == ipset.Inet6 {
+	if family == ipset.IPv6 {
 		bytes[0] = 0xfd
 	}
 	addr, _ := netip.AddrFromSlice(bytes)
@@ -31,7 +31,7 @@ func TestKeysAndEntriesAreInverse(t *testing.T) {
 	seed := rand.Uint64()
 	r := rand.New(rand.NewPCG(seed, 0))
 	for range 5000 {
-		set := ipset.Set{Name: "x", Type: ipset.Types()[r.IntN(len(ipset.Types()))], Family: []ipset.Family{ipset.Inet, ipset.Inet6}[r.IntN(2)]}
+		set := ipset.Set{Name: "x", Type: ipset.Types()[r.IntN(len(ipset.Types()))], Family: []ipset.Family{ipset.IPv4, ipset.IPv6}[r.IntN(2)]}
 		e := ipset.Entry{Port: uint16(r.UintN(65536))}
 		if !set.Type.Hash() {
 			set.Family = 0
@@ -68,11 +68,11 @@ func TestFits(t *testing.T) {
 		t   ipset.Type
 		e   ipset.Entry
 	}{
-		"another type":         {ipset.Set{Type: ipset.HashIP, Family: ipset.Inet}, ipset.HashNet, ipset.Entry{Addr: four, Bits: 32}},
-		"IPv6 among IPv4":      {ipset.Set{Type: ipset.HashIP, Family: ipset.Inet}, ipset.HashIP, ipset.Entry{Addr: six}},
-		"IPv4 among IPv6":      {ipset.Set{Type: ipset.HashIP, Family: ipset.Inet6}, ipset.HashIP, ipset.Entry{Addr: four}},
-		"another peer":         {ipset.Set{Type: ipset.HashIPPortIP, Family: ipset.Inet}, ipset.HashIPPortIP, ipset.Entry{Addr: four, Peer: six}},
-		"a network of nothing": {ipset.Set{Type: ipset.HashNet, Family: ipset.Inet}, ipset.HashNet, ipset.Entry{Addr: four}},
+		"another type":         {ipset.Set{Type: ipset.HashIP, Family: ipset.IPv4}, ipset.HashNet, ipset.Entry{Addr: four, Bits: 32}},
+		"IPv6 among IPv4":      {ipset.Set{Type: ipset.HashIP, Family: ipset.IPv4}, ipset.HashIP, ipset.Entry{Addr: six}},
+		"IPv4 among IPv6":      {ipset.Set{Type: ipset.HashIP, Family: ipset.IPv6}, ipset.HashIP, ipset.Entry{Addr: four}},
+		"another peer":         {ipset.Set{Type: ipset.HashIPPortIP, Family: ipset.IPv4}, ipset.HashIPPortIP, ipset.Entry{Addr: four, Peer: six}},
+		"a network of nothing": {ipset.Set{Type: ipset.HashNet, Family: ipset.IPv4}, ipset.HashNet, ipset.Entry{Addr: four}},
 	} {
 		if fits(c.set, c.t, c.e) == nil {
 			t.Errorf("%s is taken", name)

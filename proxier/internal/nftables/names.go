@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/ipvs-proxier/ipvs-proxier/ipset"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
@@ -17,18 +15,10 @@ const Table = "ipvs-proxier"
 // families are those of our tables.
 var families = []cluster.Family{cluster.IPv4, cluster.IPv6}
 
-// protocolFamily returns the kernel's number of a family of tables.
-func protocolFamily(f cluster.Family) uint8 {
-	if f == cluster.IPv6 {
-		return unix.NFPROTO_IPV6
-	}
-	return unix.NFPROTO_IPV4
-}
-
 // familyOfSet tells in which family's table a set is: a set of ports has no family but in its name.
 func familyOfSet(set ipset.Set) cluster.Family {
 	six := dataplane.SetName(dataplane.Prefix, cluster.IPv6)
-	if set.Family == ipset.Inet6 || set.Family == 0 && strings.HasPrefix(set.Name, six) {
+	if set.Family == ipset.IPv6 || set.Family == 0 && strings.HasPrefix(set.Name, six) {
 		return cluster.IPv6
 	}
 	return cluster.IPv4

@@ -24,7 +24,7 @@ const (
 // keyOf returns the number of the type of keys, and their length. A part that is shorter than four bytes takes four.
 func keyOf(set ipset.Set) (kind uint32, size int) {
 	address, width := uint32(typeIPv4), 4
-	if set.Family == ipset.Inet6 {
+	if set.Family == ipset.IPv6 {
 		address, width = typeIPv6, 16
 	}
 	parts := func(kinds ...uint32) (all uint32) {
@@ -88,7 +88,7 @@ func parseKey(set ipset.Set, key []byte) (e ipset.Entry, ok bool) {
 		return e, false
 	}
 	width := 4
-	if set.Family == ipset.Inet6 {
+	if set.Family == ipset.IPv6 {
 		width = 16
 	}
 	take := func(n int) []byte {
@@ -124,14 +124,14 @@ func parseKey(set ipset.Set, key []byte) (e ipset.Entry, ok bool) {
 
 // fits says why an entry cannot be in a set.
 func fits(set ipset.Set, t ipset.Type, e ipset.Entry) error {
-	six := set.Family == ipset.Inet6
+	six := set.Family == ipset.IPv6
 	switch {
 	case set.Type != t:
 		return fmt.Errorf("the set is one of %s, not of %s: %w", set.Type, t, unix.EINVAL)
 	case t != ipset.BitmapPort && e.Addr.Is4() == six:
-		return fmt.Errorf("%s is no address for a set of %s: %w", e.Addr, set.Family, unix.EINVAL)
+		return fmt.Errorf("%s is no address for a set of %s: %w", e.Addr, set.Family.Keyword(), unix.EINVAL)
 	case (t == ipset.HashIPPortIP || t == ipset.HashIPPortNet) && e.Peer.Is4() == six:
-		return fmt.Errorf("%s is no address for a set of %s: %w", e.Peer, set.Family, unix.EINVAL)
+		return fmt.Errorf("%s is no address for a set of %s: %w", e.Peer, set.Family.Keyword(), unix.EINVAL)
 	case hasNet(t) && e.Bits == 0:
 		return fmt.Errorf("a set holds no network of length 0: %w", unix.EINVAL)
 	}
@@ -170,10 +170,7 @@ func parseSet(table cluster.Family, payload []byte) (set ipset.Set) {
 		}
 	})
 	if set.Type.Hash() {
-		set.Family = ipset.Inet
-		if table == cluster.IPv6 {
-			set.Family = ipset.Inet6
-		}
+		set.Family = table
 	}
 	if k, n := keyOf(set); n == 0 || k != kind || n != int(size) || set.Validate() != nil {
 		set.Type, set.Family = "unknown", 0

@@ -39,11 +39,7 @@ type transaction struct {
 
 func (b *Backend) begin(message, flags uint16, family cluster.Family) {
 	b.batch.Begin(unix.NFNL_SUBSYS_NFTABLES<<8|message, flags)
-	number := byte(0)
-	if family != 0 {
-		number = protocolFamily(family)
-	}
-	b.batch.Raw(number, unix.NFNETLINK_V0, 0, 0) // struct nfgenmsg
+	b.batch.Raw(byte(family), unix.NFNETLINK_V0, 0, 0) // struct nfgenmsg
 }
 
 // start begins a transaction for the generation.

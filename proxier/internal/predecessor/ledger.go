@@ -118,9 +118,9 @@ func (l *Ledger) readSets(of trace) error {
 		}
 		for _, e := range entries {
 			if isNodePorts {
-				l.nodePorts[nodePort{family, cluster.Protocol(protocol), e.Port}] = struct{}{}
+				l.nodePorts[nodePort{family, protocol, e.Port}] = struct{}{}
 			} else {
-				l.frontEnds[dataplane.VirtualServerID{Addr: e.Addr, Port: e.Port, Protocol: cluster.Protocol(e.Protocol)}] = struct{}{}
+				l.frontEnds[dataplane.VirtualServerID{Addr: e.Addr, Port: e.Port, Protocol: e.Protocol}] = struct{}{}
 			}
 		}
 	}

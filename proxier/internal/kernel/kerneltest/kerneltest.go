@@ -202,8 +202,8 @@ var (
 	frontEnd = dataplane.SetEntry{Set: dataplane.SetFrontEnd, Type: ipset.HashIPPort, Entry: ipset.Entry{Addr: id.Addr, Protocol: 6, Port: 80}}
 	address  = dataplane.Address{Addr: id.Addr}
 	link     = dataplane.Link{Name: "kube-ipvs0"}
-	vipSet   = dataplane.Set{Set: ipset.Set{Name: dataplane.SetVIP, Type: ipset.HashIP, Family: ipset.Inet, HashSize: 1024, MaxElem: 65536}}
-	ledger   = dataplane.Set{Set: ipset.Set{Name: dataplane.SetFrontEnd, Type: ipset.HashIPPort, Family: ipset.Inet, HashSize: 1024, MaxElem: 65536}}
+	vipSet   = dataplane.Set{Set: ipset.Set{Name: dataplane.SetVIP, Type: ipset.HashIP, Family: ipset.IPv4, HashSize: 1024, MaxElem: 65536}}
+	ledger   = dataplane.Set{Set: ipset.Set{Name: dataplane.SetFrontEnd, Type: ipset.HashIPPort, Family: ipset.IPv4, HashSize: 1024, MaxElem: 65536}}
 	chain    = dataplane.Chain{
 		ID: dataplane.ChainID{Family: cluster.IPv4, Table: "filter", Name: dataplane.ChainInput}, Sets: []string{dataplane.SetVIP},
 		Rules: []dataplane.Rule{{
@@ -423,7 +423,7 @@ func (s *suite) sets() {
 		{ipset.HashIPPort, []ipset.Entry{{Addr: v4, Protocol: 6, Port: 80}, {Addr: v6, Protocol: 132, Port: 65535}}},
 		{ipset.HashIPPortIP, []ipset.Entry{{Addr: v4, Protocol: 17, Port: 1, Peer: v4}, {Addr: v6, Protocol: 6, Port: 80, Peer: v6}}},
 	} {
-		for j, family := range []ipset.Family{ipset.Inet, ipset.Inet6} {
+		for j, family := range []ipset.Family{ipset.IPv4, ipset.IPv6} {
 			set := dataplane.Set{Set: ipset.Set{Name: fmt.Sprintf("%sTEST-%d-%d", dataplane.Prefix, i, j), Type: c.t, Family: family, HashSize: 1024, MaxElem: 65536}}
 			e := dataplane.SetEntry{Set: set.Name, Type: c.t, Entry: c.entries[j]}
 			s.do(op(dataplane.Create, set), op(dataplane.Create, e))
@@ -463,7 +463,7 @@ func (s *suite) resizing() {
 
 // renewing: a set of another type, which somebody else has made, becomes ours with our entries alone.
 func (s *suite) renewing() {
-	theirs := dataplane.Set{Set: ipset.Set{Name: vipSet.Name, Type: ipset.HashNet, Family: ipset.Inet, HashSize: 1024, MaxElem: 65536}}
+	theirs := dataplane.Set{Set: ipset.Set{Name: vipSet.Name, Type: ipset.HashNet, Family: ipset.IPv4, HashSize: 1024, MaxElem: 65536}}
 	their := dataplane.SetEntry{Set: theirs.Name, Type: theirs.Type, Entry: ipset.Entry{Addr: id.Addr, Bits: 32}}
 	s.do(op(dataplane.Create, theirs), op(dataplane.Create, their))
 	want := dataplane.NewState()
@@ -483,7 +483,7 @@ func (s *suite) renewing() {
 // retyping: an earlier version's set of another type, under another name, gives way to ours while the chain that asks
 // it stays.
 func (s *suite) retyping() {
-	theirs := dataplane.Set{Set: ipset.Set{Name: dataplane.Prefix + "EARLIER", Type: ipset.HashNet, Family: ipset.Inet, HashSize: 1024, MaxElem: 65536}}
+	theirs := dataplane.Set{Set: ipset.Set{Name: dataplane.Prefix + "EARLIER", Type: ipset.HashNet, Family: ipset.IPv4, HashSize: 1024, MaxElem: 65536}}
 	their := dataplane.SetEntry{Set: theirs.Name, Type: theirs.Type, Entry: ipset.Entry{Addr: id.Addr, Bits: 32}}
 	before := chain
 	before.Rules = []dataplane.Rule{{Matches: []dataplane.Match{dataplane.InSet{Set: theirs.Name, By: dataplane.ByDestination}}, Verdict: chain.Rules[0].Verdict}}
