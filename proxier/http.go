@@ -17,8 +17,8 @@ import (
 // StatusPath is where the metrics address serves Status as JSON; ?service=NAMESPACE/NAME limits it.
 const StatusPath = "/status"
 
-// doorsOf returns what is served on the addresses of the configuration.
-func doorsOf(c Config, h *observe.Health, b *observe.Board, m *observe.Metrics) []door {
+// httpServersOf returns what is served on the addresses of the configuration.
+func httpServersOf(c Config, h *observe.Health, b *observe.Board, m *observe.Metrics) []httpServer {
 	health := http.NewServeMux()
 	health.HandleFunc("/healthz", h.Healthz)
 	health.HandleFunc("/livez", h.Livez)
@@ -31,7 +31,7 @@ func doorsOf(c Config, h *observe.Health, b *observe.Board, m *observe.Metrics) 
 	operator.HandleFunc("/proxyMode", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "ipvs") })
 	index(health, "/healthz", "/livez", "/readyz")
 	index(operator, "/metrics", StatusPath, "/healthz", "/proxyMode")
-	return []door{{"healthzBindAddress", c.HealthzBindAddress, health, edge.Probes()}, {"metricsBindAddress", c.MetricsBindAddress, operator, edge.Operator()}}
+	return []httpServer{{"healthzBindAddress", c.HealthzBindAddress, health, edge.Probes()}, {"metricsBindAddress", c.MetricsBindAddress, operator, edge.Operator()}}
 }
 
 // index has / list what there is.

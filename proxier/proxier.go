@@ -89,9 +89,9 @@ func Run(ctx context.Context, c Config, version string, log *slog.Logger) error 
 		health.View = from.client.View
 		metrics.Registry.MustRegister(observe.NewViewAge(from.client.View))
 	}
-	doors := newDoors(log, metrics.CountNodeProblems)
-	board.Doors, board.Unready = doors.problems, health.Unready
-	defer doors.serve(doorsOf(c, health, board, metrics))()
+	servers := newHTTPServers(log, metrics.CountNodeProblems)
+	board.Doors, board.Unready = servers.problems, health.Unready
+	defer servers.serve(httpServersOf(c, health, board, metrics))()
 	observers := []engine.Observer{
 		observe.NewLog(log), metrics, board, table, succession, observe.NewGarbage(), &otherRules{in: by.Netfilter.Other(), families: families, log: log},
 	}

@@ -62,7 +62,7 @@ func TestAPortOfOursInUse(t *testing.T) {
 			}
 			taken := other.Addr().String()
 			log, m := &lockedText{}, observe.NewMetrics(nil, "v1")
-			d := newDoors(slog.New(slog.NewTextHandler(log, nil)), m.CountNodeProblems)
+			d := newHTTPServers(slog.New(slog.NewTextHandler(log, nil)), m.CountNodeProblems)
 			d.rest, d.maxRest = time.Millisecond, time.Millisecond
 			var free net.Addr
 			listen := d.listen
@@ -83,7 +83,7 @@ func TestAPortOfOursInUse(t *testing.T) {
 			b := observe.NewBoard("n1", "v1", func() (observe.ConnectionCounter, error) { return nil, errors.New("connections cannot be counted") }, observe.Origin{Mistakes: func() []string { return nil }})
 			b.Doors = d.problems
 			h := &observe.Health{Board: b, Answered: m.CountAnswer, Node: func() (*v1.Node, bool) { return nil, false }}
-			stop := d.serve(doorsOf(c, h, b, m))
+			stop := d.serve(httpServersOf(c, h, b, m))
 			defer stop()
 
 			get := func(address, path string) string {
@@ -130,7 +130,7 @@ func TestAPortOfOursInUse(t *testing.T) {
 func TestAPortOfOursThatStaysInUse(t *testing.T) {
 	var tries atomic.Int32
 	log := &lockedText{}
-	d := newDoors(slog.New(slog.NewTextHandler(log, nil)), func(_, _ []cluster.Problem) {})
+	d := newHTTPServers(slog.New(slog.NewTextHandler(log, nil)), func(_, _ []cluster.Problem) {})
 	d.rest, d.maxRest = time.Microsecond, time.Microsecond
 	d.listen = func(string) (net.Listener, error) {
 		if tries.Add(1) <= 50 {
@@ -138,7 +138,7 @@ func TestAPortOfOursThatStaysInUse(t *testing.T) {
 		}
 		return nil, errors.New("no such address")
 	}
-	stop := d.serve([]door{{field: "healthzBindAddress", address: "0.0.0.0:10256"}})
+	stop := d.serve([]httpServer{{field: "healthzBindAddress", address: "0.0.0.0:10256"}})
 	until(t, "tried again and again", func() bool { return tries.Load() > 100 })
 	stop()
 	if said := strings.Count(log.String(), "cannot listen on this address"); said != 2 {
@@ -152,8 +152,8 @@ func TestStrangersOnOurAddresses(t *testing.T) {
 	m := observe.NewMetrics(nil, "v1")
 	b := observe.NewBoard("n1", "v1", nil, observe.Origin{})
 	h := &observe.Health{Board: b, Answered: m.CountAnswer, Node: func() (*v1.Node, bool) { return nil, false }}
-	for _, at := range doorsOf(Config{HealthzBindAddress: "127.0.0.1:0", MetricsBindAddress: "127.0.0.1:0"}, h, b, m) {
-		d := newDoors(slog.New(slog.DiscardHandler), func(_, _ []cluster.Problem) {})
+	for _, at := range httpServersOf(Config{HealthzBindAddress: "127.0.0.1:0", MetricsBindAddress: "127.0.0.1:0"}, h, b, m) {
+		d := newHTTPServers(slog.New(slog.DiscardHandler), func(_, _ []cluster.Problem) {})
 		address, listen := "", d.listen
 		d.listen = func(wanted string) (net.Listener, error) {
 			l, err := listen(wanted)
@@ -162,7 +162,7 @@ func TestStrangersOnOurAddresses(t *testing.T) {
 			}
 			return l, err
 		}
-		stop := d.serve([]door{at})
+		stop := d.serve([]httpServer{at})
 		var first net.Conn
 		for i := range at.limits.Connections + 1 {
 			stranger, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}).Dial("tcp", address)

@@ -16,16 +16,16 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/edge"
 )
 
-// door is an address on which the proxier serves, and what it serves there.
-type door struct {
+// httpServer is an address on which the proxier serves, and what it serves there.
+type httpServer struct {
 	field, address string
 	handler        http.Handler
 	limits         edge.Limits
 }
 
-// doors opens the addresses on which the proxier serves. One that cannot be had is tried again for as long as the
+// httpServers opens the addresses on which the proxier serves. One that cannot be had is tried again for as long as the
 // process lives: whoever binds port 10256 first, any user of the node, must not keep the node without Services.
-type doors struct {
+type httpServers struct {
 	log *slog.Logger
 	// changed is told the Problems before and now when they change.
 	changed func(before, now []cluster.Problem)
@@ -37,9 +37,9 @@ type doors struct {
 	failed map[string]cluster.Problem // by field
 }
 
-func newDoors(log *slog.Logger, changed func(before, now []cluster.Problem)) *doors {
+func newHTTPServers(log *slog.Logger, changed func(before, now []cluster.Problem)) *httpServers {
 	listen := func(address string) (net.Listener, error) { return net.Listen("tcp", address) }
-	return &doors{
+	return &httpServers{
 		log: log, changed: changed, listen: listen, rest: 2 * time.Second, maxRest: 30 * time.Second, remind: time.Hour,
 		failed: map[string]cluster.Problem{},
 	}
@@ -47,7 +47,7 @@ func newDoors(log *slog.Logger, changed func(before, now []cluster.Problem)) *do
 
 // serve serves on all addresses that are not empty. Those that are free are open when it returns. stop closes all, and
 // returns when they are closed.
-func (d *doors) serve(all []door) (stop func()) {
+func (d *httpServers) serve(all []httpServer) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var serving sync.WaitGroup
 	for _, at := range all {
@@ -72,7 +72,7 @@ func (d *doors) serve(all []door) (stop func()) {
 }
 
 // await tries the address until it can be had; nil is the end of ctx.
-func (d *doors) await(ctx context.Context, at door, err error) net.Listener {
+func (d *httpServers) await(ctx context.Context, at httpServer, err error) net.Listener {
 	said, told := err.Error(), time.Now()
 	for rest := d.rest; ; rest = min(2*rest, d.maxRest) {
 		select {
@@ -93,7 +93,7 @@ func (d *doors) await(ctx context.Context, at door, err error) net.Listener {
 	}
 }
 
-func (d *doors) serveOn(ctx context.Context, at door, listener net.Listener) {
+func (d *httpServers) serveOn(ctx context.Context, at httpServer, listener net.Listener) {
 	server := edge.Server(at.handler, at.limits)
 	defer context.AfterFunc(ctx, func() { server.Close() })()
 	if err := server.Serve(edge.Listen(listener, edge.NewCap(at.limits.Connections))); !errors.Is(err, http.ErrServerClosed) {
@@ -102,7 +102,7 @@ func (d *doors) serveOn(ctx context.Context, at door, listener net.Listener) {
 }
 
 // note remembers that an address cannot be had, and says so; a nil error is that it can be had.
-func (d *doors) note(at door, err error) {
+func (d *httpServers) note(at httpServer, err error) {
 	d.mu.Lock()
 	before := d.sorted()
 	if err == nil {
@@ -122,13 +122,13 @@ func (d *doors) note(at door, err error) {
 }
 
 // problems returns what cannot be had now.
-func (d *doors) problems() []cluster.Problem {
+func (d *httpServers) problems() []cluster.Problem {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.sorted()
 }
 
-func (d *doors) sorted() []cluster.Problem {
+func (d *httpServers) sorted() []cluster.Problem {
 	var all []cluster.Problem
 	for _, p := range d.failed {
 		all = append(all, p)
