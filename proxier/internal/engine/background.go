@@ -6,22 +6,22 @@ import (
 	"sync"
 )
 
-// besideMaker is a maker with a goroutine of its own.
-type besideMaker struct {
+// backgroundRunner is a jobRunner with a goroutine of its own.
+type backgroundRunner struct {
 	mu    sync.Mutex
 	jobs  []func()
 	there chan struct{} // some are
 	told  func()        // when one is done
 }
 
-// newBesideMaker starts the goroutine, which ends with ctx. told is called after each job.
-func newBesideMaker(ctx context.Context, told func()) *besideMaker {
-	m := &besideMaker{there: make(chan struct{}, 1), told: told}
+// newBackgroundRunner starts the goroutine, which ends with ctx. told is called after each job.
+func newBackgroundRunner(ctx context.Context, told func()) *backgroundRunner {
+	m := &backgroundRunner{there: make(chan struct{}, 1), told: told}
 	go m.run(ctx)
 	return m
 }
 
-func (m *besideMaker) run(ctx context.Context) {
+func (m *backgroundRunner) run(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
@@ -35,7 +35,7 @@ func (m *besideMaker) run(ctx context.Context) {
 	}
 }
 
-func (m *besideMaker) next() (job func()) {
+func (m *backgroundRunner) next() (job func()) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if len(m.jobs) == 0 {
@@ -45,7 +45,7 @@ func (m *besideMaker) next() (job func()) {
 	return job
 }
 
-func (m *besideMaker) begin(job func()) {
+func (m *backgroundRunner) start(job func()) {
 	m.mu.Lock()
 	m.jobs = append(m.jobs, job)
 	m.mu.Unlock()
@@ -53,4 +53,4 @@ func (m *besideMaker) begin(job func()) {
 }
 
 // pause lets the loop go first where there is one processor: a goroutine that computes is not interrupted for 10 ms.
-func (m *besideMaker) pause() { runtime.Gosched() }
+func (m *backgroundRunner) pause() { runtime.Gosched() }

@@ -140,7 +140,7 @@ func frontEndAt(addr string, port uint16) dataplane.VirtualServerID {
 }
 
 // TestPassesGetShorter where they take long, and longer again where they do not; one Service that takes long does not
-// make them so.
+// compile them so.
 func TestPassesGetShorter(t *testing.T) {
 	b := backlog{limit: passLimit, most: passLimit}
 	for _, step := range []struct {

@@ -188,8 +188,8 @@ func BenchmarkBesideABigService(b *testing.B) {
 			s.engine.kernel = idleKernel{willingKernel{s.memory}}
 			firstPasses(b, s)
 			h := bigServices[name]()
-			s.engine.lister, s.maker = hostileLister{s.objects, h.slices}, &stepMaker{}
-			s.engine.beside = s.maker
+			s.engine.lister, s.runner = hostileLister{s.objects, h.slices}, &stepRunner{}
+			s.engine.background = s.runner
 			longest, passes := map[string]time.Duration{}, 0
 			timed := func(what string, do func()) {
 				before, _ := kernel.Spent()
@@ -205,8 +205,8 @@ func BenchmarkBesideABigService(b *testing.B) {
 							b.Fatal(r.Error())
 						}
 					})
-					for ; len(s.maker.jobs) > 0; s.maker.jobs = s.maker.jobs[1:] {
-						timed("made", s.maker.jobs[0])
+					for ; len(s.runner.jobs) > 0; s.runner.jobs = s.runner.jobs[1:] {
+						timed("made", s.runner.jobs[0])
 					}
 				}
 			}

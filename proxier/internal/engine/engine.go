@@ -105,10 +105,11 @@ type Engine struct {
 	backlog  backlog
 	starting bool
 	pieces   pieces
-	// beside makes what is large; nil is that all is made by the pass itself. making are the Services that it makes.
-	beside maker
-	large  func(service, slices int) bool
-	making map[cluster.Name]*making
+	// background compiles what is large; nil is that the pass compiles all by itself. compiling are the Services that
+	// it compiles.
+	background jobRunner
+	large      func(service, slices int) bool
+	compiling  map[cluster.Name]*backgroundCompile
 	// rationed are the Services for which sets that all share have no room.
 	rationed map[cluster.Name]dataplane.Beyond
 	drains   drains
@@ -133,26 +134,26 @@ type Engine struct {
 
 func New(s Settings, kernel dataplane.Kernel, l Lister) *Engine {
 	return &Engine{
-		settings: s,
-		kernel:   kernel,
-		lister:   l,
-		want:     dataplane.NewWant(dataplane.Foundation(s.Dataplane)),
-		node:     dataplane.Node{Name: s.NodeName},
-		services: map[cluster.Name]*service{},
-		ignored:  map[cluster.Name]bool{},
-		rationed: map[cluster.Name]dataplane.Beyond{},
-		backlog:  backlog{limit: passLimit, most: passLimit},
-		pieces:   newPieces(),
-		large:    large,
-		making:   map[cluster.Name]*making{},
-		drains:   drains{},
-		starts:   newSlowStarts(),
-		retries:  retries{},
-		doubts:   doubts{},
-		unsure:   map[netip.Addr]cluster.Name{},
-		claims:   nodeClaims{clusterIPs: map[cluster.Name]nodeClaim{}, stale: true},
-		stale:    stale{newUnforgotten()},
-		cutoffs:  cutoffs{newUnforgotten()},
+		settings:  s,
+		kernel:    kernel,
+		lister:    l,
+		want:      dataplane.NewWant(dataplane.Foundation(s.Dataplane)),
+		node:      dataplane.Node{Name: s.NodeName},
+		services:  map[cluster.Name]*service{},
+		ignored:   map[cluster.Name]bool{},
+		rationed:  map[cluster.Name]dataplane.Beyond{},
+		backlog:   backlog{limit: passLimit, most: passLimit},
+		pieces:    newPieces(),
+		large:     large,
+		compiling: map[cluster.Name]*backgroundCompile{},
+		drains:    drains{},
+		starts:    newSlowStarts(),
+		retries:   retries{},
+		doubts:    doubts{},
+		unsure:    map[netip.Addr]cluster.Name{},
+		claims:    nodeClaims{clusterIPs: map[cluster.Name]nodeClaim{}, stale: true},
+		stale:     stale{newUnforgotten()},
+		cutoffs:   cutoffs{newUnforgotten()},
 	}
 }
 
@@ -212,10 +213,10 @@ func (e *Engine) pass(now time.Time, dirty []cluster.Name, audit bool, found *dr
 	// What an audit has found of what is wanted until now is brought in line first: what lacks its address and its entry
 	// would be somebody else's, if nobody wanted it any more.
 	goOn := !r.Audit || e.starting
-	var made []*making
+	var done []*backgroundCompile
 	if goOn {
 		var again []cluster.Name
-		made, again = e.takeMade()
+		done, again = e.takeCompiled()
 		others = append(others, again...)
 	}
 	urgentFirst(others)
@@ -223,10 +224,10 @@ func (e *Engine) pass(now time.Time, dirty []cluster.Name, audit bool, found *dr
 
 	affected := e.backlog.next(dirty)
 	names := slices.SortedFunc(maps.Keys(affected), cluster.Name.Compare)
-	r.Services = len(names) + len(made)
-	for _, m := range made {
+	r.Services = len(names) + len(done)
+	for _, m := range done {
 		affected[m.name] = struct{}{}
-		touched.Add(e.accept(m.name, m.made, affected))
+		touched.Add(e.putCompiled(m.name, m.result, affected))
 	}
 	for _, name := range names {
 		touched.Add(e.compile(name, affected))
@@ -236,7 +237,7 @@ func (e *Engine) pass(now time.Time, dirty []cluster.Name, audit bool, found *dr
 		touched.Add(e.nextPiece(now, ahead, affected))
 	}
 	why.starting = e.starting
-	started := e.starting && e.waiting()+len(e.making) == 0
+	started := e.starting && e.waiting()+len(e.compiling) == 0
 	if r.Audit || e.starting {
 		e.adopt(&touched)
 	}
@@ -281,7 +282,7 @@ func (e *Engine) pass(now time.Time, dirty []cluster.Name, audit bool, found *dr
 	e.have.Share(e.want.State, touched)
 	e.scheduleRetries(now, &r, touched, affected)
 	e.recordRest(&r, touched)
-	r.Backlog = e.waiting() + len(e.making)
+	r.Backlog = e.waiting() + len(e.compiling)
 	r.Changed = e.rows(affected, r.Failures)
 	e.judgeNodes()
 	r.NodeProblems, r.NodeVersion = slices.Concat(e.nodeProblems, e.claims.own, e.unreadRules), e.nodeVersion
@@ -298,7 +299,7 @@ func (e *Engine) pass(now time.Time, dirty []cluster.Name, audit bool, found *dr
 // drop forgets a Service that is gone, or not ours to carry out.
 func (e *Engine) drop(name cluster.Name, affected map[cluster.Name]struct{}) dataplane.Touched {
 	delete(e.services, name)
-	delete(e.making, name)
+	delete(e.compiling, name)
 	delete(e.rationed, name)
 	e.claims.drop(name)
 	e.starts.drop(name)

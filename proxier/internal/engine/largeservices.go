@@ -10,7 +10,7 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
 
-// What is larger is made beside the passes: a Service with its EndpointSlices of so many bytes, or where the product of
+// What is larger is compiled in the background: a Service with its EndpointSlices of so many bytes, or where the product of
 // both, to which its ports times its endpoints are in proportion, is so great. 500 endpoints of one port are about
 // that, and take a millisecond.
 const (
@@ -22,16 +22,16 @@ func large(service, slices int) bool {
 	return service+slices > largeBytes || service > 0 && slices > largeProduct/service
 }
 
-// maker does jobs beside the passes, one after the other in the order in which they were begun.
-type maker interface {
-	// begin takes a job on. It does not wait for it.
-	begin(job func())
+// jobRunner does jobs beside the passes, one after the other in the order in which they were started.
+type jobRunner interface {
+	// start takes a job on. It does not wait for it.
+	start(job func())
 	// pause lets others have the processor, in a job.
 	pause()
 }
 
-// order is all that a Service is made from, as it is when that begins.
-type order struct {
+// compileInput is all that a Service is compiled from, as it is when that begins.
+type compileInput struct {
 	settings   *Settings
 	lister     Lister
 	name       cluster.Name
@@ -46,22 +46,22 @@ type order struct {
 	pause      func()
 }
 
-// made is what becomes of a Service: gone where there is nothing to be served.
-type made struct {
+// compiled is what becomes of a Service: gone where there is nothing to be served.
+type compiled struct {
 	gone, ignored bool
 	service       cluster.Service
 	fragment      dataplane.Fragment
 }
 
-// make reads the objects and compiles them. It looks at nothing that the passes change.
-func (o order) make() made {
+// compile reads the objects and compiles them. It looks at nothing that the passes change.
+func (o compileInput) compile() compiled {
 	api := o.lister.Service(o.name)
 	if api == nil || !cluster.Proxied(api, o.settings.ProxyName) {
-		return made{gone: true}
+		return compiled{gone: true}
 	}
 	ignored, mistakes := cluster.Ignored(api, o.ignored)
 	if ignored && mistakes.None() {
-		return made{gone: true, ignored: true}
+		return compiled{gone: true, ignored: true}
 	}
 	if ignored {
 		api = api.DeepCopy()
@@ -89,12 +89,12 @@ func (o order) make() made {
 	s.Name = o.name // with the strings that are there already
 	s.Problems.Join(mistakes)
 	f := dataplane.CompilePausing(s, o.node, o.settings.Dataplane, o.pause)
-	return made{ignored: ignored, service: s, fragment: f}
+	return compiled{ignored: ignored, service: s, fragment: f}
 }
 
-// order returns what the Service is made from now.
-func (e *Engine) order(name cluster.Name) order {
-	return order{
+// compileInput returns what the Service is compiled from now.
+func (e *Engine) compileInput(name cluster.Name) compileInput {
+	return compileInput{
 		settings: &e.settings, lister: e.lister, name: name,
 		node: e.node, broadcasts: e.broadcasts, weights: e.weightsVersion,
 		before: e.services[name], ignored: e.ignored[name],
@@ -103,23 +103,23 @@ func (e *Engine) order(name cluster.Name) order {
 	}
 }
 
-// compile makes what the Service wants now, and has it wanted. What is large is begun beside the pass, and taken by one
-// of the next.
+// compile compiles what the Service wants now, and puts it into want. What is large is started in the background, and
+// taken by one of the next passes.
 func (e *Engine) compile(name cluster.Name, affected map[cluster.Name]struct{}) dataplane.Touched {
-	if e.beside == nil || !e.large(e.lister.Size(name)) {
-		delete(e.making, name) // this is newer
-		return e.accept(name, e.order(name).make(), affected)
+	if e.background == nil || !e.large(e.lister.Size(name)) {
+		delete(e.compiling, name) // this is newer
+		return e.putCompiled(name, e.compileInput(name).compile(), affected)
 	}
-	if m := e.making[name]; m != nil {
+	if m := e.compiling[name]; m != nil {
 		m.again = true
 		return dataplane.Touched{}
 	}
-	e.beginMaking(name, nil)
+	e.startCompile(name, nil)
 	return dataplane.Touched{}
 }
 
-// accept puts what was made of a Service into want.
-func (e *Engine) accept(name cluster.Name, m made, affected map[cluster.Name]struct{}) dataplane.Touched {
+// putCompiled puts what was compiled of a Service into want.
+func (e *Engine) putCompiled(name cluster.Name, m compiled, affected map[cluster.Name]struct{}) dataplane.Touched {
 	delete(e.ignored, name)
 	if m.ignored {
 		e.ignored[name] = true
@@ -137,19 +137,19 @@ func (e *Engine) accept(name cluster.Name, m made, affected map[cluster.Name]str
 	return touched
 }
 
-// making is a Service that is made beside the passes. Until it is taken, what is in force stays so.
-type making struct {
-	order
+// backgroundCompile is a Service that is compiled in the background. Until it is taken, what is in force stays so.
+type backgroundCompile struct {
+	compileInput
 	// again says that its objects have changed since it was begun.
 	again bool
-	// answers are what the kernel has, as far as it was asked for when it was made before; asked is what it is to be
+	// answers are what the kernel has, as far as it was asked for when it was compiled before; asked is what it is to be
 	// asked next.
 	answers map[question]answered
 	asked   []question
 
-	mu   sync.Mutex
-	done bool
-	made made
+	mu     sync.Mutex
+	done   bool
+	result compiled
 }
 
 type answered struct {
@@ -157,11 +157,11 @@ type answered struct {
 	found bool
 }
 
-func (e *Engine) beginMaking(name cluster.Name, answers map[question]answered) {
-	m := &making{order: e.order(name), answers: answers}
-	m.pause = e.beside.pause
-	// The kernel's mirror is the passes'. What is missing of it is asked for, and the Service made again with the
-	// answers.
+func (e *Engine) startCompile(name cluster.Name, answers map[question]answered) {
+	m := &backgroundCompile{compileInput: e.compileInput(name), answers: answers}
+	m.pause = e.background.pause
+	// The kernel's mirror is the passes'. What is missing of it is asked for, and the Service compiled again
+	// with the answers.
 	m.programmed = func(q question) (string, bool) {
 		a, known := m.answers[q]
 		if !known {
@@ -169,38 +169,38 @@ func (e *Engine) beginMaking(name cluster.Name, answers map[question]answered) {
 		}
 		return a.value, a.found
 	}
-	e.making[name] = m
-	e.beside.begin(func() {
-		made := m.make()
+	e.compiling[name] = m
+	e.background.start(func() {
+		result := m.compile()
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		m.made, m.done = made, true
+		m.result, m.done = result, true
 	})
 }
 
-func (m *making) isDone() bool {
+func (m *backgroundCompile) isDone() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.done
 }
 
-// takeMade returns the Services that were made beside the passes, by name, and those that are to be made again. Where
-// the objects have changed meanwhile, what was made is taken all the same: it is newer than what is in force, and a
-// Service that changes all the time would never have its turn. Where the node has changed it is not: others may have an
-// address by now that was this one's.
-func (e *Engine) takeMade() (done []*making, again []cluster.Name) {
-	for _, name := range slices.SortedFunc(maps.Keys(e.making), cluster.Name.Compare) {
-		m := e.making[name]
+// takeCompiled returns the Services that were compiled in the background, by name, and those that are to be compiled
+// again. Where the objects have changed meanwhile, the result is taken all the same: it is newer than what is in force,
+// and a Service that changes all the time would never have its turn. Where the node has changed it is not: others may
+// have an address by now that was this one's.
+func (e *Engine) takeCompiled() (done []*backgroundCompile, again []cluster.Name) {
+	for _, name := range slices.SortedFunc(maps.Keys(e.compiling), cluster.Name.Compare) {
+		m := e.compiling[name]
 		if !m.isDone() {
 			continue
 		}
-		delete(e.making, name)
+		delete(e.compiling, name)
 		switch {
-		case !e.sameNode(m.order):
+		case !e.sameNode(m.compileInput):
 			again = append(again, name)
 		case len(m.asked) > 0:
-			e.beginMaking(name, e.answer(m))
-			e.making[name].again = m.again
+			e.startCompile(name, e.answer(m))
+			e.compiling[name].again = m.again
 		default:
 			if m.again {
 				again = append(again, name)
@@ -211,14 +211,14 @@ func (e *Engine) takeMade() (done []*making, again []cluster.Name) {
 	return done, again
 }
 
-// sameNode tells whether the node is as it was when the order was given.
-func (e *Engine) sameNode(o order) bool {
+// sameNode tells whether the node is as it was when the compilation was started.
+func (e *Engine) sameNode(o compileInput) bool {
 	return o.weights == e.weightsVersion && o.node.Zone == e.node.Zone && slices.Equal(o.node.Primary, e.node.Primary) &&
 		slices.Equal(o.node.Addresses, e.node.Addresses) && slices.Equal(o.broadcasts, e.broadcasts)
 }
 
 // answer returns all answers that a Service has asked for.
-func (e *Engine) answer(m *making) map[question]answered {
+func (e *Engine) answer(m *backgroundCompile) map[question]answered {
 	all := map[question]answered{}
 	for q := range m.answers {
 		m.asked = append(m.asked, q)

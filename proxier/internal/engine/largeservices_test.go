@@ -10,14 +10,14 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 )
 
-// withMaker has the scenario's large Services made beside the passes, when all of the jobs are done by finish.
-func (s *scenario) withMaker() (finish func()) {
-	s.maker = &stepMaker{}
+// withRunner has the scenario's large Services made beside the passes, when all of the jobs are done by finish.
+func (s *scenario) withRunner() (finish func()) {
+	s.runner = &stepRunner{}
 	s.restart()
 	return func() {
-		for len(s.maker.jobs) > 0 {
-			s.maker.jobs[0]()
-			s.maker.jobs = s.maker.jobs[1:]
+		for len(s.runner.jobs) > 0 {
+			s.runner.jobs[0]()
+			s.runner.jobs = s.runner.jobs[1:]
 		}
 	}
 }
@@ -32,7 +32,7 @@ func (s *scenario) onlyLarge(bytes int) {
 func TestLargeServiceIsMadeBeside(t *testing.T) {
 	h := newHostile().ports(20).endpoints(20, 20, "n2")
 	s := newScenario(t, 0, 0)
-	finish := s.withMaker()
+	finish := s.withRunner()
 	s.onlyLarge(1000)
 	s.converge(s.apply([]byte(manyServices(3))), true)
 	s.engine.lister = hostileLister{s.objects, h.slices}
@@ -77,7 +77,7 @@ func TestMadeOfWhatIsNoMore(t *testing.T) {
 		h = newHostile().ports(2).endpoints(2, 20, "n2")
 		h.service.Spec.Ports[0].NodePort = 30001
 		s = newScenario(t, 0, 0)
-		finish = s.withMaker()
+		finish = s.withRunner()
 		s.onlyLarge(500)
 		s.converge(nil, true)
 		s.engine.lister = hostileLister{s.objects, h.slices}
@@ -157,7 +157,7 @@ func TestMadeWithWhatIsInForce(t *testing.T) {
 	s.objects.services[hostileName] = h.service
 	s.converge(nil, true)
 	h.annotate("ipvs-proxier.io/scheduler", "fastest")
-	finish := s.withMaker()
+	finish := s.withRunner()
 	s.engine.lister = hostileLister{s.objects, h.slices}
 	for range 3 { // made, made with answers, taken
 		s.engine.Pass(s.now, nil, false)
@@ -169,13 +169,13 @@ func TestMadeWithWhatIsInForce(t *testing.T) {
 	}
 }
 
-// TestBesideMaker does all jobs in their order, and tells of it.
-func TestBesideMaker(t *testing.T) {
+// TestBackgroundRunner does all jobs in their order, and tells of it.
+func TestBackgroundRunner(t *testing.T) {
 	told := make(chan struct{}, 100)
-	m := newBesideMaker(t.Context(), func() { told <- struct{}{} })
+	m := newBackgroundRunner(t.Context(), func() { told <- struct{}{} })
 	var done []int
 	for i := range 100 {
-		m.begin(func() { m.pause(); done = append(done, i) })
+		m.start(func() { m.pause(); done = append(done, i) })
 	}
 	for range 100 {
 		select {
@@ -189,7 +189,7 @@ func TestBesideMaker(t *testing.T) {
 	}
 	ended, end := context.WithCancel(t.Context())
 	end()
-	newBesideMaker(ended, func() { t.Error("a job is done after the end") })
+	newBackgroundRunner(ended, func() { t.Error("a job is done after the end") })
 }
 
 // TestLarge: ordinary Services are made by the pass itself.

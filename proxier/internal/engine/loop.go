@@ -32,7 +32,7 @@ type Loop struct {
 	audits    *auditor
 	addresses *addressChanges
 	link      chan struct{} // ours is gone
-	made      chan struct{} // something is, beside the passes
+	compiled  chan struct{} // something is, in the background
 	// rest is the least time between the end of a pass and the start of one that changes ask for; ended is when the last
 	// one ended, gathering says that changes wait.
 	rest      time.Duration
@@ -71,7 +71,7 @@ func NewLoop(e *Engine, c Config) *Loop {
 		audits:    newAuditor(e, c.OpenReader, c.AuditPeriod, c.Reading, c.Spent),
 		addresses: newAddressChanges(),
 		link:      make(chan struct{}, 1),
-		made:      make(chan struct{}, 1),
+		compiled:  make(chan struct{}, 1),
 		waiting:   map[cluster.Name]cluster.Change{},
 	}
 	l.audits.cost = c.AuditCost
@@ -97,7 +97,7 @@ func signal(told chan<- struct{}) func() {
 
 // Run returns when ctx ends, or with the reason why the program should be started anew.
 func (l *Loop) Run(ctx context.Context) error {
-	l.engine.beside = newBesideMaker(ctx, signal(l.made))
+	l.engine.background = newBackgroundRunner(ctx, signal(l.compiled))
 	l.work.Begin(time.Now())
 	l.engine.look(time.Now())
 	l.work.End()
@@ -131,7 +131,7 @@ func (l *Loop) Run(ctx context.Context) error {
 			l.look()
 		case <-l.link:
 			l.mistrust()
-		case <-l.made:
+		case <-l.compiled:
 			l.pass(l.source.Take(), nil, false)
 		case now := <-timer.C:
 			if l.audits.start(now) {

@@ -179,7 +179,7 @@ func (e *Engine) waiting() int { return e.backlog.len() + e.pieces.len() }
 
 // waits tells whether the Service is not in the kernel yet as it is to be, though nothing of it has failed.
 func (e *Engine) waits(name cluster.Name) bool {
-	if e.backlog.has(name) || e.making[name] != nil || e.want.Changing(name) {
+	if e.backlog.has(name) || e.compiling[name] != nil || e.want.Changing(name) {
 		return true
 	}
 	for _, id := range e.pieces.rest {

@@ -230,7 +230,7 @@ func TestPiecesWalk(t *testing.T) {
 		names := append(s.objects.Names(), to.Names()...)
 		s.objects.services, s.objects.slices = to.services, to.slices
 		for range 1 + a.IntN(4) { // and on, before all of it is done
-			s.makeSome()
+			s.runSome()
 			s.engine.Pass(s.now, names, false)
 			names = nil
 		}

@@ -192,7 +192,7 @@ func (r *Report) judge(rs retries) {
 func (e *Engine) rows(names map[cluster.Name]struct{}, failed map[cluster.Name][]Failure) []Row {
 	rows := make([]Row, 0, len(names))
 	for name := range names {
-		if e.making[name] != nil && e.services[name] == nil {
+		if e.compiling[name] != nil && e.services[name] == nil {
 			continue
 		}
 		if name != (cluster.Name{}) && !e.want.Changing(name) {

@@ -50,7 +50,7 @@ func TestRestlessWalk(t *testing.T) {
 // hurry makes a few passes, some of which have waited for what is to be tried again.
 func (s *scenario) hurry(a author, names []cluster.Name) {
 	for range 1 + a.IntN(4) {
-		s.makeSome()
+		s.runSome()
 		s.engine.Pass(s.now, names, false)
 		names = nil
 		if next := s.engine.retries.next(); a.IntN(2) == 0 && next.After(s.now) {

@@ -32,7 +32,7 @@ import (
 )
 
 // Scenarios are the files testdata/*.txtar: manifests in, kernel state out. The files of an archive are steps in their
-// order; the first word of a name says what it does, the rest is for people.
+// compileInput; the first word of a name says what it does, the rest is for people.
 //
 //	apply     manifests that come, or take the place of those with the same name
 //	delete    lines "Service NAME" or "EndpointSlice NAME", in the namespace default if there is no other
@@ -191,7 +191,7 @@ type scenario struct {
 	limit int // of a pass, 0 for what it is
 	piece int // of a big Service, 0 for what it is
 	// beside makes all Services beside the passes; nil is that passes make them.
-	maker *stepMaker
+	runner *stepRunner
 
 	t       testing.TB
 	objects *objects
@@ -240,7 +240,7 @@ func newScenario(t testing.TB, rate float64, seed uint64) *scenario {
 	if rate > 0 {
 		s.limit, s.piece = 1+int(seed%5), 1+int(seed/5%24)
 		if seed/3%2 == 0 {
-			s.maker = &stepMaker{}
+			s.runner = &stepRunner{}
 		}
 		t.Cleanup(func() {
 			if t.Failed() {
@@ -294,29 +294,29 @@ func (s *scenario) restart() {
 	if s.limit > 0 {
 		s.engine.backlog.limit, s.engine.backlog.most = s.limit, s.limit
 	}
-	if s.maker != nil {
-		s.maker.jobs = nil
-		s.engine.beside, s.engine.large = s.maker, func(int, int) bool { return true }
+	if s.runner != nil {
+		s.runner.jobs = nil
+		s.engine.background, s.engine.large = s.runner, func(int, int) bool { return true }
 	}
 	if s.piece > 0 {
 		s.engine.pieces.objects, s.engine.pieces.servers = s.piece, 1+s.piece/4
 	}
 }
 
-// stepMaker is a maker whose jobs are done when a scenario says so.
-type stepMaker struct{ jobs []func() }
+// stepRunner is a jobRunner whose jobs are done when a scenario says so.
+type stepRunner struct{ jobs []func() }
 
-func (m *stepMaker) begin(job func()) { m.jobs = append(m.jobs, job) }
-func (m *stepMaker) pause()           {}
+func (m *stepRunner) start(job func()) { m.jobs = append(m.jobs, job) }
+func (m *stepRunner) pause()           {}
 
-// makeSome does some of the jobs, in their order.
-func (s *scenario) makeSome() {
-	if s.maker == nil {
+// runSome does some of the jobs, in their order.
+func (s *scenario) runSome() {
+	if s.runner == nil {
 		return
 	}
-	for range min(len(s.maker.jobs), s.random.IntN(4)) {
-		s.maker.jobs[0]()
-		s.maker.jobs = s.maker.jobs[1:]
+	for range min(len(s.runner.jobs), s.random.IntN(4)) {
+		s.runner.jobs[0]()
+		s.runner.jobs = s.runner.jobs[1:]
 	}
 }
 
@@ -325,7 +325,7 @@ func (s *scenario) converge(dirty []cluster.Name, audit bool) {
 	s.t.Helper()
 	s.ops = 0
 	for i := 0; ; i++ {
-		s.makeSome()
+		s.runSome()
 		r := s.engine.pass(s.now, dirty, audit, s.found)
 		s.found = nil
 		s.ops += r.OpCount()
