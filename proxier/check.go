@@ -105,10 +105,10 @@ func (c *Checker) Result() []Checked {
 			problems, checked.Settings = c.service(value, slicesOf[cluster.Name{Namespace: value.Namespace, Name: value.Name}], nodeWeight)
 		case *discovery.EndpointSlice:
 			of := cluster.AnnotationProblems(annotation.EndpointSlice, value.Annotations)
-			problems = of.Told()
+			problems = of.Reported()
 		case *v1.Node:
 			of := cluster.AnnotationProblems(annotation.Node, value.Annotations)
-			problems = of.Told()
+			problems = of.Reported()
 		}
 		checked.Problems = withMistakes(o.Mistakes, problems)
 		all = append(all, checked)
@@ -142,7 +142,7 @@ func (c *Checker) service(s *v1.Service, of []*discovery.EndpointSlice, nodeWeig
 		Service: s, Slices: of, Operator: c.config.operator(), NoAliases: c.config.IgnoreAliases, NodeWeight: nodeWeight, ExternalIPCIDRs: externalIPs,
 	})
 	parsed.Problems.Join(mistakes)
-	problems := slices.DeleteFunc(parsed.Problems.Told(), func(p cluster.Problem) bool {
+	problems := slices.DeleteFunc(parsed.Problems.Reported(), func(p cluster.Problem) bool {
 		return strings.HasPrefix(p.Field, "endpointslice ") // the slice itself is told of
 	})
 	settings := map[string][]SettingStatus{"": observe.NewSettingStatus(parsed.Settings)}
@@ -165,7 +165,7 @@ func CheckAnnotation(text string) (canonical string, err error) {
 	}
 	key, known := annotation.Lookup(of, name)
 	if !known {
-		return "", errors.New(cluster.AnnotationProblems(of, map[string]string{annotation.Prefix + name: value}).Told()[0].String())
+		return "", errors.New(cluster.AnnotationProblems(of, map[string]string{annotation.Prefix + name: value}).Reported()[0].String())
 	}
 	values, err := key.Parse(value)
 	if err != nil {

@@ -55,7 +55,7 @@ func CheckNode(ctx context.Context, c Config) (NodeReport, error) {
 	} else {
 		c.askServers(ctx, &f)
 	}
-	return NodeReport{nodecheck.Judge(f, asked.Wanted)}, nil
+	return NodeReport{nodecheck.Evaluate(f, asked.Wanted)}, nil
 }
 
 // admitted looks at the node before anything is changed there. Its error names all that keeps the program from its
@@ -63,7 +63,7 @@ func CheckNode(ctx context.Context, c Config) (NodeReport, error) {
 func admitted(c Config, by kernel.NetfilterChoice, log *slog.Logger) error {
 	asked := c.asked(by)
 	var errs []error
-	for _, f := range nodecheck.JudgeStart(nodefacts.Process(asked), asked.Wanted) {
+	for _, f := range nodecheck.EvaluateStart(nodefacts.Process(asked), asked.Wanted) {
 		switch {
 		case f.Stops:
 			errs = append(errs, errors.New(f.String()))

@@ -22,7 +22,7 @@
 //	        v
 //	Report                -> log, metrics, status, health, health check node ports, Events (internal/observe, events)
 //	        ^
-//	audit                 at start, or after a surprising errno: Kernel.Observe -> the mirror -> the same Diff
+//	audit                 at start, or after an unexpected errno: Kernel.Observe -> the mirror -> the same Diff
 //	                      by a timer, beside the passes: Reader.Summarize -> drift -> mirror -> the same Diff
 //
 // Cleanup is Diff(have, nothing). A restart is an audit before the first pass; with nothing changed it writes nothing.

@@ -102,7 +102,7 @@ func MakePlan(ctx context.Context, c Config, version string, log *slog.Logger) (
 		}
 		settings.Predecessor = ledger.Owns
 	}
-	ops, last, err := engine.Rehearse(settings, seen, watcher, linux.Connections)
+	ops, last, err := engine.DryRun(settings, seen, watcher, linux.Connections)
 	if err != nil {
 		return Plan{}, err
 	}

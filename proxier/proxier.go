@@ -81,10 +81,10 @@ func Run(ctx context.Context, c Config, version string, log *slog.Logger) error 
 	metrics, table := observe.NewMetrics(linux, version), observe.NewConnectionTable()
 	board.Table = table
 	metrics.Registry.MustRegister(observe.NewConnectionMetrics(table))
-	passing, reading := &engine.Work{}, &engine.Work{}
+	passing, reading := &engine.Stopwatch{}, &engine.Stopwatch{}
 	health := &observe.Health{Board: board, Families: families, Answered: metrics.CountAnswer, Node: func() (*v1.Node, bool) {
 		return watcher.Node(), c.Manifests == "" && watcher.NodesKnown()
-	}, MaxViewAge: c.MaxViewAge.Duration, Waits: succession.waits, Works: []*engine.Work{passing, reading}}
+	}, MaxViewAge: c.MaxViewAge.Duration, Waits: succession.waits, Works: []*engine.Stopwatch{passing, reading}}
 	if from.client != nil {
 		health.View = from.client.View
 		metrics.Registry.MustRegister(observe.NewViewAge(from.client.View))
@@ -112,13 +112,13 @@ func Run(ctx context.Context, c Config, version string, log *slog.Logger) error 
 	settings.APIServers = from.reached.All
 	config := engine.Config{
 		Source: watcher, Observers: append(observers, checks), Rest: c.MinSyncPeriod.Duration, AuditPeriod: c.AuditPeriod.Duration,
-		OpenReader: beside(linux, log), Spent: kernel.Spent, AuditCost: metrics.CountAudit, Passing: passing, Reading: reading,
+		OpenReader: openReader(linux, log), ProcessorTime: kernel.ProcessorTime, AuditCost: metrics.CountAudit, Passing: passing, Reading: reading,
 	}
 	if c.DetectLocalMode == DetectNodeCIDR {
 		config.Outdated = func() error { return podCIDRsChanged(watcher.Node(), plan.Pods.CIDRs) }
 	}
 	l := engine.NewLoop(engine.New(settings, linux, watcher), config)
-	told := kernel.Told{
+	told := kernel.WatchHandlers{
 		Addresses: func(change kernel.AddressChange) { l.AddressChanged(engine.AddressChange(change)) },
 		LinkGone: func() {
 			log.Warn("our link has been deleted; an audit restores everything", "link", c.Link)
@@ -137,13 +137,13 @@ func Run(ctx context.Context, c Config, version string, log *slog.Logger) error 
 	return nil
 }
 
-// beside opens a Reader for audits, which let changes go first on the processor.
-func beside(linux *kernel.Linux, log *slog.Logger) func() (dataplane.Reader, error) {
+// openReader opens a Reader for audits, which let changes go first on the processor.
+func openReader(linux *kernel.Linux, log *slog.Logger) func() (dataplane.Reader, error) {
 	return func() (dataplane.Reader, error) {
-		if err := kernel.StandBack(); err != nil {
+		if err := kernel.LowerPriority(); err != nil {
 			log.Warn("audits compete with changes for the processor", "err", err)
 		}
-		return linux.Beside()
+		return linux.OpenReader()
 	}
 }
 

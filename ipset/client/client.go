@@ -194,13 +194,13 @@ func (c *Client) change(cmd uint16, name string, t ipset.Type, entries []ipset.E
 		c.batch.EndNest(list)
 		c.batch.End()
 		err := c.socket.Execute(&c.batch)[0]
-		start = c.settle(err, errs, start, end, exist)
+		start = c.endOfList(err, errs, start, end, exist)
 	}
 	return errs
 }
 
-// settle notes how a list ended and returns where the next one starts.
-func (c *Client) settle(err error, errs []error, start, end int, exist unix.Errno) int {
+// endOfList notes how a list ended and returns where the next one starts.
+func (c *Client) endOfList(err error, errs []error, start, end int, exist unix.Errno) int {
 	if err == nil {
 		return end
 	}

@@ -101,7 +101,7 @@ func TestAffinityChoosesAHash(t *testing.T) {
 			if is := fmt.Sprintf("%s %s, %s, %s", port.Scheduler, port.Flags, scheduler.Source, flags.Source); is != c.want || scheduler.Value != port.Scheduler || flags.Value != port.Flags.String() {
 				t.Errorf("%s (%s, %s), want %s", is, scheduler.Value, flags.Value, c.want)
 			}
-			wantProblems(t, got.Problems.Told(), c.problems...)
+			wantProblems(t, got.Problems.Reported(), c.problems...)
 		})
 	}
 }

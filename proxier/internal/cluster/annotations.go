@@ -66,8 +66,8 @@ func (o Operator) setting(namespace, key, otherwise string) Setting {
 // whole Service. It counts when what is written now cannot be honoured.
 type LastGood func(key string, port *ServicePort) (value string, known bool)
 
-// said is what the annotations of a Service say about one key.
-type said struct {
+// written is what the annotations of a Service say about one key.
+type written struct {
 	key    annotation.Key
 	source string
 	// values is nil when nothing is said, or nothing that can be honoured: then bad is set.
@@ -77,23 +77,23 @@ type said struct {
 
 // read returns what the annotations say about a key of the Service: our own annotation, else an alias. What is written
 // is read once.
-func (p *parser) read(name string) said {
+func (p *parser) read(name string) written {
 	if s, known := p.said[name]; known {
 		return s
 	}
 	s := p.readAnnotations(name)
 	if s.source != "" {
 		if p.said == nil {
-			p.said = map[string]said{}
+			p.said = map[string]written{}
 		}
 		p.said[name] = s
 	}
 	return s
 }
 
-func (p *parser) readAnnotations(name string) said {
+func (p *parser) readAnnotations(name string) written {
 	key, _ := annotation.Lookup(annotation.Service, name)
-	s := said{key: key}
+	s := written{key: key}
 	if text, written := p.in.Service.Annotations[key.String()]; written {
 		s.source = SourceOf(key.String())
 		s.values, s.bad = parsed(key, key.String(), text)
@@ -135,8 +135,8 @@ func parsed(key annotation.Key, written, text string) (annotation.Values, *Probl
 	return values, nil
 }
 
-// settle returns what is in force for a port of the Service, or for the whole Service where that is nil.
-func (p *parser) settle(s *said, port *ServicePort, otherwise string) Setting {
+// inForce returns the setting that is in force for a port of the Service, or for the whole Service where that is nil.
+func (p *parser) inForce(s *written, port *ServicePort, otherwise string) Setting {
 	name, number := "", uint16(0)
 	if port != nil {
 		name, number = port.Name, port.Port
@@ -158,8 +158,8 @@ var nothingSaid = map[string]string{
 	annotation.Expose: "all", annotation.SlowStart: "off", annotation.MaxConnections: "no limit", annotation.Weight: "the Nodes' weights, else 1",
 }
 
-// told adds the Problem of a key, if it has one, with what is in force instead.
-func (p *parser) told(s said, inForce []Setting) {
+// report adds the Problem of a key, if it has one, with what is in force instead.
+func (p *parser) report(s written, inForce []Setting) {
 	if s.bad == nil {
 		return
 	}
@@ -181,15 +181,15 @@ func (p *parser) told(s said, inForce []Setting) {
 	p.problems.Add(told)
 }
 
-// serviceSetting settles a key that no port has.
+// serviceSetting reads a key that no port has.
 func (p *parser) serviceSetting(name, otherwise string) Setting {
 	s := p.read(name)
-	inForce := p.settle(&s, nil, otherwise)
-	p.told(s, []Setting{inForce})
+	inForce := p.inForce(&s, nil, otherwise)
+	p.report(s, []Setting{inForce})
 	return inForce
 }
 
-// options settles the keys of all ports.
+// options reads the keys of all ports.
 func (p *parser) options(ports []ServicePort) {
 	keys := [...]string{annotation.Scheduler, annotation.SchedulerFlags, annotation.SlowStart, annotation.MaxConnections, annotation.DrainTimeout, annotation.OnePacket}
 	for i := range ports {
@@ -202,14 +202,14 @@ func (p *parser) options(ports []ServicePort) {
 		all = all[:0]
 		for i := range ports {
 			port := &ports[i]
-			setting := p.settle(&s, port, portDefault(name, *port))
+			setting := p.inForce(&s, port, portDefault(name, *port))
 			setting = p.apply(port, setting)
 			port.Settings = append(port.Settings, setting)
 			all = append(all, setting)
 		}
-		p.told(s, all)
+		p.report(s, all)
 	}
-	p.without(ports)
+	p.withoutEffect(ports)
 }
 
 // portDefault is in force where neither the Service nor the operator says anything. Of schedulers
@@ -293,7 +293,7 @@ func (p *parser) available(port *ServicePort, setting Setting) Setting {
 }
 
 // portsNamed tells of ports that the value names and the Service does not have.
-func (p *parser) portsNamed(s said, ports []ServicePort) {
+func (p *parser) portsNamed(s written, ports []ServicePort) {
 	if _, all := s.values[annotation.AllPorts]; len(s.values) == 0 || all && len(s.values) == 1 {
 		return
 	}
@@ -325,8 +325,8 @@ func (p *parser) portsNamed(s said, ports []ServicePort) {
 	p.problem(AnnotationWithoutEffect, annotation.Field(strings.TrimPrefix(s.source, "annotation ")), "the service has no port %s; the rest is in force", budget.List(names))
 }
 
-// without tells of annotations that change nothing, for the sake of others.
-func (p *parser) without(ports []ServicePort) {
+// withoutEffect reports annotations that change nothing, for the sake of others.
+func (p *parser) withoutEffect(ports []ServicePort) {
 	says := func(key string) (string, bool) {
 		s := p.read(key)
 		return strings.TrimPrefix(s.source, "annotation "), s.values != nil

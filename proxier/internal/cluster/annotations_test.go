@@ -36,7 +36,7 @@ func TestAllNodesSeeTheSameProblem(t *testing.T) {
 	var seen []cluster.Problem
 	for _, lastGood := range []string{"", "lc"} {
 		in := cluster.Input{Service: annotatedWith(map[string]string{"ipvs-proxier.io/scheduler": "fastest"}), NodeName: "n1", LastGood: was(annotation.Scheduler, lastGood)}
-		got := cluster.Parse(in).Problems.Told()
+		got := cluster.Parse(in).Problems.Reported()
 		if len(got) != 1 {
 			t.Fatalf("%v, want one Problem", got)
 		}
@@ -97,7 +97,7 @@ func TestSchedulerChoice(t *testing.T) {
 			if is := s.Value + " " + s.Source; is != c.want || got.Ports[0].Scheduler != s.Value {
 				t.Errorf("%s (%s), want %s", is, got.Ports[0].Scheduler, c.want)
 			}
-			wantProblems(t, got.Problems.Told(), c.problems...)
+			wantProblems(t, got.Problems.Reported(), c.problems...)
 		})
 	}
 }
@@ -141,7 +141,7 @@ func TestOptions(t *testing.T) {
 			if is := fmt.Sprint(p.Scheduler, " ", p.Flags, " ", p.SlowStart, " ", p.Limit, " ", p.DrainTimeout, " ", p.OnePacket); is != c.want {
 				t.Errorf("%s, want %s", is, c.want)
 			}
-			wantProblems(t, got.Problems.Told(), c.problems...)
+			wantProblems(t, got.Problems.Reported(), c.problems...)
 		})
 	}
 }
@@ -168,7 +168,7 @@ func TestLastGoodStays(t *testing.T) {
 		if s := got.Ports[0].Setting(key); s.Value != value || s.Source != cluster.SourceLastGood {
 			t.Errorf("%s is %+v, want the last good value %s", key, s, value)
 		}
-		wantProblems(t, got.Problems.Told(), "InvalidAnnotation "+key+" in force is "+value+" (last good value)")
+		wantProblems(t, got.Problems.Reported(), "InvalidAnnotation "+key+" in force is "+value+" (last good value)")
 	}
 }
 
@@ -186,7 +186,7 @@ func TestExpose(t *testing.T) {
 	} {
 		s := service(expose)
 		if is := fmt.Sprint(!s.ClusterIPHidden, " ", len(s.ExternalIPs), " ", len(s.LoadBalancerIPs), " ", s.Ports[0].NodePort); is != want || !s.Problems.None() {
-			t.Errorf("%q: %s %v, want %s", expose, is, s.Problems.Told(), want)
+			t.Errorf("%q: %s %v, want %s", expose, is, s.Problems.Reported(), want)
 		}
 	}
 }
@@ -225,7 +225,7 @@ func TestWeights(t *testing.T) {
 		if len(got.Ports[0].Endpoints) != 1 || got.Ports[0].Endpoints[0].Weight != c.want {
 			t.Errorf("%+v: %+v, want the weight %d", c, got.Ports[0].Endpoints, c.want)
 		}
-		wantProblems(t, got.Problems.Told(), c.problems...)
+		wantProblems(t, got.Problems.Reported(), c.problems...)
 	}
 }
 
@@ -236,7 +236,7 @@ func TestUnsupportedScheduler(t *testing.T) {
 		if got.Ports[0].Scheduler != want {
 			t.Errorf("%s is in force, want %s", got.Ports[0].Scheduler, want)
 		}
-		wantProblems(t, got.Problems.Told(), "UnsupportedScheduler metadata.annotations[ipvs-proxier.io/scheduler] ip_vs_mh rr, lc in force is "+want)
+		wantProblems(t, got.Problems.Reported(), "UnsupportedScheduler metadata.annotations[ipvs-proxier.io/scheduler] ip_vs_mh rr, lc in force is "+want)
 	}
 }
 
@@ -276,9 +276,9 @@ func FuzzAnnotation(f *testing.F) {
 			t.Errorf("%s: %q puts %+v in force", key, value, port)
 		}
 		_, err := key.Parse(value)
-		told := slices.ContainsFunc(got.Problems.Told(), func(p cluster.Problem) bool { return p.Reason == cluster.InvalidAnnotation })
+		told := slices.ContainsFunc(got.Problems.Reported(), func(p cluster.Problem) bool { return p.Reason == cluster.InvalidAnnotation })
 		if key.Name != annotation.Ignore && told != (err != nil) {
-			t.Errorf("%s: %q: %v, problems %q", key, value, err, got.Problems.Told())
+			t.Errorf("%s: %q: %v, problems %q", key, value, err, got.Problems.Reported())
 		}
 		if s := port.Setting(annotation.Scheduler); err != nil && key.Name == annotation.Scheduler && lastGood != "" && s.Value != lastGood {
 			t.Errorf("%q puts %+v in force, it was %s", value, s, lastGood)
@@ -295,7 +295,7 @@ func TestMoreEndpointsThanPlaces(t *testing.T) {
 	s := annotatedWith(map[string]string{annotation.Prefix + annotation.Scheduler: "sh"})
 	for i := range 257 {
 		slice.Endpoints = append(slice.Endpoints, discovery.Endpoint{Addresses: []string{fmt.Sprintf("10.244.%d.%d", i/200, 1+i%200)}})
-		switch got := parse(s, slice).Problems.Told(); i + 1 {
+		switch got := parse(s, slice).Problems.Reported(); i + 1 {
 		case 256:
 			wantProblems(t, got)
 		case 257:

@@ -144,7 +144,7 @@ func TestWhatIsToldIsBounded(t *testing.T) {
 	for name, make := range hostile {
 		t.Run(name, func(t *testing.T) {
 			s, of := make(5000)
-			told := parse(s, of...).Problems.Told()
+			told := parse(s, of...).Problems.Reported()
 			if len(told) == 0 || len(told) > 2*budget.Problems+2 {
 				t.Fatalf("%d Problems", len(told))
 			}
@@ -153,13 +153,13 @@ func TestWhatIsToldIsBounded(t *testing.T) {
 					t.Errorf("%d bytes: %s", len(p.String()), p)
 				}
 			}
-			if !slices.Equal(told, parse(s, of...).Problems.Told()) {
+			if !slices.Equal(told, parse(s, of...).Problems.Reported()) {
 				t.Error("another look tells something else")
 			}
 		})
 	}
 	s, _ := hostile["unknown keys"](1000)
-	told := parse(s).Problems.Told()
+	told := parse(s).Problems.Reported()
 	if last := told[len(told)-1]; last.Reason != cluster.MoreProblems || !strings.HasPrefix(last.Message, fmt.Sprintf("and %d more", 1000-budget.Problems)) {
 		t.Errorf("the last Problem is %s", last)
 	}
@@ -183,7 +183,7 @@ func TestProblemsOfTheNodeHaveRoom(t *testing.T) {
 	var joined cluster.Problems
 	joined.Join(kept)
 	for name, of := range map[string]cluster.Problems{"at once": ps, "kept": kept, "joined": joined} {
-		told := of.Told()
+		told := of.Reported()
 		count := map[bool]int{}
 		for _, p := range told {
 			count[p.Reason.OfNode()]++
@@ -254,7 +254,7 @@ func TestBudgetsOfParts(t *testing.T) {
 			s, of := c.make(c.most)
 			at := parse(s, of...)
 			if got := c.got(at); got != c.most || !at.Problems.None() {
-				t.Errorf("as many as there may be: %d in force, want %d; %q", got, c.most, at.Problems.Told())
+				t.Errorf("as many as there may be: %d in force, want %d; %q", got, c.most, at.Problems.Reported())
 			}
 			s, of = c.make(c.most + 1)
 			slices.Reverse(of) // whatever their order
@@ -262,7 +262,7 @@ func TestBudgetsOfParts(t *testing.T) {
 			if got := c.got(beyond); got != c.most+c.beside {
 				t.Errorf("one more: %d in force, want %d", got, c.most+c.beside)
 			}
-			wantProblems(t, beyond.Problems.Told(), fmt.Sprintf("BeyondBudget %s allowed are %d in force", c.field, c.most))
+			wantProblems(t, beyond.Problems.Reported(), fmt.Sprintf("BeyondBudget %s allowed are %d in force", c.field, c.most))
 		})
 	}
 }

@@ -137,7 +137,7 @@ func TestEndpointConditionsAndAddresses(t *testing.T) {
 			if text := text(got.Ports[0].Endpoints); text != c.want {
 				t.Errorf("endpoints %q, want %q", text, c.want)
 			}
-			wantProblems(t, got.Problems.Told(), c.problems...)
+			wantProblems(t, got.Problems.Reported(), c.problems...)
 		})
 	}
 }
@@ -152,7 +152,7 @@ func TestPortsAreFoundByName(t *testing.T) {
 	if http, dns := text(got.Ports[0].Endpoints), text(got.Ports[1].Endpoints); http != "10.0.0.1:8080 RS.." || dns != "10.0.0.1:5353 RS.." {
 		t.Errorf("http has %q, dns has %q", http, dns)
 	}
-	wantProblems(t, got.Problems.Told(), "endpoints[1] ten") // once, although two ports met it
+	wantProblems(t, got.Problems.Reported(), "endpoints[1] ten") // once, although two ports met it
 
 	for name, port := range map[string]*string{"empty": ptr(""), "absent": nil} {
 		nameless := httpSlice("a", discovery.AddressTypeIPv4, "", 8080, endpoint("10.0.0.1"))

@@ -23,7 +23,7 @@ func (p *parser) external(s *Service) {
 			external.add(addr)
 		}
 	}
-	s.ExternalIPs = external.told(p)
+	s.ExternalIPs = external.reported(p)
 	balancers := addresses{field: "status.loadBalancer.ingress"}
 	for i, ingress := range p.in.Service.Status.LoadBalancer.Ingress {
 		// One with a host name only, or with ipMode Proxy, sends its traffic to node ports or to pods by itself (KEP-1860).
@@ -35,7 +35,7 @@ func (p *parser) external(s *Service) {
 			balancers.add(addr)
 		}
 	}
-	s.LoadBalancerIPs = balancers.told(p)
+	s.LoadBalancerIPs = balancers.reported(p)
 	s.SourceRanges = p.sourceRanges(s.LoadBalancerIPs)
 	if port := spec.HealthCheckNodePort; spec.Type == v1.ServiceTypeLoadBalancer && s.ExternalLocal && port != 0 {
 		if port < 1 || port > 65535 {
@@ -63,8 +63,8 @@ func (a *addresses) add(addr netip.Addr) {
 	}
 }
 
-// told returns the addresses, and tells of those beyond the budget.
-func (a *addresses) told(p *parser) []netip.Addr {
+// reported returns the addresses, and reports those beyond the budget.
+func (a *addresses) reported(p *parser) []netip.Addr {
 	if a.more > 0 {
 		p.problem(BeyondBudget, a.field, "these are %d addresses; allowed are %d; in force are the first ones", len(a.list)+a.more, budget.Addresses)
 	}

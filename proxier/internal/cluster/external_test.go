@@ -95,7 +95,7 @@ func TestExternalFields(t *testing.T) {
 			if text != c.want+"\n" {
 				t.Errorf("%swant %s", text, c.want)
 			}
-			wantProblems(t, got.Problems.Told(), c.problems...)
+			wantProblems(t, got.Problems.Reported(), c.problems...)
 		})
 	}
 }
@@ -106,7 +106,7 @@ func TestNoExternalIPsWithoutAPermit(t *testing.T) {
 	if len(got.ExternalIPs) != 0 {
 		t.Errorf("served: %v", got.ExternalIPs)
 	}
-	wantProblems(t, got.Problems.Told(), "ExternalIPNotAllowed spec.externalIPs[0] 203.0.113.7 --external-ip-cidrs none are allowed")
+	wantProblems(t, got.Problems.Reported(), "ExternalIPNotAllowed spec.externalIPs[0] 203.0.113.7 --external-ip-cidrs none are allowed")
 }
 
 // TestDrainTimeout is the Service's own, or the configuration's.
@@ -121,9 +121,9 @@ func TestDrainTimeout(t *testing.T) {
 			t.Errorf("%q: %s, want %s", text, got.Ports[0].DrainTimeout, want)
 		}
 		if invalid := want == time.Hour && text != ""; invalid {
-			wantProblems(t, got.Problems.Told(), fmt.Sprintf("InvalidAnnotation metadata.annotations[ipvs-proxier.io/drain-timeout] %q 1h0m0s", text))
+			wantProblems(t, got.Problems.Reported(), fmt.Sprintf("InvalidAnnotation metadata.annotations[ipvs-proxier.io/drain-timeout] %q 1h0m0s", text))
 		} else {
-			wantProblems(t, got.Problems.Told())
+			wantProblems(t, got.Problems.Reported())
 		}
 	}
 }

@@ -88,7 +88,7 @@ func TestParseCopiesTheIdentity(t *testing.T) {
 	if got.Name != (cluster.Name{Namespace: "shop", Name: "web"}) || got.UID != "u1" || !got.Created.Equal(created.Time) {
 		t.Errorf("%+v", got)
 	}
-	wantProblems(t, got.Problems.Told())
+	wantProblems(t, got.Problems.Reported())
 }
 
 func TestClusterIPs(t *testing.T) {
@@ -119,7 +119,7 @@ func TestClusterIPs(t *testing.T) {
 			if text := fmt.Sprint(got.ClusterIPs); text != c.want {
 				t.Errorf("addresses %s, want %s", text, c.want)
 			}
-			wantProblems(t, got.Problems.Told(), c.problems...)
+			wantProblems(t, got.Problems.Reported(), c.problems...)
 		})
 	}
 }
@@ -151,7 +151,7 @@ func TestAffinity(t *testing.T) {
 			if got.Affinity != c.want {
 				t.Errorf("affinity %s, want %s", got.Affinity, c.want)
 			}
-			wantProblems(t, got.Problems.Told(), c.problems...)
+			wantProblems(t, got.Problems.Reported(), c.problems...)
 		})
 	}
 }
@@ -182,7 +182,7 @@ func TestPorts(t *testing.T) {
 			if text := strings.Join(ports, ", "); text != c.want {
 				t.Errorf("ports %q, want %q", text, c.want)
 			}
-			wantProblems(t, got.Problems.Told(), c.problems...)
+			wantProblems(t, got.Problems.Reported(), c.problems...)
 		})
 	}
 }

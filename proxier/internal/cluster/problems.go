@@ -99,8 +99,8 @@ func urgentFirst(problems []Problem) {
 	slices.SortStableFunc(problems, func(a, b Problem) int { return urgent(a) - urgent(b) })
 }
 
-// Told returns what is to be told: the Problems in order, and behind them how many there are more.
-func (ps Problems) Told() []Problem {
+// Reported returns what is to be reported: the Problems in order, and behind them how many there are more.
+func (ps Problems) Reported() []Problem {
 	kept := ps.Kept()
 	told := kept.list
 	for _, rest := range []struct {

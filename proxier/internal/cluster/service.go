@@ -147,8 +147,8 @@ type parser struct {
 	in       Input
 	problems Problems
 	weigh    weigh
-	// said is what has been read of the annotations, by the names of the keys.
-	said map[string]said
+	// written is what has been read of the annotations, by the names of the keys.
+	said map[string]written
 	// listed are the endpoints of slices that have been read, by their places; nil where each is read once.
 	listed []*listed
 	// sticky tells that the Service has session affinity, and frontEnds how many front ends it has beside its node ports.

@@ -125,7 +125,7 @@ func Compile(s cluster.Service, node Node, c Config) Fragment {
 // CompilePausing is Compile. It calls pause now and then, so that others have their turn where it takes long.
 func CompilePausing(s cluster.Service, node Node, c Config, pause func()) Fragment {
 	f := Fragment{Owner: s.Name, Created: s.Created}
-	entries, purse := map[SetEntry]struct{}{}, newPurse()
+	entries, left := map[SetEntry]struct{}{}, newServiceBudget()
 	may := restrictions(&s, &node, &c)
 	for i, port := range s.Ports {
 		for _, clusterIP := range s.ClusterIPs {
@@ -138,7 +138,7 @@ func CompilePausing(s cluster.Service, node Node, c Config, pause func()) Fragme
 				if f.Beyond.FrontEnds == 0 {
 					pause()
 					front := k.make(want)
-					if purse.pays(&front) {
+					if left.spend(&front) {
 						f.FrontEnds = append(f.FrontEnds, front)
 						continue
 					}

@@ -65,7 +65,7 @@ func (e *Engine) apply(r *Report, ops []dataplane.Op, touched dataplane.Touched)
 func mayBeLocal(op dataplane.Op, err error) bool {
 	switch op.Object.(type) {
 	case dataplane.Address, dataplane.Route:
-		return op.Verb == dataplane.Create && unknown(err)
+		return op.Verb == dataplane.Create && outcomeUnknown(err)
 	}
 	return false
 }
@@ -121,32 +121,32 @@ func keys(op dataplane.Op, owner cluster.Name) dataplane.Touched {
 	return t
 }
 
-// scheduleRetries puts what failed back, with the Service it belongs to. A surprising errno shows that the mirror is
-// wrong: a virtual server is looked at again before it is tried again, for all else there is an audit. Where something
+// scheduleRetries puts what failed back, with the Service it belongs to. An unexpected errno shows that the mirror is
+// wrong: a virtual server is inspected before it is tried again, for all else there is an audit. Where something
 // is gone, everything may be: the next pass audits. Services that are better or worse off than before are added to
 // affected.
 func (e *Engine) scheduleRetries(now time.Time, r *Report, looked dataplane.Touched, affected map[cluster.Name]struct{}) {
-	missing, unsound := false, e.retries.unsound()
+	missing, foundationFailed := false, e.retries.foundationFailed()
 	for owner, failures := range r.Failures {
 		again, audit := dataplane.NewTouched(), false
 		for _, f := range failures {
 			again.Add(keys(f.Op, owner))
-			missing = missing || e.takenAway(f.Op, f.Err)
-			if id, is := virtualServerOf(f.Op); is && surprising(f.Err) {
+			missing = missing || e.missingInKernel(f.Op, f.Err)
+			if id, is := virtualServerOf(f.Op); is && unexpected(f.Err) {
 				e.doubts[id] = struct{}{}
-			} else if surprising(f.Err) {
+			} else if unexpected(f.Err) {
 				audit = true
-				e.mistrusted = e.mistrusted || unknown(f.Err)
+				e.auditDue = e.auditDue || outcomeUnknown(f.Err)
 			}
 		}
 		e.retries.put(now, owner, again, audit)
 		affected[owner] = struct{}{}
 	}
 	if missing {
-		e.mistrust(now)
+		e.auditNext(now)
 	}
 	e.retries.succeed(r.Failures, looked, affected)
-	if unsound && !e.retries.unsound() {
-		e.retries.hurry(now)
+	if foundationFailed && !e.retries.foundationFailed() {
+		e.retries.allDueNow(now)
 	}
 }

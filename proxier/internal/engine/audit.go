@@ -10,21 +10,22 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
 
-// look reads the kernel ahead of the first pass, while the API's lists are on their way. What fails is tried again by
-// the pass.
-func (e *Engine) look(now time.Time) {
+// observeAhead reads the kernel ahead of the first pass, while the API's lists are on their way. What fails is tried
+// again by the pass.
+func (e *Engine) observeAhead(now time.Time) {
 	if seen, err := e.kernel.Observe(); err == nil {
 		e.seen, e.seenAt = &seen, now
 	}
 }
 
-// lookLasts is how long the first pass may go by what look has seen; others may have changed the kernel since.
-const lookLasts = 10 * time.Second
+// observedFor is how long the first pass may go by what observeAhead has seen; others may have changed the kernel
+// since.
+const observedFor = 10 * time.Second
 
 func (e *Engine) observe(now time.Time) (dataplane.Observation, error) {
 	seen := e.seen
 	e.seen = nil
-	if seen != nil && now.Sub(e.seenAt) < lookLasts {
+	if seen != nil && now.Sub(e.seenAt) < observedFor {
 		return *seen, nil
 	}
 	return e.kernel.Observe()
@@ -38,13 +39,13 @@ func (e *Engine) audit(now time.Time, dirty *[]cluster.Name) error {
 		return err
 	}
 	e.forgetTouches(e.touches)
-	e.unread, e.mistrusted = nil, false
+	e.unread, e.auditDue = nil, false
 	clear(e.doubts)
 	e.retries.audited()
-	before := e.keptOff()
+	before := e.excludedServers()
 	e.have, e.foreign, e.connections = seen.State, seen.Foreign, seen.Connections
-	e.inherit(nil)
-	if !maps.Equal(before, e.keptOff()) {
+	e.adoptPredecessors(nil)
+	if !maps.Equal(before, e.excludedServers()) {
 		*dirty = append(*dirty, slices.Collect(maps.Keys(e.services))...)
 	}
 	*dirty = append(*dirty, e.recordAddresses(seen.NodeAddresses, seen.Broadcasts)...)
@@ -53,21 +54,21 @@ func (e *Engine) audit(now time.Time, dirty *[]cluster.Name) error {
 	return nil
 }
 
-// inherit makes the predecessor's virtual servers ours, and touches them: those that no Service wants go with this
-// pass.
-func (e *Engine) inherit(touched *dataplane.Touched) {
+// adoptPredecessors makes the predecessor's virtual servers ours, and touches them: those that no Service wants go with
+// this pass.
+func (e *Engine) adoptPredecessors(touched *dataplane.Touched) {
 	if e.settings.Predecessor == nil {
 		return
 	}
 	for id, v := range e.foreign {
 		if e.settings.Predecessor(id) && !e.excluded(id.Addr) {
-			e.take(id, v, touched)
+			e.adopt(id, v, touched)
 		}
 	}
 }
 
-// take makes a foreign virtual server ours. touched is nil where everything is touched.
-func (e *Engine) take(id dataplane.VirtualServerID, v dataplane.VirtualServer, touched *dataplane.Touched) {
+// adopt makes a foreign virtual server ours. touched is nil where everything is touched.
+func (e *Engine) adopt(id dataplane.VirtualServerID, v dataplane.VirtualServer, touched *dataplane.Touched) {
 	e.have.SetVirtualServer(id, v)
 	delete(e.foreign, id)
 	if touched != nil {
@@ -75,8 +76,8 @@ func (e *Engine) take(id dataplane.VirtualServerID, v dataplane.VirtualServer, t
 	}
 }
 
-// keptOff returns the virtual servers of others in excluded networks: no Service gets those front ends.
-func (e *Engine) keptOff() map[dataplane.VirtualServerID]struct{} {
+// excludedServers returns the virtual servers of others in excluded networks: no Service gets those front ends.
+func (e *Engine) excludedServers() map[dataplane.VirtualServerID]struct{} {
 	ids := map[dataplane.VirtualServerID]struct{}{}
 	for id := range e.foreign {
 		if e.excluded(id.Addr) {
@@ -90,12 +91,12 @@ func (e *Engine) excluded(addr netip.Addr) bool {
 	return slices.ContainsFunc(e.settings.Exclude, func(network netip.Prefix) bool { return network.Contains(addr) })
 }
 
-// adopt takes over foreign virtual servers that are wanted, with their connections. The set entries that are written
+// adoptWanted adopts foreign virtual servers that are wanted, with their connections. The set entries that are written
 // ahead of any change to them make them ours.
-func (e *Engine) adopt(touched *dataplane.Touched) {
+func (e *Engine) adoptWanted(touched *dataplane.Touched) {
 	for id, v := range e.foreign {
 		if _, wanted := e.want.State.VirtualServers[id]; wanted {
-			e.take(id, v, touched)
+			e.adopt(id, v, touched)
 		}
 	}
 }

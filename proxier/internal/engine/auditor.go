@@ -15,7 +15,7 @@ type auditor struct {
 	engine *Engine
 	period time.Duration // 0 is never
 	// work goes on while the kernel is read.
-	work *Work
+	work *Stopwatch
 	// round is nil while there is none.
 	round   *round
 	ask     chan struct{}
@@ -55,7 +55,7 @@ const (
 
 // newAuditor starts the goroutine, which opens the Reader when it needs one. It ends with close, as soon as the kernel
 // lets it.
-func newAuditor(e *Engine, open func() (dataplane.Reader, error), period time.Duration, work *Work, spent func() (thread, programs time.Duration)) *auditor {
+func newAuditor(e *Engine, open func() (dataplane.Reader, error), period time.Duration, work *Stopwatch, spent func() (thread, programs time.Duration)) *auditor {
 	a := &auditor{
 		engine: e, period: period, work: work, due: time.Now().Add(period), spent: spent,
 		ask: make(chan struct{}, 1), results: make(chan reading, 1), read: make(chan struct{}, 1),
@@ -116,7 +116,7 @@ func (a *auditor) start(now time.Time) bool {
 	a.drop()
 	a.round = a.engine.newRound()
 	a.reading = true
-	a.work.Begin(now)
+	a.work.Start(now)
 	a.ask <- struct{}{}
 	return true
 }
@@ -181,18 +181,18 @@ func (a *auditor) record(now time.Time, r reading) bool {
 		return err != nil
 	}
 	a.engine.unread = nil
-	if a.round.over() {
+	if a.round.isVoid() {
 		a.drop()
 		return false
 	}
-	a.round.take(r.seen)
+	a.round.startComparing(r.seen)
 	return false
 }
 
 // ended records when a reading has ended and what it has cost, and returns the error to report.
 func (a *auditor) ended(now time.Time, r reading) error {
 	a.reading = false
-	a.work.End()
+	a.work.Stop()
 	if a.cost != nil {
 		a.cost(r.cost)
 	}

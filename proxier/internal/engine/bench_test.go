@@ -124,14 +124,14 @@ func BenchmarkRound(b *testing.B) {
 			s.memory.AfterEach = nil
 			s.engine.lister = indexed{s.objects}
 			s.converge(s.apply([]byte(manyServices(n))), false)
-			reader := s.memory.Beside()
+			reader := s.memory.Reader()
 			var longest []time.Duration
 			pieces := 0
 			for b.Loop() {
 				b.StopTimer()
 				of := s.engine.newRound()
 				seen, _ := reader.Summarize()
-				of.take(seen)
+				of.startComparing(seen)
 				var found *drift
 				longest = append(longest, 0)
 				b.StartTimer()
@@ -192,9 +192,9 @@ func BenchmarkBesideABigService(b *testing.B) {
 			s.engine.background = s.runner
 			longest, passes := map[string]time.Duration{}, 0
 			timed := func(what string, do func()) {
-				before, _ := kernel.Spent()
+				before, _ := kernel.ProcessorTime()
 				do()
-				after, _ := kernel.Spent()
+				after, _ := kernel.ProcessorTime()
 				longest[what] = max(longest[what], after-before)
 			}
 			step := func(what string) {

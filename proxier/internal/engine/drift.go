@@ -20,7 +20,7 @@ type drift struct {
 	entries    []dataplane.SetEntry
 	addresses  []netip.Addr
 	routes     []netip.Addr
-	servers    map[dataplane.VirtualServerID]looked
+	servers    map[dataplane.VirtualServerID]inspected
 	// touched are virtual servers of which the mirror knows more than was seen.
 	touched map[dataplane.VirtualServerID]cluster.Name
 	// moved says that the node's addresses have been read since.
@@ -29,19 +29,20 @@ type drift struct {
 	errs []error
 }
 
-// looked is a virtual server that seemed to differ, as it was at a second look; there is none when it is not present.
-type looked struct {
+// inspected is a virtual server that seemed to differ, as it was when it was inspected; there is none when it is not
+// present.
+type inspected struct {
 	dataplane.VirtualServer
 	present bool
 }
 
-// leaveOut leaves out what passes have touched, and compares the foundation.
-func (d *drift) leaveOut(t *touches, have *dataplane.State) {
+// leaveOutTouched leaves out what passes have touched, and compares the foundation.
+func (d *drift) leaveOutTouched(t *touches, have *dataplane.State) {
 	d.void, d.moved, d.touched = t.void, t.addresses, t.keys.VirtualServers
 	d.foundation = !t.keys.Foundation && !have.SameFoundation(d.seen.State)
 	d.entries = untouched(d.entries, t.keys.Entries)
 	d.addresses, d.routes = untouched(d.addresses, t.keys.Addresses), untouched(d.routes, t.keys.Addresses)
-	maps.DeleteFunc(d.servers, func(id dataplane.VirtualServerID, _ looked) bool {
+	maps.DeleteFunc(d.servers, func(id dataplane.VirtualServerID, _ inspected) bool {
 		_, is := t.keys.VirtualServers[id]
 		return is
 	})
@@ -54,9 +55,9 @@ func untouched[K comparable](keys []K, touched map[K]cluster.Name) []K {
 	})
 }
 
-// record takes a drift into the mirror, and returns its keys: the pass brings them in line with what is wanted.
+// recordDrift takes a drift into the mirror, and returns its keys: the pass brings them in line with what is wanted.
 // Services become dirty when the node's addresses or sockets have changed.
-func (e *Engine) record(d *drift, report *Report, now time.Time, dirty *[]cluster.Name) dataplane.Touched {
+func (e *Engine) recordDrift(d *drift, report *Report, now time.Time, dirty *[]cluster.Name) dataplane.Touched {
 	touched := dataplane.NewTouched()
 	if d.void {
 		return touched
@@ -78,13 +79,13 @@ func (e *Engine) record(d *drift, report *Report, now time.Time, dirty *[]cluste
 	}
 	correct(d.addresses, have.Addresses, seen.Addresses, touched.Addresses)
 	correct(d.routes, have.Routes, seen.Routes, touched.Addresses)
-	before := e.keptOff()
+	before := e.excludedServers()
 	e.foreign = d.foreign(e.foreign)
 	for id, look := range d.servers {
 		e.correctServer(d, id, look, &touched)
 	}
-	e.inherit(&touched)
-	if !maps.Equal(before, e.keptOff()) {
+	e.adoptPredecessors(&touched)
+	if !maps.Equal(before, e.excludedServers()) {
 		*dirty = append(*dirty, slices.Collect(maps.Keys(e.services))...)
 	}
 	if !d.moved {
@@ -94,7 +95,7 @@ func (e *Engine) record(d *drift, report *Report, now time.Time, dirty *[]cluste
 	*dirty = append(*dirty, e.recordCaptures(d.seen.Observation)...)
 	if len(d.errs) > 0 {
 		report.Errors = append(report.Errors, d.errs...)
-		e.retries.blind(now, dataplane.NewTouched())
+		e.retries.putUnread(now, dataplane.NewTouched())
 	}
 	return touched
 }
@@ -111,7 +112,7 @@ func correct[V any](keys []netip.Addr, mirror, seen map[netip.Addr]V, touched ma
 	}
 }
 
-func (e *Engine) correctServer(d *drift, id dataplane.VirtualServerID, look looked, touched *dataplane.Touched) {
+func (e *Engine) correctServer(d *drift, id dataplane.VirtualServerID, look inspected, touched *dataplane.Touched) {
 	mirrored, was := e.have.VirtualServers[id]
 	_, foreign := d.seen.Foreign[id]
 	switch {

@@ -117,11 +117,11 @@ type Engine struct {
 	retries  retries
 	stale    stale
 	cutoffs  cutoffs
-	// doubts are virtual servers of which the mirror may be wrong; mistrusted says that it may be of something else.
-	doubts     doubts
-	mistrusted bool
-	// unseeing says that the last pass could not read what it had to: what waits does so until the next try is due.
-	unseeing bool
+	// doubts are virtual servers of which the mirror may be wrong; auditDue says that it may be of something else.
+	doubts   doubts
+	auditDue bool
+	// abandoned says that the last pass could not read what it had to: what waits does so until the next try is due.
+	abandoned bool
 	// connections is how many the last audit has seen.
 	connections int
 	// unsure are VIPs whose route has a source that the mirror does not know.
@@ -182,20 +182,20 @@ func (e *Engine) pass(now time.Time, dirty []cluster.Name, audit bool, found *dr
 	}
 	first := e.have == nil
 	var others []cluster.Name
-	whole := audit || dueAudit || first || e.mistrusted
+	whole := audit || dueAudit || first || e.auditDue
 	if r.Audit = whole; whole {
 		if err := e.audit(now, &others); err != nil {
-			return e.blind(r, err, touched, dirty)
+			return e.abandonPass(r, err, touched, dirty)
 		}
 	} else if found != nil {
 		r.Audit = true
-		why.drifted = e.record(found, &r, now, &others)
+		why.drifted = e.recordDrift(found, &r, now, &others)
 		touched.Add(why.drifted)
 	}
 	if err := e.inspectDoubts(); err != nil {
-		return e.blind(r, err, touched, append(dirty, others...))
+		return e.abandonPass(r, err, touched, append(dirty, others...))
 	}
-	e.unseeing = false
+	e.abandoned = false
 	others = append(others, e.readNode()...)
 	others = append(others, e.roomAgain()...)
 	touched.Add(e.want.Prefer(e.node.Sources()))
@@ -239,7 +239,7 @@ func (e *Engine) pass(now time.Time, dirty []cluster.Name, audit bool, found *dr
 	why.starting = e.starting
 	started := e.starting && e.waiting()+len(e.compiling) == 0
 	if r.Audit || e.starting {
-		e.adopt(&touched)
+		e.adoptWanted(&touched)
 	}
 	if why.whole = whole && !e.starting; why.whole {
 		why.asked = dataplane.NewTouched()
@@ -284,7 +284,7 @@ func (e *Engine) pass(now time.Time, dirty []cluster.Name, audit bool, found *dr
 	e.recordRest(&r, touched)
 	r.Backlog = e.waiting() + len(e.compiling)
 	r.Changed = e.rows(affected, r.Failures)
-	e.judgeNodes()
+	e.reportNodeClaims()
 	r.NodeProblems, r.NodeVersion = slices.Concat(e.nodeProblems, e.claims.own, e.unreadRules), e.nodeVersion
 	r.OtherNodes = e.claims.others
 	r.Connections = e.connections
@@ -292,7 +292,7 @@ func (e *Engine) pass(now time.Time, dirty []cluster.Name, audit bool, found *dr
 		e.spare = touched // which the Report's operations look at until the next pass
 	}
 	r.Served, r.Foreign, r.Draining, r.Pending = len(e.services), len(e.foreign), e.drains.count(), len(e.retries)
-	r.judge(e.retries)
+	r.countRetries(e.retries)
 	return r
 }
 

@@ -19,7 +19,7 @@ func (e *Engine) checkFrontEnds(s *cluster.Service, f *dataplane.Fragment) {
 	problem := func(reason cluster.Reason, front dataplane.FrontEnd, format string, args ...any) {
 		s.Problems.Addf(reason, front.Kind.String()+" "+front.ID.String(), format, args...)
 	}
-	keptOff, byNodes := e.keptOff(), e.balancedByNodes(s)
+	keptOff, byNodes := e.excludedServers(), e.balancedByNodes(s)
 	f.FrontEnds = slices.DeleteFunc(f.FrontEnds, func(front dataplane.FrontEnd) bool {
 		if _, others := keptOff[front.ID]; others {
 			problem(cluster.ForeignVirtualServer, front, "somebody else has a virtual server there, and the address is in --ipvs-exclude-cidrs; this service is not served there")

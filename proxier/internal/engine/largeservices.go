@@ -10,9 +10,9 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
 
-// What is larger is compiled in the background: a Service with its EndpointSlices of so many bytes, or where the product of
-// both, to which its ports times its endpoints are in proportion, is so great. 500 endpoints of one port are about
-// that, and take a millisecond.
+// What is larger is compiled in the background: a Service with its EndpointSlices of so many bytes, or where the
+// product of both, to which its ports times its endpoints are in proportion, is so great. 500 endpoints of one port are
+// about that, and take a millisecond.
 const (
 	largeBytes   = 256 << 10
 	largeProduct = 8 << 20
@@ -185,7 +185,7 @@ func (m *backgroundCompile) isDone() bool {
 }
 
 // takeCompiled returns the Services that were compiled in the background, by name, and those that are to be compiled
-// again. Where the objects have changed meanwhile, the result is taken all the same: it is newer than what is in force,
+// now. Where the objects have changed meanwhile, the result is taken all the same: it is newer than what is in force,
 // and a Service that changes all the time would never have its turn. Where the node has changed it is not: others may
 // have an address by now that was this one's.
 func (e *Engine) takeCompiled() (done []*backgroundCompile, again []cluster.Name) {

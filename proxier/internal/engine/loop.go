@@ -27,7 +27,7 @@ type Loop struct {
 	engine *Engine
 	source Changes
 	// work goes on in passes, and wherever else the loop asks the kernel.
-	work      *Work
+	work      *Stopwatch
 	observers []Observer
 	audits    *auditor
 	addresses *addressChanges
@@ -54,12 +54,12 @@ type Config struct {
 	AuditPeriod time.Duration
 	// OpenReader opens what audits read the kernel by. It is called in the goroutine, locked to no thread, that reads.
 	OpenReader func() (dataplane.Reader, error)
-	// Spent returns what the calling thread has taken of the processor so far, and the programs of this process.
-	Spent func() (thread, programs time.Duration)
+	// ProcessorTime returns what the calling thread has taken of the processor so far, and the programs of this process.
+	ProcessorTime func() (thread, programs time.Duration)
 	// AuditCost is told of each reading; nil is nobody.
 	AuditCost func(AuditCost)
 	// Passing goes on while the loop is at work, Reading while an audit reads the kernel beside it.
-	Passing, Reading *Work
+	Passing, Reading *Stopwatch
 	// Outdated says what has changed that only a new start can take note of; nil where nothing can.
 	Outdated func() error
 }
@@ -68,7 +68,7 @@ type Config struct {
 func NewLoop(e *Engine, c Config) *Loop {
 	l := &Loop{
 		engine: e, source: c.Source, work: c.Passing, observers: c.Observers, rest: c.Rest, outdated: c.Outdated,
-		audits:    newAuditor(e, c.OpenReader, c.AuditPeriod, c.Reading, c.Spent),
+		audits:    newAuditor(e, c.OpenReader, c.AuditPeriod, c.Reading, c.ProcessorTime),
 		addresses: newAddressChanges(),
 		link:      make(chan struct{}, 1),
 		compiled:  make(chan struct{}, 1),
@@ -98,9 +98,9 @@ func signal(told chan<- struct{}) func() {
 // Run returns when ctx ends, or with the reason why the program should be started anew.
 func (l *Loop) Run(ctx context.Context) error {
 	l.engine.background = newBackgroundRunner(ctx, signal(l.compiled))
-	l.work.Begin(time.Now())
-	l.engine.look(time.Now())
-	l.work.End()
+	l.work.Start(time.Now())
+	l.engine.observeAhead(time.Now())
+	l.work.Stop()
 	// Nothing is deleted before every source has told what it has.
 	if !l.source.WaitForSync(ctx) {
 		return nil
@@ -128,9 +128,9 @@ func (l *Loop) Run(ctx context.Context) error {
 			}
 			l.pass(l.source.Take(), nil, false)
 		case <-l.addresses.told:
-			l.look()
+			l.readAddresses()
 		case <-l.link:
-			l.mistrust()
+			l.auditNext()
 		case <-l.compiled:
 			l.pass(l.source.Take(), nil, false)
 		case now := <-timer.C:
@@ -151,7 +151,7 @@ func (l *Loop) wait(now time.Time) time.Duration {
 			wait = min(wait, due.Sub(now))
 		}
 	}
-	if l.engine.waiting() > 0 && !l.engine.unseeing {
+	if l.engine.waiting() > 0 && !l.engine.abandoned {
 		return 0
 	}
 	if l.gathering {
@@ -160,28 +160,28 @@ func (l *Loop) wait(now time.Time) time.Duration {
 	return max(wait, time.Millisecond)
 }
 
-// look reads the node's addresses, and makes a pass when something depends on those that came or went.
-func (l *Loop) look() {
-	l.work.Begin(time.Now())   // the kernel may hang here as well as in a pass
+// readAddresses reads the node's addresses, and makes a pass when something depends on those that came or went.
+func (l *Loop) readAddresses() {
+	l.work.Start(time.Now())   // the kernel may hang here as well as in a pass
 	gone := l.addresses.take() // ahead of the look: what goes during it is told again
 	dirty, err := l.engine.readAddresses()
-	l.work.End()
+	l.work.Stop()
 	lost := l.engine.lose(gone)
 	if err != nil || len(dirty) > 0 || lost || l.engine.sourcesMoved() {
 		l.pass(nil, dirty, err != nil)
 	}
 }
 
-// mistrust has the kernel audited when our link is gone: who deletes the link has as a rule deleted the virtual
+// auditNext has the kernel audited when our link is gone: who deletes the link has as a rule deleted the virtual
 // servers, too, of whose end nothing else tells.
-func (l *Loop) mistrust() { l.engine.mistrust(time.Now()) }
+func (l *Loop) auditNext() { l.engine.auditNext(time.Now()) }
 
 // audit lets an audit go on, and repairs what it has found.
 func (l *Loop) audit() {
 	now := time.Now()
-	l.work.Begin(now)
+	l.work.Start(now)
 	found, done := l.audits.step(now)
-	l.work.End()
+	l.work.Stop()
 	if done {
 		l.sync(nil, func(now time.Time) Report { return l.engine.repair(now, found) })
 	}
@@ -198,8 +198,8 @@ func (l *Loop) pass(changes []cluster.Change, dirty []cluster.Name, audit bool) 
 // sync makes a pass and shows its Report to the observers.
 func (l *Loop) sync(changes []cluster.Change, pass func(now time.Time) Report) {
 	start := time.Now()
-	l.work.Begin(start)
-	defer l.work.End()
+	l.work.Start(start)
+	defer l.work.Stop()
 	r := pass(start)
 	l.ended = time.Now()
 	r.Duration = l.ended.Sub(start)

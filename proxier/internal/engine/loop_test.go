@@ -21,7 +21,7 @@ func TestTimesOfPasses(t *testing.T) {
 		return refuse && is
 	}}
 	var reports []Report
-	l := &Loop{engine: s.engine, work: &Work{}, waiting: map[cluster.Name]cluster.Change{},
+	l := &Loop{engine: s.engine, work: &Stopwatch{}, waiting: map[cluster.Name]cluster.Change{},
 		observers: []Observer{observerFunc(func(r Report) { reports = append(reports, r) })}}
 	name := s.apply([]byte(mistaken))[0]
 	now := time.Now()
@@ -52,7 +52,7 @@ func routedLoop(t *testing.T, keepsSources bool) (s *scenario, l *Loop, passes *
 	s = newScenario(t, 0, 0)
 	s.memory.KeepsSources, s.mode, passes = keepsSources, dataplane.ByRoute, new(int)
 	s.restart()
-	l = &Loop{engine: s.engine, work: &Work{}, waiting: map[cluster.Name]cluster.Change{},
+	l = &Loop{engine: s.engine, work: &Stopwatch{}, waiting: map[cluster.Name]cluster.Change{},
 		addresses: newAddressChanges(), observers: []Observer{observerFunc(func(Report) { *passes++ })}}
 	s.apply([]byte("apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {clusterIP: 10.96.0.1, clusterIPs: [10.96.0.1, 'fd00:96::1'], ports: [{port: 80}]}\n"))
 	s.apply([]byte("apiVersion: v1\nkind: Node\nmetadata: {name: n1}\nstatus: {addresses: [{type: InternalIP, address: 192.168.50.7}, {type: InternalIP, address: 'fd00:50::7'}]}\n"))
@@ -86,16 +86,16 @@ func TestSourcesFollowTheNodesAddresses(t *testing.T) {
 		l.pass(nil, nil, true)
 		s.prefer("the node has none of them", dataplane.Sources{})
 		s.memory.SetAddresses(all...)
-		l.look()
+		l.readAddresses()
 		s.prefer("they came", theNodes)
 		s.memory.SetAddresses(others...)
 		l.addresses.tell(AddressChange{Gone: theNodes.IPv6})
-		l.look()
+		l.readAddresses()
 		s.prefer("they went", dataplane.Sources{})
 		if *passes != 3 {
 			t.Errorf("%d passes, want 3", *passes)
 		}
-		l.look()
+		l.readAddresses()
 		if *passes != 3 {
 			t.Errorf("a look at what has not changed makes a pass")
 		}
@@ -126,12 +126,12 @@ func TestSourcesComeBackWithTheirAddress(t *testing.T) {
 			s.memory.SetAddresses()
 			s.memory.SetAddresses(all...)
 			l.addresses.tell(c.told)
-			l.look()
+			l.readAddresses()
 			s.prefer("when it is back", theNodes)
 			if n := s.memory.Writes - before; n != c.write {
 				t.Errorf("%d writes, want %d", n, c.write)
 			}
-			l.look()
+			l.readAddresses()
 			if n := s.memory.Writes - before; n != c.write {
 				t.Errorf("%d writes after another look, want %d", n, c.write)
 			}
@@ -182,7 +182,7 @@ func TestBlindLoopRests(t *testing.T) {
 		t.Fatalf("%d Services wait, for %v", r.Backlog, l.wait(s.now))
 	}
 	broken.blind = true
-	s.engine.mistrusted = true
+	s.engine.auditDue = true
 	for wait := firstRetry; wait < lastRetry; wait *= 2 {
 		if r := s.engine.Pass(s.now, nil, false); r.Err == nil {
 			t.Fatal("a kernel that cannot be read was read")
@@ -206,20 +206,20 @@ func (f observerFunc) Observe(r Report) { f(r) }
 // seen.
 func TestLookingAtAddressesCanHang(t *testing.T) {
 	s := newScenario(t, 0, 0)
-	at := &Work{}
+	at := &Stopwatch{}
 	asked := 0
 	s.engine.kernel = askedKernel{s.memory, func() {
 		asked++
-		if at.Lasts(time.Now().Add(time.Hour)) < time.Hour {
+		if at.Elapsed(time.Now().Add(time.Hour)) < time.Hour {
 			t.Error("a kernel that does not answer would not be noticed")
 		}
 	}}
 	l := &Loop{engine: s.engine, work: at, addresses: newAddressChanges()}
-	l.look()
+	l.readAddresses()
 	if asked != 1 {
 		t.Errorf("asked %d times, want 1", asked)
 	}
-	if at.Lasts(time.Now().Add(time.Hour)) != 0 {
+	if at.Elapsed(time.Now().Add(time.Hour)) != 0 {
 		t.Error("a loop that waits is taken to be at work")
 	}
 }

@@ -49,7 +49,7 @@ func (e *Engine) problemsOf(node *v1.Node) []cluster.Problem {
 	if text, written := node.Annotations[key.String()]; written && e.settings.NoNodeWeights {
 		mistakes.Addf(cluster.AnnotationWithoutEffect, key.Field(), "%s: --node-weights=none gives annotations of Nodes no meaning", budget.Quote(text))
 	}
-	problems := mistakes.Told()
+	problems := mistakes.Reported()
 	for i, p := range problems {
 		if p.Reason == cluster.InvalidAnnotation {
 			problems[i].InForce = "1 (" + cluster.SourceDefault + ")"

@@ -54,8 +54,8 @@ func (c *nodeClaims) drop(name cluster.Name) {
 	}
 }
 
-// judgeNodes writes the Problems of all Nodes if something has changed since.
-func (e *Engine) judgeNodes() {
+// reportNodeClaims writes the Problems of all Nodes if something has changed since.
+func (e *Engine) reportNodeClaims() {
 	c := &e.claims
 	if !c.stale {
 		return
@@ -90,9 +90,9 @@ func (e *Engine) judgeNodes() {
 	c.own, c.others = nil, nil
 	for name, problems := range of {
 		if name == e.node.Name {
-			c.own = problems.Told()
+			c.own = problems.Reported()
 		} else {
-			c.others = append(c.others, Row{UID: name, Problems: problems.Told()})
+			c.others = append(c.others, Row{UID: name, Problems: problems.Reported()})
 		}
 	}
 	slices.SortFunc(c.others, func(a, b Row) int { return strings.Compare(a.UID, b.UID) })

@@ -81,7 +81,7 @@ func (e *Engine) goOver(name cluster.Name) {
 	if !e.want.Changing(name) {
 		e.pieces.queue = append(e.pieces.queue, name)
 	}
-	e.retries.again(name)
+	e.retries.dueNow(name)
 }
 
 // nextPiece takes the next piece. Services that have just changed go ahead of it, but not twice in a row.

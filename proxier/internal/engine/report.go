@@ -181,9 +181,9 @@ func (r Report) Error() error {
 	return errors.Join(errs...)
 }
 
-// judge says of what is to be tried again whether it is everybody's or some Services'.
-func (r *Report) judge(rs retries) {
-	r.Unsound = r.Err != nil || len(r.Errors) > 0 || rs.unsound()
+// countRetries says of what is to be tried again whether it is everybody's or some Services'.
+func (r *Report) countRetries(rs retries) {
+	r.Unsound = r.Err != nil || len(r.Errors) > 0 || rs.foundationFailed()
 	r.Refused, r.RefusedIn = rs.refused()
 }
 
@@ -218,7 +218,7 @@ func (e *Engine) row(name cluster.Name, failures []Failure) Row {
 	if s.problems != nil {
 		problems.Join(*s.problems)
 	}
-	if e.retries.lasts(name) && !e.retries.unsound() {
+	if e.retries.persists(name) && !e.retries.foundationFailed() {
 		addRefusals(&problems, failures)
 	}
 	fragment, _ := e.want.Fragment(name)
@@ -235,7 +235,7 @@ func (e *Engine) row(name cluster.Name, failures []Failure) Row {
 		_, f.Programmed = e.have.VirtualServers[front.ID]
 		row.FrontEnds = append(row.FrontEnds, f)
 	}
-	row.Problems = problems.Told()
+	row.Problems = problems.Reported()
 	return row
 }
 

@@ -56,21 +56,21 @@ func (rs retries) put(now time.Time, owner cluster.Name, keys dataplane.Touched,
 	r.due = now.Add(r.delay)
 }
 
-// blind notes that the kernel could not be read, and what was to be looked at.
-func (rs retries) blind(now time.Time, keys dataplane.Touched) {
+// putUnread notes that the kernel could not be read, and what was to be looked at.
+func (rs retries) putUnread(now time.Time, keys dataplane.Touched) {
 	rs.put(now, cluster.Name{}, keys, true)
 	rs[cluster.Name{}].unread = true
 }
 
-// unsound tells whether what all Services stand on is to be tried again: the kernel was not read, or it lacks a link, a
-// parameter, a set or a chain.
-func (rs retries) unsound() bool {
+// foundationFailed tells whether what all Services stand on is to be tried again: the kernel was not read, or it lacks
+// a link, a parameter, a set or a chain.
+func (rs retries) foundationFailed() bool {
 	r := rs[cluster.Name{}] // as no Service owns such an object
 	return r != nil && (r.unread || r.keys.Foundation)
 }
 
-// hurry has everything tried again at once: what all Services stand on is there again.
-func (rs retries) hurry(now time.Time) {
+// allDueNow has everything tried again at once: what all Services stand on is there again.
+func (rs retries) allDueNow(now time.Time) {
 	for _, r := range rs {
 		r.delay, r.due = firstRetry, now.Add(firstRetry)
 	}
@@ -79,8 +79,8 @@ func (rs retries) hurry(now time.Time) {
 // longDue is due at any time.
 var longDue = time.Unix(0, 0)
 
-// again has what failed of a Service tried again with the next pass.
-func (rs retries) again(name cluster.Name) {
+// dueNow has what failed of a Service tried again with the next pass.
+func (rs retries) dueNow(name cluster.Name) {
 	if r := rs[name]; r != nil {
 		r.due = longDue
 	}
@@ -98,8 +98,8 @@ func (rs retries) refused() (services, namespaces int) {
 	return services, len(seen)
 }
 
-// lasts tells whether the Service's retries go on for so long that it is no chance.
-func (rs retries) lasts(name cluster.Name) bool {
+// persists tells whether the Service's retries go on for so long that it is no chance.
+func (rs retries) persists(name cluster.Name) bool {
 	r := rs[name]
 	return r != nil && r.delay >= refusedAfter
 }

@@ -24,28 +24,28 @@ type round struct {
 	stop    func()
 }
 
-// The size of a piece: so many keys are compared, or so many virtual servers looked at once more, which takes two or
-// three system calls each, before others get their turn. Both take less than a millisecond.
+// The size of a piece: so many keys are compared, or so many virtual servers inspected, which takes two or three
+// system calls each, before others get their turn. Both take less than a millisecond.
 const (
-	pieceKeys  = 512
-	pieceLooks = 8
+	pieceKeys        = 512
+	pieceInspections = 8
 )
 
 // newRound returns a round that begins: from now on the kernel may be read.
 func (e *Engine) newRound() *round { return &round{engine: e, touches: e.watchTouches()} }
 
-// take takes what the Reader has seen, which is to be compared now. It is of no use where the round is over.
-func (r *round) take(seen dataplane.Summary) {
-	if r.over() {
+// startComparing takes what the Reader has seen. It is of no use where the round is void.
+func (r *round) startComparing(seen dataplane.Summary) {
+	if r.isVoid() {
 		return
 	}
-	r.found = &drift{seen: seen, servers: map[dataplane.VirtualServerID]looked{}}
+	r.found = &drift{seen: seen, servers: map[dataplane.VirtualServerID]inspected{}}
 	r.next, r.stop = iter.Pull(r.compare())
 }
 
-// over tells whether the round is of no use any more: everything was read anew meanwhile, or something went with which
-// other objects go.
-func (r *round) over() bool { return r.touches.over || r.found == nil && r.touches.void }
+// isVoid tells whether the round is of no use any more: everything was read anew meanwhile, or something went with
+// which other objects go.
+func (r *round) isVoid() bool { return r.touches.over || r.found == nil && r.touches.void }
 
 // end ends the round, wherever it is.
 func (r *round) end() {
@@ -56,7 +56,7 @@ func (r *round) end() {
 }
 
 // comparing tells whether there is something to compare.
-func (r *round) comparing() bool { return r != nil && r.next != nil && !r.over() }
+func (r *round) comparing() bool { return r != nil && r.next != nil && !r.isVoid() }
 
 // step compares the next piece. With the last one it returns what differs, and the round is over.
 func (r *round) step() *drift {
@@ -65,7 +65,7 @@ func (r *round) step() *drift {
 	}
 	r.end()
 	found := r.found
-	found.leaveOut(r.touches, r.engine.have)
+	found.leaveOutTouched(r.touches, r.engine.have)
 	return found
 }
 
@@ -105,9 +105,9 @@ func (r *round) compare() iter.Seq[struct{}] {
 		slices.SortFunc(suspects, dataplane.VirtualServerID.Compare)
 		for _, id := range suspects {
 			if _, touched := r.touches.keys.VirtualServers[id]; !touched {
-				r.lookAgain(id)
+				r.inspect(id)
 			}
-			if !pause(pieceKeys / pieceLooks) {
+			if !pause(pieceKeys / pieceInspections) {
 				return
 			}
 		}
@@ -149,14 +149,14 @@ func differs[K, V comparable](a, b map[K]V, pause func(int) bool, each func(K)) 
 	return absent(maps.Keys(b), in(a), pause, each)
 }
 
-// lookAgain reads a virtual server for itself. A dump of all of them leaves some out, or shows them twice, when others
+// inspect reads a virtual server for itself. A dump of all of them leaves some out, or shows them twice, when others
 // come and go meanwhile, since it finds its place again by counting (net/netfilter/ipvs/ip_vs_ctl.c,
 // ip_vs_genl_dump_services, Linux 6.12): a third of those that stayed was missing in a test of the kernel's contract.
-func (r *round) lookAgain(id dataplane.VirtualServerID) {
+func (r *round) inspect(id dataplane.VirtualServerID) {
 	v, present, err := r.engine.kernel.VirtualServer(id)
 	if err != nil {
 		r.found.errs = append(r.found.errs, fmt.Errorf("look at %s: %w", id, err))
 		return
 	}
-	r.found.servers[id] = looked{v, present}
+	r.found.servers[id] = inspected{v, present}
 }

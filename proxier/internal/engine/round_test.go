@@ -27,7 +27,7 @@ func (s *scenario) audit() {
 	s.t.Helper()
 	whole := !s.beside || s.engine.have == nil // the first audit is a whole one
 	if !whole {
-		s.round(s.memory.Beside(), func() {})
+		s.round(s.memory.Reader(), func() {})
 	}
 	s.converge(nil, whole)
 }
@@ -37,11 +37,11 @@ func (s *scenario) round(reader *kernel.MemoryReader, between func()) {
 	s.t.Helper()
 	of := s.engine.newRound()
 	defer of.end()
-	seen, err := s.faulty.Beside(reader).Summarize()
+	seen, err := s.faulty.Reader(reader).Summarize()
 	for err != nil {
-		seen, err = s.faulty.Beside(reader).Summarize()
+		seen, err = s.faulty.Reader(reader).Summarize()
 	}
-	for of.take(seen); of.comparing() && s.found == nil; {
+	for of.startComparing(seen); of.comparing() && s.found == nil; {
 		between()
 		if of.comparing() {
 			s.found = of.step()
@@ -148,7 +148,7 @@ func TestRoundsWalk(t *testing.T) {
 				s.engine.Pass(s.now, nil, false)
 			}
 		}
-		reader := s.memory.Beside()
+		reader := s.memory.Reader()
 		reader.Before = func(string) { happen() }
 		reader.Overlooks = func(dataplane.VirtualServerID) bool { return r.IntN(20) == 0 }
 		happen()
@@ -227,7 +227,7 @@ type besideLoop struct {
 func newBesideLoop(t *testing.T) *besideLoop {
 	s := newScenario(t, 0, 0)
 	b := &besideLoop{s: s, waits: make(chan struct{}), read: make(chan struct{})}
-	reader := s.memory.Beside()
+	reader := s.memory.Reader()
 	reader.Before = func(part string) {
 		if part == "virtual servers" {
 			b.waits <- struct{}{}
@@ -235,14 +235,14 @@ func newBesideLoop(t *testing.T) *besideLoop {
 		}
 	}
 	b.Loop = &Loop{
-		engine: s.engine, work: &Work{}, waiting: map[cluster.Name]cluster.Change{},
+		engine: s.engine, work: &Stopwatch{}, waiting: map[cluster.Name]cluster.Change{},
 		observers: []Observer{observerFunc(func(r Report) { b.reports = append(b.reports, r) })},
 		audits: newAuditor(s.engine, func() (dataplane.Reader, error) {
 			if b.fails != nil {
 				return nil, b.fails
 			}
 			return reader, nil
-		}, 30*time.Second, &Work{}, noCost),
+		}, 30*time.Second, &Stopwatch{}, noCost),
 	}
 	t.Cleanup(b.audits.close)
 	return b
@@ -307,7 +307,7 @@ func TestAuditInPieces(t *testing.T) {
 	s := newScenario(t, 0, 0)
 	s.memory.AfterEach = nil
 	s.converge(s.apply([]byte(manyServices(2000))), false)
-	reader := s.memory.Beside()
+	reader := s.memory.Reader()
 	overlooked := 0
 	reader.Overlooks = func(id dataplane.VirtualServerID) bool {
 		if id.Addr.As4()[3] == 77 {
@@ -339,10 +339,10 @@ func TestHungReader(t *testing.T) {
 	}
 	<-b.waits
 	b.pass(nil, nil, false)
-	if got := b.audits.work.Lasts(now.Add(time.Hour)); got != time.Hour {
+	if got := b.audits.work.Elapsed(now.Add(time.Hour)); got != time.Hour {
 		t.Errorf("the reading has taken %s, want an hour", got)
 	}
-	if got := b.work.Lasts(now.Add(time.Hour)); got != 0 {
+	if got := b.work.Elapsed(now.Add(time.Hour)); got != 0 {
 		t.Errorf("the loop has been at work for %s, and rests", got)
 	}
 	if b.audits.start(now.Add(time.Hour)) {
@@ -350,7 +350,7 @@ func TestHungReader(t *testing.T) {
 	}
 	b.read <- struct{}{}
 	b.finish()
-	if got := b.audits.work.Lasts(now.Add(time.Hour)); got != 0 {
+	if got := b.audits.work.Elapsed(now.Add(time.Hour)); got != 0 {
 		t.Errorf("a reading that has ended has taken %s", got)
 	}
 }
@@ -412,7 +412,7 @@ func TestAuditsTakeAHundredth(t *testing.T) {
 		s := newScenario(t, 0, 0)
 		s.converge(nil, false)
 		var looks time.Duration
-		a := newAuditor(s.engine, func() (dataplane.Reader, error) { return s.memory.Beside(), nil }, c.period, &Work{}, func() (thread, programs time.Duration) {
+		a := newAuditor(s.engine, func() (dataplane.Reader, error) { return s.memory.Reader(), nil }, c.period, &Stopwatch{}, func() (thread, programs time.Duration) {
 			looks++
 			return looks * c.cost / 2, looks * (c.cost - c.cost/2)
 		})
@@ -439,7 +439,7 @@ func TestAuditsTakeAHundredth(t *testing.T) {
 func TestNoAudits(t *testing.T) {
 	s := newScenario(t, 0, 0)
 	s.converge(nil, false)
-	a := newAuditor(s.engine, nil, 0, &Work{}, noCost)
+	a := newAuditor(s.engine, nil, 0, &Stopwatch{}, noCost)
 	defer a.close()
 	if !a.next().IsZero() || a.start(time.Now().Add(1000*time.Hour)) {
 		t.Error("an audit is due")
@@ -475,7 +475,7 @@ func TestRoundsAskInOrder(t *testing.T) {
 	}
 	var looked []dataplane.VirtualServerID
 	s.engine.kernel = orderKernel{s.engine.kernel, &looked}
-	s.round(s.memory.Beside(), func() {})
+	s.round(s.memory.Reader(), func() {})
 	if len(looked) < 10 || !slices.IsSortedFunc(looked, dataplane.VirtualServerID.Compare) {
 		t.Errorf("looked at %v", looked)
 	}

@@ -114,8 +114,8 @@ func (f *Faulty) fails() bool {
 	return true
 }
 
-// Beside returns a Reader that fails as often, with a chance of its own.
-func (f *Faulty) Beside(inner dataplane.Reader) dataplane.Reader {
+// Reader returns a Reader that fails as often, with a chance of its own.
+func (f *Faulty) Reader(inner dataplane.Reader) dataplane.Reader {
 	return faultyReader{inner, &Faulty{Rate: f.Rate, random: rand.New(rand.NewPCG(f.random.Uint64(), 0))}}
 }
 

@@ -25,7 +25,7 @@ type LinuxConfig struct {
 	Netfilter Netfilter
 }
 
-// Linux is the kernel of the network namespace of the process. One goroutine uses it at a time; see [Linux.Beside].
+// Linux is the kernel of the network namespace of the process. One goroutine uses it at a time; see [Linux.OpenReader].
 type Linux struct {
 	config    LinuxConfig
 	ipvs      *ipvs

@@ -47,7 +47,7 @@ func openLinux(t testing.TB) *kernel.Linux {
 
 func openBeside(t testing.TB, k *kernel.Linux) *kernel.LinuxReader {
 	t.Helper()
-	reader, err := k.Beside()
+	reader, err := k.OpenReader()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -336,7 +336,7 @@ func TestWatch(t *testing.T) {
 			ended <- err
 			return
 		}
-		ended <- kernel.Watch(ctx, kerneltest.Config.Link, kernel.Told{Addresses: func(c kernel.AddressChange) { told <- c }, LinkGone: func() { gone <- struct{}{} }})
+		ended <- kernel.Watch(ctx, kerneltest.Config.Link, kernel.WatchHandlers{Addresses: func(c kernel.AddressChange) { told <- c }, LinkGone: func() { gone <- struct{}{} }})
 	}()
 	// The watch has begun when the first address is told; each try is a new one.
 	deadline := time.Now().Add(20 * time.Second)

@@ -93,8 +93,8 @@ func (m *Memory) observe(before func(part string)) dataplane.Observation {
 	return seen
 }
 
-// Beside returns a Reader of the kernel.
-func (m *Memory) Beside() *MemoryReader { return &MemoryReader{memory: m} }
+// Reader returns a Reader of the kernel.
+func (m *Memory) Reader() *MemoryReader { return &MemoryReader{memory: m} }
 
 // MemoryReader reads a Memory in another goroutine.
 type MemoryReader struct {

@@ -12,7 +12,7 @@ import (
 func TestMemoryKeepsTheContract(t *testing.T) {
 	kerneltest.Run(t, func(*testing.T) (kerneltest.Kernel, kerneltest.Reader, kerneltest.Flows) {
 		m := kernel.NewMemory()
-		return m, m.Beside(), &memoryFlows{Memory: m}
+		return m, m.Reader(), &memoryFlows{Memory: m}
 	})
 }
 
@@ -20,7 +20,7 @@ func TestMemoryThatKeepsSourcesKeepsTheContract(t *testing.T) {
 	kerneltest.Run(t, func(*testing.T) (kerneltest.Kernel, kerneltest.Reader, kerneltest.Flows) {
 		m := kernel.NewMemory()
 		m.KeepsSources = true
-		return m, m.Beside(), &memoryFlows{Memory: m}
+		return m, m.Reader(), &memoryFlows{Memory: m}
 	})
 }
 
@@ -28,7 +28,7 @@ func TestFaultyWithoutFaultsKeepsTheContract(t *testing.T) {
 	kerneltest.Run(t, func(*testing.T) (kerneltest.Kernel, kerneltest.Reader, kerneltest.Flows) {
 		m := kernel.NewMemory()
 		f := kernel.NewFaulty(m, 0, 1)
-		return f, f.Beside(m.Beside()), &memoryFlows{Memory: m}
+		return f, f.Reader(m.Reader()), &memoryFlows{Memory: m}
 	})
 }
 

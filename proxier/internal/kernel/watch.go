@@ -22,8 +22,8 @@ type AddressChange struct {
 	Missed bool
 }
 
-// Told is what Watch calls. Neither must block.
-type Told struct {
+// WatchHandlers is what Watch calls. Neither must block.
+type WatchHandlers struct {
 	// Addresses is called after a change.
 	Addresses func(AddressChange)
 	// LinkGone is called after our link was deleted, or moved to another network namespace.
@@ -32,13 +32,13 @@ type Told struct {
 
 // Watch tells of addresses and of the end of our link until ctx ends. The network namespace is that of the calling
 // thread.
-func Watch(ctx context.Context, ours string, told Told) error {
+func Watch(ctx context.Context, ours string, told WatchHandlers) error {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
 	if err != nil {
 		return fmt.Errorf("watch addresses: %w", err)
 	}
 	groups := uint32(unix.RTMGRP_IPV4_IFADDR | unix.RTMGRP_IPV6_IFADDR | unix.RTMGRP_LINK)
-	if err := errors.Join(leaveOut(fd, 0), unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: groups})); err != nil {
+	if err := errors.Join(filterMessages(fd, 0), unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: groups})); err != nil {
 		unix.Close(fd)
 		return fmt.Errorf("watch addresses: %w", err)
 	}
@@ -76,7 +76,7 @@ func Watch(ctx context.Context, ours string, told Told) error {
 		if on != left {
 			// Ours may have been made anew.
 			if index, err := numbers.of(ours); err == nil && index != 0 && index == on {
-				if err := leaveOut(fd, index); err == nil {
+				if err := filterMessages(fd, index); err == nil {
 					left = index
 				}
 				continue
@@ -129,10 +129,10 @@ const (
 	msgType  = 4
 )
 
-// leaveOut makes the kernel keep back what it would tell of the addresses of one link, 0 being none: a start adds
+// filterMessages makes the kernel keep back what it would tell of the addresses of one link, 0 being none: a start adds
 // thousands of addresses to ours, and each would wake us. Of links themselves it is to tell the end only: each pod
 // brings one, of which the kernel tells a dozen times. Numbers of links are not used again before they are used up.
-func leaveOut(fd, index int) error {
+func filterMessages(fd, index int) error {
 	// A filter reads numbers as the network has them, and the message has them as this machine has them.
 	number, newLink, delLink := uint32(index), uint16(unix.RTM_NEWLINK), uint16(unix.RTM_DELLINK)
 	if binary.NativeEndian.Uint16([]byte{1, 0}) == 1 {

@@ -17,7 +17,7 @@ var apiChecks = []Check{{
 	Looks:       "whether there is a source of Services: a kubeconfig, a pod's ServiceAccount, or a directory of manifests",
 	Consequence: "the program ends: it has nothing to program",
 	Mend:        "give --kubeconfig or --manifests, or run it in a pod with a ServiceAccount",
-	judge: func(f Facts, w Wanted) []result {
+	evaluate: func(f Facts, w Wanted) []result {
 		switch {
 		case f.Source != "":
 			return fails(f.Source)
@@ -31,7 +31,7 @@ var apiChecks = []Check{{
 	Looks:       "whether each API server answers",
 	Consequence: "without any API server the node keeps what it has and learns of no change; one of several that is missing is missing when the others fail",
 	Mend:        "look at the address (apiServers, or server of the kubeconfig), the route to it, and its certificate: curl -vk URL/readyz",
-	judge: func(f Facts, _ Wanted) (results []result) {
+	evaluate: func(f Facts, _ Wanted) (results []result) {
 		severity := Fails
 		if slices.ContainsFunc(f.Servers, func(s Server) bool { return s.Err == "" }) {
 			severity = Warns
@@ -51,7 +51,7 @@ var apiChecks = []Check{{
 	Looks:       "whether the API servers accept our token or certificate",
 	Consequence: "nothing is learned of Services",
 	Mend:        "make the kubeconfig anew, or look at the pod's ServiceAccount and at the servers' authorities: kubectl auth whoami",
-	judge: func(f Facts, _ Wanted) (results []result) {
+	evaluate: func(f Facts, _ Wanted) (results []result) {
 		for _, s := range f.Servers {
 			if s.Status == 401 {
 				results = append(results, fails(s.URL+" says Unauthorized")...)
@@ -67,13 +67,13 @@ var apiChecks = []Check{{
 	Looks:       "whether the API allows what the ClusterRole of deploy/ipvs-proxier.yaml gives, verb by verb",
 	Consequence: "nothing is learned of what may not be listed or watched",
 	Mend:        "kubectl apply -f deploy/ipvs-proxier.yaml, whose ClusterRole has it; look: kubectl auth can-i VERB RESOURCE --as=system:serviceaccount:NAMESPACE:NAME",
-	judge:       judgeAccess,
+	evaluate:    evaluateAccess,
 }, {
 	Code: "IPX-255", Name: "APIServerIsService",
 	Looks:       "whether the API servers are reached by an address that is no Service's",
 	Consequence: "after the node has started, nobody serves that address until this program has reached the API by it: it waits for itself",
 	Mend:        "write the servers' own addresses, or those of a load balancer outside of the cluster, in apiServers",
-	judge: func(f Facts, _ Wanted) (results []result) {
+	evaluate: func(f Facts, _ Wanted) (results []result) {
 		for _, s := range f.Servers {
 			if u, err := url.Parse(s.URL); err == nil && isService(u.Hostname(), f.KubernetesIPs) {
 				results = append(results, fails(s.URL+" is the Service default/kubernetes")...)
@@ -89,7 +89,7 @@ var apiChecks = []Check{{
 	Looks:       "whether the API has a Node of this node's name",
 	Consequence: "no endpoint counts as this node's, and /healthz is 503: Services with the policy Local get nothing here",
 	Mend:        "start with --node-name=NAME, by one of: kubectl get nodes",
-	judge: func(f Facts, w Wanted) []result {
+	evaluate: func(f Facts, w Wanted) []result {
 		switch {
 		case w.Manifests || len(f.Servers) == 0:
 			return nil
@@ -105,7 +105,7 @@ var apiChecks = []Check{{
 	Looks:       "whether this node's clock and the API servers' go together, to 10 seconds",
 	Consequence: "certificates and tokens count as expired or as not valid yet; latencies and the age of the view are wrong",
 	Mend:        "timedatectl set-ntp true, on whichever is wrong",
-	judge: func(f Facts, _ Wanted) (results []result) {
+	evaluate: func(f Facts, _ Wanted) (results []result) {
 		for _, s := range f.Servers {
 			if s.Err == "" && s.Ahead.Known() && s.Ahead.Value.Abs() > mostAhead {
 				results = append(results, warns(fmt.Sprintf("the clock of %s differs by %s from this node's", s.URL, s.Ahead.Value.Abs().Round(time.Second)))...)
@@ -118,7 +118,7 @@ var apiChecks = []Check{{
 	},
 }}
 
-func judgeAccess(f Facts, _ Wanted) []result {
+func evaluateAccess(f Facts, _ Wanted) []result {
 	if !slices.ContainsFunc(f.Servers, Server.Answers) {
 		return nil // said by others
 	}

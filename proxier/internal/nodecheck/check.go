@@ -14,8 +14,8 @@ type Check struct {
 	// exactly.
 	Consequence, Mend string
 	// Stops tells that `run` ends, before it changes anything, where the check fails.
-	Stops bool
-	judge func(f Facts, w Wanted) []result
+	Stops    bool
+	evaluate func(f Facts, w Wanted) []result
 }
 
 // result is what a check says. An empty consequence or mend is the check's.
@@ -40,27 +40,27 @@ func Checks() []Check {
 	return slices.Concat(kernelChecks, privilegeChecks, iptablesChecks, networkChecks, limitChecks, apiChecks)
 }
 
-// Judge says what each check finds, worst first.
-func Judge(f Facts, w Wanted) Report {
-	all := judge(f, w, Checks())
+// Evaluate says what each check finds, worst first.
+func Evaluate(f Facts, w Wanted) Report {
+	all := evaluate(f, w, Checks())
 	return Report{Node: w.NodeName, Verdict: verdict("node "+w.NodeName, all), Findings: all}
 }
 
-// JudgeStart says what the checks find that need no more facts than `run` has before it changes anything: of the
+// EvaluateStart says what the checks find that need no more facts than `run` has before it changes anything: of the
 // kernel, of this process and of iptables.
-func JudgeStart(f Facts, w Wanted) []Finding {
-	return judge(f, w, slices.Concat(kernelChecks, privilegeChecks, iptablesChecks))
+func EvaluateStart(f Facts, w Wanted) []Finding {
+	return evaluate(f, w, slices.Concat(kernelChecks, privilegeChecks, iptablesChecks))
 }
 
 // ofIptables are the checks of what iptables and ipset need.
 var ofIptables = []string{"IPX-203", "IPX-204", "IPX-205", "IPX-221", "IPX-222", "IPX-223"}
 
-func judge(f Facts, w Wanted, checks []Check) (all []Finding) {
+func evaluate(f Facts, w Wanted, checks []Check) (all []Finding) {
 	for _, c := range checks {
 		if w.NFTables && slices.Contains(ofIptables, c.Code) {
 			continue
 		}
-		for _, r := range c.judge(f, w) {
+		for _, r := range c.evaluate(f, w) {
 			all = append(all, c.finding(r))
 		}
 	}

@@ -10,7 +10,7 @@ var iptablesChecks = []Check{{
 	Looks:       "whether the programs of iptables are installed",
 	Consequence: "no rule can be written: nothing is programmed",
 	Mend:        "apt-get install iptables (Debian and Ubuntu), dnf install iptables-nft (RHEL and Fedora)",
-	judge: func(f Facts, _ Wanted) []result {
+	evaluate: func(f Facts, _ Wanted) []result {
 		if len(f.Programs) > 0 {
 			return fails(strings.Join(f.Programs, ", ") + ": not installed")
 		}
@@ -21,7 +21,7 @@ var iptablesChecks = []Check{{
 	Looks:       "whether kubelet uses the same variant of iptables, nft or legacy",
 	Consequence: "rules of both are in force, and neither program sees the other one's: rules of others can take the packets of Services",
 	Mend:        "start with --iptables=VARIANT where both are installed, or: update-alternatives --set iptables /usr/sbin/iptables-VARIANT",
-	judge: func(f Facts, _ Wanted) []result {
+	evaluate: func(f Facts, _ Wanted) []result {
 		switch {
 		case len(f.Programs) > 0:
 			return nil
@@ -40,7 +40,7 @@ var iptablesChecks = []Check{{
 	Looks:       "whether IPv6 can be served where the cluster has it",
 	Consequence: "Services get no IPv6 address on this node",
 	Mend:        "install ip6tables, or switch IPv6 on (ipv6.disable=0)",
-	judge: func(f Facts, w Wanted) []result {
+	evaluate: func(f Facts, w Wanted) []result {
 		switch {
 		case f.IPv6 && f.IPv6Programs:
 			return ok("IPv6 can be served")

@@ -13,7 +13,7 @@ var kernelChecks = []Check{{
 	Looks:       "whether the kernel has IPVS (module `ip_vs`)",
 	Consequence: "no Service can be programmed",
 	Mend:        "install the kernel's package that has ip_vs (on Debian linux-image-KIND, on RHEL kernel-modules), then: modprobe ip_vs",
-	judge: func(f Facts, _ Wanted) []result {
+	evaluate: func(f Facts, _ Wanted) []result {
 		return modules(f, []string{ipvsModule}, "IPVS is in the kernel", Fails)
 	},
 }, {
@@ -21,13 +21,13 @@ var kernelChecks = []Check{{
 	Looks:       "whether the kernel has the schedulers that the configuration names, or the default one",
 	Consequence: "Services whose scheduler is missing are not programmed",
 	Mend:        "install the kernel's package that has ip_vs_NAME, then: modprobe ip_vs_NAME",
-	judge:       judgeSchedulers,
+	evaluate:    evaluateSchedulers,
 }, {
 	Code: "IPX-203", Name: "SetTypeMissing",
 	Looks:       "whether the kernel has ipset and the types of sets that the rules ask",
 	Consequence: "sets cannot be made, nor the rules that ask them: nothing is programmed",
 	Mend:        "install the kernel's package that has the modules, then: modprobe -a NAME",
-	judge: func(f Facts, _ Wanted) []result {
+	evaluate: func(f Facts, _ Wanted) []result {
 		return modules(f, setModules, "the types of sets are in the kernel", Fails)
 	},
 }, {
@@ -35,7 +35,7 @@ var kernelChecks = []Check{{
 	Looks:       "whether the kernel has what the iptables rules need",
 	Consequence: "the rules cannot be written: nothing is programmed",
 	Mend:        "install the kernel's package that has the modules, then: modprobe -a NAME",
-	judge: func(f Facts, _ Wanted) []result {
+	evaluate: func(f Facts, _ Wanted) []result {
 		return modules(f, ruleModules, "what the rules need is in the kernel", Fails)
 	},
 }, {
@@ -43,7 +43,7 @@ var kernelChecks = []Check{{
 	Looks:       "whether iptables can tell what IPVS has sent on (module `xt_ipvs`)",
 	Consequence: "a pod that reaches itself by its own address, past its Service, is masqueraded, too",
 	Mend:        "install the kernel's package that has xt_ipvs, then: modprobe xt_ipvs",
-	judge: func(f Facts, _ Wanted) []result {
+	evaluate: func(f Facts, _ Wanted) []result {
 		return modules(f, []string{ipvsMatch}, "iptables can tell what IPVS has sent on", Warns)
 	},
 }, {
@@ -51,7 +51,7 @@ var kernelChecks = []Check{{
 	Looks:       "whether the kernel shows its connection tracking (module `nf_conntrack_netlink`)",
 	Consequence: "UDP clients stay with endpoints that are gone, and connections from outside of the source ranges are not cut off",
 	Mend:        "install the kernel's package that has nf_conntrack_netlink, then: modprobe nf_conntrack_netlink",
-	judge: func(f Facts, _ Wanted) []result {
+	evaluate: func(f Facts, _ Wanted) []result {
 		return modules(f, []string{conntrackEvents}, "the kernel shows its connection tracking", Fails)
 	},
 }, {
@@ -59,7 +59,7 @@ var kernelChecks = []Check{{
 	Looks:       "whether the kernel has links of the kind `dummy`, with `--vip-mode=address`",
 	Consequence: "service addresses cannot be made local: nothing is programmed",
 	Mend:        "install the kernel's package that has dummy, then: modprobe dummy; or start with --vip-mode=route",
-	judge: func(f Facts, w Wanted) []result {
+	evaluate: func(f Facts, w Wanted) []result {
 		if !w.Dummy {
 			return nil
 		}
@@ -68,7 +68,7 @@ var kernelChecks = []Check{{
 	},
 }}
 
-// modules judges modules that are needed: severity is how bad it is that one is missing.
+// modules evaluates modules that are needed: severity is how bad it is that one is missing.
 func modules(f Facts, names []string, right string, severity Severity) []result {
 	var absent, doubtful []string
 	for _, name := range names {
@@ -107,7 +107,7 @@ func how(f Facts, names []string) string {
 	return strings.Join(states, " or ")
 }
 
-func judgeSchedulers(f Facts, w Wanted) []result {
+func evaluateSchedulers(f Facts, w Wanted) []result {
 	var needed, chosen []string
 	var results []result
 	for _, name := range scheduler.KernelNames() {

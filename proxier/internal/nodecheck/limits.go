@@ -18,7 +18,7 @@ var limitChecks = []Check{{
 	Looks:       "whether the source ports that masquerading may take (`--masquerade-ports`) hold node ports",
 	Consequence: "the answer to a connection that got such a port is taken for a request to the node port (kubernetes#139276)",
 	Mend:        "start with --masquerade-ports outside of the API server's --service-node-port-range",
-	judge: func(f Facts, w Wanted) []result {
+	evaluate: func(f Facts, w Wanted) []result {
 		if !f.NodePorts.Known() {
 			return unknown("node ports: " + f.NodePorts.Why)
 		}
@@ -38,7 +38,7 @@ var limitChecks = []Check{{
 	Looks:       "whether the node gives node ports to its own connections (`net.ipv4.ip_local_port_range`)",
 	Consequence: "the answer to a connection of the node itself that got such a port is taken for a request to the node port",
 	Mend:        "sysctl -w net.ipv4.ip_local_reserved_ports=30000-32767, and in /etc/sysctl.d",
-	judge: func(f Facts, _ Wanted) []result {
+	evaluate: func(f Facts, _ Wanted) []result {
 		switch {
 		case !f.LocalPorts.Known():
 			return unknown("ports of the node's own connections: " + f.LocalPorts.Why)
@@ -58,7 +58,7 @@ var limitChecks = []Check{{
 	Looks:       "whether the limit of tracked connections can be raised to what `--conntrack-max-per-core` asks for",
 	Consequence: "more connections than that are dropped, of the whole node",
 	Mend:        "in the node's own network namespace: sysctl -w net.netfilter.nf_conntrack_max=N; or leave it: --conntrack-max-per-core=0",
-	judge: func(f Facts, _ Wanted) []result {
+	evaluate: func(f Facts, _ Wanted) []result {
 		c := f.Conntrack
 		switch {
 		case !c.Known():
@@ -74,7 +74,7 @@ var limitChecks = []Check{{
 	Looks:       "whether nine tenths of the tracked connections that there may be are there",
 	Consequence: "new connections of the whole node are dropped when the table is full (dmesg: nf_conntrack: table full)",
 	Mend:        "sysctl -w net.netfilter.nf_conntrack_max=N",
-	judge: func(f Facts, _ Wanted) []result {
+	evaluate: func(f Facts, _ Wanted) []result {
 		c := f.Conntrack
 		switch {
 		case !c.Known():
@@ -90,7 +90,7 @@ var limitChecks = []Check{{
 	Looks:       "whether IPVS's table of connections is large enough (`conn_tab_bits`; up to Linux 7.0 it does not grow)",
 	Consequence: "each packet looks at many connections: everything gets slower, and nothing is refused",
 	Mend:        "echo options ip_vs conn_tab_bits=20 > /etc/modprobe.d/ip_vs.conf, and start the node anew",
-	judge: func(f Facts, _ Wanted) []result {
+	evaluate: func(f Facts, _ Wanted) []result {
 		c := f.Connections
 		switch {
 		case !c.Known():
@@ -109,7 +109,7 @@ var limitChecks = []Check{{
 	Looks:       "whether nine tenths of the connections that IPVS may have (`net.ipv4.vs.conn_max`, Linux 7.2) are there",
 	Consequence: "IPVS drops each connection beyond",
 	Mend:        "sysctl -w net.ipv4.vs.conn_max=N",
-	judge: func(f Facts, _ Wanted) []result {
+	evaluate: func(f Facts, _ Wanted) []result {
 		c := f.Connections
 		switch {
 		case !c.Known() || c.Value.Max == 0:

@@ -13,14 +13,14 @@ var networkChecks = []Check{{
 	Looks: "whether packets between the ports of a bridge of pods pass iptables (`net.bridge.bridge-nf-call-iptables`)",
 	Consequence: "a pod that reaches another pod of its node through a Service gets no answer: the answer takes the short way over the " +
 		"bridge, past IPVS",
-	Mend:  "modprobe br_netfilter; sysctl -w net.bridge.bridge-nf-call-iptables=1; name both in /etc/modules-load.d and /etc/sysctl.d",
-	judge: judgeBridges,
+	Mend:     "modprobe br_netfilter; sysctl -w net.bridge.bridge-nf-call-iptables=1; name both in /etc/modules-load.d and /etc/sysctl.d",
+	evaluate: evaluateBridges,
 }, {
 	Code: "IPX-232", Name: "ProxyAlive",
 	Looks:       "whether another service proxy is alive on the node",
 	Consequence: "two service proxies undo each other's work, so that this one does not start",
 	Mend:        "end it (kubectl -n kube-system delete daemonset NAME), and start this program with --take-over=NAME",
-	judge: func(f Facts, w Wanted) []result {
+	evaluate: func(f Facts, w Wanted) []result {
 		for _, p := range f.Proxies {
 			if p.Name != w.TakeOver {
 				return by(fmt.Sprintf("start with --take-over=%[1]s, then: kubectl -n kube-system delete daemonset %[1]s", p.Name),
@@ -40,10 +40,10 @@ var networkChecks = []Check{{
 	Looks:       "whether the addresses of `/healthz` and `/metrics` are free",
 	Consequence: "Services are served, but nobody can ask this program: the kubelet ends the pod",
 	Mend:        "end the other program, or give another address: --healthz-bind-address, --metrics-bind-address",
-	judge:       judgeBinds,
+	evaluate:    evaluateBinds,
 }}
 
-func judgeBridges(f Facts, w Wanted) []result {
+func evaluateBridges(f Facts, w Wanted) []result {
 	if !f.Bridges.Known() {
 		return unknown("bridges: " + f.Bridges.Why)
 	}
@@ -80,7 +80,7 @@ func (w Wanted) carriesPods(b Bridge) (ipv4, ipv6 bool) {
 	return ipv4 || b.Name == w.PodBridge, ipv6
 }
 
-func judgeBinds(f Facts, w Wanted) []result {
+func evaluateBinds(f Facts, w Wanted) []result {
 	switch {
 	case len(w.Binds) == 0:
 		return ok("no address is listened on")

@@ -18,7 +18,7 @@ func TestText(t *testing.T) {
 	f, w := ready()
 	f.Capabilities, f.SELinux, f.KubeletChain = Is[uint64](0), "container_t", Not[string]("\x1b[2Jwhy")
 	var out strings.Builder
-	if err := Judge(f, w).WriteText(&out, func(text string) string { return strings.ReplaceAll(text, "\x1b", "ESC") }); err != nil {
+	if err := Evaluate(f, w).WriteText(&out, func(text string) string { return strings.ReplaceAll(text, "\x1b", "ESC") }); err != nil {
 		t.Fatal(err)
 	}
 	text := out.String()

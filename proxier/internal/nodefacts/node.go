@@ -35,7 +35,7 @@ func Process(a Asked) nodecheck.Facts {
 		if kernel.IsTimeout(name) {
 			continue // in no file, and set as IPVS's other objects are
 		}
-		value, readOnly, err := kernel.LookAtSysctl(name)
+		value, readOnly, err := kernel.SysctlAccess(name)
 		s := nodecheck.Sysctl{Value: value, Missing: errors.Is(err, fs.ErrNotExist)}
 		switch {
 		case err != nil && !s.Missing:
@@ -64,7 +64,7 @@ func Node(ctx context.Context, a Asked) nodecheck.Facts {
 			f.Proxies = append(f.Proxies, nodecheck.Proxy{Name: string(l.Proxy), Sign: l.Sign})
 		}
 	}
-	f.Listening = known(kernel.Listening())
+	f.Listening = known(kernel.TCPListeners())
 	readLocalPorts(&f)
 	f.Conntrack = known(conntrack(a.Conntrack))
 	f.Connections = known(connections())
@@ -150,7 +150,7 @@ func bridges() (found []nodecheck.Bridge, err error) {
 }
 
 func conntrack(limits kernel.ConntrackLimits) (nodecheck.Conntrack, error) {
-	t, err := limits.Look()
+	t, err := limits.Tracked()
 	if errors.Is(err, fs.ErrNotExist) {
 		return nodecheck.Conntrack{Settable: true}, nil // it is not loaded yet
 	}

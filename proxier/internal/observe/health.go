@@ -45,7 +45,7 @@ type Health struct {
 	// Waits says what of another proxy is waited for; "" is nothing.
 	Waits func() string
 	// Works are what must not take longer than hangGrace.
-	Works []*engine.Work
+	Works []*engine.Stopwatch
 	// Answered is told the name of a path and the status of each answer.
 	Answered func(path string, status int)
 }
@@ -73,7 +73,7 @@ func (h *Health) eligible() bool {
 
 // hung tells whether some work has taken too long.
 func (h *Health) hung(now time.Time) bool {
-	return slices.ContainsFunc(h.Works, func(w *engine.Work) bool { return w.Lasts(now) > hangGrace })
+	return slices.ContainsFunc(h.Works, func(w *engine.Stopwatch) bool { return w.Elapsed(now) > hangGrace })
 }
 
 // familyHealth is the state of one family; both are programmed by one loop and share it.

@@ -74,9 +74,9 @@ func TestEligibility(t *testing.T) {
 func TestLiveness(t *testing.T) {
 	start := time.Unix(1e9, 0)
 	now := start
-	passing, reading := &engine.Work{}, &engine.Work{}
+	passing, reading := &engine.Stopwatch{}, &engine.Stopwatch{}
 	h := &Health{Board: NewBoard("n1", "v1", nil, Origin{}), Node: func() (*v1.Node, bool) { return nil, false }, Answered: func(string, int) {},
-		Works: []*engine.Work{passing, reading}}
+		Works: []*engine.Stopwatch{passing, reading}}
 	h.Board.Now = func() time.Time { return now }
 	check := func(what string, healthz, livez int) {
 		t.Helper()
@@ -97,19 +97,19 @@ func TestLiveness(t *testing.T) {
 	check("failing for long", 503, 503)
 	h.Board.Observe(engine.Report{Start: now})
 	check("mended", 200, 200)
-	passing.Begin(now)
+	passing.Start(now)
 	now = now.Add(hangGrace)
 	check("a long pass", 200, 200)
 	now = now.Add(time.Second)
 	check("a pass that hangs", 503, 503)
-	passing.End()
+	passing.Stop()
 	check("and ends after all", 200, 200)
-	reading.Begin(now)
+	reading.Start(now)
 	now = now.Add(hangGrace)
 	check("a long reading of an audit", 200, 200)
 	now = now.Add(time.Second)
 	check("a reading that hangs", 503, 503)
-	reading.End()
+	reading.Stop()
 	check("and ends as well", 200, 200)
 }
 

@@ -40,7 +40,7 @@ func ready() (Facts, Wanted) {
 	}
 }
 
-var judgeCases = map[string]struct {
+var checkCases = map[string]struct {
 	change func(*Facts, *Wanted)
 	// want are the codes of what is not right, with the severity.
 	want []string
@@ -149,11 +149,11 @@ var judgeCases = map[string]struct {
 }
 
 func TestJudge(t *testing.T) {
-	for name, c := range judgeCases {
+	for name, c := range checkCases {
 		t.Run(name, func(t *testing.T) {
 			f, w := ready()
 			c.change(&f, &w)
-			report := Judge(f, w)
+			report := Evaluate(f, w)
 			var got, text []string
 			for _, finding := range report.Findings {
 				if finding.Severity == OK {
@@ -182,7 +182,7 @@ func TestJudge(t *testing.T) {
 // TestEveryCheckCanFail: for each check there is a case that finds something, and codes are in order and used once.
 func TestEveryCheckCanFail(t *testing.T) {
 	found := map[string]bool{}
-	for _, c := range judgeCases {
+	for _, c := range checkCases {
 		for _, text := range c.want {
 			if !strings.HasSuffix(text, "unknown") {
 				found[text[:len("IPX-000")]] = true

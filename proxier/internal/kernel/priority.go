@@ -11,21 +11,21 @@ import (
 // does.
 const niceness = 10
 
-// StandBack binds the calling goroutine to its thread and makes others go first on the processor for as long as the
+// LowerPriority binds the calling goroutine to its thread and makes others go first on the processor for as long as the
 // goroutine lives. That includes the programs that it starts. Linux has a niceness for each thread (setpriority(2),
 // NOTES), and anybody may raise that.
-func StandBack() error {
+func LowerPriority() error {
 	runtime.LockOSThread()
 	return unix.Setpriority(unix.PRIO_PROCESS, 0, niceness)
 }
 
-// Spent returns the processor time of the calling thread so far, and that of the programs that the process has started
-// and that have ended.
-func Spent() (thread, programs time.Duration) {
-	return spent(unix.RUSAGE_THREAD), spent(unix.RUSAGE_CHILDREN)
+// ProcessorTime returns the processor time of the calling thread so far, and that of the programs that the process has
+// started and that have ended.
+func ProcessorTime() (thread, programs time.Duration) {
+	return processorTime(unix.RUSAGE_THREAD), processorTime(unix.RUSAGE_CHILDREN)
 }
 
-func spent(who int) time.Duration {
+func processorTime(who int) time.Duration {
 	var used unix.Rusage
 	if err := unix.Getrusage(who, &used); err != nil {
 		return 0

@@ -7,38 +7,38 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
 
-// Rehearsal is a kernel on which nothing happens: it begins as one that was seen, and keeps what is done to it. An
+// DryRunKernel is a kernel on which nothing happens: it begins as one that was seen, and keeps what is done to it. An
 // Engine on it says what a sync would do there.
-type Rehearsal struct {
+type DryRunKernel struct {
 	seen dataplane.Observation
 	ops  []dataplane.Op
 	// connections are those of the real kernel; nil is none.
 	connections func(dataplane.VirtualServerID) ([]dataplane.Connections, error)
 }
 
-// NewRehearsal returns a kernel that holds what was seen, and owns it from now on. connections reads those of a virtual
-// server, because draining goes by them; nil is none anywhere.
-func NewRehearsal(seen dataplane.Observation, connections func(dataplane.VirtualServerID) ([]dataplane.Connections, error)) *Rehearsal {
-	return &Rehearsal{seen: seen, connections: connections}
+// NewDryRunKernel returns a kernel that holds what was seen, and owns it from now on. connections reads those of a
+// virtual server, because draining goes by them; nil is none anywhere.
+func NewDryRunKernel(seen dataplane.Observation, connections func(dataplane.VirtualServerID) ([]dataplane.Connections, error)) *DryRunKernel {
+	return &DryRunKernel{seen: seen, connections: connections}
 }
 
 // Ops returns the operations that were carried out, in their order.
-func (k *Rehearsal) Ops() []dataplane.Op { return k.ops }
+func (k *DryRunKernel) Ops() []dataplane.Op { return k.ops }
 
 // Observe implements dataplane.Kernel. What it returns is a copy: the engine makes it its mirror.
-func (k *Rehearsal) Observe() (dataplane.Observation, error) {
+func (k *DryRunKernel) Observe() (dataplane.Observation, error) {
 	seen := k.seen
 	seen.State, seen.Foreign = seen.State.Clone(), maps.Clone(seen.Foreign)
 	return seen, nil
 }
 
 // NodeAddresses implements dataplane.Kernel.
-func (k *Rehearsal) NodeAddresses() (addresses, broadcasts []netip.Addr, err error) {
+func (k *DryRunKernel) NodeAddresses() (addresses, broadcasts []netip.Addr, err error) {
 	return k.seen.NodeAddresses, k.seen.Broadcasts, nil
 }
 
 // VirtualServer implements dataplane.Kernel.
-func (k *Rehearsal) VirtualServer(id dataplane.VirtualServerID) (dataplane.VirtualServer, bool, error) {
+func (k *DryRunKernel) VirtualServer(id dataplane.VirtualServerID) (dataplane.VirtualServer, bool, error) {
 	if v, ours := k.seen.State.VirtualServers[id]; ours {
 		return v, true, nil
 	}
@@ -47,7 +47,7 @@ func (k *Rehearsal) VirtualServer(id dataplane.VirtualServerID) (dataplane.Virtu
 }
 
 // Connections implements dataplane.Kernel.
-func (k *Rehearsal) Connections(id dataplane.VirtualServerID) ([]dataplane.Connections, error) {
+func (k *DryRunKernel) Connections(id dataplane.VirtualServerID) ([]dataplane.Connections, error) {
 	if k.connections == nil {
 		return nil, nil
 	}
@@ -55,7 +55,7 @@ func (k *Rehearsal) Connections(id dataplane.VirtualServerID) ([]dataplane.Conne
 }
 
 // Apply implements dataplane.Kernel: all succeeds.
-func (k *Rehearsal) Apply(ops []dataplane.Op) []error {
+func (k *DryRunKernel) Apply(ops []dataplane.Op) []error {
 	k.ops = append(k.ops, ops...)
 	for _, op := range ops {
 		k.seen.State.Apply(op)
@@ -64,9 +64,11 @@ func (k *Rehearsal) Apply(ops []dataplane.Op) []error {
 }
 
 // Forget implements dataplane.Kernel.
-func (k *Rehearsal) Forget(map[dataplane.VirtualServerID][]netip.AddrPort) (int, error) {
+func (k *DryRunKernel) Forget(map[dataplane.VirtualServerID][]netip.AddrPort) (int, error) {
 	return 0, nil
 }
 
 // CutOff implements dataplane.Kernel.
-func (k *Rehearsal) CutOff(map[dataplane.VirtualServerID][]netip.Prefix) (int, error) { return 0, nil }
+func (k *DryRunKernel) CutOff(map[dataplane.VirtualServerID][]netip.Prefix) (int, error) {
+	return 0, nil
+}

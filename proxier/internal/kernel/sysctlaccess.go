@@ -6,9 +6,9 @@ import (
 	"os"
 )
 
-// LookAtSysctl returns the value of a parameter, and why it cannot be written; nil where it can. It opens the file for
+// SysctlAccess returns the value of a parameter, and why it cannot be written; nil where it can. It opens the file for
 // writing and writes nothing. A parameter that does not exist is fs.ErrNotExist.
-func LookAtSysctl(name string) (value string, readOnly, err error) {
+func SysctlAccess(name string) (value string, readOnly, err error) {
 	if value, err = readSysctl(name); err != nil {
 		return "", nil, err
 	}

@@ -13,13 +13,13 @@ type TrackedConnections struct {
 	Settable bool
 }
 
-// Look returns how many connections are tracked and may be, and what [ConntrackLimits.Apply] would raise that to. A
+// Tracked returns how many connections are tracked and may be, and what [ConntrackLimits.Apply] would raise that to. A
 // kernel that tracks none yet is fs.ErrNotExist.
-func (l ConntrackLimits) Look() (t TrackedConnections, err error) {
+func (l ConntrackLimits) Tracked() (t TrackedConnections, err error) {
 	if t.Count, err = number10(sysctlPath("net.netfilter.nf_conntrack_count")); err != nil {
 		return t, err
 	}
-	value, readOnly, err := LookAtSysctl(conntrackMax)
+	value, readOnly, err := SysctlAccess(conntrackMax)
 	if err != nil {
 		return t, err
 	}

@@ -24,7 +24,7 @@ func TestStandBackIsForOneGoroutineAndItsPrograms(t *testing.T) {
 	usual := nicenessHere(t)
 	done := make(chan string)
 	go func() {
-		if err := StandBack(); err != nil {
+		if err := LowerPriority(); err != nil {
 			done <- err.Error()
 			return
 		}
@@ -49,8 +49,8 @@ func TestStandBackIsForOneGoroutineAndItsPrograms(t *testing.T) {
 func TestSpent(t *testing.T) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	before, programs := Spent()
-	for began, now := time.Now(), before; now == before; now, _ = Spent() {
+	before, programs := ProcessorTime()
+	for began, now := time.Now(), before; now == before; now, _ = ProcessorTime() {
 		if time.Since(began) > 20*time.Second {
 			t.Fatal("twenty seconds are not noticed")
 		}
@@ -58,7 +58,7 @@ func TestSpent(t *testing.T) {
 	if err := exec.Command("sh", "-c", "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done").Run(); err != nil {
 		t.Fatal(err)
 	}
-	if _, now := Spent(); now == programs {
+	if _, now := ProcessorTime(); now == programs {
 		t.Error("a program's time is not counted")
 	}
 }

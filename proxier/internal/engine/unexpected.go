@@ -20,29 +20,29 @@ import (
 // goes before the next try, its set entry would go, and with it the only trace that it is ours.
 type doubts map[dataplane.VirtualServerID]struct{}
 
-// surprising tells whether the failure cannot be if the mirror is right, or leaves unknown what was done: the object
+// unexpected tells whether the failure cannot be if the mirror is right, or leaves unknown what was done: the object
 // exists or is missing against expectation, or acknowledgements were lost.
-func surprising(err error) bool {
+func unexpected(err error) bool {
 	for _, errno := range []error{syscall.EEXIST, syscall.ENOENT, syscall.ESRCH, syscall.ENODEV, syscall.EADDRNOTAVAIL} {
 		if errors.Is(err, errno) {
 			return true
 		}
 	}
-	return unknown(err)
+	return outcomeUnknown(err)
 }
 
-// unknown tells whether the failure leaves open what was done: acknowledgements were lost (ENOBUFS) or did not come in
-// time.
-func unknown(err error) bool {
+// outcomeUnknown tells whether the failure leaves open what was done: acknowledgements were lost (ENOBUFS) or did not
+// come in time.
+func outcomeUnknown(err error) bool {
 	return errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.ETIMEDOUT)
 }
 
-// takenAway tells whether the failure says that something is not there which the mirror has: somebody has taken it
-// away, and may have taken everything, as kube-proxy 1.37 does with --cleanup and when it starts in nftables mode
+// missingInKernel tells whether the failure says that something is not there which the mirror has: somebody has taken
+// it away, and may have taken everything, as kube-proxy 1.37 does with --cleanup and when it starts in nftables mode
 // (pkg/proxy/ipvs/cleanup.go). What else Linux means by the same numbers does not count: ENOENT for a virtual server is
 // a scheduler that it does not have (ip_vs_ctl.c, ip_vs_add_service), EADDRNOTAVAIL an IPv6 address that it does not
 // want on this link.
-func (e *Engine) takenAway(op dataplane.Op, err error) bool {
+func (e *Engine) missingInKernel(op dataplane.Op, err error) bool {
 	made := op.Verb == dataplane.Create
 	switch o := op.Object.(type) {
 	case dataplane.VirtualServerObject, dataplane.RealServerObject:
@@ -61,11 +61,11 @@ func (e *Engine) takenAway(op dataplane.Op, err error) bool {
 	return false
 }
 
-// mistrust has the next pass audit, whatever it is for, and brings one about after the first delay of a retry: who
+// auditNext has the next pass audit, whatever it is for, and brings one about after the first delay of a retry: who
 // takes things away may not be done yet. While somebody does so again and again, the passes for its sake alone come
 // ever more rarely.
-func (e *Engine) mistrust(now time.Time) {
-	e.mistrusted = true
+func (e *Engine) auditNext(now time.Time) {
+	e.auditDue = true
 	e.retries.put(now, cluster.Name{}, dataplane.NewTouched(), true)
 }
 
@@ -80,7 +80,7 @@ func virtualServerOf(op dataplane.Op) (dataplane.VirtualServerID, bool) {
 	return dataplane.VirtualServerID{}, false
 }
 
-// inspectDoubts looks at the virtual servers that are in doubt.
+// inspectDoubts reads the virtual servers that are in doubt, each for itself.
 func (e *Engine) inspectDoubts() error {
 	for _, id := range slices.SortedFunc(maps.Keys(e.doubts), dataplane.VirtualServerID.Compare) {
 		v, present, err := e.kernel.VirtualServer(id)
@@ -102,14 +102,14 @@ func (e *Engine) inspectDoubts() error {
 	return nil
 }
 
-// blind is the end of a pass that could not read what it had to: nothing is done, and nothing forgotten.
-func (e *Engine) blind(r Report, err error, touched dataplane.Touched, dirty []cluster.Name) Report {
-	r.Err, e.unseeing = err, true
-	e.retries.blind(r.Start, touched)
+// abandonPass is the end of a pass that could not read what it had to: nothing is done, and nothing forgotten.
+func (e *Engine) abandonPass(r Report, err error, touched dataplane.Touched, dirty []cluster.Name) Report {
+	r.Err, e.abandoned = err, true
+	e.retries.putUnread(r.Start, touched)
 	for _, name := range dirty {
 		e.retries.dirty(name)
 	}
 	r.Pending = len(e.retries)
-	r.judge(e.retries)
+	r.countRetries(e.retries)
 	return r
 }

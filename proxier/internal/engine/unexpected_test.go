@@ -253,7 +253,7 @@ func TestTheLinksEnd(t *testing.T) {
 	text := b.s.memory.State().ServiceText()
 	b.audits.due = time.Now().Add(time.Hour)
 	b.s.tear(true)
-	b.mistrust()
+	b.auditNext()
 	if wait := b.wait(time.Now()); wait > firstRetry {
 		t.Errorf("the loop waits for %s, want %s at the most", wait, firstRetry)
 	}

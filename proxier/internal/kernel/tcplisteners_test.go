@@ -19,12 +19,12 @@ func TestListening(t *testing.T) {
 	}
 	defer conn.Close()
 	own := conn.LocalAddr().(*net.TCPAddr).AddrPort()
-	found, err := Listening()
+	found, err := TCPListeners()
 	if err != nil || !slices.Contains(found, at) || slices.Contains(found, own) {
 		t.Errorf("%v %v, want %s and not %s", found, err, at, own)
 	}
 	l.Close()
-	if found, err := Listening(); err != nil || slices.Contains(found, at) {
+	if found, err := TCPListeners(); err != nil || slices.Contains(found, at) {
 		t.Errorf("%v %v, want no %s", found, err, at)
 	}
 }

@@ -10,9 +10,9 @@ import (
 // use.
 type LinuxReader struct{ linux *Linux }
 
-// Beside opens a LinuxReader, in the network namespace of the calling thread. Any goroutine may call it. The two share
-// how chains are spelled, and the lock on the sysctl that is off while real servers are deleted.
-func (k *Linux) Beside() (*LinuxReader, error) {
+// OpenReader opens a LinuxReader, in the network namespace of the calling thread. Any goroutine may call it. The two
+// share how chains are spelled, and the lock on the sysctl that is off while real servers are deleted.
+func (k *Linux) OpenReader() (*LinuxReader, error) {
 	other, err := NewLinux(k.config)
 	if err != nil {
 		return nil, err

@@ -10,9 +10,9 @@ import (
 	"strings"
 )
 
-// Listening returns the TCP addresses on which somebody of this network namespace listens. inet_diag would tell as
+// TCPListeners returns the TCP addresses on which somebody of this network namespace listens. inet_diag would tell as
 // well, and may be a module that is not loaded.
-func Listening() (found []netip.AddrPort, err error) {
+func TCPListeners() (found []netip.AddrPort, err error) {
 	for _, file := range []string{"/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"} {
 		text, err := os.ReadFile(file)
 		if errors.Is(err, fs.ErrNotExist) {

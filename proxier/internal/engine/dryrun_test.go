@@ -27,32 +27,32 @@ func texts(ops []dataplane.Op) (lines []string) {
 	return lines
 }
 
-// rehearse returns what a start would do now, and checks that nothing was done.
-func (s *scenario) rehearse() []string {
+// dryRun returns what a start would do now, and checks that nothing was done.
+func (s *scenario) dryRun() []string {
 	s.t.Helper()
 	seen, err := s.memory.Observe()
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	before, writes := s.memory.State().Text(), s.memory.Writes
-	ops, r, err := Rehearse(s.engine.settings, seen, s.objects, s.memory.Connections)
+	ops, r, err := DryRun(s.engine.settings, seen, s.objects, s.memory.Connections)
 	if err != nil || r.Error() != nil {
 		s.t.Fatal(err, r.Error())
 	}
 	if diff := cmp.Diff(before, s.memory.State().Text()); diff != "" || s.memory.Writes != writes {
-		s.t.Errorf("a rehearsal has written %d times:\n%s", s.memory.Writes-writes, diff)
+		s.t.Errorf("a dry run has written %d times:\n%s", s.memory.Writes-writes, diff)
 	}
 	return texts(ops)
 }
 
-// TestARehearsalIsWhatAStartDoes: the same operations in the same order, on a new node, when Services have changed, and
+// TestADryRunIsWhatAStartDoes: the same operations in the same order, on a new node, when Services have changed, and
 // when somebody has changed the kernel; and nothing where all is in line.
-func TestARehearsalIsWhatAStartDoes(t *testing.T) {
+func TestADryRunIsWhatAStartDoes(t *testing.T) {
 	s := newScenario(t, 0, 0)
 	s.memory.AfterEach = nil
 	start := func(what string, atLeast int) {
 		t.Helper()
-		planned := s.rehearse()
+		planned := s.dryRun()
 		s.restart()
 		recording := &recordingKernel{Kernel: s.memory}
 		s.engine.kernel = recording
@@ -63,7 +63,7 @@ func TestARehearsalIsWhatAStartDoes(t *testing.T) {
 		if len(planned) < atLeast {
 			t.Errorf("%s: %d operations are planned, want %d or more: %q", what, len(planned), atLeast, planned)
 		}
-		if again := s.rehearse(); len(again) != 0 {
+		if again := s.dryRun(); len(again) != 0 {
 			t.Errorf("after %s there is something to do: %q", what, again)
 		}
 	}
