@@ -137,9 +137,9 @@ func TestTheRulesOfIptables(t *testing.T) {
 	if d := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })); d != "" {
 		t.Error(d)
 	}
-	// Such a view reads the whole each time.
+	// Such a poller reads the whole each time.
 	reads := 0
-	v := view{read: func() (table, error) {
+	v := poller{read: func() (table, error) {
 		if reads++; reads < 3 {
 			return table{}, nil
 		}
@@ -188,7 +188,7 @@ func TestUsageOfAProcess(t *testing.T) {
 func TestLookingGivesUpWithWhatIsMissing(t *testing.T) {
 	want := []virtualServer{{netip.MustParseAddrPort("10.96.1.1:80"), []netip.AddrPort{netip.MustParseAddrPort("10.244.1.5:8080")}}}
 	for name, n := range map[string]int{"no virtual server is there": 0, "one without its real server is there": 1} {
-		v := view{
+		v := poller{
 			read:  func() (table, error) { return table{}, nil },
 			count: func() (int, bool, error) { return n, true, nil },
 			real:  func(netip.AddrPort) ([]netip.AddrPort, bool, error) { return nil, n > 0, nil },
@@ -212,7 +212,7 @@ func TestTheLastRealServerTellsTheTime(t *testing.T) {
 	at, real := netip.MustParseAddrPort("10.96.1.1:80"), []netip.AddrPort{netip.MustParseAddrPort("10.244.1.5:8080")}
 	var looks, reads int
 	var began, shown time.Time
-	v := view{
+	v := poller{
 		read: func() (table, error) {
 			if reads++; reads > 10 {
 				return nil, errors.New("read again and again")

@@ -44,7 +44,7 @@ type PartReport struct {
 	Took            float64          `json:"took_s"`
 	Own             float64          `json:"own_cpu_s"`
 	Children        float64          `json:"children_cpu_s"`
-	PeakRSS         int64            `json:"peak_rss_bytes"` // of that life of the proxy, up to the end of the part
+	PeakRSS         int64            `json:"peak_rss_bytes"` // of that process of the proxy, up to the end of the part
 	Switches        int64            `json:"context_switches"`
 	Processes       int64            `json:"processes_started"` // on the machine, and ended meanwhile
 	NetlinkBuffers  *int64           `json:"netlink_buffers"`

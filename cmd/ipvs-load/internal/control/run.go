@@ -96,27 +96,27 @@ type measurement struct {
 	api        *apiServer
 	want       []virtualServer
 	generation []int
-	view       view
+	poll       poller
 	vips       *vips
 	sets       *ipsets
 	monitor    *monitor
-	life       *life
+	process    *process
 	recording  *os.File
 }
 
 func (m *measurement) openKernel() (close func(), err error) {
 	closeIPVS := func() {}
 	if m.config.Iptables {
-		m.view = view{read: func() (table, error) { return readIptables(m.config.IPv6) }}
+		m.poll = poller{read: func() (table, error) { return readIptables(m.config.IPv6) }}
 	} else {
 		ipvs, err := openIPVS(m.config.Endpoints, m.config.IPv6)
 		if err != nil {
 			return nil, err
 		}
 		closeIPVS = ipvs.close
-		m.view = view{read: readTable, count: ipvs.count, real: ipvs.real}
+		m.poll = poller{read: readTable, count: ipvs.count, real: ipvs.real}
 	}
-	if _, err := m.view.read(); err != nil {
+	if _, err := m.poll.read(); err != nil {
 		closeIPVS()
 		return nil, err
 	}
@@ -198,7 +198,7 @@ func (m *measurement) apply(ctx context.Context, path string) error {
 	return nil
 }
 
-// start begins a life of the proxy when the machine is quiet.
+// start begins a process of the proxy when the machine is quiet.
 func (m *measurement) start(ctx context.Context) error {
 	quiet, err := awaitQuiet(ctx)
 	if err != nil {
@@ -210,17 +210,17 @@ func (m *measurement) start(ctx context.Context) error {
 		words = append(words, strings.ReplaceAll(w, ManifestsWord, m.dir))
 	}
 	before := m.count()
-	m.life, err = begin(words)
+	m.process, err = startProcess(words)
 	if err == nil {
-		m.life.before = before
+		m.process.before = before
 	}
 	return err
 }
 
 func (m *measurement) stop() {
-	if m.life != nil {
-		m.life.end()
-		m.life = nil
+	if m.process != nil {
+		m.process.end()
+		m.process = nil
 	}
 }
 
@@ -232,10 +232,10 @@ type snapshot struct {
 
 func (m *measurement) count() snapshot {
 	var s snapshot
-	if m.life == nil {
+	if m.process == nil {
 		s.usage.Forks, s.usage.Tasks, _ = readTasks() // before its start a process has used nothing
 	} else {
-		s.usage, _ = readUsage(m.life.pid())
+		s.usage, _ = readUsage(m.process.pid())
 	}
 	if m.monitor != nil {
 		var err error
@@ -258,15 +258,15 @@ func (m *measurement) since(before snapshot, took time.Duration) Part {
 // patience gives up on a wait: the context, the proxy's end, the time.
 func (m *measurement) patience(ctx context.Context) func() error {
 	deadline := time.Now().Add(m.config.Timeout)
-	life := m.life
+	proxy := m.process
 	return func() error {
 		switch {
-		case life.over():
-			return fmt.Errorf("the proxy has ended (%v); its last words:\n%s", life.failed, life.output.String())
+		case proxy.over():
+			return fmt.Errorf("the proxy has ended (%v); its last words:\n%s", proxy.failed, proxy.output.String())
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case time.Now().After(deadline):
-			return fmt.Errorf("%w (%v); the proxy's last words:\n%s", ErrNotConverged, m.config.Timeout, life.output.String())
+			return fmt.Errorf("%w (%v); the proxy's last words:\n%s", ErrNotConverged, m.config.Timeout, proxy.output.String())
 		}
 		return nil
 	}
@@ -274,17 +274,17 @@ func (m *measurement) patience(ctx context.Context) func() error {
 
 func (m *measurement) first(ctx context.Context) error {
 	give := m.patience(ctx)
-	at, err := m.view.all(m.want, give)
-	m.result.First.Took = at.Sub(m.life.began)
-	m.result.Resolution = m.view.longest
+	at, err := m.poll.all(m.want, give)
+	m.result.First.Took = at.Sub(m.process.began)
+	m.result.Resolution = m.poll.longest
 	if err == nil {
 		err = m.complete(ctx, at, give)
 	}
-	m.result.First = m.since(m.life.before, m.result.First.Took)
+	m.result.First = m.since(m.process.before, m.result.First.Took)
 	if err == nil && m.config.Ready != nil {
 		var ready time.Time
 		if ready, err = m.ready(ctx); err == nil {
-			took := ready.Sub(m.life.began)
+			took := ready.Sub(m.process.began)
 			m.result.Ready = &took
 		}
 	}
@@ -322,14 +322,14 @@ func (m *measurement) complete(ctx context.Context, at time.Time, give func() er
 		if !part.named {
 			continue
 		}
-		when, err := m.view.patiently(part.look, restDear, give)
+		when, err := m.poll.patiently(part.look, restDear, give)
 		if err != nil {
 			return fmt.Errorf("%w (%s)", err, lacks)
 		}
 		if when.After(at) {
 			at = when
 		}
-		took := at.Sub(m.life.began)
+		took := at.Sub(m.process.began)
 		m.result.Complete = &took
 	}
 	return nil
@@ -337,7 +337,7 @@ func (m *measurement) complete(ctx context.Context, at time.Time, give func() er
 
 // ready waits until the proxy says that it has done its work.
 func (m *measurement) ready(ctx context.Context) (time.Time, error) {
-	at, err := m.view.patiently(func() (bool, error) { return m.config.Ready.told(ctx), nil }, restDear, m.patience(ctx))
+	at, err := m.poll.patiently(func() (bool, error) { return m.config.Ready.isReady(ctx), nil }, restDear, m.patience(ctx))
 	if err != nil {
 		return at, fmt.Errorf("%w (it does not say that it is ready at %s)", err, m.config.Ready.URL)
 	}
@@ -350,10 +350,10 @@ func (m *measurement) changes(ctx context.Context) (err error) {
 	}
 	pageBefore := m.page(ctx)
 	before, began := m.count(), time.Now()
-	m.view.longest = 0
+	m.poll.longest = 0
 	defer func() {
 		m.result.Change = m.since(before, time.Since(began))
-		m.result.Resolution = max(m.result.Resolution, m.view.longest)
+		m.result.Resolution = max(m.result.Resolution, m.poll.longest)
 		pageAfter := m.page(ctx)
 		m.result.Histograms = m.histograms(pageBefore, pageAfter)
 		m.result.Change.Counters = m.counters(pageBefore, pageAfter)
@@ -397,7 +397,7 @@ func (m *measurement) change(ctx context.Context, service int) (time.Duration, e
 	wrote := make(chan error, 1)
 	go func() { wrote <- write() }()
 	give := m.patience(ctx)
-	at, err := m.view.one(want, func() error {
+	at, err := m.poll.one(want, func() error {
 		select {
 		case err := <-wrote:
 			wrote <- nil
@@ -433,7 +433,7 @@ func (m *measurement) idle(ctx context.Context) error {
 	m.result.Idle = m.since(before, m.config.Idle)
 	m.result.Idle.Counters = m.counters(pageBefore, m.page(ctx))
 	// What was there stays there.
-	_, err := m.view.all(m.want, m.patience(ctx))
+	_, err := m.poll.all(m.want, m.patience(ctx))
 	return err
 }
 
@@ -452,8 +452,8 @@ func (m *measurement) restart(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("restart: %w", err)
 	}
-	m.result.Restart = m.since(m.life.before, at.Sub(m.life.began))
-	if _, err = m.view.all(m.want, m.patience(ctx)); err != nil {
+	m.result.Restart = m.since(m.process.before, at.Sub(m.process.began))
+	if _, err = m.poll.all(m.want, m.patience(ctx)); err != nil {
 		return fmt.Errorf("after the restart: %w", err)
 	}
 	return nil

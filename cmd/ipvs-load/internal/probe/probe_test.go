@@ -44,7 +44,7 @@ func TestWhatEachExpectationSays(t *testing.T) {
 }
 
 // A course is one letter a probe: m met, v violated, n neutral; the bar is the beginning of the change.
-func TestJudge(t *testing.T) {
+func TestNewOutcome(t *testing.T) {
 	for course, want := range map[string]Outcome{
 		"vv|vvmmm":   {Met: true, First: 4, Stable: 4, Held: true},
 		"vv|mmm":     {Met: true, First: 2, Stable: 2, Held: true},
@@ -68,7 +68,7 @@ func TestJudge(t *testing.T) {
 			j := i * 7 % len(samples)
 			samples[i], samples[j] = samples[j], samples[i]
 		}
-		got := Judge(samples, time.Duration(len(before)))
+		got := NewOutcome(samples, time.Duration(len(before)))
 		if !got.Held {
 			want.Stable, got.Stable = 0, 0
 		}
@@ -173,11 +173,11 @@ func TestAChangeThatFailsIsNoMeasurement(t *testing.T) {
 // TestAProbeOnItsWay: a probe that was asked before the change and answered after it does not show that the change had
 // come before it began.
 func TestAProbeOnItsWay(t *testing.T) {
-	o := Judge([]Sample{{At: 1, Done: 2, Finding: Violated}, {At: 3, Done: 6, Finding: Met}, {At: 5, Done: 7, Finding: Met}}, 4)
+	o := NewOutcome([]Sample{{At: 1, Done: 2, Finding: Violated}, {At: 3, Done: 6, Finding: Met}, {At: 5, Done: 7, Finding: Met}}, 4)
 	if o.Before || !o.Met || o.First != 5 {
 		t.Errorf("%+v, want it first met at 5", o)
 	}
-	if o := Judge([]Sample{{At: 1, Done: 2, Finding: Met}, {At: 5, Done: 7, Finding: Met}}, 4); !o.Before {
+	if o := NewOutcome([]Sample{{At: 1, Done: 2, Finding: Met}, {At: 5, Done: 7, Finding: Met}}, 4); !o.Before {
 		t.Errorf("%+v, want it met before", o)
 	}
 }

@@ -78,7 +78,7 @@ func Run(ctx context.Context, c Config) (*Measurement, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	m := &Measurement{
-		Command: r.ended - r.began, Began: r.began, Outcome: Judge(r.samples, r.began), Probes: len(r.samples),
+		Command: r.ended - r.began, Began: r.began, Outcome: NewOutcome(r.samples, r.began), Probes: len(r.samples),
 		Resolution: time.Duration(float64(time.Second) / c.Load.Plan.Rate), Jitter: result.Self.Jitter(),
 	}
 	return m, ctx.Err()

@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// life is a run of the proxy, from its start to its end.
-type life struct {
-	process *exec.Cmd
+// process is a run of the proxy, from its start to its end.
+type process struct {
+	command *exec.Cmd
 	output  tail
 	began   time.Time
 	before  snapshot // of the counters, just before
@@ -21,25 +21,25 @@ type life struct {
 	failed  error // valid when ended is closed
 }
 
-func begin(words []string) (*life, error) {
-	l := &life{process: exec.Command(words[0], words[1:]...), ended: make(chan struct{})}
-	l.process.Stdout, l.process.Stderr = &l.output, &l.output
+func startProcess(words []string) (*process, error) {
+	l := &process{command: exec.Command(words[0], words[1:]...), ended: make(chan struct{})}
+	l.command.Stdout, l.command.Stderr = &l.output, &l.output
 	// A group of its own, so that an interrupt of this program does not end the proxy before it has been measured.
-	l.process.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	l.command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	l.began = time.Now()
-	if err := l.process.Start(); err != nil {
+	if err := l.command.Start(); err != nil {
 		return nil, fmt.Errorf("start the proxy: %w", err)
 	}
 	go func() {
-		l.failed = l.process.Wait()
+		l.failed = l.command.Wait()
 		close(l.ended)
 	}()
 	return l, nil
 }
 
-func (l *life) pid() int { return l.process.Process.Pid }
+func (l *process) pid() int { return l.command.Process.Pid }
 
-func (l *life) over() bool {
+func (l *process) over() bool {
 	select {
 	case <-l.ended:
 		return true
@@ -51,12 +51,12 @@ func (l *life) over() bool {
 // stopGrace is how long the proxy may take to end after SIGTERM.
 const stopGrace = 30 * time.Second
 
-func (l *life) end() {
-	_ = l.process.Process.Signal(syscall.SIGTERM)
+func (l *process) end() {
+	_ = l.command.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-l.ended:
 	case <-time.After(stopGrace):
-		_ = l.process.Process.Kill()
+		_ = l.command.Process.Kill()
 		<-l.ended
 	}
 }

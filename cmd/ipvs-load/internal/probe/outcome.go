@@ -22,8 +22,8 @@ type Outcome struct {
 	Held   bool          // there is such a probe
 }
 
-// Judge looks at the probes of one change, which began at that time. It sorts the samples.
-func Judge(samples []Sample, began time.Duration) Outcome {
+// NewOutcome looks at the probes of one change, which began at that time. It sorts the samples.
+func NewOutcome(samples []Sample, began time.Duration) Outcome {
 	slices.SortFunc(samples, func(a, b Sample) int { return int(a.At - b.At) })
 	var o Outcome
 	last := Neutral

@@ -29,8 +29,8 @@ func ParseReady(text string) (*Ready, error) {
 	return &Ready{url, p}, nil
 }
 
-// told asks once. A proxy that does not listen yet is not ready; that is no error.
-func (r *Ready) told(ctx context.Context) bool {
+// isReady asks once. A proxy that does not listen yet is not ready; that is no error.
+func (r *Ready) isReady(ctx context.Context) bool {
 	text, err := fetch(ctx, r.URL)
 	return err == nil && r.Pattern.MatchString(text)
 }

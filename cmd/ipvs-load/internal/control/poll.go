@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// view looks at the kernel again and again, no more than a fifth of the time, so that looking costs the proxy little.
-// While something is known to be missing, view asks for that only, which costs some microseconds. It reads the whole
+// poller looks at the kernel again and again, no more than a fifth of the time, so that looking costs the proxy little.
+// While something is known to be missing, it asks for that only, which costs some microseconds. It reads the whole
 // table when that may be complete. Where nothing less than the whole table can be read, count and real are nil.
-type view struct {
+type poller struct {
 	read  func() (table, error)                                               // the whole table
 	count func() (n int, counted bool, err error)                             // of virtual servers
 	real  func(of netip.AddrPort) (r []netip.AddrPort, found bool, err error) // of one virtual server
@@ -27,7 +27,7 @@ const (
 
 // patiently looks until look says that it is there, or give says to give up. It returns when the look began that showed
 // it. Between two looks it rests, at most for the time given.
-func (v *view) patiently(look func() (there bool, err error), most time.Duration, give func() error) (time.Time, error) {
+func (v *poller) patiently(look func() (there bool, err error), most time.Duration, give func() error) (time.Time, error) {
 	for {
 		began := time.Now()
 		there, err := look()
@@ -45,7 +45,7 @@ func (v *view) patiently(look func() (there bool, err error), most time.Duration
 }
 
 // one waits until a virtual server is as it is wanted.
-func (v *view) one(want virtualServer, give func() error) (time.Time, error) {
+func (v *poller) one(want virtualServer, give func() error) (time.Time, error) {
 	if v.real == nil {
 		return v.patiently(func() (bool, error) {
 			t, err := v.read()
@@ -60,7 +60,7 @@ func (v *view) one(want virtualServer, give func() error) (time.Time, error) {
 
 // all waits until the kernel has all virtual servers that are wanted. What was there once is taken to stay until the
 // last look, which is at everything.
-func (v *view) all(want []virtualServer, give func() error) (time.Time, error) {
+func (v *poller) all(want []virtualServer, give func() error) (time.Time, error) {
 	if v.count == nil {
 		var t table
 		at, err := v.patiently(func() (there bool, err error) {
@@ -99,7 +99,7 @@ func (v *view) all(want []virtualServer, give func() error) (time.Time, error) {
 	return at, nil
 }
 
-func (v *view) explain(t table, want []virtualServer, err error) error {
+func (v *poller) explain(t table, want []virtualServer, err error) error {
 	virtual, real := t.missing(want)
 	return fmt.Errorf("%w: %d virtual servers and %d real servers are missing or too many", err, virtual, real)
 }
