@@ -10,10 +10,8 @@ import (
 	"io"
 	"math"
 	"slices"
-	"strconv"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/internalversion"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -32,21 +30,31 @@ type lister struct {
 	choose           func(*metav1.ListOptions)
 	item             decoder
 	listed           *listed
+	past             *past
 	view             *View
 }
 
-// decoder makes what is kept of an item of a list; text says that it is JSON, and not protobuf. It must not keep data.
-type decoder func(data []byte, text bool) (runtime.Object, error)
+// answer is a list that was read.
+type answer struct {
+	internalversion.List
+	// newest are the items that were written last.
+	newest tail
+}
+
+// decoder makes what is kept of an item of a list, and says what it is; text says that it is JSON, and not protobuf. It
+// must not keep data.
+type decoder func(data []byte, text bool) (runtime.Object, edition, error)
 
 // object is a pointer to a type of the API.
 type object[T any] interface {
 	*T
+	metav1.Object
 	Unmarshal([]byte) error
 }
 
 // decode returns a decoder of objects of type T, of which keep takes what is kept.
 func decode[T any, P object[T]](keep func(P) (runtime.Object, error)) decoder {
-	return func(data []byte, text bool) (runtime.Object, error) {
+	return func(data []byte, text bool) (runtime.Object, edition, error) {
 		o := P(new(T))
 		var err error
 		if text {
@@ -55,14 +63,17 @@ func decode[T any, P object[T]](keep func(P) (runtime.Object, error)) decoder {
 			err = o.Unmarshal(data)
 		}
 		if err != nil {
-			return nil, err
+			return nil, edition{}, err
 		}
-		return keep(o)
+		e := editionOf(o)
+		kept, err := keep(o)
+		return kept, e, err
 	}
 }
 
 func newLister(client rest.Interface, view *View, resource string, choose func(*metav1.ListOptions), item decoder) lister {
-	return lister{cache.NewFilteredListWatchFromClient(client, resource, metav1.NamespaceAll, choose), client, resource, choose, item, &listed{now: time.Now}, view}
+	watches := cache.NewFilteredListWatchFromClient(client, resource, metav1.NamespaceAll, choose)
+	return lister{watches, client, resource, choose, item, &listed{now: time.Now}, &past{}, view}
 }
 
 // IsWatchListSemanticsUnSupported keeps the reflector from watch-lists (k8s.io/client-go/util/watchlist).
@@ -81,16 +92,18 @@ func (l lister) List(options metav1.ListOptions) (runtime.Object, error) {
 func (l lister) ListWithContext(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
 	l.choose(&options)
 	options.Limit = 0
-	if options.ResourceVersion == "0" {
+	if options.ResourceVersion == "0" || l.past.isLost() {
 		options.ResourceVersion = ""
 	}
 	began := l.view.now()
-	list, err := l.read(ctx, options)
-	if err == nil {
-		l.listed.put(list.ResourceVersion)
-		l.view.hear(l.resource, began)
+	list, err := l.read(ctx, l.client.Get(), options, l.item)
+	if err != nil {
+		return nil, err
 	}
-	return list, err
+	l.listed.put(list.ResourceVersion)
+	l.past.list(list.newest)
+	l.view.hear(l.resource, began)
+	return &list.List, nil
 }
 
 // Watch implements cache.Watcher.
@@ -99,39 +112,33 @@ func (l lister) Watch(options metav1.ListOptions) (watch.Interface, error) {
 }
 
 // WatchWithContext implements cache.WatcherWithContext. It does not begin after a version that the API server has not
-// reached. One that was started with an older copy of its data keeps silent until it has, and leaves out what it wrote
-// meanwhile. What that copy says otherwise would never be seen. The error has the reflector list again. (A restore can
-// raise the versions, etcdutl snapshot restore --bump-revision, but need not.)
-//
-// A list of one item asks how far the API server is. A version that was listed a moment ago is spared that.
+// reached, or has reached by other writes (older.go). A version that was listed a moment ago is spared the question.
 func (l lister) WatchWithContext(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
-	if after, err := strconv.ParseUint(options.ResourceVersion, 10, 64); err == nil && after > 0 && !l.listed.take(options.ResourceVersion) {
-		recent := metav1.ListOptions{Limit: 1}
-		l.choose(&recent)
-		list, err := l.read(ctx, recent)
-		if err != nil {
+	if after, is := versionOf(&metav1.ListMeta{ResourceVersion: options.ResourceVersion}); is && !l.listed.take(options.ResourceVersion) {
+		if err := l.follows(ctx, after); err != nil {
 			return nil, err
-		}
-		if reached, err := strconv.ParseUint(list.ResourceVersion, 10, 64); err == nil && reached < after {
-			return nil, apierrors.NewResourceExpired(fmt.Sprintf("the API server has reached version %d of %s, and %d was seen: its data is older", reached, l.resource, after))
 		}
 	}
 	w, err := l.ListWatch.WatchWithContext(ctx, options)
 	if err != nil {
 		return nil, err
 	}
-	return l.view.listen(l.resource, w), nil
+	return watch.Filter(w, func(e watch.Event) (watch.Event, bool) {
+		l.past.hear(e)
+		l.view.hearEvent(l.resource, e)
+		return e, true
+	}), nil
 }
 
 // read asks for a list as the options say.
-func (l lister) read(ctx context.Context, options metav1.ListOptions) (*internalversion.List, error) {
-	body, err := l.client.Get().Resource(l.resource).VersionedParams(&options, metav1.ParameterCodec).Stream(ctx)
+func (l lister) read(ctx context.Context, request *rest.Request, options metav1.ListOptions, item decoder) (*answer, error) {
+	body, err := request.Resource(l.resource).VersionedParams(&options, metav1.ParameterCodec).Stream(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer body.Close()
-	list := &internalversion.List{}
-	if err := readList(bufio.NewReaderSize(body, 64<<10), list, l.item); err != nil {
+	list := &answer{}
+	if err := readList(bufio.NewReaderSize(body, 64<<10), list, item); err != nil {
 		return nil, fmt.Errorf("list of %s, after %d of them: %w", l.resource, len(list.Items), err)
 	}
 	return list, nil
@@ -149,7 +156,7 @@ const (
 	fieldItems = 2
 )
 
-func readList(from *bufio.Reader, list *internalversion.List, item decoder) error {
+func readList(from *bufio.Reader, list *answer, item decoder) error {
 	if begin, err := from.Peek(len(magic)); err != nil || string(begin) != magic {
 		return readText(from, list, item)
 	}
@@ -173,7 +180,7 @@ func readList(from *bufio.Reader, list *internalversion.List, item decoder) erro
 	}
 }
 
-func readItems(m message, list *internalversion.List, item decoder) error {
+func readItems(m message, list *answer, item decoder) error {
 	var buffer []byte
 	for m.left > 0 {
 		number, size, err := m.next()
@@ -199,11 +206,12 @@ func readItems(m message, list *internalversion.List, item decoder) error {
 			}
 			continue
 		}
-		o, err := item(buffer, false)
+		o, e, err := item(buffer, false)
 		if err != nil {
 			return err
 		}
 		list.Items = append(list.Items, o)
+		list.newest.put(e)
 	}
 	return nil
 }
@@ -261,7 +269,7 @@ func cutOff(err error) error {
 }
 
 // readText reads JSON, which a server that has no protobuf sends.
-func readText(from io.Reader, list *internalversion.List, item decoder) error {
+func readText(from io.Reader, list *answer, item decoder) error {
 	var all struct {
 		metav1.ListMeta `json:"metadata"`
 		Items           []json.RawMessage `json:"items"`
@@ -274,11 +282,12 @@ func readText(from io.Reader, list *internalversion.List, item decoder) error {
 	}
 	list.ListMeta = all.ListMeta
 	for _, data := range all.Items {
-		o, err := item(data, true)
+		o, e, err := item(data, true)
 		if err != nil {
 			return err
 		}
 		list.Items = append(list.Items, o)
+		list.newest.put(e)
 	}
 	return nil
 }

@@ -169,7 +169,7 @@ func TestARefusedListSaysWhy(t *testing.T) {
 func TestBrokenListsAreErrors(t *testing.T) {
 	item := decode(func(s *v1.Service) (runtime.Object, error) { return packService(s) })
 	read := func(text []byte) (int, error) {
-		list := &internalversion.List{}
+		list := &answer{}
 		err := readList(bufio.NewReaderSize(bytes.NewReader(text), 16), list, item)
 		return len(list.Items), err
 	}
@@ -265,7 +265,7 @@ func FuzzReadList(f *testing.F) {
 
 // packedOf returns the items of a list; none where it cannot be read.
 func packedOf(t *testing.T, data []byte, item decoder) (all []*packed) {
-	list := &internalversion.List{}
+	list := &answer{}
 	if err := readList(bufio.NewReader(bytes.NewReader(data)), list, item); err != nil {
 		return nil
 	}

@@ -57,12 +57,9 @@ func (v *View) hear(resource string, at time.Time) {
 	}
 }
 
-// listen returns the watch, and hears what comes by it.
-func (v *View) listen(resource string, w watch.Interface) watch.Interface {
-	return watch.Filter(w, func(e watch.Event) (watch.Event, bool) {
-		if e.Type != watch.Error {
-			v.hear(resource, v.now())
-		}
-		return e, true
-	})
+// hearEvent hears what comes by a watch.
+func (v *View) hearEvent(resource string, e watch.Event) {
+	if e.Type != watch.Error {
+		v.hear(resource, v.now())
+	}
 }

@@ -28,9 +28,6 @@ func TestTheViewIsAsOldAsTheResourceHeardOfLeastRecently(t *testing.T) {
 	if age, _ := v.Age(); age != 11*time.Second {
 		t.Errorf("want 11 s still, got %s", age)
 	}
-	from := watch.NewFake()
-	heard := v.listen("endpointslices", from)
-	defer heard.Stop()
 	for _, c := range []struct {
 		event watch.Event
 		age   time.Duration
@@ -39,10 +36,7 @@ func TestTheViewIsAsOldAsTheResourceHeardOfLeastRecently(t *testing.T) {
 		{watch.Event{Type: watch.Bookmark, Object: &v1.Service{}}, 10 * time.Second}, // that of Services
 		{watch.Event{Type: watch.Modified, Object: &v1.Service{}}, 10 * time.Second},
 	} {
-		go from.Action(c.event.Type, c.event.Object)
-		if got := <-heard.ResultChan(); got.Type != c.event.Type {
-			t.Errorf("want the event %s, got %s", c.event.Type, got.Type)
-		}
+		v.hearEvent("endpointslices", c.event)
 		if age, _ := v.Age(); age != c.age {
 			t.Errorf("after %s want %s, got %s", c.event.Type, c.age, age)
 		}

@@ -1,0 +1,242 @@
+package source
+
+import (
+	"encoding/json"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	v1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+)
+
+// listedAt and heardUpTo are the versions of the first list and of the last bookmark before the API server ends.
+const (
+	listedAt  = 30
+	heardUpTo = 100
+	namespace = "shop"
+)
+
+// write is what one write makes of an object.
+type write struct {
+	name    string
+	port    int // 0: it is gone
+	version int
+}
+
+func writesOf(t *testing.T, text string) (writes []write) {
+	t.Helper()
+	for one := range strings.FieldsSeq(text) {
+		what, at, _ := strings.Cut(one, "@")
+		version, err := strconv.Atoi(at)
+		name, is, found := strings.Cut(what, "=")
+		port := 0
+		if found {
+			port, err = strconv.Atoi(is)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		writes = append(writes, write{strings.TrimSuffix(name, "-"), port, version})
+	}
+	return writes
+}
+
+// revisions is an API server with the Services of a data store that keeps earlier versions, as etcd does. Its first
+// list is of listedAt, its first watch tells the writes after it, and then a bookmark.
+type revisions struct {
+	t     *testing.T
+	began chan struct{} // a watch
+
+	mu                 sync.Mutex
+	writes             []write // by version
+	reached, compacted int
+	first              bool
+	restarted          bool
+	changed            chan struct{}
+	queries            []string
+}
+
+// restart changes the data, cuts off watches, and forgets what was asked.
+func (s *revisions) restart(h history) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if h.copied > 0 {
+		s.writes = slices.DeleteFunc(s.writes, func(w write) bool { return w.version > h.copied })
+	}
+	for _, w := range writesOf(s.t, h.then) {
+		if w.version <= h.reached {
+			s.writes = append(s.writes, w)
+		}
+	}
+	slices.SortStableFunc(s.writes, func(a, b write) int { return a.version - b.version })
+	s.reached, s.compacted = h.reached, h.compacted
+	s.first, s.restarted, s.queries = false, true, nil
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+func (s *revisions) write(w write) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.writes, s.reached = append(s.writes, w), w.version
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+func (s *revisions) asked() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.queries)
+}
+
+// at returns the writes that made what is there at a version, by name.
+func (s *revisions) at(version int) map[string]write {
+	there := map[string]write{}
+	for _, w := range s.writes {
+		if w.version > version {
+			break
+		}
+		if there[w.name] = w; w.port == 0 {
+			delete(there, w.name)
+		}
+	}
+	return there
+}
+
+func (s *revisions) ports() map[string]int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ports := map[string]int{}
+	for name, w := range s.at(s.reached) {
+		ports[name] = w.port
+	}
+	return ports
+}
+
+func (w write) service() *v1.Service {
+	return &v1.Service{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Service"},
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: w.name, ResourceVersion: strconv.Itoa(w.version)},
+		Spec:       v1.ServiceSpec{Ports: []v1.ServicePort{{Port: int32(w.port)}}},
+	}
+}
+
+// ServeHTTP implements http.Handler.
+func (s *revisions) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	after, _ := strconv.Atoi(q.Get("resourceVersion"))
+	s.mu.Lock()
+	s.queries = append(s.queries, r.URL.RawQuery)
+	s.mu.Unlock()
+	if q.Get("watch") != "" {
+		s.watch(w, r, after)
+		return
+	}
+	list, refused := s.list(after, q.Get("resourceVersionMatch"), q.Get("fieldSelector"))
+	if refused != nil {
+		status := refused.Status()
+		status.APIVersion, status.Kind = "v1", "Status"
+		w.Header().Set("Content-Type", runtime.ContentTypeJSON)
+		w.WriteHeader(int(status.Code))
+		_, _ = w.Write(written(s.t, &status, runtime.ContentTypeJSON))
+		return
+	}
+	if q.Get("limit") == "1" && len(list.Items) > 1 {
+		list.Items = list.Items[:1]
+	}
+	w.Header().Set("Content-Type", runtime.ContentTypeProtobuf)
+	_, _ = w.Write(written(s.t, list, runtime.ContentTypeProtobuf))
+}
+
+func (s *revisions) list(after int, match, selector string) (*v1.ServiceList, *apierrors.StatusError) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at := s.reached
+	switch {
+	case s.first:
+		at = listedAt
+	case after > s.reached:
+		refused := apierrors.NewTimeoutError("Too large resource version", 0)
+		refused.ErrStatus.Details.Causes = []metav1.StatusCause{{Type: metav1.CauseTypeResourceVersionTooLarge}}
+		return nil, refused
+	case match == string(metav1.ResourceVersionMatchExact) && after < s.compacted:
+		return nil, apierrors.NewResourceExpired("The provided resource version is too old")
+	case match == string(metav1.ResourceVersionMatchExact):
+		at = after
+	}
+	chosen, err := fields.ParseSelector(selector)
+	if err != nil {
+		return nil, apierrors.NewBadRequest(err.Error())
+	}
+	list := &v1.ServiceList{
+		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ServiceList"},
+		ListMeta: metav1.ListMeta{ResourceVersion: strconv.Itoa(at)},
+	}
+	there := s.at(at)
+	for _, name := range slices.Sorted(maps.Keys(there)) {
+		of := fields.Set{"metadata.name": name, "metadata.namespace": namespace, "spec.clusterIP": "10.96.0.1"}
+		if chosen.Matches(of) {
+			list.Items = append(list.Items, *there[name].service())
+		}
+	}
+	return list, nil
+}
+
+// watch tells the writes after a version as they come, with a bookmark after those of the first watch.
+func (s *revisions) watch(w http.ResponseWriter, r *http.Request, after int) {
+	w.Header().Set("Content-Type", runtime.ContentTypeJSON+";stream=watch")
+	tell := func(what string, o *v1.Service) {
+		_ = json.NewEncoder(w).Encode(map[string]any{"type": what, "object": o})
+	}
+	s.mu.Lock()
+	first := s.first
+	s.mu.Unlock()
+	for told := false; ; told = true {
+		s.mu.Lock()
+		there := s.at(after)
+		for _, one := range s.writes {
+			_, known := there[one.name]
+			switch {
+			case one.version <= after || one.version > s.reached:
+				continue
+			case one.port == 0:
+				tell("DELETED", one.service())
+				delete(there, one.name)
+			case known:
+				tell("MODIFIED", one.service())
+			default:
+				tell("ADDED", one.service())
+				there[one.name] = one
+			}
+		}
+		after = max(after, s.reached)
+		changed := s.changed
+		s.mu.Unlock()
+		if !told {
+			if first {
+				tell("BOOKMARK", write{version: heardUpTo}.service())
+			}
+			s.began <- struct{}{}
+		}
+		w.(http.Flusher).Flush()
+		select {
+		case <-r.Context().Done():
+			return
+		case <-changed:
+		}
+		s.mu.Lock()
+		cut := first && s.restarted
+		s.mu.Unlock()
+		if cut {
+			return
+		}
+	}
+}
