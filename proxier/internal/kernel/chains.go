@@ -34,6 +34,8 @@ type chains struct {
 	others map[cluster.Family]*otherVariant
 	// held is the end of the last wait for the lock that another program kept.
 	held time.Time
+	// unchanged tells a reader what need not be read again; nil where everything is read each time.
+	unchanged *unchanged
 }
 
 // errHeld marks what was not written because another program kept the lock of iptables (/run/xtables.lock).
@@ -333,20 +335,25 @@ func (c *chains) observe(seen *dataplane.Observation) error {
 	s := seen.State
 	var captures []dataplane.Capture
 	clear(c.counted)
+	generation, known := c.unchanged.generation()
 	for _, family := range c.families {
 		began := time.Now()
-		text, err := c.save(family)
-		if err != nil {
-			return err
+		rules, found := c.unchanged.at(family, generation, known)
+		if !found {
+			text, err := c.save(family)
+			if err != nil {
+				return err
+			}
+			rules = listedRules{parseSave(family, text), iptables.Captures(family, "", text)}
+			c.unchanged.put(family, generation, known, rules)
 		}
-		listed := parseSave(family, text)
-		c.counted[family] = counted{listed.hooks, began}
-		c.show(s, listed)
+		c.counted[family] = counted{rules.listing.hooks, began}
+		c.show(s, rules.listing)
 		others, err := c.others[family].captures(family, c.run)
 		if err != nil {
 			seen.UnreadRules = append(seen.UnreadRules, err.Error())
 		}
-		captures = append(append(captures, iptables.Captures(family, "", text)...), others...)
+		captures = append(append(captures, rules.captures...), others...)
 	}
 	seen.Captures = dataplane.NewCaptures(captures)
 	return nil

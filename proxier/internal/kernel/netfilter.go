@@ -28,7 +28,8 @@ type netfilter interface {
 	apply([]dataplane.Op) []error
 	// observe puts what there is into what is seen, and the rules of others that concern Services.
 	observe(*dataplane.Observation) error
-	// share has a reader beside know what only the one who writes knows.
+	// share has a reader beside know what only the one who writes knows. From then on the reader shows again what it has
+	// read before, as long as the kernel tells that nothing has changed.
 	share(reader netfilter)
 	traffic() Traffic
 	close() error
@@ -43,7 +44,7 @@ func newNetfilter(which Netfilter, families []cluster.Family) (netfilter, error)
 		if err != nil {
 			return nil, err
 		}
-		return &ownTables{backend, families}, nil
+		return &ownTables{backend: backend, families: families}, nil
 	}
 	return nil, fmt.Errorf("BUG: unknown netfilter backend %q", which)
 }
@@ -62,6 +63,8 @@ func isNetfilter(op dataplane.Op) bool {
 type ownTables struct {
 	backend  *nftables.Backend
 	families []cluster.Family
+	// again says that it is a reader, which need not read what has not changed.
+	again bool
 }
 
 func (*ownTables) together(dataplane.Op) string { return "netfilter" }
@@ -91,13 +94,21 @@ func (o *ownTables) apply(ops []dataplane.Op) []error {
 }
 
 func (o *ownTables) observe(seen *dataplane.Observation) error {
-	if err := o.backend.Observe(seen.State); err != nil {
+	observe := o.backend.Observe
+	if o.again {
+		observe = o.backend.ObserveChanged
+	}
+	if err := observe(seen.State); err != nil {
 		return fmt.Errorf("read nftables: %w", err)
 	}
 	return nil
 }
 
-func (*ownTables) share(netfilter) {}
+func (*ownTables) share(reader netfilter) {
+	if other, is := reader.(*ownTables); is {
+		other.again = true
+	}
+}
 
 func (o *ownTables) traffic() Traffic {
 	messages, sends := o.backend.Traffic()

@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/ipvs-proxier/ipvs-proxier/ipset"
@@ -110,16 +111,18 @@ func (x *xtables) observeSets(s *dataplane.State) error {
 	return nil
 }
 
-// share has the reader know how chains are spelled.
+// share has the reader know how chains are spelled, and read rules only when they have changed.
 func (x *xtables) share(reader netfilter) {
 	if other, is := reader.(*xtables); is {
 		other.chains.spelled = x.chains.spelled
+		other.chains.unchanged = newUnchanged(x.chains.families)
 	}
 }
 
 func (x *xtables) traffic() Traffic {
 	messages, sends := x.sets.Traffic()
-	return Traffic{Messages: messages, Sends: sends, Processes: x.chains.processes}
+	asked := x.chains.unchanged.traffic()
+	return Traffic{Messages: messages + asked.Messages, Sends: sends + asked.Sends, Processes: x.chains.processes}
 }
 
-func (x *xtables) close() error { return x.sets.Close() }
+func (x *xtables) close() error { return errors.Join(x.sets.Close(), x.chains.unchanged.close()) }

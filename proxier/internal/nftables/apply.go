@@ -29,6 +29,8 @@ type Backend struct {
 	lengths map[string]lengths
 	// held are entries of sets that have to be written again.
 	held map[string][]ipset.Entry
+	// before is what ObserveChanged has seen; nil where it has not.
+	before *remembered
 }
 
 // New opens a Backend. It changes nothing.

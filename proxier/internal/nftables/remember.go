@@ -1,0 +1,42 @@
+package nftables
+
+import (
+	"maps"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
+)
+
+// remembered is what was observed at a generation. The kernel gives each change of tables, sets, entries, chains and
+// rules another one (net/netfilter/nf_tables_api.c, nf_tables_commit, Linux 6.12), whoever makes it.
+type remembered struct {
+	generation uint32
+	seen       *dataplane.State
+}
+
+// Generation returns the number of the ruleset, which is another one after each change of anybody's. It costs one
+// message.
+func (b *Backend) Generation() (uint32, error) { return b.generation() }
+
+// ObserveChanged is Observe for who observes again and again, and changes nothing of what is seen: as long as the
+// generation is the same, what was seen before is shown again, and nothing is read. Its entries are the same Entries.
+func (b *Backend) ObserveChanged(s *dataplane.State) error {
+	before, err := b.generation()
+	if err != nil {
+		return err
+	}
+	if b.before == nil || b.before.generation != before {
+		b.before = nil
+		seen := dataplane.NewStateFor(0, s.Entries.Len(), 0)
+		if err := b.Observe(seen); err != nil {
+			return err
+		}
+		// What changes while it is read has another generation than before: it is read again the next time.
+		b.before = &remembered{before, seen}
+	}
+	seen := b.before.seen
+	maps.Copy(s.Sets, seen.Sets)
+	maps.Copy(s.Chains, seen.Chains)
+	maps.Copy(s.Hooks, seen.Hooks)
+	s.Entries = seen.Entries
+	return nil
+}
