@@ -120,6 +120,7 @@ func Run(ctx context.Context, c Config, version string, log *slog.Logger) error 
 	l := engine.NewLoop(engine.New(settings, linux, watcher), config)
 	told := kernel.WatchHandlers{
 		Addresses: func(change kernel.AddressChange) { l.AddressChanged(engine.AddressChange(change)) },
+		Ours:      func(change kernel.AddressChange) { l.OursGone(engine.AddressChange(change)) },
 		LinkGone: func() {
 			log.Warn("our link has been deleted; an audit restores everything", "link", c.Link)
 			l.LinkGone()

@@ -46,8 +46,8 @@ type Kernel interface {
 // see as it was before or after, and one thing before and another after. A virtual server that nobody touches may be
 // missing from what it sees when others come and go; sets, chains and addresses that nobody touches are right.
 type Reader interface {
-	// Summarize reads what Kernel's Observe reads. EINTR tells that too much changed meanwhile: another try may do
-	// better.
-	Summarize() (Summary, error)
+	// Summarize reads these parts of what Kernel's Observe reads, completed; a kernel in which they are one thing with
+	// others reads those, too. EINTR tells that too much changed meanwhile: another try may do better.
+	Summarize(Parts) (Summary, error)
 	Close() error
 }

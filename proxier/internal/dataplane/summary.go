@@ -11,6 +11,8 @@ import (
 // like has to be read for itself.
 type Summary struct {
 	Observation
+	// Parts are those that were read. Of all others there is nothing in it.
+	Parts   Parts
 	Servers map[VirtualServerID]Digest
 }
 

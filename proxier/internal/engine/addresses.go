@@ -5,7 +5,7 @@ import (
 	"sync"
 )
 
-// AddressChange is a change of an address of any link but ours.
+// AddressChange is a change of an address of a link.
 type AddressChange struct {
 	// Gone is the address that a link has lost; it is not valid where a link has got one.
 	Gone netip.Addr
@@ -60,4 +60,23 @@ func (a *addressChanges) take() (gone func(netip.Addr) bool) {
 		_, is := addrs[addr]
 		return is || all
 	}
+}
+
+// misses tells whether an address or a route that the mirror has is among those that have gone. What the program itself
+// takes away is not in the mirror any more when that is told.
+func (e *Engine) misses(gone func(netip.Addr) bool) bool {
+	if e.have == nil {
+		return false
+	}
+	for addr := range e.have.Addresses {
+		if gone(addr) {
+			return true
+		}
+	}
+	for addr := range e.have.Routes {
+		if gone(addr) {
+			return true
+		}
+	}
+	return false
 }

@@ -10,7 +10,8 @@ import (
 )
 
 // auditor makes audits beside the passes, one round after the other: it has a Reader read the kernel, in a goroutine of
-// its own, and compares what it has read. What it finds is a value, the drift; to repair it is the Engine's.
+// its own, and compares what it has read. What it finds is a value, the drift; to repair it is the Engine's. A round is
+// of the whole kernel when its time has come, and of parts when somebody wants them to be looked at.
 type auditor struct {
 	engine *Engine
 	period time.Duration // 0 is never
@@ -18,13 +19,17 @@ type auditor struct {
 	work *Stopwatch
 	// round is nil while there is none.
 	round   *round
-	ask     chan struct{}
+	ask     chan dataplane.Parts
 	results chan reading
 	// read has an element when there is a result.
 	read chan struct{}
-	// began is when the last round began, due when the next one begins, while none reads.
+	// began is when the last round began, due when the next one of all begins, while none reads.
 	began, due time.Time
-	reading    bool
+	// wanted are parts that are to be looked at before that, from soon on.
+	wanted dataplane.Parts
+	soon   time.Time
+	// reading are the parts that are being read.
+	reading dataplane.Parts
 	// spent returns what the calling thread has taken of the processor so far, and the programs of this process.
 	spent func() (thread, programs time.Duration)
 	// cost is told of each reading; nil is nobody.
@@ -53,12 +58,16 @@ const (
 	sparingPeriod = 30 * time.Second
 )
 
+// partsRest is how long parts are not looked at again; it is longer where reading them takes more than half a hundredth
+// of it. So who changes the node all the time does not have it read all the time.
+const partsRest = time.Second
+
 // newAuditor starts the goroutine, which opens the Reader when it needs one. It ends with close, as soon as the kernel
 // lets it.
 func newAuditor(e *Engine, open func() (dataplane.Reader, error), period time.Duration, work *Stopwatch, spent func() (thread, programs time.Duration)) *auditor {
 	a := &auditor{
-		engine: e, period: period, work: work, due: time.Now().Add(period), spent: spent,
-		ask: make(chan struct{}, 1), results: make(chan reading, 1), read: make(chan struct{}, 1),
+		engine: e, period: period, work: work, due: time.Now().Add(period), soon: time.Now(), spent: spent,
+		ask: make(chan dataplane.Parts, 1), results: make(chan reading, 1), read: make(chan struct{}, 1),
 	}
 	go a.answer(open)
 	return a
@@ -72,14 +81,14 @@ func (a *auditor) answer(open func() (dataplane.Reader, error)) {
 			reader.Close()
 		}
 	}()
-	for range a.ask {
+	for parts := range a.ask {
 		var r reading
 		if reader == nil {
 			reader, r.err = open()
 		}
 		if r.err == nil {
 			thread, programs := a.spent()
-			r.seen, r.err = reader.Summarize()
+			r.seen, r.err = reader.Summarize(parts)
 			r.cost.Thread, r.cost.Programs = a.spent()
 			r.cost.Thread -= thread
 			r.cost.Programs -= programs
@@ -96,18 +105,28 @@ func (a *auditor) close() { close(a.ask) }
 
 // next returns when a round is to begin; the zero time when none is, because audits are off or one is reading.
 func (a *auditor) next() time.Time {
-	if a.period <= 0 || a.reading {
+	switch {
+	case a.period <= 0 || a.reading != 0:
 		return time.Time{}
+	case a.wanted != 0 && a.soon.Before(a.due):
+		return a.soon
 	}
 	return a.due
 }
+
+// want has these parts looked at as soon as may be.
+func (a *auditor) want(parts dataplane.Parts) { a.wanted |= parts }
 
 // start starts a round when one is due, and tells whether it did.
 func (a *auditor) start(now time.Time) bool {
 	if due := a.next(); due.IsZero() || now.Before(due) {
 		return false
 	}
-	a.began, a.due = now, now.Add(a.period)
+	parts := a.wanted
+	a.began, a.soon = now, now.Add(partsRest)
+	if !now.Before(a.due) {
+		parts, a.due = dataplane.AllParts, now.Add(a.period)
+	}
 	if a.engine.have == nil || a.engine.starting {
 		// Passes try to read the kernel as long as they have not; before all Services were looked at, nothing can be said to
 		// be too much.
@@ -115,9 +134,9 @@ func (a *auditor) start(now time.Time) bool {
 	}
 	a.drop()
 	a.round = a.engine.newRound()
-	a.reading = true
+	a.reading, a.wanted = parts, 0
 	a.work.Start(now)
-	a.ask <- struct{}{}
+	a.ask <- parts
 	return true
 }
 
@@ -153,10 +172,14 @@ func (a *auditor) ready() <-chan struct{} {
 // found, or reports that the kernel cannot be read, and nothing is found.
 func (a *auditor) step(now time.Time) (found *drift, done bool) {
 	if a.round.comparing() {
-		if found = a.round.step(); found != nil {
-			a.round = nil
+		if found = a.round.step(); found == nil {
+			return nil, false
 		}
-		return found, found != nil
+		a.round = nil
+		if parts := found.seen.Parts; parts != dataplane.AllParts && (found.void || found.left) {
+			a.want(parts) // nobody else may look at them for long
+		}
+		return found, true
 	}
 	select {
 	case r := <-a.results:
@@ -168,6 +191,7 @@ func (a *auditor) step(now time.Time) (found *drift, done bool) {
 
 // record records the end of a reading, and tells whether a pass is to report that it failed.
 func (a *auditor) record(now time.Time, r reading) bool {
+	parts := a.reading
 	err := a.ended(now, r)
 	switch {
 	case a.round == nil || a.round.touches.over:
@@ -183,6 +207,9 @@ func (a *auditor) record(now time.Time, r reading) bool {
 	a.engine.unread = nil
 	if a.round.isVoid() {
 		a.drop()
+		if parts != dataplane.AllParts {
+			a.want(parts)
+		}
 		return false
 	}
 	a.round.startComparing(r.seen)
@@ -191,13 +218,18 @@ func (a *auditor) record(now time.Time, r reading) bool {
 
 // ended records when a reading has ended and what it has cost, and returns the error to report.
 func (a *auditor) ended(now time.Time, r reading) error {
-	a.reading = false
+	parts := a.reading
+	a.reading = 0
 	a.work.Stop()
 	if a.cost != nil {
 		a.cost(r.cost)
 	}
-	if sparing := a.began.Add(auditPart * (r.cost.Thread + r.cost.Programs)); a.period >= sparingPeriod && sparing.After(a.due) {
-		a.due = sparing
+	sparing := a.began.Add(auditPart * (r.cost.Thread + r.cost.Programs))
+	switch {
+	case parts != dataplane.AllParts:
+		a.soon = later(a.soon, sparing)
+	case a.period >= sparingPeriod:
+		a.due = later(a.due, sparing)
 	}
 	if r.err == nil {
 		a.again, a.failures = 0, 0
@@ -205,9 +237,21 @@ func (a *auditor) ended(now time.Time, r reading) error {
 	}
 	a.failures++
 	a.again = min(max(2*a.again, readAgain), readAgainMax, a.period)
-	a.due = now.Add(a.again)
+	if parts == dataplane.AllParts {
+		a.due = now.Add(a.again)
+	} else {
+		a.want(parts)
+		a.soon = later(a.soon, now.Add(a.again))
+	}
 	if errors.Is(r.err, syscall.EINTR) && a.failures < tooFast {
 		return nil
 	}
 	return r.err
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }

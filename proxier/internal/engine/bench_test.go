@@ -130,7 +130,7 @@ func BenchmarkRound(b *testing.B) {
 			for b.Loop() {
 				b.StopTimer()
 				of := s.engine.newRound()
-				seen, _ := reader.Summarize()
+				seen, _ := reader.Summarize(dataplane.AllParts)
 				of.startComparing(seen)
 				var found *drift
 				longest = append(longest, 0)

@@ -25,6 +25,8 @@ type drift struct {
 	touched map[dataplane.VirtualServerID]cluster.Name
 	// moved says that the node's addresses have been read since.
 	moved bool
+	// left says that something that differs was left out, because passes have touched it.
+	left bool
 	// errs say what could not be read.
 	errs []error
 }
@@ -39,13 +41,43 @@ type inspected struct {
 // leaveOutTouched leaves out what passes have touched, and compares the foundation.
 func (d *drift) leaveOutTouched(t *touches, have *dataplane.State) {
 	d.void, d.moved, d.touched = t.void, t.addresses, t.keys.VirtualServers
-	d.foundation = !t.keys.Foundation && !have.SameFoundation(d.seen.State)
+	d.complete(have)
+	d.foundation = !have.SameFoundation(d.seen.State)
+	before := d.keys()
+	d.foundation = d.foundation && !t.keys.Foundation
 	d.entries = untouched(d.entries, t.keys.Entries)
 	d.addresses, d.routes = untouched(d.addresses, t.keys.Addresses), untouched(d.routes, t.keys.Addresses)
+	defer func() { d.left = d.keys() < before }()
 	maps.DeleteFunc(d.servers, func(id dataplane.VirtualServerID, _ inspected) bool {
 		_, is := t.keys.VirtualServers[id]
 		return is
 	})
+}
+
+// keys returns how many keys differ; the foundation is one.
+func (d *drift) keys() int {
+	n := len(d.entries) + len(d.addresses) + len(d.routes) + len(d.servers)
+	if d.foundation {
+		n++
+	}
+	return n
+}
+
+// complete has what was not read of the foundation be as the mirror has it.
+func (d *drift) complete(have *dataplane.State) {
+	seen, read := d.seen.State, d.seen.Parts.Has
+	if !read(dataplane.PartSysctls) {
+		seen.Sysctls = have.Sysctls
+	}
+	if !read(dataplane.PartAddresses) {
+		seen.Links = have.Links
+	}
+	if !read(dataplane.PartSets) {
+		seen.Sets = have.Sets
+	}
+	if !read(dataplane.PartRules) {
+		seen.Chains, seen.Hooks, seen.Closed = have.Chains, have.Hooks, have.Closed
+	}
 }
 
 func untouched[K comparable](keys []K, touched map[K]cluster.Name) []K {
@@ -62,8 +94,7 @@ func (e *Engine) recordDrift(d *drift, report *Report, now time.Time, dirty *[]c
 	if d.void {
 		return touched
 	}
-	e.connections = d.seen.Connections
-	have, seen := e.have, d.seen.State
+	have, seen, read := e.have, d.seen.State, d.seen.Parts.Has
 	if d.foundation {
 		have.Links, have.Sysctls, have.Sets = seen.Links, seen.Sysctls, seen.Sets
 		have.Chains, have.Hooks, have.Closed = seen.Chains, seen.Hooks, seen.Closed
@@ -79,25 +110,38 @@ func (e *Engine) recordDrift(d *drift, report *Report, now time.Time, dirty *[]c
 	}
 	correct(d.addresses, have.Addresses, seen.Addresses, touched.Addresses)
 	correct(d.routes, have.Routes, seen.Routes, touched.Addresses)
-	before := e.excludedServers()
-	e.foreign = d.foreign(e.foreign)
-	for id, look := range d.servers {
-		e.correctServer(d, id, look, &touched)
+	if read(dataplane.PartServers) {
+		e.connections = d.seen.Connections
+		*dirty = append(*dirty, e.recordServers(d, &touched)...)
 	}
-	e.adoptPredecessors(&touched)
-	if !maps.Equal(before, e.excludedServers()) {
-		*dirty = append(*dirty, slices.Collect(maps.Keys(e.services))...)
-	}
-	if !d.moved {
+	if read(dataplane.PartAddresses) && !d.moved {
 		*dirty = append(*dirty, e.recordAddresses(d.seen.NodeAddresses, d.seen.Broadcasts)...)
 	}
-	*dirty = append(*dirty, e.recordListeners(d.seen.Listeners)...)
-	*dirty = append(*dirty, e.recordCaptures(d.seen.Observation)...)
+	if read(dataplane.PartSockets) {
+		*dirty = append(*dirty, e.recordListeners(d.seen.Listeners)...)
+	}
+	if read(dataplane.PartRules) {
+		*dirty = append(*dirty, e.recordCaptures(d.seen.Observation)...)
+	}
 	if len(d.errs) > 0 {
 		report.Errors = append(report.Errors, d.errs...)
 		e.retries.putUnread(now, dataplane.NewTouched())
 	}
 	return touched
+}
+
+// recordServers takes the virtual servers of a drift into the mirror.
+func (e *Engine) recordServers(d *drift, touched *dataplane.Touched) (dirty []cluster.Name) {
+	before := e.excludedServers()
+	e.foreign = d.foreign(e.foreign)
+	for id, look := range d.servers {
+		e.correctServer(d, id, look, touched)
+	}
+	e.adoptPredecessors(touched)
+	if !maps.Equal(before, e.excludedServers()) {
+		dirty = slices.Collect(maps.Keys(e.services))
+	}
+	return dirty
 }
 
 // correct makes the mirror say of each key what was seen, and touches it.

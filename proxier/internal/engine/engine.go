@@ -183,12 +183,12 @@ func (e *Engine) pass(now time.Time, dirty []cluster.Name, audit bool, found *dr
 	first := e.have == nil
 	var others []cluster.Name
 	whole := audit || dueAudit || first || e.auditDue
-	if r.Audit = whole; whole {
+	if r.Audit, r.Whole = whole, whole; whole {
 		if err := e.audit(now, &others); err != nil {
 			return e.abandonPass(r, err, touched, dirty)
 		}
 	} else if found != nil {
-		r.Audit = true
+		r.Audit, r.Whole = true, found.seen.Parts == dataplane.AllParts
 		why.drifted = e.recordDrift(found, &r, now, &others)
 		touched.Add(why.drifted)
 	}

@@ -31,8 +31,9 @@ type Loop struct {
 	observers []Observer
 	audits    *auditor
 	addresses *addressChanges
-	link      chan struct{} // ours is gone
-	compiled  chan struct{} // something is, in the background
+	ours      *addressChanges // what our link has lost, or what our routes led to
+	link      chan struct{}   // ours is gone
+	compiled  chan struct{}   // something is, beside the passes
 	// rest is the least time between the end of a pass and the start of one that changes ask for; ended is when the last
 	// one ended, gathering says that changes wait.
 	rest      time.Duration
@@ -70,6 +71,7 @@ func NewLoop(e *Engine, c Config) *Loop {
 		engine: e, source: c.Source, work: c.Passing, observers: c.Observers, rest: c.Rest, outdated: c.Outdated,
 		audits:    newAuditor(e, c.OpenReader, c.AuditPeriod, c.Reading, c.ProcessorTime),
 		addresses: newAddressChanges(),
+		ours:      newAddressChanges(),
 		link:      make(chan struct{}, 1),
 		compiled:  make(chan struct{}, 1),
 		waiting:   map[cluster.Name]cluster.Change{},
@@ -81,6 +83,10 @@ func NewLoop(e *Engine, c Config) *Loop {
 // AddressChanged takes note of a change of the node's addresses. It does not block, and may be called from any
 // goroutine.
 func (l *Loop) AddressChanged(c AddressChange) { l.addresses.tell(c) }
+
+// OursGone takes note that our link has lost an address, or that a route of ours is gone, whoever took it away; as
+// AddressChanged does.
+func (l *Loop) OursGone(c AddressChange) { l.ours.tell(c) }
 
 // LinkGone takes note of the end of our link, as AddressChanged does.
 func (l *Loop) LinkGone() { signal(l.link)() }
@@ -129,6 +135,8 @@ func (l *Loop) Run(ctx context.Context) error {
 			l.pass(l.source.Take(), nil, false)
 		case <-l.addresses.told:
 			l.readAddresses()
+		case <-l.ours.told:
+			l.missed()
 		case <-l.link:
 			l.auditNext()
 		case <-l.compiled:
@@ -169,6 +177,13 @@ func (l *Loop) readAddresses() {
 	lost := l.engine.lose(gone)
 	if err != nil || len(dirty) > 0 || lost || l.engine.sourcesMoved() {
 		l.pass(nil, dirty, err != nil)
+	}
+}
+
+// missed has addresses and routes looked at when one is gone that we have not taken away.
+func (l *Loop) missed() {
+	if l.engine.misses(l.ours.take()) {
+		l.audits.want(dataplane.PartAddresses)
 	}
 }
 

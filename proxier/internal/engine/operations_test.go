@@ -61,7 +61,7 @@ func TestOperationsSayWhy(t *testing.T) {
 
 	drop(endpoint(1))
 	drop(dataplane.Address{Addr: web.Addr})
-	s.round(s.memory.Reader(), func() {})
+	s.round(s.memory.Reader(), dataplane.AllParts, func() {})
 	wants("a round", pass(nil, false),
 		"drift: create real-server tcp 10.96.0.1:80 -> 10.244.0.1:8080 weight 1 of default/web", "drift: create address 10.96.0.1 of default/web")
 
@@ -114,7 +114,7 @@ func CheckDrift(t *testing.T, observers ...Observer) {
 	for _, id := range slices.Collect(maps.Keys(s.memory.State().VirtualServers)) {
 		s.memory.State().DropVirtualServer(id)
 	}
-	s.round(s.memory.Reader(), func() {})
+	s.round(s.memory.Reader(), dataplane.AllParts, func() {})
 	show(s.engine.repair(s.now, s.found))
 	show(s.engine.Pass(s.now, nil, true))
 }

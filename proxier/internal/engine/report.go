@@ -22,8 +22,8 @@ type Report struct {
 	Compile, Kernel time.Duration
 	// Changes are those that this pass brought to the kernel.
 	Changes []ChangeTimes
-	// Audit tells that the kernel was read first.
-	Audit bool
+	// Audit tells that the kernel was read first, Whole that all of it was.
+	Audit, Whole bool
 	// Services is the number of Services that were looked at, Served that of all that are served.
 	Services, Served int
 	// Backlog is the number of Services that wait for the passes to come or are made beside them, and of what is not done
@@ -55,7 +55,7 @@ type Report struct {
 	Unsound bool
 	// Refused counts the Services of which something is to be tried again, RefusedIn their namespaces.
 	Refused, RefusedIn int
-	// Connections is how many connections the real servers had together, where Audit says that they were looked at.
+	// Connections is how many connections the real servers had together when all of the kernel was read last.
 	Connections int
 	// Forgotten counts the UDP flows that connection tracking was made to forget.
 	Forgotten int

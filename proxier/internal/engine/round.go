@@ -86,11 +86,16 @@ func (r *round) compare() iter.Seq[struct{}] {
 		address := func(key netip.Addr) { d.addresses = append(d.addresses, key) }
 		var suspects []dataplane.VirtualServerID
 		suspect := func(id dataplane.VirtualServerID) { suspects = append(suspects, id) }
-		goOn := absent(seen.Entries.All(), have.Entries.Has, pause, entry) && absent(have.Entries.All(), seen.Entries.Has, pause, entry) &&
-			absent(maps.Keys(seen.Addresses), in(have.Addresses), pause, address) && absent(maps.Keys(have.Addresses), in(seen.Addresses), pause, address) &&
-			differs(seen.Routes, have.Routes, pause, func(key netip.Addr) { d.routes = append(d.routes, key) }) &&
-			absent(maps.Keys(have.VirtualServers), in(d.seen.Servers), pause, suspect)
-		if !goOn {
+		is := d.seen.Parts.Has
+		if is(dataplane.PartSets) && !(absent(seen.Entries.All(), have.Entries.Has, pause, entry) && absent(have.Entries.All(), seen.Entries.Has, pause, entry)) {
+			return
+		}
+		if is(dataplane.PartAddresses) &&
+			!(absent(maps.Keys(seen.Addresses), in(have.Addresses), pause, address) && absent(maps.Keys(have.Addresses), in(seen.Addresses), pause, address) &&
+				differs(seen.Routes, have.Routes, pause, func(key netip.Addr) { d.routes = append(d.routes, key) })) {
+			return
+		}
+		if !is(dataplane.PartServers) || !absent(maps.Keys(have.VirtualServers), in(d.seen.Servers), pause, suspect) {
 			return
 		}
 		for id, digest := range d.seen.Servers {

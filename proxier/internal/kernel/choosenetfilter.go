@@ -89,7 +89,7 @@ func RemoveRules(in Netfilter, families []cluster.Family) (removed int, err erro
 	}
 	defer left.close()
 	seen := newObservation(0, 0, 0)
-	if err := left.observe(&seen); err != nil {
+	if _, err := left.observe(&seen, dataplane.PartSets|dataplane.PartRules); err != nil {
 		return 0, err
 	}
 	var errs []error

@@ -125,9 +125,9 @@ type faultyReader struct {
 }
 
 // Summarize implements dataplane.Reader.
-func (r faultyReader) Summarize() (dataplane.Summary, error) {
+func (r faultyReader) Summarize(parts dataplane.Parts) (dataplane.Summary, error) {
 	if r.faults.fails() {
 		return dataplane.Summary{}, fmt.Errorf("injected: %w", syscall.EINTR)
 	}
-	return r.Reader.Summarize()
+	return r.Reader.Summarize(parts)
 }

@@ -315,14 +315,14 @@ func TestProbe(t *testing.T) {
 	}
 }
 
-// TestWatch tells of addresses on other links, with those that have gone, and not of our own; of the end of our link,
-// also when it was made anew, and of no other's.
+// TestWatch tells of addresses on other links, with those that have gone; of our own link and routes what is gone only;
+// of the end of our link, also when it was made anew, and of no other's.
 func TestWatch(t *testing.T) {
 	kerneltest.Own(t)
 	k := openLinux(t)
 	apply(t, k, from(dataplane.NewState(), want(1, 1)))
 	shell(t, "ip link add other type dummy")
-	told, gone := make(chan kernel.AddressChange, 100), make(chan struct{}, 100)
+	told, ours, gone := make(chan kernel.AddressChange, 100), make(chan kernel.AddressChange, 1000), make(chan struct{}, 100)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	namespace, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
@@ -336,7 +336,9 @@ func TestWatch(t *testing.T) {
 			ended <- err
 			return
 		}
-		ended <- kernel.Watch(ctx, kerneltest.Config.Link, kernel.WatchHandlers{Addresses: func(c kernel.AddressChange) { told <- c }, LinkGone: func() { gone <- struct{}{} }})
+		ended <- kernel.Watch(ctx, kerneltest.Config.Link, kernel.WatchHandlers{
+			Addresses: func(c kernel.AddressChange) { told <- c }, Ours: func(c kernel.AddressChange) { ours <- c }, LinkGone: func() { gone <- struct{}{} },
+		})
 	}()
 	// The watch has begun when the first address is told; each try is a new one.
 	deadline := time.Now().Add(20 * time.Second)
@@ -364,6 +366,30 @@ func TestWatch(t *testing.T) {
 	// What is told of ours would have been told long before the last one of these is there; the link made anew has another
 	// number.
 	shell(t, "for i in $(seq 50); do ip addr add 192.168.51.$i/32 dev "+kerneltest.Config.Link+"; done")
+	if n := len(ours); n > 0 {
+		t.Errorf("%d addresses of our own link are told to be gone, and it has only got some", n)
+	}
+	lose := func(command, addr string) {
+		t.Helper()
+		shell(t, command)
+		want := kernel.AddressChange{Gone: netip.MustParseAddr(addr)}
+		for got := (kernel.AddressChange{}); got != want; {
+			select {
+			case got = <-ours:
+			case err := <-ended:
+				t.Fatal(err)
+			case <-time.After(20 * time.Second):
+				t.Fatalf("after %s it is not told that %s is gone", command, addr)
+			}
+		}
+	}
+	lose("ip addr del 192.168.51.7/32 dev "+kerneltest.Config.Link, "192.168.51.7")
+	lose(fmt.Sprintf("ip addr add fd00:51::1/128 dev %[1]s nodad; ip addr del fd00:51::1/128 dev %[1]s", kerneltest.Config.Link), "fd00:51::1")
+	lose("ip route add local 192.168.53.1/32 dev lo table local proto 73 metric 73; ip route del local 192.168.53.1/32 dev lo table local metric 73", "192.168.53.1")
+	shell(t, "ip route add 192.168.54.0/24 dev lo; ip route del 192.168.54.0/24")
+	if n := len(ours); n > 0 {
+		t.Errorf("%d routes of others are told", n)
+	}
 	shell(t, fmt.Sprintf("ip link del %[1]s; ip link add %[1]s type dummy; for i in $(seq 50); do ip addr add 192.168.51.$i/32 dev %[1]s; done", kerneltest.Config.Link))
 	if n := len(told); n > 0 {
 		t.Errorf("%d changes of our own link are told", n)

@@ -50,10 +50,12 @@ func NewMemory() *Memory {
 func (m *Memory) State() *dataplane.State { return m.state }
 
 // Observe implements dataplane.Kernel.
-func (m *Memory) Observe() (dataplane.Observation, error) { return m.observe(func(string) {}), nil }
+func (m *Memory) Observe() (dataplane.Observation, error) {
+	return m.observe(dataplane.AllParts, func(string) {}), nil
+}
 
-// observe reads the kernel part by part, in the order in which Linux does. before is called before each part.
-func (m *Memory) observe(before func(part string)) dataplane.Observation {
+// observe reads these parts of the kernel, in the order in which Linux does. before is called before each.
+func (m *Memory) observe(parts dataplane.Parts, before func(part string)) dataplane.Observation {
 	seen := dataplane.Observation{State: dataplane.NewState(), Foreign: map[dataplane.VirtualServerID]dataplane.VirtualServer{}}
 	s := seen.State
 	for _, n := range m.Busy {
@@ -62,22 +64,26 @@ func (m *Memory) observe(before func(part string)) dataplane.Observation {
 	var servers map[dataplane.VirtualServerID]dataplane.VirtualServer
 	for _, part := range []struct {
 		name string
+		of   dataplane.Parts
 		read func()
 	}{
-		{"sysctls", func() { s.Sysctls = maps.Clone(m.state.Sysctls) }},
-		{"addresses", func() {
+		{"sysctls", dataplane.PartSysctls, func() { s.Sysctls = maps.Clone(m.state.Sysctls) }},
+		{"addresses", dataplane.PartAddresses, func() {
 			s.Links, s.Addresses, seen.NodeAddresses = maps.Clone(m.state.Links), maps.Clone(m.state.Addresses), slices.Clone(m.Addresses)
 			seen.Broadcasts = slices.Clone(m.Broadcasts)
 			s.Routes = maps.Clone(m.state.Routes)
 		}},
-		{"sockets", func() { seen.Listeners = slices.Clone(m.Listeners) }},
-		{"sets", func() { s.Sets, s.Entries = maps.Clone(m.state.Sets), m.state.Entries.Clone() }},
-		{"chains", func() {
+		{"sockets", dataplane.PartSockets, func() { seen.Listeners = slices.Clone(m.Listeners) }},
+		{"sets", dataplane.PartSets, func() { s.Sets, s.Entries = maps.Clone(m.state.Sets), m.state.Entries.Clone() }},
+		{"chains", dataplane.PartRules, func() {
 			seen.Captures, seen.UnreadRules = m.Captures, slices.Clone(m.UnreadRules)
 			s.Chains, s.Hooks, s.Closed = maps.Clone(m.state.Chains), maps.Clone(m.state.Hooks), maps.Clone(m.state.Closed)
 		}},
-		{"virtual servers", func() { servers = maps.Clone(m.state.VirtualServers) }},
+		{"virtual servers", dataplane.PartServers, func() { servers = maps.Clone(m.state.VirtualServers) }},
 	} {
+		if !parts.Has(part.of) {
+			continue
+		}
 		before(part.name)
 		m.mu.Lock()
 		part.read()
@@ -107,13 +113,14 @@ type MemoryReader struct {
 }
 
 // Summarize implements dataplane.Reader.
-func (r *MemoryReader) Summarize() (dataplane.Summary, error) {
+func (r *MemoryReader) Summarize(parts dataplane.Parts) (dataplane.Summary, error) {
+	parts = parts.Complete()
 	before := r.Before
 	if before == nil {
 		before = func(string) {}
 	}
-	seen := r.memory.observe(before)
-	sum := dataplane.Summary{Observation: seen, Servers: map[dataplane.VirtualServerID]dataplane.Digest{}}
+	seen := r.memory.observe(parts, before)
+	sum := dataplane.Summary{Observation: seen, Parts: parts, Servers: map[dataplane.VirtualServerID]dataplane.Digest{}}
 	for id, v := range seen.State.VirtualServers {
 		if r.Overlooks == nil || !r.Overlooks(id) {
 			sum.Servers[id] = v.Digest()

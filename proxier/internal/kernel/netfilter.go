@@ -26,8 +26,9 @@ type netfilter interface {
 	together(dataplane.Op) string
 	// apply carries out such operations, and returns one error or nil for each.
 	apply([]dataplane.Op) []error
-	// observe puts what there is into what is seen, and the rules of others that concern Services.
-	observe(*dataplane.Observation) error
+	// observe puts what there is of sets and rules into what is seen, and the rules of others that concern Services, as
+	// far as they are among the parts. It returns which of the parts it has read.
+	observe(*dataplane.Observation, dataplane.Parts) (dataplane.Parts, error)
 	// share has a reader beside know what only the one who writes knows. From then on the reader shows again what it has
 	// read before, as long as the kernel tells that nothing has changed.
 	share(reader netfilter)
@@ -93,15 +94,20 @@ func (o *ownTables) apply(ops []dataplane.Op) []error {
 	return errs
 }
 
-func (o *ownTables) observe(seen *dataplane.Observation) error {
+// observe reads sets and rules together: one generation stands for both.
+func (o *ownTables) observe(seen *dataplane.Observation, parts dataplane.Parts) (dataplane.Parts, error) {
+	const both = dataplane.PartSets | dataplane.PartRules
+	if parts&both == 0 {
+		return 0, nil
+	}
 	observe := o.backend.Observe
 	if o.again {
 		observe = o.backend.ObserveChanged
 	}
 	if err := observe(seen.State); err != nil {
-		return fmt.Errorf("read nftables: %w", err)
+		return 0, fmt.Errorf("read nftables: %w", err)
 	}
-	return nil
+	return both, nil
 }
 
 func (*ownTables) share(reader netfilter) {

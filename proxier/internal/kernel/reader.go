@@ -23,10 +23,10 @@ func (k *Linux) OpenReader() (*LinuxReader, error) {
 }
 
 // Summarize implements dataplane.Reader.
-func (r *LinuxReader) Summarize() (dataplane.Summary, error) {
+func (r *LinuxReader) Summarize(parts dataplane.Parts) (dataplane.Summary, error) {
 	before := r.linux.own()
 	defer func() { r.linux.beside.add(before, r.linux.own()) }()
-	return r.linux.summarize()
+	return r.linux.summarize(parts.Complete())
 }
 
 // Close implements dataplane.Reader.

@@ -18,7 +18,7 @@ import (
 func summarize(t *testing.T, k *kernel.Linux, r dataplane.Reader) (seen dataplane.Summary, programs uint64) {
 	t.Helper()
 	before := k.Traffic().Processes
-	seen, err := r.Summarize()
+	seen, err := r.Summarize(dataplane.AllParts)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,7 +14,7 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/internal/netlink"
 )
 
-// AddressChange is a change of an address of any link but ours.
+// AddressChange is a change of an address.
 type AddressChange struct {
 	// Gone is the address that a link has lost; it is not valid where a link has got one.
 	Gone netip.Addr
@@ -22,22 +22,25 @@ type AddressChange struct {
 	Missed bool
 }
 
-// WatchHandlers is what Watch calls. Neither must block.
+// WatchHandlers is what Watch calls. None must block.
 type WatchHandlers struct {
-	// Addresses is called after a change.
+	// Addresses is called after a change of an address of any link but ours.
 	Addresses func(AddressChange)
+	// Ours is called after our link has lost an address, or the table of local routes one of ours, whoever took it away;
+	// with Missed where it may have.
+	Ours func(AddressChange)
 	// LinkGone is called after our link was deleted, or moved to another network namespace.
 	LinkGone func()
 }
 
-// Watch tells of addresses and of the end of our link until ctx ends. The network namespace is that of the calling
+// Watch tells of addresses, of our routes and of the end of our link until ctx ends. The network namespace is that of the calling
 // thread.
 func Watch(ctx context.Context, ours string, told WatchHandlers) error {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
 	if err != nil {
 		return fmt.Errorf("watch addresses: %w", err)
 	}
-	groups := uint32(unix.RTMGRP_IPV4_IFADDR | unix.RTMGRP_IPV6_IFADDR | unix.RTMGRP_LINK)
+	groups := uint32(unix.RTMGRP_IPV4_IFADDR | unix.RTMGRP_IPV6_IFADDR | unix.RTMGRP_LINK | unix.RTMGRP_IPV4_ROUTE | unix.RTMGRP_IPV6_ROUTE)
 	if err := errors.Join(filterMessages(fd, 0), unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: groups})); err != nil {
 		unix.Close(fd)
 		return fmt.Errorf("watch addresses: %w", err)
@@ -58,6 +61,7 @@ func Watch(ctx context.Context, ours string, told WatchHandlers) error {
 			return nil
 		case errors.Is(err, unix.ENOBUFS): // more has changed than there is room for
 			told.Addresses(AddressChange{Missed: true})
+			told.Ours(AddressChange{Missed: true})
 			if index, err := numbers.of(ours); err != nil || index == 0 {
 				told.LinkGone()
 			}
@@ -72,6 +76,10 @@ func Watch(ctx context.Context, ours string, told WatchHandlers) error {
 			}
 			continue
 		}
+		if addr, is := goneRoute(message); is {
+			told.Ours(AddressChange{Gone: addr})
+			continue
+		}
 		on := linkOf(message)
 		if on != left {
 			// Ours may have been made anew.
@@ -79,11 +87,29 @@ func Watch(ctx context.Context, ours string, told WatchHandlers) error {
 				if err := filterMessages(fd, index); err == nil {
 					left = index
 				}
+			} else {
+				told.Addresses(AddressChange{Gone: goneAddress(message)})
 				continue
 			}
-			told.Addresses(AddressChange{Gone: goneAddress(message)})
+		}
+		if gone := goneAddress(message); gone.IsValid() {
+			told.Ours(AddressChange{Gone: gone})
 		}
 	}
+}
+
+// goneRoute tells whether the message says that a route is gone, and of which address it was.
+func goneRoute(message []byte) (addr netip.Addr, is bool) {
+	const body = unix.SizeofNlMsghdr + unix.SizeofRtMsg
+	if len(message) < body || binary.NativeEndian.Uint16(message[msgType:]) != unix.RTM_DELROUTE {
+		return addr, false
+	}
+	netlink.Attributes(message[body:], func(attr uint16, value []byte) {
+		if attr == unix.RTA_DST {
+			addr, _ = netip.AddrFromSlice(value)
+		}
+	})
+	return addr, true
 }
 
 // deletedLink tells whether the message says that a link is gone, and which. The name is "" where a link only left a
@@ -123,27 +149,36 @@ func goneAddress(message []byte) netip.Addr {
 }
 
 // ifaIndex is where the number of the link stands: struct ifaddrmsg follows struct nlmsghdr. msgType is where the
-// latter has its type.
+// latter has its type, rtmProtocol where struct rtmsg has the protocol.
 const (
-	ifaIndex = unix.SizeofNlMsghdr + 4
-	msgType  = 4
+	ifaIndex    = unix.SizeofNlMsghdr + 4
+	msgType     = 4
+	rtmProtocol = unix.SizeofNlMsghdr + 5
 )
 
-// filterMessages makes the kernel keep back what it would tell of the addresses of one link, 0 being none: a start adds
+// leaveOut makes the kernel keep back what it would tell of the addresses that one link gets, 0 being none: a start adds
 // thousands of addresses to ours, and each would wake us. Of links themselves it is to tell the end only: each pod
-// brings one, of which the kernel tells a dozen times. Numbers of links are not used again before they are used up.
+// brings one, of which the kernel tells a dozen times. Of routes it is to tell the end of those with our protocol: some
+// nodes have a million of others, which change all the time. Numbers of links are not used again before they are used
+// up.
 func filterMessages(fd, index int) error {
 	// A filter reads numbers as the network has them, and the message has them as this machine has them.
-	number, newLink, delLink := uint32(index), uint16(unix.RTM_NEWLINK), uint16(unix.RTM_DELLINK)
+	number, kind := uint32(index), func(kind uint16) uint32 { return uint32(kind) }
 	if binary.NativeEndian.Uint16([]byte{1, 0}) == 1 {
-		number, newLink, delLink = bits.ReverseBytes32(number), bits.ReverseBytes16(newLink), bits.ReverseBytes16(delLink)
+		number, kind = bits.ReverseBytes32(number), func(kind uint16) uint32 { return uint32(bits.ReverseBytes16(kind)) }
 	}
+	const equal = unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K
 	program := []unix.SockFilter{
 		{Code: unix.BPF_LD | unix.BPF_H | unix.BPF_ABS, K: msgType},
-		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: uint32(newLink), Jt: 3},
-		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: uint32(delLink), Jt: 3},
-		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: ifaIndex},
-		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: number, Jf: 1},
+		{Code: equal, K: kind(unix.RTM_NEWLINK), Jt: 8},
+		{Code: equal, K: kind(unix.RTM_NEWROUTE), Jt: 7},
+		{Code: equal, K: kind(unix.RTM_DELLINK), Jt: 7},
+		{Code: equal, K: kind(unix.RTM_DELADDR), Jt: 6},
+		{Code: equal, K: kind(unix.RTM_DELROUTE), Jt: 2},
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: ifaIndex}, // RTM_NEWADDR
+		{Code: equal, K: number, Jt: 2, Jf: 3},
+		{Code: unix.BPF_LD | unix.BPF_B | unix.BPF_ABS, K: rtmProtocol},
+		{Code: equal, K: routeProtocol, Jt: 1},
 		{Code: unix.BPF_RET | unix.BPF_K, K: 0},
 		{Code: unix.BPF_RET | unix.BPF_K, K: 1 << 16},
 	}

@@ -80,11 +80,18 @@ func (x *xtables) applySet(verb dataplane.Verb, set ipset.Set) error {
 	return x.sets.Create(set)
 }
 
-func (x *xtables) observe(seen *dataplane.Observation) error {
-	if err := x.observeSets(seen.State); err != nil {
-		return err
+func (x *xtables) observe(seen *dataplane.Observation, parts dataplane.Parts) (dataplane.Parts, error) {
+	if parts.Has(dataplane.PartSets) {
+		if err := x.observeSets(seen.State); err != nil {
+			return 0, err
+		}
 	}
-	return x.chains.observe(seen)
+	if parts.Has(dataplane.PartRules) {
+		if err := x.chains.observe(seen); err != nil {
+			return 0, err
+		}
+	}
+	return parts & (dataplane.PartSets | dataplane.PartRules), nil
 }
 
 func (x *xtables) observeSets(s *dataplane.State) error {

@@ -192,7 +192,7 @@ func TestMetrics(t *testing.T) {
 	problem := cluster.Problem{Reason: cluster.InvalidAnnotation}
 	create := engine.OpLabel{Verb: dataplane.Create, Kind: dataplane.KindVirtualServer}
 	op := dataplane.Op{Verb: dataplane.Delete, Object: dataplane.Link{Name: "l"}}
-	m.Observe(engine.Report{Audit: true, Ops: map[engine.OpLabel]int{create: 2}, Changed: []engine.Row{testRow("a", "rr", problem), testRow("b", "rr", problem)}, Foreign: 3})
+	m.Observe(engine.Report{Audit: true, Whole: true, Ops: map[engine.OpLabel]int{create: 2}, Changed: []engine.Row{testRow("a", "rr", problem), testRow("b", "rr", problem)}, Foreign: 3})
 	m.Observe(engine.Report{Ops: map[engine.OpLabel]int{create: 1}, Changed: []engine.Row{testRow("a", "rr"), {Name: cluster.Name{Namespace: "ns", Name: "b"}, Gone: true}}, Served: 1,
 		Failures: map[cluster.Name][]engine.Failure{{}: {{Op: op, Err: errors.New("no")}}}, Draining: 4, Pending: 1})
 	for name, c := range map[string]struct{ got, want float64 }{

@@ -139,7 +139,7 @@ func (m *Metrics) Observe(r engine.Report) {
 	} else {
 		m.passes.WithLabelValues("error").Inc()
 	}
-	if r.Audit {
+	if r.Whole {
 		m.audits.WithLabelValues().Inc()
 		m.foreign.Set(float64(r.Foreign))
 	}

@@ -70,6 +70,7 @@ func Run(t *testing.T, open func(t *testing.T) (Kernel, Reader, Flows)) {
 		{"shows one virtual server as it shows all", (*suite).virtualServer},
 		{"shows the weights of others, whatever they are", (*suite).weightsOfOthers},
 		{"is read by another goroutine while it is written", (*suite).beside},
+		{"shows parts as it shows all", (*suite).parts},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			k, reader, flows := open(t)

@@ -122,7 +122,7 @@ func (s *suite) beside() {
 	ended := s.inNamespace(func() {
 		defer close(enough)
 		for range 5 {
-			seen, err := s.reader.Summarize()
+			seen, err := s.reader.Summarize(dataplane.AllParts)
 			if errors.Is(err, syscall.EINTR) {
 				continue // addresses came and went too fast
 			}
@@ -145,7 +145,7 @@ func (s *suite) beside() {
 	}
 	<-ended
 	<-s.inNamespace(func() {
-		seen, err := s.reader.Summarize()
+		seen, err := s.reader.Summarize(dataplane.AllParts)
 		if err != nil {
 			s.Error(err)
 			return

@@ -83,7 +83,7 @@ func (s *suite) broadcast(text string, want bool) {
 	if err != nil {
 		s.Fatal(err)
 	}
-	sum, err := s.reader.Summarize()
+	sum, err := s.reader.Summarize(dataplane.AllParts)
 	if err != nil {
 		s.Fatal(err)
 	}
