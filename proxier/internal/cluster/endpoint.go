@@ -30,6 +30,8 @@ type Endpoint struct {
 	Identity string
 	// NodeHint and ZoneHint tell for whose clients the EndpointSlice controller means the endpoint.
 	NodeHint, ZoneHint Hint
+	// WeightOf tells which object gives the weight.
+	WeightOf WeightOf
 }
 
 // Hint tells whether an endpoint's topology hints name this node, or this node's zone.
@@ -62,12 +64,14 @@ func (p *parser) sliceEndpoints(slice *discovery.EndpointSlice, port uint16) []E
 		if err != nil || addr.Is4() != (slice.AddressType == discovery.AddressTypeIPv4) || !canBeEndpoint(addr) {
 			p.problem(InvalidField, endpointField(slice, i),
 				"%s is no %s address that can be an endpoint; it is left out", budget.Quote(e.Addresses[0]), slice.AddressType)
+			p.leaveOut(slice, e.Addresses[0], "no "+string(slice.AddressType)+" address that can be an endpoint")
 			continue
 		}
 		if _, is := slices.BinarySearchFunc(p.in.Broadcasts, addr, netip.Addr.Compare); is {
 			p.problem(BroadcastEndpoint, endpointField(slice, i),
 				"%s is a broadcast address of a network that this node is in, and the kernel takes no such endpoint; it is left out", addr)
 			p.broadcast = true
+			p.leaveOut(slice, e.Addresses[0], "a broadcast address of a network that this node is in")
 			continue
 		}
 		c, place, identity := e.Conditions, scheduler.Place{Node: text(e.NodeName), Zone: text(e.Zone)}, ""
@@ -77,8 +81,9 @@ func (p *parser) sliceEndpoints(slice *discovery.EndpointSlice, port uint16) []E
 		if identity == "" {
 			identity = addr.String()
 		}
+		weightOf := WeightOfSlice
 		if !weighted {
-			weight = p.weigh.of(place)
+			weight, weightOf = p.weigh.of(place)
 		}
 		endpoints = append(endpoints, Endpoint{
 			Addr: addr, Port: port,
@@ -86,7 +91,7 @@ func (p *parser) sliceEndpoints(slice *discovery.EndpointSlice, port uint16) []E
 			Local:  e.NodeName != nil && *e.NodeName == p.in.NodeName,
 			Remote: e.NodeName != nil && *e.NodeName != p.in.NodeName,
 			Place:  place, Weight: weight, Identity: identity,
-			NodeHint: p.nodeHint(e.Hints), ZoneHint: p.zoneHint(e.Hints),
+			NodeHint: p.nodeHint(e.Hints), ZoneHint: p.zoneHint(e.Hints), WeightOf: weightOf,
 		})
 	}
 	return endpoints

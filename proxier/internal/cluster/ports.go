@@ -74,12 +74,14 @@ func (p *parser) gather(of []portOf, limit int) (all []Endpoint) {
 		p.in.Pause()
 		if limit == 0 {
 			p.tooManyEndpoints()
+			p.leaveOut(p.in.Slices[port.slice], "", beyondBudget)
 			return nil
 		}
 		some, room := p.list(port), limit-len(all)
 		more := len(some) > room
 		if more {
 			p.tooManyEndpoints()
+			p.leaveOut(p.in.Slices[port.slice], "", beyondBudget)
 			some = some[:room]
 		}
 		if all == nil {
@@ -112,6 +114,38 @@ func (p *parser) list(port portOf) []Endpoint {
 		endpoints[i].Port = port.number
 	}
 	return endpoints
+}
+
+// beyondBudget is said of a slice from which on there is no room.
+const beyondBudget = "more than one Service may have, at least in part, as are those of the slices behind it"
+
+// leaveOut tells of an endpoint that no port gets, or of all of the slice where there is no address.
+func (p *parser) leaveOut(slice *discovery.EndpointSlice, address, why string) {
+	if p.in.LeaveOut != nil {
+		p.in.LeaveOut(Unlisted{slice.Name, address, why})
+	}
+}
+
+// unmatched tells of the slices of which no port of the Service has endpoints.
+func (p *parser) unmatched(ports []ServicePort) {
+	if p.in.LeaveOut == nil {
+		return
+	}
+	matched := make([]bool, len(p.in.Slices))
+	p.slicePorts(func(key portKey, at portOf) {
+		for _, port := range ports {
+			matched[at.slice] = matched[at.slice] || key == portKey{port.Name, port.Protocol}
+		}
+	})
+	for i, slice := range p.in.Slices {
+		switch {
+		case matched[i]:
+		case slice.AddressType != discovery.AddressTypeIPv4 && slice.AddressType != discovery.AddressTypeIPv6:
+			p.leaveOut(slice, "", "of address type "+string(slice.AddressType)+", which a proxy cannot serve")
+		default:
+			p.leaveOut(slice, "", "of no port of the Service: a port of the EndpointSlice is for the one with its name and protocol")
+		}
+	}
 }
 
 func (p *parser) tooManyEndpoints() {

@@ -102,6 +102,17 @@ type Input struct {
 	LastGood LastGood
 	// Pause is called now and then, so that others have their turn where this takes long; nil is not.
 	Pause func()
+	// LeaveOut hears of endpoints in Slices that no port gets; nil is nobody.
+	LeaveOut func(Unlisted)
+}
+
+// Unlisted is an endpoint of an EndpointSlice that no port of the Service gets.
+type Unlisted struct {
+	Slice string
+	// Address is as it is written there, or is none where it is said of all endpoints of the slice.
+	Address string
+	// Why says what it is instead of one that a port could have, such as "no IPv4 address that can be an endpoint".
+	Why string
 }
 
 // ProxyNameLabel is the label by which a Service chooses another proxy.
@@ -109,10 +120,24 @@ const ProxyNameLabel = "service.kubernetes.io/service-proxy-name"
 
 // Proxied tells whether the Service is ours to carry out: it has a cluster IP, is no ExternalName, and its label
 // service.kubernetes.io/service-proxy-name names us: proxyName, or, where that is empty, there is no such label.
-func Proxied(s *v1.Service, proxyName string) bool {
+func Proxied(s *v1.Service, proxyName string) bool { return Unproxied(s, proxyName) == "" }
+
+// Unproxied says why the Service is not [Proxied], as the end of "it is not served here: "; empty where it is.
+func Unproxied(s *v1.Service, proxyName string) string {
 	name, labelled := s.Labels[ProxyNameLabel]
-	return labelled == (proxyName != "") && name == proxyName &&
-		s.Spec.Type != v1.ServiceTypeExternalName && s.Spec.ClusterIP != "" && s.Spec.ClusterIP != v1.ClusterIPNone
+	switch {
+	case labelled && (proxyName == "" || name != proxyName):
+		return "its label " + ProxyNameLabel + " names another proxy"
+	case !labelled && proxyName != "":
+		return "it lacks the label " + ProxyNameLabel + ", which names this proxy with --service-proxy-name"
+	case s.Spec.Type == v1.ServiceTypeExternalName:
+		return "it is an ExternalName, which is for DNS alone"
+	case s.Spec.ClusterIP == v1.ClusterIPNone:
+		return "it is headless, which is for DNS alone"
+	case s.Spec.ClusterIP == "":
+		return "it has no cluster IP"
+	}
+	return ""
 }
 
 // Parse reads a Service that is [Proxied], and its EndpointSlices. What cannot be honoured becomes a Problem of the
@@ -227,6 +252,7 @@ func (p *parser) ports() (ports []ServicePort) {
 		}
 	}
 	p.endpoints(ports)
+	p.unmatched(ports)
 	return ports
 }
 

@@ -66,16 +66,40 @@ func (p *parser) good(key, value string) {
 	p.sliceWeights[key] = value
 }
 
-func (w weigh) of(at scheduler.Place) uint32 {
+// WeightOf tells which object gives an endpoint its weight.
+type WeightOf uint8
+
+// The objects. Without any the weight is 1.
+const (
+	WeightOfNone WeightOf = iota
+	WeightOfSlice
+	WeightOfService
+	WeightOfNode
+)
+
+// String returns what an operator would call it.
+func (w WeightOf) String() string {
+	switch w {
+	case WeightOfSlice:
+		return "annotation of the EndpointSlice"
+	case WeightOfService:
+		return "annotation of the Service"
+	case WeightOfNode:
+		return "annotation of the Node"
+	}
+	return "default"
+}
+
+func (w weigh) of(at scheduler.Place) (uint32, WeightOf) {
 	if weight, said := w.service.For(at); said {
-		return weight
+		return weight, WeightOfService
 	}
 	if w.node != nil {
 		if weight, said := w.node(at.Node); said {
-			return weight
+			return weight, WeightOfNode
 		}
 	}
-	return 1
+	return 1, WeightOfNone
 }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -133,7 +133,7 @@ func CompilePausing(s cluster.Service, node Node, c Config, pause func()) Fragme
 			if !c.Serves(family) {
 				continue
 			}
-			k := compiler{service: &s, port: &s.Ports[i], index: i, family: family, node: &node, config: &c, choice: choose(port.Endpoints, family), clients: may[family]}
+			k := compiler{service: &s, port: &s.Ports[i], index: i, family: family, node: &node, config: &c, choice: choose(port.Endpoints, family, nil, nil), clients: may[family]}
 			for _, want := range k.wanted(clusterIP) {
 				if f.Beyond.FrontEnds == 0 {
 					pause()
@@ -241,32 +241,17 @@ func (k compiler) make(w wanted) FrontEnd {
 	return k.external(w.kind, w.addr, w.port)
 }
 
-// clusterIP is reached from inside of the cluster. With the policy Local and no endpoint on this node there is nobody
-// to answer, whatever else the Service has: the client is refused at once, and no packet goes to another node
-// (KEP-2086).
+// clusterIP is reached from inside of the cluster.
 func (k compiler) clusterIP(addr netip.Addr) FrontEnd {
-	endpoints, noLocal := k.choice.cluster, false
-	if k.service.InternalLocal {
-		noLocal = len(k.choice.local) == 0 && len(k.choice.cluster) > 0
-		endpoints = k.choice.local
-	}
+	endpoints, noLocal := k.choice.internal(k.service.InternalLocal)
 	front := k.frontEnd(ClusterIP, addr, k.port.Port, endpoints, noLocal)
 	front.Entries = EntriesOf(k.entries(front)...)
 	return front
 }
 
-// external is reached from outside, too. With the policy Local clients keep their address and reach the endpoints of
-// this node. When there are none, clients inside of the cluster reach the others, and those outside, whom an endpoint
-// could not answer by way of this node, get no answer: SetNoLocal drops their packets (kubernetes#75262, #93456,
-// #97081).
+// external is reached from outside, too.
 func (k compiler) external(kind FrontEndKind, addr netip.Addr, port uint16) FrontEnd {
-	endpoints, noLocal := k.choice.cluster, false
-	if k.service.ExternalLocal {
-		noLocal = len(k.choice.local) == 0 && len(k.choice.cluster) > 0
-		if !noLocal {
-			endpoints = k.choice.local
-		}
-	}
+	endpoints, noLocal := k.choice.external(k.service.ExternalLocal)
 	front := k.frontEnd(kind, addr, port, endpoints, noLocal)
 	set := SetExternalIP
 	switch {

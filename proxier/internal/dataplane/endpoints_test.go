@@ -68,12 +68,12 @@ func TestChooseOfAllPairs(t *testing.T) {
 			if len(wantLocal) == 0 {
 				wantLocal = where(where(both, local), lastResort)
 			}
-			got := choose([]cluster.Endpoint{a, other, b}, cluster.IPv4)
+			got := choose([]cluster.Endpoint{a, other, b}, cluster.IPv4, nil, nil)
 			if addresses(got.cluster) != addresses(wantCluster) || addresses(got.local) != addresses(wantLocal) {
 				t.Errorf("%+v\nand %+v:\ncluster %q, want %q; local %q, want %q", a, b,
 					addresses(got.cluster), addresses(wantCluster), addresses(got.local), addresses(wantLocal))
 			}
-			if six := choose([]cluster.Endpoint{a, other, b}, cluster.IPv6); addresses(six.cluster) != "fd00::1" || addresses(six.local) != "fd00::1" {
+			if six := choose([]cluster.Endpoint{a, other, b}, cluster.IPv6, nil, nil); addresses(six.cluster) != "fd00::1" || addresses(six.local) != "fd00::1" {
 				t.Errorf("IPv6 beside %+v and %+v: %q, %q", a, b, addresses(six.cluster), addresses(six.local))
 			}
 		}
@@ -131,10 +131,70 @@ func TestChoose(t *testing.T) {
 			}
 			endpoints = append(endpoints, e)
 		}
-		got := choose(endpoints, cluster.IPv4)
+		got := choose(endpoints, cluster.IPv4, nil, nil)
 		short := func(list []cluster.Endpoint) string { return strings.ReplaceAll(addresses(list), "10.0.0.", "") }
 		if short(got.cluster) != c.cluster || short(got.local) != c.local {
 			t.Errorf("%s: cluster %q, want %q; local %q, want %q", name, short(got.cluster), c.cluster, short(got.local), c.local)
+		}
+	}
+}
+
+// TestFatesAreWhatIsChosen: of every pair of endpoints, under each pair of policies, those are said to be left out that
+// front ends do not get, and no others.
+func TestFatesAreWhatIsChosen(t *testing.T) {
+	reasons := map[LeftOut]bool{}
+	states := anyState()
+	for _, a := range states {
+		for _, b := range states {
+			a.Addr, b.Addr = netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2")
+			both := []cluster.Endpoint{a, b}
+			for policies := range 4 {
+				s := cluster.Service{InternalLocal: policies&1 != 0, ExternalLocal: policies&2 != 0}
+				c := choose(both, cluster.IPv4, nil, nil)
+				internal, _ := c.internal(s.InternalLocal)
+				external, _ := c.external(s.ExternalLocal)
+				for _, fate := range Fates(&s, &cluster.ServicePort{Endpoints: both}) {
+					is := func(e cluster.Endpoint) bool { return e.Addr == fate.Addr }
+					if slices.ContainsFunc(internal, is) != (fate.Internal == "") || slices.ContainsFunc(external, is) != (fate.External == "") {
+						t.Fatalf("%+v\nand %+v, policies %+v:\n%s is left out by cluster IPs for %q, by others for %q", a, b, s, fate.Addr, fate.Internal, fate.External)
+					}
+					reasons[fate.Internal], reasons[fate.External] = true, true
+				}
+			}
+		}
+	}
+	for _, why := range []LeftOut{"", NotReady, NotServing, OthersReady, ElsewhereLocal, HintsNode, HintsZone} {
+		if !reasons[why] {
+			t.Errorf("no pair of endpoints is left out because %s", why)
+		}
+	}
+}
+
+// TestFatesSayWhy: the reason is the one that an operator can do something about.
+func TestFatesSayWhy(t *testing.T) {
+	ready := cluster.Endpoint{Addr: netip.MustParseAddr("10.0.0.1"), Ready: true, Serving: true, Local: true}
+	for name, c := range map[string]struct {
+		change             func(*cluster.Endpoint)
+		internal, external LeftOut
+	}{
+		"as good":               {func(e *cluster.Endpoint) { e.Local = true }, "", ""},
+		"not ready":             {func(e *cluster.Endpoint) { e.Local, e.Ready = true, false }, NotReady, NotReady},
+		"leaving":               {func(e *cluster.Endpoint) { e.Local, e.Ready, e.Terminating = true, false, true }, OthersReady, OthersReady},
+		"dead":                  {func(e *cluster.Endpoint) { e.Local, e.Ready, e.Serving, e.Terminating = true, false, false, true }, NotServing, NotServing},
+		"elsewhere":             {func(e *cluster.Endpoint) { e.Remote = true }, "", ElsewhereLocal},
+		"elsewhere, unready":    {func(e *cluster.Endpoint) { e.Remote, e.Ready = true, false }, NotReady, ElsewhereLocal},
+		"nobody says where":     {func(*cluster.Endpoint) {}, "", NowhereLocal},
+		"of the other family":   {func(e *cluster.Endpoint) { e.Addr, e.Remote = netip.MustParseAddr("fd00::2"), true }, "", ""},
+		"the same, not serving": {func(e *cluster.Endpoint) { e.Addr, e.Ready, e.Serving = netip.MustParseAddr("fd00::2"), false, false }, NotReady, NowhereLocal},
+	} {
+		e := cluster.Endpoint{Addr: netip.MustParseAddr("10.0.0.2"), Ready: true, Serving: true}
+		c.change(&e)
+		fates := Fates(&cluster.Service{ExternalLocal: true}, &cluster.ServicePort{Endpoints: []cluster.Endpoint{ready, e}})
+		if fates[0].Internal != "" || fates[0].External != "" {
+			t.Errorf("%s: the other one is left out: %+v", name, fates[0])
+		}
+		if fates[1].Internal != c.internal || fates[1].External != c.external {
+			t.Errorf("%s: %q and %q, want %q and %q", name, fates[1].Internal, fates[1].External, c.internal, c.external)
 		}
 	}
 }

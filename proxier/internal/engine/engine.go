@@ -169,7 +169,7 @@ func (e *Engine) Pass(now time.Time, dirty []cluster.Name, audit bool) Report {
 func (e *Engine) repair(now time.Time, found *drift) Report { return e.pass(now, nil, false, found) }
 
 func (e *Engine) pass(now time.Time, dirty []cluster.Name, audit bool, found *drift) Report {
-	r, began := Report{Start: now, Failures: map[cluster.Name][]Failure{}}, time.Now()
+	r, began := Report{Start: now, Failures: map[cluster.Name][]Failure{}, Inquiry: e.inquiry()}, time.Now()
 	touched, dueAudit := e.retries.take(now)
 	var why causes
 	if e.spare.Entries != nil {
@@ -286,7 +286,7 @@ func (e *Engine) pass(now time.Time, dirty []cluster.Name, audit bool, found *dr
 	r.Changed = e.rows(affected, r.Failures)
 	e.reportNodeClaims()
 	r.NodeProblems, r.NodeVersion = slices.Concat(e.nodeProblems, e.claims.own, e.unreadRules), e.nodeVersion
-	r.OtherNodes = e.claims.others
+	r.OtherNodes, r.Inquiry = e.claims.others, e.inquiry()
 	r.Connections = e.connections
 	if r.Backlog > 0 {
 		e.spare = touched // which the Report's operations look at until the next pass

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync"
 
+	v1 "k8s.io/api/core/v1"
+
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
@@ -68,11 +70,20 @@ func (o compileInput) compile() compiled {
 		api.Spec.Ports = nil
 	}
 	o.pause()
+	s := cluster.Parse(o.input(api))
+	s.Name = o.name // with the strings that are there already
+	s.Problems.Join(mistakes)
+	f := dataplane.CompilePausing(s, o.node, o.settings.Dataplane, o.pause)
+	return compiled{ignored: ignored, service: s, fragment: f}
+}
+
+// input is what the Service is read from.
+func (o compileInput) input(api *v1.Service) cluster.Input {
 	nodeWeight := o.lister.NodeWeight
 	if o.settings.NoNodeWeights {
 		nodeWeight = nil
 	}
-	s := cluster.Parse(cluster.Input{
+	return cluster.Input{
 		Service:          api,
 		Slices:           o.lister.Slices(o.name),
 		NodeName:         o.settings.NodeName,
@@ -85,11 +96,7 @@ func (o compileInput) compile() compiled {
 		ExternalIPCIDRs:  o.settings.ExternalIPCIDRs,
 		LastGood:         lastGood(o.before, api, o.programmed),
 		Pause:            o.pause,
-	})
-	s.Name = o.name // with the strings that are there already
-	s.Problems.Join(mistakes)
-	f := dataplane.CompilePausing(s, o.node, o.settings.Dataplane, o.pause)
-	return compiled{ignored: ignored, service: s, fragment: f}
+	}
 }
 
 // compileInput returns what the Service is compiled from now.

@@ -59,6 +59,8 @@ type Report struct {
 	Connections int
 	// Forgotten counts the UDP flows that connection tracking was made to forget.
 	Forgotten int
+	// Inquiry finds out about the endpoints of Services, as this pass understood the node.
+	Inquiry Inquiry
 	// CutOff counts the connections of clients outside of source ranges that connection tracking was made to forget.
 	CutOff int
 
@@ -100,6 +102,8 @@ type Row struct {
 	// NoLocalInternal and NoLocalExternal count the ports, in each family, whose endpoints are all on other nodes while
 	// the traffic policy is Local.
 	NoLocalInternal, NoLocalExternal int
+	// Basis is what an Inquiry is to be asked with.
+	Basis Basis
 }
 
 // FrontEndRow is one virtual server of a Service.
@@ -212,7 +216,7 @@ func (e *Engine) row(name cluster.Name, failures []Failure) Row {
 	if !present {
 		return row
 	}
-	row.Version, row.Settings = s.version, s.settings
+	row.Version, row.Settings, row.Basis = s.version, s.settings, Basis{s}
 	row.UID, row.HealthCheckPort = s.uid, s.healthCheckPort
 	var problems cluster.Problems
 	if s.problems != nil {
