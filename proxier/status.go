@@ -11,6 +11,8 @@ type (
 	SettingStatus     = observe.SettingStatus
 	ProblemStatus     = observe.ProblemStatus
 	ConnectionsStatus = observe.ConnectionsStatus
+	ServiceDetail     = observe.Detail
+	EndpointStatus    = observe.EndpointStatus
 	// State is how something in the kernel compares with what is wanted.
 	State = observe.State
 )
@@ -22,5 +24,6 @@ const (
 	StateExtra    = observe.Extra
 	StateDiffers  = observe.Differs
 	StateDraining = observe.Draining
+	StateStarting = observe.Starting
 	StateUnknown  = observe.Unknown
 )

@@ -57,6 +57,8 @@ type Status struct {
 	Foreign  int             `json:"foreignVirtualServers"`
 	Draining int             `json:"drainingRealServers"`
 	Services []ServiceStatus `json:"services"`
+	// Unserved says why a Service that was asked for by its name is not served here.
+	Unserved string `json:"unserved,omitempty"`
 }
 
 // ServiceStatus is one Service.
@@ -70,6 +72,8 @@ type ServiceStatus struct {
 	Errors   []string        `json:"errors,omitempty"`
 	// Changed is when what is wanted for it last changed.
 	Changed time.Time `json:"changed"`
+	// Detail is nil unless the Service was asked for by its name.
+	Detail *Detail `json:"detail,omitempty"`
 }
 
 // FrontEndStatus is one virtual server.
@@ -90,6 +94,8 @@ type FrontEndStatus struct {
 	Affinity   uint32 `json:"affinitySeconds,omitempty"`
 	Programmed bool   `json:"programmed"`
 	LostTo     string `json:"lostTo,omitempty"`
+	// NoLocal tells that all endpoints are on other nodes, and the traffic policy is Local.
+	NoLocal bool `json:"noLocalEndpoints,omitempty"`
 	// State compares the virtual server with the kernel now; Differs says what is not as it is wanted.
 	State       State              `json:"state"`
 	Differs     string             `json:"differs,omitempty"`
@@ -109,6 +115,8 @@ type RealServerStatus struct {
 	Weight   uint32 `json:"weight"`
 	Active   uint32 `json:"activeConnections"`
 	Inactive uint32 `json:"inactiveConnections"`
+	// Ceiling is how many connections it may have; 0 is any number.
+	Ceiling uint32 `json:"ceiling,omitempty"`
 	// Wanted is false for one that drains, or is too much.
 	Wanted bool `json:"wanted"`
 	// State compares it with the kernel now; Differs says what is not as it is wanted.
@@ -176,6 +184,7 @@ type boardRow struct {
 	problems  []cluster.Problem
 	errors    []string
 	changed   time.Time
+	basis     engine.Basis
 }
 
 func NewBoard(node, version string, counter func() (ConnectionCounter, error), from Origin) *Board {
@@ -196,7 +205,7 @@ func (b *Board) Observe(r engine.Report) {
 		if before, known := b.rows[row.Name]; known && slices.EqualFunc(before.frontEnds, row.FrontEnds, engine.FrontEndRow.Equal) {
 			changed = before.changed
 		}
-		b.rows[row.Name] = &boardRow{row.FrontEnds, row.Settings, row.Problems, row.Errors, changed}
+		b.rows[row.Name] = &boardRow{row.FrontEnds, row.Settings, row.Problems, row.Errors, changed, row.Basis}
 	}
 	r.Changed = nil
 	b.last = r
@@ -238,6 +247,28 @@ func (b *Board) Status(only func(cluster.Name) bool) Status {
 		}
 	}
 	s.judge()
+	return s
+}
+
+// Page returns what is known of one Service, compared with the kernel now, with the Detail of its endpoints, or why it
+// is not served.
+func (b *Board) Page(name cluster.Name) Status {
+	s := b.Status(func(other cluster.Name) bool { return other == name })
+	b.mu.Lock()
+	ask, basis := b.last.Inquiry, engine.Basis{}
+	if row := b.rows[name]; row != nil {
+		basis = row.basis
+	}
+	b.mu.Unlock()
+	answer := ask.Ask(name, basis)
+	switch {
+	case len(s.Services) > 0 && answer.Unserved == "":
+		s.Services[0].Detail = NewDetail(&s.Services[0], answer)
+	case len(s.Services) == 0 && answer.Unserved == "":
+		s.Unserved = "the syncs have not come to it yet"
+	case len(s.Services) == 0:
+		s.Unserved = answer.Unserved
+	}
 	return s
 }
 
@@ -346,17 +377,17 @@ func (b *Board) sound(now time.Time, grace time.Duration) (sound, serving bool, 
 
 // ServeHTTP serves Status.
 func (b *Board) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	var only func(cluster.Name) bool
+	status := func() Status { return b.Status(nil) }
 	if text := r.URL.Query().Get("service"); text != "" {
 		wanted, err := cluster.ParseName(text)
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
-		only = func(name cluster.Name) bool { return name == wanted }
+		status = func() Status { return b.Page(wanted) }
 	}
 	w.Header().Set("Content-Type", "application/json")
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
-	e.Encode(b.Status(only))
+	e.Encode(status())
 }

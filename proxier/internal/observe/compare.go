@@ -108,7 +108,7 @@ func newFrontEndStatus(f engine.FrontEndRow, counter ConnectionCounter) FrontEnd
 	s := FrontEndStatus{
 		Kind: f.Front.Kind.String(), Protocol: id.Protocol.String(), Address: netip.AddrPortFrom(id.Addr, id.Port).String(), Port: f.Port.Name,
 		Settings: NewSettingStatus(f.Port.Settings), Flags: config.Flags.String(), Affinity: config.Timeout,
-		Programmed: f.Programmed && f.LostTo == nil, LostTo: f.Winner().String(), RealServers: []RealServerStatus{}, State: Unknown,
+		Programmed: f.Programmed && f.LostTo == nil, LostTo: f.Winner().String(), NoLocal: f.Front.NoLocal, RealServers: []RealServerStatus{}, State: Unknown,
 	}
 	for _, setting := range f.Port.Settings {
 		if setting.Key == annotation.Scheduler {
@@ -158,7 +158,7 @@ func (s *FrontEndStatus) compare(front *dataplane.FrontEnd, seen dataplane.Virtu
 		at := netip.AddrPortFrom(r.Addr, r.Port)
 		want, is := wanted[at]
 		delete(wanted, at)
-		row := RealServerStatus{Address: at.String(), Weight: r.Weight, Wanted: is}
+		row := RealServerStatus{Address: at.String(), Weight: r.Weight, Wanted: is, Ceiling: r.Upper}
 		row.State, row.Differs = compareRealServer(want, is, r, front.SlowStart > 0)
 		if i < len(counts) {
 			row.Active, row.Inactive = counts[i].Active, counts[i].Inactive
