@@ -139,7 +139,7 @@ func TestStatusTable(t *testing.T) {
 		},
 	}
 	var out bytes.Buffer
-	if err := printStatus(&out, s, "table", now); err != nil {
+	if err := printStatus(plain(&out), s, "wide", false, now); err != nil {
 		t.Fatal(err)
 	}
 	text := out.String()
@@ -158,7 +158,7 @@ func TestStatusTable(t *testing.T) {
 		hostile.Manifests = []string{raw}
 		hostile.Services = []proxier.ServiceStatus{{Namespace: "ns", Name: raw, Problems: []proxier.ProblemStatus{{Reason: "InvalidField", Field: raw, Message: raw}},
 			FrontEnds: []proxier.FrontEndStatus{{LostTo: raw}}}}
-		if err := printStatus(&out, hostile, "table", now); err != nil || strings.Contains(out.String(), raw) {
+		if err := printStatus(plain(&out), hostile, "wide", false, now); err != nil || strings.Contains(out.String(), raw) {
 			t.Errorf("%v; the table shows %q as it is:\n%q", err, raw, out.String())
 		}
 	}
@@ -171,17 +171,17 @@ func TestStatusTable(t *testing.T) {
 	} {
 		out.Reset()
 		s.Connections = connections
-		if err := printStatus(&out, s, "table", now); err != nil || !strings.Contains(out.String(), want) || want == "" && strings.Contains(out.String(), "connections:") {
+		if err := printStatus(plain(&out), s, "wide", false, now); err != nil || !strings.Contains(out.String(), want) || want == "" && strings.Contains(out.String(), "connections:") {
 			t.Errorf("%v; the table does not show %q:\n%s", err, want, out.String())
 		}
 	}
 	for _, format := range []string{"json", "yaml"} {
 		out.Reset()
-		if err := printStatus(&out, s, format, now); err != nil || !strings.Contains(out.String(), "lostTo") {
+		if err := printStatus(plain(&out), s, format, false, now); err != nil || !strings.Contains(out.String(), "lostTo") {
 			t.Errorf("%s: %v\n%s", format, err, out.String())
 		}
 	}
-	if err := printStatus(&out, s, "xml", now); err == nil || !strings.Contains(err.Error(), "json") {
+	if err := printStatus(plain(&out), s, "xml", false, now); err == nil || !strings.Contains(err.Error(), "json") {
 		t.Errorf("xml: %v", err)
 	}
 }

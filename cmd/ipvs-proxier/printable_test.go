@@ -37,7 +37,12 @@ func TestErrorsArePrintable(t *testing.T) {
 // TestStatusIsPrintable: no word of the answer moves a cursor or makes a line of its own, whichever field it stands in.
 // Somebody else may have bound the address that is asked.
 func TestStatusIsPrintable(t *testing.T) {
-	for _, programmed := range []bool{false, true} {
+	for _, c := range []struct {
+		programmed bool
+		format     string
+		page       bool
+	}{{false, "wide", false}, {true, "wide", false}, {false, "table", false}, {true, "table", false}, {false, "table", true}, {true, "table", true}} {
+		programmed := c.programmed
 		var s proxier.Status
 		fields := fill(reflect.ValueOf(&s).Elem(), "a\x1b[2J\tb\u202ec")
 		for i := range s.Services {
@@ -49,7 +54,7 @@ func TestStatusIsPrintable(t *testing.T) {
 			}
 		}
 		var out strings.Builder
-		if err := statusTable(&out, s, time.Time{}); err != nil {
+		if err := printStatus(plain(&out), s, c.format, c.page, time.Time{}); err != nil {
 			t.Fatal(err)
 		}
 		if text := out.String(); strings.ContainsAny(text, "\x1b\t\u202e") || strings.Count(text, `\x1b[2J`) < fields/3 {

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -54,7 +53,7 @@ func TestStatusShowsWhatIsAskedFor(t *testing.T) {
 		"a name alone":               {[]string{"web"}, "", "did you mean default/web?"},
 		"two namespaces":             {[]string{"-n", "shop", "default/web"}, "", "want one of them"},
 		"too many slashes":           {[]string{"a/b/c"}, "", "not NAMESPACE/NAME"},
-		"an output that there isn't": {[]string{"-o", "jsn"}, "", "allowed are table, json, yaml"},
+		"an output that there isn't": {[]string{"-o", "jsn"}, "", "allowed are table, wide, name, json, yaml"},
 		"TLS":                        {[]string{"--server", "https://" + address}, "", "HTTP without TLS"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -97,7 +96,7 @@ func TestWatchGoesOn(t *testing.T) {
 	tick <- time.Time{}
 	var out strings.Builder
 	n := 0
-	err := watchStatus(ctx, &out, tick, func(_ context.Context, w io.Writer) error {
+	err := watchStatus(ctx, plain(&out), tick, func(_ context.Context, w screen) error {
 		if n++; n == 3 {
 			cancel()
 		}

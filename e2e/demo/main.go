@@ -133,15 +133,27 @@ func (d *demo) start() error {
 }
 
 func (d *demo) status() error {
-	say("ipvs-proxier status", "What is programmed, who chose it, and what the kernel counts:")
-	text, err := d.proxier.StatusText()
-	if err != nil {
-		return err
-	}
-	fmt.Print(indent(text))
-	for _, word := range []string{"10.96.0.11:80", "[fd00:10:96::31]:80", "annotation ipvs-proxier.io/scheduler", "all is right"} {
-		if !strings.Contains(text, word) {
-			return fmt.Errorf("status does not show %q", word)
+	for _, c := range []struct {
+		args        []string
+		title, what string
+		words       []string
+	}{
+		{nil, "ipvs-proxier status", "What is programmed, and what the kernel counts:", []string{"10.96.0.11:80", "[fd00:10:96::31]:80", "all is right"}},
+		{
+			[]string{"default/shop"}, "ipvs-proxier status default/shop", "One Service: its ways in, its endpoints, its settings, and who chose them:",
+			[]string{"annotation ipvs-proxier.io/scheduler", "ENDPOINT"},
+		},
+	} {
+		say(c.title, c.what)
+		text, err := d.proxier.StatusText(c.args...)
+		if err != nil {
+			return err
+		}
+		fmt.Print(indent(text))
+		for _, word := range c.words {
+			if !strings.Contains(text, word) {
+				return fmt.Errorf("%s does not show %q", c.title, word)
+			}
 		}
 	}
 	return nil
