@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestWhatIsNotifiedIsMendedAtOnce: an address of ours, or a route, that somebody takes away is back without an audit by
-// time, because the kernel tells of it.
+// TestWhatIsNotifiedIsMendedAtOnce: an address of ours, or a route, that somebody takes away is back without an audit
+// by time, because the kernel tells of it.
 func TestWhatIsNotifiedIsMendedAtOnce(t *testing.T) {
 	for mode, damages := range map[string][]string{
 		"address": {"ip addr del 10.96.0.10/32 dev kube-ipvs0", "ip addr del fd00:10:96::10/128 dev kube-ipvs0", "ip addr flush dev kube-ipvs0"},

@@ -64,9 +64,10 @@ var options = []Option{
 		Help: "bit of the packet mark that asks for masquerading, 0 to 31",
 	}, {
 		Field: "masqueradePorts", Flags: []string{"masquerade-ports"},
-		Help: "source ports that masquerading may take; they must hold no node ports; empty is no limit",
-		Docs: "source ports that masquerading may take. They must hold no node ports (the API server's " +
-			"`--service-node-port-range`): the reply to such a port would be taken for a request to the node port. Empty is no limit",
+		Help: "source ports that masquerading may take; they should hold no node ports; empty is no limit",
+		Docs: "source ports that masquerading may take. They should hold no node ports (the API server's " +
+			"`--service-node-port-range`): should connection tracking forget a connection, replies to such a port are " +
+			"taken for requests to the node port. Empty is no limit",
 	}, {
 		Field: "nodePortAddresses", Flags: []string{"nodeport-addresses"}, Unset: "all", Suggest: []string{wordPrimary, wordAll},
 		Help: "to which addresses of this node node ports are limited: networks, the word primary (the Node's InternalIP of each " +

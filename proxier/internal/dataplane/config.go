@@ -22,7 +22,8 @@ type Config struct {
 	// MasqueradeMark is the one bit of the packet mark that tells POSTROUTING to masquerade.
 	MasqueradeMark uint32
 	// MasqueradePorts are the source ports that masquerading may take, first and last: outside of the node ports, because
-	// the reply to a port that is also a node port is taken for a request to it (kubernetes#139276). Zero is no limit.
+	// a reply to a node port is taken for a request to it where connection tracking has forgotten the connection. Zero is
+	// no limit.
 	MasqueradePorts [2]uint16
 	// NodePortAddresses limits node ports to the node's addresses in these networks, and NodePortsOnPrimary to
 	// Node.Primary, or to both; neither is no limit.

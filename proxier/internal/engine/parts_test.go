@@ -57,8 +57,8 @@ func (l *partsLoop) has(addr netip.Addr) bool {
 	return has
 }
 
-// TestAnAddressThatIsTakenAwayComesBack without an audit, by reading addresses and nothing else; what the program itself
-// has taken away is not looked for. When that happens again and again, it is done once a second.
+// TestAnAddressThatIsTakenAwayComesBack without an audit, by reading addresses and nothing else; what the program
+// itself has taken away is not looked for. When that happens again and again, it is done once a second.
 func TestAnAddressThatIsTakenAwayComesBack(t *testing.T) {
 	for _, missed := range []bool{false, true} {
 		l := newPartsLoop(t)

@@ -26,15 +26,15 @@ type AddressChange struct {
 type WatchHandlers struct {
 	// Addresses is called after a change of an address of any link but ours.
 	Addresses func(AddressChange)
-	// Ours is called after our link has lost an address, or the table of local routes one of ours, whoever took it away;
-	// with Missed where it may have.
+	// Ours is called after our link has lost an address, or the table of local routes one of ours, whoever took it
+	// away; with Missed where it may have.
 	Ours func(AddressChange)
 	// LinkGone is called after our link was deleted, or moved to another network namespace.
 	LinkGone func()
 }
 
-// Watch tells of addresses, of our routes and of the end of our link until ctx ends. The network namespace is that of the calling
-// thread.
+// Watch tells of addresses, of our routes and of the end of our link until ctx ends. The network namespace is that of
+// the calling thread.
 func Watch(ctx context.Context, ours string, told WatchHandlers) error {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
 	if err != nil {
@@ -156,11 +156,11 @@ const (
 	rtmProtocol = unix.SizeofNlMsghdr + 5
 )
 
-// leaveOut makes the kernel keep back what it would tell of the addresses that one link gets, 0 being none: a start adds
-// thousands of addresses to ours, and each would wake us. Of links themselves it is to tell the end only: each pod
-// brings one, of which the kernel tells a dozen times. Of routes it is to tell the end of those with our protocol: some
-// nodes have a million of others, which change all the time. Numbers of links are not used again before they are used
-// up.
+// filterMessages makes the kernel keep back what it would tell of the addresses that one link gets, 0 being none: a
+// start adds thousands of addresses to ours, and each would wake us. Of links themselves it is to tell the end only:
+// each pod brings one, of which the kernel tells a dozen times. Of routes it is to tell the end of those with our
+// protocol: some nodes have a million of others, which change all the time. Numbers of links are not used again before
+// they are used up.
 func filterMessages(fd, index int) error {
 	// A filter reads numbers as the network has them, and the message has them as this machine has them.
 	number, kind := uint32(index), func(kind uint16) uint32 { return uint32(kind) }

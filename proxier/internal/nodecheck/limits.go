@@ -16,7 +16,7 @@ const (
 var limitChecks = []Check{{
 	Code: "IPX-241", Name: "NodePortMasqueraded",
 	Looks:       "whether the source ports that masquerading may take (`--masquerade-ports`) hold node ports",
-	Consequence: "the answer to a connection that got such a port is taken for a request to the node port (kubernetes#139276)",
+	Consequence: "should connection tracking forget a connection that got such a port, its answers are taken for requests to the node port",
 	Mend:        "start with --masquerade-ports outside of the API server's --service-node-port-range",
 	evaluate: func(f Facts, w Wanted) []result {
 		if !f.NodePorts.Known() {
