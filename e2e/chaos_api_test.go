@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -311,9 +312,11 @@ func (a *chaosAPI) copyData() {
 }
 
 // restoreData starts etcd and the server on the copy that was kept. Connections are refused meanwhile: that has a
-// client go on after what it has seen, where a reset would have it list anew.
-func (a *chaosAPI) restoreData() {
+// client go on after what it has seen, where a reset would have it list anew. With beyond, others have written by then
+// until the copy's revision is above that of the data.
+func (a *chaosAPI) restoreData(beyond bool) {
 	a.c.t.Helper()
+	lost := a.revision()
 	a.relay.Refuse()
 	a.server.Kill()
 	a.etcd.Kill()
@@ -322,7 +325,27 @@ func (a *chaosAPI) restoreData() {
 	a.startEtcd()
 	a.startAgain()
 	a.awaitServer()
+	for beyond && a.revision() <= lost {
+		a.try(func(ctx context.Context) error {
+			made := &v1.ConfigMap{ObjectMeta: metav1.ObjectMeta{GenerateName: "other-"}}
+			_, err := a.client.CoreV1().ConfigMaps("default").Create(ctx, made, metav1.CreateOptions{})
+			return err
+		})
+	}
 	a.c.must(a.relay.Listen())
+}
+
+// revision is the one of the data.
+func (a *chaosAPI) revision() (reached int) {
+	a.c.t.Helper()
+	a.try(func(ctx context.Context) error {
+		list, err := a.client.CoreV1().Services("").List(ctx, metav1.ListOptions{Limit: 1})
+		if err == nil {
+			reached, err = strconv.Atoi(list.ResourceVersion)
+		}
+		return err
+	})
+	return reached
 }
 
 // apiHarms are what befalls API servers, beside harms, where the proxier follows one.
@@ -332,12 +355,16 @@ var apiHarms = []harm{
 	{name: "API server slow", weight: 2, do: (*chaos).slowServer, expect: "changes arrive under it"},
 	{name: "API server silent", weight: 2, do: (*chaos).silentServer, expect: staysThenArrives},
 	{name: "API connections reset", weight: 2, do: (*chaos).resetConnections, expect: staysThenArrives},
-	{name: "older copy of etcd's data", weight: 1, do: (*chaos).olderData, expect: "the kernel follows it; changes arrive"},
+	{name: "older copy of etcd's data", weight: 1, do: func(c *chaos) { c.olderData(false) }, expect: followsThenArrives},
+	{name: "older copy that others wrote to", weight: 1, do: func(c *chaos) { c.olderData(true) }, expect: followsThenArrives},
 	{name: "token exchanged", weight: 2, do: (*chaos).otherToken, expect: staysThenArrives},
 	{name: "certificate exchanged", weight: 1, do: (*chaos).otherCertificate, expect: staysThenArrives},
 }
 
-const staysThenArrives = "the dataplane stays as it is; changes arrive after it"
+const (
+	staysThenArrives   = "the dataplane stays as it is; changes arrive after it"
+	followsThenArrives = "the kernel follows it; changes arrive"
+)
 
 // staysAsItIs does harm by which nothing that is wanted arrives, for up to the time given, and compares. The proxier is
 // killed meanwhile now and then, and starts without an API.
@@ -455,8 +482,9 @@ func (c *chaos) resetConnections() {
 	}, c.api.relay.Accept)
 }
 
-// olderData starts etcd with an older copy of its data: what was written since has never been.
-func (c *chaos) olderData() {
+// olderData starts etcd with an older copy of its data: what was written since has never been. With beyond, others
+// write to that copy before the proxier hears of it.
+func (c *chaos) olderData(beyond bool) {
 	c.changeArrives()
 	c.api.copyData()
 	then := c.marks
@@ -465,7 +493,7 @@ func (c *chaos) olderData() {
 		c.changeArrives()
 	}
 	lost := c.marks
-	c.api.restoreData()
+	c.api.restoreData(beyond)
 	c.awaitMark(then)
 	c.await(func() error {
 		v, err := c.kernel.VirtualServer("tcp", markAt(lost))
