@@ -19,7 +19,8 @@ import (
 type Client struct {
 	Core, Discovery, Events rest.Interface
 	// View is of what the Source delivers.
-	View *View
+	View     *View
+	restored *restored
 }
 
 // NewClient returns a client, of which nothing has been asked yet. It speaks protobuf.
@@ -38,7 +39,7 @@ func NewClient(config *rest.Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("kubernetes client: %w", err)
 	}
-	c := &Client{View: newView()}
+	c := &Client{View: newView(), restored: newRestored()}
 	for client, of := range map[*rest.Interface]struct {
 		path    string
 		version schema.GroupVersion
@@ -65,8 +66,8 @@ func clientOf(config *rest.Config, path string, version schema.GroupVersion, tra
 // Source returns what the API has of the selection.
 func (c *Client) Source(choice Selection) Source {
 	return Source{
-		Services: newLister(c.Core, c.View, "services", choice.chooseServices, decode(func(s *v1.Service) (runtime.Object, error) { return packService(s) })),
-		Slices:   newLister(c.Discovery, c.View, "endpointslices", choice.chooseSlices, decode(func(s *discovery.EndpointSlice) (runtime.Object, error) { return packSlice(s) })),
-		Nodes:    newLister(c.Core, c.View, "nodes", choice.chooseNodes, decode(func(n *v1.Node) (runtime.Object, error) { return strip(n), nil })),
+		Services: newLister(c.Core, c, "services", choice.chooseServices, decode(func(s *v1.Service) (runtime.Object, error) { return packService(s) })),
+		Slices:   newLister(c.Discovery, c, "endpointslices", choice.chooseSlices, decode(func(s *discovery.EndpointSlice) (runtime.Object, error) { return packSlice(s) })),
+		Nodes:    newLister(c.Core, c, "nodes", choice.chooseNodes, decode(func(n *v1.Node) (runtime.Object, error) { return strip(n), nil })),
 	}
 }

@@ -31,6 +31,7 @@ type lister struct {
 	item             decoder
 	listed           *listed
 	past             *past
+	restored         *restored
 	view             *View
 }
 
@@ -71,9 +72,9 @@ func decode[T any, P object[T]](keep func(P) (runtime.Object, error)) decoder {
 	}
 }
 
-func newLister(client rest.Interface, view *View, resource string, choose func(*metav1.ListOptions), item decoder) lister {
+func newLister(client rest.Interface, c *Client, resource string, choose func(*metav1.ListOptions), item decoder) lister {
 	watches := cache.NewFilteredListWatchFromClient(client, resource, metav1.NamespaceAll, choose)
-	return lister{watches, client, resource, choose, item, &listed{now: time.Now}, &past{}, view}
+	return lister{watches, client, resource, choose, item, &listed{now: time.Now}, &past{}, c.restored, c.View}
 }
 
 // IsWatchListSemanticsUnSupported keeps the reflector from watch-lists (k8s.io/client-go/util/watchlist).
@@ -92,16 +93,16 @@ func (l lister) List(options metav1.ListOptions) (runtime.Object, error) {
 func (l lister) ListWithContext(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
 	l.choose(&options)
 	options.Limit = 0
-	if options.ResourceVersion == "0" || l.past.isLost() {
+	if lost, _ := l.past.isLost(); lost || options.ResourceVersion == "0" {
 		options.ResourceVersion = ""
 	}
-	began := l.view.now()
+	began, until := l.view.now(), l.restored.awaited()
 	list, err := l.read(ctx, l.client.Get(), options, l.item)
 	if err != nil {
 		return nil, err
 	}
 	l.listed.put(list.ResourceVersion)
-	l.past.list(list.newest)
+	l.past.list(list.newest, until)
 	l.view.hear(l.resource, began)
 	return &list.List, nil
 }
@@ -114,6 +115,10 @@ func (l lister) Watch(options metav1.ListOptions) (watch.Interface, error) {
 // WatchWithContext implements cache.WatcherWithContext. It does not begin after a version that the API server has not
 // reached, or has reached by other writes (older.go). A version that was listed a moment ago is spared the question.
 func (l lister) WatchWithContext(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+	lost, until := l.past.isLost()
+	if lost {
+		return nil, elsewhere
+	}
 	if after, is := versionOf(&metav1.ListMeta{ResourceVersion: options.ResourceVersion}); is && !l.listed.take(options.ResourceVersion) {
 		if err := l.follows(ctx, after); err != nil {
 			return nil, err
@@ -123,10 +128,9 @@ func (l lister) WatchWithContext(ctx context.Context, options metav1.ListOptions
 	if err != nil {
 		return nil, err
 	}
-	return watch.Filter(w, func(e watch.Event) (watch.Event, bool) {
+	return watchUntil(until, w, func(e watch.Event) {
 		l.past.hear(e)
 		l.view.hearEvent(l.resource, e)
-		return e, true
 	}), nil
 }
 

@@ -30,7 +30,7 @@ const (
 //
 // It asks for that object's metadata. It asks a second time where the last event was a deletion, and where the object
 // was changed since. It does not notice a copy that has all that was seen of the resource, when something else was
-// written to that copy before it reached the version.
+// written to that copy before it reached the version. Another resource may show that (restored.go).
 func (l lister) follows(ctx context.Context, after uint64) error {
 	there, gone := l.past.last()
 	after = max(after, there.version, gone.version)
@@ -105,7 +105,7 @@ func selectorOf(e edition) fields.Selector {
 // older is the error that has a reflector list again: the list that is in force. One that is "not older than what was
 // seen" is refused by a server that has not reached that, after some seconds.
 func (l lister) older(format string, args ...any) error {
-	l.past.lose()
+	l.restored.find(l.past.lose())
 	what := fmt.Sprintf(format, args...)
 	return apierrors.NewResourceExpired(fmt.Sprintf("the API server's %s are from an older copy: %s", l.resource, what))
 }

@@ -106,10 +106,7 @@ func TestDataThatIsOlderIsListedAgain(t *testing.T) {
 // isFollowed has a reflector list and watch, and the API server end and come again. What is known in the end has to be
 // what there is.
 func (h history) isFollowed(t *testing.T) {
-	api := &revisions{
-		t: t, writes: writesOf(t, "a=1@10 b=1@20 c=1@30 "+h.seen), reached: heardUpTo, first: true,
-		began: make(chan struct{}, 100), changed: make(chan struct{}),
-	}
+	api := newRevisions(t, h.seen)
 	server := httptest.NewServer(api)
 	t.Cleanup(server.Close)
 	client, err := NewClient(&rest.Config{Host: server.URL})
@@ -154,16 +151,7 @@ func (h history) isFollowed(t *testing.T) {
 	if want := api.ports(); !reflect.DeepEqual(got, want) {
 		t.Errorf("Services have ports %v, want %v", got, want)
 	}
-	lists, asks := 0, 0
-	for _, query := range api.asked() {
-		switch {
-		case strings.Contains(query, "watch="):
-		case strings.Contains(query, "metadata.name%3D") || strings.Contains(query, "limit=1"):
-			asks++
-		default:
-			lists++
-		}
-	}
+	lists, asks := api.count()
 	if lists != h.lists || asks > h.asks {
 		t.Errorf("%d lists and %d questions, want %d and at most %d:\n%s",
 			lists, asks, h.lists, h.asks, strings.Join(api.asked(), "\n"))

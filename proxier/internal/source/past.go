@@ -76,13 +76,15 @@ type past struct {
 	mu   sync.Mutex
 	tail tail
 	lost bool
+	// until is the restoration that nobody had found when the list began on which all is based.
+	until restoration
 }
 
 // list replaces all: what was listed is what there is.
-func (p *past) list(listed tail) {
+func (p *past) list(listed tail, until restoration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.tail, p.lost = listed, false
+	p.tail, p.lost, p.until = listed, false, until
 }
 
 // hear takes note of an event of a watch.
@@ -110,15 +112,17 @@ func (p *past) last() (there, gone edition) {
 	return there, p.tail.gone
 }
 
-// lose says that the API server does not have what was seen, until it is listed again.
-func (p *past) lose() {
+// lose says that the API server does not have what was seen. It returns the restoration that explains it.
+func (p *past) lose() restoration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.lost = true
+	return p.until
 }
 
-func (p *past) isLost() bool {
+// isLost tells whether all has to be listed again, and else until which restoration it need not be.
+func (p *past) isLost() (lost bool, until restoration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.lost
+	return p.lost || p.until.found(), p.until
 }

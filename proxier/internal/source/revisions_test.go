@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	v1 "k8s.io/api/core/v1"
+	discovery "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
@@ -31,6 +32,13 @@ type write struct {
 	version int
 }
 
+func newRevisions(t *testing.T, seen string) *revisions {
+	return &revisions{
+		t: t, writes: writesOf(t, "a=1@10 b=1@20 c=1@30 "+seen), reached: heardUpTo, first: true,
+		began: make(chan struct{}, 100), changed: make(chan struct{}),
+	}
+}
+
 func writesOf(t *testing.T, text string) (writes []write) {
 	t.Helper()
 	for one := range strings.FieldsSeq(text) {
@@ -49,11 +57,12 @@ func writesOf(t *testing.T, text string) (writes []write) {
 	return writes
 }
 
-// revisions is an API server with the Services of a data store that keeps earlier versions, as etcd does. Its first
-// list is of listedAt, its first watch tells the writes after it, and then a bookmark.
+// revisions is an API server with the Services, or EndpointSlices, of a data store that keeps earlier versions, as etcd
+// does. Its first list is of listedAt, its first watch tells the writes after it, and then a bookmark.
 type revisions struct {
-	t     *testing.T
-	began chan struct{} // a watch
+	t        *testing.T
+	began    chan struct{} // a watch
+	ofSlices bool
 
 	mu                 sync.Mutex
 	writes             []write // by version
@@ -97,6 +106,26 @@ func (s *revisions) asked() []string {
 	return slices.Clone(s.queries)
 }
 
+// count returns how many lists of all were asked for, and how many of one object or of the version alone.
+func (s *revisions) count() (lists, asks int) {
+	for _, query := range s.asked() {
+		switch {
+		case strings.Contains(query, "watch="):
+		case strings.Contains(query, "metadata.name%3D") || strings.Contains(query, "limit=1"):
+			asks++
+		default:
+			lists++
+		}
+	}
+	return lists, asks
+}
+
+func (s *revisions) isAgain() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.restarted
+}
+
 // at returns the writes that made what is there at a version, by name.
 func (s *revisions) at(version int) map[string]write {
 	there := map[string]write{}
@@ -121,12 +150,40 @@ func (s *revisions) ports() map[string]int {
 	return ports
 }
 
-func (w write) service() *v1.Service {
+// object is what a write makes, as a Service or an EndpointSlice of a Service of that name.
+func (s *revisions) object(w write) runtime.Object {
+	about := metav1.ObjectMeta{Namespace: namespace, Name: w.name, ResourceVersion: strconv.Itoa(w.version)}
+	port := int32(w.port)
+	if s.ofSlices {
+		about.Labels = map[string]string{discovery.LabelServiceName: w.name}
+		return &discovery.EndpointSlice{
+			TypeMeta:   metav1.TypeMeta{APIVersion: "discovery.k8s.io/v1", Kind: "EndpointSlice"},
+			ObjectMeta: about, Ports: []discovery.EndpointPort{{Port: &port}},
+		}
+	}
 	return &v1.Service{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Service"},
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: w.name, ResourceVersion: strconv.Itoa(w.version)},
-		Spec:       v1.ServiceSpec{Ports: []v1.ServicePort{{Port: int32(w.port)}}},
+		ObjectMeta: about, Spec: v1.ServiceSpec{Ports: []v1.ServicePort{{Port: port}}},
 	}
+}
+
+// listOf is a list of the objects.
+func (s *revisions) listOf(version int, objects []runtime.Object) runtime.Object {
+	about := metav1.ListMeta{ResourceVersion: strconv.Itoa(version)}
+	if s.ofSlices {
+		list := &discovery.EndpointSliceList{ListMeta: about}
+		list.APIVersion, list.Kind = "discovery.k8s.io/v1", "EndpointSliceList"
+		for _, o := range objects {
+			list.Items = append(list.Items, *o.(*discovery.EndpointSlice))
+		}
+		return list
+	}
+	list := &v1.ServiceList{ListMeta: about}
+	list.APIVersion, list.Kind = "v1", "ServiceList"
+	for _, o := range objects {
+		list.Items = append(list.Items, *o.(*v1.Service))
+	}
+	return list
 }
 
 // ServeHTTP implements http.Handler.
@@ -149,14 +206,11 @@ func (s *revisions) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_, _ = w.Write(written(s.t, &status, runtime.ContentTypeJSON))
 		return
 	}
-	if q.Get("limit") == "1" && len(list.Items) > 1 {
-		list.Items = list.Items[:1]
-	}
 	w.Header().Set("Content-Type", runtime.ContentTypeProtobuf)
 	_, _ = w.Write(written(s.t, list, runtime.ContentTypeProtobuf))
 }
 
-func (s *revisions) list(after int, match, selector string) (*v1.ServiceList, *apierrors.StatusError) {
+func (s *revisions) list(after int, match, selector string) (runtime.Object, *apierrors.StatusError) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	at := s.reached
@@ -176,24 +230,21 @@ func (s *revisions) list(after int, match, selector string) (*v1.ServiceList, *a
 	if err != nil {
 		return nil, apierrors.NewBadRequest(err.Error())
 	}
-	list := &v1.ServiceList{
-		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ServiceList"},
-		ListMeta: metav1.ListMeta{ResourceVersion: strconv.Itoa(at)},
-	}
+	var objects []runtime.Object
 	there := s.at(at)
 	for _, name := range slices.Sorted(maps.Keys(there)) {
 		of := fields.Set{"metadata.name": name, "metadata.namespace": namespace, "spec.clusterIP": "10.96.0.1"}
 		if chosen.Matches(of) {
-			list.Items = append(list.Items, *there[name].service())
+			objects = append(objects, s.object(there[name]))
 		}
 	}
-	return list, nil
+	return s.listOf(at, objects), nil
 }
 
 // watch tells the writes after a version as they come, with a bookmark after those of the first watch.
 func (s *revisions) watch(w http.ResponseWriter, r *http.Request, after int) {
 	w.Header().Set("Content-Type", runtime.ContentTypeJSON+";stream=watch")
-	tell := func(what string, o *v1.Service) {
+	tell := func(what string, o runtime.Object) {
 		_ = json.NewEncoder(w).Encode(map[string]any{"type": what, "object": o})
 	}
 	s.mu.Lock()
@@ -208,12 +259,12 @@ func (s *revisions) watch(w http.ResponseWriter, r *http.Request, after int) {
 			case one.version <= after || one.version > s.reached:
 				continue
 			case one.port == 0:
-				tell("DELETED", one.service())
+				tell("DELETED", s.object(one))
 				delete(there, one.name)
 			case known:
-				tell("MODIFIED", one.service())
+				tell("MODIFIED", s.object(one))
 			default:
-				tell("ADDED", one.service())
+				tell("ADDED", s.object(one))
 				there[one.name] = one
 			}
 		}
@@ -222,7 +273,7 @@ func (s *revisions) watch(w http.ResponseWriter, r *http.Request, after int) {
 		s.mu.Unlock()
 		if !told {
 			if first {
-				tell("BOOKMARK", write{version: heardUpTo}.service())
+				tell("BOOKMARK", s.object(write{version: heardUpTo}))
 			}
 			s.began <- struct{}{}
 		}
