@@ -32,7 +32,8 @@ Exit status: 0 nothing is slower; 1 something is slower, or has more errors; 2 w
 		Example: `  ipvs-load compare before.json after.json
   ipvs-load compare --threshold 0.05 --json kube-proxy.json ipvs-proxier.json`,
 	}
-	c.Flags().Float64Var(&threshold, "threshold", compare.DefaultThreshold, "relative difference from which on one counts; a p99 must differ by three times as much")
+	c.Flags().Float64Var(&threshold, "threshold", compare.DefaultThreshold,
+		"relative difference from which on one counts; a p99 must differ by three times as much")
 	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object instead of text")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if len(args) == 0 {

@@ -49,17 +49,25 @@ Exit status: 0 measured; 1 the proxy or a command failed; 2 wrong use; 3 the ker
 	f.StringVar(&config.Apply, "apply", "", "command, by sh, that brings the manifests in {file} to the API server")
 	f.StringArrayVar(&vips, "vips", nil, "LINK=N: a complete dataplane has N addresses that are local by the link; may be repeated")
 	f.StringArrayVar(&sets, "set", nil, "NAME=N: a complete dataplane has N entries in the ipset; may be repeated")
-	f.BoolVar(&config.Iptables, "iptables", false, "the proxy is kube-proxy in its iptables mode, whose rules are read by iptables-save")
-	f.StringVar(&config.Settled, "settled", "", "command, by sh, that succeeds when the rest of a complete dataplane is there")
+	f.BoolVar(&config.Iptables, "iptables", false,
+		"the proxy is kube-proxy in its iptables mode, whose rules are read by iptables-save")
+	f.StringVar(&config.Settled, "settled", "",
+		"command, by sh, that succeeds when the rest of a complete dataplane is there")
 	f.StringVar(&ready, "ready", "", "\"URL PATTERN\": the proxy is ready when the regular expression matches that page of it")
-	f.StringVar(&config.Metrics, "metrics", "", "URL of the proxy's page of Prometheus metrics, for --histogram and --counter")
-	f.StringArrayVar(&config.Histograms, "histogram", nil, "name of a histogram there to report about the changes; may be repeated")
-	f.StringArrayVar(&config.Counters, "counter", nil, "name of a counter there, with its labels as they are written, to report about the changes and the idle time; may be repeated")
-	f.StringVar(&config.Record, "record", "", "keep in this file what the first programming wrote by netlink, for ipvs-load replay")
+	f.StringVar(&config.Metrics, "metrics", "",
+		"URL of the proxy's page of Prometheus metrics, for --histogram and --counter")
+	f.StringArrayVar(&config.Histograms, "histogram", nil,
+		"name of a histogram there to report about the changes; may be repeated")
+	f.StringArrayVar(&config.Counters, "counter", nil,
+		"name of a counter there, with its labels as they are written, to report about the changes and the idle time; may be repeated")
+	f.StringVar(&config.Record, "record", "",
+		"keep in this file what the first programming wrote by netlink, for ipvs-load replay")
 	f.BoolVar(&asJSON, "json", false, "print one JSON object instead of text")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		config.Command, config.Log = args, c.ErrOrStderr()
-		if err := errors.Join(counts(&config.VIPs, vips), counts(&config.Sets, sets), readiness(&config.Ready, ready)); err != nil {
+		if err := errors.Join(
+			counts(&config.VIPs, vips), counts(&config.Sets, sets), readiness(&config.Ready, ready),
+		); err != nil {
 			return usageError{err}
 		}
 		if err := config.Validate(); err != nil {

@@ -63,7 +63,8 @@ func (e *eventFlag) Set(s string) error {
 	}
 	if slices.Contains(aboutEndpoint, event.Kind) {
 		if event.Endpoint = next(); event.Endpoint == "" {
-			return fmt.Errorf("an event of kind %s names an endpoint: \"%s %s ENDPOINT [COMMAND]\"", event.Kind, first, event.Kind)
+			return fmt.Errorf("an event of kind %s names an endpoint: \"%s %s ENDPOINT [COMMAND]\"",
+				event.Kind, first, event.Kind)
 		}
 	}
 	event.Command = strings.TrimSpace(s)

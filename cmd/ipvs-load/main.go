@@ -56,7 +56,8 @@ request, the share of each endpoint, and errors by kind.`,
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usageError{wronguse.Flag(c, err, nil)} })
-	root.AddCommand(serveCommand(), runCommand(), scenarioCommand(), compareCommand(), probeCommand(), controlCommand(), replayCommand(), reportCommand(), versionCommand())
+	root.AddCommand(serveCommand(), runCommand(), scenarioCommand(), compareCommand(), probeCommand(), controlCommand(),
+		replayCommand(), reportCommand(), versionCommand())
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return 0

@@ -56,7 +56,8 @@ Exit status: 0 the expectation came true and held; 1 it did not, or the command 
 	l := c.Flags()
 	l.StringVar(&f.change, "change", "", "the command, by sh, that changes something")
 	l.StringVar(&f.undo, "undo", "", "the command that takes it back, between repetitions and at the end")
-	l.StringVar(&f.expect, "expect", "answered", "what shall be so afterwards: answered, refused, endpoint=ID or not-endpoint=ID")
+	l.StringVar(&f.expect, "expect", "answered",
+		"what shall be so afterwards: answered, refused, endpoint=ID or not-endpoint=ID")
 	l.Float64Var(&f.rate, "rate", 1000, "probes per second")
 	l.DurationVar(&f.settle, "settle", 2*time.Second, "for this long nothing may contradict it")
 	l.DurationVar(&f.limit, "limit", 30*time.Second, "give up this long after the change")
@@ -85,7 +86,8 @@ func (f *probeFlags) config(args []string) (probe.Config, error) {
 	case f.repetitions > 1 && f.undo == "":
 		return none, fmt.Errorf("%d repetitions need --undo: a change that is there already cannot be seen to come", f.repetitions)
 	case f.settle <= f.timeout:
-		return none, fmt.Errorf("settle %v is out of range; allowed is more than the timeout of a probe, which is %v", f.settle, f.timeout)
+		return none, fmt.Errorf("settle %v is out of range; allowed is more than the timeout of a probe, which is %v",
+			f.settle, f.timeout)
 	case f.limit <= 0:
 		return none, fmt.Errorf("limit %v is out of range; allowed is more than 0", f.limit)
 	}
@@ -98,7 +100,8 @@ func (f *probeFlags) config(args []string) (probe.Config, error) {
 		return none, err
 	}
 	load := spec.Load{
-		Mode: string(engine.CRR), Targets: args, Rate: spec.Rate{PerSecond: f.rate}, Timeout: spec.Duration(f.timeout), Workers: 1,
+		Mode: string(engine.CRR), Targets: args, Rate: spec.Rate{PerSecond: f.rate}, Timeout: spec.Duration(f.timeout),
+		Workers:  1,
 		Duration: spec.Duration(probeLead + longestCommand + f.limit + f.settle),
 		Close:    string(engine.Reset), // a thousand connections a second would run out of ports
 	}
@@ -106,7 +109,9 @@ func (f *probeFlags) config(args []string) (probe.Config, error) {
 		load.Mode = string(engine.UDPRR)
 	}
 	config, _, err := load.Config()
-	return probe.Config{Load: config, Change: f.change, Expect: f.expectation, Settle: f.settle, Limit: f.limit, Lead: probeLead}, err
+	return probe.Config{
+		Load: config, Change: f.change, Expect: f.expectation, Settle: f.settle, Limit: f.limit, Lead: probeLead,
+	}, err
 }
 
 // probeSchema names the JSON form.
@@ -151,7 +156,8 @@ func (f *probeFlags) run(c *cobra.Command, config probe.Config) error {
 	defer stop()
 	config.Command = c.ErrOrStderr()
 	p := &probeReport{
-		Schema: probeSchema, Version: version, Target: config.Load.Targets[0].String(), Change: f.change, Expect: f.expectation.String(), Rate: f.rate,
+		Schema: probeSchema, Version: version, Target: config.Load.Targets[0].String(), Change: f.change,
+		Expect: f.expectation.String(), Rate: f.rate,
 		Measurements: []probeResult{},
 	}
 	fine := true
@@ -189,7 +195,8 @@ func (f *probeFlags) run(c *cobra.Command, config probe.Config) error {
 func newProbeResult(m *probe.Measurement) probeResult {
 	ms := func(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 	r := probeResult{
-		Command: ms(m.Command), Flaps: m.Flaps, MetBefore: m.Before, Probes: m.Probes, Resolution: ms(m.Resolution), Jitter: ms(m.Jitter),
+		Command: ms(m.Command), Flaps: m.Flaps, MetBefore: m.Before, Probes: m.Probes, Resolution: ms(m.Resolution),
+		Jitter: ms(m.Jitter),
 	}
 	if m.Met {
 		from, fromEnd := ms(m.FromBegin(m.First)), ms(m.FromEnd(m.First))
@@ -232,7 +239,8 @@ func (p *probeReport) writeText(w io.Writer) error {
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "change\ttook\tfirst seen\tafter the command\theld from\tafter the command\tflaps\tjitter\t")
 	for i, r := range p.Measurements {
-		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\t%d\t%s\t\n", i+1, milliseconds(&r.Command), milliseconds(r.First), milliseconds(r.FirstFromEnd),
+		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\t%d\t%s\t\n",
+			i+1, milliseconds(&r.Command), milliseconds(r.First), milliseconds(r.FirstFromEnd),
 			milliseconds(r.Stable), milliseconds(r.StableFromEnd), r.Flaps, milliseconds(&r.Jitter))
 	}
 	t.Flush()

@@ -87,20 +87,28 @@ func defineLoad(c *cobra.Command, l *spec.Load) {
 	f.IntVar(&l.Connections, "connections", 0, "connections that rr, idle and stream hold (default 10)")
 	duration(&l.Interval, "interval", "of idle: each connection speaks once in it (default 10s)")
 	f.StringVar(&l.Direction, "direction", "", "of stream: download or upload (default download)")
-	f.IntVar(&l.ConnectionsMax, "connections-max", 0, "requests that may be open at once (default 10000, or what the limit of open files allows)")
+	f.IntVar(&l.ConnectionsMax, "connections-max", 0,
+		"requests that may be open at once (default 10000, or what the limit of open files allows)")
 	f.StringVar(&l.Arrivals, "arrivals", "", "how intended starts are spaced: constant or poisson (default constant)")
 	f.Uint64Var(&l.Seed, "seed", 0, "of poisson arrivals: the same seed gives the same starts (default 1)")
-	f.StringSliceVar(&l.Sources, "source", nil, "source `ADDRESS`, may be repeated; taken in turn (default: the kernel's choice)")
-	f.StringVar(&l.UDPPort, "udp-port", "", "source port of udp-rr: rotate (a new socket for each request) or fixed (one for each target and source) (default rotate)")
+	f.StringSliceVar(&l.Sources, "source", nil,
+		"source `ADDRESS`, may be repeated; taken in turn (default: the kernel's choice)")
+	f.StringVar(&l.UDPPort, "udp-port", "",
+		"source port of udp-rr: rotate (a new socket for each request) or fixed (one for each target and source) (default rotate)")
 	f.StringVar(&l.Close, "close", "", "how connect and crr close: fin (ordinary, leaves TIME_WAIT) or reset (RST) (default fin)")
 	f.IntVar(&l.Workers, "workers", 0, "event loops (default: one for each 5000 requests per second, at most one per processor)")
-	f.Float64Var(&l.MaxErrorRatio, "max-error-ratio", 0, "share of errors, and of lost connections, 0 to 1, up to which the exit status is 0")
-	f.Var((*weights)(&l.Weights), "weights", "expected shares of the endpoints (default: equal shares of those that answer)")
-	f.Var((*eventFlag)(&l.Events), "event", "something to do or to note at that time, may be repeated; a kind is one of added, removed, drained, ready, not-ready, scheduler, proxy, other")
+	f.Float64Var(&l.MaxErrorRatio, "max-error-ratio", 0,
+		"share of errors, and of lost connections, 0 to 1, up to which the exit status is 0")
+	f.Var((*weights)(&l.Weights), "weights",
+		"expected shares of the endpoints (default: equal shares of those that answer)")
+	f.Var((*eventFlag)(&l.Events), "event",
+		"something to do or to note at that time, may be repeated; a kind is one of added, removed, drained, ready, not-ready, scheduler, proxy, other")
 }
 
 // load carries a run out, with its events.
-func load(ctx context.Context, stderr io.Writer, config engine.Config, settings report.Settings, events []spec.Event, live bool) (*report.Report, *account.Result, error) {
+func load(
+	ctx context.Context, stderr io.Writer, config engine.Config, settings report.Settings, events []spec.Event, live bool,
+) (*report.Report, *account.Result, error) {
 	endProgress := func() {}
 	if live {
 		config.Live, endProgress = progress(stderr, config.Plan)

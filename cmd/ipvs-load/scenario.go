@@ -38,7 +38,8 @@ Exit status: that of the worst run (see "run --help"); 1 also when a variant is 
 	f.IntVar(&repetitions, "repetitions", 0, "rounds, in the place of what the file says")
 	f.StringVar(&variant, "variant", "", "carry out this variant alone")
 	f.BoolVar(&asJSON, "json", false, "print one JSON object instead of text")
-	f.StringVar((*string)(&page), "html", "", "write a page with plots of all runs to this `FILE`; one that exists is replaced")
+	f.StringVar((*string)(&page), "html", "",
+		"write a page with plots of all runs to this `FILE`; one that exists is replaced")
 	f.BoolVar(&list, "list", false, "list the library")
 	f.BoolVar(&show, "show", false, "print the scenario instead of carrying it out")
 	c.RunE = func(c *cobra.Command, args []string) error {

@@ -32,11 +32,13 @@ one too, so netcat can ask. It ends cleanly on TERM and INT.`,
 		Args: noArguments,
 	}
 	f := c.Flags()
-	f.StringArrayVar(&listen, "listen", nil, "`ADDRESS` to listen on, tcp:// or udp://, may be repeated; port 0 lets the kernel choose; [::] takes IPv4 too")
+	f.StringArrayVar(&listen, "listen", nil,
+		"`ADDRESS` to listen on, tcp:// or udp://, may be repeated; port 0 lets the kernel choose; [::] takes IPv4 too")
 	f.StringVar(&config.ID, "id", "", "identity to answer with (default: the host name)")
 	f.DurationVar(&config.Delay, "delay", 0, "time from a request to its answer")
 	f.DurationVar(&config.Jitter, "delay-jitter", 0, "how far the delay varies, evenly, up and down; at most --delay")
-	f.IntVar(&config.Connections, "max-connections", server.DefaultConnections, "TCP connections at once; one more is closed when it comes")
+	f.IntVar(&config.Connections, "max-connections", server.DefaultConnections,
+		"TCP connections at once; one more is closed when it comes")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		for _, s := range listen {
 			t, err := target.ParseListen(s)
@@ -81,5 +83,6 @@ func serve(c *cobra.Command, config server.Config) error {
 
 // logLine writes one line with the time to standard error.
 func logLine(c *cobra.Command, format string, args ...any) {
-	fmt.Fprintf(c.ErrOrStderr(), "%s ipvs-load: %s\n", time.Now().Format("2006-01-02T15:04:05.000Z07:00"), fmt.Sprintf(format, args...))
+	fmt.Fprintf(c.ErrOrStderr(), "%s ipvs-load: %s\n",
+		time.Now().Format("2006-01-02T15:04:05.000Z07:00"), fmt.Sprintf(format, args...))
 }

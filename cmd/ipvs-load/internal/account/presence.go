@@ -50,7 +50,8 @@ func (p *presence) merge(o presence) {
 func (e *Endpoint) FirstAnswer(from, until time.Duration) (time.Duration, bool) {
 	first, found := time.Duration(0), false
 	for _, s := range e.presence {
-		if s.lastStarted >= from && s.bucket < int64(until/stayLength) && s.firstFinished >= from && (!found || s.firstFinished < first) {
+		if s.lastStarted >= from && s.bucket < int64(until/stayLength) && s.firstFinished >= from &&
+			(!found || s.firstFinished < first) {
 			first, found = s.firstFinished, true
 		}
 	}

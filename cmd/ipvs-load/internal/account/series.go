@@ -131,7 +131,8 @@ type classCount struct {
 func (c *coarse) record(v time.Duration) { c.add(sizeClass(v), 1) }
 
 func (c *coarse) add(class uint16, n uint32) {
-	i, found := slices.BinarySearchFunc(*c, class, func(x classCount, class uint16) int { return int(x.class) - int(class) })
+	i, found := slices.BinarySearchFunc(*c, class,
+		func(x classCount, class uint16) int { return int(x.class) - int(class) })
 	if !found {
 		*c = slices.Insert(*c, i, classCount{class: class})
 	}

@@ -102,7 +102,8 @@ func (c *Comparison) Worse() bool {
 func versus(base, other Side, threshold float64) Versus {
 	v := Versus{
 		Name: other.Name, Rounds: [2]int{len(base.Rounds), len(other.Rounds)},
-		ByBlocks: min(len(base.Rounds), len(other.Rounds)) < minRounds, Warnings: warnings(base, other), Verdict: NoDifference,
+		ByBlocks: min(len(base.Rounds), len(other.Rounds)) < minRounds, Warnings: warnings(base, other),
+		Verdict: NoDifference,
 	}
 	for i := range metrics {
 		if m, ok := metrics[i].compare(base, other, v.ByBlocks, threshold); ok {
@@ -127,7 +128,10 @@ func versus(base, other Side, threshold float64) Versus {
 func (m *metric) compare(base, other Side, byBlocks bool, threshold float64) (Metric, bool) {
 	a, b := m.sample(base.Rounds, byBlocks), m.sample(other.Rounds, byBlocks)
 	whole, wholeOther := m.sample(base.Rounds, false), m.sample(other.Rounds, false)
-	r := Metric{Name: m.name, Unit: m.unit, Base: stats.Median(whole.values), Value: stats.Median(wholeOther.values), Verdict: NoDifference, P: 1}
+	r := Metric{
+		Name: m.name, Unit: m.unit, Base: stats.Median(whole.values), Value: stats.Median(wholeOther.values),
+		Verdict: NoDifference, P: 1,
+	}
 	if math.IsNaN(r.Base) || math.IsNaN(r.Value) || r.Base == 0 {
 		return r, false
 	}

@@ -21,11 +21,13 @@ type metric struct {
 var metrics = []metric{
 	{
 		name: "latency p50", unit: "us", tail: 1, of: func(r *report.Report) float64 { return r.Latency.P50 },
-		late: func(r *report.Report) float64 { return r.SelfCheck.WakeLate.P50 }, series: func(r *report.Report) []float64 { return r.Series.P50 },
+		late:   func(r *report.Report) float64 { return r.SelfCheck.WakeLate.P50 },
+		series: func(r *report.Report) []float64 { return r.Series.P50 },
 	},
 	{
 		name: "latency p99", unit: "us", tail: 3, of: func(r *report.Report) float64 { return r.Latency.P99 },
-		late: func(r *report.Report) float64 { return r.SelfCheck.WakeLate.P99 }, series: func(r *report.Report) []float64 { return r.Series.P99 },
+		late:   func(r *report.Report) float64 { return r.SelfCheck.WakeLate.P99 },
+		series: func(r *report.Report) []float64 { return r.Series.P99 },
 	},
 	{
 		name: "achieved rate", unit: "/s", more: true, tail: 1, of: func(r *report.Report) float64 { return r.Rate.Achieved },

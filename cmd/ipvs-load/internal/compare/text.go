@@ -28,10 +28,12 @@ func (c *Comparison) WriteText(w io.Writer) error {
 			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s to %s\t%.3g\t%s\n", m.Name, value(m.Base, m.Unit), value(m.Value, m.Unit),
 				change(m.Ratio), change(m.Low), change(m.High), m.P, verdict)
 		}
-		fmt.Fprintf(t, "errors\t%.3f %%\t%.3f %%\t\t\t%.3g\t%s\n", 100*v.Errors.Base, 100*v.Errors.Value, v.Errors.P, errorVerdict(v.Errors.Verdict))
+		fmt.Fprintf(t, "errors\t%.3f %%\t%.3f %%\t\t\t%.3g\t%s\n",
+			100*v.Errors.Base, 100*v.Errors.Value, v.Errors.P, errorVerdict(v.Errors.Verdict))
 		t.Flush()
 		if v.Clients.Both > 1 {
-			fmt.Fprintf(&b, "\n%d of %d clients whose endpoint is still there moved to another (%.2f %%)\n", v.Clients.Moved, v.Clients.Both, 100*v.Clients.Share)
+			fmt.Fprintf(&b, "\n%d of %d clients whose endpoint is still there moved to another (%.2f %%)\n",
+				v.Clients.Moved, v.Clients.Both, 100*v.Clients.Share)
 		}
 		for _, warning := range v.Warnings {
 			fmt.Fprintf(&b, "WARNING: %s\n", warning)

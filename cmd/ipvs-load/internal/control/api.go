@@ -117,7 +117,9 @@ func (a *apiServer) list(ctx context.Context) (*present, error) {
 			Endpoints []struct{ Addresses []string }
 		}
 	}
-	if err := errors.Join(a.do(ctx, http.MethodGet, servicesPath, nil, &services), a.do(ctx, http.MethodGet, slicesPath, nil, &slices)); err != nil {
+	if err := errors.Join(
+		a.do(ctx, http.MethodGet, servicesPath, nil, &services), a.do(ctx, http.MethodGet, slicesPath, nil, &slices),
+	); err != nil {
 		return nil, err
 	}
 	for _, s := range services.Items {

@@ -64,7 +64,8 @@ func (c *Config) Validate() error {
 			return fmt.Errorf("%s %v is out of range; allowed is 0 to %v", d.name, d.value, MaxTimeout)
 		}
 	}
-	readsDirectory := slices.ContainsFunc(c.Command, func(word string) bool { return strings.Contains(word, ManifestsWord) })
+	readsDirectory := slices.ContainsFunc(c.Command,
+		func(word string) bool { return strings.Contains(word, ManifestsWord) })
 	switch {
 	case len(c.Command) == 0:
 		return errors.New("no proxy is given; write its command line after --")

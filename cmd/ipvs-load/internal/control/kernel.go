@@ -85,7 +85,8 @@ func parseAddress(s string) (netip.AddrPort, error) {
 	if err != nil {
 		return netip.AddrPort{}, bad
 	}
-	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{byte(v >> 24), byte(v >> 16), byte(v >> 8), byte(v)}), uint16(port)), nil
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{byte(v >> 24), byte(v >> 16), byte(v >> 8), byte(v)}),
+		uint16(port)), nil
 }
 
 // missing counts the virtual servers and real servers that are wanted and absent, and those that should be absent and

@@ -44,7 +44,9 @@ const (
 // newMonitor begins to count. The buffers that hold a message that changes something are written to record, unless that
 // is nil.
 func newMonitor(record io.Writer) (*monitor, error) {
-	m := &monitor{socket: -1, record: record, buf: make([]byte, replay.MaxBuffer), stop: make(chan struct{}), done: make(chan struct{})}
+	m := &monitor{
+		socket: -1, record: record, buf: make([]byte, replay.MaxBuffer), stop: make(chan struct{}), done: make(chan struct{}),
+	}
 	attrs := netlink.LinkAttrs{Name: monitorName}
 	m.link = &netlink.GenericLink{LinkAttrs: attrs, LinkType: "nlmon"}
 	if err := netlink.LinkAdd(m.link); err != nil {
@@ -85,10 +87,14 @@ func (m *monitor) listen() error {
 		{Code: unix.BPF_RET | unix.BPF_K, K: replay.MaxBuffer},
 		{Code: unix.BPF_RET | unix.BPF_K, K: 0},
 	}
-	if err := unix.SetsockoptSockFprog(m.socket, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}); err != nil {
+	if err := unix.SetsockoptSockFprog(m.socket, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{
+		Len: uint16(len(filter)), Filter: &filter[0],
+	}); err != nil {
 		return fmt.Errorf("filter netlink: %w", err)
 	}
-	if err := unix.Bind(m.socket, &unix.SockaddrLinklayer{Protocol: bigEndian(unix.ETH_P_ALL), Ifindex: link.Attrs().Index}); err != nil {
+	if err := unix.Bind(m.socket, &unix.SockaddrLinklayer{
+		Protocol: bigEndian(unix.ETH_P_ALL), Ifindex: link.Attrs().Index,
+	}); err != nil {
 		return fmt.Errorf("listen on the nlmon link: %w", err)
 	}
 	return nil

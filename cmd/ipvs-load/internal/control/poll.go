@@ -27,7 +27,9 @@ const (
 
 // patiently looks until look says that it is there, or give says to give up. It returns when the look began that showed
 // it. Between two looks it rests, at most for the time given.
-func (v *poller) patiently(look func() (there bool, err error), most time.Duration, give func() error) (time.Time, error) {
+func (v *poller) patiently(
+	look func() (there bool, err error), most time.Duration, give func() error,
+) (time.Time, error) {
 	for {
 		began := time.Now()
 		there, err := look()

@@ -77,9 +77,11 @@ type HistogramReport struct {
 // NewReport makes the report of a run, whatever ended it.
 func NewReport(version string, c Config, r *Result, err error, interrupted bool) *Report {
 	p := &Report{
-		Schema: Schema, Version: version, Command: c.Command, Services: c.Services, Endpoints: c.Endpoints, IPv6: c.IPv6, Interrupted: interrupted,
-		Loaded: r.Loaded.Seconds(), Busy: r.Busy, Complete: seconds(r.Complete), Ready: seconds(r.Ready),
-		Resolution: float64(r.Resolution) / float64(time.Millisecond), NotMeasured: []string{}, Histograms: []HistogramReport{},
+		Schema: Schema, Version: version, Command: c.Command, Services: c.Services, Endpoints: c.Endpoints, IPv6: c.IPv6,
+		Interrupted: interrupted,
+		Loaded:      r.Loaded.Seconds(), Busy: r.Busy, Complete: seconds(r.Complete), Ready: seconds(r.Ready),
+		Resolution: float64(r.Resolution) / float64(time.Millisecond), NotMeasured: []string{},
+		Histograms: []HistogramReport{},
 	}
 	if err != nil {
 		p.Failure = err.Error()
@@ -98,7 +100,8 @@ func NewReport(version string, c Config, r *Result, err error, interrupted bool)
 			ms = append(ms, float64(d)/float64(time.Millisecond))
 		}
 		p.Change = &Changes{
-			PartReport: *part(r.Change), Count: len(ms), P50: stats.Percentile(ms, 50), P99: stats.Percentile(ms, 99), Max: stats.Percentile(ms, 100),
+			PartReport: *part(r.Change), Count: len(ms), P50: stats.Percentile(ms, 50), P99: stats.Percentile(ms, 99),
+			Max: stats.Percentile(ms, 100),
 		}
 		peak(&p.Change.PartReport)
 	}
@@ -131,12 +134,14 @@ func seconds(d *time.Duration) *float64 {
 
 func part(x Part) *PartReport {
 	p := &PartReport{
-		Took: x.Took.Seconds(), Own: x.Usage.Own.Seconds(), Children: x.Usage.Children.Seconds(), PeakRSS: x.Usage.PeakRSS, Switches: x.Usage.Switches,
+		Took: x.Took.Seconds(), Own: x.Usage.Own.Seconds(), Children: x.Usage.Children.Seconds(), PeakRSS: x.Usage.PeakRSS,
+		Switches:  x.Usage.Switches,
 		Processes: x.Usage.Ended(), Counters: x.Counters,
 	}
 	if t := x.Traffic; t != nil {
 		writes := t.Requests.Sum()
-		p.NetlinkBuffers, p.NetlinkBytes, p.NetlinkMessages, p.NetlinkWrites, p.WritesByKind = &t.Buffers, &t.Bytes, &t.Requests.Messages, &writes, t.Requests.Writes
+		p.NetlinkBuffers, p.NetlinkBytes, p.NetlinkMessages = &t.Buffers, &t.Bytes, &t.Requests.Messages
+		p.NetlinkWrites, p.WritesByKind = &writes, t.Requests.Writes
 	}
 	return p
 }
@@ -157,7 +162,8 @@ func (p *Report) WriteText(w io.Writer) error {
 	fmt.Fprintln(t, "\ttook\town CPU\tchildren's CPU\tprocesses\tcontext switches\tnetlink requests\tthat write\tnetlink bytes\t")
 	row := func(name string, x *PartReport) {
 		if x != nil {
-			fmt.Fprintf(t, "%s\t%.3f s\t%.2f s\t%.2f s\t%d\t%d\t%s\t%s\t%s\t\n", name, x.Took, x.Own, x.Children, x.Processes, x.Switches,
+			fmt.Fprintf(t, "%s\t%.3f s\t%.2f s\t%.2f s\t%d\t%d\t%s\t%s\t%s\t\n",
+				name, x.Took, x.Own, x.Children, x.Processes, x.Switches,
 				number(x.NetlinkMessages), number(x.NetlinkWrites), number(x.NetlinkBytes))
 		}
 	}
@@ -180,7 +186,8 @@ func (p *Report) WriteText(w io.Writer) error {
 		fmt.Fprintf(&b, "one endpoint exchanged, from the write to the kernel: p50 %.1f ms, p99 %.1f ms, at most %.1f ms\n", c.P50, c.P99, c.Max)
 	}
 	for _, h := range p.Histograms {
-		fmt.Fprintf(&b, "%s{%s}: %.0f observations, p50 %.4g, p99 %.4g (interpolated)\n", h.Name, h.Labels, h.Count, h.P50, h.P99)
+		fmt.Fprintf(&b, "%s{%s}: %.0f observations, p50 %.4g, p99 %.4g (interpolated)\n",
+			h.Name, h.Labels, h.Count, h.P50, h.P99)
 	}
 	if p.Change != nil {
 		p.Change.writeCounters(&b, "over the changes")

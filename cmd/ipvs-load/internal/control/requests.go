@@ -70,7 +70,8 @@ func eachMessage(buffer []byte, each func(kind, flags uint16, payload []byte)) {
 // The commands of generic netlink's IPVS (include/uapi/linux/ip_vs.h, IPVS_CMD_*), those of ipset (ip_set.h, enum
 // ipset_cmd), and what rtnetlink's messages are about, four to each. An empty one changes nothing.
 var (
-	ipvsWrites = []string{1: "new-service", 2: "set-service", 3: "del-service", 5: "new-dest", 6: "set-dest", 7: "del-dest", 9: "new-daemon", 10: "del-daemon",
+	ipvsWrites = []string{1: "new-service", 2: "set-service", 3: "del-service", 5: "new-dest", 6: "set-dest",
+		7: "del-dest", 9: "new-daemon", 10: "del-daemon",
 		12: "set-config", 16: "zero", 17: "flush"}
 	ipsetWrites = []string{2: "create", 3: "destroy", 4: "flush", 5: "rename", 6: "swap", 9: "add", 10: "del"}
 	routeAbout  = []string{"link", "addr", "route", "neigh", "rule", "qdisc", "class", "filter"}

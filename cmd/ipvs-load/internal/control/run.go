@@ -250,7 +250,10 @@ func (m *measurement) since(before snapshot, took time.Duration) Part {
 	now := m.count()
 	p := Part{Took: took, Usage: now.usage.minus(before.usage)}
 	if m.monitor != nil && m.result.NoNetlink == "" {
-		p.Traffic = &Traffic{now.traffic.Buffers - before.traffic.Buffers, now.traffic.Bytes - before.traffic.Bytes, now.traffic.Requests.minus(before.traffic.Requests)}
+		p.Traffic = &Traffic{
+			now.traffic.Buffers - before.traffic.Buffers, now.traffic.Bytes - before.traffic.Bytes,
+			now.traffic.Requests.minus(before.traffic.Requests),
+		}
 	}
 	return p
 }
@@ -304,7 +307,8 @@ func (m *measurement) complete(ctx context.Context, at time.Time, give func() er
 		{len(m.config.VIPs) > 0, func() (there bool, err error) {
 			for _, w := range m.config.VIPs {
 				n, err := m.vips.count(w.Name, m.config.IPv6)
-				if lacks = fmt.Sprintf("link %s has %d addresses of %d", w.Name, max(n, 0), w.Entries); err != nil || n < w.Entries {
+				if lacks = fmt.Sprintf("link %s has %d addresses of %d", w.Name, max(n, 0), w.Entries); err != nil ||
+					n < w.Entries {
 					return false, err
 				}
 			}
@@ -337,7 +341,8 @@ func (m *measurement) complete(ctx context.Context, at time.Time, give func() er
 
 // ready waits until the proxy says that it has done its work.
 func (m *measurement) ready(ctx context.Context) (time.Time, error) {
-	at, err := m.poll.patiently(func() (bool, error) { return m.config.Ready.isReady(ctx), nil }, restDear, m.patience(ctx))
+	at, err := m.poll.patiently(func() (bool, error) { return m.config.Ready.isReady(ctx), nil }, restDear,
+		m.patience(ctx))
 	if err != nil {
 		return at, fmt.Errorf("%w (it does not say that it is ready at %s)", err, m.config.Ready.URL)
 	}

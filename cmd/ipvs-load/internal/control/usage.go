@@ -23,8 +23,9 @@ type Usage struct {
 // minus is what was used since; the peak stays what it is.
 func (u Usage) minus(before Usage) Usage {
 	return Usage{
-		Own: u.Own - before.Own, Children: u.Children - before.Children, PeakRSS: u.PeakRSS, Switches: u.Switches - before.Switches,
-		Forks: u.Forks - before.Forks, Tasks: u.Tasks - before.Tasks,
+		Own: u.Own - before.Own, Children: u.Children - before.Children, PeakRSS: u.PeakRSS,
+		Switches: u.Switches - before.Switches,
+		Forks:    u.Forks - before.Forks, Tasks: u.Tasks - before.Tasks,
 	}
 }
 

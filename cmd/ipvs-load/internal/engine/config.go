@@ -162,7 +162,8 @@ func (c *Config) Validate() error {
 func (c *Config) validateConnections(limit int) error {
 	if !c.Mode.persistent() {
 		if c.Connections != 0 {
-			return fmt.Errorf("connections %d are for modes rr, idle and stream; mode %s makes one for each request", c.Connections, c.Mode)
+			return fmt.Errorf("connections %d are for modes rr, idle and stream; mode %s makes one for each request",
+				c.Connections, c.Mode)
 		}
 		return nil
 	}

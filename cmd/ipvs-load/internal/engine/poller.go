@@ -45,7 +45,9 @@ func newPoller() (*poller, error) {
 		return nil, fmt.Errorf("create an eventfd: %w", err)
 	}
 	// Edge triggered, so that neither ever needs to be read: setting the timer again takes its expiry back.
-	if err := errors.Join(p.add(p.timer, slotTimer, 0, unix.EPOLLIN), p.add(p.wake, slotWake, 0, unix.EPOLLIN)); err != nil {
+	if err := errors.Join(
+		p.add(p.timer, slotTimer, 0, unix.EPOLLIN), p.add(p.wake, slotWake, 0, unix.EPOLLIN),
+	); err != nil {
 		p.close()
 		return nil, err
 	}

@@ -28,7 +28,9 @@ func runStream(ctx context.Context, c Config) (*account.Result, error) {
 			return nil, err
 		}
 	}
-	s := &streams{config: &c, window: window, began: time.Now(), tally: account.NewTally(window, c.Timeout, len(c.Targets), c.Watch...)}
+	s := &streams{
+		config: &c, window: window, began: time.Now(), tally: account.NewTally(window, c.Timeout, len(c.Targets), c.Watch...),
+	}
 	if c.Ready != nil {
 		c.Ready(s.began.Add(window.From))
 	}
@@ -63,8 +65,9 @@ func (s *streams) carry(ctx context.Context, r *route) {
 	began := s.now()
 	life := s.stream(ctx, r)
 	o := account.Outcome{
-		Kind: life.kind, Text: life.text, Target: r.target, Intended: max(began, s.window.From), Started: max(began, s.window.From),
-		ID: life.reply.ID, ClientIP: life.reply.ClientIP,
+		Kind: life.kind, Text: life.text, Target: r.target, Intended: max(began, s.window.From),
+		Started: max(began, s.window.From),
+		ID:      life.reply.ID, ClientIP: life.reply.ClientIP,
 	}
 	o.Finished = max(s.now(), o.Started)
 	if life.kind == account.Answered {

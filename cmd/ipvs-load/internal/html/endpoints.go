@@ -88,7 +88,9 @@ func endpointFigures(p *report.Report) []figure {
 
 func endpointFigure(p *report.Report, i int) figure {
 	t := p.Targets[i]
-	f := figure{Title: "Who answered", Legend: []legendEntry{{"bar c0", "share of the answers"}}, Plots: both(endpointPlot(t))}
+	f := figure{
+		Title: "Who answered", Legend: []legendEntry{{"bar c0", "share of the answers"}}, Plots: both(endpointPlot(t)),
+	}
 	if len(p.Targets) > 1 {
 		f.Title += " for " + t.Target
 	}
@@ -101,7 +103,8 @@ func endpointFigure(p *report.Report, i int) figure {
 		f.Note = fairnessNote(x, len(t.Endpoints))
 	}
 	if s := p.Stickiness; s.Clients > 1 && len(t.Endpoints) > 1 {
-		f.Note += fmt.Sprintf(" Over all targets, %s of %s clients had one endpoint.", count(int64(s.Sticky)), count(int64(s.Clients)))
+		f.Note += fmt.Sprintf(" Over all targets, %s of %s clients had one endpoint.",
+			count(int64(s.Sticky)), count(int64(s.Clients)))
 	}
 	if n := len(t.Endpoints) - maxBars; n > 0 {
 		f.Note += fmt.Sprintf(" The first %d by name are drawn, and %s not.", maxBars, plural(int64(n), "endpoint"))
@@ -113,11 +116,13 @@ func fairnessNote(f *report.Fairness, endpoints int) string {
 	if endpoints < 2 {
 		return "" // one alone is neither fair nor unfair
 	}
-	note := fmt.Sprintf("%s; Jain's index %.4f (1 is as expected), largest share %.3f times the mean, ", plural(int64(endpoints), "endpoint"), f.Jain, f.MaxOverMean)
+	note := fmt.Sprintf("%s; Jain's index %.4f (1 is as expected), largest share %.3f times the mean, ",
+		plural(int64(endpoints), "endpoint"), f.Jain, f.MaxOverMean)
 	if f.Unexpected > 0 {
 		return note + plural(f.Unexpected, "answer") + " of endpoints that should give none."
 	}
-	return note + fmt.Sprintf("χ² %.4g with %s of freedom, p-value %.3g.", f.ChiSquare, plural(int64(f.Degrees), "degree"), f.P)
+	return note + fmt.Sprintf("χ² %.4g with %s of freedom, p-value %.3g.",
+		f.ChiSquare, plural(int64(f.Degrees), "degree"), f.P)
 }
 
 // clientsShown bounds the client addresses of an endpoint; the file of the run has more.
@@ -140,9 +145,14 @@ func endpointTable(endpoints []report.Endpoint) table {
 }
 
 func targetTable(targets []report.Target) table {
-	t := table{Title: "Targets", Columns: []column{textColumn("target"), numberColumn("requests"), numberColumn("answered"), numberColumn("errors"), numberColumn("endpoints")}}
+	t := table{Title: "Targets", Columns: []column{
+		textColumn("target"), numberColumn("requests"), numberColumn("answered"), numberColumn("errors"),
+		numberColumn("endpoints"),
+	}}
 	for _, x := range targets {
-		t.Rows = append(t.Rows, []string{x.Target, count(x.Requests), count(x.Answered), count(x.Errors), count(int64(len(x.Endpoints)))})
+		t.Rows = append(
+			t.Rows, []string{x.Target, count(x.Requests), count(x.Answered), count(x.Errors), count(int64(len(x.Endpoints)))},
+		)
 	}
 	return t
 }

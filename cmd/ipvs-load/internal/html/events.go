@@ -12,8 +12,10 @@ import (
 )
 
 func eventTable(events []report.Event) table {
-	t := table{Title: "Events, and what the requests met until the next one", Columns: []column{numberColumn("#"), numberColumn("at"),
-		numberColumn("took"), textColumn("event"), numberColumn("answered"), textColumn("errors"), numberColumn("p50"), numberColumn("p99"), textColumn("its endpoint")}}
+	t := table{Title: "Events, and what the requests met until the next one",
+		Columns: []column{numberColumn("#"), numberColumn("at"),
+			numberColumn("took"), textColumn("event"), numberColumn("answered"), textColumn("errors"), numberColumn("p50"),
+			numberColumn("p99"), textColumn("its endpoint")}}
 	for i, e := range events {
 		t.Rows = append(t.Rows, []string{fmt.Sprint(i + 1), seconds(e.At), duration((e.Ended - e.At) * 1e6), e.Name,
 			count(e.Answered), eventErrors(e), duration(e.P50), duration(e.P99), endpointAnswers(e)})
@@ -59,7 +61,8 @@ func byKind[V any](errors map[string]V) []string {
 		}
 		return i
 	}
-	return slices.SortedFunc(maps.Keys(errors), func(a, b string) int { return cmp.Or(cmp.Compare(order(a), order(b)), cmp.Compare(a, b)) })
+	return slices.SortedFunc(maps.Keys(errors),
+		func(a, b string) int { return cmp.Or(cmp.Compare(order(a), order(b)), cmp.Compare(a, b)) })
 }
 
 // kindClass gives a kind the same colour in every plot. Those that this version does not know share one with the last.

@@ -39,11 +39,15 @@ func latencyFigure(p *report.Report) figure {
 }
 
 func latencyTable(p *report.Report) table {
-	t := table{Columns: []column{textColumn(""), numberColumn("p50"), numberColumn("p90"), numberColumn("p99"), numberColumn("p99.9"),
+	t := table{Columns: []column{textColumn(""), numberColumn("p50"), numberColumn("p90"), numberColumn("p99"),
+		numberColumn("p99.9"),
 		numberColumn("max"), numberColumn("mean"), numberColumn("count")}}
 	row := func(name string, d report.Percentiles) {
 		if d.Count > 0 {
-			t.Rows = append(t.Rows, []string{name, duration(d.P50), duration(d.P90), duration(d.P99), duration(d.P999), duration(d.Max), duration(d.Mean), count(d.Count)})
+			t.Rows = append(t.Rows, []string{
+				name, duration(d.P50), duration(d.P90), duration(d.P99), duration(d.P999), duration(d.Max), duration(d.Mean),
+				count(d.Count),
+			})
 		}
 	}
 	row("latency", p.Latency)
@@ -85,14 +89,17 @@ func timeFigure(p *report.Report) figure {
 }
 
 func phaseTable(phases []report.PhaseStats) table {
-	t := table{Title: "Phases of the rate", Columns: []column{numberColumn("from"), numberColumn("rate"), numberColumn("achieved"),
-		numberColumn("errors"), numberColumn("p50"), numberColumn("p99")}}
+	t := table{Title: "Phases of the rate",
+		Columns: []column{numberColumn("from"), numberColumn("rate"), numberColumn("achieved"),
+			numberColumn("errors"), numberColumn("p50"), numberColumn("p99")}}
 	for _, x := range phases {
 		asked := rate(x.From)
 		if x.From != x.To {
 			asked += " to " + rate(x.To)
 		}
-		t.Rows = append(t.Rows, []string{seconds(x.At), asked, rate(x.Achieved), count(x.Errors), duration(x.P50), duration(x.P99)})
+		t.Rows = append(
+			t.Rows, []string{seconds(x.At), asked, rate(x.Achieved), count(x.Errors), duration(x.P50), duration(x.P99)},
+		)
 	}
 	return t
 }
@@ -118,11 +125,14 @@ func errorTable(p *report.Report) table {
 		t.Rows = append(t.Rows, []string{k, count(n), note})
 	}
 	if s := p.SynRetransmissions; s != (report.SynRetransmits{}) {
-		t.Rows = append(t.Rows, []string{"lost SYNs (not an error by themselves)", count(s.OneSecond + s.ThreeSeconds + s.Never),
-			fmt.Sprintf("%s connected after 1 s, %s after 3 s or more, %s never", count(s.OneSecond), count(s.ThreeSeconds), count(s.Never))})
+		t.Rows = append(t.Rows, []string{"lost SYNs (not an error by themselves)",
+			count(s.OneSecond + s.ThreeSeconds + s.Never),
+			fmt.Sprintf("%s connected after 1 s, %s after 3 s or more, %s never",
+				count(s.OneSecond), count(s.ThreeSeconds), count(s.Never))})
 	}
 	if p.StrayDatagrams > 0 {
-		t.Rows = append(t.Rows, []string{"stray datagrams (not an error by themselves)", count(p.StrayDatagrams), "came late, twice or unasked"})
+		t.Rows = append(t.Rows,
+			[]string{"stray datagrams (not an error by themselves)", count(p.StrayDatagrams), "came late, twice or unasked"})
 	}
 	return t
 }

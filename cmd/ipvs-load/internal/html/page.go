@@ -123,14 +123,17 @@ const lineColours = 8
 func newOverview(runs []Run) *overview {
 	o := &overview{
 		Figure: figure{Title: "Latency by percentile, all runs", Empty: nothingEnded},
-		Table: table{Columns: []column{textColumn("run"), numberColumn("offered"), numberColumn("achieved"), numberColumn("errors"),
+		Table: table{Columns: []column{textColumn("run"), numberColumn("offered"), numberColumn("achieved"),
+			numberColumn("errors"),
 			numberColumn("p50"), numberColumn("p99"), numberColumn("p99.9"), numberColumn("max"), numberColumn("jitter")}},
 	}
 	var curves []curve
 	for i, r := range runs {
 		p := r.Report
-		o.Table.Rows = append(o.Table.Rows, []string{r.Name, rate(p.Rate.Offered), rate(p.Rate.Achieved), fmt.Sprintf("%s · %s", count(p.Requests.Errors), percent(p.Requests.ErrorRatio)),
-			duration(p.Latency.P50), duration(p.Latency.P99), duration(p.Latency.P999), duration(p.Latency.Max), duration(p.SelfCheck.Jitter)})
+		o.Table.Rows = append(o.Table.Rows, []string{r.Name, rate(p.Rate.Offered), rate(p.Rate.Achieved),
+			fmt.Sprintf("%s · %s", count(p.Requests.Errors), percent(p.Requests.ErrorRatio)),
+			duration(p.Latency.P50), duration(p.Latency.P99), duration(p.Latency.P999), duration(p.Latency.Max),
+			duration(p.SelfCheck.Jitter)})
 		if p.Latency.Count == 0 {
 			continue
 		}

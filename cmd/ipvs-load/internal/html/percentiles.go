@@ -99,7 +99,8 @@ func (p *plot) curve(c curve, x, y scale) {
 		if q.Percentile == 100 {
 			name = "maximum"
 		}
-		p.dot("dot "+c.class, px(x.at(nines(q.Percentile, c.count))), px(y.at(q.Time)), fmt.Sprintf("%s, %s: %s", c.name, name, duration(q.Time)))
+		p.dot("dot "+c.class, px(x.at(nines(q.Percentile, c.count))), px(y.at(q.Time)), fmt.Sprintf("%s, %s: %s",
+			c.name, name, duration(q.Time)))
 	}
 }
 

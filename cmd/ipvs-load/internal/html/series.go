@@ -36,7 +36,9 @@ type panel struct {
 }
 
 func newTimePlot(r *report.Report) timePlot {
-	t := timePlot{report: r, end: max(r.Rate.Window, float64(len(r.Series.Answered))*r.Series.Width), kinds: byKind(r.Series.Errors)}
+	t := timePlot{
+		report: r, end: max(r.Rate.Window, float64(len(r.Series.Answered))*r.Series.Width), kinds: byKind(r.Series.Errors),
+	}
 	for _, e := range r.Events {
 		t.end = max(t.end, e.At)
 	}
@@ -187,7 +189,8 @@ func (t *timePlot) levels(rates []float64, label func(float64) string, offered .
 	t.axisLeft(t.area, y, linearTicks(y.to, 5, label))
 	var fill line
 	for i, v := range rates {
-		left, right := t.x(float64(i)*t.report.Series.Width), t.x(min(float64(i+1)*t.report.Series.Width, t.report.Rate.Window))
+		left, right := t.x(float64(i)*t.report.Series.Width), t.x(min(float64(i+1)*t.report.Series.Width,
+			t.report.Rate.Window))
 		if i == 0 {
 			fill.move(left, t.area.bottom)
 		}
@@ -269,7 +272,8 @@ func (t *timePlot) errors() {
 func (t *timePlot) window(top, bottom px) {
 	if end := t.report.Rate.Window; end > 0 && end < t.end {
 		t.line("window", t.x(end), top, t.x(end), bottom)
-		t.named("note end", t.x(end)-3, bottom-4, "end of window", "Requests that were open at the end of the window were waited for.")
+		t.named("note end", t.x(end)-3, bottom-4, "end of window",
+			"Requests that were open at the end of the window were waited for.")
 	}
 }
 

@@ -57,7 +57,8 @@ func warnings(p *report.Report) []string {
 		all = append(all, "Verdict: "+p.Verdict.Text+".")
 	}
 	if p.Interrupted {
-		all = append(all, fmt.Sprintf("The run was interrupted after %s of the window; %s have no outcome.", seconds(p.Rate.Window), plural(p.Requests.Unfinished, "request")))
+		all = append(all, fmt.Sprintf("The run was interrupted after %s of the window; %s have no outcome.",
+			seconds(p.Rate.Window), plural(p.Requests.Unfinished, "request")))
 	}
 	if p.Settings.Loop == report.Loop(true) && p.Throughput == nil {
 		all = append(all, "Closed loop: a slow answer delays the next request, which is not counted, so latencies look better than users find them.")
@@ -104,7 +105,8 @@ func tiles(p *report.Report) []tile {
 		if c.Lost > 0 {
 			lost = "bad"
 		}
-		all = append(all[:3], tile{"connections lost", count(c.Lost), fmt.Sprintf("of %s; opened %s times, %s failed", count(int64(c.Held)), count(c.Opened), count(c.Failed)), lost})
+		all = append(all[:3], tile{"connections lost", count(c.Lost), fmt.Sprintf("of %s; opened %s times, %s failed",
+			count(int64(c.Held)), count(c.Opened), count(c.Failed)), lost})
 	}
 	if p.Latency.Count == 0 {
 		return all
@@ -135,7 +137,8 @@ func settings(p *report.Report) []setting {
 	add("window", seconds(p.Rate.Window))
 	add("warm-up", seconds(s.Warmup))
 	if p.Warmup.Requests > 0 {
-		add("in the warm-up", fmt.Sprintf("%s, %s, counted nowhere else", plural(p.Warmup.Requests, "request"), plural(p.Warmup.Errors, "error")))
+		add("in the warm-up", fmt.Sprintf("%s, %s, counted nowhere else",
+			plural(p.Warmup.Requests, "request"), plural(p.Warmup.Errors, "error")))
 	}
 	add("timeout", seconds(s.Timeout))
 	add("connections at most", count(int64(s.ConnectionsMax)))

@@ -47,7 +47,8 @@ func (m *Measurement) FromEnd(at time.Duration) time.Duration { return at - m.Be
 // a result.
 func Run(ctx context.Context, c Config) (*Measurement, error) {
 	if c.Settle <= c.Load.Timeout {
-		return nil, fmt.Errorf("settle %v is out of range; allowed is more than the timeout of a probe, which is %v", c.Settle, c.Load.Timeout)
+		return nil, fmt.Errorf("settle %v is out of range; allowed is more than the timeout of a probe, which is %v",
+			c.Settle, c.Load.Timeout)
 	}
 	running, stop := context.WithCancel(ctx)
 	defer stop()

@@ -54,7 +54,10 @@ func messages(records []Record, ipvs uint16) (all []message) {
 			if size < unix.SizeofNlMsghdr || size > len(data) {
 				break
 			}
-			m := message{r.Protocol, binary.NativeEndian.Uint16(data[4:]), binary.NativeEndian.Uint16(data[6:]), data[unix.SizeofNlMsghdr:size]}
+			m := message{
+				r.Protocol, binary.NativeEndian.Uint16(data[4:]), binary.NativeEndian.Uint16(data[6:]),
+				data[unix.SizeofNlMsghdr:size],
+			}
 			if m.changes(ipvs) {
 				all = append(all, m)
 			}
@@ -89,7 +92,8 @@ func plan(all []message) (steps []step) {
 }
 
 func (m message) makesLink() bool {
-	return m.protocol == unix.NETLINK_ROUTE && m.kind == unix.RTM_NEWLINK && m.flags&unix.NLM_F_CREATE != 0 && len(m.payload) >= unix.SizeofIfInfomsg
+	return m.protocol == unix.NETLINK_ROUTE && m.kind == unix.RTM_NEWLINK && m.flags&unix.NLM_F_CREATE != 0 &&
+		len(m.payload) >= unix.SizeofIfInfomsg
 }
 
 // linkIndex is the number by which addresses and routes call their link; 0 when there are none.

@@ -40,9 +40,13 @@ func (p *Report) judge() Verdict {
 	case r.Answered == 0:
 		return Verdict{ExitUnreachable, "not a single request was answered: the target is not reachable from here, or does not answer"}
 	case float64(unsent) > tooMany, float64(late) > max(tooMany, clientLag*p.Rate.Offered):
-		return Verdict{ExitClientLimit, fmt.Sprintf("the client could not keep the rate: %d of %d requests were started after the window or not at all; the warnings say what it lacked", late, r.Planned)}
+		return Verdict{
+			ExitClientLimit,
+			fmt.Sprintf("the client could not keep the rate: %d of %d requests were started after the window or not at all; the warnings say what it lacked", late, r.Planned),
+		}
 	case r.ErrorRatio > p.Settings.MaxErrorRatio:
-		return Verdict{ExitErrors, fmt.Sprintf("%s of the requests failed, allowed is %s", percent(r.ErrorRatio), percent(p.Settings.MaxErrorRatio))}
+		return Verdict{ExitErrors, fmt.Sprintf("%s of the requests failed, allowed is %s",
+			percent(r.ErrorRatio), percent(p.Settings.MaxErrorRatio))}
 	}
 	if c := p.Connections; c != nil && float64(c.Lost) > p.Settings.MaxErrorRatio*float64(c.Held) {
 		return Verdict{ExitErrors, fmt.Sprintf("%d of %d held connections were lost", c.Lost, c.Held)}
@@ -53,7 +57,8 @@ func (p *Report) judge() Verdict {
 		}
 	}
 	if r.Errors > 0 {
-		return Verdict{ExitFine, fmt.Sprintf("fine: %s of the requests failed, allowed is %s", percent(r.ErrorRatio), percent(p.Settings.MaxErrorRatio))}
+		return Verdict{ExitFine, fmt.Sprintf("fine: %s of the requests failed, allowed is %s",
+			percent(r.ErrorRatio), percent(p.Settings.MaxErrorRatio))}
 	}
 	return Verdict{ExitFine, "fine: no request failed"}
 }

@@ -38,7 +38,8 @@ func (p *Report) check() error {
 		return fmt.Errorf("series.bucket_s is %v, and must be more than 0", s.Width)
 	}
 	if len(s.P50) != n || len(s.P99) != n {
-		return fmt.Errorf("the lists of series are of %d, %d and %d entries, and must be of one length", n, len(s.P50), len(s.P99))
+		return fmt.Errorf("the lists of series are of %d, %d and %d entries, and must be of one length",
+			n, len(s.P50), len(s.P99))
 	}
 	for kind, counts := range s.Errors {
 		if len(counts) != n {

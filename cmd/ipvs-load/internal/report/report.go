@@ -243,7 +243,9 @@ func New(version string, s Settings, r *account.Result, happenings ...Happening)
 	p.attribute(s.Targets, t)
 	p.Stickiness = stickiness(t)
 	if p.Settings.Connections > 0 {
-		p.Connections = &Connections{Held: p.Settings.Connections, Opened: t.Held.Opened, Failed: t.Held.Failed, Lost: t.Held.Lost}
+		p.Connections = &Connections{
+			Held: p.Settings.Connections, Opened: t.Held.Opened, Failed: t.Held.Failed, Lost: t.Held.Lost,
+		}
 	}
 	p.Series = series(t.Series)
 	p.Phases = phases(p.Settings, t.Series)
@@ -275,7 +277,10 @@ func (p *Report) attribute(names []string, t *account.Tally) {
 	p.Targets, p.Endpoints = []Target{}, []Endpoint{}
 	for i := range t.Targets {
 		from := &t.Targets[i]
-		to := Target{Target: names[i], Requests: from.Requests, Answered: from.Answered, EndpointsBeyond: from.Beyond, Endpoints: []EndpointShare{}}
+		to := Target{
+			Target: names[i], Requests: from.Requests, Answered: from.Answered, EndpointsBeyond: from.Beyond,
+			Endpoints: []EndpointShare{},
+		}
 		for id, e := range from.Endpoints {
 			to.Endpoints = append(to.Endpoints, EndpointShare{ID: id, Answered: e.Answered})
 			if all[id] == nil {
@@ -297,7 +302,9 @@ func (p *Report) attribute(names []string, t *account.Tally) {
 }
 
 func endpoint(id string, e *account.Endpoint, answered int64) Endpoint {
-	p := Endpoint{ID: id, Answered: e.Answered, Share: ratio(e.Answered, answered), ClientsBeyond: e.Beyond, Clients: []Client{}}
+	p := Endpoint{
+		ID: id, Answered: e.Answered, Share: ratio(e.Answered, answered), ClientsBeyond: e.Beyond, Clients: []Client{},
+	}
 	for address, n := range e.Clients {
 		p.Clients = append(p.Clients, Client{address, *n})
 	}

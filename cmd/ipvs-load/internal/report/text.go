@@ -52,18 +52,23 @@ func (p *Report) head(b *strings.Builder) {
 		b.WriteString("CLOSED LOOP: a slow answer delays the next request, which is not counted: latencies look better than users find them\n")
 	}
 	if p.Interrupted {
-		fmt.Fprintf(b, "INTERRUPTED after %.1f s of the measured window; %d requests have no outcome\n", p.Rate.Window, p.Requests.Unfinished)
+		fmt.Fprintf(b, "INTERRUPTED after %.1f s of the measured window; %d requests have no outcome\n",
+			p.Rate.Window, p.Requests.Unfinished)
 	}
 	if p.Warmup.Requests > 0 {
 		fmt.Fprintf(b, "warm-up    %d requests, %d errors, not counted below\n", p.Warmup.Requests, p.Warmup.Errors)
 	}
-	fmt.Fprintf(b, "requests   %d answered, %d errors (%s) of %d\n", p.Requests.Answered, p.Requests.Errors, percent(p.Requests.ErrorRatio), p.Requests.Planned)
-	fmt.Fprintf(b, "rate       offered %.1f/s, achieved %.1f/s, backlog at most %d, %d at the end\n", p.Rate.Offered, p.Rate.Achieved, p.Backlog.Peak, p.Backlog.AtEnd)
+	fmt.Fprintf(b, "requests   %d answered, %d errors (%s) of %d\n",
+		p.Requests.Answered, p.Requests.Errors, percent(p.Requests.ErrorRatio), p.Requests.Planned)
+	fmt.Fprintf(b, "rate       offered %.1f/s, achieved %.1f/s, backlog at most %d, %d at the end\n",
+		p.Rate.Offered, p.Rate.Achieved, p.Backlog.Peak, p.Backlog.AtEnd)
 	if x := p.Throughput; x != nil {
-		fmt.Fprintf(b, "throughput %s %s, %d bytes; a connection %s to %s (Jain's index %.4f)\n", x.Direction, BitRate(x.BitsPerSecond), x.Bytes, BitRate(x.Least), BitRate(x.Most), x.Jain)
+		fmt.Fprintf(b, "throughput %s %s, %d bytes; a connection %s to %s (Jain's index %.4f)\n",
+			x.Direction, BitRate(x.BitsPerSecond), x.Bytes, BitRate(x.Least), BitRate(x.Most), x.Jain)
 	}
 	if c := p.Connections; c != nil {
-		fmt.Fprintf(b, "held       %d connections: opened %d times, %d attempts failed, %d lost\n", c.Held, c.Opened, c.Failed, c.Lost)
+		fmt.Fprintf(b, "held       %d connections: opened %d times, %d attempts failed, %d lost\n",
+			c.Held, c.Opened, c.Failed, c.Lost)
 	}
 }
 
@@ -79,7 +84,8 @@ func (p *Report) phases(b *strings.Builder) {
 		if x.From != x.To {
 			rate = number(x.From) + " to " + number(x.To) + "/s"
 		}
-		fmt.Fprintf(t, "%s s\t%s\t%.1f/s\t%d\t%s\t%s\n", number(x.At), rate, x.Achieved, x.Errors, Duration(x.P50), Duration(x.P99))
+		fmt.Fprintf(t, "%s s\t%s\t%.1f/s\t%d\t%s\t%s\n", number(x.At), rate, x.Achieved, x.Errors, Duration(x.P50),
+			Duration(x.P99))
 	}
 	t.Flush()
 }
@@ -95,7 +101,8 @@ func (p *Report) fairness(b *strings.Builder) {
 		if f.Expected == "weights" {
 			expected = "the weights that were given"
 		}
-		fmt.Fprintf(b, "\nfairness of %s against %s: Jain's index %.4f, max/mean %.3f, ", x.Target, expected, f.Jain, f.MaxOverMean)
+		fmt.Fprintf(b, "\nfairness of %s against %s: Jain's index %.4f, max/mean %.3f, ",
+			x.Target, expected, f.Jain, f.MaxOverMean)
 		if f.Unexpected > 0 {
 			fmt.Fprintf(b, "%d answers of endpoints that should give none\n", f.Unexpected)
 			continue
@@ -126,7 +133,8 @@ func (p *Report) events(b *strings.Builder) {
 			}
 			errors = strings.Join(parts, ", ")
 		}
-		fmt.Fprintf(t, "%.3f s\t%.3f s\t%s\t%d\t%s\t%s\t%s\t%s\n", e.At, e.Ended-e.At, e.Name, e.Answered, errors, Duration(e.P50), Duration(e.P99), e.endpoint())
+		fmt.Fprintf(t, "%.3f s\t%.3f s\t%s\t%d\t%s\t%s\t%s\t%s\n",
+			e.At, e.Ended-e.At, e.Name, e.Answered, errors, Duration(e.P50), Duration(e.P99), e.endpoint())
 	}
 	t.Flush()
 	for _, e := range p.Events {
@@ -255,7 +263,8 @@ func (p *Report) errors(b *strings.Builder) {
 		}
 	}
 	if s := p.SynRetransmissions; s != (SynRetransmits{}) {
-		fmt.Fprintf(b, "\nlost SYNs: %d connections bumped by 1 s (one retransmission), %d by 3 s or more, %d never stood\n", s.OneSecond, s.ThreeSeconds, s.Never)
+		fmt.Fprintf(b, "\nlost SYNs: %d connections bumped by 1 s (one retransmission), %d by 3 s or more, %d never stood\n",
+			s.OneSecond, s.ThreeSeconds, s.Never)
 	}
 	if p.StrayDatagrams > 0 {
 		fmt.Fprintf(b, "\n%d stray datagrams: answers that came late, twice or unasked\n", p.StrayDatagrams)

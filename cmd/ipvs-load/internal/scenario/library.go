@@ -17,7 +17,8 @@ var library embed.FS
 func Library(name string) (string, error) {
 	text, err := library.ReadFile("library/" + name + ".yaml")
 	if err != nil {
-		return "", fmt.Errorf("there is no scenario %q in the library; it has %s (a file's name has a dot or a slash in it)", name, strings.Join(Names(), ", "))
+		return "", fmt.Errorf("there is no scenario %q in the library; it has %s (a file's name has a dot or a slash in it)",
+			name, strings.Join(Names(), ", "))
 	}
 	return string(text), nil
 }

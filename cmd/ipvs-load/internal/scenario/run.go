@@ -46,8 +46,10 @@ func (s *Scenario) Run(ctx context.Context, version string, run Runner, log io.W
 			}
 			result.Variants[i].Rounds = append(result.Variants[i].Rounds, p)
 			result.Interrupted = p.Interrupted
-			fmt.Fprintf(log, "round %d of %d, %s: %d answered, %d errors, p50 %s, p99 %s, %.1f/s\n", round+1, s.Repetitions, s.Variants[i].Name,
-				p.Requests.Answered, p.Requests.Errors, report.Duration(p.Latency.P50), report.Duration(p.Latency.P99), p.Rate.Achieved)
+			fmt.Fprintf(log, "round %d of %d, %s: %d answered, %d errors, p50 %s, p99 %s, %.1f/s\n",
+				round+1, s.Repetitions, s.Variants[i].Name,
+				p.Requests.Answered, p.Requests.Errors, report.Duration(p.Latency.P50), report.Duration(p.Latency.P99),
+				p.Rate.Achieved)
 		}
 		slices.Reverse(order)
 	}

@@ -142,7 +142,9 @@ func (s *Scenario) merge(i int) error {
 // readable takes the reader's own words off an error.
 func readable(err error) error {
 	text := err.Error()
-	for _, prefix := range []string{"error unmarshaling JSON: ", "while decoding JSON: ", "error converting YAML to JSON: ", "json: "} {
+	for _, prefix := range []string{
+		"error unmarshaling JSON: ", "while decoding JSON: ", "error converting YAML to JSON: ", "json: ",
+	} {
 		text = strings.TrimPrefix(text, prefix)
 	}
 	return errors.New(text)
@@ -166,7 +168,8 @@ func fill(text string, variables func(name string) (string, bool)) (document []b
 	f := &filler{variables: variables}
 	tree = f.walk(tree)
 	if len(f.missing) > 0 {
-		return nil, "", fmt.Errorf("variables without a value: %s; give each by --set NAME=VALUE or in the environment", strings.Join(slices.Compact(slices.Sorted(slices.Values(f.missing))), ", "))
+		return nil, "", fmt.Errorf("variables without a value: %s; give each by --set NAME=VALUE or in the environment",
+			strings.Join(slices.Compact(slices.Sorted(slices.Values(f.missing))), ", "))
 	}
 	if document, err = json.Marshal(tree); err != nil {
 		return nil, "", err

@@ -14,7 +14,9 @@ import (
 // Package net knows no SCTP. But it takes such a socket for a stream of its own, and asks nothing of it that SCTP
 // lacks.
 func listenSCTP(t target.Target) (net.Listener, error) {
-	domain, address := unix.AF_INET6, unix.Sockaddr(&unix.SockaddrInet6{Port: int(t.Addr.Port()), Addr: t.Addr.Addr().As16()})
+	domain, address := unix.AF_INET6, unix.Sockaddr(&unix.SockaddrInet6{
+		Port: int(t.Addr.Port()), Addr: t.Addr.Addr().As16(),
+	})
 	if t.Addr.Addr().Is4() {
 		domain, address = unix.AF_INET, &unix.SockaddrInet4{Port: int(t.Addr.Port()), Addr: t.Addr.Addr().As4()}
 	}

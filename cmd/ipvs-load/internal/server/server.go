@@ -43,7 +43,8 @@ func (c *Config) Validate() error {
 	case len(c.Listen) == 0:
 		return errors.New("nothing to listen on; give --listen tcp://ADDRESS:PORT or udp://ADDRESS:PORT at least once")
 	case c.Connections < 0:
-		return fmt.Errorf("max connections %d is out of range; allowed is 1 and more, and 0 for %d", c.Connections, DefaultConnections)
+		return fmt.Errorf("max connections %d is out of range; allowed is 1 and more, and 0 for %d",
+			c.Connections, DefaultConnections)
 	case c.Delay < 0 || c.Delay > MaxDelay:
 		return fmt.Errorf("delay %v is out of range; allowed is 0 to %v", c.Delay, MaxDelay)
 	case c.Jitter < 0 || c.Jitter > c.Delay:

@@ -20,18 +20,22 @@ import (
 // sentence what makes it impossible.
 func (l Load) Config() (engine.Config, report.Settings, error) {
 	if l.Mode == "" {
-		return engine.Config{}, report.Settings{}, errors.New("no mode is given; connect, crr, rr, idle and stream are for TCP and SCTP, udp-rr is for UDP")
+		return engine.Config{}, report.Settings{}, errors.New(
+			"no mode is given; connect, crr, rr, idle and stream are for TCP and SCTP, udp-rr is for UDP",
+		)
 	}
 	l, err := l.withDefaults()
 	if err != nil {
 		return engine.Config{}, report.Settings{}, err
 	}
 	c := engine.Config{
-		Mode: engine.Mode(l.Mode), Timeout: time.Duration(l.Timeout), UDPPort: engine.UDPPort(l.UDPPort), Close: engine.Close(l.Close),
+		Mode: engine.Mode(l.Mode), Timeout: time.Duration(l.Timeout), UDPPort: engine.UDPPort(l.UDPPort),
+		Close:     engine.Close(l.Close),
 		Direction: engine.Direction(l.Direction), ConnectionsMax: l.ConnectionsMax, Connections: l.Connections,
 		Plan: schedule.Plan{
-			Rate: l.Rate.PerSecond, Phases: l.Rate.Phases, Closed: l.Closed, Warmup: time.Duration(l.Warmup), Duration: time.Duration(l.Duration),
-			Count: l.Count, Workers: l.Workers, Seed: l.Seed,
+			Rate: l.Rate.PerSecond, Phases: l.Rate.Phases, Closed: l.Closed, Warmup: time.Duration(l.Warmup),
+			Duration: time.Duration(l.Duration),
+			Count:    l.Count, Workers: l.Workers, Seed: l.Seed,
 		},
 	}
 	if c.Plan.Arrivals, err = schedule.ParseArrivals(l.Arrivals); err != nil {
@@ -97,9 +101,11 @@ func (e *Event) validate(window time.Duration) error {
 	case e.Name == "":
 		return fmt.Errorf("an event at %v has no name", e.At)
 	case e.At < 0 || time.Duration(e.At) > window:
-		return fmt.Errorf("event %q at %v is out of range; allowed is 0 to the window's length, which is %v", e.Name, e.At, window)
+		return fmt.Errorf("event %q at %v is out of range; allowed is 0 to the window's length, which is %v",
+			e.Name, e.At, window)
 	case e.Kind != "" && !slices.Contains(report.EventKinds, e.Kind):
-		return fmt.Errorf("event %q: kind %q is not known; allowed are %s", e.Name, e.Kind, strings.Join(report.EventKinds, ", "))
+		return fmt.Errorf("event %q: kind %q is not known; allowed are %s",
+			e.Name, e.Kind, strings.Join(report.EventKinds, ", "))
 	}
 	if e.Endpoint != "" {
 		if err := wire.CheckID(e.Endpoint); err != nil {
@@ -112,8 +118,10 @@ func (e *Event) validate(window time.Duration) error {
 func (l *Load) settings(c engine.Config) report.Settings {
 	s := report.Settings{
 		Mode: l.Mode, Loop: report.Loop(l.Closed), Arrivals: c.Plan.Arrivals.String(), Rate: c.Plan.Rate, Count: c.Plan.Count,
-		Warmup: c.Plan.Warmup.Seconds(), Timeout: c.Timeout.Seconds(), ConnectionsMax: c.ConnectionsMax, Connections: c.Connections,
-		Workers: c.Plan.Workers, Seed: c.Plan.Seed, Sources: []string{}, Targets: []string{}, MaxErrorRatio: l.MaxErrorRatio, Weights: l.Weights,
+		Warmup: c.Plan.Warmup.Seconds(), Timeout: c.Timeout.Seconds(),
+		ConnectionsMax: c.ConnectionsMax, Connections: c.Connections,
+		Workers: c.Plan.Workers, Seed: c.Plan.Seed, Sources: []string{}, Targets: []string{}, MaxErrorRatio: l.MaxErrorRatio,
+		Weights:   l.Weights,
 		Direction: l.Direction,
 	}
 	if !c.Plan.Closed || c.Plan.Count == 0 {

@@ -42,7 +42,8 @@ func Parse(s string) (Target, error) {
 	}
 	switch {
 	case t.Addr.Addr().IsUnspecified():
-		return Target{}, fmt.Errorf("target %q: %s is no address to send to; give the Service's or the endpoint's own", s, t.Addr.Addr())
+		return Target{}, fmt.Errorf("target %q: %s is no address to send to; give the Service's or the endpoint's own",
+			s, t.Addr.Addr())
 	case t.Addr.Addr().IsMulticast():
 		return Target{}, fmt.Errorf("target %q: %s is a multicast address; a target is one host", s, t.Addr.Addr())
 	case t.Addr.Port() == 0:

@@ -26,8 +26,10 @@ func runOf(requests, perSecond, endpoints int, outcome func(i int, o *account.Ou
 
 func settingsOf(requests, perSecond int) report.Settings {
 	return report.Settings{
-		Mode: "crr", Arrivals: "constant", Loop: report.Loop(false), Rate: float64(perSecond), Duration: float64(requests) / float64(perSecond),
-		Timeout: 5, ConnectionsMax: 10_000, Workers: 1, Close: "fin", Seed: 1, Sources: []string{}, Targets: []string{"tcp://10.96.0.10:80"},
+		Mode: "crr", Arrivals: "constant", Loop: report.Loop(false), Rate: float64(perSecond),
+		Duration: float64(requests) / float64(perSecond),
+		Timeout:  5, ConnectionsMax: 10_000, Workers: 1, Close: "fin", Seed: 1, Sources: []string{},
+		Targets: []string{"tcp://10.96.0.10:80"},
 	}
 }
 
@@ -37,7 +39,8 @@ func resultOf(requests, perSecond, endpoints int, outcome func(i int, o *account
 	w := account.Window{To: time.Duration(requests) * gap}
 	r := &account.Result{
 		Began: time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC), Window: w, Planned: int64(requests), PeakBacklog: 3,
-		Tally: account.NewTally(w, 5*time.Second, 1, "web-7d9c6b5f4-00001", "web-7d9c6b5f4-00009"), Self: account.NewSelfCheck(),
+		Tally: account.NewTally(w, 5*time.Second, 1, "web-7d9c6b5f4-00001", "web-7d9c6b5f4-00009"),
+		Self:  account.NewSelfCheck(),
 	}
 	for i := range requests {
 		at := time.Duration(i) * gap
@@ -82,10 +85,19 @@ func Churn() *report.Report {
 	}
 	at := func(d time.Duration) time.Time { return r.Began.Add(d) }
 	return report.New("v1.2.3", s, r,
-		report.Happening{Name: "removed web-7d9c6b5f4-00001", Kind: "removed", Endpoint: "web-7d9c6b5f4-00001", Began: at(3 * time.Second), Ended: at(3100 * ms)},
-		report.Happening{Name: "added web-7d9c6b5f4-00009", Kind: "added", Endpoint: "web-7d9c6b5f4-00009", Began: at(3400 * ms), Ended: at(3420 * ms)},
+		report.Happening{
+			Name: "removed web-7d9c6b5f4-00001", Kind: "removed", Endpoint: "web-7d9c6b5f4-00001", Began: at(3 * time.Second),
+			Ended: at(3100 * ms),
+		},
+		report.Happening{
+			Name: "added web-7d9c6b5f4-00009", Kind: "added", Endpoint: "web-7d9c6b5f4-00009", Began: at(3400 * ms),
+			Ended: at(3420 * ms),
+		},
 		report.Happening{Name: "proxy killed", Kind: "proxy", Began: at(6 * time.Second), Ended: at(6 * time.Second)},
-		report.Happening{Name: "scheduler changed from rr to maglev", Kind: "scheduler", Began: at(9800 * ms), Ended: at(9810 * ms), Failure: "exit status 1"})
+		report.Happening{
+			Name: "scheduler changed from rr to maglev", Kind: "scheduler", Began: at(9800 * ms), Ended: at(9810 * ms),
+			Failure: "exit status 1",
+		})
 }
 
 // stream is a run of mode stream, which counts bytes.
@@ -162,10 +174,12 @@ type Run struct {
 func Pages() map[string][]Run {
 	idle := runOf(10, 10, 1, nil)
 	idle.Interrupted, idle.Requests = true, report.Requests{Planned: 10, Unfinished: 10}
-	idle.Latency, idle.Service, idle.LatencySpectrum, idle.ServiceSpectrum = report.Percentiles{}, report.Percentiles{}, nil, nil
+	idle.Latency, idle.Service = report.Percentiles{}, report.Percentiles{}
+	idle.LatencySpectrum, idle.ServiceSpectrum = nil, nil
 	idle.Series, idle.Endpoints, idle.Targets, idle.Connect = report.Series{}, nil, nil, nil
 	old := Sample(3, nil)
-	old.Series, old.LatencySpectrum, old.AnsweredSpectrum, old.ServiceSpectrum, old.Targets[0].Fairness = report.Series{}, nil, nil, nil, nil
+	old.Series, old.Targets[0].Fairness = report.Series{}, nil
+	old.LatencySpectrum, old.AnsweredSpectrum, old.ServiceSpectrum = nil, nil, nil
 	old.Verdict, old.Settings.Loop = report.Verdict{}, ""
 	return map[string][]Run{
 		"clean":         {{"run", Sample(2, nil)}},
