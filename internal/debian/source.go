@@ -41,7 +41,8 @@ func debianSource(ctx context.Context) (source, error) {
 // debianPlaces returns where apt's sources name Debian's archive: a file and, after a colon, the number of a line or a
 // paragraph.
 func debianPlaces(ctx context.Context) ([]string, error) {
-	cmd := exec.CommandContext(ctx, "apt-get", "indextargets", "--format", "$(SOURCESENTRY)", "Created-By: Packages", "Origin: Debian", "Label: Debian",
+	cmd := exec.CommandContext(ctx, "apt-get", "indextargets", "--format", "$(SOURCESENTRY)", "Created-By: Packages",
+		"Origin: Debian", "Label: Debian",
 		"Component: main")
 	cmd.Env = append(os.Environ(), "LC_ALL=C")
 	out, err := cmd.Output()

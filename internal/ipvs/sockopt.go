@@ -87,7 +87,8 @@ func (r *Reader) Destinations(of Key, each func(Destination)) error {
 	}
 	for entry := r.buf[destsHead:]; len(entry) >= destEntry && !empty(entry); entry = entry[destEntry:] {
 		each(Destination{
-			Addr: parseAddr(unix.AF_INET, entry[0:4]), Port: netlink.Uint16BE(entry[4:]), NAT: netlink.Uint32(entry[8:])&methodMask == 0,
+			Addr: parseAddr(unix.AF_INET, entry[0:4]), Port: netlink.Uint16BE(entry[4:]),
+			NAT:    netlink.Uint32(entry[8:])&methodMask == 0,
 			Weight: netlink.Uint32(entry[12:]), Upper: netlink.Uint32(entry[16:]), Lower: netlink.Uint32(entry[20:]),
 			Active: netlink.Uint32(entry[24:]), Inactive: netlink.Uint32(entry[28:]),
 		})

@@ -46,7 +46,8 @@ func (b *inbox) receive(fd, n int, flags uintptr) (int, error) {
 		b.heads[i].Namelen = unix.SizeofSockaddrNetlink
 	}
 	for {
-		got, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&b.heads[0])), uintptr(n), flags, 0, 0)
+		got, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&b.heads[0])), uintptr(n),
+			flags, 0, 0)
 		switch errno {
 		case 0:
 			return int(got), nil
@@ -85,7 +86,8 @@ func (b *inbox) messages(i int, each func(answer) error) error {
 			return fmt.Errorf("malformed netlink message of %d bytes: %w", size, unix.EBADMSG)
 		}
 		m := answer{
-			kind: binary.NativeEndian.Uint16(data[4:]), flags: binary.NativeEndian.Uint16(data[6:]), seq: binary.NativeEndian.Uint32(data[8:]),
+			kind: binary.NativeEndian.Uint16(data[4:]), flags: binary.NativeEndian.Uint16(data[6:]),
+			seq:     binary.NativeEndian.Uint32(data[8:]),
 			payload: data[unix.SizeofNlMsghdr:size],
 		}
 		if err := each(m); err != nil {

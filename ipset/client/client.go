@@ -29,9 +29,11 @@ const (
 
 	attrSetName2 = 3 // the second name of a swap has the number of the type's name
 
-	attrProtocol, attrSetName, attrTypeName, attrRevision, attrFamily, attrFlags, attrData, attrADT, attrLineno = 1, 2, 3, 4, 5, 6, 7, 8, 9
+	attrProtocol, attrSetName, attrTypeName, attrRevision, attrFamily = 1, 2, 3, 4, 5
+	attrFlags, attrData, attrADT, attrLineno                          = 6, 7, 8, 9
 
-	dataIP, dataCIDR, dataPort, dataPortTo, dataProto, dataHashSize, dataMaxElem, dataIP2, dataCIDR2 = 1, 3, 4, 5, 7, 18, 19, 20, 21
+	dataIP, dataCIDR, dataPort, dataPortTo, dataProto = 1, 3, 4, 5, 7
+	dataHashSize, dataMaxElem, dataIP2, dataCIDR2     = 18, 19, 20, 21
 
 	ipAddrIPv4, ipAddrIPv6 = 1, 2
 

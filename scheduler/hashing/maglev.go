@@ -36,7 +36,8 @@ func maglevSlots(list []RealServer) []int16 {
 		}
 		key := fold(r.Addr) + uint32(r.Port)
 		places = append(places, place{
-			int16(i), maglevHash(key, 0), hsiphash(key, maglevKey2)%(maglevSlotCount-1) + 1, max(int(r.LastWeight/divisor>>shift), 1),
+			int16(i), maglevHash(key, 0), hsiphash(key, maglevKey2)%(maglevSlotCount-1) + 1,
+			max(int(r.LastWeight/divisor>>shift), 1),
 		})
 	}
 	for taken := 0; len(places) > 0; {
