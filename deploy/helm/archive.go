@@ -47,7 +47,9 @@ func pack(dir, out, version string, created time.Time) (string, error) {
 				return "", err
 			}
 		}
-		header := &tar.Header{Name: c.Name() + "/" + file.Name, Mode: 0o644, Size: int64(len(data)), ModTime: created, Format: tar.FormatPAX}
+		header := &tar.Header{
+			Name: c.Name() + "/" + file.Name, Mode: 0o644, Size: int64(len(data)), ModTime: created, Format: tar.FormatPAX,
+		}
 		if err := files.WriteHeader(header); err != nil {
 			return "", err
 		}

@@ -31,16 +31,19 @@ func (o order) document(p product, platform string, parts *contents) ([]byte, er
 		// A name of the document's own, that leads nowhere.
 		DocumentNamespace: fmt.Sprintf("urn:ipvs-proxier:sbom:%s:%s:%s", p.name, url.PathEscape(o.version), platform),
 		CreationInfo: &v2_3.CreationInfo{
-			Created: o.created.Format(time.RFC3339), Creators: []common.Creator{{CreatorType: "Tool", Creator: "ipvs-proxier-image"}},
+			Created:  o.created.Format(time.RFC3339),
+			Creators: []common.Creator{{CreatorType: "Tool", Creator: "ipvs-proxier-image"}},
 		},
 		Packages:      []*v2_3.Package{top},
 		Relationships: []*v2_3.Relationship{related("DOCUMENT", spdx.RelationshipDescribes, top.PackageSPDXIdentifier)},
 	}
 	add := func(part *v2_3.Package) {
 		document.Packages = append(document.Packages, part)
-		document.Relationships = append(document.Relationships, related(top.PackageSPDXIdentifier, spdx.RelationshipContains, part.PackageSPDXIdentifier))
+		document.Relationships = append(document.Relationships, related(top.PackageSPDXIdentifier, spdx.RelationshipContains,
+			part.PackageSPDXIdentifier))
 	}
-	add(pack("go", "stdlib", strings.TrimPrefix(parts.build.GoVersion, "go"), "pkg:golang/stdlib@"+strings.TrimPrefix(parts.build.GoVersion, "go")))
+	add(pack("go", "stdlib", strings.TrimPrefix(parts.build.GoVersion, "go"),
+		"pkg:golang/stdlib@"+strings.TrimPrefix(parts.build.GoVersion, "go")))
 	for _, module := range parts.build.Deps {
 		if module.Replace != nil {
 			module = module.Replace
@@ -48,7 +51,8 @@ func (o order) document(p product, platform string, parts *contents) ([]byte, er
 		add(pack("go", module.Path, module.Version, "pkg:golang/"+module.Path+"@"+url.PathEscape(module.Version)))
 	}
 	for _, d := range parts.packages {
-		add(pack("deb", d.name, d.version, "pkg:deb/debian/"+d.name+"@"+url.PathEscape(d.version)+"?arch="+d.architecture+"&distro="+o.suite))
+		add(pack("deb", d.name, d.version, "pkg:deb/debian/"+d.name+"@"+url.PathEscape(d.version)+"?arch="+d.architecture+
+			"&distro="+o.suite))
 	}
 	var out bytes.Buffer
 	if err := json.Write(document, &out, json.Indent(" ")); err != nil {
@@ -76,5 +80,7 @@ func pack(kind, name, version, location string) *v2_3.Package {
 }
 
 func related(a common.ElementID, how string, b common.ElementID) *v2_3.Relationship {
-	return &v2_3.Relationship{RefA: common.MakeDocElementID("", string(a)), RefB: common.MakeDocElementID("", string(b)), Relationship: how}
+	return &v2_3.Relationship{
+		RefA: common.MakeDocElementID("", string(a)), RefB: common.MakeDocElementID("", string(b)), Relationship: how,
+	}
 }

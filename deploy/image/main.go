@@ -91,7 +91,10 @@ type product struct {
 }
 
 var products = []product{
-	{name: "ipvs-proxier", title: "Kubernetes service proxy that programs the kernel's IPVS", iptables: true, command: []string{"run"}},
+	{
+		name: "ipvs-proxier", title: "Kubernetes service proxy that programs the kernel's IPVS", iptables: true,
+		command: []string{"run"},
+	},
 	{name: "ipvs-load", title: "Load generator for Kubernetes Services", command: []string{"--help"}},
 }
 

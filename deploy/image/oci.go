@@ -47,13 +47,16 @@ func (o order) image(p product, platform string, layers []*tree) (v1.Image, erro
 		if err != nil {
 			return nil, err
 		}
-		layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(content)), nil },
+		open := func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(content)), nil }
+		layer, err := tarball.LayerFromOpener(open,
 			tarball.WithMediaType(types.OCILayer), tarball.WithCompressionLevel(9))
 		if err != nil {
 			return nil, err
 		}
 		history := v1.History{Created: v1.Time{Time: t.date}, CreatedBy: "make image"}
-		if image, err = mutate.Append(image, mutate.Addendum{Layer: layer, History: history, MediaType: types.OCILayer}); err != nil {
+		if image, err = mutate.Append(image, mutate.Addendum{
+			Layer: layer, History: history, MediaType: types.OCILayer,
+		}); err != nil {
 			return nil, err
 		}
 	}
@@ -90,7 +93,9 @@ func (o order) archive(path string, p product, images []platformImage) (v1.Hash,
 	sizes := ""
 	for _, image := range images {
 		platform := &v1.Platform{OS: "linux", Architecture: image.platform, Variant: variantOf(image.platform)}
-		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: image.Image, Descriptor: v1.Descriptor{Platform: platform}})
+		index = mutate.AppendManifests(
+			index, mutate.IndexAddendum{Add: image.Image, Descriptor: v1.Descriptor{Platform: platform}},
+		)
 		size, err := compressed(image)
 		if err != nil {
 			return v1.Hash{}, "", err
@@ -113,7 +118,9 @@ func (o order) archive(path string, p product, images []platformImage) (v1.Hash,
 	}
 	name := p.name + ":" + o.version
 	// The first name is what containerd gives the image, the second what other tools know of it.
-	annotations := map[string]string{"io.containerd.image.name": "docker.io/ipvs-proxier/" + name, "org.opencontainers.image.ref.name": o.version}
+	annotations := map[string]string{
+		"io.containerd.image.name": "docker.io/ipvs-proxier/" + name, "org.opencontainers.image.ref.name": o.version,
+	}
 	if err := to.AppendIndex(index, layout.WithAnnotations(annotations)); err != nil {
 		return digest, "", err
 	}

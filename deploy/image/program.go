@@ -16,7 +16,8 @@ func (o order) program(ctx context.Context, name, platform string, parts *conten
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -X main.version="+o.version, "-o", full, "./cmd/"+name)
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags",
+		"-s -w -X main.version="+o.version, "-o", full, "./cmd/"+name)
 	cmd.Dir = o.top
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+platform, "GOFLAGS=")
 	if out, err := cmd.CombinedOutput(); err != nil {

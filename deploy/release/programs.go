@@ -25,7 +25,10 @@ func (r release) platform(platform string) error {
 		if err != nil {
 			return err
 		}
-		header := &tar.Header{Name: name + "/" + filepath.Base(path), Mode: mode, Size: int64(len(data)), ModTime: r.created, Format: tar.FormatPAX}
+		header := &tar.Header{
+			Name: name + "/" + filepath.Base(path), Mode: mode, Size: int64(len(data)),
+			ModTime: r.created, Format: tar.FormatPAX,
+		}
 		if err := files.WriteHeader(header); err != nil {
 			return err
 		}

@@ -80,7 +80,10 @@ func read(ctx context.Context, client *http.Client, url string) (n int64, err er
 
 // watch reads a stream up to the bookmark that ends what there was at the beginning.
 func watch(ctx context.Context, client *http.Client, url string) (n int64, err error) {
-	body, err := get(ctx, client, url+"?watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true", "application/vnd.kubernetes.protobuf;stream=watch")
+	body, err := get(
+		ctx, client, url+"?watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true",
+		"application/vnd.kubernetes.protobuf;stream=watch",
+	)
 	if err != nil {
 		return 0, err
 	}

@@ -52,15 +52,18 @@ func ratio(a, b func([]*row) (float64, bool)) func([]*row) (float64, bool) {
 func times(v float64) string { return ratioText(v, true) + " times" }
 
 var goals = []goal{
-	{"first full programming, 1,000 × 5, process start to last set, rule and real server", "200 times faster than kube-proxy ipvs in User-Mode Linux, 20 times in QEMU", func(all []*row, p *Page) (string, bool, bool) {
-		want := 20.0
-		if strings.Contains(p.Guest, "User-Mode") {
-			want = 200
-		}
-		return atLeast(all, of(KubeProxy, 1000, complete), of(Ours, 1000, complete), want, "%s times faster")
-	}},
+	{"first full programming, 1,000 × 5, process start to last set, rule and real server",
+		"200 times faster than kube-proxy ipvs in User-Mode Linux, 20 times in QEMU",
+		func(all []*row, p *Page) (string, bool, bool) {
+			want := 20.0
+			if strings.Contains(p.Guest, "User-Mode") {
+				want = 200
+			}
+			return atLeast(all, of(KubeProxy, 1000, complete), of(Ours, 1000, complete), want, "%s times faster")
+		}},
 	{"its own CPU (children apart)", "a thirtieth of kube-proxy's", func(all []*row, _ *Page) (string, bool, bool) {
-		return atLeast(all, of(KubeProxy, 1000, part(first, own)), of(Ours, 1000, part(first, own)), 30, "kube-proxy's is %s times as much")
+		return atLeast(all, of(KubeProxy, 1000, part(first, own)), of(Ours, 1000, part(first, own)), 30,
+			"kube-proxy's is %s times as much")
 	}},
 	{"processes started for it", "fewer than 30", func(all []*row, _ *Page) (string, bool, bool) {
 		if v, told := of(Ours, 1000, executed)(all); told {
@@ -69,18 +72,21 @@ var goals = []goal{
 		v, told := of(Ours, 1000, part(first, processes))(all)
 		return fmt.Sprintf("%.0f on the machine", v), v < 30, told
 	}},
-	{"first full programming, 10,000 × 5, beyond the API's lists", "1.5 times the batched bare loop", func(all []*row, _ *Page) (string, bool, bool) {
-		v, told := overFloor(find(all, Ours, 10_000))
-		return atMost(v, told, 1.5, times)
-	}},
+	{"first full programming, 10,000 × 5, beyond the API's lists", "1.5 times the batched bare loop",
+		func(all []*row, _ *Page) (string, bool, bool) {
+			v, told := overFloor(find(all, Ours, 10_000))
+			return atMost(v, told, 1.5, times)
+		}},
 	{"system calls for it", "2,000 beyond what client-go makes", func(all []*row, _ *Page) (string, bool, bool) {
 		mine, told1 := of(Ours, 10_000, netlinkCalls)(all)
 		theirs, told2 := of(Ours, 10_000, childrenCalls)(all)
-		return fmt.Sprintf("%s, %s of them by the programs it executed", figures.Thousands(mine+theirs), figures.Thousands(theirs)), mine+theirs <= 2000, told1 && told2
+		return fmt.Sprintf("%s, %s of them by the programs it executed",
+			figures.Thousands(mine+theirs), figures.Thousands(theirs)), mine+theirs <= 2000, told1 && told2
 	}},
-	{"one endpoint change at 10,000 × 5, API write to kernel, p99", "50 times faster than kube-proxy's median at 1,000 × 5", func(all []*row, _ *Page) (string, bool, bool) {
-		return atLeast(all, of(KubeProxy, 1000, changeP50), of(Ours, 10_000, changeP99), 50, "%s times faster")
-	}},
+	{"one endpoint change at 10,000 × 5, API write to kernel, p99",
+		"50 times faster than kube-proxy's median at 1,000 × 5", func(all []*row, _ *Page) (string, bool, bool) {
+			return atLeast(all, of(KubeProxy, 1000, changeP50), of(Ours, 10_000, changeP99), 50, "%s times faster")
+		}},
 	{"the same p99 beside ours at 100 × 5", "1.2 times", func(all []*row, _ *Page) (string, bool, bool) {
 		v, told := ratio(of(Ours, 10_000, changeP99), of(Ours, 100, changeP99))(all)
 		return atMost(v, told, 1.2, times)
@@ -89,9 +95,11 @@ var goals = []goal{
 		v, told := of(Ours, 10_000, inProcess)(all)
 		return atMost(v, told, 1, milliseconds)
 	}},
-	{"own CPU per endpoint change at 1,000 × 5", "a twentieth of kube-proxy's", func(all []*row, _ *Page) (string, bool, bool) {
-		return atLeast(all, of(KubeProxy, 1000, changeCPU), of(Ours, 1000, changeCPU), 20, "kube-proxy's is %s times as much")
-	}},
+	{"own CPU per endpoint change at 1,000 × 5", "a twentieth of kube-proxy's",
+		func(all []*row, _ *Page) (string, bool, bool) {
+			return atLeast(all, of(KubeProxy, 1000, changeCPU), of(Ours, 1000, changeCPU), 20,
+				"kube-proxy's is %s times as much")
+		}},
 	{"ours at 10,000 × 5 beside ours at 1,000 × 5", "1.2 times", func(all []*row, _ *Page) (string, bool, bool) {
 		v, told := ratio(of(Ours, 10_000, changeCPU), of(Ours, 1000, changeCPU))(all)
 		return atMost(v, told, 1.2, times)
@@ -100,10 +108,11 @@ var goals = []goal{
 		v, told := of(Ours, 10_000, peakRSS)(all)
 		return atMost(v, told, 60, func(v float64) string { return fmt.Sprintf("%.0f MiB", v) })
 	}},
-	{"restart with nothing changed at 10,000 × 5: netlink messages that write", "none", func(all []*row, _ *Page) (string, bool, bool) {
-		v, told := of(Ours, 10_000, part(restart, writes))(all)
-		return atMost(v, told, 0, figures.Thousands)
-	}},
+	{"restart with nothing changed at 10,000 × 5: netlink messages that write", "none",
+		func(all []*row, _ *Page) (string, bool, bool) {
+			v, told := of(Ours, 10_000, part(restart, writes))(all)
+			return atMost(v, told, 0, figures.Thousands)
+		}},
 	{"its time", "2 times the bare dumps, beyond the API's lists", func(all []*row, _ *Page) (string, bool, bool) {
 		again, told1 := of(Ours, 10_000, part(restart, took))(all)
 		list, told2 := of(Ours, 10_000, apiList)(all)
@@ -112,17 +121,19 @@ var goals = []goal{
 			return "", false, false
 		}
 		// The kernel is read while the lists are on their way, so that the lists may be all that is seen of it.
-		return fmt.Sprintf("%s, the lists alone %s, a bare look %s", duration(again), duration(list), duration(look)), again-list <= 2*look, true
+		return fmt.Sprintf("%s, the lists alone %s, a bare look %s",
+			duration(again), duration(list), duration(look)), again-list <= 2*look, true
 	}},
 	{"idle: netlink messages that write", "none", func(all []*row, _ *Page) (string, bool, bool) {
 		v, told := of(Ours, 10_000, perMinute(writes))(all)
 		return atMost(v, told, 0, func(v float64) string { return figures.Thousands(v) + " a minute" })
 	}},
-	{"idle at 10,000 × 5, audits and the programs for them included", "1 % of a core", func(all []*row, _ *Page) (string, bool, bool) {
-		v, told1 := of(Ours, 10_000, perMinute(own))(all)
-		w, told2 := of(Ours, 10_000, perMinute(children))(all)
-		return atMost(100*(v+w)/60, told1 && told2, 1, func(v float64) string { return fmt.Sprintf("%.1f %%", v) })
-	}},
+	{"idle at 10,000 × 5, audits and the programs for them included", "1 % of a core",
+		func(all []*row, _ *Page) (string, bool, bool) {
+			v, told1 := of(Ours, 10_000, perMinute(own))(all)
+			w, told2 := of(Ours, 10_000, perMinute(children))(all)
+			return atMost(100*(v+w)/60, told1 && told2, 1, func(v float64) string { return fmt.Sprintf("%.1f %%", v) })
+		}},
 }
 
 // reached is the table of goals. What was not measured in this guest is said so.

@@ -20,7 +20,8 @@ type Page struct {
 // Join adds what another command has measured in a guest of the same kind. Its rounds follow those that there are of
 // the same proxy and cluster.
 func (p *Page) Join(next Page) error {
-	if p.Kernel != next.Kernel || p.Guest != next.Guest || p.Processors != next.Processors || p.Endpoints != next.Endpoints {
+	if p.Kernel != next.Kernel || p.Guest != next.Guest || p.Processors != next.Processors ||
+		p.Endpoints != next.Endpoints {
 		return fmt.Errorf("measured in another guest: %s, %d processors, %d endpoints each; the one before: %s, %d processors, %d endpoints each",
 			next.Kernel, next.Processors, next.Endpoints, p.Kernel, p.Processors, p.Endpoints)
 	}
@@ -51,7 +52,9 @@ func (p *Page) Kind() string {
 }
 
 func (p *Page) machine() string {
-	kind := map[string]string{"uml": "User-Mode Linux", "qemu": "QEMU without KVM", "own": "the machine's own kernel"}[p.Kind()]
+	kind := map[string]string{
+		"uml": "User-Mode Linux", "qemu": "QEMU without KVM", "own": "the machine's own kernel",
+	}[p.Kind()]
 	processors := "one processor"
 	if p.Processors != 1 {
 		processors = fmt.Sprint(p.Processors, " processors")
@@ -136,7 +139,8 @@ func (p *Page) worse(b *strings.Builder, all []*row) {
 				a, told1 := ours.median(f.of)
 				c, told2 := theirs.median(f.of)
 				if told1 && told2 && a > c && f.write(a) != f.write(c) {
-					lines = append(lines, fmt.Sprintf("- %s Services, %s: %s %s, ipvs-proxier %s", figures.Thousands(float64(ours.services)), f.name, theirs.name, f.write(c), f.write(a)))
+					lines = append(lines, fmt.Sprintf("- %s Services, %s: %s %s, ipvs-proxier %s",
+						figures.Thousands(float64(ours.services)), f.name, theirs.name, f.write(c), f.write(a)))
 				}
 			}
 		}
@@ -150,7 +154,8 @@ func (p *Page) failures(b *strings.Builder) {
 	var lines []string
 	for _, r := range p.Runs {
 		if r.Failure != "" {
-			lines = append(lines, fmt.Sprintf("- %s, %s Services: %s", r.Name(), figures.Thousands(float64(r.Services)), shortened(r.Failure)))
+			lines = append(lines, fmt.Sprintf("- %s, %s Services: %s",
+				r.Name(), figures.Thousands(float64(r.Services)), shortened(r.Failure)))
 		}
 	}
 	if len(lines) > 0 {

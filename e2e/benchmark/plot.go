@@ -36,12 +36,14 @@ func (p *Page) Plots() map[string]string {
 		if told1 && told2 {
 			list = math.Min(list, whole)
 			rest := math.Max(whole-list-least, 0)
-			bars = append(bars, picture.Bar{Name: fmt.Sprintf("%s: %s", figures.Thousands(float64(r.services)), r.proxy), Parts: []float64{list, least, rest}, Value: duration(whole)})
+			bars = append(bars, picture.Bar{Name: fmt.Sprintf("%s: %s",
+				figures.Thousands(float64(r.services)), r.proxy), Parts: []float64{list, least, rest}, Value: duration(whole)})
 			most = math.Max(most, whole)
 		}
 	}
 	if len(bars) > 0 {
-		plots["floor"] = picture.Bars("First programming: what cannot be saved, by Services; "+p.Guest, []string{"the API's lists alone", "the writes in a bare loop", "everything else"}, most, bars)
+		plots["floor"] = picture.Bars("First programming: what cannot be saved, by Services; "+p.Guest,
+			[]string{"the API's lists alone", "the writes in a bare loop", "everything else"}, most, bars)
 	}
 	return plots
 }

@@ -37,7 +37,8 @@ func CountCalls(trace string) (c Calls) {
 			}
 		case call == "socket":
 			if made := straceSocket.FindStringSubmatch(rest); made != nil {
-				counts = made[1] == "AF_NETLINK" || strings.Contains(rest, "SOCK_RAW") || made[2] == "IPPROTO_IP" && strings.Contains(rest, "SOCK_DGRAM")
+				counts = made[1] == "AF_NETLINK" || strings.Contains(rest, "SOCK_RAW") ||
+					made[2] == "IPPROTO_IP" && strings.Contains(rest, "SOCK_DGRAM")
 				kernel[made[3]] = counts
 			}
 		default:

@@ -90,18 +90,25 @@ func columns(more ...column) []column { return append(identity[:len(identity):le
 
 var firstColumns = columns(
 	column{"last real server", seconds(lastServer)}, column{"everything in place", seconds(complete)},
-	column{"own CPU", seconds(part(first, own))}, column{"children's CPU", seconds(part(first, children))}, column{"processes", plain(part(first, processes))},
-	column{"netlink requests", plain(part(first, requests))}, column{"of them write", plain(part(first, writes))}, column{"peak memory", cell(peakRSS, func(v float64) string { return fmt.Sprintf("%.0f MiB", v) })},
+	column{"own CPU", seconds(part(first, own))}, column{"children's CPU", seconds(part(first, children))},
+	column{"processes", plain(part(first, processes))},
+	column{"netlink requests", plain(part(first, requests))}, column{"of them write", plain(part(first, writes))},
+	column{"peak memory", cell(peakRSS, func(v float64) string { return fmt.Sprintf("%.0f MiB", v) })},
 )
 
 var changeColumns = columns(
-	column{"changes", plain(changes)}, column{"API write to kernel: p50", milli(changeP50)}, column{"p99", milli(changeP99)}, column{"worst", milli(changeMax)},
-	column{"in the process, p50", milli(inProcess)}, column{"p99", milli(inProcessP99)}, column{"own CPU a change", milli(changeCPU)}, column{"children's", milli(changeChildren)}, column{"writes a change", cell(changeWrites, func(v float64) string { return fmt.Sprintf("%.1f", v) })},
+	column{"changes", plain(changes)}, column{"API write to kernel: p50", milli(changeP50)},
+	column{"p99", milli(changeP99)}, column{"worst", milli(changeMax)},
+	column{"in the process, p50", milli(inProcess)}, column{"p99", milli(inProcessP99)},
+	column{"own CPU a change", milli(changeCPU)}, column{"children's", milli(changeChildren)},
+	column{"writes a change", cell(changeWrites, func(v float64) string { return fmt.Sprintf("%.1f", v) })},
 )
 
 var restColumns = columns(
-	column{"nothing changes: own CPU a minute", seconds(perMinute(own))}, column{"children's", seconds(perMinute(children))}, column{"writes a minute", plain(perMinute(writes))},
-	column{"started again: ready after", seconds(part(restart, took))}, column{"own CPU", seconds(part(restart, own))}, column{"children's", seconds(part(restart, children))}, column{"writes", plain(part(restart, writes))},
+	column{"nothing changes: own CPU a minute", seconds(perMinute(own))},
+	column{"children's", seconds(perMinute(children))}, column{"writes a minute", plain(perMinute(writes))},
+	column{"started again: ready after", seconds(part(restart, took))}, column{"own CPU", seconds(part(restart, own))},
+	column{"children's", seconds(part(restart, children))}, column{"writes", plain(part(restart, writes))},
 )
 
 func perMinute(of func(*Part) (float64, bool)) figure {
@@ -112,14 +119,16 @@ func perMinute(of func(*Part) (float64, bool)) figure {
 }
 
 var floorColumns = columns(
-	column{"everything in place", seconds(complete)}, column{"the API's lists alone", seconds(apiList)}, column{"as streams of events", seconds(apiEvents)}, column{"the same writes in a bare loop", seconds(floor)},
+	column{"everything in place", seconds(complete)}, column{"the API's lists alone", seconds(apiList)},
+	column{"as streams of events", seconds(apiEvents)}, column{"the same writes in a bare loop", seconds(floor)},
 	column{"ratio", func(r *row) string { return ratioText(overFloor(r)) }},
 	column{"messages in it", plain(func(x *Run) (float64, bool) { return floorMessages(x) })},
 	column{"started again", seconds(part(restart, took))}, column{"a bare look", seconds(floorLook)},
 )
 
 var callColumns = columns(
-	column{"system calls to program the kernel, its own", plain(netlinkCalls)}, column{"of the programs it executed", plain(childrenCalls)}, column{"programs executed", plain(executed)},
+	column{"system calls to program the kernel, its own", plain(netlinkCalls)},
+	column{"of the programs it executed", plain(childrenCalls)}, column{"programs executed", plain(executed)},
 	column{"", func(r *row) string {
 		for _, x := range r.runs {
 			if x.Calls != nil && x.Calls.NotCounted != "" {

@@ -22,7 +22,8 @@ func capabilities(names []string) (keep uint64, err error) {
 	for _, name := range names {
 		number, found := known[name]
 		if !found {
-			return 0, fmt.Errorf("capability %q is unknown; allowed are %s", name, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
+			return 0, fmt.Errorf("capability %q is unknown; allowed are %s",
+				name, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
 		}
 		keep |= 1 << number
 	}

@@ -32,7 +32,8 @@ func main() {
 
 func run(args []string) error {
 	flags := flag.NewFlagSet("confined", flag.ContinueOnError)
-	list := flags.String("capabilities", "", "names with commas between them, such as CAP_NET_ADMIN; all others are taken away")
+	list := flags.String("capabilities", "",
+		"names with commas between them, such as CAP_NET_ADMIN; all others are taken away")
 	show := flags.Bool("print", false, "print the seccomp profile that a container with these capabilities has, and run nothing")
 	if err := flags.Parse(args); err != nil {
 		return err

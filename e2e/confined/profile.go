@@ -16,7 +16,9 @@ import (
 
 // profileOf is the profile that a container with these capabilities has.
 func profileOf(capabilities []string) (*specs.LinuxSeccomp, error) {
-	return moby.GetDefaultProfile(&specs.Spec{Process: &specs.Process{Capabilities: &specs.LinuxCapabilities{Bounding: capabilities}}})
+	return moby.GetDefaultProfile(&specs.Spec{
+		Process: &specs.Process{Capabilities: &specs.LinuxCapabilities{Bounding: capabilities}},
+	})
 }
 
 func printProfile(w io.Writer, capabilities []string) error {
@@ -77,7 +79,8 @@ func translate(profile *specs.LinuxSeccomp) (*seccomp.Policy, error) {
 			}
 			switch group := groups[does]; {
 			case conditions != nil:
-				group.NamesWithCondtions = append(group.NamesWithCondtions, seccomp.NameWithConditions{Name: name, Conditions: conditions})
+				group.NamesWithCondtions = append(group.NamesWithCondtions,
+					seccomp.NameWithConditions{Name: name, Conditions: conditions})
 			case !unconditional[name]:
 				unconditional[name] = true
 				group.Names = append(group.Names, name)
@@ -105,7 +108,8 @@ func action(a specs.LinuxSeccompAction, errno *uint) (seccomp.Action, error) {
 
 // operations are those of a profile that the library has; the masked one is translated by itself.
 var operations = map[specs.LinuxSeccompOperator]seccomp.Operation{
-	specs.OpEqualTo: seccomp.Equal, specs.OpNotEqual: seccomp.NotEqual, specs.OpLessThan: seccomp.LessThan, specs.OpLessEqual: seccomp.LessOrEqual,
+	specs.OpEqualTo: seccomp.Equal, specs.OpNotEqual: seccomp.NotEqual, specs.OpLessThan: seccomp.LessThan,
+	specs.OpLessEqual:   seccomp.LessOrEqual,
 	specs.OpGreaterThan: seccomp.GreaterThan, specs.OpGreaterEqual: seccomp.GreaterOrEqual,
 }
 

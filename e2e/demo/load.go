@@ -16,11 +16,13 @@ func addr(text string) netip.AddrPort { return netip.MustParseAddrPort(text) }
 
 // load sends requests, shows who answered them, and fails when one was not answered.
 func (d *demo) load(from *topology.Host, title, target string, args ...string) (*harness.LoadReport, error) {
-	r, err := d.programs.Load(from, append(append([]string{"--mode", "crr", "--timeout", lossTimeout.String()}, args...), "tcp://"+target)...)
+	r, err := d.programs.Load(from, append(append([]string{"--mode", "crr", "--timeout", lossTimeout.String()}, args...),
+		"tcp://"+target)...)
 	if err != nil {
 		return nil, err
 	}
-	fmt.Printf("  %s: %d requests from %s to %s, %d errors; latency p50 %s, p90 %s, p99 %s\n", title, r.Requests.Planned, from.Name, target,
+	fmt.Printf("  %s: %d requests from %s to %s, %d errors; latency p50 %s, p90 %s, p99 %s\n",
+		title, r.Requests.Planned, from.Name, target,
 		r.Requests.Errors, milliseconds(r.Latency.P50), milliseconds(r.Latency.P90), milliseconds(r.Latency.P99))
 	bars(r)
 	if r.Requests.Errors+r.Requests.Unfinished > 0 {
@@ -121,7 +123,8 @@ func (d *demo) change() error {
 		return err
 	}
 	defer kernel.Close()
-	load, err := d.programs.StartLoad(d.clients[0], "--mode", "crr", "--rate", "60", "--duration", "4s", "--timeout", lossTimeout.String(), "tcp://10.96.0.21:80")
+	load, err := d.programs.StartLoad(d.clients[0], "--mode", "crr", "--rate", "60", "--duration", "4s", "--timeout",
+		lossTimeout.String(), "tcp://10.96.0.21:80")
 	if err != nil {
 		return err
 	}
@@ -148,14 +151,16 @@ func (d *demo) change() error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("  %.0f ms after the file was changed the kernel schedules by lc.\n", float64(time.Since(began).Microseconds())/1000)
+	fmt.Printf("  %.0f ms after the file was changed the kernel schedules by lc.\n",
+		float64(time.Since(began).Microseconds())/1000)
 	during, err := load.Wait()
 	if err != nil {
 		return err
 	}
 	fmt.Printf("  During the change: %d requests, %d errors.\n\n", during.Requests.Planned, during.Requests.Errors)
 	if during.Requests.Errors+during.Requests.Unfinished > 0 {
-		return fmt.Errorf("%d requests failed during the change: %v", during.Requests.Errors+during.Requests.Unfinished, during.Errors)
+		return fmt.Errorf("%d requests failed during the change: %v",
+			during.Requests.Errors+during.Requests.Unfinished, during.Errors)
 	}
 	after, err := d.load(d.clients[0], "slow-rr, now lc", "10.96.0.21:80", "--rate", "60", "--count", "300")
 	if err == nil && after.Answered("web-3") > 60 {

@@ -116,7 +116,8 @@ func (d *demo) start() error {
 		}
 		names = append(names, "e2e/demo/manifests/"+f.Name())
 	}
-	say("ipvs-proxier on node1", "$ ipvs-proxier run --node-name node1 --cluster-cidr "+topology.PodCIDRs+" --manifests DIR\nDIR holds copies of "+strings.Join(names, ", ")+".")
+	say("ipvs-proxier on node1", "$ ipvs-proxier run --node-name node1 --cluster-cidr "+topology.PodCIDRs+
+		" --manifests DIR\nDIR holds copies of "+strings.Join(names, ", ")+".")
 	if d.proxier, err = d.programs.StartProxier(d.net.Node1, "--manifests", d.directory); err != nil {
 		return err
 	}

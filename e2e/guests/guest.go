@@ -23,7 +23,8 @@ type event struct {
 
 // startGuest starts a guest that takes tests, and sends what it says until it has ended.
 func startGuest(ctx context.Context, c config, guest int, timeout time.Duration, events chan<- event) {
-	args := append(c.lab[1:len(c.lab):len(c.lab)], "--timeout", timeout.Round(time.Second).String(), "--write", c.out, "--",
+	args := append(c.lab[1:len(c.lab):len(c.lab)], "--timeout", timeout.Round(time.Second).String(), "--write", c.out,
+		"--",
 		c.self, "-inside", strconv.Itoa(guest), "-out", c.out)
 	cmd := exec.CommandContext(ctx, c.lab[0], args...)
 	cmd.Stderr = os.Stderr

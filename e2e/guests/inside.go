@@ -43,7 +43,9 @@ func insideGuest(guest int, out string) int {
 		fmt.Println(saysBegin + t.Name)
 		began := time.Now()
 		verdict := pass
-		args := append([]string{"-test.v", "-test.timeout", harness.Patiently(testTimeout).String(), "-test.run", "^" + t.Test + "$"}, t.Flags...)
+		args := append([]string{
+			"-test.v", "-test.timeout", harness.Patiently(testTimeout).String(), "-test.run", "^" + t.Test + "$",
+		}, t.Flags...)
 		cmd := exec.Command(t.Program, args...)
 		// Files, not pipes: a program that outlives its test must not keep this one waiting.
 		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stdout
@@ -55,7 +57,8 @@ func insideGuest(guest int, out string) int {
 			verdict = fail
 			fmt.Println(err)
 		}
-		fmt.Println(saysEnd + string(verdict) + " " + strconv.FormatFloat(time.Since(began).Seconds(), 'f', 1, 64) + " " + t.Name)
+		fmt.Println(saysEnd + string(verdict) + " " + strconv.FormatFloat(time.Since(began).Seconds(), 'f', 1, 64) + " " +
+			t.Name)
 	}
 	return 0
 }

@@ -30,9 +30,11 @@ func run(args []string) int {
 	lab := flags.String("lab", "bin/lab run", "the command line by which the lab runs a command")
 	flags.IntVar(&c.guests, "guests", 1, "how many kernels share the tests")
 	flags.StringVar(&c.pattern, "run", "", "only tests whose names match; all when empty")
-	flags.StringVar(&c.out, "out", "bin/out", "a directory that the tests may write to, and that guests and this program share")
+	flags.StringVar(&c.out, "out", "bin/out",
+		"a directory that the tests may write to, and that guests and this program share")
 	flags.StringVar(&c.what, "what", "tests", "what the tests are called when all of them passed")
-	flags.StringVar(&c.results, "results", "", "a file to which the result of each test is appended as a line of JSON; tests that it says passed are left out")
+	flags.StringVar(&c.results, "results", "",
+		"a file to which the result of each test is appended as a line of JSON; tests that it says passed are left out")
 	flags.DurationVar(&c.timeout, "timeout", 27*time.Minute, "how long all may take")
 	testFlags := flags.String("flags", "", "more flags for the test programs")
 	inside := flags.Int("inside", 0, "in a guest: which one it is")

@@ -38,7 +38,8 @@ func runAll(ctx context.Context, c config, to io.Writer) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	p := &play{config: c, to: to, board: board{boardDir(c.out)}, events: make(chan event), guests: map[int]*guest{}, deaths: map[string]int{},
+	p := &play{config: c, to: to, board: board{boardDir(c.out)}, events: make(chan event), guests: map[int]*guest{},
+		deaths:  map[string]int{},
 		results: map[string]result{}, until: time.Now().Add(c.timeout)}
 	passed, err := passedBefore(c.results)
 	if err != nil {

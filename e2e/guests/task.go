@@ -24,7 +24,8 @@ type task struct {
 }
 
 // longest are the tests that begin first, so that no guest ends long before the other.
-var longest = []string{"TestLinuxKeepsTheContract", "TestHashingIsTheSameOnEveryNode", "TestTraffic", "TestTrafficByRoute",
+var longest = []string{"TestLinuxKeepsTheContract", "TestHashingIsTheSameOnEveryNode", "TestTraffic",
+	"TestTrafficByRoute",
 	"TestConformance", "TestKilledAtAnyMoment", "TestAPIServersFailOver", "TestTakeOverFromKubeProxy", "TestPolicy",
 	"TestEverySchedulerUnderLoad", "TestEventsOfTwoNodes", "TestDeployment", "TestKubernetesAPI", "TestRollingUpdate",
 	"TestChart", "TestVIPModeChangesLive", "TestDriftIsRepaired", "TestClientsOnTheNode", "TestRouteDriftIsRepaired",

@@ -53,7 +53,10 @@ type VirtualServer struct {
 
 // VirtualServer returns the virtual server for the protocol, tcp or udp, and address; nil when there is none.
 func (k *Kernel) VirtualServer(network string, at netip.AddrPort) (*VirtualServer, error) {
-	s := &ipvs.Service{AddressFamily: family(at.Addr()), Protocol: protocol(network), Address: at.Addr().AsSlice(), Port: at.Port(), SchedName: "rr"}
+	s := &ipvs.Service{
+		AddressFamily: family(at.Addr()), Protocol: protocol(network), Address: at.Addr().AsSlice(), Port: at.Port(),
+		SchedName: "rr",
+	}
 	if !k.handle.IsServicePresent(s) {
 		return nil, nil
 	}
@@ -65,10 +68,13 @@ func (k *Kernel) VirtualServer(network string, at netip.AddrPort) (*VirtualServe
 	if err != nil {
 		return nil, err
 	}
-	v := &VirtualServer{Scheduler: found.SchedName, Flags: found.Flags, Timeout: found.Timeout, Connections: found.Stats.Connections}
+	v := &VirtualServer{
+		Scheduler: found.SchedName, Flags: found.Flags, Timeout: found.Timeout, Connections: found.Stats.Connections,
+	}
 	for _, d := range destinations {
 		addr, _ := netip.AddrFromSlice(d.Address)
-		v.RealServers = append(v.RealServers, RealServer{Address: netip.AddrPortFrom(addr.Unmap(), d.Port), Weight: d.Weight, Active: d.ActiveConnections})
+		v.RealServers = append(v.RealServers,
+			RealServer{Address: netip.AddrPortFrom(addr.Unmap(), d.Port), Weight: d.Weight, Active: d.ActiveConnections})
 	}
 	slices.SortFunc(v.RealServers, func(a, b RealServer) int { return a.Address.Compare(b.Address) })
 	return v, nil

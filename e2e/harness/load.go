@@ -101,7 +101,9 @@ type Load struct {
 
 // StartLoad starts ipvs-load run --json on the host.
 func (p Programs) StartLoad(h *topology.Host, args ...string) (*Load, error) {
-	l := &Load{cmd: exec.Command(p.Path("ipvs-load"), append([]string{"run", "--json", "--max-error-ratio", "1"}, args...)...)}
+	l := &Load{
+		cmd: exec.Command(p.Path("ipvs-load"), append([]string{"run", "--json", "--max-error-ratio", "1"}, args...)...),
+	}
 	l.cmd.Stdout, l.cmd.Stderr = &l.output, &l.errors
 	if err := h.Start(l.cmd); err != nil {
 		return nil, fmt.Errorf("start ipvs-load on %s: %w", h.Name, err)

@@ -84,13 +84,14 @@ func (p *Proxier) Get(url string) (int, string, error) { return Get(p.host, url)
 func Get(h *topology.Host, url string) (int, string, error) {
 	var status int
 	var body []byte
-	transport := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, network, address string) (conn net.Conn, err error) {
-		err = h.Do(func() error {
-			conn, err = (&net.Dialer{Timeout: Patiently(5 * time.Second)}).DialContext(ctx, network, address)
-			return err
-		})
-		return conn, err
-	}}
+	transport := &http.Transport{DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, network, address string) (conn net.Conn, err error) {
+			err = h.Do(func() error {
+				conn, err = (&net.Dialer{Timeout: Patiently(5 * time.Second)}).DialContext(ctx, network, address)
+				return err
+			})
+			return conn, err
+		}}
 	client := &http.Client{Timeout: Patiently(20 * time.Second), Transport: transport}
 	response, err := client.Get(url)
 	if err != nil {

@@ -32,7 +32,9 @@ func (c config) goOn(r row) error {
 	}
 	var file strings.Builder
 	write := func(test, verdict string, failed []string) error {
-		text, err := json.Marshal(result{Test: test, Verdict: verdict, On: strings.TrimSpace(cells[2]), Date: date, Failed: failed})
+		text, err := json.Marshal(result{
+			Test: test, Verdict: verdict, On: strings.TrimSpace(cells[2]), Date: date, Failed: failed,
+		})
 		file.Write(append(text, '\n'))
 		return err
 	}

@@ -136,7 +136,8 @@ func (c config) guests(ctx context.Context, r row, pattern, what string, program
 	if os.MkdirAll(out, 0o755) != nil || ctx.Err() != nil {
 		return false
 	}
-	args := []string{"-lab", filepath.Join(c.bin, "lab") + " run --kernel " + r.kernel, "-run", pattern, "-what", what, "-timeout", c.timeout,
+	args := []string{"-lab", filepath.Join(c.bin, "lab") + " run --kernel " + r.kernel, "-run", pattern, "-what", what,
+		"-timeout", c.timeout,
 		"-results", c.results(r), "-out", out}
 	cmd := exec.CommandContext(ctx, filepath.Join(c.bin, "guests"), append(args, programs...)...)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr

@@ -129,7 +129,8 @@ func summary(r row, results map[string][]result, contract, e2e []string) (line, 
 		return text
 	}
 	contractCell, e2eCell := count(contract), count(e2e)
-	line = fmt.Sprintf("| `%s` | %s | %s | %s | %s | %s |", r.name, on, date, contractCell, e2eCell, strings.Join(failed, ", "))
+	line = fmt.Sprintf("| `%s` | %s | %s | %s | %s | %s |",
+		r.name, on, date, contractCell, e2eCell, strings.Join(failed, ", "))
 	if len(passed) > 0 {
 		list = fmt.Sprintf("- `%s`: %s\n", r.name, strings.Join(passed, ", "))
 	}

@@ -37,7 +37,8 @@ func findings() []finding {
 	}
 	for _, program := range []string{"iptables", "ip6tables"} {
 		for _, table := range []string{"nat", "filter"} {
-			all = append(all, finding{fmt.Sprintf("%s table %s with a set match", program, table), func() error { return tryTable(program, table) }})
+			all = append(all, finding{fmt.Sprintf("%s table %s with a set match",
+				program, table), func() error { return tryTable(program, table) }})
 		}
 	}
 	return append(all, finding{"TCP between two namespaces joined by a veth pair", tryVeth})

@@ -48,7 +48,10 @@ func tryDummy() error {
 
 // tryDownAddresses: Service addresses are on a link that is never up, so nothing is answered to ARP for them.
 func tryDownAddresses() error {
-	if err := calls("ip link add name check1 type dummy", "ip addr add 192.0.2.9/32 dev check1", "ip addr add 2001:db8::9/128 dev check1 nodad"); err != nil {
+	if err := calls(
+		"ip link add name check1 type dummy", "ip addr add 192.0.2.9/32 dev check1",
+		"ip addr add 2001:db8::9/128 dev check1 nodad",
+	); err != nil {
 		return err
 	}
 	return errors.Join(

@@ -138,7 +138,8 @@ func servePeer(in *bufio.Reader) error {
 	if _, err := in.ReadString('\n'); err != nil {
 		return err
 	}
-	if err := calls("ip addr add "+farAddress+" dev far", "ip addr add "+farAddress6+" dev far nodad", "ip link set far up"); err != nil {
+	if err := calls("ip addr add "+farAddress+" dev far",
+		"ip addr add "+farAddress6+" dev far nodad", "ip link set far up"); err != nil {
 		return err
 	}
 	// A socket bound to the unspecified IPv6 address takes both families.

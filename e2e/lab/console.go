@@ -56,7 +56,10 @@ func (c *console) tell(to io.Writer, noise string) {
 	for _, part := range []struct {
 		whose string
 		lines []string
-	}{{"the guest's console", c.last}, {"the program that is the guest", strings.Split(strings.TrimRight(noise, "\n"), "\n")}} {
+	}{
+		{"the guest's console", c.last},
+		{"the program that is the guest", strings.Split(strings.TrimRight(noise, "\n"), "\n")},
+	} {
 		if strings.Join(part.lines, "") == "" {
 			fmt.Fprintf(to, "lab: %s said nothing\n", part.whose)
 			continue

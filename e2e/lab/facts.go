@@ -13,8 +13,9 @@ import (
 
 // gather finds out what choose has to know. It changes nothing and loads nothing.
 func gather() facts {
-	f := facts{root: os.Geteuid() == 0, again: "sudo " + strings.Join(os.Args, " "), arch: runtime.GOARCH, release: release(),
-		has: hasProgram, apt: hasProgram("apt-get")}
+	f := facts{root: os.Geteuid() == 0, again: "sudo " + strings.Join(os.Args, " "), arch: runtime.GOARCH,
+		release: release(),
+		has:     hasProgram, apt: hasProgram("apt-get")}
 	f.ownLacks = ownLacks(f.release)
 	// Asking apt takes longer than all else here, and is of use only where something is to be installed.
 	if f.apt && f.lacksPrograms() {

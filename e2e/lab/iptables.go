@@ -33,9 +33,13 @@ func chosenIptables(k kind) (iptables, error) {
 	backend, suite, hasSuite := strings.Cut(text, "/")
 	switch {
 	case backend != nft && backend != legacy:
-		return iptables{}, fmt.Errorf("LAB_IPTABLES %q is unknown; allowed are %s and %s, each with a slash and a suite after it or without", text, nft, legacy)
+		return iptables{}, fmt.Errorf(
+			"LAB_IPTABLES %q is unknown; allowed are %s and %s, each with a slash and a suite after it or without", text, nft,
+			legacy,
+		)
 	case hasSuite && !slices.Contains(suites, suite):
-		return iptables{}, fmt.Errorf("LAB_IPTABLES %q names an unknown suite; allowed are %s", text, strings.Join(suites, ", "))
+		return iptables{}, fmt.Errorf("LAB_IPTABLES %q names an unknown suite; allowed are %s",
+			text, strings.Join(suites, ", "))
 	case k == own:
 		return iptables{}, fmt.Errorf("LAB_IPTABLES=%s is for kernels that are booted, not for the machine's own", text)
 	case k == uml && backend == nft:
@@ -158,5 +162,6 @@ func (i iptables) wrapper(multi, name string) (string, error) {
 		return "", err
 	}
 	libraries := filepath.Join(i.Root, "usr/lib/x86_64-linux-gnu") + ":" + filepath.Join(i.Root, "lib/x86_64-linux-gnu")
-	return fmt.Sprintf("#!/bin/sh\nXTABLES_LIBDIR='%s' exec '%s' --library-path '%s' '%s' %s \"$@\"\n", extensions, loader, libraries, program, name), nil
+	return fmt.Sprintf("#!/bin/sh\nXTABLES_LIBDIR='%s' exec '%s' --library-path '%s' '%s' %s \"$@\"\n",
+		extensions, loader, libraries, program, name), nil
 }

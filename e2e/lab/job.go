@@ -64,7 +64,8 @@ func newJob(command, write []string) (job, error) {
 
 // share adds a directory. The same directory twice is one share, writable if either was.
 func (j *job) share(dir string, write bool) {
-	at, found := slices.BinarySearchFunc(j.Shares, dir, func(s share, dir string) int { return strings.Compare(s.Dir, dir) })
+	at, found := slices.BinarySearchFunc(j.Shares, dir,
+		func(s share, dir string) int { return strings.Compare(s.Dir, dir) })
 	if found {
 		j.Shares[at].Write = j.Shares[at].Write || write
 		return

@@ -142,7 +142,8 @@ func fetchKernel(ctx context.Context, from debian.Suite, packages []string) (ker
 }
 
 // unneeded are the bulkiest modules, none of which an emulated machine without hardware can use.
-var unneeded = []string{"sound", "drivers/gpu", "drivers/media", "drivers/infiniband", "drivers/iio", "drivers/net/ethernet",
+var unneeded = []string{"sound", "drivers/gpu", "drivers/media", "drivers/infiniband", "drivers/iio",
+	"drivers/net/ethernet",
 	"drivers/net/wireless", "drivers/scsi", "drivers/staging", "drivers/usb"}
 
 func unpack(ctx context.Context, packages, root string) error {

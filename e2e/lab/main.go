@@ -119,8 +119,10 @@ func (l *stringList) Set(s string) error { *l = append(*l, s); return nil }
 
 func runCommand(ctx context.Context, args []string) int {
 	flags := flag.NewFlagSet("lab run", flag.ContinueOnError)
-	kernel := flags.String("kernel", envOr("LAB_KERNEL", "auto"), "auto, own, uml or qemu; also by the environment variable LAB_KERNEL")
-	mem := flags.String("mem", envOr("LAB_MEM", "3G"), "memory of a booted kernel; also by the environment variable LAB_MEM")
+	kernel := flags.String("kernel", envOr("LAB_KERNEL", "auto"),
+		"auto, own, uml or qemu; also by the environment variable LAB_KERNEL")
+	mem := flags.String("mem", envOr("LAB_MEM", "3G"),
+		"memory of a booted kernel; also by the environment variable LAB_MEM")
 	timeout := flags.Duration("timeout", 20*time.Minute, "kill the guest after this time")
 	var write stringList
 	flags.Var(&write, "write", "a directory that the command may write for good; may be repeated")
@@ -216,7 +218,8 @@ func settle(wanted string) (string, error) {
 	case wanted == "auto":
 		return string(qemu), nil
 	}
-	return "", fmt.Errorf("LAB_SUITE=%s names a kernel for an emulated machine; --kernel must be qemu or auto, not %q", from.Name, wanted)
+	return "", fmt.Errorf("LAB_SUITE=%s names a kernel for an emulated machine; --kernel must be qemu or auto, not %q",
+		from.Name, wanted)
 }
 
 func which() int {

@@ -52,7 +52,9 @@ func mountDevices() error {
 			return err
 		}
 	}
-	for name, target := range map[string]string{"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2"} {
+	for name, target := range map[string]string{
+		"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2",
+	} {
 		if err := os.Symlink(target, "/dev/"+name); err != nil && !os.IsExist(err) {
 			return err
 		}

@@ -21,7 +21,8 @@ const ownInitArg = "own-init"
 
 // namespaces are those in which nothing that the command does reaches the machine: links, addresses, rules, sets,
 // virtual servers, mounts and processes of their own. All go when the first process in them ends.
-const namespaces = syscall.CLONE_NEWNET | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWUTS | syscall.CLONE_NEWIPC
+const namespaces = syscall.CLONE_NEWNET | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID |
+	syscall.CLONE_NEWUTS | syscall.CLONE_NEWIPC
 
 // runOwn runs the command in namespaces of its own on the machine's kernel. The one thing that stays afterwards is
 // modules that had to be loaded, and it says which.

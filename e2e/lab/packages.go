@@ -39,7 +39,8 @@ func installPrograms(ctx context.Context, names []string) int {
 		return refused(err)
 	}
 	if missing := missingPrograms(names); len(missing) > 0 {
-		return refused(fmt.Errorf("the packages are installed, but these programs are not on the PATH: %s", strings.Join(missing, " ")))
+		return refused(fmt.Errorf("the packages are installed, but these programs are not on the PATH: %s",
+			strings.Join(missing, " ")))
 	}
 	return 0
 }

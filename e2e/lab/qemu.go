@@ -103,7 +103,8 @@ func export(tag, dir string, write bool) []string {
 	}
 	// QEMU splits at commas; a comma in a value is written twice. Inodes are renumbered when the tree spans several
 	// devices.
-	fs := fmt.Sprintf("local,id=%s,path=%s,security_model=none,readonly=%s,multidevs=remap", tag, strings.ReplaceAll(dir, ",", ",,"), readonly)
+	fs := fmt.Sprintf("local,id=%s,path=%s,security_model=none,readonly=%s,multidevs=remap",
+		tag, strings.ReplaceAll(dir, ",", ",,"), readonly)
 	return []string{"-fsdev", fs, "-device", fmt.Sprintf("virtio-9p-pci,fsdev=%s,mount_tag=%s", tag, tag)}
 }
 

@@ -21,7 +21,10 @@ func chosenSuite(cache string) (debian.Suite, error) {
 	case name == "":
 		return debian.Suite{Dir: cache}, nil
 	case !slices.Contains(suites, name):
-		return debian.Suite{}, fmt.Errorf("LAB_SUITE %q is unknown; allowed are %s, or nothing for this machine's own archives", name, strings.Join(suites, ", "))
+		return debian.Suite{}, fmt.Errorf(
+			"LAB_SUITE %q is unknown; allowed are %s, or nothing for this machine's own archives", name,
+			strings.Join(suites, ", "),
+		)
 	}
 	return debian.Suite{Name: name, Dir: filepath.Join(cache, name)}, nil
 }

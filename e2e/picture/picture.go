@@ -38,7 +38,8 @@ func Bars(title string, legend []string, full float64, bars []Bar) string {
 		x := float64(left)
 		for j, part := range b.Parts {
 			w := part / full * (width - left - right)
-			fmt.Fprintf(&p.b, `<rect x="%.1f" y="%d" width="%.1f" height="%d" fill="%s"/>`+"\n", x, y+4, max(w, 0), row-8, colours[j%len(colours)])
+			fmt.Fprintf(&p.b, `<rect x="%.1f" y="%d" width="%.1f" height="%d" fill="%s"/>`+"\n", x, y+4, max(w, 0), row-8,
+				colours[j%len(colours)])
 			x += w
 		}
 		p.text(width-right+8, y+17, "start", b.Value)
@@ -81,7 +82,8 @@ func Lines(title, unit, steps string, full float64, lines []Line) string {
 		for j, v := range l.Values {
 			fmt.Fprintf(&d, "%c%.1f %.1f", "ML"[min(j, 1)], at(j), head+height-height*math.Min(v/full, 1))
 		}
-		fmt.Fprintf(&p.b, `<path d="%s" fill="none" stroke="%s" stroke-width="2.5"/>`+"\n", d.String(), colours[i%len(colours)])
+		fmt.Fprintf(&p.b, `<path d="%s" fill="none" stroke="%s" stroke-width="2.5"/>`+"\n", d.String(),
+			colours[i%len(colours)])
 	}
 	return p.end()
 }

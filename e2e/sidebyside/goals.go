@@ -53,7 +53,9 @@ func (s *Scenario) goal(what, against string, least float64) goalRow {
 
 func stallGoals(r *Result) (rows []goalRow) {
 	for _, name := range []string{OneClient, FiftyClients} {
-		row := goalRow{what: name + ": last ten seconds beside the first ten", least: "0.95", is: "–", verdict: "not measured"}
+		row := goalRow{
+			what: name + ": last ten seconds beside the first ten", least: "0.95", is: "–", verdict: "not measured",
+		}
 		ours := r.stall(name, Ours)
 		if ours != nil {
 			if ratio, told := ours.lastBesideFirst(); told {

@@ -92,7 +92,8 @@ func rates(s *Scenario, against string) string {
 	if s.Datagrams {
 		unit = "datagrams a second"
 	}
-	text := fmt.Sprintf("### %s\n\n%s\n\n| variant | %s | least to most | beside %s | errors |\n|---|---|---|---|---|\n", s.Name, s.What, unit, against)
+	text := fmt.Sprintf("### %s\n\n%s\n\n| variant | %s | least to most | beside %s | errors |\n|---|---|---|---|---|\n",
+		s.Name, s.What, unit, against)
 	for _, v := range variants {
 		all := s.Rates[v]
 		if len(all) == 0 {
@@ -102,7 +103,8 @@ func rates(s *Scenario, against string) string {
 		if ratio, told := Paired(all, s.Rates[against]); told && v != against {
 			beside = ratio.Text()
 		}
-		text += fmt.Sprintf("| %s | %s | %s to %s | %s | %d |\n", v, figures.Thousands(median(all)), figures.Thousands(slices.Min(all)), figures.Thousands(slices.Max(all)), beside, s.Errors[v])
+		text += fmt.Sprintf("| %s | %s | %s to %s | %s | %d |\n", v, figures.Thousands(median(all)),
+			figures.Thousands(slices.Min(all)), figures.Thousands(slices.Max(all)), beside, s.Errors[v])
 	}
 	return text + "\n"
 }
@@ -149,7 +151,8 @@ func stallTable(r *Result, first *Stall) string {
 		if q, ok := s.lastBesideFirst(); ok {
 			ratio = q.Text()
 		}
-		text += fmt.Sprintf("| %s | %s | %s | %s | %s | %d | %s | %s |\n", s.Variant, strings.Join(each, ", "), ratio, strings.Join(again, ", "), dropped, resets, tracked, errorText(s.Errors))
+		text += fmt.Sprintf("| %s | %s | %s | %s | %s | %d | %s | %s |\n",
+			s.Variant, strings.Join(each, ", "), ratio, strings.Join(again, ", "), dropped, resets, tracked, errorText(s.Errors))
 	}
 	return text + "\n"
 }

@@ -54,7 +54,9 @@ func (r *Result) Add(before *Result) error {
 
 // Measured keeps a workload's figures, instead of earlier ones of the same name.
 func (r *Result) Measured(s *Scenario) {
-	if at := slices.IndexFunc(r.Scenarios, func(o *Scenario) bool { return o.Name == s.Name && o.Datagrams == s.Datagrams }); at >= 0 {
+	if at := slices.IndexFunc(
+		r.Scenarios, func(o *Scenario) bool { return o.Name == s.Name && o.Datagrams == s.Datagrams },
+	); at >= 0 {
 		r.Scenarios[at] = s
 	} else {
 		r.Scenarios = append(r.Scenarios, s)
@@ -63,7 +65,9 @@ func (r *Result) Measured(s *Scenario) {
 
 // Ran keeps a long run, instead of an earlier one of the same name and variant.
 func (r *Result) Ran(s *Stall) {
-	if at := slices.IndexFunc(r.Stalls, func(o *Stall) bool { return o.Name == s.Name && o.Variant == s.Variant }); at >= 0 {
+	if at := slices.IndexFunc(
+		r.Stalls, func(o *Stall) bool { return o.Name == s.Name && o.Variant == s.Variant },
+	); at >= 0 {
 		r.Stalls[at] = s
 	} else {
 		r.Stalls = append(r.Stalls, s)

@@ -247,15 +247,16 @@ func (h *Host) awaitUsable(link string) error {
 	if err != nil {
 		return err
 	}
-	err = wait.PollUntilContextTimeout(context.Background(), 2*time.Millisecond, 10*time.Second, true, func(context.Context) (bool, error) {
-		addrs, err := h.handle.AddrList(l, netlink.FAMILY_V6)
-		if errors.Is(err, netlink.ErrDumpInterrupted) {
-			return false, nil // an address has just come
-		}
-		return slices.ContainsFunc(addrs, func(a netlink.Addr) bool {
-			return a.IP.IsLinkLocalUnicast() && a.Flags&unix.IFA_F_TENTATIVE == 0
-		}), err
-	})
+	err = wait.PollUntilContextTimeout(context.Background(), 2*time.Millisecond, 10*time.Second, true,
+		func(context.Context) (bool, error) {
+			addrs, err := h.handle.AddrList(l, netlink.FAMILY_V6)
+			if errors.Is(err, netlink.ErrDumpInterrupted) {
+				return false, nil // an address has just come
+			}
+			return slices.ContainsFunc(addrs, func(a netlink.Addr) bool {
+				return a.IP.IsLinkLocalUnicast() && a.Flags&unix.IFA_F_TENTATIVE == 0
+			}), err
+		})
 	if err != nil {
 		return fmt.Errorf("host %s: link %s has no link-local address that can be used: %w", h.Name, link, err)
 	}

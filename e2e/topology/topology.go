@@ -82,7 +82,8 @@ func (t *Topology) joinLAN(h *Host, number int) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(t.lan.bridge(port, "lan"), h.AddAddress("eth0", netip.PrefixFrom(h.IPv4, 24)), h.AddAddress("eth0", netip.PrefixFrom(h.IPv6, 64)))
+	return errors.Join(t.lan.bridge(port, "lan"), h.AddAddress("eth0", netip.PrefixFrom(h.IPv4, 24)),
+		h.AddAddress("eth0", netip.PrefixFrom(h.IPv6, 64)))
 }
 
 // makeNode lets the node forward.
@@ -169,7 +170,8 @@ func (t *Topology) AddBehind(router *Host, number, mtu int, name string) (*Host,
 	}
 	h.IPv4 = netip.MustParseAddr(fmt.Sprintf("192.168.70.%d", number))
 	h.IPv6 = netip.MustParseAddr(fmt.Sprintf("fd00:70::%d", number))
-	return h, errors.Join(makeNode(router), t.hang(h, router, netip.MustParseAddr("192.168.70.1"), netip.MustParseAddr("fd00:70::1"), mtu))
+	return h, errors.Join(makeNode(router), t.hang(h, router, netip.MustParseAddr("192.168.70.1"),
+		netip.MustParseAddr("fd00:70::1"), mtu))
 }
 
 // hang gives the host a link of its own to its gateway, whose route to the host is of that MTU; 0 is the link's.
@@ -211,7 +213,8 @@ func (t *Topology) AddNode(number int, name string) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	return h, errors.Join(t.joinLAN(h, digits(number)), makeNode(h), h.route(netip.MustParsePrefix("0.0.0.0/0"), t.Outside.IPv4), h.route(netip.MustParsePrefix("::/0"), t.Outside.IPv6))
+	return h, errors.Join(t.joinLAN(h, digits(number)), makeNode(h), h.route(netip.MustParsePrefix("0.0.0.0/0"),
+		t.Outside.IPv4), h.route(netip.MustParsePrefix("::/0"), t.Outside.IPv6))
 }
 
 // digits is the number whose hexadecimal digits are the decimal ones of n, as joinLAN wants it: addresses of both
