@@ -102,7 +102,8 @@ func (c *Checker) Result() []Checked {
 		var problems []cluster.Problem
 		switch value := o.Value.(type) {
 		case *v1.Service:
-			problems, checked.Settings = c.service(value, slicesOf[cluster.Name{Namespace: value.Namespace, Name: value.Name}], nodeWeight)
+			problems, checked.Settings = c.service(value, slicesOf[cluster.Name{Namespace: value.Namespace, Name: value.Name}],
+				nodeWeight)
 		case *discovery.EndpointSlice:
 			of := cluster.AnnotationProblems(annotation.EndpointSlice, value.Annotations)
 			problems = of.Reported()
@@ -122,7 +123,10 @@ func withMistakes(mistakes []document.Mistake, problems []cluster.Problem) (stat
 	told := map[string]bool{}
 	for _, m := range mistakes {
 		told[m.Field] = true
-		status = append(status, ProblemStatus{Reason: string(cluster.InvalidField), Field: m.Field, Message: fmt.Sprintf("line %d (document %d): %s", m.Line, m.Document, m.Text)})
+		status = append(status, ProblemStatus{
+			Reason: string(cluster.InvalidField), Field: m.Field,
+			Message: fmt.Sprintf("line %d (document %d): %s", m.Line, m.Document, m.Text),
+		})
 	}
 	for _, p := range problems {
 		if p.Reason != cluster.InvalidField || !told[p.Field] {
@@ -132,14 +136,17 @@ func withMistakes(mistakes []document.Mistake, problems []cluster.Problem) (stat
 	return status
 }
 
-func (c *Checker) service(s *v1.Service, of []*discovery.EndpointSlice, nodeWeight func(string) (uint32, bool)) ([]cluster.Problem, map[string][]SettingStatus) {
+func (c *Checker) service(
+	s *v1.Service, of []*discovery.EndpointSlice, nodeWeight func(string) (uint32, bool),
+) ([]cluster.Problem, map[string][]SettingStatus) {
 	if len(s.Spec.ClusterIPs) == 0 { // the API server chooses one; this is an address for documents (RFC 5737)
 		s.Spec.ClusterIP = "192.0.2.1"
 	}
 	externalIPs, _ := parseCIDRs(c.config.ExternalIPCIDRs)
 	_, mistakes := cluster.Ignored(s, false)
 	parsed := cluster.Parse(cluster.Input{
-		Service: s, Slices: of, Operator: c.config.operator(), NoAliases: c.config.IgnoreAliases, NodeWeight: nodeWeight, ExternalIPCIDRs: externalIPs,
+		Service: s, Slices: of, Operator: c.config.operator(), NoAliases: c.config.IgnoreAliases, NodeWeight: nodeWeight,
+		ExternalIPCIDRs: externalIPs,
 	})
 	parsed.Problems.Join(mistakes)
 	problems := slices.DeleteFunc(parsed.Problems.Reported(), func(p cluster.Problem) bool {
@@ -165,7 +172,9 @@ func CheckAnnotation(text string) (canonical string, err error) {
 	}
 	key, known := annotation.Lookup(of, name)
 	if !known {
-		return "", errors.New(cluster.AnnotationProblems(of, map[string]string{annotation.Prefix + name: value}).Reported()[0].String())
+		return "", errors.New(
+			cluster.AnnotationProblems(of, map[string]string{annotation.Prefix + name: value}).Reported()[0].String(),
+		)
 	}
 	values, err := key.Parse(value)
 	if err != nil {

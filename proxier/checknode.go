@@ -68,7 +68,8 @@ func admitted(c Config, by kernel.NetfilterChoice, log *slog.Logger) error {
 		case f.Stops:
 			errs = append(errs, errors.New(f.String()))
 		case f.Severity > nodecheck.Unknown:
-			log.Warn("this node lacks something", "code", f.Code, "name", f.Name, "found", f.Found, "consequence", f.Consequence, "mend", f.Mend)
+			log.Warn("this node lacks something", "code", f.Code, "name", f.Name, "found", f.Found, "consequence",
+				f.Consequence, "mend", f.Mend)
 		}
 	}
 	return errors.Join(errs...)
@@ -95,15 +96,19 @@ func (c Config) asked(by kernel.NetfilterChoice) nodefacts.Asked {
 	d := c.dataplane(kernel.Families(by.Netfilter), dataplane.Facts{KernelMajor: major, KernelMinor: minor})
 	limits := c.Conntrack.limits()
 	w := nodecheck.Wanted{
-		NodeName: c.NodeName, Schedulers: c.schedulers(), Sysctls: maps.Clone(dataplane.Foundation(d).Sysctls), ClusterCIDRs: networks(c.ClusterCIDRs),
-		Dummy: d.VIPs == dataplane.ByAddress, TakeOver: c.TakeOver, Binds: map[string]netip.AddrPort{},
-		MasqueradePorts: nodecheck.Range(c.MasqueradePorts), Manifests: c.Manifests != "", NFTables: by.Netfilter == kernel.NFTables,
+		NodeName: c.NodeName, Schedulers: c.schedulers(), Sysctls: maps.Clone(dataplane.Foundation(d).Sysctls),
+		ClusterCIDRs: networks(c.ClusterCIDRs),
+		Dummy:        d.VIPs == dataplane.ByAddress, TakeOver: c.TakeOver, Binds: map[string]netip.AddrPort{},
+		MasqueradePorts: nodecheck.Range(c.MasqueradePorts), Manifests: c.Manifests != "",
+		NFTables: by.Netfilter == kernel.NFTables,
 	}
 	maps.Copy(w.Sysctls, limits.Timeouts())
 	if c.DetectLocalMode == DetectBridgeInterface {
 		w.PodBridge = c.PodBridgeInterface
 	}
-	for flag, address := range map[string]string{"healthz-bind-address": c.HealthzBindAddress, "metrics-bind-address": c.MetricsBindAddress} {
+	for flag, address := range map[string]string{
+		"healthz-bind-address": c.HealthzBindAddress, "metrics-bind-address": c.MetricsBindAddress,
+	} {
 		if at, err := netip.ParseAddrPort(address); err == nil {
 			w.Binds[flag] = at
 		}

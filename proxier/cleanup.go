@@ -63,7 +63,8 @@ func Cleanup(ctx context.Context, c Config, o CleanupOptions) (Removal, error) {
 		return Removal{}, refused
 	}
 	gone, err := engine.Remove(linux, seen.State, engine.Removing{
-		Link: c.Link, Shared: slices.Contains(predecessor.Links(), c.Link), HandOver: o.HandOver, Force: o.Force, DryRun: o.DryRun,
+		Link: c.Link, Shared: slices.Contains(predecessor.Links(), c.Link), HandOver: o.HandOver, Force: o.Force,
+		DryRun: o.DryRun,
 	})
 	if err == nil && !o.DryRun {
 		_, err = kernel.RemoveRules(by.Netfilter.Other(), config.Families)
@@ -100,7 +101,10 @@ func admitCleanup(living []predecessor.Living, unready func() (string, error), o
 		if l.Proxy == predecessor.KubeProxy {
 			hint = "stop it first, or leave to it what it has adopted (--hand-over, for its ipvs mode)"
 		}
-		return fmt.Errorf("%s is alive on this node (%s). What is on its link may be its own by now, so nothing was removed: %s, or remove all the same (--force)", l.Proxy, l.Sign, hint)
+		return fmt.Errorf(
+			"%s is alive on this node (%s). What is on its link may be its own by now, so nothing was removed: %s, or remove all the same (--force)",
+			l.Proxy, l.Sign, hint,
+		)
 	}
 	at := slices.IndexFunc(living, func(l predecessor.Living) bool { return l.Proxy == predecessor.KubeProxy })
 	if at < 0 {

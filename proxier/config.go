@@ -243,7 +243,8 @@ func (c Config) Validate() error {
 			bad("apiServers", "%q is the placeholder of deploy/ipvs-proxier.yaml: write the addresses of your API servers there, such as https://192.0.2.1:6443", server)
 			continue
 		}
-		if u, err := url.Parse(server); err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.Path != "" {
+		if u, err := url.Parse(server); err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" ||
+			u.Path != "" {
 			bad("apiServers", "%q is not a URL such as https://192.0.2.1:6443", server)
 		}
 	}
@@ -265,7 +266,9 @@ func (c Config) Validate() error {
 	if p := c.AuditPeriod.Duration; p != 0 && p < time.Second {
 		bad("auditPeriod", "%s is below 1s; 0 turns audits by time off", c.AuditPeriod)
 	}
-	for field, address := range map[string]string{"healthzBindAddress": c.HealthzBindAddress, "metricsBindAddress": c.MetricsBindAddress} {
+	for field, address := range map[string]string{
+		"healthzBindAddress": c.HealthzBindAddress, "metricsBindAddress": c.MetricsBindAddress,
+	} {
 		if _, err := netip.ParseAddrPort(address); err != nil && address != "" {
 			bad(field, "%q is not an IP address with a port, such as 127.0.0.1:10249; empty turns it off", address)
 		}
@@ -276,7 +279,11 @@ func (c Config) Validate() error {
 
 func (c Config) validateNetworks(bad func(field, format string, args ...any)) {
 	if _, err := parseCIDRs(withoutWords(c.NodePortAddresses)); err != nil {
-		bad("nodePortAddresses", "%v, nor %s or %s (%s, which kube-proxy takes, is missing here: node ports are not served on loopback addresses)", err, wordPrimary, wordAll, wordLocalhost)
+		bad(
+			"nodePortAddresses",
+			"%v, nor %s or %s (%s, which kube-proxy takes, is missing here: node ports are not served on loopback addresses)",
+			err, wordPrimary, wordAll, wordLocalhost,
+		)
 	}
 	for field, cidrs := range map[string][]string{
 		"clusterCIDRs": c.ClusterCIDRs, "externalIPCIDRs": c.ExternalIPCIDRs, "excludeCIDRs": c.ExcludeCIDRs,
@@ -305,15 +312,18 @@ var linkName = regexp.MustCompile(`^[a-zA-Z0-9_.:@-]{1,15}$`)
 func (c Config) validateTimeouts(bad func(field, format string, args ...any)) {
 	for field, d := range map[string]Duration{
 		"tcpTimeout": c.TCPTimeout, "tcpFinTimeout": c.TCPFinTimeout, "udpTimeout": c.UDPTimeout,
-		"conntrack.tcpEstablishedTimeout": c.Conntrack.TCPEstablishedTimeout, "conntrack.tcpCloseWaitTimeout": c.Conntrack.TCPCloseWaitTimeout,
-		"conntrack.udpTimeout": c.Conntrack.UDPTimeout, "conntrack.udpStreamTimeout": c.Conntrack.UDPStreamTimeout,
+		"conntrack.tcpEstablishedTimeout": c.Conntrack.TCPEstablishedTimeout,
+		"conntrack.tcpCloseWaitTimeout":   c.Conntrack.TCPCloseWaitTimeout,
+		"conntrack.udpTimeout":            c.Conntrack.UDPTimeout, "conntrack.udpStreamTimeout": c.Conntrack.UDPStreamTimeout,
 	} {
 		// The kernel counts in jiffies, of which there may be 1000 in a second, in 31 bits.
 		if d.Duration < 0 || d.Duration%time.Second != 0 || d.Duration > maxTimeout {
 			bad(field, "%s is not whole seconds from 0s, which leaves what the kernel has, to %s", d, maxTimeout)
 		}
 	}
-	for field, n := range map[string]int{"conntrack.maxPerCore": c.Conntrack.MaxPerCore, "conntrack.min": c.Conntrack.Min} {
+	for field, n := range map[string]int{
+		"conntrack.maxPerCore": c.Conntrack.MaxPerCore, "conntrack.min": c.Conntrack.Min,
+	} {
 		if n < 0 {
 			bad(field, "%d is below 0; 0 leaves what the node has", n)
 		}
@@ -413,8 +423,10 @@ func (c Config) operator() cluster.Operator {
 func (c Config) dataplane(families []cluster.Family, facts dataplane.Facts) dataplane.Config {
 	mode, _ := dataplane.ParseVIPMode(c.VIPMode)
 	return dataplane.Config{
-		Link: c.Link, VIPs: mode, Families: families, Pods: c.pods(), MasqueradeAll: c.MasqueradeAll, MasqueradeMark: 1 << c.MasqueradeBit,
-		MasqueradePorts: [2]uint16{c.MasqueradePorts.First, c.MasqueradePorts.Last}, NodePortAddresses: networks(c.nodePortNetworks()), NodePortsOnPrimary: c.nodePortsOnPrimary(),
+		Link: c.Link, VIPs: mode, Families: families, Pods: c.pods(), MasqueradeAll: c.MasqueradeAll,
+		MasqueradeMark:    1 << c.MasqueradeBit,
+		MasqueradePorts:   [2]uint16{c.MasqueradePorts.First, c.MasqueradePorts.Last},
+		NodePortAddresses: networks(c.nodePortNetworks()), NodePortsOnPrimary: c.nodePortsOnPrimary(),
 		AnswerPing: c.AnswerPing, StrictARP: c.StrictARP, Facts: facts,
 		TCPTimeout: c.TCPTimeout.Duration, TCPFinTimeout: c.TCPFinTimeout.Duration, UDPTimeout: c.UDPTimeout.Duration,
 	}

@@ -107,7 +107,10 @@ func parseConfig(data []byte, base Config) (Config, error) {
 			return base, errors.New("there is more than one document; allowed is one")
 		}
 		if object.Kind == "KubeProxyConfiguration" || object.Kind == "ConfigMap" {
-			return base, fmt.Errorf("kind %s; allowed is apiVersion %s, kind %s: `ipvs-proxier convert FILE` makes one of kube-proxy's", object.Kind, ConfigAPIVersion, ConfigKind)
+			return base, fmt.Errorf(
+				"kind %s; allowed is apiVersion %s, kind %s: `ipvs-proxier convert FILE` makes one of kube-proxy's", object.Kind,
+				ConfigAPIVersion, ConfigKind,
+			)
 		}
 	}
 	data, err := yaml.YAMLToJSONStrict(data)
@@ -123,7 +126,8 @@ func parseConfig(data []byte, base Config) (Config, error) {
 		return base, explainField(mistakes[0])
 	}
 	if file.APIVersion != ConfigAPIVersion || file.Kind != ConfigKind {
-		return base, fmt.Errorf("apiVersion %q kind %q; allowed is apiVersion %s, kind %s", file.APIVersion, file.Kind, ConfigAPIVersion, ConfigKind)
+		return base, fmt.Errorf("apiVersion %q kind %q; allowed is apiVersion %s, kind %s",
+			file.APIVersion, file.Kind, ConfigAPIVersion, ConfigKind)
 	}
 	return file.Config, nil
 }
@@ -133,8 +137,9 @@ var wrongType = regexp.MustCompile(`cannot unmarshal (\S+) (?:.* )?into Go struc
 
 // wantedTypes say what fields of each type take.
 var wantedTypes = map[string]string{
-	"proxier.Duration": "a time with its unit, such as 30s or 15m", "proxier.PortRange": "a range of ports, such as 32768-65535",
-	"string": "text", "bool": "true or false", "int": "a whole number", "[]string": "a list",
+	"proxier.Duration":  "a time with its unit, such as 30s or 15m",
+	"proxier.PortRange": "a range of ports, such as 32768-65535",
+	"string":            "text", "bool": "true or false", "int": "a whole number", "[]string": "a list",
 }
 
 var unknownField = regexp.MustCompile(`unknown field "([^"]*)"`)

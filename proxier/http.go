@@ -31,7 +31,10 @@ func httpServersOf(c Config, h *observe.Health, b *observe.Board, m *observe.Met
 	operator.HandleFunc("/proxyMode", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "ipvs") })
 	index(health, "/healthz", "/livez", "/readyz")
 	index(operator, "/metrics", StatusPath, "/healthz", "/proxyMode")
-	return []httpServer{{"healthzBindAddress", c.HealthzBindAddress, health, edge.Probes()}, {"metricsBindAddress", c.MetricsBindAddress, operator, edge.Operator()}}
+	return []httpServer{
+		{"healthzBindAddress", c.HealthzBindAddress, health, edge.Probes()},
+		{"metricsBindAddress", c.MetricsBindAddress, operator, edge.Operator()},
+	}
 }
 
 // index has / list what there is.

@@ -96,7 +96,8 @@ func (d *httpServers) await(ctx context.Context, at httpServer, err error) net.L
 func (d *httpServers) serveOn(ctx context.Context, at httpServer, listener net.Listener) {
 	server := edge.Server(at.handler, at.limits)
 	defer context.AfterFunc(ctx, func() { server.Close() })()
-	if err := server.Serve(edge.Listen(listener, edge.NewCap(at.limits.Connections))); !errors.Is(err, http.ErrServerClosed) {
+	err := server.Serve(edge.Listen(listener, edge.NewCap(at.limits.Connections)))
+	if !errors.Is(err, http.ErrServerClosed) {
 		d.log.Error("http server ended", "address", at.address, "err", err)
 	}
 }
@@ -114,7 +115,8 @@ func (d *httpServers) note(at httpServer, err error) {
 	now := d.sorted()
 	d.mu.Unlock()
 	if err != nil {
-		d.log.Error("cannot listen on this address; Services are served, and it is retried", "field", at.field, "address", at.address, "err", err)
+		d.log.Error("cannot listen on this address; Services are served, and it is retried", "field", at.field, "address",
+			at.address, "err", err)
 	}
 	if !slices.Equal(before, now) {
 		d.changed(before, now)

@@ -12,7 +12,8 @@ import (
 
 // chooseNetfilter asks the kernel for what the configuration would need of nftables.
 func (c Config) chooseNetfilter(ctx context.Context) (kernel.NetfilterChoice, error) {
-	config := c.dataplane(kernel.Families(kernel.NFTables), dataplane.Facts{KernelMajor: 6, RandomFully: true, IPVSMatch: true, OwnTables: true})
+	config := c.dataplane(kernel.Families(kernel.NFTables),
+		dataplane.Facts{KernelMajor: 6, RandomFully: true, IPVSMatch: true, OwnTables: true})
 	return kernel.ChooseNetfilter(ctx, c.Netfilter, c.Iptables, dataplane.Foundation(config))
 }
 

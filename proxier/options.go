@@ -69,7 +69,8 @@ var options = []Option{
 			"`--service-node-port-range`): should connection tracking forget a connection, replies to such a port are " +
 			"taken for requests to the node port. Empty is no limit",
 	}, {
-		Field: "nodePortAddresses", Flags: []string{"nodeport-addresses"}, Unset: "all", Suggest: []string{wordPrimary, wordAll},
+		Field: "nodePortAddresses", Flags: []string{"nodeport-addresses"}, Unset: "all",
+		Suggest: []string{wordPrimary, wordAll},
 		Help: "to which addresses of this node node ports are limited: networks, the word primary (the Node's InternalIP of each " +
 			"family) and the word all (no limit), comma separated, in any mix (default: no limit)",
 		Docs: "to which addresses of this node node ports are limited: networks, `primary` (the Node's InternalIP of each " +
@@ -141,7 +142,8 @@ var options = []Option{
 			"([migrating.md](migrating.md))",
 	}, {
 		Field: "scheduler", Flags: []string{"ipvs-scheduler"}, Suggest: schedulerWords(),
-		Help: "scheduler of Services that choose none: " + strings.Join(scheduler.Names(), ", ") + ", or a long name; empty is " +
+		Help: "scheduler of Services that choose none: " + strings.Join(scheduler.Names(), ", ") +
+			", or a long name; empty is " +
 			scheduler.Default + ", and mh or sh for Services with session affinity",
 		Docs: "scheduler of Services that choose none. Empty is `" + scheduler.Default + "`, and for Services with session " +
 			"affinity `mh` ([schedulers.md](schedulers.md#session-affinity))",
@@ -174,19 +176,22 @@ var options = []Option{
 		Help: "name of the dummy link, which carries the service addresses with --vip-mode=address",
 		Docs: "name of the dummy link, which carries the service addresses with `--vip-mode=address`",
 	}, {
-		Field: "netfilter", Flags: []string{"netfilter"}, Words: []string{kernel.AutoNetfilter, string(kernel.Iptables), string(kernel.NFTables)},
-		Help: "what holds sets and rules: iptables with ipset, nftables in tables of our own, or auto, which is nftables where iptables or ipset is missing",
+		Field: "netfilter", Flags: []string{"netfilter"},
+		Words: []string{kernel.AutoNetfilter, string(kernel.Iptables), string(kernel.NFTables)},
+		Help:  "what holds sets and rules: iptables with ipset, nftables in tables of our own, or auto, which is nftables where iptables or ipset is missing",
 		Docs: "what holds sets and rules: `iptables` with ipset, `nftables` in tables of our own, or `auto`, which is `nftables` where " +
 			"iptables or ipset is missing: see [below](#iptables-or-nftables)",
 	}, {
-		Field: "iptables", Flags: []string{"iptables"}, Words: []string{kernel.AutoVariant, string(kernel.NFT), string(kernel.Legacy)},
+		Field: "iptables", Flags: []string{"iptables"},
+		Words: []string{kernel.AutoVariant, string(kernel.NFT), string(kernel.Legacy)},
 		Help: "variant of iptables: nft, legacy, or auto, which is the one that is installed by its usual names, and in an image that has both " +
 			"the one that the node uses",
 		Docs: "variant of iptables: `nft`, `legacy`, or `auto`, which is the one that is installed by its usual names, and in an " +
 			"image that has both the one that the node uses: see [installing.md](installing.md#which-iptables)",
 	}, {
-		Field: "vipMode", Flags: []string{"vip-mode"}, Words: []string{dataplane.ByAddress.String(), dataplane.ByRoute.String()},
-		Help: "address: service addresses are addresses on the dummy link; route: they are local routes, which costs less where there are thousands",
+		Field: "vipMode", Flags: []string{"vip-mode"},
+		Words: []string{dataplane.ByAddress.String(), dataplane.ByRoute.String()},
+		Help:  "address: service addresses are addresses on the dummy link; route: they are local routes, which costs less where there are thousands",
 		Docs: "what makes service addresses local to the node: `address`, on the dummy link, or `route`; see " +
 			"[below](#service-addresses-by-address-or-by-route)",
 	}, {

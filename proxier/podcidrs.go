@@ -28,14 +28,16 @@ func awaitPodCIDRs(ctx context.Context, w *source.Watcher, nodeName string, log 
 		}
 		if !told {
 			told = true
-			log.Info("waiting for the Node's podCIDRs, which detectLocalMode NodeCIDR needs", "node", nodeName, "reason", err.Error())
+			log.Info("waiting for the Node's podCIDRs, which detectLocalMode NodeCIDR needs", "node", nodeName, "reason",
+				err.Error())
 		}
 		select {
 		case <-w.Changed():
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		case <-late:
-			return nil, fmt.Errorf("node %s: %w after %s; give it podCIDRs, or choose another --detect-local-mode", nodeName, err, podCIDRsPatience)
+			return nil, fmt.Errorf("node %s: %w after %s; give it podCIDRs, or choose another --detect-local-mode",
+				nodeName, err, podCIDRsPatience)
 		}
 	}
 }

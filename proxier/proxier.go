@@ -58,7 +58,8 @@ func Run(ctx context.Context, c Config, version string, log *slog.Logger) error 
 		return err
 	}
 	families := kernel.Families(by.Netfilter)
-	log.Info("starting", "version", version, "node", c.NodeName, "kernel", fmt.Sprintf("%d.%d", facts.KernelMajor, facts.KernelMinor),
+	log.Info("starting", "version", version, "node", c.NodeName, "kernel", fmt.Sprintf("%d.%d",
+		facts.KernelMajor, facts.KernelMinor),
 		"families", fmt.Sprint(families), "schedulers", fmt.Sprint(facts.Schedulers), "pid", os.Getpid())
 
 	plan := c.dataplane(families, facts)
@@ -82,9 +83,10 @@ func Run(ctx context.Context, c Config, version string, log *slog.Logger) error 
 	board.Table = table
 	metrics.Registry.MustRegister(observe.NewConnectionMetrics(table))
 	passing, reading := &engine.Stopwatch{}, &engine.Stopwatch{}
-	health := &observe.Health{Board: board, Families: families, Answered: metrics.CountAnswer, Node: func() (*v1.Node, bool) {
-		return watcher.Node(), c.Manifests == "" && watcher.NodesKnown()
-	}, MaxViewAge: c.MaxViewAge.Duration, Waits: succession.waits, Works: []*engine.Stopwatch{passing, reading}}
+	health := &observe.Health{Board: board, Families: families, Answered: metrics.CountAnswer,
+		Node: func() (*v1.Node, bool) {
+			return watcher.Node(), c.Manifests == "" && watcher.NodesKnown()
+		}, MaxViewAge: c.MaxViewAge.Duration, Waits: succession.waits, Works: []*engine.Stopwatch{passing, reading}}
 	if from.client != nil {
 		health.View = from.client.View
 		metrics.Registry.MustRegister(observe.NewViewAge(from.client.View))
@@ -93,7 +95,8 @@ func Run(ctx context.Context, c Config, version string, log *slog.Logger) error 
 	board.Doors, board.Unready = servers.problems, health.Unready
 	defer servers.serve(httpServersOf(c, health, board, metrics))()
 	observers := []engine.Observer{
-		observe.NewLog(log), metrics, board, table, succession, observe.NewGarbage(), &otherRules{in: by.Netfilter.Other(), families: families, log: log},
+		observe.NewLog(log), metrics, board, table, succession, observe.NewGarbage(),
+		&otherRules{in: by.Netfilter.Other(), families: families, log: log},
 	}
 	go table.Watch(ctx, observe.TableWatch, log, metrics.CountNodeProblems)
 	portFailed := observe.LogHealthCheck(log)
@@ -104,15 +107,19 @@ func Run(ctx context.Context, c Config, version string, log *slog.Logger) error 
 		observers = append(observers, events.New(c.NodeName, sink, c.readyNodes(watcher)))
 		portFailed = events.WithHealthChecks(sink, c.NodeName, portFailed)
 	}
-	checks := observe.NewHealthChecks(servicehealth.Config{Serves: c.healthCheckOn(watcher), Healthy: health.Healthy, Report: portFailed})
+	checks := observe.NewHealthChecks(servicehealth.Config{
+		Serves: c.healthCheckOn(watcher), Healthy: health.Healthy, Report: portFailed,
+	})
 	defer checks.Servers.Close()
 
 	settings := c.settings(plan)
 	settings.Predecessor = succession.owns
 	settings.APIServers = from.reached.All
 	config := engine.Config{
-		Source: watcher, Observers: append(observers, checks), Rest: c.MinSyncPeriod.Duration, AuditPeriod: c.AuditPeriod.Duration,
-		OpenReader: openReader(linux, log), ProcessorTime: kernel.ProcessorTime, AuditCost: metrics.CountAudit, Passing: passing, Reading: reading,
+		Source: watcher, Observers: append(observers, checks), Rest: c.MinSyncPeriod.Duration,
+		AuditPeriod: c.AuditPeriod.Duration,
+		OpenReader:  openReader(linux, log), ProcessorTime: kernel.ProcessorTime, AuditCost: metrics.CountAudit,
+		Passing: passing, Reading: reading,
 	}
 	if c.DetectLocalMode == DetectNodeCIDR {
 		config.Outdated = func() error { return podCIDRsChanged(watcher.Node(), plan.Pods.CIDRs) }
@@ -150,7 +157,9 @@ func openReader(linux *kernel.Linux, log *slog.Logger) func() (dataplane.Reader,
 
 // healthCheckOn tells whether health check node ports are served on an address of the node; nil is on all.
 func (c Config) healthCheckOn(w *source.Watcher) func(netip.Addr) bool {
-	limits := dataplane.Config{NodePortAddresses: networks(c.nodePortNetworks()), NodePortsOnPrimary: c.nodePortsOnPrimary()}
+	limits := dataplane.Config{
+		NodePortAddresses: networks(c.nodePortNetworks()), NodePortsOnPrimary: c.nodePortsOnPrimary(),
+	}
 	if len(limits.NodePortAddresses) == 0 && !limits.NodePortsOnPrimary {
 		return nil
 	}
@@ -174,7 +183,8 @@ func (c Config) readyNodes(w *source.Watcher) func() []string {
 // linux returns what the adapter has to know.
 func (c Config) linux(d dataplane.Config, by kernel.Netfilter) kernel.LinuxConfig {
 	return kernel.LinuxConfig{
-		Link: c.Link, Families: d.Families, Sysctls: slices.Sorted(maps.Keys(dataplane.Foundation(d).Sysctls)), Exclude: networks(c.ExcludeCIDRs),
+		Link: c.Link, Families: d.Families, Sysctls: slices.Sorted(maps.Keys(dataplane.Foundation(d).Sysctls)),
+		Exclude:     networks(c.ExcludeCIDRs),
 		IgnoreLinks: ignoredLinks(c.Link), Netfilter: by,
 	}
 }

@@ -89,7 +89,10 @@ func openAPI(c Config, version string, log *slog.Logger) (opened, error) {
 	if err != nil {
 		return opened{}, err
 	}
-	return opened{Source: client.Source(c.selection()), mistakes: func() []string { return nil }, client: client, servers: servers, reached: reached}, nil
+	return opened{
+		Source: client.Source(c.selection()), mistakes: func() []string { return nil }, client: client, servers: servers,
+		reached: reached,
+	}, nil
 }
 
 // selection returns what to ask the API for.

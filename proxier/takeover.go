@@ -41,9 +41,12 @@ func succeed(ctx context.Context, c Config, log *slog.Logger) (*succession, erro
 		return nil, err
 	}
 	if len(lock.Distrusted) > 0 {
-		log.Warn("sockets of other users have the name of the lock; they keep nobody out", "sockets", strings.Join(lock.Distrusted, ", "))
+		log.Warn("sockets of other users have the name of the lock; they keep nobody out", "sockets",
+			strings.Join(lock.Distrusted, ", "))
 	}
-	s := &succession{lock: lock, proxy: predecessor.Proxy(c.TakeOver), link: c.Link, log: log, ctx: ctx, remove: predecessor.Remove}
+	s := &succession{
+		lock: lock, proxy: predecessor.Proxy(c.TakeOver), link: c.Link, log: log, ctx: ctx, remove: predecessor.Remove,
+	}
 	if err := predecessor.Admit(ctx, s.proxy, predecessor.NewDetector().Alive, log); err != nil {
 		s.release()
 		return nil, err
@@ -86,7 +89,8 @@ func (s *succession) tell(ctx context.Context) {
 	}
 	for _, left := range all {
 		if !left.Empty() {
-			s.log.Warn("a proxy that has stopped left rules, which may block traffic; --take-over removes them", "proxy", string(left.Proxy),
+			s.log.Warn("a proxy that has stopped left rules, which may block traffic; --take-over removes them", "proxy",
+				string(left.Proxy),
 				"left", left.String(), "option", "--take-over="+string(left.Proxy))
 		}
 		s.tellByHand(left)
@@ -145,7 +149,8 @@ func (s *succession) removeLeftovers() {
 		if s.ctx.Err() != nil {
 			return
 		}
-		s.log.Warn("cannot remove all that the predecessor left; it is retried", "proxy", string(s.proxy), "after", wait.String(), "err", err)
+		s.log.Warn("cannot remove all that the predecessor left; it is retried", "proxy", string(s.proxy), "after",
+			wait.String(), "err", err)
 		select {
 		case <-s.ctx.Done():
 			return
