@@ -29,7 +29,8 @@ func keyTable() string {
 			on = append(on, string(o))
 		}
 		allowed := k.Allowed
-		fmt.Fprintf(&b, "| `%s` | %s | %s, for example `%s` | %s | %s |\n", k.Name, strings.Join(on, ", "), allowed, k.Example, k.Default, k.Summary)
+		fmt.Fprintf(&b, "| `%s` | %s | %s, for example `%s` | %s | %s |\n",
+			k.Name, strings.Join(on, ", "), allowed, k.Example, k.Default, k.Summary)
 	}
 	return b.String()
 }
@@ -61,7 +62,8 @@ func schedulerTable() string {
 		if caution != "" {
 			caution = " Caution: " + caution + "."
 		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s | %s%s |\n", name, strings.Join(s.Aliases, ", "), weights, flags, order, s.Summary, caution)
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s | %s%s |\n", name, strings.Join(s.Aliases, ", "), weights, flags, order,
+			s.Summary, caution)
 	}
 	return b.String()
 }

@@ -10,7 +10,9 @@ import (
 )
 
 // resources are the API's groups and resources of the kinds.
-var resources = map[Object][2]string{Service: {"", "services"}, EndpointSlice: {"discovery.k8s.io", "endpointslices"}, Node: {"", "nodes"}}
+var resources = map[Object][2]string{
+	Service: {"", "services"}, EndpointSlice: {"discovery.k8s.io", "endpointslices"}, Node: {"", "nodes"},
+}
 
 // Policy returns a ValidatingAdmissionPolicy with its binding for each kind of object that may carry annotations, as
 // YAML: the API server warns at once of what [Key.Parse] refuses and of unknown keys. It refuses nothing: what is wrong
@@ -51,9 +53,11 @@ spec:
   validations:
 `, name, resources[of][0], operations, resources[of][1], Prefix)
 	for _, k := range Keys(of) {
-		fmt.Fprintf(b, "  - expression: |-\n      %s\n    message: %s\n", strings.ReplaceAll(k.CEL(), "\n", "\n      "), strconv.Quote(k.String()+" has a value that is not allowed; allowed is "+k.Allowed))
+		fmt.Fprintf(b, "  - expression: |-\n      %s\n    message: %s\n", strings.ReplaceAll(k.CEL(), "\n", "\n      "),
+			strconv.Quote(k.String()+" has a value that is not allowed; allowed is "+k.Allowed))
 	}
-	fmt.Fprintf(b, "  - expression: variables.annotations.all(k, !k.startsWith(%q) || k in [%s])\n    message: %s\n", Prefix, quotedList(Names(of)),
+	fmt.Fprintf(b, "  - expression: variables.annotations.all(k, !k.startsWith(%q) || k in [%s])\n    message: %s\n",
+		Prefix, quotedList(Names(of)),
 		strconv.Quote("there is an unknown key under "+Prefix+"; known are "+strings.Join(Names(of), ", ")))
 	fmt.Fprintf(b, `---
 apiVersion: admissionregistration.k8s.io/v1
@@ -76,16 +80,23 @@ func (k Key) CEL() string {
 	}
 	entries := value + `.split(",")`
 	for _, limit := range k.Limits {
-		conditions = append(conditions, fmt.Sprintf(`%s.map(e, e.split("=")[size(e.split("=")) - 1].trim()).all(x, %s)`, entries, limit.CEL))
+		conditions = append(conditions, fmt.Sprintf(`%s.map(e, e.split("=")[size(e.split("=")) - 1].trim()).all(x, %s)`,
+			entries, limit.CEL))
 	}
 	if k.Unique {
 		name := `e.split("=")[0].trim()`
 		if !k.PerPort { // the Service's weights: "zone=a:3"
 			name = `e.split(":")[0].split("=").map(w, w.trim()).join("=")`
-			conditions = append(conditions, fmt.Sprintf(`%s.filter(e, e.contains(":")).map(e, %s).all(n, %s.filter(e, e.contains(":")).map(e, %s).exists_one(m, m == n))`, entries, name, entries, name),
+			conditions = append(conditions, fmt.Sprintf(
+				`%s.filter(e, e.contains(":")).map(e, %s).all(n, %s.filter(e, e.contains(":")).map(e, %s).exists_one(m, m == n))`,
+				entries, name, entries, name,
+			),
 				fmt.Sprintf(`size(%s.filter(e, e.trim().startsWith("*"))) <= 1`, entries))
 		} else {
-			conditions = append(conditions, fmt.Sprintf(`(!%s.contains("=") || %s.map(e, %s).all(n, %s.map(e, %s).exists_one(m, m == n)))`, value, entries, name, entries, name))
+			conditions = append(conditions, fmt.Sprintf(
+				`(!%s.contains("=") || %s.map(e, %s).all(n, %s.map(e, %s).exists_one(m, m == n)))`, value, entries, name, entries,
+				name,
+			))
 		}
 	}
 	return fmt.Sprintf("!(%q in variables.annotations) ||\n(%s)", k.String(), strings.Join(conditions, " &&\n"))

@@ -17,12 +17,14 @@ const (
 )
 
 const (
-	number16  = `0*(?:[0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])`
-	fraction  = `[0-9]{1,7}(?:\.[0-9]{1,3})?`
-	boolean   = `1|t|true|0|f|false`
-	duration  = `0|` + fraction + `h(?:` + fraction + `m)?(?:` + fraction + `s)?(?:` + fraction + `ms)?|` + fraction + `m(?:` + fraction + `s)?(?:` + fraction + `ms)?|` + fraction + `s(?:` + fraction + `ms)?|` + fraction + `ms`
+	number16 = `0*(?:[0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])`
+	fraction = `[0-9]{1,7}(?:\.[0-9]{1,3})?`
+	boolean  = `1|t|true|0|f|false`
+	duration = `0|` + fraction + `h(?:` + fraction + `m)?(?:` + fraction + `s)?(?:` + fraction + `ms)?|` + fraction +
+		`m(?:` + fraction + `s)?(?:` + fraction + `ms)?|` + fraction + `s(?:` + fraction + `ms)?|` + fraction + `ms`
 	exposed   = `cluster-ip|node-port|load-balancer|external-ip`
-	weightFor = `(?:(?:zone|node)` + space + `=` + space + `[a-z0-9](?:[-._a-z0-9]{0,251}[a-z0-9])?` + space + `:` + space + number16 + `|\*` + space + `=` + space + number16 + `)`
+	weightFor = `(?:(?:zone|node)` + space + `=` + space + `[a-z0-9](?:[-._a-z0-9]{0,251}[a-z0-9])?` + space + `:` +
+		space + number16 + `|\*` + space + `=` + space + number16 + `)`
 )
 
 // flag matches the name of a scheduler flag.
@@ -57,15 +59,20 @@ var table = []Key{
 	{
 		Name: Scheduler, Objects: []Object{Service}, PerPort: true, Unique: true,
 		Summary: "Who gets a new connection: one of the kernel's schedulers.",
-		Allowed: "one of " + strings.Join(scheduler.Names(), ", ") + ", or a long name; or a list of ports such as http=wlc,dns=mh,*=rr",
-		Default: "the configuration's, else `" + scheduler.Default + "`; with session affinity `mh`", Example: "wlc", Words: scheduler.Words(),
-		Pattern: strings.Join(scheduler.Words(), "|"), canonical: func(x string) string { s, _ := scheduler.Lookup(x); return s.Name },
+		Allowed: "one of " + strings.Join(scheduler.Names(), ", ") +
+			", or a long name; or a list of ports such as http=wlc,dns=mh,*=rr",
+		Default: "the configuration's, else `" + scheduler.Default + "`; with session affinity `mh`", Example: "wlc",
+		Words:     scheduler.Words(),
+		Pattern:   strings.Join(scheduler.Words(), "|"),
+		canonical: func(x string) string { s, _ := scheduler.Lookup(x); return s.Name },
 	},
 	{
 		Name: SchedulerFlags, Objects: []Object{Service}, PerPort: true, Unique: true,
 		Summary: "Flags of sh and mh. " + flagSummaries(),
-		Allowed: "none, or a comma list of " + inWords(scheduler.FlagNames()) + "; in a list of ports joined by +, such as web=fallback+port,*=none",
-		Default: "`fallback` for sh and mh, else none", Example: "fallback,port", Words: append(scheduler.FlagNames(), "none"),
+		Allowed: "none, or a comma list of " + inWords(scheduler.FlagNames()) +
+			"; in a list of ports joined by +, such as web=fallback+port,*=none",
+		Default: "`fallback` for sh and mh, else none", Example: "fallback,port",
+		Words:   append(scheduler.FlagNames(), "none"),
 		Pattern: `none|` + list(flag, `,`), PortPattern: `none|` + list(flag, `\+`),
 		canonical: func(x string) string { return ParseFlags(x).String() },
 	},
@@ -91,8 +98,12 @@ var table = []Key{
 		Name: MaxConnections, Objects: []Object{Service}, PerPort: true, Unique: true,
 		Summary: "How many connections, those that are ending included, an endpoint may have from each node; then it gets no new ones until it has no more than the second number.",
 		Allowed: "a whole number from 1 to 9999999, or two such as 100/80, the second one smaller; or a list of ports",
-		Default: "no limit; the second number is three quarters of the first", Example: "100/80", Pattern: `[1-9][0-9]{0,6}(?:` + space + `/` + space + `[0-9]{1,7})?`,
-		Limits:    []Limit{{`!x.contains("/") || int(x.split("/")[1].trim()) < int(x.split("/")[0].trim())`, func(x string) bool { l := ParseLimit(x); return l.Lower < l.Upper }}},
+		Default: "no limit; the second number is three quarters of the first", Example: "100/80",
+		Pattern: `[1-9][0-9]{0,6}(?:` + space + `/` + space + `[0-9]{1,7})?`,
+		Limits: []Limit{{
+			`!x.contains("/") || int(x.split("/")[1].trim()) < int(x.split("/")[0].trim())`,
+			func(x string) bool { l := ParseLimit(x); return l.Lower < l.Upper },
+		}},
 		canonical: withoutSpace,
 	},
 	{
@@ -109,18 +120,21 @@ var table = []Key{
 	{
 		Name: OnePacket, Objects: []Object{Service}, PerPort: true, Unique: true,
 		Summary: "UDP ports: every datagram is scheduled by itself, and no connection is kept. For protocols without answers, such as syslog or statsd: an answer does not come from the Service's address.",
-		Allowed: "true or false; or a list of ports", Default: "false", Example: "true", Words: []string{"true", "false"}, Pattern: boolean, canonical: canonicalBool,
+		Allowed: "true or false; or a list of ports", Default: "false", Example: "true", Words: []string{"true", "false"},
+		Pattern: boolean, canonical: canonicalBool,
 	},
 	{
 		Name: Expose, Objects: []Object{Service},
 		Summary: "Which of the Service's addresses this proxy serves.",
-		Allowed: "a comma list of cluster-ip, node-port, load-balancer and external-ip", Default: "all", Example: "cluster-ip,node-port",
-		Words: strings.Split(exposed, "|"), Pattern: list(exposed, `,`), canonical: sortedList,
+		Allowed: "a comma list of cluster-ip, node-port, load-balancer and external-ip", Default: "all",
+		Example: "cluster-ip,node-port",
+		Words:   strings.Split(exposed, "|"), Pattern: list(exposed, `,`), canonical: sortedList,
 	},
 	{
 		Name: Ignore, Objects: []Object{Service},
 		Summary: "This proxy leaves the Service alone. Prefer the standard label service.kubernetes.io/service-proxy-name.",
-		Allowed: "true or false", Default: "false", Example: "true", Words: []string{"true", "false"}, Pattern: boolean, canonical: canonicalBool,
+		Allowed: "true or false", Default: "false", Example: "true", Words: []string{"true", "false"}, Pattern: boolean,
+		canonical: canonicalBool,
 	},
 }
 

@@ -42,7 +42,8 @@ func (p *parser) affinity() time.Duration {
 	timeout := time.Duration(*c.ClientIP.TimeoutSeconds) * time.Second
 	if timeout <= 0 || timeout > maxAffinity {
 		p.problem(InvalidField, "spec.sessionAffinityConfig.clientIP.timeoutSeconds",
-			"%d is not between 1 and %d; in force is %d", *c.ClientIP.TimeoutSeconds, int(maxAffinity.Seconds()), int(defaultAffinity.Seconds()))
+			"%d is not between 1 and %d; in force is %d",
+			*c.ClientIP.TimeoutSeconds, int(maxAffinity.Seconds()), int(defaultAffinity.Seconds()))
 		return defaultAffinity
 	}
 	return timeout

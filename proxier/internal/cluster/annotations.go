@@ -111,7 +111,8 @@ func (p *parser) readAnnotations(name string) written {
 		case s.source == "":
 			s.source, s.values, s.bad = SourceOf(alias.Key), values, bad
 		case values != nil && s.values != nil && values.String() != s.values.String():
-			p.problem(AnnotationConflict, annotation.Field(alias.Key), "%s says something else than the %s; in force is %s", budget.Quote(text), s.source, budget.Short(s.values.String()))
+			p.problem(AnnotationConflict, annotation.Field(alias.Key), "%s says something else than the %s; in force is %s",
+				budget.Quote(text), s.source, budget.Short(s.values.String()))
 		}
 	}
 	return s
@@ -124,7 +125,9 @@ func translated(key annotation.Key, alias annotation.Alias, text string) (annota
 			return parsed(key, alias.Key, ours)
 		}
 	}
-	return nil, &Problem{Reason: InvalidAnnotation, Field: annotation.Field(alias.Key), Message: budget.Quote(text) + " is not supported"}
+	return nil, &Problem{
+		Reason: InvalidAnnotation, Field: annotation.Field(alias.Key), Message: budget.Quote(text) + " is not supported",
+	}
 }
 
 func parsed(key annotation.Key, written, text string) (annotation.Values, *Problem) {
@@ -155,7 +158,8 @@ func (p *parser) inForce(s *written, port *ServicePort, otherwise string) Settin
 
 // nothingSaid is what a setting without a value means.
 var nothingSaid = map[string]string{
-	annotation.Expose: "all", annotation.SlowStart: "off", annotation.MaxConnections: "no limit", annotation.Weight: "the Nodes' weights, else 1",
+	annotation.Expose: "all", annotation.SlowStart: "off", annotation.MaxConnections: "no limit",
+	annotation.Weight: "the Nodes' weights, else 1",
 }
 
 // report adds the Problem of a key, if it has one, with what is in force instead.
@@ -191,7 +195,10 @@ func (p *parser) serviceSetting(name, otherwise string) Setting {
 
 // options reads the keys of all ports.
 func (p *parser) options(ports []ServicePort) {
-	keys := [...]string{annotation.Scheduler, annotation.SchedulerFlags, annotation.SlowStart, annotation.MaxConnections, annotation.DrainTimeout, annotation.OnePacket}
+	keys := [...]string{
+		annotation.Scheduler, annotation.SchedulerFlags, annotation.SlowStart, annotation.MaxConnections,
+		annotation.DrainTimeout, annotation.OnePacket,
+	}
 	for i := range ports {
 		ports[i].Settings = make([]Setting, 0, len(keys))
 	}
@@ -322,7 +329,8 @@ func (p *parser) portsNamed(s written, ports []ServicePort) {
 			names[i] = budget.Short(name) + didYouMean(name, words)
 		}
 	}
-	p.problem(AnnotationWithoutEffect, annotation.Field(strings.TrimPrefix(s.source, "annotation ")), "the service has no port %s; the rest is in force", budget.List(names))
+	p.problem(AnnotationWithoutEffect, annotation.Field(strings.TrimPrefix(s.source, "annotation ")),
+		"the service has no port %s; the rest is in force", budget.List(names))
 }
 
 // withoutEffect reports annotations that change nothing, for the sake of others.
@@ -339,7 +347,8 @@ func (p *parser) withoutEffect(ports []ServicePort) {
 		}
 		wanted := slices.ContainsFunc(sortedKeys(values), func(name string) bool { return asked(values[name]) })
 		if wanted && !slices.ContainsFunc(ports, useful) {
-			p.problem(AnnotationWithoutEffect, annotation.Field(written), "%s has no effect: %s", budget.Quote(values.String()), why)
+			p.problem(AnnotationWithoutEffect, annotation.Field(written), "%s has no effect: %s",
+				budget.Quote(values.String()), why)
 		}
 	}
 	if len(p.in.Service.Annotations) == 0 {
@@ -351,9 +360,12 @@ func (p *parser) withoutEffect(ports []ServicePort) {
 		flagless, inForce = "session affinity chooses the scheduler, and its flags with it; name a scheduler to choose others", affinityFlags
 	}
 	tell(annotation.SchedulerFlags, flagless,
-		func(port ServicePort) bool { return chosen(port).Supported != 0 && !byAffinity(port) }, func(value string) bool { return value != inForce.String() })
-	tell(annotation.SlowStart, "it needs a scheduler that goes by growing weights ("+strings.Join(slowStarters(), ", ")+"); in force is off",
-		func(port ServicePort) bool { return chosen(port).SlowStart }, func(value string) bool { return annotation.ParseDuration(value) > 0 })
+		func(port ServicePort) bool { return chosen(port).Supported != 0 && !byAffinity(port) },
+		func(value string) bool { return value != inForce.String() })
+	tell(annotation.SlowStart, "it needs a scheduler that goes by growing weights ("+strings.Join(slowStarters(), ", ")+
+		"); in force is off",
+		func(port ServicePort) bool { return chosen(port).SlowStart },
+		func(value string) bool { return annotation.ParseDuration(value) > 0 })
 	tell(annotation.OnePacket, "the service has no UDP port; in force is false",
 		func(port ServicePort) bool { return port.Protocol == UDP }, annotation.ParseBool)
 	tell(annotation.Weight, "no port has a scheduler that goes by weights; of weights only 0 counts",
@@ -383,7 +395,8 @@ func (p *parser) cautions(ports []ServicePort) {
 			}
 		}
 		if most := most(port.Endpoints); s.Places > 0 && most > s.Places {
-			p.problem(UnsuitableScheduler, "scheduler "+s.Name, "its table in the kernel has %d places, and port %d/%s has %d endpoints: those beyond get no connections; allowed are at most %d; it is in force",
+			p.problem(UnsuitableScheduler, "scheduler "+s.Name,
+				"its table in the kernel has %d places, and port %d/%s has %d endpoints: those beyond get no connections; allowed are at most %d; it is in force",
 				s.Places, port.Port, port.Protocol, most, s.Places)
 		}
 	}
@@ -434,7 +447,8 @@ func (p *parser) others(s *Service) {
 		return
 	}
 	if _, written := annotations[annotation.KubeRouterDSR]; written {
-		p.problem(InvalidAnnotation, annotation.Field(annotation.KubeRouterDSR), "direct return is not built; in force is forwarding nat")
+		p.problem(InvalidAnnotation, annotation.Field(annotation.KubeRouterDSR),
+			"direct return is not built; in force is forwarding nat")
 	}
 	if strings.EqualFold(strings.TrimSpace(annotations[annotation.KubeRouterLocal]), "true") {
 		s.ExternalLocal = true
@@ -451,7 +465,9 @@ func didYouMean(word string, known []string) string {
 // Ignored tells whether the Service asks to be left alone. What cannot be read leaves it as it was; the Problem says
 // so.
 func Ignored(s *v1.Service, before bool) (ignored bool, problems Problems) {
-	p := parser{in: Input{Service: s, LastGood: func(string, *ServicePort) (string, bool) { return fmt.Sprint(before), before }}}
+	p := parser{
+		in: Input{Service: s, LastGood: func(string, *ServicePort) (string, bool) { return fmt.Sprint(before), before }},
+	}
 	ignored = annotation.ParseBool(p.serviceSetting(annotation.Ignore, "false").Value)
 	return ignored, p.problems
 }

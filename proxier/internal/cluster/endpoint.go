@@ -48,7 +48,8 @@ const (
 // unicast or local address (net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_new_dest, Linux 6.12). The API server (1.37) takes
 // 255.255.255.255.
 func canBeEndpoint(addr netip.Addr) bool {
-	return addr.Zone() == "" && !addr.Is4In6() && !addr.IsUnspecified() && !addr.IsLoopback() && !addr.IsMulticast() && addr != broadcast &&
+	return addr.Zone() == "" && !addr.Is4In6() && !addr.IsUnspecified() && !addr.IsLoopback() && !addr.IsMulticast() &&
+		addr != broadcast &&
 		!(addr.Is6() && addr.IsLinkLocalUnicast())
 }
 

@@ -14,7 +14,8 @@ import (
 // external reads the fields that let clients from outside of the cluster in, and the traffic policies.
 func (p *parser) external(s *Service) {
 	spec := p.in.Service.Spec
-	s.InternalLocal = spec.InternalTrafficPolicy != nil && *spec.InternalTrafficPolicy == v1.ServiceInternalTrafficPolicyLocal
+	s.InternalLocal = spec.InternalTrafficPolicy != nil &&
+		*spec.InternalTrafficPolicy == v1.ServiceInternalTrafficPolicyLocal
 	s.ExternalLocal = spec.ExternalTrafficPolicy == v1.ServiceExternalTrafficPolicyLocal
 	external := addresses{field: "spec.externalIPs"}
 	for i, text := range spec.ExternalIPs {
@@ -66,7 +67,8 @@ func (a *addresses) add(addr netip.Addr) {
 // reported returns the addresses, and reports those beyond the budget.
 func (a *addresses) reported(p *parser) []netip.Addr {
 	if a.more > 0 {
-		p.problem(BeyondBudget, a.field, "these are %d addresses; allowed are %d; in force are the first ones", len(a.list)+a.more, budget.Addresses)
+		p.problem(BeyondBudget, a.field, "these are %d addresses; allowed are %d; in force are the first ones",
+			len(a.list)+a.more, budget.Addresses)
 	}
 	return a.list
 }
@@ -95,7 +97,8 @@ func (p *parser) allowed(field string, addr netip.Addr) bool {
 	if len(names) > 0 {
 		allowed = "allowed are " + budget.List(names)
 	}
-	p.problem(ExternalIPNotAllowed, field, "%s is in no network of --external-ip-cidrs (%s); it is not served", addr, allowed)
+	p.problem(ExternalIPNotAllowed, field, "%s is in no network of --external-ip-cidrs (%s); it is not served",
+		addr, allowed)
 	return false
 }
 
@@ -105,14 +108,16 @@ func (p *parser) sourceRanges(vips []netip.Addr) []netip.Prefix {
 	var ranges []netip.Prefix
 	for i, text := range p.in.Service.Spec.LoadBalancerSourceRanges {
 		if i == budget.SourceRanges {
-			p.problem(BeyondBudget, "spec.loadBalancerSourceRanges", "these are %d networks; allowed are %d; the first ones are in force, the others let nobody in",
+			p.problem(BeyondBudget, "spec.loadBalancerSourceRanges",
+				"these are %d networks; allowed are %d; the first ones are in force, the others let nobody in",
 				len(p.in.Service.Spec.LoadBalancerSourceRanges), budget.SourceRanges)
 			ranges = append(ranges, netip.Prefix{}) // of whatever family they are, it is not open
 			break
 		}
 		cidr, err := netip.ParsePrefix(strings.TrimSpace(text))
 		if err != nil || cidr.Addr().Is4In6() {
-			p.problem(InvalidField, fmt.Sprintf("spec.loadBalancerSourceRanges[%d]", i), "%s is not a network such as 192.0.2.0/24; it lets nobody in", budget.Quote(text))
+			p.problem(InvalidField, fmt.Sprintf("spec.loadBalancerSourceRanges[%d]", i),
+				"%s is not a network such as 192.0.2.0/24; it lets nobody in", budget.Quote(text))
 			cidr = netip.Prefix{}
 		}
 		ranges = append(ranges, cidr.Masked())
@@ -121,7 +126,8 @@ func (p *parser) sourceRanges(vips []netip.Addr) []netip.Prefix {
 	for _, family := range []Family{IPv4, IPv6} {
 		served := slices.ContainsFunc(vips, func(vip netip.Addr) bool { return FamilyOf(vip) == family })
 		if served && len(ranges) > 0 && !s.Restricted(family) && !s.openTo(family) {
-			p.problem(SourceRangesOpen, "spec.loadBalancerSourceRanges", "none of them is of %s: the load balancer's addresses of that family are open to everybody, as with kube-proxy", family)
+			p.problem(SourceRangesOpen, "spec.loadBalancerSourceRanges",
+				"none of them is of %s: the load balancer's addresses of that family are open to everybody, as with kube-proxy", family)
 		}
 	}
 	return ranges
@@ -131,10 +137,12 @@ func (p *parser) sourceRanges(vips []netip.Addr) []netip.Prefix {
 // network that could not be read (it is not valid) restricts both families. Networks of one family only leave the other
 // one open, as kube-proxy has it.
 func (s Service) Restricted(family Family) bool {
-	return !s.openTo(family) && slices.ContainsFunc(s.SourceRanges, func(r netip.Prefix) bool { return !r.IsValid() || FamilyOf(r.Addr()) == family })
+	return !s.openTo(family) &&
+		slices.ContainsFunc(s.SourceRanges, func(r netip.Prefix) bool { return !r.IsValid() || FamilyOf(r.Addr()) == family })
 }
 
 // openTo tells whether one of SourceRanges is the whole family.
 func (s Service) openTo(family Family) bool {
-	return slices.ContainsFunc(s.SourceRanges, func(r netip.Prefix) bool { return r.IsValid() && r.Bits() == 0 && FamilyOf(r.Addr()) == family })
+	return slices.ContainsFunc(s.SourceRanges,
+		func(r netip.Prefix) bool { return r.IsValid() && r.Bits() == 0 && FamilyOf(r.Addr()) == family })
 }

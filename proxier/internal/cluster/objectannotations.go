@@ -35,7 +35,8 @@ func unknownKeys(problems *Problems, where string, of annotation.Object, annotat
 		if problems.room(UnknownAnnotation) {
 			problems.put(Problem{
 				Reason: UnknownAnnotation, Field: where + annotation.Field(key),
-				Message: "this version knows no such key of " + string(of) + "s" + didYouMean(key, known) + "; known are " + strings.Join(known, ", ") + "; the annotation has no effect",
+				Message: "this version knows no such key of " + string(of) + "s" + didYouMean(key, known) + "; known are " +
+					strings.Join(known, ", ") + "; the annotation has no effect",
 			})
 		}
 	}

@@ -44,7 +44,9 @@ const (
 // from what was written and from the configuration. Every node has them alike, word for word but for InForce.
 func (r Reason) OfNode() bool {
 	switch r {
-	case AddressInUse, BroadcastEndpoint, PortInUse, NodeUnknown, ForeignVirtualServer, ForeignRule, RulesUnread, UnsupportedScheduler, ConnectionsLimited, ConnectionTableSmall, NotListening, BeyondNodeBudget, KernelRefused, NodeListsForeignAddress, MoreNodeProblems:
+	case AddressInUse, BroadcastEndpoint, PortInUse, NodeUnknown, ForeignVirtualServer, ForeignRule, RulesUnread,
+		UnsupportedScheduler, ConnectionsLimited, ConnectionTableSmall, NotListening, BeyondNodeBudget, KernelRefused,
+		NodeListsForeignAddress, MoreNodeProblems:
 		return true
 	}
 	return false

@@ -108,7 +108,8 @@ func (ps Problems) Reported() []Problem {
 		n      int
 	}{{MoreProblems, kept.more}, {MoreNodeProblems, kept.moreOfNode}} {
 		if rest.n > 0 {
-			told = append(told, Problem{Reason: rest.reason, Field: "metadata", Message: fmt.Sprintf("and %d more, which are not listed", rest.n)})
+			told = append(told,
+				Problem{Reason: rest.reason, Field: "metadata", Message: fmt.Sprintf("and %d more, which are not listed", rest.n)})
 		}
 	}
 	return told

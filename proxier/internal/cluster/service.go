@@ -243,7 +243,8 @@ var broadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
 func (p *parser) ports() (ports []ServicePort) {
 	spec := p.in.Service.Spec.Ports
 	if len(spec) > budget.Ports {
-		p.problem(BeyondBudget, "spec.ports", "these are %d ports; allowed are %d; in force are the first ones", len(spec), budget.Ports)
+		p.problem(BeyondBudget, "spec.ports", "these are %d ports; allowed are %d; in force are the first ones",
+			len(spec), budget.Ports)
 		spec = spec[:budget.Ports]
 	}
 	for i, port := range spec {
@@ -260,7 +261,8 @@ func (p *parser) port(i int, port v1.ServicePort) (ServicePort, bool) {
 	field := fmt.Sprintf("spec.ports[%d]", i)
 	protocol, known := parseProtocol(port.Protocol)
 	if !known {
-		p.problem(InvalidField, field+".protocol", "%s is not TCP, UDP or SCTP; the port is not served", budget.Quote(string(port.Protocol)))
+		p.problem(InvalidField, field+".protocol", "%s is not TCP, UDP or SCTP; the port is not served",
+			budget.Quote(string(port.Protocol)))
 		return ServicePort{}, false
 	}
 	if port.Port < 1 || port.Port > 65535 {

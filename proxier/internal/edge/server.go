@@ -23,7 +23,9 @@ type Limits struct {
 
 // Probes returns the limits of servers that answer the kubelet and load balancers, in some hundred bytes.
 func Probes() Limits {
-	return Limits{Request: 5 * time.Second, Answer: 10 * time.Second, Idle: time.Minute, HeaderBytes: 8 << 10, Connections: 256}
+	return Limits{
+		Request: 5 * time.Second, Answer: 10 * time.Second, Idle: time.Minute, HeaderBytes: 8 << 10, Connections: 256,
+	}
 }
 
 // Operator returns the limits of the server of metrics and status. The status of thousands of Services is long and each

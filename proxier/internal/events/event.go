@@ -27,7 +27,9 @@ const (
 
 // newEvent returns what the node tells about an object. The Event's name is made of the object's and of identity: who
 // tells the same under the same name, on whatever node, is told that it exists.
-func newEvent(node string, about v1.ObjectReference, kind, reason, action, note string, identity ...string) *eventsv1.Event {
+func newEvent(
+	node string, about v1.ObjectReference, kind, reason, action, note string, identity ...string,
+) *eventsv1.Event {
 	namespace := about.Namespace
 	if namespace == "" {
 		namespace = metav1.NamespaceDefault // where the API server wants Events of what has no namespace
@@ -67,5 +69,7 @@ func nodeReference(name string) v1.ObjectReference {
 }
 
 func serviceReference(name cluster.Name, uid string) v1.ObjectReference {
-	return v1.ObjectReference{APIVersion: "v1", Kind: "Service", Namespace: name.Namespace, Name: name.Name, UID: types.UID(uid)}
+	return v1.ObjectReference{
+		APIVersion: "v1", Kind: "Service", Namespace: name.Namespace, Name: name.Name, UID: types.UID(uid),
+	}
 }

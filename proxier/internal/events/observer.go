@@ -53,7 +53,10 @@ type problemEvents struct {
 }
 
 func New(node string, sink *Sink, ready func() []string) *Observer {
-	return &Observer{node: node, sink: sink, ready: ready, services: map[cluster.Name]*serviceEvents{}, others: map[string]*serviceEvents{}, own: newServiceEvents(node)}
+	return &Observer{
+		node: node, sink: sink, ready: ready, services: map[cluster.Name]*serviceEvents{},
+		others: map[string]*serviceEvents{}, own: newServiceEvents(node),
+	}
 }
 
 func newServiceEvents(uid string) *serviceEvents {
@@ -121,7 +124,9 @@ func atOnce() (time.Duration, bool) { return 0, true }
 
 // follow brings the Events in line with the row's Problems that are, or are not, of the node. turn is when this node
 // tells one, and whether it does.
-func (o *Observer) follow(e *problemEvents, now time.Time, row engine.Row, ofNode bool, turn func() (time.Duration, bool)) {
+func (o *Observer) follow(
+	e *problemEvents, now time.Time, row engine.Row, ofNode bool, turn func() (time.Duration, bool),
+) {
 	present := make(map[cluster.Problem]struct{}, len(row.Problems))
 	for _, p := range row.Problems {
 		present[p.Shared()] = struct{}{}
@@ -174,7 +179,9 @@ func (o *Observer) recovered(row engine.Row, ofNode bool) *eventsv1.Event {
 }
 
 // event returns what is told of the Service; what is of this node names it.
-func (o *Observer) event(row engine.Row, ofNode bool, kind, reason, field, note string, identity []string) *eventsv1.Event {
+func (o *Observer) event(
+	row engine.Row, ofNode bool, kind, reason, field, note string, identity []string,
+) *eventsv1.Event {
 	about := serviceReference(row.Name, row.UID)
 	if row.Name == (cluster.Name{}) {
 		about = nodeReference(row.UID)
@@ -188,16 +195,20 @@ func (o *Observer) event(row engine.Row, ofNode bool, kind, reason, field, note 
 
 // Started tells of the start, on the Node.
 func Started(sink *Sink, now time.Time, nodeName, version string) {
-	sink.put(now, newEvent(nodeName, nodeReference(nodeName), v1.EventTypeNormal, reasonStarting, "Starting", "ipvs-proxier "+version, now.String()))
+	sink.put(now, newEvent(nodeName, nodeReference(nodeName), v1.EventTypeNormal, reasonStarting, "Starting",
+		"ipvs-proxier "+version, now.String()))
 }
 
 // WithHealthChecks adds an Event to what is done when a health check node port cannot be opened.
-func WithHealthChecks(sink *Sink, node string, also func(servicehealth.Service, uint16, error)) func(servicehealth.Service, uint16, error) {
+func WithHealthChecks(
+	sink *Sink, node string, also func(servicehealth.Service, uint16, error),
+) func(servicehealth.Service, uint16, error) {
 	return func(s servicehealth.Service, port uint16, err error) {
 		also(s, port, err)
 		if err != nil {
 			note := fmt.Sprintf("node %s: health check node port %d cannot be opened: %v; it is tried again", node, port, err)
-			sink.put(time.Now(), newEvent(node, serviceReference(s.Name, s.UID), v1.EventTypeWarning, reasonHealthCheck, "Listening", note, s.UID, reasonHealthCheck, note))
+			sink.put(time.Now(), newEvent(node, serviceReference(s.Name, s.UID), v1.EventTypeWarning, reasonHealthCheck,
+				"Listening", note, s.UID, reasonHealthCheck, note))
 		}
 	}
 }

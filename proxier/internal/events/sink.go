@@ -82,7 +82,10 @@ type message struct {
 }
 
 func NewSink(client Client, log *slog.Logger, count func(result string)) *Sink {
-	return &Sink{client: client, log: log, count: count, limiter: rate.NewLimiter(eventRate, eventBurst), wake: make(chan struct{}, 1), about: map[cluster.Name]int{}}
+	return &Sink{
+		client: client, log: log, count: count, limiter: rate.NewLimiter(eventRate, eventBurst),
+		wake: make(chan struct{}, 1), about: map[cluster.Name]int{},
+	}
 }
 
 // put lets the Event be told when it is due. Without room it is lost, and counted.
@@ -225,6 +228,7 @@ func (s *Sink) settle(now time.Time, m *message, err error) {
 	s.count(failed)
 	if !s.failing {
 		s.failing = true
-		s.log.Warn("Events are lost: the API does not accept them", "event", m.event.Namespace+"/"+m.event.Name, "note", m.event.Note, "err", err)
+		s.log.Warn("Events are lost: the API does not accept them", "event", m.event.Namespace+"/"+m.event.Name, "note",
+			m.event.Note, "err", err)
 	}
 }

@@ -150,7 +150,8 @@ func (w *way) postrouting() bool {
 	case masqueraded == able:
 		w.step(hook, w.firstMasquerade(), "masqueraded: the endpoint sees this node's address on the way to it")
 	default:
-		w.step(hook, w.firstMasquerade(), "masqueraded to %d of %d endpoints, which would answer themselves else", masqueraded, able)
+		w.step(hook, w.firstMasquerade(), "masqueraded to %d of %d endpoints, which would answer themselves else",
+			masqueraded, able)
 	}
 	return true
 }

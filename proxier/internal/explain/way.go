@@ -18,9 +18,13 @@ type way struct {
 
 // Explain follows the packet through the kernel that was seen. connections returns the connection counts of a virtual
 // server's real servers; nil is none known.
-func Explain(p Packet, seen dataplane.Observation, words dataplane.Words, connections func(dataplane.VirtualServerID) []dataplane.Connections) Explanation {
+func Explain(
+	p Packet, seen dataplane.Observation, words dataplane.Words,
+	connections func(dataplane.VirtualServerID) []dataplane.Connections,
+) Explanation {
 	w := &way{packet: p, walker: walker{
-		seen: seen, words: words, family: p.family(), protocol: p.Protocol, src: p.From, dst: p.To, link: p.Link, fromNode: p.FromNode,
+		seen: seen, words: words, family: p.family(), protocol: p.Protocol, src: p.From, dst: p.To, link: p.Link,
+		fromNode: p.FromNode,
 	}}
 	w.chooseSource()
 	if w.limits() && w.marks() && w.input() {
@@ -53,7 +57,8 @@ func (w *way) chooseSource() {
 		}
 		source, how = w.seen.NodeAddresses[at], "one of the node's; the route decides which"
 	}
-	if preferred, is := w.seen.State.Routes[w.dst.Addr()]; is && preferred.IsValid() && preferred != dataplane.UnknownSource {
+	if preferred, is := w.seen.State.Routes[w.dst.Addr()]; is && preferred.IsValid() &&
+		preferred != dataplane.UnknownSource {
 		source, how = preferred, "the preferred source of the route"
 	}
 	w.src = netip.AddrPortFrom(source, w.src.Port())

@@ -55,7 +55,10 @@ func regular(path string, info fs.FileInfo) error {
 	if info.Mode().IsRegular() {
 		return nil
 	}
-	return &fs.PathError{Op: "read", Path: path, Err: fmt.Errorf("it is a %s; only regular files, and symbolic links to them, are read", kind(info.Mode()))}
+	return &fs.PathError{
+		Op: "read", Path: path,
+		Err: fmt.Errorf("it is a %s; only regular files, and symbolic links to them, are read", kind(info.Mode())),
+	}
 }
 
 func kind(mode fs.FileMode) string {

@@ -95,7 +95,9 @@ func (w *walk) rules(chain string) []rule {
 }
 
 // chain walks a chain to which packets for such destinations come. It returns those that it lets go for good.
-func (w *walk) chain(name string, to dataplane.Destination, but []dataplane.Destination) (gone []dataplane.Destination) {
+func (w *walk) chain(
+	name string, to dataplane.Destination, but []dataplane.Destination,
+) (gone []dataplane.Destination) {
 	if w.depth == deepest {
 		return nil
 	}

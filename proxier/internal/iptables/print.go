@@ -43,7 +43,8 @@ func (Words) HookMatch(h dataplane.HookMatch) string {
 
 // directions are what a lookup in a set is called.
 var directions = map[dataplane.Lookup]string{
-	dataplane.ByDestination: "dst", dataplane.ByDestinationPort: "dst,dst", dataplane.ByDestinationPortSource: "dst,dst,src",
+	dataplane.ByDestination:     "dst",
+	dataplane.ByDestinationPort: "dst,dst", dataplane.ByDestinationPortSource: "dst,dst,src",
 	dataplane.BySource: "src", dataplane.BySourcePort: "src,src", dataplane.BySourcePortDestination: "src,src,dst",
 }
 
@@ -51,7 +52,9 @@ var directions = map[dataplane.Lookup]string{
 type spelled struct{ loopback, ping, routerError, refusal string }
 
 var familyWords = map[cluster.Family]spelled{
-	cluster.IPv4: {"-s 127.0.0.0/8", "-p icmp -m icmp --icmp-type 8", "-p icmp -m icmp ! --icmp-type 5", "icmp-port-unreachable"},
+	cluster.IPv4: {
+		"-s 127.0.0.0/8", "-p icmp -m icmp --icmp-type 8", "-p icmp -m icmp ! --icmp-type 5", "icmp-port-unreachable",
+	},
 	cluster.IPv6: {"-s ::1/128", "-p ipv6-icmp -m icmp6 --icmpv6-type 128", "-p ipv6-icmp", "icmp6-port-unreachable"},
 }
 

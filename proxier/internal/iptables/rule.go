@@ -32,7 +32,8 @@ var matches = map[string]bool{
 // clientOptions narrow a rule to some clients, or some packets of a connection; the number is that of their words.
 var clientOptions = map[string]int{
 	"-s": 1, "-i": 1, "-o": 1, "--sport": 1, "--sports": 1, "--src-type": 1, "--ctstate": 1, "--state": 1, "--ctdir": 1,
-	"--tcp-flags": 2, "--syn": 0, "--mode": 1, "--probability": 1, "--every": 1, "--packet": 1, "--uid-owner": 1, "--gid-owner": 1,
+	"--tcp-flags": 2, "--syn": 0, "--mode": 1, "--probability": 1, "--every": 1, "--packet": 1, "--uid-owner": 1,
+	"--gid-owner": 1,
 }
 
 // parse reads a rule without its "-A CHAIN ". It is not known where something of its destination is not understood, and

@@ -168,7 +168,8 @@ func (d *Directory) mistake(f *file) string {
 	}
 	for _, c := range f.claims {
 		if has := d.objects[c.key].claims[0]; has != c {
-			return fmt.Sprintf("line %d: %s stands in %s line %d already, which stays in force", c.line, c.key, filepath.Join(d.path, has.file.name), has.line)
+			return fmt.Sprintf("line %d: %s stands in %s line %d already, which stays in force",
+				c.line, c.key, filepath.Join(d.path, has.file.name), has.line)
 		}
 	}
 	return ""

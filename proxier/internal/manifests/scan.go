@@ -88,7 +88,8 @@ func (d *Directory) read(name string, change *changed) {
 		f = &file{name: name}
 		d.files[name] = f
 	}
-	if err == nil && f.good && f.wrong == "" && f.modified.Equal(info.ModTime()) && f.size == info.Size() && time.Since(f.modified) > 2*time.Second {
+	if err == nil && f.good && f.wrong == "" && f.modified.Equal(info.ModTime()) && f.size == info.Size() &&
+		time.Since(f.modified) > 2*time.Second {
 		return
 	}
 	change.files[f] = struct{}{}

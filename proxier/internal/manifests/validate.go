@@ -104,7 +104,8 @@ func checkSlice(s *discovery.EndpointSlice, wrong wrongFunc) {
 		for j, text := range e.Addresses {
 			addr, err := netip.ParseAddr(text)
 			if err != nil || addr.Is4() != (s.AddressType == discovery.AddressTypeIPv4) {
-				wrong(fmt.Sprintf("endpoints[%d].addresses[%d]", i, j), "%s is not an %s address", budget.Quote(text), s.AddressType)
+				wrong(fmt.Sprintf("endpoints[%d].addresses[%d]", i, j), "%s is not an %s address",
+					budget.Quote(text), s.AddressType)
 			}
 		}
 	}

@@ -70,7 +70,10 @@ func (l listerWatcher) Watch(o metav1.ListOptions) (watch.Interface, error) {
 	if err != nil || since < d.deleted[l.kind] || since > d.versions[l.kind] {
 		return nil, apierrors.NewResourceExpired("the directory has changed meanwhile")
 	}
-	w := &watcher{directory: d, kind: l.kind, results: make(chan watch.Event), wake: make(chan struct{}, 1), stopped: make(chan struct{})}
+	w := &watcher{
+		directory: d, kind: l.kind, results: make(chan watch.Event),
+		wake: make(chan struct{}, 1), stopped: make(chan struct{}),
+	}
 	for _, key := range d.since(l.kind, since) {
 		w.put(d.objects[key].event(watch.Added, key))
 	}

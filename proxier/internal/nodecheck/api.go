@@ -39,7 +39,8 @@ var apiChecks = []Check{{
 		for _, s := range f.Servers {
 			switch {
 			case s.Err != "":
-				results = append(results, result{severity: severity, found: s.URL + ": " + s.Err, mend: "curl -vk " + s.URL + "/readyz; the address is that of apiServers, or of server in the kubeconfig"})
+				results = append(results, result{severity: severity, found: s.URL + ": " + s.Err, mend: "curl -vk " + s.URL +
+					"/readyz; the address is that of apiServers, or of server in the kubeconfig"})
 			default:
 				results = append(results, result{severity: OK, found: s.URL + " answers"})
 			}
@@ -108,10 +109,12 @@ var apiChecks = []Check{{
 	evaluate: func(f Facts, _ Wanted) (results []result) {
 		for _, s := range f.Servers {
 			if s.Err == "" && s.Ahead.Known() && s.Ahead.Value.Abs() > mostAhead {
-				results = append(results, warns(fmt.Sprintf("the clock of %s differs by %s from this node's", s.URL, s.Ahead.Value.Abs().Round(time.Second)))...)
+				results = append(results, warns(fmt.Sprintf("the clock of %s differs by %s from this node's",
+					s.URL, s.Ahead.Value.Abs().Round(time.Second)))...)
 			}
 		}
-		if len(results) == 0 && slices.ContainsFunc(f.Servers, func(s Server) bool { return s.Err == "" && s.Ahead.Known() }) {
+		if len(results) == 0 &&
+			slices.ContainsFunc(f.Servers, func(s Server) bool { return s.Err == "" && s.Ahead.Known() }) {
 			return ok("the clocks go together")
 		}
 		return results

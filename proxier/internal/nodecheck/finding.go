@@ -100,7 +100,8 @@ func verdict(node string, all []Finding) string {
 	}
 	switch {
 	case n[Fails] > 0 && n[Warns] > 0:
-		return fmt.Sprintf("%s is not ready: %s must be mended, and %s looked after%s.", node, count(n[Fails], "thing"), count(n[Warns], "other"), unknown)
+		return fmt.Sprintf("%s is not ready: %s must be mended, and %s looked after%s.",
+			node, count(n[Fails], "thing"), count(n[Warns], "other"), unknown)
 	case n[Fails] > 0:
 		return fmt.Sprintf("%s is not ready: %s must be mended%s.", node, count(n[Fails], "thing"), unknown)
 	case n[Warns] > 0:

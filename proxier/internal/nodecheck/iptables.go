@@ -30,8 +30,11 @@ var iptablesChecks = []Check{{
 		case f.KubeletChain.Value == "":
 			return ok("kubelet has no chain by which its iptables could be told")
 		case f.KubeletChain.Value != f.Iptables:
-			return by(strings.ReplaceAll("start with --iptables=V where both are installed, or: update-alternatives --set iptables /usr/sbin/iptables-V",
-				"V", f.KubeletChain.Value), warns(fmt.Sprintf("kubelet's chains are those of %s, and this program uses %s", f.KubeletChain.Value, f.Iptables))...)
+			mend := strings.ReplaceAll(
+				"start with --iptables=V where both are installed, or: update-alternatives --set iptables /usr/sbin/iptables-V",
+				"V", f.KubeletChain.Value)
+			return by(mend, warns(fmt.Sprintf("kubelet's chains are those of %s, and this program uses %s",
+				f.KubeletChain.Value, f.Iptables))...)
 		}
 		return ok("kubelet uses " + f.Iptables + ", too")
 	},

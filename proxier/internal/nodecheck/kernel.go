@@ -83,8 +83,9 @@ func modules(f Facts, names []string, right string, severity Severity) []result 
 	case len(absent) > 0:
 		return []result{{
 			severity: severity,
-			found:    fmt.Sprintf("kernel %s has no %s: it is not loaded, not built in, and in no list below /lib/modules", f.Kernel, strings.Join(absent, ", ")),
-			mend:     "install the kernel's package that has it, then: modprobe -a " + strings.Join(absent, " "),
+			found: fmt.Sprintf("kernel %s has no %s: it is not loaded, not built in, and in no list below /lib/modules",
+				f.Kernel, strings.Join(absent, ", ")),
+			mend: "install the kernel's package that has it, then: modprobe -a " + strings.Join(absent, " "),
 		}}
 	case len(doubtful) > 0:
 		more := ""
@@ -116,8 +117,10 @@ func evaluateSchedulers(f Facts, w Wanted) []result {
 		if slices.Contains(w.Schedulers, name) {
 			needed = append(needed, schedulerModule(name))
 			if s.LoadedByNode && state == Loadable {
-				results = append(results, by("echo "+schedulerModule(name)+" > /etc/modules-load.d/ipvs-proxier.conf; modprobe "+schedulerModule(name), result{
-					severity: Fails, found: fmt.Sprintf("%s is not loaded, and only the node may load it (docs/installing.md)", schedulerModule(name)),
+				results = append(results, by("echo "+schedulerModule(name)+" > /etc/modules-load.d/ipvs-proxier.conf; modprobe "+
+					schedulerModule(name), result{
+					severity: Fails, found: fmt.Sprintf("%s is not loaded, and only the node may load it (docs/installing.md)",
+						schedulerModule(name)),
 				})...)
 			}
 		} else if !s.LoadedByNode {

@@ -29,7 +29,8 @@ var limitChecks = []Check{{
 			return ok("no Service has a node port")
 		}
 		if held := within(f.NodePorts.Value, w.MasqueradePorts); len(held) > 0 {
-			return fails(fmt.Sprintf("--masquerade-ports=%d-%d holds node ports of Services: %s", w.MasqueradePorts.First, w.MasqueradePorts.Last, ports(held)))
+			return fails(fmt.Sprintf("--masquerade-ports=%d-%d holds node ports of Services: %s",
+				w.MasqueradePorts.First, w.MasqueradePorts.Last, ports(held)))
 		}
 		return ok("masquerading takes no node port")
 	},
@@ -49,7 +50,8 @@ var limitChecks = []Check{{
 			return slices.ContainsFunc(f.Reserved, func(r Range) bool { return r.Holds(port) })
 		})
 		if len(held) > 0 {
-			return warns(fmt.Sprintf("net.ipv4.ip_local_port_range is %d-%d, and holds node ports of Services: %s", f.LocalPorts.Value.First, f.LocalPorts.Value.Last, ports(held)))
+			return warns(fmt.Sprintf("net.ipv4.ip_local_port_range is %d-%d, and holds node ports of Services: %s",
+				f.LocalPorts.Value.First, f.LocalPorts.Value.Last, ports(held)))
 		}
 		return ok("the node's own connections take no node port")
 	},
@@ -65,7 +67,8 @@ var limitChecks = []Check{{
 			return unknown("connection tracking: " + c.Why)
 		case c.Value.Max < c.Value.Wanted && !c.Value.Settable:
 			return by(fmt.Sprintf("in the node's own network namespace: sysctl -w net.netfilter.nf_conntrack_max=%d; or leave it: --conntrack-max-per-core=0", c.Value.Wanted),
-				warns(fmt.Sprintf("nf_conntrack_max is %d, below %d, and cannot be raised from here", c.Value.Max, c.Value.Wanted))...)
+				warns(fmt.Sprintf("nf_conntrack_max is %d, below %d, and cannot be raised from here",
+					c.Value.Max, c.Value.Wanted))...)
 		}
 		return ok(fmt.Sprintf("%d connections may be tracked", max(c.Value.Max, c.Value.Wanted)))
 	},
@@ -115,7 +118,8 @@ var limitChecks = []Check{{
 		case !c.Known() || c.Value.Max == 0:
 			return nil
 		case c.Value.Count*10 >= c.Value.Max*9:
-			return by(fmt.Sprintf("sysctl -w net.ipv4.vs.conn_max=%d", 2*c.Value.Max), warns(fmt.Sprintf("IPVS has %d connections, of %d at most", c.Value.Count, c.Value.Max))...)
+			return by(fmt.Sprintf("sysctl -w net.ipv4.vs.conn_max=%d", 2*c.Value.Max),
+				warns(fmt.Sprintf("IPVS has %d connections, of %d at most", c.Value.Count, c.Value.Max))...)
 		}
 		return ok(fmt.Sprintf("IPVS has %d connections, of %d at most", c.Value.Count, c.Value.Max))
 	},

@@ -53,10 +53,15 @@ func evaluateBridges(f Facts, w Wanted) []result {
 		told := w.PodBridge != "" || len(w.ClusterCIDRs) > 0
 		switch {
 		case pods4 && !b.Calls4, pods6 && !b.Calls6:
-			found = append(found, result{severity: Fails, found: fmt.Sprintf("the bridge %s carries pods, and what passes between its ports does not pass iptables", b.Name)})
+			found = append(found, result{
+				severity: Fails,
+				found:    fmt.Sprintf("the bridge %s carries pods, and what passes between its ports does not pass iptables", b.Name),
+			})
 		case !told && !b.Calls4:
-			found = append(found, result{severity: Warns, found: fmt.Sprintf("what passes between the ports of the bridge %s does not pass iptables; "+
-				"whether it carries pods is not known without --cluster-cidr", b.Name)})
+			found = append(found,
+				result{severity: Warns,
+					found: fmt.Sprintf("what passes between the ports of the bridge %s does not pass iptables; "+
+						"whether it carries pods is not known without --cluster-cidr", b.Name)})
 		}
 	}
 	if len(found) > 0 {
@@ -68,7 +73,8 @@ func evaluateBridges(f Facts, w Wanted) []result {
 // carriesPods tells whether the bridge is the pods', by family: it has an address of their networks, or is named so.
 func (w Wanted) carriesPods(b Bridge) (ipv4, ipv6 bool) {
 	for _, a := range b.Addresses {
-		named := b.Name == w.PodBridge || slices.ContainsFunc(w.ClusterCIDRs, func(p netip.Prefix) bool { return p.Contains(a.Addr()) })
+		named := b.Name == w.PodBridge ||
+			slices.ContainsFunc(w.ClusterCIDRs, func(p netip.Prefix) bool { return p.Contains(a.Addr()) })
 		switch {
 		case !named || a.Addr().IsLinkLocalUnicast():
 		case a.Addr().Is4():

@@ -76,7 +76,8 @@ func evaluateSysctls(f Facts, w Wanted) []result {
 		switch {
 		case !read || now.Missing || now.ReadOnly == "":
 		case now.Value != w.Sysctls[name]:
-			toSet, why = append(toSet, fmt.Sprintf("%s=%s", name, w.Sysctls[name])), append(why, fmt.Sprintf("%s is %s (%s)", name, now.Value, now.ReadOnly))
+			toSet = append(toSet, fmt.Sprintf("%s=%s", name, w.Sysctls[name]))
+			why = append(why, fmt.Sprintf("%s is %s (%s)", name, now.Value, now.ReadOnly))
 		default:
 			right, why = append(right, name), append(why, now.ReadOnly)
 		}

@@ -74,7 +74,8 @@ const (
 
 // Modules are all whose state is asked for.
 func Modules() []string {
-	all := slices.Concat([]string{ipvsModule, ipvsMatch, conntrackEvents, dummyModule, bridgeModule}, setModules, ruleModules)
+	all := slices.Concat([]string{ipvsModule, ipvsMatch, conntrackEvents, dummyModule, bridgeModule}, setModules,
+		ruleModules)
 	for _, name := range scheduler.KernelNames() {
 		all = append(all, schedulerModule(name))
 	}

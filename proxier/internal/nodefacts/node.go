@@ -26,7 +26,9 @@ type Asked struct {
 
 // Process reads what `run` looks at before it changes anything. It takes some milliseconds and starts no program.
 func Process(a Asked) nodecheck.Facts {
-	f := nodecheck.Facts{Modules: map[string]nodecheck.ModuleState{}, Sysctls: map[string]nodecheck.Sysctl{}, Iptables: string(a.Variant)}
+	f := nodecheck.Facts{
+		Modules: map[string]nodecheck.ModuleState{}, Sysctls: map[string]nodecheck.Sysctl{}, Iptables: string(a.Variant),
+	}
 	readModules(&f)
 	f.Capabilities = capabilities()
 	f.UserNamespace, f.UIDMap = kernel.InUserNamespace()
@@ -162,7 +164,9 @@ func connections() (c nodecheck.Connections, err error) {
 	if err != nil {
 		return c, err
 	}
-	c = nodecheck.Connections{Count: t.Connections, Grows: t.Grows || t.MaxBuckets == 0, Buckets: t.MaxBuckets, Max: t.MaxConnections}
+	c = nodecheck.Connections{
+		Count: t.Connections, Grows: t.Grows || t.MaxBuckets == 0, Buckets: t.MaxBuckets, Max: t.MaxConnections,
+	}
 	if !t.Grows {
 		if c.Count, err = kernel.CountConnections(); errors.Is(err, fs.ErrNotExist) {
 			err = nil // it is not loaded yet

@@ -148,7 +148,9 @@ type backEnd struct {
 // those of the other back end where they are installed: the predecessor may have brought its own. Tables of the legacy
 // back end come into being by being listed, so it is asked only where there are some.
 func backEnds(ctx context.Context) (found []backEnd) {
-	for _, family := range []struct{ name, tables string }{{"iptables", "/proc/net/ip_tables_names"}, {"ip6tables", "/proc/net/ip6_tables_names"}} {
+	for _, family := range []struct{ name, tables string }{
+		{"iptables", "/proc/net/ip_tables_names"}, {"ip6tables", "/proc/net/ip6_tables_names"},
+	} {
 		if !installed(family.name + "-save") {
 			continue
 		}

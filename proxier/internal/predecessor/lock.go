@@ -110,7 +110,10 @@ func refuse(socket, ours string) (distrusted []string, err error) {
 			case peer == nil:
 				silent = append(silent, name)
 			case peer.Uid == 0 || int(peer.Uid) == os.Getuid():
-				return nil, fmt.Errorf("another ipvs-proxier%s runs in this network namespace (it holds the unix socket %s); two would undo each other's work: end that one first", ofProcess(peer), name)
+				return nil, fmt.Errorf(
+					"another ipvs-proxier%s runs in this network namespace (it holds the unix socket %s); two would undo each other's work: end that one first",
+					ofProcess(peer), name,
+				)
 			default:
 				distrusted = append(distrusted, fmt.Sprintf("%q held by user %d%s", name, peer.Uid, ofProcess(peer)))
 			}

@@ -50,7 +50,8 @@ var traces = map[Proxy]trace{
 				"KUBE-XLB-*", // iptables mode before 1.24
 			},
 			"filter": {
-				"KUBE-FORWARD", "KUBE-NODE-PORT", "KUBE-PROXY-FIREWALL", "KUBE-SOURCE-RANGES-FIREWALL", "KUBE-IPVS-FILTER", "KUBE-IPVS-OUT-FILTER",
+				"KUBE-FORWARD", "KUBE-NODE-PORT", "KUBE-PROXY-FIREWALL", "KUBE-SOURCE-RANGES-FIREWALL", "KUBE-IPVS-FILTER",
+				"KUBE-IPVS-OUT-FILTER",
 				"KUBE-SERVICES", "KUBE-EXTERNAL-SERVICES", "KUBE-NODEPORTS", "KUBE-PROXY-CANARY", // iptables mode
 			},
 			"mangle": {"KUBE-PROXY-CANARY"},
@@ -59,7 +60,8 @@ var traces = map[Proxy]trace{
 			return strings.HasPrefix(r.target, "KUBE-") && slices.Contains(kubeProxyComments, r.comment)
 		},
 		sets: []string{
-			"KUBE-LOOP-BACK", "KUBE-CLUSTER-IP", "KUBE-EXTERNAL-IP", "KUBE-EXTERNAL-IP-LOCAL", "KUBE-LOAD-BALANCER", "KUBE-LOAD-BALANCER-LOCAL",
+			"KUBE-LOOP-BACK", "KUBE-CLUSTER-IP", "KUBE-EXTERNAL-IP", "KUBE-EXTERNAL-IP-LOCAL", "KUBE-LOAD-BALANCER",
+			"KUBE-LOAD-BALANCER-LOCAL",
 			"KUBE-LOAD-BALANCER-FW", "KUBE-LOAD-BALANCER-SOURCE-CIDR", "KUBE-LOAD-BALANCER-SOURCE-IP",
 			"KUBE-NODE-PORT-TCP", "KUBE-NODE-PORT-UDP", "KUBE-NODE-PORT-LOCAL-TCP", "KUBE-NODE-PORT-LOCAL-UDP",
 			"KUBE-NODE-PORT-SCTP-HASH", "KUBE-NODE-PORT-LOCAL-SCTP-HASH", "KUBE-HEALTH-CHECK-NODE-PORT", "KUBE-IPVS-IPS",
@@ -69,7 +71,9 @@ var traces = map[Proxy]trace{
 			name = "KUBE-6-" + strings.TrimPrefix(name, "KUBE-")
 			return name[:min(len(name), ipset.MaxNameLen)]
 		},
-		frontEnds: []string{"KUBE-CLUSTER-IP", "KUBE-EXTERNAL-IP", "KUBE-EXTERNAL-IP-LOCAL", "KUBE-LOAD-BALANCER", "KUBE-NODE-PORT-SCTP-HASH"},
+		frontEnds: []string{
+			"KUBE-CLUSTER-IP", "KUBE-EXTERNAL-IP", "KUBE-EXTERNAL-IP-LOCAL", "KUBE-LOAD-BALANCER", "KUBE-NODE-PORT-SCTP-HASH",
+		},
 		nodePorts: map[string]ipset.Protocol{"KUBE-NODE-PORT-TCP": ipset.TCP, "KUBE-NODE-PORT-UDP": ipset.UDP},
 	},
 	KubeRouter: {
@@ -91,8 +95,10 @@ var traces = map[Proxy]trace{
 // kubeProxyComments are the comments of kube-proxy's jumps, which are part of their identity (pkg/proxy/ipvs/proxier.go
 // and pkg/proxy/iptables/proxier.go, iptablesJumpChains).
 var kubeProxyComments = []string{
-	"kubernetes service portals", "kubernetes postrouting rules", "kubernetes forwarding rules", "kubernetes health check rules", "kube-proxy firewall rules",
-	"kubernetes ipvs access filter", "kubernetes externally-visible service portals", "kubernetes health check service ports", "kubernetes load balancer firewall",
+	"kubernetes service portals", "kubernetes postrouting rules", "kubernetes forwarding rules",
+	"kubernetes health check rules", "kube-proxy firewall rules",
+	"kubernetes ipvs access filter", "kubernetes externally-visible service portals",
+	"kubernetes health check service ports", "kubernetes load balancer firewall",
 }
 
 // ownedByKubeRouter knows kube-router's jumps, and its masquerade rules in nat POSTROUTING, by the matches that they
@@ -105,7 +111,8 @@ func ownedByKubeRouter(table string, r rule) bool {
 	case table != "nat" || r.chain != "POSTROUTING" || r.option("--vdir") != "ORIGINAL":
 		return false
 	}
-	return r.target == "KUBE-ROUTER-HAIRPIN" || r.option("--vmethod") == "MASQ" && (r.target == "SNAT" || r.target == "MASQUERADE")
+	return r.target == "KUBE-ROUTER-HAIRPIN" ||
+		r.option("--vmethod") == "MASQ" && (r.target == "SNAT" || r.target == "MASQUERADE")
 }
 
 // owns tells whether a chain of the table is the proxy's.

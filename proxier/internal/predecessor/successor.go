@@ -30,7 +30,9 @@ func Unready(ctx context.Context, families []cluster.Family) (missing string, er
 }
 
 func unready(saved []savedTable, sets []ipset.Set, families []cluster.Family) string {
-	if !slices.ContainsFunc(sets, func(s ipset.Set) bool { return s.Name == "KUBE-CLUSTER-IP" || s.Name == "KUBE-6-CLUSTER-IP" }) {
+	if !slices.ContainsFunc(
+		sets, func(s ipset.Set) bool { return s.Name == "KUBE-CLUSTER-IP" || s.Name == "KUBE-6-CLUSTER-IP" },
+	) {
 		return "its sets (KUBE-CLUSTER-IP)"
 	}
 	for _, family := range families {

@@ -25,7 +25,9 @@ func (c Case) Good() bool {
 // Corpus returns n cases, the same for the same seed.
 func Corpus(seed uint64, n int) []Case {
 	r := rand.New(rand.NewPCG(seed, seed))
-	kinds := []annotation.Object{annotation.Service, annotation.Service, annotation.Service, annotation.EndpointSlice, annotation.Node}
+	kinds := []annotation.Object{
+		annotation.Service, annotation.Service, annotation.Service, annotation.EndpointSlice, annotation.Node,
+	}
 	cases := make([]Case, 0, n)
 	for len(cases) < n {
 		of := kinds[r.IntN(len(kinds))]
@@ -38,9 +40,12 @@ func Corpus(seed uint64, n int) []Case {
 
 // atoms are what values are made of, right and wrong.
 var atoms = []string{
-	"", " ", "\t", ",", "=", ":", "/", "+", "*", "*=", "http=", "dns=", "80=", "HTTP=", "zone=a:", "node=n1:", "zone=", "0", "1", "3", "100", "65535", "65536", "9999999", "10000000",
-	"100/80", "80/100", "rr", "WLC", "maglev", "least-connection", "rrr", "fallback", "port", "none", "30s", "1m30s", "24h", "25h", "721h", "1.5h", "-1s", "90", "true", "F", "yes",
-	"nat", "tunnel", "cluster-ip", "node-port", "load-balancer", "everything", "ſh", "ms", "0s", "\u00a0", "\\", "\"", "http=rr,http=lc", "*=1,*=2", "zone=a:1,zone=A:2",
+	"", " ", "\t", ",", "=", ":", "/", "+", "*", "*=", "http=", "dns=", "80=", "HTTP=", "zone=a:", "node=n1:", "zone=",
+	"0", "1", "3", "100", "65535", "65536", "9999999", "10000000",
+	"100/80", "80/100", "rr", "WLC", "maglev", "least-connection", "rrr", "fallback", "port", "none", "30s", "1m30s",
+	"24h", "25h", "721h", "1.5h", "-1s", "90", "true", "F", "yes",
+	"nat", "tunnel", "cluster-ip", "node-port", "load-balancer", "everything", "ſh", "ms", "0s", "\u00a0", "\\", "\"",
+	"http=rr,http=lc", "*=1,*=2", "zone=a:1,zone=A:2",
 }
 
 func value(r *rand.Rand, key annotation.Key) string {
