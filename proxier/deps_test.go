@@ -19,7 +19,7 @@ import (
 // package of this module. What they need comes as an argument.
 var pure = []string{
 	"internal/document", "internal/marks", "internal/spelling", "internal/version", "internal/wronguse", "ipset", "proxier/internal/annotation",
-	"proxier/internal/budget", "proxier/internal/cluster", "proxier/internal/dataplane", "proxier/internal/explain",
+	"proxier/internal/budget", "proxier/internal/bundle", "proxier/internal/cluster", "proxier/internal/dataplane", "proxier/internal/explain",
 	"proxier/internal/iptables",
 	"proxier/internal/nodecheck",
 	"scheduler", "scheduler/hashing",

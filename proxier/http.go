@@ -14,8 +14,12 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/observe"
 )
 
-// StatusPath is where the metrics address serves Status as JSON; ?service=NAMESPACE/NAME limits it.
-const StatusPath = "/status"
+// StatusPath is where the metrics address serves Status as JSON, JournalPath where it serves Journal;
+// ?service=NAMESPACE/NAME limits either.
+const (
+	StatusPath  = "/status"
+	JournalPath = "/journal"
+)
 
 // httpServersOf returns what is served on the addresses of the configuration.
 func httpServersOf(c Config, h *observe.Health, b *observe.Board, m *observe.Metrics) []httpServer {
@@ -27,10 +31,11 @@ func httpServersOf(c Config, h *observe.Health, b *observe.Board, m *observe.Met
 	// A compressor is 1 MiB of memory, for an answer that rarely leaves the node.
 	operator.Handle("/metrics", promhttp.HandlerFor(m.Registry, promhttp.HandlerOpts{DisableCompression: true}))
 	operator.Handle(StatusPath, b)
+	operator.Handle(JournalPath, b.Journal)
 	operator.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "ok") })
 	operator.HandleFunc("/proxyMode", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "ipvs") })
 	index(health, "/healthz", "/livez", "/readyz")
-	index(operator, "/metrics", StatusPath, "/healthz", "/proxyMode")
+	index(operator, "/metrics", StatusPath, JournalPath, "/healthz", "/proxyMode")
 	return []httpServer{
 		{"healthzBindAddress", c.HealthzBindAddress, health, edge.Probes()},
 		{"metricsBindAddress", c.MetricsBindAddress, operator, edge.Operator()},
@@ -56,23 +61,39 @@ func FetchStatus(ctx context.Context, address, service string) (Status, error) {
 	return fetchStatus(ctx, address, service, maxStatus)
 }
 
+// FetchJournal asks the daemon for its last changes, as FetchStatus does.
+func FetchJournal(ctx context.Context, address, service string) (Journal, error) {
+	ctx, cancel := context.WithTimeout(ctx, edge.Operator().Answer)
+	defer cancel()
+	var j Journal
+	return j, fetch(ctx, address, JournalPath, service, "journal", maxStatus, &j)
+}
+
 func fetchStatus(ctx context.Context, address, service string, most int) (Status, error) {
 	var s Status
-	url := "http://" + address + StatusPath + "?service=" + service
+	if err := fetch(ctx, address, StatusPath, service, "status", most, &s); err != nil {
+		return Status{}, err
+	}
+	return s, nil
+}
+
+// fetch asks the daemon for what a command of that name shows.
+func fetch(ctx context.Context, address, path, service, command string, most int, into any) error {
+	url := "http://" + address + path + "?service=" + service
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return s, fmt.Errorf("status: %w", err)
+		return fmt.Errorf("%s: %w", command, err)
 	}
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
-		return s, fmt.Errorf("no ipvs-proxier answers on %s: %w (is it running on this node? its --metrics-bind-address goes to status as --server)", address, err)
+		return fmt.Errorf("no ipvs-proxier answers on %s: %w (is it running on this node? its --metrics-bind-address goes to %s as --server)", address, err, command)
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
-		return s, fmt.Errorf("status: %s answers %s", address, Printable(response.Status))
+		return fmt.Errorf("%s: %s answers %s", command, address, Printable(response.Status))
 	}
-	if err := json.NewDecoder(inputfile.Bounded(response.Body, most)).Decode(&s); err != nil {
-		return Status{}, fmt.Errorf("status: what %s answers is not the status of an ipvs-proxier: %w", address, err)
+	if err := json.NewDecoder(inputfile.Bounded(response.Body, most)).Decode(into); err != nil {
+		return fmt.Errorf("%s: what %s answers is not the %s of an ipvs-proxier: %w", command, address, command, err)
 	}
-	return s, nil
+	return nil
 }

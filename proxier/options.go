@@ -218,8 +218,8 @@ var options = []Option{
 			"missing; `0` is no bound, else at least `1m`",
 	}, {
 		Field: "metricsBindAddress", Flags: []string{"metrics-bind-address"},
-		Help: "address with port for /metrics and /status; empty is off",
-		Docs: "`/metrics`, `/status`, `/proxyMode`; empty is off. As above when it is in use",
+		Help: "address with port for /metrics, /status and /journal; empty is off",
+		Docs: "`/metrics`, `/status`, `/journal`, `/proxyMode`; empty is off. As above when it is in use",
 	}, {
 		Field: "logLevel", Flags: []string{"log-level"}, Words: []string{"debug", "info", "warn", "error"},
 		Help: "debug, info, warn or error",

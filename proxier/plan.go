@@ -78,13 +78,28 @@ func MakePlan(ctx context.Context, c Config, version string, log *slog.Logger) (
 	if !watcher.WaitForSync(ctx) {
 		return Plan{}, from.unheard(ctx)
 	}
-	wanted := c.dataplane(kernel.Families(by.Netfilter), facts)
-	if c.DetectLocalMode == DetectNodeCIDR {
-		if wanted.Pods.CIDRs, err = awaitPodCIDRs(ctx, watcher, c.NodeName, log); err != nil {
+	return rehearsal{c, by, facts, from, watcher, log}.plan(ctx)
+}
+
+// rehearsal is what it takes to find out what a start would do: the objects are known.
+type rehearsal struct {
+	Config
+	by      kernel.NetfilterChoice
+	facts   dataplane.Facts
+	from    opened
+	watcher *source.Watcher
+	log     *slog.Logger
+}
+
+func (r rehearsal) plan(ctx context.Context) (Plan, error) {
+	wanted := r.dataplane(kernel.Families(r.by.Netfilter), r.facts)
+	if r.DetectLocalMode == DetectNodeCIDR {
+		var err error
+		if wanted.Pods.CIDRs, err = awaitPodCIDRs(ctx, r.watcher, r.NodeName, r.log); err != nil {
 			return Plan{}, err
 		}
 	}
-	linux, err := kernel.NewLinux(c.linux(wanted, by.Netfilter))
+	linux, err := kernel.NewLinux(r.linux(wanted, r.by.Netfilter))
 	if err != nil {
 		return Plan{}, err
 	}
@@ -93,16 +108,16 @@ func MakePlan(ctx context.Context, c Config, version string, log *slog.Logger) (
 	if err != nil {
 		return Plan{}, fmt.Errorf("read the kernel: %w", err)
 	}
-	settings := c.settings(wanted)
-	settings.APIServers = from.reached.All
-	if c.TakeOver != "" {
-		ledger, err := predecessor.ReadLedger(predecessor.Proxy(c.TakeOver))
+	settings := r.settings(wanted)
+	settings.APIServers = r.from.reached.All
+	if r.TakeOver != "" {
+		ledger, err := predecessor.ReadLedger(predecessor.Proxy(r.TakeOver))
 		if err != nil {
 			return Plan{}, err
 		}
 		settings.Predecessor = ledger.Owns
 	}
-	ops, last, err := engine.DryRun(settings, seen, watcher, linux.Connections)
+	ops, last, err := engine.DryRun(settings, seen, r.watcher, linux.Connections)
 	if err != nil {
 		return Plan{}, err
 	}

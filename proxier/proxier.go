@@ -95,7 +95,7 @@ func Run(ctx context.Context, c Config, version string, log *slog.Logger) error 
 	board.Doors, board.Unready = servers.problems, health.Unready
 	defer servers.serve(httpServersOf(c, health, board, metrics))()
 	observers := []engine.Observer{
-		observe.NewLog(log), metrics, board, table, succession, observe.NewGarbage(),
+		observe.NewLog(log), metrics, board.Journal, board, table, succession, observe.NewGarbage(),
 		&otherRules{in: by.Netfilter.Other(), families: families, log: log},
 	}
 	go table.Watch(ctx, observe.TableWatch, log, metrics.CountNodeProblems)

@@ -13,6 +13,9 @@ type (
 	ConnectionsStatus = observe.ConnectionsStatus
 	ServiceDetail     = observe.Detail
 	EndpointStatus    = observe.EndpointStatus
+	// Journal is what the daemon has done last.
+	Journal      = observe.JournalStatus
+	JournalEntry = observe.JournalEntry
 	// State is how something in the kernel compares with what is wanted.
 	State = observe.State
 )

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"strings"
@@ -18,14 +19,15 @@ func explainCommand() *cobra.Command {
 		Long: "Follow the first packet of a connection through this node's kernel as it is now: source ranges, policies, masquerading with the rule\n" +
 			"that decides, the virtual server, its candidates and why each of them is or is not one, and what the client sees.\n\n" +
 			"It reads the kernel (as root), writes nothing, and needs neither the API server nor a running proxier. Rules of other programs are not\n" +
-			"followed, but for a DNAT that takes the packet away before IPVS.",
+			"followed, but for a DNAT that takes the packet away before IPVS. With --bundle it reads the kernel of a bundle, anywhere.",
 		Example: "  ipvs-proxier explain --from 10.244.1.7 --to 10.96.0.10:53 --protocol udp\n" +
 			"  ipvs-proxier explain --from node --to 10.96.0.10:53\n" +
 			"  ipvs-proxier explain --from 203.0.113.9:40000 --to 192.168.1.10:30080 -o json",
 	}
 	config := proxier.Default()
 	var q proxier.Question
-	var output string
+	var output, file string
+	bundleFlag(c, &file)
 	c.Flags().StringVar(&q.From, "from", "", "the client: ADDRESS, ADDRESS:PORT, node for a process of this node, or node=ADDRESS for one that has bound an address")
 	c.Flags().StringVar(&q.To, "to", "", "ADDRESS:PORT of a Service")
 	c.Flags().StringVar(&q.Protocol, "protocol", "tcp", "tcp, udp or sctp")
@@ -43,10 +45,13 @@ func explainCommand() *cobra.Command {
 		if err := proxier.CheckQuestion(q); err != nil {
 			return usageError{err}
 		}
+		if file != "" {
+			return beside(c, "link", "iptables")
+		}
 		return nil
 	}
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		said, err := proxier.Explain(c.Context(), config, q)
+		said, err := explained(c.Context(), config, q, file)
 		if err != nil {
 			return err
 		}
@@ -56,6 +61,22 @@ func explainCommand() *cobra.Command {
 		return explanationTable(c.OutOrStdout(), q, said)
 	}
 	return c
+}
+
+// explained asks this node's kernel, or the archive of a bundle.
+func explained(ctx context.Context, config proxier.Config, q proxier.Question, file string) (proxier.Explanation, error) {
+	if file == "" {
+		return proxier.Explain(ctx, config, q)
+	}
+	b, err := proxier.OpenBundle(file)
+	if err != nil {
+		return proxier.Explanation{}, fmt.Errorf("--bundle: %w", err)
+	}
+	said, err := b.Explain(q)
+	if err != nil {
+		return said, fmt.Errorf("--bundle: %w", err)
+	}
+	return said, nil
 }
 
 // explanationTable prints the steps, the candidates and what the client sees. Rules may hold words of others.

@@ -10,7 +10,7 @@ import (
 func TestUnknownCommandsAreWrongUse(t *testing.T) {
 	for line, want := range map[string]string{
 		"statsu":               "did you mean status?",
-		"help foo":             "allowed are check, cleanup",
+		"help foo":             "allowed are bundle, check, cleanup",
 		"completion foo":       "allowed are bash, fish",
 		"completion bsh":       "did you mean bash?",
 		"run --proxy-mode=x":   "ipvs-proxier convert -- --proxy-mode=...",

@@ -34,7 +34,15 @@ func statusCommand() *cobra.Command {
 	c.Flags().StringVarP(&w.namespace, "namespace", "n", "", "only Services of this namespace; the argument is a NAME then")
 	c.Flags().BoolVar(&w.problems, "problems", false, "only Services with which something is wrong")
 	c.Flags().BoolVarP(&w.watch, "watch", "w", false, "show it again every two seconds, until it is interrupted")
-	c.Args = w.read
+	bundleFlag(c, &w.bundle)
+	c.Args = func(c *cobra.Command, args []string) error {
+		if w.bundle != "" {
+			if err := beside(c, "server", "watch"); err != nil {
+				return err
+			}
+		}
+		return w.read(c, args)
+	}
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if !w.watch {
 			return w.show(c.Context(), screenOf(c.OutOrStdout()))
@@ -47,7 +55,9 @@ func statusCommand() *cobra.Command {
 // statusWish is what status is to show.
 type statusWish struct {
 	server, output, namespace string
-	problems, watch           bool
+	// bundle is the archive to read; "" asks the daemon.
+	bundle          string
+	problems, watch bool
 	// service is NAMESPACE/NAME; "" is all.
 	service string
 }
@@ -74,18 +84,37 @@ func watchStatus(ctx context.Context, out screen, tick <-chan time.Time, show fu
 	}
 }
 
-// show asks the daemon once, and prints what it says.
+// fetch asks the daemon once, or reads what it said, and returns when that was.
+func (w *statusWish) fetch(ctx context.Context) (s proxier.Status, at time.Time, err error) {
+	if w.bundle == "" {
+		s, err = proxier.FetchStatus(ctx, w.server, w.service)
+		return s, time.Now(), err
+	}
+	b, err := proxier.OpenBundle(w.bundle)
+	if err == nil {
+		s, err = b.Status(w.service)
+	}
+	if err != nil {
+		return s, at, fmt.Errorf("--bundle: %w", err)
+	}
+	return s, b.Made(), nil
+}
+
+// show prints what the daemon says, or said.
 func (w *statusWish) show(ctx context.Context, out screen) error {
-	s, err := proxier.FetchStatus(ctx, w.server, w.service)
+	s, at, err := w.fetch(ctx)
 	if err != nil {
 		return err
+	}
+	if w.bundle != "" && w.text() {
+		out.say(0, "  ", "at "+at.UTC().Format(time.RFC3339)+", by the bundle:")
 	}
 	found := len(s.Services) > 0
 	s.Services = slices.DeleteFunc(s.Services, func(service proxier.ServiceStatus) bool { return !w.shows(service) })
 	if w.service != "" && !found && w.text() { // a page of nothing says nothing
 		return w.unserved(s)
 	}
-	if err := printStatus(out, s, w.output, w.service != "", time.Now()); err != nil {
+	if err := printStatus(out, s, w.output, w.service != "", at); err != nil {
 		return err
 	}
 	if s.Wrong || !s.Healthy {
@@ -109,31 +138,45 @@ func (w *statusWish) unserved(s proxier.Status) error {
 func (w *statusWish) text() bool { return w.output == "table" || w.output == "wide" }
 
 // read checks the arguments and flags before anybody is asked: a wrong use is none of a daemon's that does not answer.
-func (w *statusWish) read(_ *cobra.Command, args []string) error {
+func (w *statusWish) read(_ *cobra.Command, args []string) (err error) {
 	if !slices.Contains(statusOutputs, w.output) {
 		return unknownOutput(w.output)
 	}
-	switch {
-	case w.watch && !w.text():
+	if w.watch && !w.text() {
 		return usageError{fmt.Errorf("--watch shows a table; found --output=%s", w.output)}
+	}
+	if w.service, err = serviceArgument("status", args, w.namespace); err != nil {
+		return err
+	}
+	w.server, err = serverAddress(w.server)
+	return err
+}
+
+// serviceArgument returns the NAMESPACE/NAME that the arguments of a command ask for, "" where they ask for all.
+func serviceArgument(command string, args []string, namespace string) (string, error) {
+	switch {
 	case len(args) > 1:
-		return usageError{errors.New("status takes one NAMESPACE/NAME at most")}
-	case len(args) == 1 && w.namespace != "" && !strings.Contains(args[0], "/"):
-		w.service = w.namespace + "/" + args[0]
-	case len(args) == 1 && w.namespace != "":
-		return usageError{fmt.Errorf("%q has a namespace, and --namespace names one: want one of them", args[0])}
-	case len(args) == 1 && !strings.Contains(args[0], "/"):
-		return usageError{fmt.Errorf("%q is not NAMESPACE/NAME; did you mean default/%s?", args[0], args[0])}
-	case len(args) == 1 && strings.Count(args[0], "/") > 1:
-		return usageError{fmt.Errorf("%q is not NAMESPACE/NAME", args[0])}
-	case len(args) == 1:
-		w.service = args[0]
+		return "", usageError{fmt.Errorf("%s takes one NAMESPACE/NAME at most", command)}
+	case len(args) == 0:
+		return "", nil
+	case namespace != "" && !strings.Contains(args[0], "/"):
+		return namespace + "/" + args[0], nil
+	case namespace != "":
+		return "", usageError{fmt.Errorf("%q has a namespace, and --namespace names one: want one of them", args[0])}
+	case !strings.Contains(args[0], "/"):
+		return "", usageError{fmt.Errorf("%q is not NAMESPACE/NAME; did you mean default/%s?", args[0], args[0])}
+	case strings.Count(args[0], "/") > 1:
+		return "", usageError{fmt.Errorf("%q is not NAMESPACE/NAME", args[0])}
 	}
-	if strings.HasPrefix(w.server, "https://") {
-		return usageError{fmt.Errorf("--server %q: the daemon speaks HTTP without TLS; want an address with a port, such as 127.0.0.1:10249", w.server)}
+	return args[0], nil
+}
+
+// serverAddress returns the address of --server without a scheme.
+func serverAddress(text string) (string, error) {
+	if strings.HasPrefix(text, "https://") {
+		return "", usageError{fmt.Errorf("--server %q: the daemon speaks HTTP without TLS; want an address with a port, such as 127.0.0.1:10249", text)}
 	}
-	w.server = strings.TrimSuffix(strings.TrimPrefix(w.server, "http://"), "/")
-	return nil
+	return strings.TrimSuffix(strings.TrimPrefix(text, "http://"), "/"), nil
 }
 
 // statusOutputs are those of printStatus.

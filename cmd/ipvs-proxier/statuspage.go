@@ -35,6 +35,11 @@ func statusPage(s screen, status proxier.Status, now time.Time) {
 		unlisted(s, *service.Detail)
 	}
 	settingsTable(s, service)
+	if d := service.Detail; d != nil && len(d.Changes) > 0 {
+		fmt.Fprintln(s)
+		s.say(0, "", "LAST CHANGES")
+		journalTable(s, proxier.Journal{Entries: d.Changes})
+	}
 	statusFoot(s, status)
 }
 

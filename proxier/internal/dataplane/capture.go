@@ -105,6 +105,9 @@ func (d Destination) keys() (keys []netip.AddrPort) {
 	return keys
 }
 
+// All returns the rules, as they were given.
+func (c Captures) All() []Capture { return slices.Clone(c.all) }
+
 // Same tells whether both are the same rules in the same order.
 func (c Captures) Same(other Captures) bool {
 	return slices.EqualFunc(c.all, other.all, func(a, b Capture) bool {

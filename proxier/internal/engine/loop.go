@@ -241,7 +241,7 @@ func (l *Loop) time(r *Report, changes []cluster.Change) {
 		if _, failed := r.Failures[name]; failed || l.engine.waits(name) {
 			continue
 		}
-		times := ChangeTimes{Queue: r.Start.Sub(c.Arrived), Total: l.ended.Sub(c.Arrived)}
+		times := ChangeTimes{Name: name, Queue: r.Start.Sub(c.Arrived), Total: l.ended.Sub(c.Arrived)}
 		for _, t := range c.Triggered {
 			times.Watch = append(times.Watch, c.Arrived.Sub(t))
 			times.Programmed = append(times.Programmed, l.ended.Sub(t))

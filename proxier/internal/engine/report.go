@@ -69,6 +69,8 @@ type Report struct {
 
 // ChangeTimes is how long a change of a Service took on its way.
 type ChangeTimes struct {
+	// Name is the Service's.
+	Name cluster.Name
 	// Queue is the time from its arrival to the start of the pass, Total that from its arrival to the end of the pass.
 	Queue, Total time.Duration
 	// Watch are the times from what led to changed endpoints, by the clock of the control plane, to the arrival here;

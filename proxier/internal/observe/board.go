@@ -72,7 +72,7 @@ type ServiceStatus struct {
 	Errors   []string        `json:"errors,omitempty"`
 	// Changed is when what is wanted for it last changed.
 	Changed time.Time `json:"changed"`
-	// Detail is nil unless the Service was asked for by its name.
+	// Detail is nil unless the Service was asked for by its name, or the details of all.
 	Detail *Detail `json:"detail,omitempty"`
 }
 
@@ -158,6 +158,8 @@ type Board struct {
 	Now func() time.Time
 	// Unready returns why the node is not ready; nil where nobody asks.
 	Unready func() []string
+	// Journal has the last changes of Services.
+	Journal *Journal
 	// Table is nil where nobody looks at it.
 	Table *ConnectionTable
 	// Doors returns what is wrong with the addresses on which the proxier serves; nil where it serves on none.
@@ -188,7 +190,9 @@ type boardRow struct {
 }
 
 func NewBoard(node, version string, counter func() (ConnectionCounter, error), from Origin) *Board {
-	return &Board{node: node, version: version, started: time.Now(), counter: counter, from: from, Now: time.Now, rows: map[cluster.Name]*boardRow{}}
+	return &Board{
+		node: node, version: version, started: time.Now(), counter: counter, from: from, Now: time.Now, rows: map[cluster.Name]*boardRow{}, Journal: NewJournal(node),
+	}
 }
 
 // Observe implements Observer.
@@ -254,22 +258,46 @@ func (b *Board) Status(only func(cluster.Name) bool) Status {
 // is not served.
 func (b *Board) Page(name cluster.Name) Status {
 	s := b.Status(func(other cluster.Name) bool { return other == name })
-	b.mu.Lock()
-	ask, basis := b.last.Inquiry, engine.Basis{}
-	if row := b.rows[name]; row != nil {
-		basis = row.basis
+	b.detail(&s)
+	if len(s.Services) > 0 {
+		return s
 	}
+	b.mu.Lock()
+	ask := b.last.Inquiry
 	b.mu.Unlock()
-	answer := ask.Ask(name, basis)
-	switch {
-	case len(s.Services) > 0 && answer.Unserved == "":
-		s.Services[0].Detail = NewDetail(&s.Services[0], answer)
-	case len(s.Services) == 0 && answer.Unserved == "":
+	if s.Unserved = ask.Ask(name, engine.Basis{}).Unserved; s.Unserved == "" {
 		s.Unserved = "the syncs have not come to it yet"
-	case len(s.Services) == 0:
-		s.Unserved = answer.Unserved
 	}
 	return s
+}
+
+// detail adds the Details of the Services. One that has gone meanwhile gets none.
+func (b *Board) detail(s *Status) {
+	b.mu.Lock()
+	ask, bases := b.last.Inquiry, make([]engine.Basis, len(s.Services))
+	for i, service := range s.Services {
+		if row := b.rows[cluster.Name{Namespace: service.Namespace, Name: service.Name}]; row != nil {
+			bases[i] = row.basis
+		}
+	}
+	b.mu.Unlock()
+	for i := range s.Services {
+		service := &s.Services[i]
+		answer := ask.Ask(cluster.Name{Namespace: service.Namespace, Name: service.Name}, bases[i])
+		if answer.Unserved == "" {
+			service.Detail = NewDetail(service, answer)
+			service.Detail.Changes = b.changes(cluster.Name{Namespace: service.Namespace, Name: service.Name})
+		}
+	}
+}
+
+// changesOfPage is how many of the last changes stand on the page of a Service.
+const changesOfPage = 5
+
+// changes returns the last changes of a Service, the newest last.
+func (b *Board) changes(name cluster.Name) []JournalEntry {
+	all := b.Journal.Status(func(of cluster.Name) bool { return of == name }).Entries
+	return all[max(0, len(all)-changesOfPage):]
 }
 
 // look returns what is known and in the kernel now, and how many passes there were before.
@@ -377,7 +405,13 @@ func (b *Board) sound(now time.Time, grace time.Duration) (sound, serving bool, 
 
 // ServeHTTP serves Status.
 func (b *Board) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	status := func() Status { return b.Status(nil) }
+	status := func() Status {
+		s := b.Status(nil)
+		if r.URL.Query().Get("detail") == "true" {
+			b.detail(&s)
+		}
+		return s
+	}
 	if text := r.URL.Query().Get("service"); text != "" {
 		wanted, err := cluster.ParseName(text)
 		if err != nil {

@@ -52,6 +52,20 @@ func (s ServiceStatus) Wrong() bool {
 		slices.ContainsFunc(s.FrontEnds, func(f FrontEndStatus) bool { return !f.Programmed })
 }
 
+// Only returns the Status as it would be of that Service alone, with the verdict on it; "" is all of them.
+func (s Status) Only(service string) Status {
+	if service == "" {
+		return s
+	}
+	s.Differences = 0
+	s.Services = slices.DeleteFunc(slices.Clone(s.Services), func(one ServiceStatus) bool { return one.Namespace+"/"+one.Name != service })
+	for _, one := range s.Services {
+		s.Differences += one.differences()
+	}
+	s.judge()
+	return s
+}
+
 // judge writes the verdict: the worst that there is, or that all is right.
 func (s *Status) judge() {
 	unserved, mistaken := 0, 0

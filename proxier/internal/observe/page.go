@@ -22,6 +22,8 @@ type Detail struct {
 	Endpoints []EndpointStatus `json:"endpoints"`
 	// Unlisted are what EndpointSlices list for no port.
 	Unlisted []UnlistedStatus `json:"unlisted,omitempty"`
+	// Changes are the last ones that the journal has, the newest last.
+	Changes []JournalEntry `json:"changes,omitempty"`
 }
 
 // EndpointStatus is one endpoint of one port.

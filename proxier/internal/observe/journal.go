@@ -1,0 +1,293 @@
+package observe
+
+import (
+	"encoding/json"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/engine"
+)
+
+// What a Journal keeps: so many entries, each with the first operations of one Service in one pass; of a pass those of
+// so many Services, and no operation behind so many. The rest of a pass is one entry, and so is all of a start.
+const (
+	journalEntries    = 500
+	journalOperations = 8
+	journalServices   = 50
+	journalLooks      = 4096
+)
+
+// Journal remembers the last changes that passes have made in the kernel, in memory alone. It keeps operations as they
+// are, and writes them out when somebody asks. It has a lock of its own, so that asking takes none of the engine's
+// time.
+type Journal struct {
+	node string
+
+	mu sync.Mutex
+	// ring holds the entries; next is the place of the oldest one when it is full.
+	ring []journalEntry
+	next int
+	// forgotten counts entries that there was no room for any more.
+	forgotten int
+}
+
+// journalEntry is what one pass has done for one Service.
+type journalEntry struct {
+	at     time.Time
+	of     cluster.Name
+	cause  engine.Cause
+	ops    []doneOperation
+	count  int
+	failed int
+	// services is how many Services the entry is of; 0 is of none, as the foundation is.
+	services int
+	times    passTimes
+}
+
+type doneOperation struct {
+	op  dataplane.Op
+	err error
+}
+
+// passTimes is how long it took, by stages; queue and total are 0 where nobody waited for it.
+type passTimes struct{ queue, compile, kernel, total time.Duration }
+
+// NewJournal returns one that is empty.
+func NewJournal(node string) *Journal { return &Journal{node: node} }
+
+// Observe implements Observer.
+func (j *Journal) Observe(r engine.Report) {
+	p := page{}
+	for o := range r.Operations() {
+		if !p.add(o) {
+			break
+		}
+	}
+	entries := p.close(r)
+	if len(entries) == 0 {
+		return
+	}
+	for _, c := range r.Changes {
+		if e := p.of[c.Name]; e != nil && e != p.rest {
+			e.times.queue, e.times.total = c.Queue, c.Total
+		}
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, e := range entries {
+		e.at, e.times.compile, e.times.kernel = r.Start.Add(r.Duration), r.Compile, r.Kernel
+		j.put(*e)
+	}
+}
+
+// put adds an entry in the place of the oldest one. The passes of a start are one entry.
+func (j *Journal) put(e journalEntry) {
+	if last := j.last(); last != nil && e.started() && last.started() {
+		last.at, last.count, last.failed, last.services = e.at, last.count+e.count, last.failed+e.failed, last.services+e.services
+		last.times.compile += e.times.compile
+		last.times.kernel += e.times.kernel
+		return
+	}
+	if len(j.ring) < journalEntries {
+		j.ring = append(j.ring, e)
+		return
+	}
+	j.ring[j.next] = e
+	j.next = (j.next + 1) % journalEntries
+	j.forgotten++
+}
+
+// last returns the newest entry, nil where there is none.
+func (j *Journal) last() *journalEntry {
+	if len(j.ring) == 0 {
+		return nil
+	}
+	return &j.ring[(j.next+len(j.ring)-1)%len(j.ring)]
+}
+
+func (e *journalEntry) started() bool { return e.cause == engine.Started && len(e.ops) == 0 }
+
+// page is what is written of one pass.
+type page struct {
+	of    map[cluster.Name]*journalEntry
+	order []*journalEntry
+	// rest is of all that have no entry of their own; nil where there are none.
+	rest   *journalEntry
+	looked int
+	// cut tells that not all operations were looked at.
+	cut bool
+}
+
+// add notes an operation. It returns false where no more is to be looked at.
+func (p *page) add(o engine.Operation) bool {
+	if o.Cause == engine.Started || p.looked == journalLooks {
+		if p.rest == nil {
+			p.rest = &journalEntry{cause: o.Cause}
+		}
+		p.cut = true
+		return false
+	}
+	p.looked++
+	p.entry(o).add(o)
+	return true
+}
+
+// entry returns that of the operation's Service.
+func (p *page) entry(o engine.Operation) *journalEntry {
+	of := o.Owner()
+	e := p.of[of]
+	switch {
+	case e != nil:
+	case len(p.order) == journalServices:
+		if p.rest == nil {
+			p.rest = &journalEntry{cause: o.Cause}
+		}
+		e = p.rest
+		e.services++
+	default:
+		e = &journalEntry{of: of, cause: o.Cause, ops: make([]doneOperation, 0, 2)}
+		if of != (cluster.Name{}) {
+			e.services = 1
+		}
+		p.order = append(p.order, e)
+	}
+	if p.of == nil { // most passes of an idle node do nothing
+		p.of = map[cluster.Name]*journalEntry{}
+	}
+	p.of[of] = e
+	return e
+}
+
+// add counts the operation, and keeps it where there is room, or where it failed and others that are kept did not.
+func (e *journalEntry) add(o engine.Operation) {
+	e.count++
+	e.cause = min(e.cause, o.Cause) // of several the one that counts first
+	if o.Err != nil {
+		e.failed++
+	}
+	switch done := (doneOperation{o.Op, o.Err}); {
+	case e.ops == nil: // the rest
+	case len(e.ops) < journalOperations:
+		e.ops = append(e.ops, done)
+	case o.Err != nil && e.ops[journalOperations-1].err == nil:
+		e.ops[journalOperations-1] = done
+	}
+}
+
+// close returns the entries. What was not looked at is counted by what the Report says of all.
+func (p *page) close(r engine.Report) []*journalEntry {
+	if p.rest == nil {
+		return p.order
+	}
+	if p.cut {
+		p.rest.count, p.rest.failed = r.OpCount()+r.FailureCount(), r.FailureCount()
+		for _, e := range p.order {
+			p.rest.count, p.rest.failed = p.rest.count-e.count, p.rest.failed-e.failed
+		}
+		p.rest.services = max(1, r.Services-len(p.order))
+	}
+	return append(p.order, p.rest)
+}
+
+// JournalStatus is what Journal says; `ipvs-proxier journal -o json` prints it as it is.
+type JournalStatus struct {
+	Node string `json:"node"`
+	// Forgotten counts older entries for which there was no room any more.
+	Forgotten int `json:"forgotten"`
+	// Entries are the oldest first.
+	Entries []JournalEntry `json:"entries"`
+}
+
+// Only returns the entries of that Service alone; "" is all.
+func (s JournalStatus) Only(service string) JournalStatus {
+	if service != "" {
+		s.Entries = slices.DeleteFunc(slices.Clone(s.Entries), func(e JournalEntry) bool { return e.Namespace+"/"+e.Name != service })
+	}
+	return s
+}
+
+// JournalEntry is what one sync did for one Service.
+type JournalEntry struct {
+	// Time is when it was done.
+	Time time.Time `json:"time"`
+	// Namespace and Name are the Service's; empty where it is of none, or of Services together.
+	Namespace string `json:"namespace,omitempty"`
+	Name      string `json:"name,omitempty"`
+	// Services is how many it is of: 0 is of none, as the foundation is.
+	Services int `json:"services"`
+	// Cause is start, drift, retry, timer or change.
+	Cause string `json:"cause"`
+	// Count is how many operations there were, Failed of how many the kernel said no, or that were left out; Operations
+	// are the first of them.
+	Count      int                `json:"count"`
+	Failed     int                `json:"failed"`
+	Operations []JournalOperation `json:"operations,omitempty"`
+	// QueueSeconds is how long the change waited for the sync, TotalSeconds until the sync had ended; both are 0 where no
+	// change of the Service asked for it. CompileSeconds and KernelSeconds are those of the whole sync.
+	QueueSeconds   float64 `json:"queueSeconds"`
+	CompileSeconds float64 `json:"compileSeconds"`
+	KernelSeconds  float64 `json:"kernelSeconds"`
+	TotalSeconds   float64 `json:"totalSeconds"`
+}
+
+// JournalOperation is one operation, in the words of the log and of metrics.
+type JournalOperation struct {
+	Verb   string `json:"verb"`
+	Kind   string `json:"kind"`
+	Object string `json:"object"`
+	// Error is why it was not done; empty where it was.
+	Error string `json:"error,omitempty"`
+}
+
+// String returns for example "create virtual-server tcp 10.96.0.10:53 rr".
+func (o JournalOperation) String() string { return o.Verb + " " + o.Kind + " " + o.Object }
+
+// Status returns what is remembered of the Services for which only is true; nil is all, and what belongs to none.
+func (j *Journal) Status(only func(cluster.Name) bool) JournalStatus {
+	j.mu.Lock()
+	entries := slices.Concat(j.ring[j.next:], j.ring[:j.next])
+	s := JournalStatus{Node: j.node, Forgotten: j.forgotten, Entries: []JournalEntry{}}
+	j.mu.Unlock()
+	for _, e := range entries {
+		if only == nil || only(e.of) {
+			s.Entries = append(s.Entries, e.status())
+		}
+	}
+	return s
+}
+
+func (e journalEntry) status() JournalEntry {
+	s := JournalEntry{
+		Time: e.at.UTC(), Namespace: e.of.Namespace, Name: e.of.Name, Services: e.services, Cause: e.cause.String(), Count: e.count, Failed: e.failed,
+		QueueSeconds: e.times.queue.Seconds(), CompileSeconds: e.times.compile.Seconds(), KernelSeconds: e.times.kernel.Seconds(), TotalSeconds: e.times.total.Seconds(),
+	}
+	for _, o := range e.ops {
+		done := JournalOperation{Verb: o.op.Verb.String(), Kind: o.op.Object.Kind().String(), Object: o.op.Object.String()}
+		if o.err != nil {
+			done.Error = o.err.Error()
+		}
+		s.Operations = append(s.Operations, done)
+	}
+	return s
+}
+
+// ServeHTTP serves Status; ?service=NAMESPACE/NAME limits it.
+func (j *Journal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	var only func(cluster.Name) bool
+	if text := r.URL.Query().Get("service"); text != "" {
+		wanted, err := cluster.ParseName(text)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		only = func(name cluster.Name) bool { return name == wanted }
+	}
+	w.Header().Set("Content-Type", "application/json")
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	_ = e.Encode(j.Status(only)) // who asks has gone
+}
