@@ -198,7 +198,7 @@ const (
 // measure makes one run of a proxy, and where it is ours the floors beside it.
 func (b *bench) measure(s subject, services, round int) {
 	b.t.Helper()
-	o := options{changes: s.changes(services), idle: time.Minute, restart: true} // a minute has two of our audits
+	o := options{changes: s.changes(services), idle: time.Minute, restart: true} // a minute has one of our audits at most
 	if services > 5000 {
 		o.idle = 4 * time.Minute // they may come less often
 	}

@@ -99,8 +99,9 @@ type Config struct {
 	StrictARP bool `json:"strictARP,omitempty"`
 	// DrainTimeout is how long connections to an endpoint that is gone may go on.
 	DrainTimeout Duration `json:"drainTimeout"`
-	// AuditPeriod is how often the whole kernel is compared with the desired state, counted from beginning to beginning; 0
-	// is never. From 30 s on it is the least: audits take a hundredth of a core at the most.
+	// AuditPeriod is how often at least the whole kernel is compared with the desired state, counted from beginning to
+	// beginning; 0 is never. From 30 s on it is done more often, but not more often than each 30 s, where a thousandth
+	// of a core is enough for it, and less often where it would take more than a hundredth.
 	AuditPeriod Duration `json:"auditPeriod"`
 	// MinSyncPeriod is the least time between the ends and starts of passes that changes ask for; meanwhile they gather.
 	MinSyncPeriod Duration `json:"minSyncPeriod,omitzero"`
@@ -204,7 +205,7 @@ func Default() Config {
 		MasqueradeBit:      14,                      // kube-proxy's, known to be free
 		MasqueradePorts:    PortRange{32768, 65535}, // beside the API server's default for node ports, 30000-32767
 		DrainTimeout:       Duration{cluster.DefaultDrainTimeout},
-		AuditPeriod:        Duration{30 * time.Second}, // drift is mended as fast as kube-proxy mends it
+		AuditPeriod:        Duration{10 * time.Minute}, // what others do to us is as a rule found within seconds without it
 		HealthzBindAddress: "0.0.0.0:10256",
 		MetricsBindAddress: "127.0.0.1:10249",
 		LogLevel:           "info",

@@ -80,8 +80,11 @@ func (o Option) DefaultText() string {
 		if word == "" || word == "null" {
 			return ""
 		}
-		if short, whole := strings.CutSuffix(word, "m0s"); whole { // 24h0m0s, 15m0s
-			word = strings.TrimSuffix(short+"m", "0m")
+		if short, whole := strings.CutSuffix(word, "m0s"); whole { // 24h0m0s, 10m0s
+			word = short + "m"
+			if hours, whole := strings.CutSuffix(word, "h0m"); whole {
+				word = hours + "h"
+			}
 		}
 		all[i] = "`" + word + "`"
 	}

@@ -199,10 +199,12 @@ var options = []Option{
 		Help: "how long connections to an endpoint that is gone may go on; 0 ends them at once",
 	}, {
 		Field: "auditPeriod", Flags: []string{"audit-period", "ipvs-sync-period"},
-		Help: "how often the kernel is compared with the desired state; 0 is never, else at least 1s; from 30s on less often where " +
-			"that would take more than a hundredth of a core",
-		Docs: "how often the whole kernel is compared with the desired state, beside the changes, which do not wait for it; `0` " +
-			"never, else at least `1s`; from `30s` on less often where that would take more than a hundredth of a core",
+		Help: "how often at least the kernel is compared with the desired state; 0 is never, else at least 1s; from 30s on more " +
+			"often where a thousandth of a core is enough, and less often where it would take more than a hundredth",
+		Docs: "how often at least the whole kernel is compared with the desired state, beside the changes, which do not wait for " +
+			"it; `0` never, else at least `1s`; from `30s` on more often, each 30 s at most, where a thousandth of a core is enough, " +
+			"and less often where it would take more than a hundredth. What others change is as a rule found sooner: " +
+			"[operating.md](operating.md#how-soon-drift-is-mended)",
 	}, {
 		Field: "minSyncPeriod", Flags: []string{"ipvs-min-sync-period"}, Unset: "`0s`",
 		Help: "least time between syncs; changes gather meanwhile",

@@ -10,6 +10,9 @@ type Kernel interface {
 	Observe() (Observation, error)
 	// NodeAddresses reads only what Observe returns as NodeAddresses and Broadcasts.
 	NodeAddresses() (addresses, broadcasts []netip.Addr, err error)
+	// Glance tells what the kernel can tell of these parts without reading them: those of the virtual servers, the sets
+	// and the rules.
+	Glance(Parts) (Glance, error)
 	// VirtualServer reads one virtual server with its real servers, whoever made it. It is not present when there is
 	// none.
 	VirtualServer(VirtualServerID) (v VirtualServer, present bool, err error)

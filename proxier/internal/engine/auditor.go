@@ -28,6 +28,11 @@ type auditor struct {
 	// wanted are parts that are to be looked at before that, from soon on.
 	wanted dataplane.Parts
 	soon   time.Time
+	// all says that all is to be looked at before that, from until on.
+	all   bool
+	until time.Time
+	// ahead says that the reading of all is ahead of its time.
+	ahead bool
 	// reading are the parts that are being read.
 	reading dataplane.Parts
 	// spent returns what the calling thread has taken of the processor so far, and the programs of this process.
@@ -49,12 +54,14 @@ type reading struct {
 // AuditCost is the processor time of a reading, and that of the programs that it ran.
 type AuditCost struct{ Thread, Programs time.Duration }
 
-// Of a core audits take a hundredth at the most: where they cost more than that each period, they come less often. Half
-// of it is for the reading, whose cost is known: to compare what was read and to collect what is left of it takes the
-// loop and the collector as long again (2.6 s for 1.35 s of reading, of 10,000 Services in User-Mode Linux:
-// docs/benchmarking.md). Periods below the default one are kept: who asks for one has reasons.
+// Audits come each period, and more often where a thousandth of a core is enough for it; but not more often than each
+// sparingPeriod. Where they take more than a hundredth of a core each period, they come less often. Half of each part
+// is for the reading, whose cost is known: to compare what was read and to collect what is left of it takes the loop
+// and the collector as long again (2.6 s for 1.35 s of reading, of 10,000 Services in User-Mode Linux:
+// docs/benchmarking.md). Periods below sparingPeriod are kept: who asks for one has reasons.
 const (
 	auditPart     = 200
+	thriftyPart   = 2000
 	sparingPeriod = 30 * time.Second
 )
 
@@ -66,7 +73,7 @@ const partsRest = time.Second
 // lets it.
 func newAuditor(e *Engine, open func() (dataplane.Reader, error), period time.Duration, work *Stopwatch, spent func() (thread, programs time.Duration)) *auditor {
 	a := &auditor{
-		engine: e, period: period, work: work, due: time.Now().Add(period), soon: time.Now(), spent: spent,
+		engine: e, period: period, work: work, due: time.Now().Add(min(period, sparingPeriod)), soon: time.Now(), spent: spent,
 		ask: make(chan dataplane.Parts, 1), results: make(chan reading, 1), read: make(chan struct{}, 1),
 	}
 	go a.answer(open)
@@ -108,14 +115,28 @@ func (a *auditor) next() time.Time {
 	switch {
 	case a.period <= 0 || a.reading != 0:
 		return time.Time{}
-	case a.wanted != 0 && a.soon.Before(a.due):
-		return a.soon
+	case a.wanted != 0:
+		return sooner(a.dueOfAll(), a.soon)
+	}
+	return a.dueOfAll()
+}
+
+// dueOfAll returns when all is to be read.
+func (a *auditor) dueOfAll() time.Time {
+	if a.all {
+		return sooner(a.due, later(a.soon, a.until))
 	}
 	return a.due
 }
 
 // want has these parts looked at as soon as may be.
-func (a *auditor) want(parts dataplane.Parts) { a.wanted |= parts }
+func (a *auditor) want(parts dataplane.Parts) {
+	if parts = parts.Complete(); parts == dataplane.AllParts {
+		a.all = true
+		return
+	}
+	a.wanted |= parts
+}
 
 // start starts a round when one is due, and tells whether it did.
 func (a *auditor) start(now time.Time) bool {
@@ -123,10 +144,11 @@ func (a *auditor) start(now time.Time) bool {
 		return false
 	}
 	parts := a.wanted
-	a.began, a.soon = now, now.Add(partsRest)
-	if !now.Before(a.due) {
-		parts, a.due = dataplane.AllParts, now.Add(a.period)
+	if !now.Before(a.dueOfAll()) {
+		a.ahead = now.Before(a.due)
+		parts, a.due = dataplane.AllParts, now.Add(min(a.period, sparingPeriod))
 	}
+	a.began, a.soon = now, now.Add(partsRest)
 	if a.engine.have == nil || a.engine.starting {
 		// Passes try to read the kernel as long as they have not; before all Services were looked at, nothing can be said to
 		// be too much.
@@ -135,6 +157,9 @@ func (a *auditor) start(now time.Time) bool {
 	a.drop()
 	a.round = a.engine.newRound()
 	a.reading, a.wanted = parts, 0
+	if parts == dataplane.AllParts {
+		a.all = false
+	}
 	a.work.Start(now)
 	a.ask <- parts
 	return true
@@ -224,12 +249,14 @@ func (a *auditor) ended(now time.Time, r reading) error {
 	if a.cost != nil {
 		a.cost(r.cost)
 	}
-	sparing := a.began.Add(auditPart * (r.cost.Thread + r.cost.Programs))
-	switch {
-	case parts != dataplane.AllParts:
-		a.soon = later(a.soon, sparing)
-	case a.period >= sparingPeriod:
-		a.due = later(a.due, sparing)
+	cost := r.cost.Thread + r.cost.Programs
+	if parts == dataplane.AllParts {
+		a.due = a.began.Add(a.pause(cost))
+		if a.ahead {
+			a.until = a.began.Add(auditPart * cost)
+		}
+	} else {
+		a.soon = later(a.soon, a.began.Add(auditPart*cost))
 	}
 	if r.err == nil {
 		a.again, a.failures = 0, 0
@@ -247,6 +274,21 @@ func (a *auditor) ended(now time.Time, r reading) error {
 		return nil
 	}
 	return r.err
+}
+
+// pause returns the time between the beginnings of two audits whose reading costs that much.
+func (a *auditor) pause(cost time.Duration) time.Duration {
+	if a.period < sparingPeriod {
+		return a.period
+	}
+	return max(sparingPeriod, min(thriftyPart*cost, a.period), auditPart*cost)
+}
+
+func sooner(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 func later(a, b time.Time) time.Time {

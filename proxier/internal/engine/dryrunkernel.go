@@ -37,6 +37,11 @@ func (k *DryRunKernel) NodeAddresses() (addresses, broadcasts []netip.Addr, err 
 	return k.seen.NodeAddresses, k.seen.Broadcasts, nil
 }
 
+// Glance implements dataplane.Kernel: there is nothing to tell.
+func (k *DryRunKernel) Glance(dataplane.Parts) (dataplane.Glance, error) {
+	return dataplane.Glance{Servers: -1, Entries: -1}, nil
+}
+
 // VirtualServer implements dataplane.Kernel.
 func (k *DryRunKernel) VirtualServer(id dataplane.VirtualServerID) (dataplane.VirtualServer, bool, error) {
 	if v, ours := k.seen.State.VirtualServers[id]; ours {

@@ -130,6 +130,7 @@ type Engine struct {
 	// read the kernel.
 	touches *touches
 	unread  error
+	glanced glanced
 }
 
 func New(s Settings, kernel dataplane.Kernel, l Lister) *Engine {

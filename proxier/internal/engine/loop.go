@@ -32,8 +32,11 @@ type Loop struct {
 	audits    *auditor
 	addresses *addressChanges
 	ours      *addressChanges // what our link has lost, or what our routes led to
-	link      chan struct{}   // ours is gone
-	compiled  chan struct{}   // something is, beside the passes
+	// glances is when the kernel is asked next what it can tell; the zero time is never. count is how often it was.
+	glances  time.Time
+	count    int
+	link     chan struct{} // ours is gone
+	compiled chan struct{} // something is, beside the passes
 	// rest is the least time between the end of a pass and the start of one that changes ask for; ended is when the last
 	// one ended, gathering says that changes wait.
 	rest      time.Duration
@@ -77,6 +80,9 @@ func NewLoop(e *Engine, c Config) *Loop {
 		waiting:   map[cluster.Name]cluster.Change{},
 	}
 	l.audits.cost = c.AuditCost
+	if c.AuditPeriod > 0 {
+		l.glances = time.Now().Add(glanceEvery)
+	}
 	return l
 }
 
@@ -142,7 +148,7 @@ func (l *Loop) Run(ctx context.Context) error {
 		case <-l.compiled:
 			l.pass(l.source.Take(), nil, false)
 		case now := <-timer.C:
-			if l.audits.start(now) {
+			if l.audits.start(now) || l.glance(now) {
 				continue
 			}
 			l.gathering = false
@@ -154,7 +160,7 @@ func (l *Loop) Run(ctx context.Context) error {
 // wait returns how long there is nothing to do by itself.
 func (l *Loop) wait(now time.Time) time.Duration {
 	wait := time.Hour
-	for _, due := range []time.Time{l.audits.next(), l.engine.retries.next(), l.engine.drains.next(), l.engine.stale.next(), l.engine.cutoffs.next(), l.engine.starts.next(now, l.engine.want)} {
+	for _, due := range []time.Time{l.audits.next(), l.glances, l.engine.retries.next(), l.engine.drains.next(), l.engine.stale.next(), l.engine.cutoffs.next(), l.engine.starts.next(now, l.engine.want)} {
 		if !due.IsZero() {
 			wait = min(wait, due.Sub(now))
 		}
@@ -219,6 +225,9 @@ func (l *Loop) sync(changes []cluster.Change, pass func(now time.Time) Report) {
 	l.ended = time.Now()
 	r.Duration = l.ended.Sub(start)
 	l.time(&r, changes)
+	if r.Whole {
+		l.recordSurplus()
+	}
 	for _, o := range l.observers {
 		o.Observe(r)
 	}

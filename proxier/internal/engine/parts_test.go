@@ -31,6 +31,7 @@ func newPartsLoop(t *testing.T) *partsLoop {
 	}
 	t.Cleanup(l.audits.close)
 	l.s.apply([]byte(manyServices(5)))
+	l.s.apply([]byte("apiVersion: v1\nkind: Service\nmetadata: {name: both}\nspec: {clusterIP: 10.96.7.7, clusterIPs: [10.96.7.7, 'fd00:96::7'], ports: [{port: 80}]}\n"))
 	l.pass(nil, nil, true)
 	return l
 }
@@ -66,7 +67,7 @@ func TestAnAddressThatIsTakenAwayComesBack(t *testing.T) {
 		now := time.Now()
 		l.ours.tell(AddressChange{Gone: netip.MustParseAddr("192.0.2.1")})
 		l.missed()
-		if due := l.audits.next(); due.Before(now.Add(time.Minute)) {
+		if due := l.audits.next(); due.Before(now.Add(sparingPeriod / 2)) {
 			t.Fatalf("an address that is not missed has something read in %s", due.Sub(now))
 		}
 		for range 2 {
@@ -153,5 +154,80 @@ func TestPartsThatCannotBeRead(t *testing.T) {
 	}
 	if l.audits.due != due {
 		t.Errorf("the audit of all is moved by %s", l.audits.due.Sub(due))
+	}
+}
+
+// glanceAt has the loop glance at the kernel, and returns what is to be looked at.
+func (l *partsLoop) glanceAt(now time.Time) (all bool, parts dataplane.Parts) {
+	l.s.t.Helper()
+	l.glances, l.count = now, deepGlance-1
+	if !l.glance(now) {
+		l.s.t.Fatal("it is not the time for a glance")
+	}
+	all, parts = l.audits.all, l.audits.wanted
+	l.audits.all, l.audits.wanted = false, 0
+	return all, parts &^ (dataplane.PartSysctls | dataplane.PartSockets)
+}
+
+// TestAGlanceTellsWhatIsToBeLookedAt: virtual servers and entries that come or go by the hand of others, a virtual
+// server of IPv6, which nobody counts, and rules that have changed; not what passes do.
+func TestAGlanceTellsWhatIsToBeLookedAt(t *testing.T) {
+	foreign := dataplane.VirtualServerID{Addr: netip.MustParseAddr("192.0.2.1"), Port: 80, Protocol: cluster.TCP}
+	for name, c := range map[string]struct {
+		damage func(l *partsLoop)
+		all    bool
+		parts  dataplane.Parts
+	}{
+		"nothing":                  {damage: func(*partsLoop) {}},
+		"a change of a Service":    {damage: func(l *partsLoop) { l.pass([]cluster.Change{{Name: l.s.delete("Service s3")[0]}}, nil, false) }},
+		"virtual servers are gone": {damage: func(l *partsLoop) { clear(l.s.memory.State().VirtualServers) }, all: true},
+		"those of IPv6 are gone": {damage: func(l *partsLoop) {
+			for id := range l.s.memory.State().VirtualServers {
+				if id.Addr.Is6() {
+					l.s.memory.State().DropVirtualServer(id)
+				}
+			}
+		}, all: true},
+		"somebody else's comes": {damage: func(l *partsLoop) { l.s.memory.AddForeign(foreign, dataplane.VirtualServer{Scheduler: "lc"}) }, all: true},
+		"entries are gone":      {damage: func(l *partsLoop) { l.s.memory.State().Entries.DropSets("IPVSP-FRONT-END") }, parts: dataplane.PartSets},
+		"rules change":          {damage: func(l *partsLoop) { l.s.memory.RulesChanged++ }, parts: dataplane.PartRules},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newPartsLoop(t)
+			l.glances = time.Now()
+			l.recordSurplus()
+			now := time.Now()
+			if all, parts := l.glanceAt(now); all || parts != 0 {
+				t.Fatalf("nothing has changed, and %b are to be looked at, all: %t", parts, all)
+			}
+			l.s.tampered = true
+			c.damage(l)
+			if all, parts := l.glanceAt(now); all != c.all || parts != c.parts {
+				t.Errorf("%b are to be looked at, all: %t; want %b, %t", parts, all, c.parts, c.all)
+			}
+		})
+	}
+}
+
+// TestAWipedTableIsMended by one audit, ahead of its time; then nothing is to be looked at any more.
+func TestAWipedTableIsMended(t *testing.T) {
+	l := newPartsLoop(t)
+	l.glances = time.Now()
+	l.recordSurplus()
+	l.s.tampered = true
+	text := l.s.memory.State().Text()
+	clear(l.s.memory.State().VirtualServers)
+	now := time.Now()
+	l.glances = now
+	l.glance(now)
+	if !l.audits.start(now) {
+		t.Fatalf("nothing is read before %s", l.audits.next().Sub(now))
+	}
+	l.finish()
+	if now := l.s.memory.State().Text(); now != text {
+		t.Errorf("the kernel is\n%s\nwant\n%s", now, text)
+	}
+	if all, parts := l.glanceAt(now); all || parts != 0 {
+		t.Errorf("after the repair %b are to be looked at, all: %t", parts, all)
 	}
 }

@@ -405,10 +405,14 @@ func TestUnreadableBeside(t *testing.T) {
 	}
 }
 
-// TestAuditsTakeAHundredth: an audit whose reading costs more than half a hundredth of its period is not made as often,
-// unless somebody has asked for a short period.
+// TestAuditsTakeAHundredth: audits come as often as a thousandth of a core allows, at least each period, unless that
+// would take more than a hundredth, and unless somebody has asked for a short period.
 func TestAuditsTakeAHundredth(t *testing.T) {
 	for _, c := range []struct{ period, cost, wait time.Duration }{
+		{10 * time.Minute, 0, 30 * time.Second},
+		{10 * time.Minute, 100 * time.Millisecond, 200 * time.Second},
+		{10 * time.Minute, time.Second, 10 * time.Minute},
+		{10 * time.Minute, 4 * time.Second, 800 * time.Second},
 		{30 * time.Second, 100 * time.Millisecond, 30 * time.Second},
 		{30 * time.Second, 2 * time.Second, 400 * time.Second},
 		{time.Minute, 250 * time.Millisecond, time.Minute},

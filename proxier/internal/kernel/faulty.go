@@ -44,6 +44,14 @@ func (f *Faulty) NodeAddresses() (addresses, broadcasts []netip.Addr, err error)
 	return f.Kernel.NodeAddresses()
 }
 
+// Glance implements dataplane.Kernel.
+func (f *Faulty) Glance(parts dataplane.Parts) (dataplane.Glance, error) {
+	if f.fails() {
+		return dataplane.Glance{}, fmt.Errorf("injected: %w", syscall.EINTR)
+	}
+	return f.Kernel.Glance(parts)
+}
+
 // VirtualServer implements dataplane.Kernel.
 func (f *Faulty) VirtualServer(id dataplane.VirtualServerID) (v dataplane.VirtualServer, present bool, err error) {
 	if f.fails() {

@@ -31,6 +31,8 @@ type Memory struct {
 	// Captures and UnreadRules are what Observe shows of others' rules.
 	Captures    dataplane.Captures
 	UnreadRules []string
+	// RulesChanged is what Glance tells of the rules.
+	RulesChanged uint64
 	// Busy holds the connections of real servers: what Connections returns. A real server that is not in it is idle.
 	Busy map[dataplane.RealServerID]uint32
 	// Flows are the entries of connection tracking: what Send makes, which is UDP, and Forget and CutOff delete.
@@ -137,6 +139,20 @@ func (r *MemoryReader) Close() error { return nil }
 func (m *Memory) VirtualServer(id dataplane.VirtualServerID) (dataplane.VirtualServer, bool, error) {
 	v, present := m.state.VirtualServers[id]
 	return v, present, nil
+}
+
+// Glance implements dataplane.Kernel.
+func (m *Memory) Glance(parts dataplane.Parts) (dataplane.Glance, error) {
+	seen := dataplane.Glance{Entries: -1, Rules: m.RulesChanged}
+	for id := range m.state.VirtualServers {
+		if id.Addr.Is4() {
+			seen.Servers++
+		}
+	}
+	if parts.Has(dataplane.PartSets) {
+		seen.Entries = m.state.Entries.Len()
+	}
+	return seen, nil
 }
 
 // NodeAddresses implements dataplane.Kernel.

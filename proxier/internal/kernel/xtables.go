@@ -14,6 +14,8 @@ import (
 type xtables struct {
 	sets   *client.Client
 	chains *chains
+	// asker tells the generation of the rules; nil where the kernel does not.
+	asker *unchanged
 }
 
 func newXtables(families []cluster.Family) (netfilter, error) {
@@ -25,7 +27,7 @@ func newXtables(families []cluster.Family) (netfilter, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &xtables{sets, chains}, nil
+	return &xtables{sets, chains, newUnchanged(families)}, nil
 }
 
 func (*xtables) together(op dataplane.Op) string {
@@ -122,14 +124,14 @@ func (x *xtables) observeSets(s *dataplane.State) error {
 func (x *xtables) share(reader netfilter) {
 	if other, is := reader.(*xtables); is {
 		other.chains.spelled = x.chains.spelled
-		other.chains.unchanged = newUnchanged(x.chains.families)
+		other.chains.unchanged = other.asker
 	}
 }
 
 func (x *xtables) traffic() Traffic {
 	messages, sends := x.sets.Traffic()
-	asked := x.chains.unchanged.traffic()
+	asked := x.asker.traffic()
 	return Traffic{Messages: messages + asked.Messages, Sends: sends + asked.Sends, Processes: x.chains.processes}
 }
 
-func (x *xtables) close() error { return errors.Join(x.sets.Close(), x.chains.unchanged.close()) }
+func (x *xtables) close() error { return errors.Join(x.sets.Close(), x.asker.close()) }

@@ -29,6 +29,8 @@ type Backend struct {
 	lengths map[string]lengths
 	// held are entries of sets that have to be written again.
 	held map[string][]ipset.Entry
+	// transactions counts those that the kernel has taken.
+	transactions uint32
 	// before is what ObserveChanged has seen; nil where it has not.
 	before *remembered
 }
@@ -115,7 +117,7 @@ func (b *Backend) try(ops []dataplane.Op, errs []error, left []int) (again []int
 	case err != nil:
 		return nil, b.outcome(err)
 	case len(failed) == 0:
-		b.known, b.at = t.now, b.at+1
+		b.known, b.at, b.transactions = t.now, b.at+1, b.transactions+1
 		clear(b.lengths)
 		for _, table := range t.now.of {
 			maps.Copy(b.lengths, table.lengths)

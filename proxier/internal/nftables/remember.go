@@ -17,6 +17,9 @@ type remembered struct {
 // message.
 func (b *Backend) Generation() (uint32, error) { return b.generation() }
 
+// Transactions returns how many transactions this Backend has made, each of which has made the generation grow by one.
+func (b *Backend) Transactions() uint32 { return b.transactions }
+
 // ObserveChanged is Observe for who observes again and again, and changes nothing of what is seen: as long as the
 // generation is the same, what was seen before is shown again, and nothing is read. Its entries are the same Entries.
 func (b *Backend) ObserveChanged(s *dataplane.State) error {
