@@ -78,7 +78,7 @@ func TestUpgradingNamesWhatIs(t *testing.T) {
 	}
 	_, reasons, _ := strings.Cut(page, "## Reasons")
 	reasons, _, _ = strings.Cut(reasons, "\n## ")
-	known := constants(t, "internal/cluster/problem.go", `Reason = "(\w+)"`)
+	known := constants(t, "internal/cluster/reason.go", `Reason = "(\w+)"`)
 	for _, row := range regexp.MustCompile("(?m)^\\| (`.*`) \\| (this node|all nodes) \\|").FindAllStringSubmatch(reasons, -1) {
 		for reason := range strings.SplitSeq(strings.ReplaceAll(row[1], "`", ""), ", ") {
 			if !known[reason] || cluster.Reason(reason).OfNode() != (row[2] == "this node") {

@@ -292,12 +292,3 @@ func (r *Report) ProblemsOfNodes() []cluster.Problem {
 	}
 	return all
 }
-
-func addConflict(problems *cluster.Problems, front *dataplane.FrontEnd, winner cluster.Name, as dataplane.FrontEndKind) {
-	why := "already and was created first"
-	if as.Allocated() && !front.Kind.Allocated() {
-		why = "as its " + as.String() + ", which the API gives out once"
-	}
-	problems.Addf(cluster.FrontEndConflict, front.Kind.String()+" "+front.ID.String(), "service %s has this address, port and protocol %s; "+
-		"this service is not served there until the other lets go of it", winner, why)
-}

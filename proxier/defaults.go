@@ -1,0 +1,42 @@
+package proxier
+
+import (
+	"slices"
+	"time"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel"
+)
+
+// Default returns the configuration in force where nobody says anything.
+func Default() Config {
+	return Config{
+		Link:            dataplane.DefaultLink,
+		Netfilter:       kernel.AutoNetfilter,
+		Iptables:        kernel.AutoVariant,
+		MaxViewAge:      Duration{3 * time.Minute},    // three bookmarks
+		VIPMode:         dataplane.ByAddress.String(), // what operators and other node agents expect
+		DetectLocalMode: DetectClusterCIDR,
+		WatchNodes:      AllNodes,
+		NodeWeights:     AllNodes,
+		ProtectedPorts:  slices.Clone(defaultProtected),
+		Conntrack: Conntrack{
+			MaxPerCore: 32768, Min: 131072,
+			TCPEstablishedTimeout: Duration{24 * time.Hour}, TCPCloseWaitTimeout: Duration{time.Hour},
+		},
+		MasqueradeBit:      14,                      // kube-proxy's, known to be free
+		MasqueradePorts:    PortRange{32768, 65535}, // beside the API server's default for node ports, 30000-32767
+		DrainTimeout:       Duration{cluster.DefaultDrainTimeout},
+		AuditPeriod:        Duration{10 * time.Minute}, // what others do to us is as a rule found within seconds without it
+		HealthzBindAddress: "0.0.0.0:10256",
+		MetricsBindAddress: "127.0.0.1:10249",
+		LogLevel:           "info",
+		LogFormat:          "text",
+	}
+}
+
+// defaultProtected are the ports by which a node is managed: SSH (22), etcd (2379 to 2381), the API server (6443), the
+// kubelet (10248, 10250, 10255), our own (10249, 10256), kube-controller-manager, cloud-controller-manager and
+// kube-scheduler (10257 to 10259).
+var defaultProtected = []string{"22", "2379-2381", "6443", "10248-10250", "10255-10259"}
