@@ -54,7 +54,7 @@ func TestWhatIsCountedIsMendedSoon(t *testing.T) {
 	whole := c.dataplane()
 	damages := []string{"ipset flush IPVSP-FRONT-END"}
 	if c.rulesHaveAGeneration() {
-		damages = append(damages, "iptables -w -t nat -D PREROUTING 1", "iptables -w -t nat -F IPVSP-POSTROUTING")
+		damages = append(damages, "iptables -w -t nat -D PREROUTING 1; iptables -w -t nat -F IPVSP-POSTROUTING")
 	}
 	for _, damage := range append(damages, "ipvsadm -C") {
 		output, err := c.Node1.Run("sh", "-c", damage)

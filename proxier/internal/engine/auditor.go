@@ -73,7 +73,7 @@ const partsRest = time.Second
 // lets it.
 func newAuditor(e *Engine, open func() (dataplane.Reader, error), period time.Duration, work *Stopwatch, spent func() (thread, programs time.Duration)) *auditor {
 	a := &auditor{
-		engine: e, period: period, work: work, due: time.Now().Add(min(period, sparingPeriod)), soon: time.Now(), spent: spent,
+		engine: e, period: period, work: work, due: time.Now().Add(min(period, sparingPeriod)), soon: time.Now(), until: time.Now(), spent: spent,
 		ask: make(chan dataplane.Parts, 1), results: make(chan reading, 1), read: make(chan struct{}, 1),
 	}
 	go a.answer(open)
@@ -124,7 +124,7 @@ func (a *auditor) next() time.Time {
 // dueOfAll returns when all is to be read.
 func (a *auditor) dueOfAll() time.Time {
 	if a.all {
-		return sooner(a.due, later(a.soon, a.until))
+		return sooner(a.due, a.until)
 	}
 	return a.due
 }
@@ -148,7 +148,7 @@ func (a *auditor) start(now time.Time) bool {
 		a.ahead = now.Before(a.due)
 		parts, a.due = dataplane.AllParts, now.Add(min(a.period, sparingPeriod))
 	}
-	a.began, a.soon = now, now.Add(partsRest)
+	a.began, a.soon, a.until = now, now.Add(partsRest), later(a.until, now.Add(partsRest))
 	if a.engine.have == nil || a.engine.starting {
 		// Passes try to read the kernel as long as they have not; before all Services were looked at, nothing can be said to
 		// be too much.
@@ -253,7 +253,7 @@ func (a *auditor) ended(now time.Time, r reading) error {
 	if parts == dataplane.AllParts {
 		a.due = a.began.Add(a.pause(cost))
 		if a.ahead {
-			a.until = a.began.Add(auditPart * cost)
+			a.until = later(a.until, a.began.Add(auditPart*cost))
 		}
 	} else {
 		a.soon = later(a.soon, a.began.Add(auditPart*cost))

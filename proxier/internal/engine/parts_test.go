@@ -231,3 +231,29 @@ func TestAWipedTableIsMended(t *testing.T) {
 		t.Errorf("after the repair %b are to be looked at, all: %t", parts, all)
 	}
 }
+
+// TestAWipedTableDoesNotWaitForParts: that rules are read often, which is dear, does not keep everything from being read
+// once; then everything has to wait.
+func TestAWipedTableDoesNotWaitForParts(t *testing.T) {
+	l := newPartsLoop(t)
+	now := time.Now()
+	of := func(parts dataplane.Parts) {
+		t.Helper()
+		l.audits.want(parts)
+		if !l.audits.start(now) {
+			t.Fatalf("nothing is read before %s", l.audits.next().Sub(now))
+		}
+		<-l.audits.read
+		r := <-l.audits.results
+		r.cost.Programs = 100 * time.Millisecond
+		l.audits.record(now, r)
+		l.audits.drop()
+		now = now.Add(partsRest)
+	}
+	of(dataplane.PartRules)
+	of(dataplane.AllParts)
+	l.audits.want(dataplane.AllParts)
+	if wait := l.audits.next().Sub(now); wait != auditPart*100*time.Millisecond-partsRest {
+		t.Errorf("everything is read again in %s", wait)
+	}
+}
