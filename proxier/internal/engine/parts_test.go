@@ -232,8 +232,8 @@ func TestAWipedTableIsMended(t *testing.T) {
 	}
 }
 
-// TestAWipedTableDoesNotWaitForParts: that rules are read often, which is dear, does not keep everything from being read
-// once; then everything has to wait.
+// TestAWipedTableDoesNotWaitForParts: that rules are read often, which is dear, does not keep everything from being
+// read once; then everything has to wait.
 func TestAWipedTableDoesNotWaitForParts(t *testing.T) {
 	l := newPartsLoop(t)
 	now := time.Now()
