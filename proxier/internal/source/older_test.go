@@ -10,7 +10,6 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 
@@ -114,16 +113,8 @@ func (h history) isFollowed(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx, end := context.WithCancel(t.Context())
-	told := make(chan struct{}, 1)
-	store := newStore(func() {
-		select {
-		case told <- struct{}{}:
-		default:
-		}
-	})
-	soon := &wait.Backoff{Duration: time.Millisecond, Factor: 1, Steps: 1}
-	r := cache.NewReflectorWithOptions(client.Source(Selection{}).Services, &v1.Service{}, store.ofServices(),
-		cache.ReflectorOptions{Backoff: soon})
+	store, told := newToldStore()
+	r := cache.NewReflectorWithOptions(client.Source(Selection{}).Services, &v1.Service{}, store.ofServices(), soon)
 	over := make(chan struct{})
 	go func() { defer close(over); r.RunWithContext(ctx) }()
 	t.Cleanup(func() { end(); <-over })

@@ -10,7 +10,6 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	discovery "k8s.io/api/discovery/v1"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 
@@ -45,14 +44,7 @@ func TestWhatIsRestoredIsListedAgainOfAllResources(t *testing.T) {
 				t.Fatal(err)
 			}
 			ctx, end := context.WithCancel(t.Context())
-			told := make(chan struct{}, 1)
-			store := newStore(func() {
-				select {
-				case told <- struct{}{}:
-				default:
-				}
-			})
-			soon := cache.ReflectorOptions{Backoff: &wait.Backoff{Duration: time.Millisecond, Factor: 1, Steps: 1}}
+			store, told := newToldStore()
 			source := client.Source(Selection{})
 			ofServices := cache.NewReflectorWithOptions(source.Services, &v1.Service{}, store.ofServices(), soon)
 			ofSlices := cache.NewReflectorWithOptions(source.Slices, &discovery.EndpointSlice{}, store.ofSlices(), soon)

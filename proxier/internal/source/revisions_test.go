@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
 	discovery "k8s.io/api/discovery/v1"
@@ -16,6 +17,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/tools/cache"
 )
 
 // listedAt and heardUpTo are the versions of the first list and of the last bookmark before the API server ends.
@@ -290,4 +293,18 @@ func (s *revisions) watch(w http.ResponseWriter, r *http.Request, after int) {
 			return
 		}
 	}
+}
+
+// soon has a reflector try again at once.
+var soon = cache.ReflectorOptions{Backoff: &wait.Backoff{Duration: time.Millisecond, Factor: 1, Steps: 1}}
+
+// newToldStore returns a store, and a channel that has an element after it has changed.
+func newToldStore() (*store, <-chan struct{}) {
+	told := make(chan struct{}, 1)
+	return newStore(func() {
+		select {
+		case told <- struct{}{}:
+		default:
+		}
+	}), told
 }
