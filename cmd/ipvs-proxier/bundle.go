@@ -91,6 +91,22 @@ func bundleFlag(c *cobra.Command, file *string) {
 	must(c.MarkFlagFilename("bundle", "tar.gz"))
 }
 
+// fetched returns what the daemon says, or said by the archive of that file unless that is "", and when that was.
+func fetched[T any](file string, ask func() (T, error), read func(proxier.Bundle) (T, error)) (said T, at time.Time, err error) {
+	if file == "" {
+		said, err = ask()
+		return said, time.Now(), err
+	}
+	b, err := proxier.OpenBundle(file)
+	if err == nil {
+		said, err = read(b)
+	}
+	if err != nil {
+		return said, at, fmt.Errorf("--bundle: %w", err)
+	}
+	return said, b.Made(), nil
+}
+
 // beside is an error of wrong use where one of the flags is given that make no sense with --bundle.
 func beside(c *cobra.Command, flags ...string) error {
 	for _, name := range flags {

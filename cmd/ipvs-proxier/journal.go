@@ -80,18 +80,9 @@ type journalWish struct {
 
 // fetch asks the daemon, or reads the bundle, and returns when that was.
 func (w journalWish) fetch(ctx context.Context) (j proxier.Journal, at time.Time, err error) {
-	if w.bundle == "" {
-		j, err = proxier.FetchJournal(ctx, w.server, w.service)
-		return j, time.Now(), err
-	}
-	b, err := proxier.OpenBundle(w.bundle)
-	if err == nil {
-		j, err = b.Journal(w.service)
-	}
-	if err != nil {
-		return j, at, fmt.Errorf("--bundle: %w", err)
-	}
-	return j, b.Made(), nil
+	return fetched(w.bundle,
+		func() (proxier.Journal, error) { return proxier.FetchJournal(ctx, w.server, w.service) },
+		func(b proxier.Bundle) (proxier.Journal, error) { return b.Journal(w.service) })
 }
 
 func (w journalWish) shows(e proxier.JournalEntry, now time.Time) bool {

@@ -86,18 +86,9 @@ func watchStatus(ctx context.Context, out screen, tick <-chan time.Time, show fu
 
 // fetch asks the daemon once, or reads what it said, and returns when that was.
 func (w *statusWish) fetch(ctx context.Context) (s proxier.Status, at time.Time, err error) {
-	if w.bundle == "" {
-		s, err = proxier.FetchStatus(ctx, w.server, w.service)
-		return s, time.Now(), err
-	}
-	b, err := proxier.OpenBundle(w.bundle)
-	if err == nil {
-		s, err = b.Status(w.service)
-	}
-	if err != nil {
-		return s, at, fmt.Errorf("--bundle: %w", err)
-	}
-	return s, b.Made(), nil
+	return fetched(w.bundle,
+		func() (proxier.Status, error) { return proxier.FetchStatus(ctx, w.server, w.service) },
+		func(b proxier.Bundle) (proxier.Status, error) { return b.Status(w.service) })
 }
 
 // show prints what the daemon says, or said.

@@ -141,11 +141,7 @@ func worse(wrong bool) int {
 
 // stateText writes what is wrong in capitals, and says what differs.
 func stateText(state proxier.State, differs string) string {
-	text := proxier.Printable(string(state))
-	switch state {
-	case proxier.StateMissing, proxier.StateExtra, proxier.StateDiffers:
-		text = strings.ToUpper(text)
-	}
+	text := proxier.Printable(stateWord(state, false))
 	if differs != "" {
 		text += ": " + proxier.Printable(differs)
 	}

@@ -1,7 +1,6 @@
 package observe
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
@@ -296,7 +295,7 @@ const changesOfPage = 5
 
 // changes returns the last changes of a Service, the newest last.
 func (b *Board) changes(name cluster.Name) []JournalEntry {
-	all := b.Journal.Status(func(of cluster.Name) bool { return of == name }).Entries
+	all := b.Journal.of(name).Entries
 	return all[max(0, len(all)-changesOfPage):]
 }
 
@@ -405,23 +404,12 @@ func (b *Board) sound(now time.Time, grace time.Duration) (sound, serving bool, 
 
 // ServeHTTP serves Status.
 func (b *Board) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	status := func() Status {
+	all := func() Status {
 		s := b.Status(nil)
 		if r.URL.Query().Get("detail") == "true" {
 			b.detail(&s)
 		}
 		return s
 	}
-	if text := r.URL.Query().Get("service"); text != "" {
-		wanted, err := cluster.ParseName(text)
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
-		}
-		status = func() Status { return b.Page(wanted) }
-	}
-	w.Header().Set("Content-Type", "application/json")
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	e.Encode(status())
+	serveJSON(w, r, all, b.Page)
 }

@@ -1,7 +1,6 @@
 package observe
 
 import (
-	"encoding/json"
 	"net/http"
 	"slices"
 	"sync"
@@ -277,17 +276,10 @@ func (e journalEntry) status() JournalEntry {
 
 // ServeHTTP serves Status; ?service=NAMESPACE/NAME limits it.
 func (j *Journal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	var only func(cluster.Name) bool
-	if text := r.URL.Query().Get("service"); text != "" {
-		wanted, err := cluster.ParseName(text)
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
-		}
-		only = func(name cluster.Name) bool { return name == wanted }
-	}
-	w.Header().Set("Content-Type", "application/json")
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	_ = e.Encode(j.Status(only)) // who asks has gone
+	serveJSON(w, r, func() JournalStatus { return j.Status(nil) }, j.of)
+}
+
+// of returns what is remembered of one Service.
+func (j *Journal) of(wanted cluster.Name) JournalStatus {
+	return j.Status(func(name cluster.Name) bool { return name == wanted })
 }

@@ -1,0 +1,25 @@
+package observe
+
+import (
+	"encoding/json"
+	"net/http"
+
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
+)
+
+// serveJSON answers with what all returns; with what one returns where ?service=NAMESPACE/NAME asks for one Service.
+func serveJSON[T any](w http.ResponseWriter, r *http.Request, all func() T, one func(cluster.Name) T) {
+	answer := all
+	if text := r.URL.Query().Get("service"); text != "" {
+		wanted, err := cluster.ParseName(text)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		answer = func() T { return one(wanted) }
+	}
+	w.Header().Set("Content-Type", "application/json")
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	_ = e.Encode(answer()) // who asks has gone
+}
