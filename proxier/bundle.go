@@ -242,7 +242,7 @@ func (b *bundling) plan(ctx context.Context, from opened, watcher *source.Watche
 	if err != nil {
 		return nil, err
 	}
-	plan, err := rehearsal{b.Config, b.by, facts, from, watcher, b.log}.plan(ctx)
+	plan, err := dryRun{b.Config, b.by, facts, from, watcher, b.log}.plan(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -78,11 +78,11 @@ func MakePlan(ctx context.Context, c Config, version string, log *slog.Logger) (
 	if !watcher.WaitForSync(ctx) {
 		return Plan{}, from.unheard(ctx)
 	}
-	return rehearsal{c, by, facts, from, watcher, log}.plan(ctx)
+	return dryRun{c, by, facts, from, watcher, log}.plan(ctx)
 }
 
-// rehearsal is what it takes to find out what a start would do: the objects are known.
-type rehearsal struct {
+// dryRun is what it takes to find out what a start would do: the objects are known.
+type dryRun struct {
 	Config
 	by      kernel.NetfilterChoice
 	facts   dataplane.Facts
@@ -91,7 +91,7 @@ type rehearsal struct {
 	log     *slog.Logger
 }
 
-func (r rehearsal) plan(ctx context.Context) (Plan, error) {
+func (r dryRun) plan(ctx context.Context) (Plan, error) {
 	wanted := r.dataplane(kernel.Families(r.by.Netfilter), r.facts)
 	if r.DetectLocalMode == DetectNodeCIDR {
 		var err error

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/ipvs-proxier/ipvs-proxier/ipset"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
@@ -96,7 +97,7 @@ func (k Kernel) Encode() ([]byte, error) {
 	for _, vip := range slices.SortedFunc(maps.Keys(s.Routes), netip.Addr.Compare) {
 		f.Routes = append(f.Routes, routeFile{vip, s.Routes[vip]})
 	}
-	byText := func(a, b fmt.Stringer) int { return compare(a.String(), b.String()) }
+	byText := func(a, b fmt.Stringer) int { return strings.Compare(a.String(), b.String()) }
 	for _, id := range slices.SortedFunc(maps.Keys(s.Chains), func(a, b dataplane.ChainID) int { return byText(a, b) }) {
 		chain, err := encodeChain(s.Chains[id])
 		if err != nil {
@@ -108,19 +109,8 @@ func (k Kernel) Encode() ([]byte, error) {
 	return json.MarshalIndent(f, "", " ")
 }
 
-func compare(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
-}
-
 func (k Kernel) servers(all map[dataplane.VirtualServerID]dataplane.VirtualServer) (files []virtualServerFile) {
-	ids := slices.SortedFunc(maps.Keys(all), func(a, b dataplane.VirtualServerID) int { return compare(a.String(), b.String()) })
-	for _, id := range ids {
+	for _, id := range slices.SortedFunc(maps.Keys(all), dataplane.VirtualServerID.Compare) {
 		files = append(files, virtualServerFile{id, all[id], k.Connections[id]})
 	}
 	return files

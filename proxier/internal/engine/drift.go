@@ -47,11 +47,11 @@ func (d *drift) leaveOutTouched(t *touches, have *dataplane.State) {
 	d.foundation = d.foundation && !t.keys.Foundation
 	d.entries = untouched(d.entries, t.keys.Entries)
 	d.addresses, d.routes = untouched(d.addresses, t.keys.Addresses), untouched(d.routes, t.keys.Addresses)
-	defer func() { d.left = d.keys() < before }()
 	maps.DeleteFunc(d.servers, func(id dataplane.VirtualServerID, _ inspected) bool {
 		_, is := t.keys.VirtualServers[id]
 		return is
 	})
+	d.left = d.keys() < before
 }
 
 // keys returns how many keys differ; the foundation is one.
