@@ -45,7 +45,9 @@ const (
 // MakeBundle writes an archive for a bug report to w: what the daemon says, the kernel's state, the objects, and what
 // this node lacks. It reads only, needs no daemon and no API, and notes in the index what is missing and why. An error
 // is one of writing. patience bounds how long it waits for the objects, and for each answer of the daemon.
-func MakeBundle(ctx context.Context, c Config, version string, patience time.Duration, w io.Writer, log *slog.Logger) (BundleIndex, error) {
+func MakeBundle(
+	ctx context.Context, c Config, version string, patience time.Duration, w io.Writer, log *slog.Logger,
+) (BundleIndex, error) {
 	b := &bundling{Config: c, version: version, patience: patience, log: log}
 	b.Made, b.Version, b.Node = time.Now(), version, c.NodeName
 	ctx, cancel := context.WithCancel(ctx)
@@ -108,7 +110,9 @@ func (b *bundling) get(ctx context.Context, address, path string) ([]byte, error
 	}
 	ctx, cancel := context.WithTimeout(ctx, edge.Operator().Answer)
 	defer cancel()
-	first := &http.Client{Transport: &http.Transport{ResponseHeaderTimeout: max(b.patience, time.Second), DisableKeepAlives: true}}
+	first := &http.Client{
+		Transport: &http.Transport{ResponseHeaderTimeout: max(b.patience, time.Second), DisableKeepAlives: true},
+	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+path, nil)
 	if err != nil {
 		return nil, err
@@ -148,7 +152,8 @@ func (b *bundling) observe(ctx context.Context) (k bundle.Kernel, err error) {
 	if b.by, err = b.Config.netfilterInUse(ctx); err != nil {
 		return k, err
 	}
-	linux, err := kernel.NewLinux(b.Config.linux(b.Config.dataplane(kernel.Families(b.by.Netfilter), dataplane.Facts{}), b.by.Netfilter))
+	linux, err := kernel.NewLinux(b.Config.linux(b.Config.dataplane(kernel.Families(b.by.Netfilter), dataplane.Facts{}),
+		b.by.Netfilter))
 	if err != nil {
 		return k, err
 	}
@@ -157,7 +162,9 @@ func (b *bundling) observe(ctx context.Context) (k bundle.Kernel, err error) {
 		return k, fmt.Errorf("read the kernel: %w", err)
 	}
 	k.Connections = map[dataplane.VirtualServerID][]dataplane.Connections{}
-	for _, all := range []map[dataplane.VirtualServerID]dataplane.VirtualServer{k.Seen.State.VirtualServers, k.Seen.Foreign} {
+	for _, all := range []map[dataplane.VirtualServerID]dataplane.VirtualServer{
+		k.Seen.State.VirtualServers, k.Seen.Foreign,
+	} {
 		for id, v := range all {
 			if len(v.RealServers) > 0 && v.RealServers[0].Upper > 0 { // else they do not matter to explain
 				if k.Connections[id], err = linux.Connections(id); err != nil {
@@ -172,12 +179,17 @@ func (b *bundling) observe(ctx context.Context) (k bundle.Kernel, err error) {
 // kernelText is what the kernel holds, for people.
 func kernelText(seen dataplane.Observation, by kernel.NetfilterChoice) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# sets and rules by %s, variant %s: %s\n%s", by.Netfilter, by.Variant, by.Why, seen.State.TextIn(iptables.Words{}))
+	fmt.Fprintf(&b, "# sets and rules by %s, variant %s: %s\n%s",
+		by.Netfilter, by.Variant, by.Why, seen.State.TextIn(iptables.Words{}))
 	others := dataplane.NewState()
 	for id, v := range seen.Foreign {
 		others.SetVirtualServer(id, v)
 	}
-	fmt.Fprintf(&b, "\n# virtual servers of others\n%s\n# addresses of the node: %s\n# broadcast addresses: %s\n# sockets that listen:", others.TextIn(iptables.Words{}), seen.NodeAddresses, seen.Broadcasts)
+	fmt.Fprintf(
+		&b,
+		"\n# virtual servers of others\n%s\n# addresses of the node: %s\n# broadcast addresses: %s\n# sockets that listen:",
+		others.TextIn(iptables.Words{}), seen.NodeAddresses, seen.Broadcasts,
+	)
 	for _, l := range seen.Listeners {
 		fmt.Fprintf(&b, " %s/%s:%d", l.Protocol, l.Addr, l.Port)
 	}
@@ -266,7 +278,10 @@ func objectsText(w *source.Watcher) ([]byte, error) {
 		return err
 	}
 	if node := w.Node(); node != nil {
-		own := &v1.Node{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Node"}, ObjectMeta: node.ObjectMeta, Spec: node.Spec, Status: v1.NodeStatus{Addresses: node.Status.Addresses, Conditions: node.Status.Conditions}}
+		own := &v1.Node{
+			TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Node"}, ObjectMeta: node.ObjectMeta, Spec: node.Spec,
+			Status: v1.NodeStatus{Addresses: node.Status.Addresses, Conditions: node.Status.Conditions},
+		}
 		if err := add(own); err != nil {
 			return nil, err
 		}

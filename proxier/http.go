@@ -86,7 +86,10 @@ func fetch(ctx context.Context, address, path, service, command string, most int
 	}
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
-		return fmt.Errorf("no ipvs-proxier answers on %s: %w (is it running on this node? its --metrics-bind-address goes to %s as --server)", address, err, command)
+		return fmt.Errorf(
+			"no ipvs-proxier answers on %s: %w (is it running on this node? its --metrics-bind-address goes to %s as --server)",
+			address, err, command,
+		)
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {

@@ -29,7 +29,8 @@ func bundleCommand() *cobra.Command {
 			"  ipvs-proxier status --bundle node.tar.gz shop/web",
 	}
 	o := newOptions(c.Flags())
-	timeout := c.Flags().Duration("timeout", 20*time.Second, "how long to wait for the objects, and for each answer of the daemon")
+	timeout := c.Flags().Duration("timeout", 20*time.Second,
+		"how long to wait for the objects, and for each answer of the daemon")
 	c.Args = func(_ *cobra.Command, args []string) error {
 		if len(args) > 1 {
 			return usageError{fmt.Errorf("bundle takes one FILE at most, found %q", args[1])}
@@ -92,7 +93,9 @@ func bundleFlag(c *cobra.Command, file *string) {
 }
 
 // fetched returns what the daemon says, or said by the archive of that file unless that is "", and when that was.
-func fetched[T any](file string, ask func() (T, error), read func(proxier.Bundle) (T, error)) (said T, at time.Time, err error) {
+func fetched[T any](
+	file string, ask func() (T, error), read func(proxier.Bundle) (T, error),
+) (said T, at time.Time, err error) {
 	if file == "" {
 		said, err = ask()
 		return said, time.Now(), err

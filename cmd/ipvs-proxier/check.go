@@ -105,7 +105,8 @@ func count(n int, noun string) string {
 func printChecked(w io.Writer, objects []proxier.Checked, settings bool) {
 	for _, o := range objects {
 		for _, p := range o.Problems {
-			fmt.Fprintf(w, "%s: %s: %s: %s: %s\n", proxier.Printable(o.File), proxier.Printable(o.Object), p.Reason, proxier.Printable(p.Field), proxier.Printable(p.Message))
+			fmt.Fprintf(w, "%s: %s: %s: %s: %s\n", proxier.Printable(o.File), proxier.Printable(o.Object), p.Reason,
+				proxier.Printable(p.Field), proxier.Printable(p.Message))
 		}
 		if !settings {
 			continue
@@ -116,7 +117,8 @@ func printChecked(w io.Writer, objects []proxier.Checked, settings bool) {
 				if value == "" {
 					value = whenUnset[s.Key]
 				}
-				fmt.Fprintf(w, "%s: port %s: %s %s (%s)\n", proxier.Printable(o.Object), proxier.Printable(portLabel(port)), s.Key, proxier.Printable(value), s.Source)
+				fmt.Fprintf(w, "%s: port %s: %s %s (%s)\n", proxier.Printable(o.Object), proxier.Printable(portLabel(port)), s.Key,
+					proxier.Printable(value), s.Source)
 			}
 		}
 	}

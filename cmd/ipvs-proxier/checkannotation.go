@@ -47,7 +47,8 @@ func checkedAlias(key, value string) proxier.Checked {
 	checker := proxier.NewChecker(proxier.Default())
 	checked := proxier.Checked{Object: "annotation " + key + "=" + value, File: "command line"}
 	problem := func(format string, args ...any) proxier.Checked {
-		checked.Problems = append(checked.Problems, proxier.ProblemStatus{Reason: "UnknownAnnotation", Field: key, Message: fmt.Sprintf(format, args...)})
+		checked.Problems = append(checked.Problems,
+			proxier.ProblemStatus{Reason: "UnknownAnnotation", Field: key, Message: fmt.Sprintf(format, args...)})
 		return checked
 	}
 	if err := checker.Read("command line", strings.NewReader(string(text))); err != nil {
@@ -60,7 +61,9 @@ func checkedAlias(key, value string) proxier.Checked {
 	for _, settings := range result.Settings {
 		for _, s := range settings {
 			if strings.Contains(s.Source, key) {
-				checked.Settings = map[string][]proxier.SettingStatus{"": {{Key: ourDomain + "/" + s.Key, Value: s.Value, Source: s.Source}}}
+				checked.Settings = map[string][]proxier.SettingStatus{
+					"": {{Key: ourDomain + "/" + s.Key, Value: s.Value, Source: s.Source}},
+				}
 			}
 		}
 	}

@@ -24,11 +24,15 @@ func cleanupCommand() *cobra.Command {
 	config := proxier.Default()
 	var o proxier.CleanupOptions
 	c.Flags().StringVar(&config.Link, "link", config.Link, "name of the dummy link")
-	c.Flags().StringVar(&config.Iptables, "iptables", config.Iptables, "variant of iptables that our chains are in: auto, nft or legacy")
-	c.Flags().BoolVar(&o.DryRun, "dry-run", false, "print a line for each object that would be removed, and remove nothing; status 1 and the reason where cleanup would refuse")
-	c.Flags().BoolVar(&o.HandOver, "hand-over", false, "leave virtual servers, addresses and the link to a running kube-proxy in ipvs mode")
-	c.Flags().BoolVar(&o.Force, "force", false, "clean up beside a running kube-proxy or kube-router, and take what is on the link for ours even without a set of ours; "+
-		"a running ipvs-proxier is refused all the same: it would restore everything")
+	c.Flags().StringVar(&config.Iptables, "iptables", config.Iptables,
+		"variant of iptables that our chains are in: auto, nft or legacy")
+	c.Flags().BoolVar(&o.DryRun, "dry-run", false,
+		"print a line for each object that would be removed, and remove nothing; status 1 and the reason where cleanup would refuse")
+	c.Flags().BoolVar(&o.HandOver, "hand-over", false,
+		"leave virtual servers, addresses and the link to a running kube-proxy in ipvs mode")
+	c.Flags().BoolVar(&o.Force, "force", false,
+		"clean up beside a running kube-proxy or kube-router, and take what is on the link for ours even without a set of ours; "+
+			"a running ipvs-proxier is refused all the same: it would restore everything")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		removal, err := proxier.Cleanup(c.Context(), config, o)
 		out := c.OutOrStdout()

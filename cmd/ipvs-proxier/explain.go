@@ -28,12 +28,15 @@ func explainCommand() *cobra.Command {
 	var q proxier.Question
 	var output, file string
 	bundleFlag(c, &file)
-	c.Flags().StringVar(&q.From, "from", "", "the client: ADDRESS, ADDRESS:PORT, node for a process of this node, or node=ADDRESS for one that has bound an address")
+	c.Flags().StringVar(&q.From, "from", "",
+		"the client: ADDRESS, ADDRESS:PORT, node for a process of this node, or node=ADDRESS for one that has bound an address")
 	c.Flags().StringVar(&q.To, "to", "", "ADDRESS:PORT of a Service")
 	c.Flags().StringVar(&q.Protocol, "protocol", "tcp", "tcp, udp or sctp")
-	c.Flags().StringVar(&q.Interface, "interface", "", "the link by which the packet comes in; it matters with --detect-local-mode only")
+	c.Flags().StringVar(&q.Interface, "interface", "",
+		"the link by which the packet comes in; it matters with --detect-local-mode only")
 	c.Flags().StringVar(&config.Link, "link", config.Link, "name of the dummy link")
-	c.Flags().StringVar(&config.Iptables, "iptables", config.Iptables, "variant of iptables that our chains are in: auto, nft or legacy")
+	c.Flags().StringVar(&config.Iptables, "iptables", config.Iptables,
+		"variant of iptables that our chains are in: auto, nft or legacy")
 	c.Flags().StringVarP(&output, "output", "o", "table", "table or json")
 	c.Args = func(c *cobra.Command, args []string) error {
 		if err := noArgs(c, args); err != nil {
@@ -64,7 +67,9 @@ func explainCommand() *cobra.Command {
 }
 
 // explained asks this node's kernel, or the archive of a bundle.
-func explained(ctx context.Context, config proxier.Config, q proxier.Question, file string) (proxier.Explanation, error) {
+func explained(
+	ctx context.Context, config proxier.Config, q proxier.Question, file string,
+) (proxier.Explanation, error) {
 	if file == "" {
 		return proxier.Explain(ctx, config, q)
 	}

@@ -25,7 +25,8 @@ func journalCommand() *cobra.Command {
 	var w journalWish
 	var output string
 	c.Flags().StringVar(&w.server, "server", proxier.Default().MetricsBindAddress, "the daemon's --metrics-bind-address")
-	c.Flags().StringVarP(&w.namespace, "namespace", "n", "", "only Services of this namespace; the argument is a NAME then")
+	c.Flags().StringVarP(&w.namespace, "namespace", "n", "",
+		"only Services of this namespace; the argument is a NAME then")
 	c.Flags().StringVar(&w.cause, "cause", "", "only what came by this cause: start, drift, retry, timer or change")
 	c.Flags().BoolVar(&w.failed, "failed", false, "only what did not succeed")
 	c.Flags().DurationVar(&w.since, "since", 0, "only what is not older than this; 0 is all")
@@ -86,7 +87,8 @@ func (w journalWish) fetch(ctx context.Context) (j proxier.Journal, at time.Time
 }
 
 func (w journalWish) shows(e proxier.JournalEntry, now time.Time) bool {
-	return (w.namespace == "" || e.Namespace == w.namespace) && (w.cause == "" || e.Cause == w.cause) && (!w.failed || e.Failed > 0) &&
+	return (w.namespace == "" || e.Namespace == w.namespace) && (w.cause == "" || e.Cause == w.cause) &&
+		(!w.failed || e.Failed > 0) &&
 		(w.since == 0 || now.Sub(e.Time) <= w.since)
 }
 

@@ -63,7 +63,8 @@ func rootCommand() *cobra.Command {
 		Version: version,
 	}
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(runCommand(), statusCommand(), checkCommand(), cleanupCommand(), explainCommand(), planCommand(), journalCommand(), bundleCommand(), convertCommand(), versionCommand())
+	root.AddCommand(runCommand(), statusCommand(), checkCommand(), cleanupCommand(), explainCommand(), planCommand(),
+		journalCommand(), bundleCommand(), convertCommand(), versionCommand())
 	completeFlags(root)
 	strictHelp(root)
 	return root

@@ -31,7 +31,8 @@ func statusCommand() *cobra.Command {
 	var w statusWish
 	c.Flags().StringVar(&w.server, "server", proxier.Default().MetricsBindAddress, "the daemon's --metrics-bind-address")
 	c.Flags().StringVarP(&w.output, "output", "o", "table", "table, wide, name, json or yaml")
-	c.Flags().StringVarP(&w.namespace, "namespace", "n", "", "only Services of this namespace; the argument is a NAME then")
+	c.Flags().StringVarP(&w.namespace, "namespace", "n", "",
+		"only Services of this namespace; the argument is a NAME then")
 	c.Flags().BoolVar(&w.problems, "problems", false, "only Services with which something is wrong")
 	c.Flags().BoolVarP(&w.watch, "watch", "w", false, "show it again every two seconds, until it is interrupted")
 	bundleFlag(c, &w.bundle)
@@ -67,7 +68,9 @@ const watchPeriod = 2 * time.Second
 
 // watchStatus shows it now and at each tick, each time on a clear screen (ECMA-48), until ctx ends. What is wrong is
 // part of the picture, and ends nothing.
-func watchStatus(ctx context.Context, out screen, tick <-chan time.Time, show func(context.Context, screen) error) error {
+func watchStatus(
+	ctx context.Context, out screen, tick <-chan time.Time, show func(context.Context, screen) error,
+) error {
 	for {
 		var page strings.Builder
 		if err := show(ctx, screen{&page, out.width, out.colours}); err != nil {
@@ -165,7 +168,9 @@ func serviceArgument(command string, args []string, namespace string) (string, e
 // serverAddress returns the address of --server without a scheme.
 func serverAddress(text string) (string, error) {
 	if strings.HasPrefix(text, "https://") {
-		return "", usageError{fmt.Errorf("--server %q: the daemon speaks HTTP without TLS; want an address with a port, such as 127.0.0.1:10249", text)}
+		return "", usageError{
+			fmt.Errorf("--server %q: the daemon speaks HTTP without TLS; want an address with a port, such as 127.0.0.1:10249", text),
+		}
 	}
 	return strings.TrimSuffix(strings.TrimPrefix(text, "http://"), "/"), nil
 }

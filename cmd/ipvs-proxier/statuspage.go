@@ -15,7 +15,8 @@ import (
 // one gets no new connections; then its settings, and what is wrong.
 func statusPage(s screen, status proxier.Status, now time.Time) {
 	service := status.Services[0]
-	s.say(verdictColour(status), "  ", "Service "+service.Namespace+"/"+service.Name+" on node "+status.Node+": "+verdict(status))
+	s.say(verdictColour(status), "  ", "Service "+service.Namespace+"/"+service.Name+" on node "+status.Node+": "+
+		verdict(status))
 	s.say(0, "    ", "  what is wanted changed "+age(now.Sub(service.Changed))+" ago"+policies(service.Detail))
 	if d := service.Detail; d != nil {
 		if len(d.SourceRanges) > 0 {

@@ -26,7 +26,8 @@ func statusTable(w io.Writer, s proxier.Status, now time.Time) error {
 			fmt.Fprintf(t, "%s\t-\t-\t-\t-\t-\t-\t-\t-\t%s\t-\n", name, changed)
 		}
 		for _, f := range service.FrontEnds {
-			head := fmt.Sprintf("%s\t%s\t%s %s\t%s\t%s", name, printable(f.Kind), printable(f.Protocol), printable(f.Address), printable(schedulerText(f)), printable(f.Source))
+			head := fmt.Sprintf("%s\t%s\t%s %s\t%s\t%s", name, printable(f.Kind), printable(f.Protocol), printable(f.Address),
+				printable(schedulerText(f)), printable(f.Source))
 			tail, state := "\t"+changed, "\t"+stateText(f.State, f.Differs)
 			switch {
 			case f.LostTo != "":
@@ -70,7 +71,8 @@ func worstFirst(services []proxier.ServiceStatus) []proxier.ServiceStatus {
 // statusHead prints the verdict, and what there is to say of the node.
 func statusHead(s screen, status proxier.Status) {
 	s.say(verdictColour(status), "  ", "node "+status.Node+": "+verdict(status))
-	s.say(0, "  ", fmt.Sprintf("%d services, %d real servers drain, %d virtual servers of others", len(status.Services), status.Draining, status.Foreign))
+	s.say(0, "  ", fmt.Sprintf("%d services, %d real servers drain, %d virtual servers of others",
+		len(status.Services), status.Draining, status.Foreign))
 	s.say(0, "  ", "schedulers of this kernel: "+strings.Join(status.Schedulers, ", "))
 	s.say(0, "  ", "service addresses are local by "+status.VIPMode)
 	if status.APIViewAge != "" {

@@ -16,7 +16,9 @@ func statusTree(s screen, status proxier.Status, now time.Time) {
 	g := &grid{}
 	g.add(row{cells: []string{"SERVICE, ADDRESS, REAL SERVER", "WEIGHT", "ACTIVE", "INACTIVE"}, state: "STATE"})
 	for _, service := range worstFirst(status.Services) {
-		g.add(row{cells: []string{service.Namespace + "/" + service.Name, "", "", ""}, span: true, state: age(now.Sub(service.Changed))})
+		g.add(row{cells: []string{
+			service.Namespace + "/" + service.Name, "", "", "",
+		}, span: true, state: age(now.Sub(service.Changed))})
 		if len(service.FrontEnds) == 0 {
 			g.add(row{cells: []string{"  no address is served", "", "", ""}, span: true})
 		}
@@ -57,7 +59,9 @@ func frontEndState(f proxier.FrontEndStatus) (word string, c colour, detail stri
 func realServerRow(r proxier.RealServerStatus) row {
 	state := knownState(r)
 	return row{
-		cells: []string{"    " + r.Address, strconv.Itoa(int(r.Weight)), strconv.Itoa(int(r.Active)), strconv.Itoa(int(r.Inactive))},
+		cells: []string{
+			"    " + r.Address, strconv.Itoa(int(r.Weight)), strconv.Itoa(int(r.Active)), strconv.Itoa(int(r.Inactive)),
+		},
 		state: stateWord(state, r.Wanted), colour: stateColour(state), detail: r.Differs,
 	}
 }

@@ -139,9 +139,12 @@ func (d *demo) status() error {
 		title, what string
 		words       []string
 	}{
-		{nil, "ipvs-proxier status", "What is programmed, and what the kernel counts:", []string{"10.96.0.11:80", "[fd00:10:96::31]:80", "all is right"}},
+		{nil, "ipvs-proxier status", "What is programmed, and what the kernel counts:", []string{
+			"10.96.0.11:80", "[fd00:10:96::31]:80", "all is right",
+		}},
 		{
-			[]string{"default/shop"}, "ipvs-proxier status default/shop", "One Service: its ways in, its endpoints, its settings, and who chose them:",
+			[]string{"default/shop"}, "ipvs-proxier status default/shop",
+			"One Service: its ways in, its endpoints, its settings, and who chose them:",
 			[]string{"annotation ipvs-proxier.io/scheduler", "ENDPOINT"},
 		},
 	} {

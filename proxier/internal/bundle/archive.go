@@ -100,7 +100,9 @@ func (m *Maker) Write(w io.Writer) error {
 	archive := tar.NewWriter(zipped)
 	dir := "ipvs-proxier-" + m.Made.UTC().Format("20060102-150405")
 	add := func(name string, content []byte) error {
-		h := &tar.Header{Name: path.Join(dir, name), Mode: 0o600, Size: int64(len(content)), ModTime: m.Made, Format: tar.FormatPAX}
+		h := &tar.Header{
+			Name: path.Join(dir, name), Mode: 0o600, Size: int64(len(content)), ModTime: m.Made, Format: tar.FormatPAX,
+		}
 		if err := archive.WriteHeader(h); err != nil {
 			return err
 		}
@@ -169,7 +171,8 @@ func read(r io.Reader, most int64, names []string) (Archive, error) {
 		return a, fmt.Errorf("%s of the archive: %w", IndexName, err)
 	}
 	if a.Index.Format != Format {
-		return a, fmt.Errorf("the archive has format %d; this version reads %d: take the ipvs-proxier that made it (%s)", a.Index.Format, Format, a.Index.Version)
+		return a, fmt.Errorf("the archive has format %d; this version reads %d: take the ipvs-proxier that made it (%s)",
+			a.Index.Format, Format, a.Index.Version)
 	}
 	return a, nil
 }

@@ -86,9 +86,12 @@ var matches = func() map[string]reflect.Type {
 func (k Kernel) Encode() ([]byte, error) {
 	s := k.Seen.State
 	f := kernelFile{
-		Links: slices.Sorted(maps.Keys(s.Links)), Sysctls: s.Sysctls, Entries: s.Entries.Sorted(), Closed: slices.Sorted(maps.Keys(s.Closed)),
-		Addresses: slices.SortedFunc(maps.Keys(s.Addresses), netip.Addr.Compare), NodeAddresses: k.Seen.NodeAddresses, Broadcasts: k.Seen.Broadcasts,
-		Listeners: k.Seen.Listeners, Captures: k.Seen.Captures.All(), UnreadRules: k.Seen.UnreadRules, Connections: k.Seen.Connections,
+		Links: slices.Sorted(maps.Keys(s.Links)), Sysctls: s.Sysctls, Entries: s.Entries.Sorted(),
+		Closed:    slices.Sorted(maps.Keys(s.Closed)),
+		Addresses: slices.SortedFunc(maps.Keys(s.Addresses), netip.Addr.Compare), NodeAddresses: k.Seen.NodeAddresses,
+		Broadcasts: k.Seen.Broadcasts,
+		Listeners:  k.Seen.Listeners, Captures: k.Seen.Captures.All(), UnreadRules: k.Seen.UnreadRules,
+		Connections:    k.Seen.Connections,
 		VirtualServers: k.servers(s.VirtualServers), Foreign: k.servers(k.Seen.Foreign),
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Sets)) {
@@ -144,8 +147,10 @@ func DecodeKernel(text []byte) (Kernel, error) {
 	}
 	s := dataplane.NewState()
 	k := Kernel{Connections: map[dataplane.VirtualServerID][]dataplane.Connections{}, Seen: dataplane.Observation{
-		State: s, Foreign: map[dataplane.VirtualServerID]dataplane.VirtualServer{}, NodeAddresses: f.NodeAddresses, Broadcasts: f.Broadcasts,
-		Listeners: f.Listeners, Captures: dataplane.NewCaptures(f.Captures), UnreadRules: f.UnreadRules, Connections: f.Connections,
+		State: s, Foreign: map[dataplane.VirtualServerID]dataplane.VirtualServer{}, NodeAddresses: f.NodeAddresses,
+		Broadcasts: f.Broadcasts,
+		Listeners:  f.Listeners, Captures: dataplane.NewCaptures(f.Captures), UnreadRules: f.UnreadRules,
+		Connections: f.Connections,
 	}}
 	for _, name := range f.Links {
 		s.Links[name] = struct{}{}

@@ -24,11 +24,13 @@ func (e SetEntry) compare(other SetEntry) int {
 // compare orders chains by family, table and name. A chain of ours that is jumped to sorts before the one that jumps
 // (rules_test.go), so that this is also the order of creation, and its reverse the order of deletion.
 func (c ChainID) compare(other ChainID) int {
-	return cmp.Or(cmp.Compare(c.Family, other.Family), strings.Compare(c.Table, other.Table), strings.Compare(c.Name, other.Name))
+	return cmp.Or(cmp.Compare(c.Family, other.Family), strings.Compare(c.Table, other.Table),
+		strings.Compare(c.Name, other.Name))
 }
 
 func (h Hook) compare(other Hook) int {
-	return cmp.Or(h.Chain.compare(other.Chain), strings.Compare(h.Builtin, other.Builtin), h.Match.compare(other.Match), strings.Compare(h.Comment, other.Comment))
+	return cmp.Or(h.Chain.compare(other.Chain), strings.Compare(h.Builtin, other.Builtin), h.Match.compare(other.Match),
+		strings.Compare(h.Comment, other.Comment))
 }
 
 // index returns the place of a real server in the list, -1 when it is not there.
@@ -74,6 +76,7 @@ func (s *State) Share(other *State, touched Touched) {
 
 // Same tells whether the kernel has the same of both: the configuration, and the list of real servers.
 func (v VirtualServer) Same(other VirtualServer) bool {
-	return v.Scheduler == other.Scheduler && v.Flags == other.Flags && v.OnePacket == other.OnePacket && v.Timeout == other.Timeout &&
+	return v.Scheduler == other.Scheduler && v.Flags == other.Flags && v.OnePacket == other.OnePacket &&
+		v.Timeout == other.Timeout &&
 		slices.Equal(v.RealServers, other.RealServers)
 }

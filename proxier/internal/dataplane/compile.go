@@ -133,7 +133,10 @@ func CompilePausing(s cluster.Service, node Node, c Config, pause func()) Fragme
 			if !c.Serves(family) {
 				continue
 			}
-			k := compiler{service: &s, port: &s.Ports[i], index: i, family: family, node: &node, config: &c, choice: choose(port.Endpoints, family, nil, nil), clients: may[family]}
+			k := compiler{
+				service: &s, port: &s.Ports[i], index: i, family: family, node: &node, config: &c,
+				choice: choose(port.Endpoints, family, nil, nil), clients: may[family],
+			}
 			for _, want := range k.wanted(clusterIP) {
 				if f.Beyond.FrontEnds == 0 {
 					pause()
@@ -282,7 +285,9 @@ func (k compiler) entries(front FrontEnd) []SetEntry {
 }
 
 // frontEnd makes the address local to the node, unless it is the node's own already: then only this port of it is ours.
-func (k compiler) frontEnd(kind FrontEndKind, addr netip.Addr, port uint16, endpoints []cluster.Endpoint, noLocal bool) FrontEnd {
+func (k compiler) frontEnd(
+	kind FrontEndKind, addr netip.Addr, port uint16, endpoints []cluster.Endpoint, noLocal bool,
+) FrontEnd {
 	endpoints = k.ordered(endpoints)
 	front := FrontEnd{
 		ID:            VirtualServerID{Addr: addr, Port: port, Protocol: k.port.Protocol},

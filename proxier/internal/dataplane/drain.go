@@ -28,7 +28,8 @@ func Drain(id VirtualServerID, want, have VirtualServer, done func(RealServerID)
 	for _, present := range have.RealServers {
 		rs := RealServerID{id, netip.AddrPortFrom(present.Addr, present.Port)}
 		if _, is := wanted[rs.Endpoint]; !is && !done(rs) {
-			want.RealServers = append(want.RealServers, RealServer{Addr: present.Addr, Port: present.Port, Upper: present.Upper, Lower: present.Lower})
+			want.RealServers = append(want.RealServers,
+				RealServer{Addr: present.Addr, Port: present.Port, Upper: present.Upper, Lower: present.Lower})
 		}
 	}
 	return want

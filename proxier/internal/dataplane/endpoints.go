@@ -99,7 +99,9 @@ func unready(others bool) func(*cluster.Endpoint) LeftOut {
 }
 
 // hear tells why the endpoints are left out of which it is not true.
-func (l listener) hear(endpoints []cluster.Endpoint, is func(*cluster.Endpoint) bool, why func(*cluster.Endpoint) LeftOut) {
+func (l listener) hear(
+	endpoints []cluster.Endpoint, is func(*cluster.Endpoint) bool, why func(*cluster.Endpoint) LeftOut,
+) {
 	if l == nil {
 		return
 	}

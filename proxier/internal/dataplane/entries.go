@@ -181,7 +181,8 @@ func keyOf(e SetEntry) (key entryKey, ours bool) {
 		return key, false
 	}
 	key.set, key.port, key.protocol, key.bits = at, e.Entry.Port, uint8(e.Entry.Protocol), e.Entry.Bits
-	key.flags = packAddr(&key.addr, e.Entry.Addr, entryAddr4, entryAddr6) | packAddr(&key.peer, e.Entry.Peer, entryPeer4, entryPeer6)
+	key.flags = packAddr(&key.addr, e.Entry.Addr, entryAddr4, entryAddr6) | packAddr(&key.peer, e.Entry.Peer, entryPeer4,
+		entryPeer6)
 	return key, true
 }
 
@@ -212,7 +213,8 @@ func (k entryKey) entry() SetEntry {
 	return SetEntry{
 		Set: knownSets[k.set].name, Type: knownSets[k.set].typ,
 		Entry: ipset.Entry{
-			Addr: unpackAddr(k.addr, has(entryAddr4), has(entryAddr6)), Peer: unpackAddr(k.peer, has(entryPeer4), has(entryPeer6)),
+			Addr: unpackAddr(k.addr, has(entryAddr4), has(entryAddr6)),
+			Peer: unpackAddr(k.peer, has(entryPeer4), has(entryPeer6)),
 			Port: k.port, Protocol: cluster.Protocol(k.protocol), Bits: k.bits,
 		},
 	}

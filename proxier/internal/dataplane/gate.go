@@ -110,7 +110,8 @@ func (g *Gate) unguarded(id VirtualServerID) string {
 	if g.restricted == nil {
 		g.restricted = map[VirtualServerID]bool{}
 		for _, op := range g.ops {
-			if e, is := op.Object.(SetEntry); is && op.Verb == Create && e.Set == SetName(SetRestricted, cluster.FamilyOf(e.Entry.Addr)) {
+			if e, is := op.Object.(SetEntry); is && op.Verb == Create &&
+				e.Set == SetName(SetRestricted, cluster.FamilyOf(e.Entry.Addr)) {
 				g.restricted[e.FrontEnd()] = true
 			}
 		}
@@ -128,8 +129,10 @@ func (g *Gate) unguarded(id VirtualServerID) string {
 		id := ChainID{Family: family, Table: guard.table, Name: guard.chain}
 		chain, there := g.have.Chains[id]
 		// Another version's rules may ask another set (proxier/upgrade.go).
-		if !there || guard.hook && !g.have.hooked(id) || guard.set != "" && !slices.Contains(chain.Sets, SetName(guard.set, family)) {
-			return fmt.Sprintf("it has source ranges, and the rules that keep to them are missing: chain %s of %s table %s", guard.chain, family, guard.table)
+		if !there || guard.hook && !g.have.hooked(id) ||
+			guard.set != "" && !slices.Contains(chain.Sets, SetName(guard.set, family)) {
+			return fmt.Sprintf("it has source ranges, and the rules that keep to them are missing: chain %s of %s table %s",
+				guard.chain, family, guard.table)
 		}
 	}
 	return ""

@@ -223,7 +223,8 @@ func (s ConnectionState) String() string {
 func (h HookMatch) compare(other HookMatch) int {
 	return cmp.Or(
 		strings.Compare(h.Unknown, other.Unknown),
-		strings.Compare(h.Via.Link, other.Via.Link), compareBool(other.Via.Not, h.Via.Not), compareBool(h.Via.Prefix, other.Via.Prefix),
+		strings.Compare(h.Via.Link, other.Via.Link), compareBool(other.Via.Not, h.Via.Not),
+		compareBool(h.Via.Prefix, other.Via.Prefix),
 		strings.Compare(fmt.Sprint(h.Connection), fmt.Sprint(other.Connection)),
 	)
 }

@@ -93,7 +93,9 @@ func sysctls(c Config) map[string]string {
 		// it before (kernel.KeepRouterAdvertisements).
 		s["net.ipv6.conf.all.forwarding"] = "1"
 	}
-	for name, timeout := range map[string]time.Duration{SysctlTCPTimeout: c.TCPTimeout, SysctlTCPFinTimeout: c.TCPFinTimeout, SysctlUDPTimeout: c.UDPTimeout} {
+	for name, timeout := range map[string]time.Duration{
+		SysctlTCPTimeout: c.TCPTimeout, SysctlTCPFinTimeout: c.TCPFinTimeout, SysctlUDPTimeout: c.UDPTimeout,
+	} {
 		if timeout > 0 {
 			s[name] = strconv.FormatInt(int64(timeout/time.Second), 10)
 		}
@@ -338,7 +340,9 @@ func (r ruler) accept() []Rule {
 // hooks returns the jumps from the built-in chains of one family.
 func hooks(c Config, family cluster.Family) []Hook {
 	hook := func(table, builtin string, match HookMatch, chain, comment string) Hook {
-		return Hook{Chain: ChainID{Family: family, Table: table, Name: chain}, Builtin: builtin, Match: match, Comment: comment}
+		return Hook{
+			Chain: ChainID{Family: family, Table: table, Name: chain}, Builtin: builtin, Match: match, Comment: comment,
+		}
 	}
 	all := HookMatch{}
 	hooks := []Hook{
@@ -346,8 +350,10 @@ func hooks(c Config, family cluster.Family) []Hook {
 		hook("nat", "OUTPUT", all, ChainServices, "ipvs-proxier: clients to masquerade"),
 		hook("nat", "POSTROUTING", all, ChainPostrouting, "ipvs-proxier: masquerade"),
 		hook("filter", "FORWARD", HookMatch{Connection: established}, ChainReplies, "ipvs-proxier: replies"),
-		hook("filter", "INPUT", HookMatch{Via: fromItself, Connection: unestablished}, ChainInput, "ipvs-proxier: no other ports on service addresses"),
-		hook("filter", "INPUT", HookMatch{Via: fromOthers, Connection: opening}, ChainInput, "ipvs-proxier: no other ports on service addresses"),
+		hook("filter", "INPUT", HookMatch{Via: fromItself, Connection: unestablished}, ChainInput,
+			"ipvs-proxier: no other ports on service addresses"),
+		hook("filter", "INPUT", HookMatch{Via: fromOthers, Connection: opening}, ChainInput,
+			"ipvs-proxier: no other ports on service addresses"),
 		hook("filter", "INPUT", HookMatch{Connection: opening}, ChainAccept, "ipvs-proxier: service addresses are open"),
 		hook("mangle", "OUTPUT", HookMatch{Connection: opening}, ChainOutput, "ipvs-proxier: who may not reach a service"),
 	}

@@ -101,7 +101,8 @@ type Listener struct {
 
 // Hears tells whether the socket would get what comes for the front end if that were none.
 func (l Listener) Hears(id VirtualServerID) bool {
-	return l.Protocol == id.Protocol && l.Port == id.Port && (l.Addr == id.Addr || l.Addr.IsUnspecified() && (l.Addr.Is6() || id.Addr.Is4()))
+	return l.Protocol == id.Protocol && l.Port == id.Port &&
+		(l.Addr == id.Addr || l.Addr.IsUnspecified() && (l.Addr.Is6() || id.Addr.Is4()))
 }
 
 // Connections are what the kernel counts for one real server: Active are established TCP connections (for UDP always
@@ -245,6 +246,8 @@ func (s *State) Clone() *State {
 
 // SameFoundation tells whether both have the same links, sysctls, sets, chains and hooks, and are closed alike.
 func (s *State) SameFoundation(other *State) bool {
-	return maps.Equal(s.Closed, other.Closed) && maps.Equal(s.Links, other.Links) && maps.Equal(s.Sysctls, other.Sysctls) && maps.Equal(s.Sets, other.Sets) && maps.Equal(s.Hooks, other.Hooks) &&
-		maps.EqualFunc(s.Chains, other.Chains, func(a, b Chain) bool { return slices.EqualFunc(a.Rules, b.Rules, Rule.Equal) })
+	return maps.Equal(s.Closed, other.Closed) && maps.Equal(s.Links, other.Links) &&
+		maps.Equal(s.Sysctls, other.Sysctls) && maps.Equal(s.Sets, other.Sets) && maps.Equal(s.Hooks, other.Hooks) &&
+		maps.EqualFunc(s.Chains, other.Chains,
+			func(a, b Chain) bool { return slices.EqualFunc(a.Rules, b.Rules, Rule.Equal) })
 }

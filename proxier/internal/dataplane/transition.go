@@ -81,7 +81,8 @@ func (f *FrontEnd) same(other *FrontEnd) bool {
 	return f.ID == other.ID && f.Kind == other.Kind && f.NoLocal == other.NoLocal &&
 		f.Bind == other.Bind && f.Route == other.Route &&
 		f.DrainTimeout == other.DrainTimeout && f.SlowStart == other.SlowStart &&
-		slices.Equal(f.Identities, other.Identities) && slices.Equal(f.Entries, other.Entries) && f.VirtualServer.Equal(other.VirtualServer)
+		slices.Equal(f.Identities, other.Identities) && slices.Equal(f.Entries, other.Entries) &&
+		f.VirtualServer.Equal(other.VirtualServer)
 }
 
 // Begin has the owner of the Fragment go over to it by steps. What it wanted before, or had come to on its way there,

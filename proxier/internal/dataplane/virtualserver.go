@@ -15,15 +15,17 @@ import (
 func (k compiler) virtualServer(vip netip.Addr, endpoints []cluster.Endpoint) VirtualServer {
 	s := k.scheduler()
 	v := VirtualServer{
-		Scheduler: s.Kernel, Flags: k.port.Flags, OnePacket: k.port.OnePacket, Timeout: uint32(k.service.Affinity / time.Second),
-		List: List{Order: s.Order, Idle: s.Idle},
+		Scheduler: s.Kernel, Flags: k.port.Flags, OnePacket: k.port.OnePacket,
+		Timeout: uint32(k.service.Affinity / time.Second),
+		List:    List{Order: s.Order, Idle: s.Idle},
 	}
 	if len(endpoints) > 0 {
 		v.RealServers = make([]RealServer, 0, len(endpoints))
 	}
 	for i, weight := range k.weights(s, endpoints) {
 		v.RealServers = append(v.RealServers, RealServer{
-			Addr: endpoints[i].Addr, Port: endpoints[i].Port, Weight: weight, Upper: k.port.Limit.Upper, Lower: k.port.Limit.Lower,
+			Addr: endpoints[i].Addr, Port: endpoints[i].Port, Weight: weight, Upper: k.port.Limit.Upper,
+			Lower: k.port.Limit.Lower,
 		})
 	}
 	if s.Idle == scheduler.IdleAside {

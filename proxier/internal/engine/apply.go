@@ -125,7 +125,9 @@ func keys(op dataplane.Op, owner cluster.Name) dataplane.Touched {
 // wrong: a virtual server is inspected before it is tried again, for all else there is an audit. Where something
 // is gone, everything may be: the next pass audits. Services that are better or worse off than before are added to
 // affected.
-func (e *Engine) scheduleRetries(now time.Time, r *Report, looked dataplane.Touched, affected map[cluster.Name]struct{}) {
+func (e *Engine) scheduleRetries(
+	now time.Time, r *Report, looked dataplane.Touched, affected map[cluster.Name]struct{},
+) {
 	missing, foundationFailed := false, e.retries.foundationFailed()
 	for owner, failures := range r.Failures {
 		again, audit := dataplane.NewTouched(), false

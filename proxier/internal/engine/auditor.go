@@ -71,9 +71,13 @@ const partsRest = time.Second
 
 // newAuditor starts the goroutine, which opens the Reader when it needs one. It ends with close, as soon as the kernel
 // lets it.
-func newAuditor(e *Engine, open func() (dataplane.Reader, error), period time.Duration, work *Stopwatch, spent func() (thread, programs time.Duration)) *auditor {
+func newAuditor(
+	e *Engine, open func() (dataplane.Reader, error), period time.Duration, work *Stopwatch,
+	spent func() (thread, programs time.Duration),
+) *auditor {
 	a := &auditor{
-		engine: e, period: period, work: work, due: time.Now().Add(min(period, sparingPeriod)), soon: time.Now(), until: time.Now(), spent: spent,
+		engine: e, period: period, work: work, due: time.Now().Add(min(period, sparingPeriod)), soon: time.Now(),
+		until: time.Now(), spent: spent,
 		ask: make(chan dataplane.Parts, 1), results: make(chan reading, 1), read: make(chan struct{}, 1),
 	}
 	go a.answer(open)

@@ -56,7 +56,8 @@ func capturedBy(rules []dataplane.Capture) string {
 		if rule.program != "" {
 			where = "written by " + rule.program
 		}
-		words = append(words, fmt.Sprintf("%s, %s in nat %s", budget.Quote(rule.rule), where, strings.Join(hooks[rule], " and ")))
+		words = append(words, fmt.Sprintf("%s, %s in nat %s",
+			budget.Quote(rule.rule), where, strings.Join(hooks[rule], " and ")))
 	}
 	return strings.Join(words, "; ")
 }

@@ -14,7 +14,10 @@ const mostPasses = 1_000_000
 // DryRun returns the operations by which an engine that starts now would bring a kernel that was seen in line with
 // what l lists, in their order, and its last Report. Nothing is written. What only time brings is not in it: the end of
 // draining endpoints, the growing weights of new ones.
-func DryRun(s Settings, seen dataplane.Observation, l Lister, connections func(dataplane.VirtualServerID) ([]dataplane.Connections, error)) ([]dataplane.Op, Report, error) {
+func DryRun(
+	s Settings, seen dataplane.Observation, l Lister,
+	connections func(dataplane.VirtualServerID) ([]dataplane.Connections, error),
+) ([]dataplane.Op, Report, error) {
 	kernel := NewDryRunKernel(seen, connections)
 	e := New(s, kernel, l)
 	now := time.Now()

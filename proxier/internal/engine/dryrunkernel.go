@@ -18,7 +18,9 @@ type DryRunKernel struct {
 
 // NewDryRunKernel returns a kernel that holds what was seen, and owns it from now on. connections reads those of a
 // virtual server, because draining goes by them; nil is none anywhere.
-func NewDryRunKernel(seen dataplane.Observation, connections func(dataplane.VirtualServerID) ([]dataplane.Connections, error)) *DryRunKernel {
+func NewDryRunKernel(
+	seen dataplane.Observation, connections func(dataplane.VirtualServerID) ([]dataplane.Connections, error),
+) *DryRunKernel {
 	return &DryRunKernel{seen: seen, connections: connections}
 }
 

@@ -113,6 +113,7 @@ func (e *Engine) forget(now time.Time, r *Report) {
 		s.settle(now, err)
 	}
 	if s.err != nil {
-		r.Warnings = append(r.Warnings, fmt.Errorf("stale UDP flows of %d front ends are not forgotten, and may go to endpoints that are gone: %w", len(s.frontEnds), s.err))
+		r.Warnings = append(r.Warnings,
+			fmt.Errorf("stale UDP flows of %d front ends are not forgotten, and may go to endpoints that are gone: %w", len(s.frontEnds), s.err))
 	}
 }

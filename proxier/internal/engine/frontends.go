@@ -22,14 +22,16 @@ func (e *Engine) checkFrontEnds(s *cluster.Service, f *dataplane.Fragment) {
 	keptOff, byNodes := e.excludedServers(), e.balancedByNodes(s)
 	f.FrontEnds = slices.DeleteFunc(f.FrontEnds, func(front dataplane.FrontEnd) bool {
 		if _, others := keptOff[front.ID]; others {
-			problem(cluster.ForeignVirtualServer, front, "somebody else has a virtual server there, and the address is in --ipvs-exclude-cidrs; this service is not served there")
+			problem(cluster.ForeignVirtualServer, front,
+				"somebody else has a virtual server there, and the address is in --ipvs-exclude-cidrs; this service is not served there")
 			return true
 		}
 		usual := byNodes && front.Kind == dataplane.LoadBalancer
 		if !front.Kind.Allocated() {
 			if other := e.otherNode(front.ID.Addr); other != "" {
 				if !usual {
-					problem(cluster.AddressInUse, front, "this is the address of node %s, which this node could not reach any more; the service is not served there", other)
+					problem(cluster.AddressInUse, front,
+						"this is the address of node %s, which this node could not reach any more; the service is not served there", other)
 				}
 				return true
 			}
@@ -42,7 +44,8 @@ func (e *Engine) checkFrontEnds(s *cluster.Service, f *dataplane.Fragment) {
 			problem(cluster.AddressInUse, front, "this is the node's own address: of its ports only this one goes to the service")
 		}
 		if by := capturedBy(e.captures.Of(front.ID)); by != "" {
-			problem(cluster.ForeignRule, front, "somebody else's rule takes packets away before they come to this service: %s", by)
+			problem(cluster.ForeignRule, front, "somebody else's rule takes packets away before they come to this service: %s",
+				by)
 		}
 		if !front.Bind && e.listeners.hear(front.ID) {
 			problem(cluster.PortInUse, front, "a program of this node listens there, and gets no connections while the service has this address and port")
@@ -54,7 +57,8 @@ func (e *Engine) checkFrontEnds(s *cluster.Service, f *dataplane.Fragment) {
 			s.Problems.Addf(cluster.NodeUnknown, "spec.ports["+port.Name+"].nodePort",
 				"--nodeport-addresses limits node ports to the primary addresses of Node %s. They are not known: there is no such Node, or it has none", e.node.Name)
 		}
-		if ports := e.settings.Dataplane.MasqueradePorts; port.NodePort != 0 && ports[0] <= port.NodePort && port.NodePort <= ports[1] {
+		if ports := e.settings.Dataplane.MasqueradePorts; port.NodePort != 0 && ports[0] <= port.NodePort &&
+			port.NodePort <= ports[1] {
 			s.Problems.Addf(cluster.PortInUse, "spec.ports["+port.Name+"].nodePort",
 				"%d is one of the ports %d to %d that masquerading takes: connections that are masqueraded with it fail; let --masquerade-ports hold no node ports", port.NodePort, ports[0], ports[1])
 		}
@@ -77,7 +81,8 @@ func (e *Engine) balancedByNodes(s *cluster.Service) bool {
 		others = append(others, fmt.Sprintf("%s (%s)", addr, other))
 	}
 	if len(others) > 0 && len(others) == len(s.LoadBalancerIPs) {
-		s.Problems.Addf(cluster.AddressInUse, "status.loadBalancer.ingress", "all addresses are of other nodes, which serve them, and this node does not: %s", budget.List(others))
+		s.Problems.Addf(cluster.AddressInUse, "status.loadBalancer.ingress",
+			"all addresses are of other nodes, which serve them, and this node does not: %s", budget.List(others))
 	}
 	return len(s.LoadBalancerIPs) > 0
 }
@@ -127,7 +132,8 @@ func (e *Engine) readServers(changed ...[]cluster.Name) (others []cluster.Name) 
 	if e.settings.APIServers != nil {
 		reached = e.settings.APIServers()
 	}
-	if e.servers != nil && len(reached) == e.reached && !slices.ContainsFunc(changed, func(names []cluster.Name) bool { return slices.Contains(names, serviceOfServers) }) {
+	if e.servers != nil && len(reached) == e.reached &&
+		!slices.ContainsFunc(changed, func(names []cluster.Name) bool { return slices.Contains(names, serviceOfServers) }) {
 		return nil
 	}
 	before := e.servers

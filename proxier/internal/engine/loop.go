@@ -160,7 +160,10 @@ func (l *Loop) Run(ctx context.Context) error {
 // wait returns how long there is nothing to do by itself.
 func (l *Loop) wait(now time.Time) time.Duration {
 	wait := time.Hour
-	for _, due := range []time.Time{l.audits.next(), l.glances, l.engine.retries.next(), l.engine.drains.next(), l.engine.stale.next(), l.engine.cutoffs.next(), l.engine.starts.next(now, l.engine.want)} {
+	for _, due := range []time.Time{
+		l.audits.next(), l.glances, l.engine.retries.next(), l.engine.drains.next(), l.engine.stale.next(),
+		l.engine.cutoffs.next(), l.engine.starts.next(now, l.engine.want),
+	} {
 		if !due.IsZero() {
 			wait = min(wait, due.Sub(now))
 		}

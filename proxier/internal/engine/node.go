@@ -29,7 +29,8 @@ func (e *Engine) readNode() (dirty []cluster.Name) {
 		e.nodeProblems, e.nodeVersion = e.problemsOf(node), node.ResourceVersion
 	}
 	weights := e.lister.NodeWeightsVersion()
-	all := weights != e.weightsVersion && !e.settings.NoNodeWeights || zone != e.node.Zone || !slices.Equal(primary, e.node.Primary)
+	all := weights != e.weightsVersion && !e.settings.NoNodeWeights || zone != e.node.Zone ||
+		!slices.Equal(primary, e.node.Primary)
 	e.weightsVersion, e.node.Zone, e.node.Primary = weights, zone, primary
 	for name, s := range e.services {
 		if all || len(s.outside) > 0 {
@@ -47,7 +48,8 @@ func (e *Engine) problemsOf(node *v1.Node) []cluster.Problem {
 	mistakes := cluster.AnnotationProblems(annotation.Node, node.Annotations)
 	key, _ := annotation.Lookup(annotation.Node, annotation.Weight)
 	if text, written := node.Annotations[key.String()]; written && e.settings.NoNodeWeights {
-		mistakes.Addf(cluster.AnnotationWithoutEffect, key.Field(), "%s: --node-weights=none gives annotations of Nodes no meaning", budget.Quote(text))
+		mistakes.Addf(cluster.AnnotationWithoutEffect, key.Field(),
+			"%s: --node-weights=none gives annotations of Nodes no meaning", budget.Quote(text))
 	}
 	problems := mistakes.Reported()
 	for i, p := range problems {
@@ -128,12 +130,14 @@ func (e *Engine) recordAddresses(addresses, broadcasts []netip.Addr) (dirty []cl
 		return nil
 	}
 	changed := func(addr netip.Addr) bool {
-		return slices.Contains(e.node.Addresses, addr) != slices.Contains(addresses, addr) || among(e.broadcasts, addr) != among(broadcasts, addr)
+		return slices.Contains(e.node.Addresses, addr) != slices.Contains(addresses, addr) ||
+			among(e.broadcasts, addr) != among(broadcasts, addr)
 	}
 	refused := func(r dataplane.RealServer) bool { return among(broadcasts, r.Addr) }
 	for name, s := range e.services {
 		f, _ := e.want.Fragment(name)
-		if own && (s.nodePorts || s.restricted || s.anywhere) || shared && s.broadcast || slices.ContainsFunc(s.outside, changed) ||
+		if own && (s.nodePorts || s.restricted || s.anywhere) || shared && s.broadcast ||
+			slices.ContainsFunc(s.outside, changed) ||
 			slices.ContainsFunc(f.FrontEnds, func(front dataplane.FrontEnd) bool {
 				return changed(front.ID.Addr) || shared && slices.ContainsFunc(front.VirtualServer.RealServers, refused)
 			}) {

@@ -71,11 +71,13 @@ func (e *Engine) reportNodeClaims() {
 	// In one order, because a Node has only so many Problems told, and all nodes have to tell the same.
 	for _, name := range slices.SortedFunc(maps.Keys(c.clusterIPs), cluster.Name.Compare) {
 		claim := c.clusterIPs[name]
-		problem(claim.node, cluster.NodeListsClusterIP, "%s is the cluster IP of service %s, which keeps it", claim.addr, name)
+		problem(claim.node, cluster.NodeListsClusterIP, "%s is the cluster IP of service %s, which keeps it",
+			claim.addr, name)
 	}
 	for _, addr := range e.node.Addresses {
 		if node := e.lister.NodeAt(addr); node != "" {
-			problem(node, cluster.NodeListsForeignAddress, "%s is an address of node %s, whose Services keep it there", addr, e.node.Name)
+			problem(node, cluster.NodeListsForeignAddress, "%s is an address of node %s, whose Services keep it there",
+				addr, e.node.Name)
 		}
 	}
 	if node := e.lister.Node(); node != nil {
@@ -83,7 +85,8 @@ func (e *Engine) reportNodeClaims() {
 			addr, is := addressOf(a)
 			// A cloud may list an external address that it translates: the node need not have that one.
 			if is && a.Type == v1.NodeInternalIP && !e.ownAddress(addr) {
-				problem(e.node.Name, cluster.NodeListsForeignAddress, "no link of the node has its InternalIP %s: node ports are not served there", addr)
+				problem(e.node.Name, cluster.NodeListsForeignAddress,
+					"no link of the node has its InternalIP %s: node ports are not served there", addr)
 			}
 		}
 	}

@@ -18,15 +18,18 @@ func (e *Engine) ration(s *cluster.Service, f *dataplane.Fragment) {
 	hairpins := fmt.Sprintf("allowed are %d endpoints of this node", budget.Hairpins)
 	if beyond.Full != "" {
 		e.rationed[f.Owner] = beyond
-		allowed = fmt.Sprintf("set %s has only its reserve left, of which each service has at most %d entries", beyond.Full, budget.SetShare)
+		allowed = fmt.Sprintf("set %s has only its reserve left, of which each service has at most %d entries",
+			beyond.Full, budget.SetShare)
 		hairpins = allowed
 	}
 	if beyond.FrontEnds > 0 {
-		s.Problems.Addf(cluster.BeyondNodeBudget, "front ends", "%s; %d are not served, from %s on; in force are the %d before",
+		s.Problems.Addf(cluster.BeyondNodeBudget, "front ends",
+			"%s; %d are not served, from %s on; in force are the %d before",
 			allowed, beyond.FrontEnds, beyond.First, len(f.FrontEnds))
 	}
 	if beyond.Hairpins > 0 {
-		s.Problems.Addf(cluster.BeyondNodeBudget, "endpoints", "%s; %d of them cannot reach themselves by way of the service; all are served to others",
+		s.Problems.Addf(cluster.BeyondNodeBudget, "endpoints",
+			"%s; %d of them cannot reach themselves by way of the service; all are served to others",
 			hairpins, beyond.Hairpins)
 	}
 }

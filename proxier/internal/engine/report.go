@@ -118,7 +118,8 @@ type FrontEndRow struct {
 }
 
 func (f FrontEndRow) Equal(other FrontEndRow) bool {
-	return f.Front.ID == other.Front.ID && f.Port.Name == other.Port.Name && f.Winner() == other.Winner() && f.Programmed == other.Programmed &&
+	return f.Front.ID == other.Front.ID && f.Port.Name == other.Port.Name && f.Winner() == other.Winner() &&
+		f.Programmed == other.Programmed &&
 		slices.Equal(f.Port.Settings, other.Port.Settings) && f.Front.VirtualServer.Equal(other.Front.VirtualServer)
 }
 
@@ -276,7 +277,8 @@ func addRefusals(problems *cluster.Problems, failures []Failure) {
 			if errno := syscall.Errno(0); errors.As(f.Err, &errno) {
 				why = errno
 			}
-			problems.Addf(cluster.KernelRefused, f.Op.String(), "the kernel refuses it: %v; what does not need it is served, and it is tried again ever more rarely", why)
+			problems.Addf(cluster.KernelRefused, f.Op.String(),
+				"the kernel refuses it: %v; what does not need it is served, and it is tried again ever more rarely", why)
 		}
 	}
 }

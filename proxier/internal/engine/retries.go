@@ -146,7 +146,9 @@ func (rs retries) takeDirty() []cluster.Name {
 
 // succeed forgets the retries that were taken and did not fail again, and adds those Services to affected: they are
 // well again. So is a Service whose failed keys were all looked at for another reason: it, or the kernel, has changed.
-func (rs retries) succeed(failed map[cluster.Name][]Failure, looked dataplane.Touched, affected map[cluster.Name]struct{}) {
+func (rs retries) succeed(
+	failed map[cluster.Name][]Failure, looked dataplane.Touched, affected map[cluster.Name]struct{},
+) {
 	for name, r := range rs {
 		if _, again := failed[name]; again || r.dirty {
 			continue

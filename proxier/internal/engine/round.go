@@ -87,11 +87,13 @@ func (r *round) compare() iter.Seq[struct{}] {
 		var suspects []dataplane.VirtualServerID
 		suspect := func(id dataplane.VirtualServerID) { suspects = append(suspects, id) }
 		is := d.seen.Parts.Has
-		if is(dataplane.PartSets) && !(absent(seen.Entries.All(), have.Entries.Has, pause, entry) && absent(have.Entries.All(), seen.Entries.Has, pause, entry)) {
+		if is(dataplane.PartSets) && !(absent(seen.Entries.All(), have.Entries.Has, pause, entry) &&
+			absent(have.Entries.All(), seen.Entries.Has, pause, entry)) {
 			return
 		}
 		if is(dataplane.PartAddresses) &&
-			!(absent(maps.Keys(seen.Addresses), in(have.Addresses), pause, address) && absent(maps.Keys(have.Addresses), in(seen.Addresses), pause, address) &&
+			!(absent(maps.Keys(seen.Addresses), in(have.Addresses), pause, address) &&
+				absent(maps.Keys(have.Addresses), in(seen.Addresses), pause, address) &&
 				differs(seen.Routes, have.Routes, pause, func(key netip.Addr) { d.routes = append(d.routes, key) })) {
 			return
 		}

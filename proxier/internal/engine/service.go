@@ -36,8 +36,10 @@ type PortRow struct {
 // keep returns what stays of the Service, its lists of settings shared with others that say the same.
 func (e *Engine) keep(s cluster.Service, f dataplane.Fragment) *service {
 	kept := &service{
-		uid: s.UID, version: s.Version, anywhere: f.Anywhere, broadcast: s.Broadcast, settings: e.shared.share(s.Settings), sliceWeights: s.SliceWeights,
-		ports: make([]PortRow, len(s.Ports)), restricted: len(s.SourceRanges) > 0, healthCheckPort: s.HealthCheckNodePort,
+		uid: s.UID, version: s.Version, anywhere: f.Anywhere, broadcast: s.Broadcast, settings: e.shared.share(s.Settings),
+		sliceWeights: s.SliceWeights,
+		ports:        make([]PortRow, len(s.Ports)), restricted: len(s.SourceRanges) > 0,
+		healthCheckPort: s.HealthCheckNodePort,
 	}
 	if !s.Problems.None() {
 		problems := s.Problems.Kept()

@@ -19,7 +19,9 @@ type slowStarts struct {
 }
 
 func newSlowStarts() slowStarts {
-	return slowStarts{map[cluster.Name]map[string]time.Time{}, map[cluster.Name]struct{}{}, map[dataplane.VirtualServerID]bool{}}
+	return slowStarts{
+		map[cluster.Name]map[string]time.Time{}, map[cluster.Name]struct{}{}, map[dataplane.VirtualServerID]bool{},
+	}
 }
 
 // old is the start of endpoints that were there before this program looked.
@@ -57,7 +59,9 @@ func (ss slowStarts) drop(name cluster.Name) {
 // weigh returns the virtual server with the weights that its endpoints have by now. Those that are seen for the first
 // time are new, unless the virtual server is: then there is nothing that they should be spared beside. After a restart
 // the kernel's weight tells how far they had come.
-func (ss slowStarts) weigh(now time.Time, owner cluster.Name, front dataplane.FrontEnd, want, have dataplane.VirtualServer, present bool) dataplane.VirtualServer {
+func (ss slowStarts) weigh(
+	now time.Time, owner cluster.Name, front dataplane.FrontEnd, want, have dataplane.VirtualServer, present bool,
+) dataplane.VirtualServer {
 	if front.SlowStart <= 0 {
 		delete(ss.seen, front.ID)
 		return want

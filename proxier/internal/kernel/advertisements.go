@@ -38,7 +38,10 @@ func KeepRouterAdvertisements() ([]dataplane.SysctlChange, error) {
 			continue
 		}
 		if err := writeFile(path, "2"); err != nil {
-			return changed, fmt.Errorf("set net.ipv6.conf.%s.accept_ra to 2, without which IPv6 forwarding would cost the link its router: %w (%s)", name, err, whyNot("accept_ra", err))
+			return changed, fmt.Errorf(
+				"set net.ipv6.conf.%s.accept_ra to 2, without which IPv6 forwarding would cost the link its router: %w (%s)", name,
+				err, whyNot("accept_ra", err),
+			)
 		}
 		changed = append(changed, dataplane.SysctlChange{Name: "net.ipv6.conf." + name + ".accept_ra", Old: "1", New: "2"})
 	}
@@ -48,7 +51,8 @@ func KeepRouterAdvertisements() ([]dataplane.SysctlChange, error) {
 // livesByRouters tells whether the link has something that a router advertisement gave it: a default route, or an
 // address that is not for ever.
 func livesByRouters(link vnl.Link) (bool, error) {
-	routes, err := vnl.RouteListFiltered(unix.AF_INET6, &vnl.Route{LinkIndex: link.Attrs().Index, Protocol: unix.RTPROT_RA}, vnl.RT_FILTER_OIF|vnl.RT_FILTER_PROTOCOL)
+	routes, err := vnl.RouteListFiltered(unix.AF_INET6,
+		&vnl.Route{LinkIndex: link.Attrs().Index, Protocol: unix.RTPROT_RA}, vnl.RT_FILTER_OIF|vnl.RT_FILTER_PROTOCOL)
 	if err != nil || len(routes) > 0 {
 		return len(routes) > 0, err
 	}

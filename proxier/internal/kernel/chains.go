@@ -95,7 +95,8 @@ func newChains(families []cluster.Family) (*chains, error) {
 	for _, family := range families {
 		for _, program := range []string{"-save", "-restore"} {
 			if _, err := exec.LookPath(commands[family] + program); err != nil {
-				return nil, fmt.Errorf("%s%s is not installed: %w (on Debian and Ubuntu: apt-get install iptables)", commands[family], program, err)
+				return nil, fmt.Errorf("%s%s is not installed: %w (on Debian and Ubuntu: apt-get install iptables)",
+					commands[family], program, err)
 			}
 		}
 	}
@@ -135,7 +136,8 @@ func (c *chains) run(input []byte, name string, args ...string) ([]byte, error) 
 func (c *chains) apply(ops []dataplane.Op) []error {
 	errs := make([]error, len(ops))
 	// To try one by one would be another wait for each.
-	if err := c.restore(ops); err == nil || len(ops) == 1 || errors.Is(err, errHeld) || errors.Is(err, context.DeadlineExceeded) {
+	if err := c.restore(ops); err == nil || len(ops) == 1 || errors.Is(err, errHeld) ||
+		errors.Is(err, context.DeadlineExceeded) {
 		for i := range errs {
 			errs[i] = err
 		}
@@ -295,7 +297,8 @@ func (c *chains) hooks(in *input, family cluster.Family, ops []dataplane.Op) err
 				return err
 			}
 		}
-		rule := strings.TrimPrefix(fmt.Sprintf("%s -m comment --comment %q -j %s", iptables.Words{}.HookMatch(h.Match), h.Comment, h.Chain.Name), " ")
+		rule := strings.TrimPrefix(fmt.Sprintf("%s -m comment --comment %q -j %s",
+			iptables.Words{}.HookMatch(h.Match), h.Comment, h.Chain.Name), " ")
 		switch {
 		case op.Verb == dataplane.Delete && present[h] == 0:
 			return fmt.Errorf("there is no such rule: %w", unix.ENOENT)

@@ -24,6 +24,7 @@ func (c *ConnectionCounter) Close() error { return c.linux.Close() }
 // order. It is not present when there is none.
 func (c *ConnectionCounter) VirtualServer(id dataplane.VirtualServerID) (dataplane.VirtualServer, bool, []dataplane.Connections, error) {
 	var counts []dataplane.Connections
-	v, present, err := c.linux.ipvs.look(id, func() { counts = nil }, func(d wire.Destination) { counts = append(counts, connections(d)) })
+	v, present, err := c.linux.ipvs.look(id, func() { counts = nil },
+		func(d wire.Destination) { counts = append(counts, connections(d)) })
 	return v, present, counts, err
 }

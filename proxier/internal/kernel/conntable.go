@@ -70,7 +70,9 @@ func number10(path string) (int, error) {
 // parseStatus reads lines such as "Conn buckets:	32768 (15 bits, lfactor -4)", of which the first number is taken.
 func (t *ConnectionTable) parseStatus(text string) error {
 	t.Grows = true
-	missing := map[string]*int{"Conns": &t.Connections, "Conn buckets": &t.Buckets, "Services": &t.Services, "Service buckets": &t.ServiceBuckets}
+	missing := map[string]*int{
+		"Conns": &t.Connections, "Conn buckets": &t.Buckets, "Services": &t.Services, "Service buckets": &t.ServiceBuckets,
+	}
 	for line := range strings.Lines(text) {
 		name, value, _ := strings.Cut(line, ":")
 		to, wanted := missing[name]

@@ -71,7 +71,9 @@ func (f Flow) stale(frontEnds map[netip.AddrPort][]netip.AddrPort) bool {
 }
 
 // udpFrontEnds returns those that are UDP and of the family.
-func udpFrontEnds(flows map[dataplane.VirtualServerID][]netip.AddrPort, family cluster.Family) map[netip.AddrPort][]netip.AddrPort {
+func udpFrontEnds(
+	flows map[dataplane.VirtualServerID][]netip.AddrPort, family cluster.Family,
+) map[netip.AddrPort][]netip.AddrPort {
 	frontEnds := map[netip.AddrPort][]netip.AddrPort{}
 	for id, servers := range flows {
 		if id.Protocol == cluster.UDP && cluster.FamilyOf(id.Addr) == family {
@@ -100,7 +102,9 @@ func (k *Linux) Forget(flows map[dataplane.VirtualServerID][]netip.AddrPort) (de
 
 // deleteIf deletes the entries of the family and protocol (0: of any) that are to go. An entry is deleted by its tuple,
 // zone and identity, so that a younger one of the same client stays.
-func (c *conntrack) deleteIf(family cluster.Family, protocol cluster.Protocol, goes func(Flow) bool) (deleted int, err error) {
+func (c *conntrack) deleteIf(
+	family cluster.Family, protocol cluster.Protocol, goes func(Flow) bool,
+) (deleted int, err error) {
 	var gone []entry
 	err = c.dump(family, protocol, func() { gone = gone[:0] }, func(e entry) {
 		if goes(e.Flow) {
@@ -155,7 +159,9 @@ func (c *conntrack) dump(family cluster.Family, protocol cluster.Protocol, reset
 	return err
 }
 
-func (c *conntrack) tryDump(family cluster.Family, protocol cluster.Protocol, filter bool, reset func(), each func(entry)) error {
+func (c *conntrack) tryDump(
+	family cluster.Family, protocol cluster.Protocol, filter bool, reset func(), each func(entry),
+) error {
 	c.batch.Reset()
 	c.begin(ctGet, family)
 	if filter {

@@ -43,7 +43,8 @@ const (
 var turnOff = map[string]string{
 	conntrackMax: "--conntrack-max-per-core=0", hashSize: "--conntrack-max-per-core=0",
 	establishedName: "--conntrack-tcp-timeout-established=0", closeWaitName: "--conntrack-tcp-timeout-close-wait=0",
-	beLiberalName: "--conntrack-tcp-be-liberal=false", udpTimeoutName: "--conntrack-udp-timeout=0", udpStreamName: "--conntrack-udp-timeout-stream=0",
+	beLiberalName: "--conntrack-tcp-be-liberal=false", udpTimeoutName: "--conntrack-udp-timeout=0",
+	udpStreamName: "--conntrack-udp-timeout-stream=0",
 }
 
 // max returns how many connections are to be tracked at least, 0 where that is not our business. Above a million the
@@ -106,7 +107,10 @@ func (l ConntrackLimits) Apply() (changed []dataplane.SysctlChange, left []strin
 		case err == nil:
 			changed = append(changed, change)
 		case notOurs(change.Name, err):
-			left = append(left, fmt.Sprintf("%s stays %s, below %s: it can be set in the node's own network namespace only, with /sys mounted writable", change.Name, change.Old, change.New))
+			left = append(left, fmt.Sprintf(
+				"%s stays %s, below %s: it can be set in the node's own network namespace only, with /sys mounted writable",
+				change.Name, change.Old, change.New,
+			))
 		default:
 			errs = append(errs, fmt.Errorf("set %s from %q to %s: %w (%s; %s leaves it as it is)",
 				change.Name, change.Old, change.New, err, whyNot(change.Name, err), turnOff[change.Name]))

@@ -32,7 +32,9 @@ func (k *Linux) CutOff(allowed map[dataplane.VirtualServerID][]netip.Prefix) (de
 // ip_vs_update_conntrack, Linux 6.12).
 func (f Flow) denied(allowed map[dataplane.VirtualServerID][]netip.Prefix) bool {
 	outside := func(client, frontEnd netip.AddrPort) bool {
-		networks, named := allowed[dataplane.VirtualServerID{Addr: frontEnd.Addr(), Port: frontEnd.Port(), Protocol: f.Protocol}]
+		networks, named := allowed[dataplane.VirtualServerID{
+			Addr: frontEnd.Addr(), Port: frontEnd.Port(), Protocol: f.Protocol,
+		}]
 		return named && !slices.ContainsFunc(networks, func(n netip.Prefix) bool { return n.Contains(client.Addr()) })
 	}
 	return outside(f.Client, f.FrontEnd) || outside(f.Server, f.Answers)
@@ -40,7 +42,9 @@ func (f Flow) denied(allowed map[dataplane.VirtualServerID][]netip.Prefix) bool 
 
 // protocolOf returns the protocol of all the front ends of the family, 0 when there are several; any tells whether
 // there is one.
-func protocolOf(frontEnds map[dataplane.VirtualServerID][]netip.Prefix, family cluster.Family) (protocol cluster.Protocol, any bool) {
+func protocolOf(
+	frontEnds map[dataplane.VirtualServerID][]netip.Prefix, family cluster.Family,
+) (protocol cluster.Protocol, any bool) {
 	for id := range frontEnds {
 		switch {
 		case cluster.FamilyOf(id.Addr) != family:

@@ -93,7 +93,9 @@ func (v *ipvs) begin(command byte) { wire.Begin(&v.batch, v.family, command, 0) 
 // (ip_vs_ctl.c, __ip_vs_del_dest; ip_vs_conn.c, ip_vs_expire_nodest_conn_flush, which does not look at the sysctl
 // again). The next packet of a connection to a deleted one still ends it, as on all kernels.
 func (v *ipvs) apply(ops []dataplane.Op) []error {
-	if slices.ContainsFunc(ops, func(op dataplane.Op) bool { return op.Verb == dataplane.Renew || op.Verb == dataplane.Delete }) {
+	if slices.ContainsFunc(
+		ops, func(op dataplane.Op) bool { return op.Verb == dataplane.Renew || op.Verb == dataplane.Delete },
+	) {
 		v.expiry.Lock()
 		defer v.expiry.Unlock()
 		on, err := v.expiry.off()
@@ -113,7 +115,9 @@ func (v *ipvs) apply(ops []dataplane.Op) []error {
 				late = append(late, lateTable{server: i, last: i + n, object: o})
 				o.Scheduler, o.Flags = noScheduler, 0
 			}
-			v.begin([]byte{dataplane.Create: wire.NewService, dataplane.Update: wire.SetService, dataplane.Delete: wire.DelService}[op.Verb])
+			v.begin([]byte{
+				dataplane.Create: wire.NewService, dataplane.Update: wire.SetService, dataplane.Delete: wire.DelService,
+			}[op.Verb])
 			key(o.ID).Nest(&v.batch, func() {
 				if op.Verb != dataplane.Delete {
 					v.serviceConfig(o)
@@ -126,7 +130,10 @@ func (v *ipvs) apply(ops []dataplane.Op) []error {
 				v.dest(o.RealServer, false)
 				v.batch.EndWithNext()
 			}
-			v.begin([]byte{dataplane.Create: wire.NewDestination, dataplane.Renew: wire.NewDestination, dataplane.Update: wire.SetDestination, dataplane.Delete: wire.DelDestination}[op.Verb])
+			v.begin([]byte{
+				dataplane.Create: wire.NewDestination, dataplane.Renew: wire.NewDestination, dataplane.Update: wire.SetDestination,
+				dataplane.Delete: wire.DelDestination,
+			}[op.Verb])
 			key(o.VirtualServer).Nest(&v.batch, nil)
 			v.dest(o.RealServer, op.Verb != dataplane.Delete)
 		}
@@ -223,7 +230,8 @@ func (v *ipvs) serviceConfig(o dataplane.VirtualServerObject) {
 		netmask = wire.WholeMask6
 	}
 	v.batch.String(wire.ServiceScheduler, o.Scheduler)
-	v.batch.Bytes(wire.ServiceFlags, binary.NativeEndian.AppendUint32(binary.NativeEndian.AppendUint32(nil, flags), ^uint32(0)))
+	v.batch.Bytes(wire.ServiceFlags, binary.NativeEndian.AppendUint32(binary.NativeEndian.AppendUint32(nil, flags),
+		^uint32(0)))
 	v.batch.Uint32(wire.ServiceTimeout, o.Timeout)
 	v.batch.Uint32(wire.ServiceMask, netmask)
 }
@@ -287,7 +295,9 @@ func (v *ipvs) virtualServer(id dataplane.VirtualServerID) (server dataplane.Vir
 }
 
 // look does so, and calls each for every real server; reset when it begins anew.
-func (v *ipvs) look(id dataplane.VirtualServerID, reset func(), each func(wire.Destination)) (server dataplane.VirtualServer, present bool, err error) {
+func (v *ipvs) look(
+	id dataplane.VirtualServerID, reset func(), each func(wire.Destination),
+) (server dataplane.VirtualServer, present bool, err error) {
 	v.batch.Reset()
 	v.begin(wire.GetService)
 	key(id).Nest(&v.batch, nil)
@@ -301,7 +311,8 @@ func (v *ipvs) look(id dataplane.VirtualServerID, reset func(), each func(wire.D
 	}
 	_, server, present = parseService(answer)
 	if !present {
-		return server, false, fmt.Errorf("IPVS answers with %d bytes that hold no virtual server: %w", len(answer), unix.EBADMSG)
+		return server, false, fmt.Errorf("IPVS answers with %d bytes that hold no virtual server: %w",
+			len(answer), unix.EBADMSG)
 	}
 	err = v.destinations(id, func() { server.RealServers = nil; reset() }, func(d wire.Destination) {
 		server.RealServers = append(server.RealServers, realServer(d))
@@ -335,7 +346,9 @@ func schedulerName(value []byte) string {
 }
 
 func realServer(d wire.Destination) dataplane.RealServer {
-	return dataplane.RealServer{Addr: d.Addr, Port: d.Port, Weight: d.Weight, Upper: d.Upper, Lower: d.Lower, Foreign: !d.NAT}
+	return dataplane.RealServer{
+		Addr: d.Addr, Port: d.Port, Weight: d.Weight, Upper: d.Upper, Lower: d.Lower, Foreign: !d.NAT,
+	}
 }
 
 func connections(d wire.Destination) dataplane.Connections {

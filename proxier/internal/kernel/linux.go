@@ -119,7 +119,8 @@ func (k *Linux) VirtualServer(id dataplane.VirtualServerID) (v dataplane.Virtual
 // Connections implements dataplane.Kernel.
 func (k *Linux) Connections(id dataplane.VirtualServerID) ([]dataplane.Connections, error) {
 	var counts []dataplane.Connections
-	err := k.ipvs.destinations(id, func() { counts = nil }, func(d wire.Destination) { counts = append(counts, connections(d)) })
+	err := k.ipvs.destinations(id, func() { counts = nil },
+		func(d wire.Destination) { counts = append(counts, connections(d)) })
 	if err != nil {
 		return nil, fmt.Errorf("list real servers of %s: %w", id, err)
 	}

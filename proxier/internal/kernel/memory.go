@@ -58,7 +58,9 @@ func (m *Memory) Observe() (dataplane.Observation, error) {
 
 // observe reads these parts of the kernel, in the order in which Linux does. before is called before each.
 func (m *Memory) observe(parts dataplane.Parts, before func(part string)) dataplane.Observation {
-	seen := dataplane.Observation{State: dataplane.NewState(), Foreign: map[dataplane.VirtualServerID]dataplane.VirtualServer{}}
+	seen := dataplane.Observation{
+		State: dataplane.NewState(), Foreign: map[dataplane.VirtualServerID]dataplane.VirtualServer{},
+	}
 	s := seen.State
 	for _, n := range m.Busy {
 		seen.Connections += int(n)
@@ -193,7 +195,8 @@ func (m *Memory) CutOff(allowed map[dataplane.VirtualServerID][]netip.Prefix) (d
 func (m *Memory) Send(client, to netip.AddrPort) (server netip.AddrPort, delivered bool) {
 	v, served := m.state.VirtualServers[dataplane.VirtualServerID{Addr: to.Addr(), Port: to.Port(), Protocol: cluster.UDP}]
 	has := func(server netip.AddrPort) bool {
-		return slices.ContainsFunc(v.RealServers, func(r dataplane.RealServer) bool { return netip.AddrPortFrom(r.Addr, r.Port) == server })
+		return slices.ContainsFunc(v.RealServers,
+			func(r dataplane.RealServer) bool { return netip.AddrPortFrom(r.Addr, r.Port) == server })
 	}
 	at := slices.IndexFunc(m.Flows, func(f Flow) bool { return f.Client == client && f.FrontEnd == to })
 	switch {
@@ -372,7 +375,8 @@ func (m *Memory) refuseRealServer(verb dataplane.Verb, o dataplane.RealServerObj
 	if !found {
 		return syscall.ESRCH
 	}
-	has := slices.ContainsFunc(v.RealServers, func(r dataplane.RealServer) bool { return r.Addr == o.Addr && r.Port == o.Port })
+	has := slices.ContainsFunc(v.RealServers,
+		func(r dataplane.RealServer) bool { return r.Addr == o.Addr && r.Port == o.Port })
 	switch {
 	case verb == dataplane.Create && has:
 		return syscall.EEXIST

@@ -33,7 +33,8 @@ func (k *Linux) summarize(parts dataplane.Parts) (sum dataplane.Summary, err err
 	}
 	sum.Observation = newObservation(0, room(dataplane.PartSets, k.entries), room(dataplane.PartAddresses, k.addresses))
 	sum.Servers = make(map[dataplane.VirtualServerID]dataplane.Digest, room(dataplane.PartServers, k.servers))
-	sum.Parts, err = k.observe(&sum.Observation, parts, func(id dataplane.VirtualServerID, v dataplane.VirtualServer) { sum.Servers[id] = v.Digest() })
+	sum.Parts, err = k.observe(&sum.Observation, parts,
+		func(id dataplane.VirtualServerID, v dataplane.VirtualServer) { sum.Servers[id] = v.Digest() })
 	if parts.Has(dataplane.PartServers) {
 		k.servers = len(sum.Servers)
 	}
@@ -41,12 +42,15 @@ func (k *Linux) summarize(parts dataplane.Parts) (sum dataplane.Summary, err err
 }
 
 func newObservation(servers, entries, addresses int) dataplane.Observation {
-	return dataplane.Observation{State: dataplane.NewStateFor(servers, entries, addresses), Foreign: map[dataplane.VirtualServerID]dataplane.VirtualServer{}}
+	return dataplane.Observation{State: dataplane.NewStateFor(servers, entries,
+		addresses), Foreign: map[dataplane.VirtualServerID]dataplane.VirtualServer{}}
 }
 
 // observe reads parts of the kernel into seen, and calls each for the virtual servers that are ours; the list of their
 // real servers is good until it returns. It returns which parts it has read.
-func (k *Linux) observe(seen *dataplane.Observation, parts dataplane.Parts, each func(dataplane.VirtualServerID, dataplane.VirtualServer)) (read dataplane.Parts, err error) {
+func (k *Linux) observe(
+	seen *dataplane.Observation, parts dataplane.Parts, each func(dataplane.VirtualServerID, dataplane.VirtualServer),
+) (read dataplane.Parts, err error) {
 	if parts.Has(dataplane.PartSysctls) {
 		if err := k.observeSysctls(seen.State); err != nil {
 			return 0, err
@@ -114,7 +118,9 @@ func (k *Linux) observeAddresses(seen *dataplane.Observation) error {
 	return nil
 }
 
-func (k *Linux) observeServers(seen *dataplane.Observation, each func(dataplane.VirtualServerID, dataplane.VirtualServer)) error {
+func (k *Linux) observeServers(
+	seen *dataplane.Observation, each func(dataplane.VirtualServerID, dataplane.VirtualServer),
+) error {
 	s := seen.State
 	err := k.ipvs.observe(func(id dataplane.VirtualServerID, v dataplane.VirtualServer) {
 		if s.Recorded(id) || s.Owns(id) && !k.excluded(id) {

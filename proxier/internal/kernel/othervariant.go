@@ -60,7 +60,9 @@ func newOtherVariant(family cluster.Family) *otherVariant {
 
 // captures returns the rules that take packets away, as they were a minute ago at most. The error says why they could
 // not be read where there is a table.
-func (o *otherVariant) captures(family cluster.Family, run func([]byte, string, ...string) ([]byte, error)) ([]dataplane.Capture, error) {
+func (o *otherVariant) captures(
+	family cluster.Family, run func([]byte, string, ...string) ([]byte, error),
+) ([]dataplane.Capture, error) {
 	switch {
 	case o == nil || !o.present():
 		return nil, nil

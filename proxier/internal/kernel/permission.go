@@ -27,5 +27,6 @@ func denied(err error, in namespaceOfUsers) error {
 		return fmt.Errorf("IPVS refuses this process: %w (it needs CAP_NET_ADMIN)", err)
 	}
 	return fmt.Errorf("IPVS refuses this process: %w: it is in a user namespace (/proc/self/uid_map: %s), where no capability counts for IPVS; "+
-		"run it outside of one: rootless nodes, and pods with hostUsers: false, cannot run it", err, strings.Join(strings.Fields(in.uidMap), " "))
+		"run it outside of one: rootless nodes, and pods with hostUsers: false, cannot run it", err,
+		strings.Join(strings.Fields(in.uidMap), " "))
 }

@@ -46,7 +46,9 @@ func Probe(schedulers []string, by Netfilter) (dataplane.Facts, error) {
 	if err := opened.close(); err != nil {
 		return facts, err
 	}
-	if facts.Schedulers, err = probeSchedulers(schedulers, func() modules { return readModules("", strings.TrimSpace(string(release))) }); err != nil {
+	if facts.Schedulers, err = probeSchedulers(
+		schedulers, func() modules { return readModules("", strings.TrimSpace(string(release))) },
+	); err != nil {
 		return facts, err
 	}
 	if by == NFTables {

@@ -122,7 +122,8 @@ func (l *link) applyRoutes(ops []dataplane.Op) []error {
 		r := op.Object.(dataplane.Route)
 		if _, is := early[r.Addr]; is && op.Verb == dataplane.Delete {
 			if errs[i] = err; err == nil {
-				errs[i] = fmt.Errorf("the address that takes its place has no route of its own after %s: %w", addressRouteWait, unix.EBUSY)
+				errs[i] = fmt.Errorf("the address that takes its place has no route of its own after %s: %w",
+					addressRouteWait, unix.EBUSY)
 			}
 			continue
 		}
@@ -187,7 +188,8 @@ func (l *link) route(verb dataplane.Verb, r dataplane.Route, index int) {
 		kind, flags = unix.RTM_DELROUTE, 0
 	}
 	l.batch.Begin(kind, flags)
-	l.batch.Raw(byte(wire.AddressFamily(r.Addr)), byte(r.Addr.BitLen()), 0, 0, unix.RT_TABLE_LOCAL, routeProtocol, unix.RT_SCOPE_HOST, unix.RTN_LOCAL, 0, 0, 0, 0)
+	l.batch.Raw(byte(wire.AddressFamily(r.Addr)), byte(r.Addr.BitLen()), 0, 0, unix.RT_TABLE_LOCAL, routeProtocol,
+		unix.RT_SCOPE_HOST, unix.RTN_LOCAL, 0, 0, 0, 0)
 	l.batch.Bytes(unix.RTA_DST, r.Addr.AsSlice())
 	l.batch.Uint32(unix.RTA_OIF, uint32(index))
 	l.batch.Uint32(unix.RTA_PRIORITY, routeMetric)

@@ -78,7 +78,8 @@ func trySchedulers(names []string) (has []string, err error) {
 	}()
 	for i, name := range names {
 		service := &moby.Service{
-			AddressFamily: unix.AF_INET, Protocol: unix.IPPROTO_TCP, Address: netip.MustParseAddr("198.51.100.0").AsSlice(), Port: uint16(20000 + i),
+			AddressFamily: unix.AF_INET, Protocol: unix.IPPROTO_TCP, Address: netip.MustParseAddr("198.51.100.0").AsSlice(),
+			Port:      uint16(20000 + i),
 			SchedName: name, Netmask: wire.WholeMask4,
 		}
 		err := handle.NewService(service)

@@ -50,7 +50,8 @@ func writeSysctl(name, value string) error {
 func whyNot(name string, err error) string {
 	switch {
 	case errors.Is(err, unix.EROFS):
-		return "/proc/sys is mounted read-only: in a container mount the node's /proc/sys/net at " + hostRoot + "/proc/sys/net, or run it privileged"
+		return "/proc/sys is mounted read-only: in a container mount the node's /proc/sys/net at " + hostRoot +
+			"/proc/sys/net, or run it privileged"
 	case errors.Is(err, fs.ErrNotExist):
 		return "this kernel has no parameter " + name + ", or its module is not loaded"
 	}
@@ -82,7 +83,9 @@ func (k *Linux) setSysctl(name, value string) error {
 }
 
 // timeoutAttrs are the attributes of IPVS's timeouts.
-var timeoutAttrs = map[string]uint16{dataplane.SysctlTCPTimeout: 4, dataplane.SysctlTCPFinTimeout: 5, dataplane.SysctlUDPTimeout: 6}
+var timeoutAttrs = map[string]uint16{
+	dataplane.SysctlTCPTimeout: 4, dataplane.SysctlTCPFinTimeout: 5, dataplane.SysctlUDPTimeout: 6,
+}
 
 func isTimeout(name string) bool { return timeoutAttrs[name] != 0 }
 

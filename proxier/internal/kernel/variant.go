@@ -59,9 +59,14 @@ func (c *iptablesChoice) choose(ctx context.Context, asked string) (chosen Varia
 	case asked != AutoVariant && c.has(Variant(asked)):
 		return Variant(asked), c.of(Variant(asked)), "asked for", nil
 	case asked != AutoVariant && plain != "":
-		return "", "", "", fmt.Errorf("iptables: %s is asked for, and the iptables that is installed is %s; allowed are auto and what is installed", asked, plain)
+		return "", "", "", fmt.Errorf(
+			"iptables: %s is asked for, and the iptables that is installed is %s; allowed are auto and what is installed", asked,
+			plain,
+		)
 	case asked != AutoVariant:
-		return "", "", "", fmt.Errorf("iptables: %s is asked for, and is not installed: neither by its usual names nor in %s", asked, c.of(Variant(asked)))
+		return "", "", "", fmt.Errorf(
+			"iptables: %s is asked for, and is not installed: neither by its usual names nor in %s", asked, c.of(Variant(asked)),
+		)
 	case plain != "" || !c.has(NFT) && !c.has(Legacy):
 		return plain, "", "installed by its usual names", nil // what is missing is said where it is needed
 	case !c.has(Legacy):
@@ -156,7 +161,8 @@ func savedBy(ctx context.Context, v Variant) (string, error) {
 	defer cancel()
 	var all strings.Builder
 	for _, family := range []struct{ command, tables string }{
-		{commands[cluster.IPv4], "/proc/thread-self/net/ip_tables_names"}, {commands[cluster.IPv6], "/proc/thread-self/net/ip6_tables_names"},
+		{commands[cluster.IPv4], "/proc/thread-self/net/ip_tables_names"},
+		{commands[cluster.IPv6], "/proc/thread-self/net/ip6_tables_names"},
 	} {
 		if v == Legacy {
 			if names, err := os.ReadFile(family.tables); err != nil || len(names) == 0 {

@@ -40,8 +40,12 @@ func Watch(ctx context.Context, ours string, told WatchHandlers) error {
 	if err != nil {
 		return fmt.Errorf("watch addresses: %w", err)
 	}
-	groups := uint32(unix.RTMGRP_IPV4_IFADDR | unix.RTMGRP_IPV6_IFADDR | unix.RTMGRP_LINK | unix.RTMGRP_IPV4_ROUTE | unix.RTMGRP_IPV6_ROUTE)
-	if err := errors.Join(filterMessages(fd, 0), unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: groups})); err != nil {
+	groups := uint32(
+		unix.RTMGRP_IPV4_IFADDR | unix.RTMGRP_IPV6_IFADDR | unix.RTMGRP_LINK | unix.RTMGRP_IPV4_ROUTE | unix.RTMGRP_IPV6_ROUTE,
+	)
+	if err := errors.Join(filterMessages(fd, 0), unix.Bind(fd, &unix.SockaddrNetlink{
+		Family: unix.AF_NETLINK, Groups: groups,
+	})); err != nil {
 		unix.Close(fd)
 		return fmt.Errorf("watch addresses: %w", err)
 	}
@@ -182,5 +186,6 @@ func filterMessages(fd, index int) error {
 		{Code: unix.BPF_RET | unix.BPF_K, K: 0},
 		{Code: unix.BPF_RET | unix.BPF_K, K: 1 << 16},
 	}
-	return unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]})
+	return unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER,
+		&unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]})
 }

@@ -144,7 +144,9 @@ func (b *Backend) outcome(err error) error {
 }
 
 // blame finds the operations that the kernel has refused, notes it and returns the others.
-func (b *Backend) blame(t *transaction, ops []dataplane.Op, errs []error, left []int, failed map[int]*netlink.Failure) (again []int, err error) {
+func (b *Backend) blame(
+	t *transaction, ops []dataplane.Op, errs []error, left []int, failed map[int]*netlink.Failure,
+) (again []int, err error) {
 	b.known = nil // something is otherwise than it was thought to be, or the kernel is full
 	guilty := map[int]bool{}
 	entries := map[string]bool{}
@@ -187,7 +189,9 @@ func (b *Backend) blame(t *transaction, ops []dataplane.Op, errs []error, left [
 }
 
 // blameEntries finds the entries of these sets that are there already, or are not there.
-func (b *Backend) blameEntries(ops []dataplane.Op, errs []error, left []int, sets map[string]bool, guilty map[int]bool) error {
+func (b *Backend) blameEntries(
+	ops []dataplane.Op, errs []error, left []int, sets map[string]bool, guilty map[int]bool,
+) error {
 	if len(sets) == 0 {
 		return nil
 	}

@@ -72,7 +72,8 @@ func lacking(err error) error {
 	switch {
 	case errors.Is(err, unix.EPERM):
 		return fmt.Errorf("nftables refuses this process: %w (it needs CAP_NET_ADMIN)", err)
-	case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EINVAL), errors.Is(err, unix.EAFNOSUPPORT), errors.Is(err, unix.EPROTONOSUPPORT):
+	case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EINVAL), errors.Is(err, unix.EAFNOSUPPORT), errors.Is(err,
+		unix.EPROTONOSUPPORT):
 		return fmt.Errorf("this kernel has no nftables for IP: %w (module nf_tables, with CONFIG_NF_TABLES_IPV4 and CONFIG_NF_TABLES_IPV6)", err)
 	}
 	return err

@@ -125,7 +125,8 @@ func port(offset uint32, slot int) expr {
 // packet is too short for one.
 func noPorts() []expr {
 	return []expr{
-		protocol(0), compare(0, true, []byte{unix.IPPROTO_TCP}), compare(0, true, []byte{unix.IPPROTO_UDP}), compare(0, true, []byte{unix.IPPROTO_SCTP}),
+		protocol(0), compare(0, true, []byte{unix.IPPROTO_TCP}), compare(0, true, []byte{unix.IPPROTO_UDP}),
+		compare(0, true, []byte{unix.IPPROTO_SCTP}),
 	}
 }
 
@@ -138,7 +139,8 @@ func (e encoder) match(m dataplane.Match, lengths lengths) ([][]expr, error) {
 	case dataplane.Protocol:
 		return one(protocol(0), compare(0, false, []byte{byte(m.Is)}))
 	case dataplane.Ping:
-		return one(e.icmp(), compare(0, false, e.icmpNumber()), port(0, 0).sized(1), compare(0, false, []byte{map[bool]byte{false: 8, true: 128}[e.six()]}))
+		return one(e.icmp(), compare(0, false, e.icmpNumber()), port(0, 0).sized(1),
+			compare(0, false, []byte{map[bool]byte{false: 8, true: 128}[e.six()]}))
 	case dataplane.RouterError:
 		if e.six() { // conntrack never calls a redirect related there
 			return one(e.icmp(), compare(0, false, e.icmpNumber()))
@@ -152,7 +154,8 @@ func (e encoder) match(m dataplane.Match, lengths lengths) ([][]expr, error) {
 		return one(e.source(0), mask(0, []byte{255, 0, 0, 0}, make([]byte, 4)), compare(0, false, []byte{127, 0, 0, 0}))
 	case dataplane.FromLocal:
 		fib := expr{"fib", []attr{
-			number(unix.NFTA_FIB_DREG, register(0)), number(unix.NFTA_FIB_RESULT, unix.NFT_FIB_RESULT_ADDRTYPE), number(unix.NFTA_FIB_FLAGS, unix.NFTA_FIB_F_SADDR),
+			number(unix.NFTA_FIB_DREG, register(0)), number(unix.NFTA_FIB_RESULT, unix.NFT_FIB_RESULT_ADDRTYPE),
+			number(unix.NFTA_FIB_FLAGS, unix.NFTA_FIB_F_SADDR),
 		}}
 		return one(fib, compare(0, m.Not, native(unix.RTN_LOCAL)))
 	case dataplane.Via:
@@ -247,7 +250,9 @@ func (e encoder) sentByIPVS(m dataplane.SentByIPVS) ([][]expr, error) {
 	if !m.Not {
 		return nil, fmt.Errorf("BUG: packets that IPVS has sent on are told by those that it has not")
 	}
-	answers, err := e.inSet(dataplane.InSet{Set: dataplane.SetName(dataplane.SetRestricted, e.family), By: dataplane.BySourcePort}, nil)
+	answers, err := e.inSet(
+		dataplane.InSet{Set: dataplane.SetName(dataplane.SetRestricted, e.family), By: dataplane.BySourcePort}, nil,
+	)
 	if err != nil {
 		return nil, err
 	}
@@ -284,7 +289,8 @@ func (e encoder) verdict(v dataplane.Verdict) ([]expr, error) {
 			portUnreachable = 4
 		}
 		return []expr{{"reject", []attr{
-			number(unix.NFTA_REJECT_TYPE, unix.NFT_REJECT_ICMP_UNREACH), {kind: unix.NFTA_REJECT_ICMP_CODE, value: []byte{portUnreachable}},
+			number(unix.NFTA_REJECT_TYPE, unix.NFT_REJECT_ICMP_UNREACH),
+			{kind: unix.NFTA_REJECT_ICMP_CODE, value: []byte{portUnreachable}},
 		}}}, nil
 	case dataplane.SetMark:
 		return mark(v.Bits, v.Bits), nil
@@ -308,7 +314,8 @@ func (e encoder) keepDestination() []expr {
 	const rangeOfAddresses = 1 // NF_NAT_RANGE_MAP_IPS, which the kernel lists
 	return []expr{e.destination(0), {"nat", []attr{
 		number(unix.NFTA_NAT_TYPE, unix.NFT_NAT_DNAT), number(unix.NFTA_NAT_FAMILY, uint32(e.family)),
-		number(unix.NFTA_NAT_REG_ADDR_MIN, register(0)), number(unix.NFTA_NAT_REG_ADDR_MAX, register(0)), number(unix.NFTA_NAT_FLAGS, rangeOfAddresses),
+		number(unix.NFTA_NAT_REG_ADDR_MIN, register(0)), number(unix.NFTA_NAT_REG_ADDR_MAX, register(0)),
+		number(unix.NFTA_NAT_FLAGS, rangeOfAddresses),
 	}}}
 }
 
@@ -326,8 +333,10 @@ func masquerade(v dataplane.Verdict) []expr {
 	e, flags := expr{name: "masq"}, uint32(0)
 	var exprs []expr
 	if v.Ports != [2]uint16{} {
-		exprs = append(exprs, load(0, []byte{byte(v.Ports[0] >> 8), byte(v.Ports[0])}), load(1, []byte{byte(v.Ports[1] >> 8), byte(v.Ports[1])}))
-		e.attrs = append(e.attrs, number(unix.NFTA_MASQ_REG_PROTO_MIN, register(0)), number(unix.NFTA_MASQ_REG_PROTO_MAX, register(1)))
+		exprs = append(exprs, load(0, []byte{byte(v.Ports[0] >> 8), byte(v.Ports[0])}),
+			load(1, []byte{byte(v.Ports[1] >> 8), byte(v.Ports[1])}))
+		e.attrs = append(e.attrs, number(unix.NFTA_MASQ_REG_PROTO_MIN, register(0)),
+			number(unix.NFTA_MASQ_REG_PROTO_MAX, register(1)))
 		flags |= portsGiven
 	}
 	if v.Random {

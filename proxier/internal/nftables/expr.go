@@ -79,7 +79,9 @@ func parse(list []byte) (exprs []expr) {
 			case unix.NFTA_EXPR_NAME:
 				e.name = text(value)
 			case unix.NFTA_EXPR_DATA: // behind the name
-				netlink.Attributes(value, func(kind uint16, value []byte) { e.attrs = append(e.attrs, parseAttr(e.name, kind, value)) })
+				netlink.Attributes(
+					value, func(kind uint16, value []byte) { e.attrs = append(e.attrs, parseAttr(e.name, kind, value)) },
+				)
 			}
 		})
 		exprs = append(exprs, e)
@@ -167,7 +169,8 @@ func meta(key uint32, slot int) expr {
 
 func payload(base, offset, size uint32, slot int) expr {
 	return expr{"payload", []attr{
-		number(unix.NFTA_PAYLOAD_DREG, register(slot)), number(unix.NFTA_PAYLOAD_BASE, base), number(unix.NFTA_PAYLOAD_OFFSET, offset), number(unix.NFTA_PAYLOAD_LEN, size),
+		number(unix.NFTA_PAYLOAD_DREG, register(slot)), number(unix.NFTA_PAYLOAD_BASE, base),
+		number(unix.NFTA_PAYLOAD_OFFSET, offset), number(unix.NFTA_PAYLOAD_LEN, size),
 	}}
 }
 
@@ -187,7 +190,8 @@ func original(key uint32, slot int) expr {
 // mask keeps the bits of a register that mask has, and then flips those that flip has.
 func mask(slot int, mask, flip []byte) expr {
 	return expr{"bitwise", []attr{
-		number(unix.NFTA_BITWISE_SREG, register(slot)), number(unix.NFTA_BITWISE_DREG, register(slot)), number(unix.NFTA_BITWISE_LEN, uint32(len(mask))),
+		number(unix.NFTA_BITWISE_SREG, register(slot)), number(unix.NFTA_BITWISE_DREG, register(slot)),
+		number(unix.NFTA_BITWISE_LEN, uint32(len(mask))),
 		data(unix.NFTA_BITWISE_MASK, mask), data(unix.NFTA_BITWISE_XOR, flip),
 	}}
 }
@@ -198,11 +202,15 @@ func compare(slot int, not bool, value []byte) expr {
 	if not {
 		op = unix.NFT_CMP_NEQ
 	}
-	return expr{"cmp", []attr{number(unix.NFTA_CMP_SREG, register(slot)), number(unix.NFTA_CMP_OP, op), data(unix.NFTA_CMP_DATA, value)}}
+	return expr{"cmp", []attr{
+		number(unix.NFTA_CMP_SREG, register(slot)), number(unix.NFTA_CMP_OP, op), data(unix.NFTA_CMP_DATA, value),
+	}}
 }
 
 func load(slot int, value []byte) expr {
-	return expr{"immediate", []attr{number(unix.NFTA_IMMEDIATE_DREG, register(slot)), data(unix.NFTA_IMMEDIATE_DATA, value)}}
+	return expr{
+		"immediate", []attr{number(unix.NFTA_IMMEDIATE_DREG, register(slot)), data(unix.NFTA_IMMEDIATE_DATA, value)},
+	}
 }
 
 // lookup goes on where the key that begins at the first register is in the set, or is not.

@@ -42,7 +42,8 @@ func besideName(id dataplane.ChainID, rule int) string {
 // parseChainName is the inverse of chainName.
 func parseChainName(family cluster.Family, name string) (dataplane.ChainID, bool) {
 	table, chain, found := strings.Cut(name, "-")
-	return dataplane.ChainID{Family: family, Table: table, Name: chain}, found && strings.HasPrefix(chain, dataplane.Prefix)
+	return dataplane.ChainID{Family: family, Table: table, Name: chain}, found &&
+		strings.HasPrefix(chain, dataplane.Prefix)
 }
 
 // base names a base chain: where in netfilter a hook of ours is.

@@ -87,7 +87,9 @@ func (b *Backend) generation() (uint32, error) {
 
 // dump lists objects, and lists them again if the generation has changed meanwhile: the kernel does not tell that of
 // elements.
-func (b *Backend) dump(message uint16, family cluster.Family, attrs func(), reset func(), each func(payload []byte)) error {
+func (b *Backend) dump(
+	message uint16, family cluster.Family, attrs func(), reset func(), each func(payload []byte),
+) error {
 	return b.dumpWhole(message, family, attrs, reset, each, func() bool { return true })
 }
 
@@ -152,20 +154,22 @@ func (b *Backend) loadTable(family cluster.Family, t *table) error {
 			t.dormant = netlink.Uint32BE(value)&unix.NFT_TABLE_F_DORMANT != 0
 		}
 	})
-	err = b.dump(unix.NFT_MSG_GETSET, family, func() { b.batch.String(unix.NFTA_SET_TABLE, Table) }, func() { clear(t.sets) }, func(payload []byte) {
-		if set := parseSet(family, payload); set.Name != "" && tableOf(payload, unix.NFTA_SET_TABLE) == Table {
-			t.sets[set.Name] = set
-		}
-	})
+	err = b.dump(unix.NFT_MSG_GETSET, family, func() { b.batch.String(unix.NFTA_SET_TABLE, Table) },
+		func() { clear(t.sets) }, func(payload []byte) {
+			if set := parseSet(family, payload); set.Name != "" && tableOf(payload, unix.NFTA_SET_TABLE) == Table {
+				t.sets[set.Name] = set
+			}
+		})
 	if err != nil {
 		return err
 	}
 	rules := map[string][]kernelRule{}
-	err = b.dump(unix.NFT_MSG_GETRULE, family, func() { b.batch.String(unix.NFTA_RULE_TABLE, Table) }, func() { clear(rules) }, func(payload []byte) {
-		if table, chain, r := parseKernelRule(payload); table == Table {
-			rules[chain] = append(rules[chain], r)
-		}
-	})
+	err = b.dump(unix.NFT_MSG_GETRULE, family, func() { b.batch.String(unix.NFTA_RULE_TABLE, Table) },
+		func() { clear(rules) }, func(payload []byte) {
+			if table, chain, r := parseKernelRule(payload); table == Table {
+				rules[chain] = append(rules[chain], r)
+			}
+		})
 	if err != nil {
 		return err
 	}

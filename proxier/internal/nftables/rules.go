@@ -113,7 +113,9 @@ func (e encoder) read(id dataplane.ChainID, listed chainOf, held func(set string
 	return chain
 }
 
-func (e encoder) readRule(id dataplane.ChainID, at int, group []kernelRule, beside map[string][]kernelRule, held func(set string) lengths) dataplane.Rule {
+func (e encoder) readRule(
+	id dataplane.ChainID, at int, group []kernelRule, beside map[string][]kernelRule, held func(set string) lengths,
+) dataplane.Rule {
 	r := iptables.ParseRule(id.Family, group[0].comment)
 	name := besideName(id, at)
 	if r.Unknown == "" && group[0].number == at {
@@ -174,7 +176,10 @@ func (e encoder) encodeHook(h dataplane.Hook, at int) ([]kernelRule, error) {
 	}
 	var rules []kernelRule
 	for _, exprs := range encoded.main {
-		rules = append(rules, kernelRule{exprs: exprs, comment: h.Comment + hookSeparator + iptables.Words{}.HookMatch(h.Match) + " -j " + h.Chain.Name, number: at})
+		rules = append(rules, kernelRule{
+			exprs: exprs, comment: h.Comment + hookSeparator + iptables.Words{}.HookMatch(h.Match) + " -j " + h.Chain.Name,
+			number: at,
+		})
 	}
 	return rules, nil
 }
@@ -191,9 +196,10 @@ func (e encoder) readHooks(b base, listed []kernelRule) map[dataplane.Hook]struc
 		h := e.parseHook(b, listed[0].comment)
 		want, err := e.encodeHook(h, at)
 		_, again := hooks[h]
-		if err != nil || again || baseOf(h) != b || listed[0].number != at || !slices.EqualFunc(want, listed[:n], func(w, g kernelRule) bool {
-			return w.comment == g.comment && canonical(w.exprs) == canonical(g.exprs)
-		}) {
+		if err != nil || again || baseOf(h) != b || listed[0].number != at ||
+			!slices.EqualFunc(want, listed[:n], func(w, g kernelRule) bool {
+				return w.comment == g.comment && canonical(w.exprs) == canonical(g.exprs)
+			}) {
 			what := unknown(listed[:n])
 			h.Chain.Name, h.Match = "", dataplane.HookMatch{Unknown: fmt.Sprintf("rule %d: %s", at, what.Unknown)}
 			if len(what.Jumps) > 0 {

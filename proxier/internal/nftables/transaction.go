@@ -452,7 +452,8 @@ func (t *transaction) baseChain(i int, family cluster.Family, at base, where pla
 }
 
 func (t *transaction) hookRules(i int, family cluster.Family, at base, hooks map[dataplane.Hook]struct{}) error {
-	sorted := slices.SortedFunc(maps.Keys(hooks), func(a, b dataplane.Hook) int { return compareStrings(a.String(), b.String()) })
+	sorted := slices.SortedFunc(maps.Keys(hooks),
+		func(a, b dataplane.Hook) int { return compareStrings(a.String(), b.String()) })
 	e := t.now.of[family].encoder(family, dataplane.ChainID{Family: family, Table: at.table})
 	for n, h := range sorted {
 		rules, err := e.encodeHook(h, n)

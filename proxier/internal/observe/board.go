@@ -190,7 +190,8 @@ type boardRow struct {
 
 func NewBoard(node, version string, counter func() (ConnectionCounter, error), from Origin) *Board {
 	return &Board{
-		node: node, version: version, started: time.Now(), counter: counter, from: from, Now: time.Now, rows: map[cluster.Name]*boardRow{}, Journal: NewJournal(node),
+		node: node, version: version, started: time.Now(), counter: counter, from: from, Now: time.Now,
+		rows: map[cluster.Name]*boardRow{}, Journal: NewJournal(node),
 	}
 }
 
@@ -205,7 +206,8 @@ func (b *Board) Observe(r engine.Report) {
 			continue
 		}
 		changed := now
-		if before, known := b.rows[row.Name]; known && slices.EqualFunc(before.frontEnds, row.FrontEnds, engine.FrontEndRow.Equal) {
+		if before, known := b.rows[row.Name]; known &&
+			slices.EqualFunc(before.frontEnds, row.FrontEnds, engine.FrontEndRow.Equal) {
 			changed = before.changed
 		}
 		b.rows[row.Name] = &boardRow{row.FrontEnds, row.Settings, row.Problems, row.Errors, changed, row.Basis}
@@ -305,7 +307,8 @@ func (b *Board) look(only func(cluster.Name) bool) (s Status, passes int) {
 	passes = b.passes
 	s = Status{
 		Node: b.node, Version: b.version, Started: b.started, LastPass: b.passed, Healthy: !b.undone && !b.passed.IsZero(),
-		Schedulers: b.Schedulers, VIPMode: b.VIPMode.String(), Foreign: b.last.Foreign, Draining: b.last.Draining, Services: []ServiceStatus{},
+		Schedulers: b.Schedulers, VIPMode: b.VIPMode.String(), Foreign: b.last.Foreign, Draining: b.last.Draining,
+		Services: []ServiceStatus{},
 	}
 	s.NodeProblems = NewProblemStatus(b.last.ProblemsOfNodes())
 	if err := b.last.Error(); err != nil {
@@ -369,7 +372,10 @@ func (s *Status) tell(table *ConnectionTable) {
 }
 
 func (r *boardRow) status(name cluster.Name, counter ConnectionCounter) ServiceStatus {
-	s := ServiceStatus{Namespace: name.Namespace, Name: name.Name, Errors: r.errors, Changed: r.changed, FrontEnds: []FrontEndStatus{}, Settings: NewSettingStatus(r.settings)}
+	s := ServiceStatus{
+		Namespace: name.Namespace, Name: name.Name, Errors: r.errors, Changed: r.changed, FrontEnds: []FrontEndStatus{},
+		Settings: NewSettingStatus(r.settings),
+	}
 	s.Problems = NewProblemStatus(r.problems)
 	for _, front := range r.frontEnds {
 		s.FrontEnds = append(s.FrontEnds, newFrontEndStatus(front, counter))

@@ -58,7 +58,8 @@ func (s Status) Only(service string) Status {
 		return s
 	}
 	s.Differences = 0
-	s.Services = slices.DeleteFunc(slices.Clone(s.Services), func(one ServiceStatus) bool { return one.Namespace+"/"+one.Name != service })
+	s.Services = slices.DeleteFunc(slices.Clone(s.Services),
+		func(one ServiceStatus) bool { return one.Namespace+"/"+one.Name != service })
 	for _, one := range s.Services {
 		s.Differences += one.differences()
 	}
@@ -84,7 +85,8 @@ func (s *Status) judge() {
 	case !s.Healthy:
 		s.Verdict = "NOT HEALTHY: something could not be programmed, and is tried again"
 	case s.Differences > 0:
-		s.Verdict = fmt.Sprintf("DRIFT: %s in the kernel not as wanted; the next audit repairs it", many(s.Differences, "object is", "objects are"))
+		s.Verdict = fmt.Sprintf("DRIFT: %s in the kernel not as wanted; the next audit repairs it",
+			many(s.Differences, "object is", "objects are"))
 	case s.APIUnreachable != "" || len(s.APIRefusals) > 0:
 		s.Verdict = "NO API: what is programmed stays, and gets old"
 	case len(s.Unready) > 0:
@@ -120,9 +122,11 @@ var errNotCounted = errors.New("connections cannot be counted")
 func newFrontEndStatus(f engine.FrontEndRow, counter ConnectionCounter) FrontEndStatus {
 	id, config := f.Front.ID, f.Front.VirtualServer
 	s := FrontEndStatus{
-		Kind: f.Front.Kind.String(), Protocol: id.Protocol.String(), Address: netip.AddrPortFrom(id.Addr, id.Port).String(), Port: f.Port.Name,
+		Kind: f.Front.Kind.String(), Protocol: id.Protocol.String(), Address: netip.AddrPortFrom(id.Addr, id.Port).String(),
+		Port:     f.Port.Name,
 		Settings: NewSettingStatus(f.Port.Settings), Flags: config.Flags.String(), Affinity: config.Timeout,
-		Programmed: f.Programmed && f.LostTo == nil, LostTo: f.Winner().String(), NoLocal: f.Front.NoLocal, RealServers: []RealServerStatus{}, State: Unknown,
+		Programmed: f.Programmed && f.LostTo == nil, LostTo: f.Winner().String(), NoLocal: f.Front.NoLocal,
+		RealServers: []RealServerStatus{}, State: Unknown,
 	}
 	for _, setting := range f.Port.Settings {
 		if setting.Key == annotation.Scheduler {
@@ -141,7 +145,8 @@ func newFrontEndStatus(f engine.FrontEndRow, counter ConnectionCounter) FrontEnd
 	}
 	if err != nil { // what is wanted is better than nothing
 		for _, rs := range config.RealServers {
-			s.RealServers = append(s.RealServers, RealServerStatus{Address: address(rs), Weight: rs.Weight, Wanted: true, State: Unknown})
+			s.RealServers = append(s.RealServers,
+				RealServerStatus{Address: address(rs), Weight: rs.Weight, Wanted: true, State: Unknown})
 		}
 		return s
 	}
@@ -152,7 +157,9 @@ func newFrontEndStatus(f engine.FrontEndRow, counter ConnectionCounter) FrontEnd
 func address(r dataplane.RealServer) string { return netip.AddrPortFrom(r.Addr, r.Port).String() }
 
 // compare fills in what the kernel has, and how it compares with what is wanted.
-func (s *FrontEndStatus) compare(front *dataplane.FrontEnd, seen dataplane.VirtualServer, present bool, counts []dataplane.Connections) {
+func (s *FrontEndStatus) compare(
+	front *dataplane.FrontEnd, seen dataplane.VirtualServer, present bool, counts []dataplane.Connections,
+) {
 	config := front.VirtualServer
 	switch s.Differs = differing(config, seen); {
 	case !present:
@@ -203,7 +210,9 @@ func differing(want, seen dataplane.VirtualServer) string {
 }
 
 // compareRealServer says how a real server of the kernel's compares with the wanted one.
-func compareRealServer(want dataplane.RealServer, wanted bool, seen dataplane.RealServer, slowStart bool) (State, string) {
+func compareRealServer(
+	want dataplane.RealServer, wanted bool, seen dataplane.RealServer, slowStart bool,
+) (State, string) {
 	switch {
 	case !wanted && seen.Weight == 0:
 		return Draining, ""

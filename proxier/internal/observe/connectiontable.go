@@ -87,7 +87,10 @@ func (c *ConnectionTable) current() (ConnectionsStatus, []cluster.Problem, error
 	if c.err != nil {
 		return ConnectionsStatus{}, nil, c.err
 	}
-	s := ConnectionsStatus{Connections: c.of.Connections, Counted: "kernel", Buckets: c.of.Buckets, MaxBuckets: c.of.MaxBuckets, ServiceBuckets: c.of.ServiceBuckets}
+	s := ConnectionsStatus{
+		Connections: c.of.Connections, Counted: "kernel", Buckets: c.of.Buckets, MaxBuckets: c.of.MaxBuckets,
+		ServiceBuckets: c.of.ServiceBuckets,
+	}
 	if !c.of.Grows {
 		s.Connections, s.Counted, s.Buckets = c.audited, "audit", c.of.MaxBuckets
 	}
@@ -108,8 +111,9 @@ func (c *ConnectionTable) judge(s ConnectionsStatus) (problems []cluster.Problem
 		part = roomy
 	}
 	if s.MaxConnections != nil && float64(s.Connections) >= part*float64(*s.MaxConnections) {
-		problems = append(problems, cluster.Problem{Reason: cluster.ConnectionsLimited, Field: kernel.ConnectionMax, Message: fmt.Sprintf(
-			"this node may have %d connections through Services, and has nearly as many; one more is dropped; allowed are up to 1073741824", *s.MaxConnections)})
+		problems = append(problems, cluster.Problem{Reason: cluster.ConnectionsLimited, Field: kernel.ConnectionMax,
+			Message: fmt.Sprintf(
+				"this node may have %d connections through Services, and has nearly as many; one more is dropped; allowed are up to 1073741824", *s.MaxConnections)})
 	}
 	share := crowded
 	if was(cluster.ConnectionTableSmall) {
@@ -120,15 +124,18 @@ func (c *ConnectionTable) judge(s ConnectionsStatus) (problems []cluster.Problem
 		entries *= 2 // one for each direction (net/netfilter/ipvs/ip_vs_conn.c, ip_vs_conn_hash, Linux 7.2)
 	}
 	if s.Buckets > 0 && s.Buckets >= s.MaxBuckets && entries > share*s.Buckets {
-		problems = append(problems, cluster.Problem{Reason: cluster.ConnectionTableSmall, Field: "ip_vs." + kernel.ConnectionTabBits, Message: fmt.Sprintf(
-			"the table of connections has %d buckets and grows no further, and each packet looks at several connections in one; "+
-				"load the module ip_vs with a larger %s: 2 to the power of it is the most buckets", s.Buckets, kernel.ConnectionTabBits)})
+		problems = append(problems, cluster.Problem{Reason: cluster.ConnectionTableSmall,
+			Field: "ip_vs." + kernel.ConnectionTabBits, Message: fmt.Sprintf(
+				"the table of connections has %d buckets and grows no further, and each packet looks at several connections in one; "+
+					"load the module ip_vs with a larger %s: 2 to the power of it is the most buckets", s.Buckets, kernel.ConnectionTabBits)})
 	}
 	return problems
 }
 
 // Watch tells of Problems that are new or gone until ctx ends: by the log, and by changed with those before and now.
-func (c *ConnectionTable) Watch(ctx context.Context, every time.Duration, log *slog.Logger, changed func(before, now []cluster.Problem)) {
+func (c *ConnectionTable) Watch(
+	ctx context.Context, every time.Duration, log *slog.Logger, changed func(before, now []cluster.Problem),
+) {
 	var before []cluster.Problem
 	unread := ""
 	tick := time.NewTicker(every)

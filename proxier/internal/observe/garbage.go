@@ -56,7 +56,8 @@ func (g *Garbage) Observe(r engine.Report) {
 		allowed = laterAllowance
 	}
 	// To set it stops all goroutines for a moment: not for a trifle.
-	if percent := allowed.percent(int64(sample[0].Value.Uint64())); percent > g.percent+g.percent/10 || percent < g.percent-g.percent/10 {
+	if percent := allowed.percent(int64(sample[0].Value.Uint64())); percent > g.percent+g.percent/10 ||
+		percent < g.percent-g.percent/10 {
 		g.percent = percent
 		debug.SetGCPercent(percent)
 	}

@@ -107,7 +107,9 @@ func (h *Health) answer(w http.ResponseWriter, path string, grace time.Duration,
 	if ok {
 		passed = now // as kube-proxy has it: what is healthy is so now
 	}
-	body := healthBody{LastUpdated: passed, CurrentTime: now, NodeEligible: eligible, Healthy: ok, Status: map[string]familyHealth{}}
+	body := healthBody{
+		LastUpdated: passed, CurrentTime: now, NodeEligible: eligible, Healthy: ok, Status: map[string]familyHealth{},
+	}
 	for _, family := range h.Families {
 		name := "IPv4"
 		if family == cluster.IPv6 {

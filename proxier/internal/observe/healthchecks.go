@@ -22,7 +22,8 @@ func NewHealthChecks(c servicehealth.Config) *HealthChecks {
 func LogHealthCheck(log *slog.Logger) func(servicehealth.Service, uint16, error) {
 	return func(s servicehealth.Service, port uint16, err error) {
 		if err != nil {
-			log.Error("cannot open the health check node port; it is retried", "service", s.Name.String(), "port", port, "err", err)
+			log.Error("cannot open the health check node port; it is retried", "service", s.Name.String(), "port", port, "err",
+				err)
 		} else {
 			log.Debug("health check node port is open", "service", s.Name.String(), "port", port)
 		}
@@ -48,7 +49,9 @@ func (h *HealthChecks) Observe(r engine.Report) {
 	for name, row := range h.rows {
 		// The API server gives no port twice. Should it have, one Service has it as long as it wants it.
 		if other, taken := ports[row.HealthCheckPort]; !taken || name.Compare(other.Name) < 0 {
-			ports[row.HealthCheckPort] = servicehealth.Service{Name: name, UID: row.UID, IPv4: row.LocalReady.IPv4, IPv6: row.LocalReady.IPv6}
+			ports[row.HealthCheckPort] = servicehealth.Service{
+				Name: name, UID: row.UID, IPv4: row.LocalReady.IPv4, IPv6: row.LocalReady.IPv6,
+			}
 		}
 	}
 	h.Servers.Set(ports)

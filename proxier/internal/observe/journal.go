@@ -204,7 +204,8 @@ type JournalStatus struct {
 // Only returns the entries of that Service alone; "" is all.
 func (s JournalStatus) Only(service string) JournalStatus {
 	if service != "" {
-		s.Entries = slices.DeleteFunc(slices.Clone(s.Entries), func(e JournalEntry) bool { return e.Namespace+"/"+e.Name != service })
+		s.Entries = slices.DeleteFunc(slices.Clone(s.Entries),
+			func(e JournalEntry) bool { return e.Namespace+"/"+e.Name != service })
 	}
 	return s
 }
@@ -261,8 +262,10 @@ func (j *Journal) Status(only func(cluster.Name) bool) JournalStatus {
 
 func (e journalEntry) status() JournalEntry {
 	s := JournalEntry{
-		Time: e.at.UTC(), Namespace: e.of.Namespace, Name: e.of.Name, Services: e.services, Cause: e.cause.String(), Count: e.count, Failed: e.failed,
-		QueueSeconds: e.times.queue.Seconds(), CompileSeconds: e.times.compile.Seconds(), KernelSeconds: e.times.kernel.Seconds(), TotalSeconds: e.times.total.Seconds(),
+		Time: e.at.UTC(), Namespace: e.of.Namespace, Name: e.of.Name, Services: e.services, Cause: e.cause.String(),
+		Count: e.count, Failed: e.failed,
+		QueueSeconds: e.times.queue.Seconds(), CompileSeconds: e.times.compile.Seconds(),
+		KernelSeconds: e.times.kernel.Seconds(), TotalSeconds: e.times.total.Seconds(),
 	}
 	for _, o := range e.ops {
 		done := JournalOperation{Verb: o.op.Verb.String(), Kind: o.op.Object.Kind().String(), Object: o.op.Object.String()}

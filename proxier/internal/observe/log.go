@@ -130,7 +130,8 @@ func (l *Log) drift(r engine.Report) {
 	if count > maxDrift {
 		text += " and " + strconv.Itoa(count-maxDrift) + " more"
 	}
-	l.log.Warn("drift is repaired: the kernel was not as it had been left", "count", count, "repaired", budget.CutLine(text))
+	l.log.Warn("drift is repaired: the kernel was not as it had been left", "count", count, "repaired",
+		budget.CutLine(text))
 }
 
 // errors tells of failures when they change, not at every retry.

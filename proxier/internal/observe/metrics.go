@@ -51,24 +51,31 @@ func NewMetrics(k traffic, version string) *Metrics {
 		return prometheus.NewGauge(prometheus.GaugeOpts{Name: "ipvs_proxier_" + name, Help: help})
 	}
 	m := &Metrics{
-		Registry:  prometheus.NewRegistry(),
-		kernel:    k,
-		known:     map[cluster.Name]engine.Row{},
-		passes:    counter("passes_total", "Passes, by result (success or error).", "result"),
-		audits:    counter("audits_total", "Passes that compared the whole kernel."),
-		auditCPU:  counter("audit_cpu_seconds_total", "Processor time in which audits beside the passes read the kernel, by whose it is: the thread that reads, or the programs that it runs.", "of"),
-		ops:       counter("operations_total", "Operations that the kernel has applied.", "verb", "kind"),
-		drift:     counter("drift_repaired_total", "Operations that repaired what somebody had changed in the kernel.", "kind"),
-		forgotten: counter("forgotten_flows_total", "UDP flows that connection tracking was made to forget, because their endpoint is gone."),
-		cutOff:    counter("cut_off_connections_total", "Connections that connection tracking was made to forget, because their client is no longer in the source ranges."),
-		events:    counter("events_total", "Events for the API, by result (created, exists, failed or dropped).", "result"),
-		failures:  counter("operation_failures_total", "Operations that were refused, or left out because one that they need was.", "verb", "kind"),
+		Registry: prometheus.NewRegistry(),
+		kernel:   k,
+		known:    map[cluster.Name]engine.Row{},
+		passes:   counter("passes_total", "Passes, by result (success or error).", "result"),
+		audits:   counter("audits_total", "Passes that compared the whole kernel."),
+		auditCPU: counter("audit_cpu_seconds_total",
+			"Processor time in which audits beside the passes read the kernel, by whose it is: the thread that reads, or the programs that it runs.", "of"),
+		ops: counter("operations_total", "Operations that the kernel has applied.", "verb", "kind"),
+		drift: counter("drift_repaired_total", "Operations that repaired what somebody had changed in the kernel.",
+			"kind"),
+		forgotten: counter("forgotten_flows_total",
+			"UDP flows that connection tracking was made to forget, because their endpoint is gone."),
+		cutOff: counter("cut_off_connections_total",
+			"Connections that connection tracking was made to forget, because their client is no longer in the source ranges."),
+		events: counter("events_total", "Events for the API, by result (created, exists, failed or dropped).", "result"),
+		failures: counter("operation_failures_total",
+			"Operations that were refused, or left out because one that they need was.", "verb", "kind"),
 		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "ipvs_proxier_pass_duration_seconds", Help: "Time of a pass, from the first look at a Service to the last answer of the kernel.",
+			Name:    "ipvs_proxier_pass_duration_seconds",
+			Help:    "Time of a pass, from the first look at a Service to the last answer of the kernel.",
 			Buckets: prometheus.ExponentialBuckets(0.0001, 2, 20),
 		}),
 		changes: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "ipvs_proxier_change_duration_seconds", Help: "Time of a change of a Service or its endpoints, by stage: watch (from what led to changed endpoints, by the control plane's clock, to its arrival here), queue (to the start of a pass), compile (to the first operation of the pass), kernel (its operations), total (from arrival to the end of the pass).",
+			Name:    "ipvs_proxier_change_duration_seconds",
+			Help:    "Time of a change of a Service or its endpoints, by stage: watch (from what led to changed endpoints, by the control plane's clock, to its arrival here), queue (to the start of a pass), compile (to the first operation of the pass), kernel (its operations), total (from arrival to the end of the pass).",
 			Buckets: prometheus.ExponentialBuckets(0.0001, 2, 20),
 		}, []string{"stage"}),
 		services:  gauge("services", "Services that are served."),
@@ -89,7 +96,9 @@ func NewMetrics(k traffic, version string) *Metrics {
 	}
 	m.CountAudit(engine.AuditCost{})
 	code := func(path string) *prometheus.CounterVec {
-		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kubeproxy_proxy_" + path + "_total", Help: "Answers of /" + path + ", by status."}, []string{"code"})
+		return prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "kubeproxy_proxy_" + path + "_total", Help: "Answers of /" + path + ", by status.",
+		}, []string{"code"})
 	}
 	m.healthz, m.livez = code("healthz"), code("livez")
 	m.readyz = counter("readyz_total", "Answers of /readyz, by status.", "code")
@@ -97,32 +106,43 @@ func NewMetrics(k traffic, version string) *Metrics {
 	m.readyz.WithLabelValues("200")
 	m.readyz.WithLabelValues("503")
 	m.noLocal = prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "kubeproxy_sync_proxy_rules_no_local_endpoints_total", Help: "Service ports, in each family, whose traffic policy is Local and whose endpoints are all on other nodes.",
+		Name: "kubeproxy_sync_proxy_rules_no_local_endpoints_total",
+		Help: "Service ports, in each family, whose traffic policy is Local and whose endpoints are all on other nodes.",
 	}, []string{"traffic_policy"})
 	m.noLocal.WithLabelValues("internal")
 	m.noLocal.WithLabelValues("external")
 	// The buckets are kube-proxy's, so that quantiles over nodes of both kinds mean something.
 	m.syncDuration = prometheus.NewHistogram(prometheus.HistogramOpts{
-		Name: "kubeproxy_sync_proxy_rules_duration_seconds", Help: "Time of a pass.", Buckets: prometheus.ExponentialBuckets(0.001, 2, 15),
+		Name: "kubeproxy_sync_proxy_rules_duration_seconds", Help: "Time of a pass.",
+		Buckets: prometheus.ExponentialBuckets(0.001, 2, 15),
 	})
 	m.syncLast = prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "kubeproxy_sync_proxy_rules_last_timestamp_seconds", Help: "When a pass last ended without an error, in seconds since 1970.",
+		Name: "kubeproxy_sync_proxy_rules_last_timestamp_seconds",
+		Help: "When a pass last ended without an error, in seconds since 1970.",
 	})
 	m.programming = prometheus.NewHistogram(prometheus.HistogramOpts{
-		Name: "kubeproxy_network_programming_duration_seconds", Help: "Time from what led to changed endpoints to their being in the kernel.",
-		Buckets: slices.Concat(prometheus.LinearBuckets(0.25, 0.25, 2), prometheus.LinearBuckets(1, 1, 59), prometheus.LinearBuckets(60, 5, 12), prometheus.LinearBuckets(120, 30, 7)),
+		Name: "kubeproxy_network_programming_duration_seconds",
+		Help: "Time from what led to changed endpoints to their being in the kernel.",
+		Buckets: slices.Concat(prometheus.LinearBuckets(0.25, 0.25, 2), prometheus.LinearBuckets(1, 1, 59),
+			prometheus.LinearBuckets(60, 5, 12), prometheus.LinearBuckets(120, 30, 7)),
 	})
 	for _, stage := range []string{"watch", "queue", "compile", "kernel", "total"} {
 		m.changes.WithLabelValues(stage)
 	}
-	info := prometheus.NewGauge(prometheus.GaugeOpts{Name: "ipvs_proxier_info", Help: "Deprecated: ipvs_proxier_build_info takes its place.", ConstLabels: prometheus.Labels{"version": version}})
+	info := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "ipvs_proxier_info", Help: "Deprecated: ipvs_proxier_build_info takes its place.",
+		ConstLabels: prometheus.Labels{"version": version},
+	})
 	info.Set(1)
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "ipvs_proxier_build_info", Help: "Always 1; the labels say what runs.", ConstLabels: prometheus.Labels{"version": version, "goversion": runtime.Version()},
+		Name: "ipvs_proxier_build_info", Help: "Always 1; the labels say what runs.",
+		ConstLabels: prometheus.Labels{"version": version, "goversion": runtime.Version()},
 	})
 	build.Set(1)
-	m.Registry.MustRegister(build, m.passes, m.audits, m.auditCPU, m.ops, m.drift, m.failures, m.forgotten, m.cutOff, m.events, m.duration, m.services, m.waiting, m.draining, m.pending, m.foreign, m.synced,
-		m.messages, m.sends, m.processes, m.problems, m.healthz, m.livez, m.readyz, m.noLocal, m.syncDuration, m.syncLast, m.programming, m.changes, info, collectors.NewGoCollector(),
+	m.Registry.MustRegister(build, m.passes, m.audits, m.auditCPU, m.ops, m.drift, m.failures, m.forgotten, m.cutOff,
+		m.events, m.duration, m.services, m.waiting, m.draining, m.pending, m.foreign, m.synced,
+		m.messages, m.sends, m.processes, m.problems, m.healthz, m.livez, m.readyz, m.noLocal, m.syncDuration, m.syncLast,
+		m.programming, m.changes, info, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -225,7 +245,9 @@ func (m *Metrics) count(row engine.Row) {
 	m.add(before, -1)
 	delete(m.known, row.Name)
 	if len(row.Problems) > 0 || row.NoLocalInternal > 0 || row.NoLocalExternal > 0 {
-		m.known[row.Name] = engine.Row{Problems: row.Problems, NoLocalInternal: row.NoLocalInternal, NoLocalExternal: row.NoLocalExternal}
+		m.known[row.Name] = engine.Row{
+			Problems: row.Problems, NoLocalInternal: row.NoLocalInternal, NoLocalExternal: row.NoLocalExternal,
+		}
 		m.add(row, 1)
 	}
 }

@@ -70,7 +70,10 @@ type UnlistedStatus struct {
 
 // NewDetail returns what is to be said of a Service: what the Inquiry has found out, beside what the kernel has by s.
 func NewDetail(s *ServiceStatus, a engine.Answer) *Detail {
-	d := &Detail{InternalTrafficPolicy: policyName(a.Service.InternalLocal), HealthCheckNodePort: a.Service.HealthCheckNodePort, Endpoints: []EndpointStatus{}}
+	d := &Detail{
+		InternalTrafficPolicy: policyName(a.Service.InternalLocal), HealthCheckNodePort: a.Service.HealthCheckNodePort,
+		Endpoints: []EndpointStatus{},
+	}
 	if slices.ContainsFunc(s.FrontEnds, func(f FrontEndStatus) bool { return f.Kind != dataplane.ClusterIP.String() }) {
 		d.ExternalTrafficPolicy = policyName(a.Service.ExternalLocal)
 	}

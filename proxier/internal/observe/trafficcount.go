@@ -14,7 +14,9 @@ func newTrafficCount(name, help string) *trafficCount {
 	name = "ipvs_proxier_" + name
 	return &trafficCount{
 		counter: prometheus.NewCounter(prometheus.CounterOpts{Name: name + "_total", Help: help}),
-		old:     prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: "Deprecated: " + name + "_total is the same as a counter."}),
+		old: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: name, Help: "Deprecated: " + name + "_total is the same as a counter.",
+		}),
 	}
 }
 

@@ -43,7 +43,9 @@ func withAuthority(config *rest.Config) (*http.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &http.Client{Transport: &authority{config: config, used: used, next: client.Transport}, Timeout: client.Timeout}, nil
+	return &http.Client{
+		Transport: &authority{config: config, used: used, next: client.Transport}, Timeout: client.Timeout,
+	}, nil
 }
 
 // RoundTrip implements http.RoundTripper.

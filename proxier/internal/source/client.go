@@ -53,7 +53,9 @@ func NewClient(config *rest.Config) (*Client, error) {
 	return c, nil
 }
 
-func clientOf(config *rest.Config, path string, version schema.GroupVersion, transport *http.Client) (rest.Interface, error) {
+func clientOf(
+	config *rest.Config, path string, version schema.GroupVersion, transport *http.Client,
+) (rest.Interface, error) {
 	of := *config
 	of.APIPath, of.GroupVersion = path, &version
 	client, err := rest.RESTClientForConfigAndClient(&of, transport)
@@ -66,8 +68,11 @@ func clientOf(config *rest.Config, path string, version schema.GroupVersion, tra
 // Source returns what the API has of the selection.
 func (c *Client) Source(choice Selection) Source {
 	return Source{
-		Services: newLister(c.Core, c, "services", choice.chooseServices, decode(func(s *v1.Service) (runtime.Object, error) { return packService(s) })),
-		Slices:   newLister(c.Discovery, c, "endpointslices", choice.chooseSlices, decode(func(s *discovery.EndpointSlice) (runtime.Object, error) { return packSlice(s) })),
-		Nodes:    newLister(c.Core, c, "nodes", choice.chooseNodes, decode(func(n *v1.Node) (runtime.Object, error) { return strip(n), nil })),
+		Services: newLister(c.Core, c, "services", choice.chooseServices,
+			decode(func(s *v1.Service) (runtime.Object, error) { return packService(s) })),
+		Slices: newLister(c.Discovery, c, "endpointslices", choice.chooseSlices,
+			decode(func(s *discovery.EndpointSlice) (runtime.Object, error) { return packSlice(s) })),
+		Nodes: newLister(c.Core, c, "nodes", choice.chooseNodes,
+			decode(func(n *v1.Node) (runtime.Object, error) { return strip(n), nil })),
 	}
 }

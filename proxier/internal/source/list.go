@@ -72,7 +72,9 @@ func decode[T any, P object[T]](keep func(P) (runtime.Object, error)) decoder {
 	}
 }
 
-func newLister(client rest.Interface, c *Client, resource string, choose func(*metav1.ListOptions), item decoder) lister {
+func newLister(
+	client rest.Interface, c *Client, resource string, choose func(*metav1.ListOptions), item decoder,
+) lister {
 	watches := cache.NewFilteredListWatchFromClient(client, resource, metav1.NamespaceAll, choose)
 	return lister{watches, client, resource, choose, item, &listed{now: time.Now}, &past{}, c.restored, c.View}
 }
@@ -119,7 +121,8 @@ func (l lister) WatchWithContext(ctx context.Context, options metav1.ListOptions
 	if lost {
 		return nil, elsewhere
 	}
-	if after, is := versionOf(&metav1.ListMeta{ResourceVersion: options.ResourceVersion}); is && !l.listed.take(options.ResourceVersion) {
+	if after, is := versionOf(&metav1.ListMeta{ResourceVersion: options.ResourceVersion}); is &&
+		!l.listed.take(options.ResourceVersion) {
 		if err := l.follows(ctx, after); err != nil {
 			return nil, err
 		}
@@ -135,7 +138,9 @@ func (l lister) WatchWithContext(ctx context.Context, options metav1.ListOptions
 }
 
 // read asks for a list as the options say.
-func (l lister) read(ctx context.Context, request *rest.Request, options metav1.ListOptions, item decoder) (*answer, error) {
+func (l lister) read(
+	ctx context.Context, request *rest.Request, options metav1.ListOptions, item decoder,
+) (*answer, error) {
 	body, err := request.Resource(l.resource).VersionedParams(&options, metav1.ParameterCodec).Stream(ctx)
 	if err != nil {
 		return nil, err

@@ -187,12 +187,14 @@ func runs(node *v1.Node) bool {
 	if system := node.Labels[v1.LabelOSStable]; system != "" && system != string(v1.Linux) {
 		return false
 	}
-	return slices.ContainsFunc(node.Status.Conditions, func(c v1.NodeCondition) bool { return c.Type == v1.NodeReady && c.Status == v1.ConditionTrue })
+	return slices.ContainsFunc(node.Status.Conditions,
+		func(c v1.NodeCondition) bool { return c.Type == v1.NodeReady && c.Status == v1.ConditionTrue })
 }
 
 // differs tells whether something is different that a proxy goes by on the node itself.
 func differs(a, b *v1.Node) bool {
-	return !maps.Equal(a.Labels, b.Labels) || !maps.Equal(a.Annotations, b.Annotations) || !slices.Equal(a.Spec.PodCIDRs, b.Spec.PodCIDRs) || !reflect.DeepEqual(a.Spec.Taints, b.Spec.Taints) ||
+	return !maps.Equal(a.Labels, b.Labels) || !maps.Equal(a.Annotations, b.Annotations) ||
+		!slices.Equal(a.Spec.PodCIDRs, b.Spec.PodCIDRs) || !reflect.DeepEqual(a.Spec.Taints, b.Spec.Taints) ||
 		a.DeletionTimestamp.IsZero() != b.DeletionTimestamp.IsZero()
 }
 

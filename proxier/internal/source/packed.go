@@ -67,8 +67,9 @@ func packService(s *v1.Service) (*packed, error) {
 	p := &packed{name: cluster.Name{Namespace: s.Namespace, Name: s.Name}}
 	p.of = p.name
 	s.ObjectMeta = metav1.ObjectMeta{
-		Namespace: s.Namespace, Name: s.Name, UID: s.UID, ResourceVersion: s.ResourceVersion, CreationTimestamp: s.CreationTimestamp,
-		Annotations: relevant(s.Annotations), Labels: only(s.Labels, cluster.ProxyNameLabel),
+		Namespace: s.Namespace, Name: s.Name, UID: s.UID, ResourceVersion: s.ResourceVersion,
+		CreationTimestamp: s.CreationTimestamp,
+		Annotations:       relevant(s.Annotations), Labels: only(s.Labels, cluster.ProxyNameLabel),
 	}
 	s.Spec.Selector = nil
 	s.Status.Conditions = nil

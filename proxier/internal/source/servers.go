@@ -140,7 +140,8 @@ func redirect(request *http.Request, server *url.URL) (*http.Request, error) {
 // repeatable tells whether the request may be sent again: it only reads, or it cannot have arrived.
 func repeatable(request *http.Request, err error) bool {
 	var dial *net.OpError
-	return request.Method == http.MethodGet || errors.As(err, &dial) && dial.Op == "dial" && (request.Body == nil || request.GetBody != nil)
+	return request.Method == http.MethodGet ||
+		errors.As(err, &dial) && dial.Op == "dial" && (request.Body == nil || request.GetBody != nil)
 }
 
 // awaitHeaders sends the request and gives up when the answer does not begin in time. The answer itself may take as

@@ -128,7 +128,8 @@ func (k kind) Replace(list []any, _ string) error {
 // reserve makes room for a first list.
 func (s *store) reserve(n int) {
 	if len(s.services) == 0 && len(s.of) == 0 && len(s.dirty) == 0 {
-		s.services, s.of, s.dirty = make(map[cluster.Name]*service, n), make(map[cluster.Name]*service, n), make(map[cluster.Name]cluster.Change, n)
+		s.services, s.of, s.dirty = make(map[cluster.Name]*service, n), make(map[cluster.Name]*service,
+			n), make(map[cluster.Name]cluster.Change, n)
 	}
 }
 
@@ -152,7 +153,8 @@ func (s *store) mark(now time.Time, names []cluster.Name, triggered time.Time) {
 		if !marked {
 			change = cluster.Change{Name: name, Arrived: now}
 		}
-		if triggered.After(s.started) && len(change.Triggered) < budget.Changes && !slices.ContainsFunc(change.Triggered, triggered.Equal) {
+		if triggered.After(s.started) && len(change.Triggered) < budget.Changes &&
+			!slices.ContainsFunc(change.Triggered, triggered.Equal) {
 			change.Triggered = append(change.Triggered, triggered)
 		}
 		s.dirty[name] = change

@@ -110,7 +110,8 @@ func (k *kubeProxy) convert(r *Result) {
 	if k.HealthzBindAddress != nil && *k.HealthzBindAddress != "" {
 		c.HealthzBindAddress = bindAddress(*k.HealthzBindAddress, "10256")
 		if at, err := netip.ParseAddrPort(c.HealthzBindAddress); err == nil && at.Addr().IsLoopback() {
-			r.note("healthzBindAddress", c.HealthzBindAddress, "the kubelet's probes in deploy/ipvs-proxier.yaml ask the node's address: write 0.0.0.0:%d there", at.Port())
+			r.note("healthzBindAddress", c.HealthzBindAddress,
+				"the kubelet's probes in deploy/ipvs-proxier.yaml ask the node's address: write 0.0.0.0:%d there", at.Port())
 		}
 	}
 	if k.MetricsBindAddress != nil && *k.MetricsBindAddress != "" {
@@ -122,7 +123,8 @@ func (k *kubeProxy) convert(r *Result) {
 	r.scheduler("ipvs.scheduler", k.IPVS.Scheduler)
 	r.allowAllExternalIPs("externalIPs")
 	if c.Kubeconfig != "" {
-		r.note("clientConnection.kubeconfig", c.Kubeconfig, "the server that it names should be no Service address; --api-servers (apiServers) names several")
+		r.note("clientConnection.kubeconfig", c.Kubeconfig,
+			"the server that it names should be no Service address; --api-servers (apiServers) names several")
 	}
 }
 
@@ -159,7 +161,8 @@ func (k *kubeProxy) convertMode(r *Result) {
 		switch asked := k.IPTables.LocalhostNodePorts; {
 		case asked == nil:
 			// It is on by default, and few know: whoever has asked for it is told as of a loss.
-			r.note("iptables.localhostNodePorts", "(unset)", "it is on by default; node ports on 127.0.0.1 are not served here: use the node's address")
+			r.note("iptables.localhostNodePorts", "(unset)",
+				"it is on by default; node ports on 127.0.0.1 are not served here: use the node's address")
 		case *asked:
 			r.lost("iptables.localhostNodePorts", "", "node ports on 127.0.0.1 are not served: use the node's address")
 		}
@@ -197,17 +200,24 @@ func (k *kubeProxy) leftOut(r *Result) {
 			r.note(field, fmt.Sprint(value), "%s", why)
 		}
 	}
-	note(k.BindAddress != "" && k.BindAddress != "0.0.0.0" && k.BindAddress != "::", "bindAddress", k.BindAddress, "the node's addresses come from its Node object")
-	note(k.BindAddressHardFail, "bindAddressHardFail", true, "an address that is in use never ends the program; it is tried again")
+	note(k.BindAddress != "" && k.BindAddress != "0.0.0.0" && k.BindAddress != "::", "bindAddress", k.BindAddress,
+		"the node's addresses come from its Node object")
+	note(k.BindAddressHardFail, "bindAddressHardFail", true,
+		"an address that is in use never ends the program; it is tried again")
 	note(k.EnableProfiling, "enableProfiling", true, "there are no profiling handlers")
-	note(k.ShowHiddenMetricsForVersion != "", "showHiddenMetricsForVersion", k.ShowHiddenMetricsForVersion, "no metric is hidden")
+	note(k.ShowHiddenMetricsForVersion != "", "showHiddenMetricsForVersion", k.ShowHiddenMetricsForVersion,
+		"no metric is hidden")
 	note(len(k.FeatureGates) > 0, "featureGates", k.FeatureGates, "there are none")
 	note(k.Logging["format"] == "json", "logging", "json", "logFormat: json is the same")
-	note(k.OOMScoreAdj != nil && *k.OOMScoreAdj != -999, "oomScoreAdj", deref(k.OOMScoreAdj), "the pod's priority class decides")
-	note(k.ConfigSyncPeriod.Duration != 0 && k.ConfigSyncPeriod.Duration != 15*time.Minute, "configSyncPeriod", k.ConfigSyncPeriod.Duration, "watches need no relisting by time")
+	note(k.OOMScoreAdj != nil && *k.OOMScoreAdj != -999, "oomScoreAdj", deref(k.OOMScoreAdj),
+		"the pod's priority class decides")
+	note(k.ConfigSyncPeriod.Duration != 0 && k.ConfigSyncPeriod.Duration != 15*time.Minute, "configSyncPeriod",
+		k.ConfigSyncPeriod.Duration, "watches need no relisting by time")
 	note(k.PortRange != "", "portRange", k.PortRange, "it has had no effect since the userspace mode")
-	note(k.ClientConnection.QPS != 0 && k.ClientConnection.QPS != 5 || k.ClientConnection.Burst != 0 && k.ClientConnection.Burst != 10, "clientConnection",
-		fmt.Sprintf("qps %v burst %v", k.ClientConnection.QPS, k.ClientConnection.Burst), "three watches and Events need no limit of their own")
+	note(k.ClientConnection.QPS != 0 && k.ClientConnection.QPS != 5 ||
+		k.ClientConnection.Burst != 0 && k.ClientConnection.Burst != 10, "clientConnection",
+		fmt.Sprintf("qps %v burst %v", k.ClientConnection.QPS, k.ClientConnection.Burst),
+		"three watches and Events need no limit of their own")
 	note(k.WindowsRunAsService, "windowsRunAsService", true, "this program runs on Linux")
 	if k.Logging["format"] == "json" {
 		r.Config.LogFormat = "json"

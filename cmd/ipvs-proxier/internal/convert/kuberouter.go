@@ -20,12 +20,17 @@ func KubeRouterFlags(args []string) (*Result, error) {
 	drain := proxier.Duration{}
 	var externalRanges, clusterRanges []string
 	s := setters{
-		"kubeconfig": text(&c.Kubeconfig), "master": text(&master), "hostname-override": text(&c.NodeName), "masquerade-all": truth(&c.MasqueradeAll),
-		"ipvs-sync-period": duration(&c.AuditPeriod), "excluded-cidrs": list(&c.ExcludeCIDRs), "service-external-ip-range": list(&externalRanges),
-		"service-cluster-ip-range": list(&clusterRanges), "service-node-port-range": text(&nodePortRange), "nodeport-bindon-all-ip": truth(&everywhere),
-		"ipvs-graceful-period": duration(&drain), "ipvs-graceful-termination": truth(&graceful), "ipvs-permit-all": truth(&permitAll),
-		"run-service-proxy": truth(&serviceProxy), "run-firewall": truth(&firewall), "run-router": truth(&router), "run-loadbalancer": truth(&loadBalancer),
-		"metrics-port": number(&metricsPort), "metrics-addr": text(&metricsAddr), "health-port": number(&healthPort),
+		"kubeconfig": text(&c.Kubeconfig), "master": text(&master), "hostname-override": text(&c.NodeName),
+		"masquerade-all":   truth(&c.MasqueradeAll),
+		"ipvs-sync-period": duration(&c.AuditPeriod), "excluded-cidrs": list(&c.ExcludeCIDRs),
+		"service-external-ip-range": list(&externalRanges),
+		"service-cluster-ip-range":  list(&clusterRanges), "service-node-port-range": text(&nodePortRange),
+		"nodeport-bindon-all-ip": truth(&everywhere),
+		"ipvs-graceful-period":   duration(&drain), "ipvs-graceful-termination": truth(&graceful),
+		"ipvs-permit-all":   truth(&permitAll),
+		"run-service-proxy": truth(&serviceProxy), "run-firewall": truth(&firewall), "run-router": truth(&router),
+		"run-loadbalancer": truth(&loadBalancer),
+		"metrics-port":     number(&metricsPort), "metrics-addr": text(&metricsAddr), "health-port": number(&healthPort),
 	}
 	unknown, err := s.parse(args)
 	if err != nil {
@@ -38,12 +43,14 @@ func KubeRouterFlags(args []string) (*Result, error) {
 		r.note("--nodeport-bindon-all-ip", "true", "the default here")
 	} else {
 		c.NodePortAddresses = []string{"primary"}
-		r.note("--nodeport-bindon-all-ip", "false", "node ports stay on the Node's own address (nodePortAddresses: primary); leave the field out to serve them on all addresses")
+		r.note("--nodeport-bindon-all-ip", "false",
+			"node ports stay on the Node's own address (nodePortAddresses: primary); leave the field out to serve them on all addresses")
 	}
 	switch {
 	case !graceful:
 		c.DrainTimeout = proxier.Duration{}
-		r.note("--ipvs-graceful-termination", "false", "connections to an endpoint that is gone end at once (drainTimeout: 0s); the default here is 15m")
+		r.note("--ipvs-graceful-termination", "false",
+			"connections to an endpoint that is gone end at once (drainTimeout: 0s); the default here is 15m")
 	case drain.Duration > 0:
 		c.DrainTimeout = drain
 	}
@@ -67,9 +74,12 @@ func KubeRouterFlags(args []string) (*Result, error) {
 	for _, function := range []struct {
 		on         bool
 		flag, what string
-	}{{firewall, "--run-firewall", "network policies are"}, {router, "--run-router", "routes between pods (BGP) are"}, {loadBalancer, "--run-loadbalancer", "addresses for Services of type LoadBalancer are"}} {
+	}{{firewall, "--run-firewall", "network policies are"}, {
+		router, "--run-router", "routes between pods (BGP) are",
+	}, {loadBalancer, "--run-loadbalancer", "addresses for Services of type LoadBalancer are"}} {
 		if function.on {
-			r.lost(function.flag, "true", "%s not part of a service proxy: keep kube-router for it, with --run-service-proxy=false", function.what)
+			r.lost(function.flag, "true",
+				"%s not part of a service proxy: keep kube-router for it, with --run-service-proxy=false", function.what)
 		}
 	}
 	if !serviceProxy {
@@ -102,6 +112,7 @@ func (r *Result) masqueradePorts(nodePorts string) {
 		return
 	}
 	if inForce := r.Config.MasqueradePorts; ports.First <= inForce.Last && ports.Last >= inForce.First {
-		r.note("--service-node-port-range", nodePorts, "masqueradePorts %s holds node ports: choose ports outside of both", inForce)
+		r.note("--service-node-port-range", nodePorts, "masqueradePorts %s holds node ports: choose ports outside of both",
+			inForce)
 	}
 }

@@ -30,7 +30,8 @@ func Arguments(data []byte, proxy string) (flags []string, found bool) {
 		}
 		kind := object.APIVersion + " " + object.Kind
 		var w workload
-		if object.Wrong != nil || !object.Untyped && !slices.Contains([]string{"v1 Pod", "apps/v1 DaemonSet", "apps/v1 Deployment"}, kind) {
+		if object.Wrong != nil ||
+			!object.Untyped && !slices.Contains([]string{"v1 Pod", "apps/v1 DaemonSet", "apps/v1 Deployment"}, kind) {
 			continue
 		}
 		if _, wrong := object.Decode(&w); wrong != nil {

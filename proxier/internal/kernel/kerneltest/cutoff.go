@@ -25,10 +25,14 @@ func (s *suite) cutOff() {
 			return netip.AddrPortFrom(netip.MustParseAddr(addr), port)
 		}
 		request := func(p cluster.Protocol, client string, port uint16, frontEnd netip.AddrPort) kernel.Flow {
-			return kernel.Flow{Protocol: p, Client: at(client, port), FrontEnd: frontEnd, Server: at(f.server, 8080), Answers: at(client, port)}
+			return kernel.Flow{
+				Protocol: p, Client: at(client, port), FrontEnd: frontEnd, Server: at(f.server, 8080), Answers: at(client, port),
+			}
 		}
 		answer := func(p cluster.Protocol, client string, port uint16, frontEnd netip.AddrPort) kernel.Flow {
-			return kernel.Flow{Protocol: p, Client: at(f.server, 8080), FrontEnd: at(client, port), Server: at(client, port), Answers: frontEnd}
+			return kernel.Flow{
+				Protocol: p, Client: at(f.server, 8080), FrontEnd: at(client, port), Server: at(client, port), Answers: frontEnd,
+			}
 		}
 		var stay, gone []kernel.Flow
 		for i, p := range []cluster.Protocol{cluster.TCP, cluster.UDP, cluster.SCTP} {
@@ -45,7 +49,9 @@ func (s *suite) cutOff() {
 		s.cutsOff(nil, 0)
 		s.cutsOff(map[dataplane.VirtualServerID][]netip.Prefix{front(cluster.TCP, 82): nil}, 0)
 		s.cutsOff(map[dataplane.VirtualServerID][]netip.Prefix{front(cluster.TCP, 80): networks}, 2)
-		s.cutsOff(map[dataplane.VirtualServerID][]netip.Prefix{front(cluster.TCP, 80): networks, front(cluster.UDP, 80): networks, front(cluster.SCTP, 80): networks}, 4)
+		s.cutsOff(map[dataplane.VirtualServerID][]netip.Prefix{
+			front(cluster.TCP, 80): networks, front(cluster.UDP, 80): networks, front(cluster.SCTP, 80): networks,
+		}, 4)
 		s.remembers(stay...)
 		// Without any network nobody may. That the two of SCTP had stayed is told by their number.
 		s.cutsOff(map[dataplane.VirtualServerID][]netip.Prefix{front(cluster.SCTP, 80): nil}, 2)

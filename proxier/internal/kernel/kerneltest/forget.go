@@ -81,7 +81,9 @@ func (s *suite) forget() {
 		return fmt.Sprintf("%d %s %s", client, frontEnd, server)
 	}
 	real := func(id dataplane.VirtualServerID, addr netip.Addr) dataplane.RealServerObject {
-		return dataplane.RealServerObject{VirtualServer: id, RealServer: dataplane.RealServer{Addr: addr, Port: 5353, Weight: 1}}
+		return dataplane.RealServerObject{
+			VirtualServer: id, RealServer: dataplane.RealServer{Addr: addr, Port: 5353, Weight: 1},
+		}
 	}
 	var stay []string
 	for _, f := range []family{v4, v6} {
@@ -89,7 +91,8 @@ func (s *suite) forget() {
 			s.do(op(dataplane.Create, dataplane.Address{Addr: addr}))
 		}
 		for i, id := range []dataplane.VirtualServerID{front(f.vip, 53), front(f.vip, 54), front(f.other, 53)} {
-			s.do(op(dataplane.Create, dataplane.VirtualServerObject{ID: id, Scheduler: "rr"}), op(dataplane.Create, real(id, f.old)))
+			s.do(op(dataplane.Create, dataplane.VirtualServerObject{ID: id, Scheduler: "rr"}),
+				op(dataplane.Create, real(id, f.old)))
 			s.send(uint16(40001+i), to(id.Addr, id.Port))
 		}
 		s.send(40004, to(f.foreign, 53))
@@ -98,7 +101,8 @@ func (s *suite) forget() {
 		quiet.Weight = 0
 		s.do(op(dataplane.Update, quiet), op(dataplane.Create, real(front(f.vip, 53), f.new)))
 		s.send(40005, to(f.vip, 53))
-		stay = append(stay, line(40002, to(f.vip, 54), to(f.old, 5353)), line(40003, to(f.other, 53), to(f.old, 5353)), line(40004, to(f.foreign, 53), to(f.foreign, 53)))
+		stay = append(stay, line(40002, to(f.vip, 54), to(f.old, 5353)), line(40003, to(f.other, 53), to(f.old, 5353)),
+			line(40004, to(f.foreign, 53), to(f.foreign, 53)))
 	}
 	old := func(f family) string { return line(40001, to(f.vip, 53), to(f.old, 5353)) }
 	young := func(f family) string { return line(40005, to(f.vip, 53), to(f.new, 5353)) }
@@ -108,10 +112,14 @@ func (s *suite) forget() {
 	tcp := front(v4.vip, 53)
 	tcp.Protocol = cluster.TCP
 	s.forgets(map[dataplane.VirtualServerID][]netip.AddrPort{tcp: nil, front(v4.vip, 55): nil}, 0)
-	s.forgets(map[dataplane.VirtualServerID][]netip.AddrPort{front(v4.vip, 53): {to(v4.new, 5353)}, front(v4.other, 53): {to(v4.new, 5353), to(v4.old, 5353)}}, 1)
+	s.forgets(map[dataplane.VirtualServerID][]netip.AddrPort{
+		front(v4.vip, 53): {to(v4.new, 5353)}, front(v4.other, 53): {to(v4.new, 5353), to(v4.old, 5353)},
+	}, 1)
 	s.tracked(append(slices.Clone(stay), young(v4), old(v6), young(v6))...)
 	// The same address on another port is another real server.
-	s.forgets(map[dataplane.VirtualServerID][]netip.AddrPort{front(v4.vip, 53): {to(v4.new, 53)}, front(v6.vip, 53): {to(v6.new, 5353)}}, 2)
+	s.forgets(map[dataplane.VirtualServerID][]netip.AddrPort{
+		front(v4.vip, 53): {to(v4.new, 53)}, front(v6.vip, 53): {to(v6.new, 5353)},
+	}, 2)
 	s.tracked(append(slices.Clone(stay), young(v6))...)
 	s.forgets(map[dataplane.VirtualServerID][]netip.AddrPort{front(v4.vip, 53): nil, front(v6.vip, 53): nil}, 1)
 	s.tracked(stay...)

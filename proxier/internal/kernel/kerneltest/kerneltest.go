@@ -148,11 +148,15 @@ func services(a, n int) *dataplane.State { return servicesBy(Config, dataplane.S
 func servicesBy(c dataplane.Config, sources dataplane.Sources, a, n int) *dataplane.State {
 	w := dataplane.NewWant(dataplane.Foundation(c))
 	w.Prefer(sources)
-	node := dataplane.Node{Name: "n1", Addresses: []netip.Addr{netip.MustParseAddr("192.168.50.1"), netip.MustParseAddr("fd00:50::1")}}
+	node := dataplane.Node{
+		Name: "n1", Addresses: []netip.Addr{netip.MustParseAddr("192.168.50.1"), netip.MustParseAddr("fd00:50::1")},
+	}
 	for i := a; i < a+n; i++ {
 		s := cluster.Service{
-			Name:       cluster.Name{Namespace: "ns", Name: fmt.Sprint(i)},
-			ClusterIPs: []netip.Addr{netip.AddrFrom4([4]byte{10, 96, byte(i >> 8), byte(i)}), netip.MustParseAddr(fmt.Sprintf("fd00:96::%x", i+1))},
+			Name: cluster.Name{Namespace: "ns", Name: fmt.Sprint(i)},
+			ClusterIPs: []netip.Addr{
+				netip.AddrFrom4([4]byte{10, 96, byte(i >> 8), byte(i)}), netip.MustParseAddr(fmt.Sprintf("fd00:96::%x", i+1)),
+			},
 		}
 		if i%3 == 0 {
 			s.Affinity = 3 * time.Hour
@@ -165,7 +169,9 @@ func servicesBy(c dataplane.Config, sources dataplane.Sources, a, n int) *datapl
 			for e := range i % 4 {
 				port.Endpoints = append(port.Endpoints,
 					cluster.Endpoint{Addr: netip.AddrFrom4([4]byte{10, 244, byte(i), byte(e + 1)}), Port: 8080, Ready: true},
-					cluster.Endpoint{Addr: netip.MustParseAddr(fmt.Sprintf("fd00:244::%x:%x", i, e+1)), Port: 8080, Ready: true, Remote: true})
+					cluster.Endpoint{
+						Addr: netip.MustParseAddr(fmt.Sprintf("fd00:244::%x:%x", i, e+1)), Port: 8080, Ready: true, Remote: true,
+					})
 			}
 			s.Ports = append(s.Ports, port)
 		}
@@ -195,23 +201,37 @@ func op(verb dataplane.Verb, o dataplane.Object) dataplane.Op {
 
 // The objects of the single operations.
 var (
-	id       = dataplane.VirtualServerID{Addr: netip.MustParseAddr("10.96.0.1"), Port: 80, Protocol: cluster.TCP}
-	id6      = dataplane.VirtualServerID{Addr: netip.MustParseAddr("fd00:96::1"), Port: 80, Protocol: cluster.UDP}
-	vs       = dataplane.VirtualServerObject{ID: id, Scheduler: "rr"}
-	rs       = dataplane.RealServerObject{VirtualServer: id, RealServer: dataplane.RealServer{Addr: netip.MustParseAddr("10.244.0.1"), Port: 8080, Weight: 1}}
+	id  = dataplane.VirtualServerID{Addr: netip.MustParseAddr("10.96.0.1"), Port: 80, Protocol: cluster.TCP}
+	id6 = dataplane.VirtualServerID{Addr: netip.MustParseAddr("fd00:96::1"), Port: 80, Protocol: cluster.UDP}
+	vs  = dataplane.VirtualServerObject{ID: id, Scheduler: "rr"}
+	rs  = dataplane.RealServerObject{
+		VirtualServer: id, RealServer: dataplane.RealServer{Addr: netip.MustParseAddr("10.244.0.1"), Port: 8080, Weight: 1},
+	}
 	entry    = dataplane.SetEntry{Set: dataplane.SetVIP, Type: ipset.HashIP, Entry: ipset.Entry{Addr: id.Addr}}
-	frontEnd = dataplane.SetEntry{Set: dataplane.SetFrontEnd, Type: ipset.HashIPPort, Entry: ipset.Entry{Addr: id.Addr, Protocol: 6, Port: 80}}
-	address  = dataplane.Address{Addr: id.Addr}
-	link     = dataplane.Link{Name: "kube-ipvs0"}
-	vipSet   = dataplane.Set{Set: ipset.Set{Name: dataplane.SetVIP, Type: ipset.HashIP, Family: ipset.IPv4, HashSize: 1024, MaxElem: 65536}}
-	ledger   = dataplane.Set{Set: ipset.Set{Name: dataplane.SetFrontEnd, Type: ipset.HashIPPort, Family: ipset.IPv4, HashSize: 1024, MaxElem: 65536}}
-	chain    = dataplane.Chain{
-		ID: dataplane.ChainID{Family: cluster.IPv4, Table: "filter", Name: dataplane.ChainInput}, Sets: []string{dataplane.SetVIP},
+	frontEnd = dataplane.SetEntry{
+		Set: dataplane.SetFrontEnd, Type: ipset.HashIPPort, Entry: ipset.Entry{Addr: id.Addr, Protocol: 6, Port: 80},
+	}
+	address = dataplane.Address{Addr: id.Addr}
+	link    = dataplane.Link{Name: "kube-ipvs0"}
+	vipSet  = dataplane.Set{
+		Set: ipset.Set{Name: dataplane.SetVIP, Type: ipset.HashIP, Family: ipset.IPv4, HashSize: 1024, MaxElem: 65536},
+	}
+	ledger = dataplane.Set{
+		Set: ipset.Set{
+			Name: dataplane.SetFrontEnd, Type: ipset.HashIPPort, Family: ipset.IPv4, HashSize: 1024, MaxElem: 65536,
+		},
+	}
+	chain = dataplane.Chain{
+		ID:   dataplane.ChainID{Family: cluster.IPv4, Table: "filter", Name: dataplane.ChainInput},
+		Sets: []string{dataplane.SetVIP},
 		Rules: []dataplane.Rule{{
-			Matches: []dataplane.Match{dataplane.InSet{Set: dataplane.SetVIP, By: dataplane.ByDestination}}, Verdict: dataplane.Verdict{Action: dataplane.Accept},
+			Matches: []dataplane.Match{dataplane.InSet{Set: dataplane.SetVIP, By: dataplane.ByDestination}},
+			Verdict: dataplane.Verdict{Action: dataplane.Accept},
 		}},
 	}
-	hook = dataplane.Hook{Chain: chain.ID, Builtin: "INPUT", Match: dataplane.HookMatch{Connection: opening}, Comment: "ipvs-proxier: test"}
+	hook = dataplane.Hook{
+		Chain: chain.ID, Builtin: "INPUT", Match: dataplane.HookMatch{Connection: opening}, Comment: "ipvs-proxier: test",
+	}
 )
 
 var opening = dataplane.Connection{State: dataplane.Related | dataplane.Established, Not: true, Unconfirmed: true}
@@ -332,7 +352,8 @@ func (s *suite) updates() {
 	} {
 		s.do(op(dataplane.Update, change))
 		v := s.observe().VirtualServers[id]
-		if v.Scheduler != change.Scheduler || v.Flags != change.Flags || v.Timeout != change.Timeout || len(v.RealServers) != 1 || v.RealServers[0] != rs.RealServer {
+		if v.Scheduler != change.Scheduler || v.Flags != change.Flags || v.Timeout != change.Timeout ||
+			len(v.RealServers) != 1 || v.RealServers[0] != rs.RealServer {
 			s.Errorf("after %s: %+v", change, v)
 		}
 	}
@@ -342,7 +363,9 @@ func (s *suite) updates() {
 func (s *suite) list() {
 	s.do(everything()...)
 	real := func(last int, weight uint32) dataplane.RealServerObject {
-		return dataplane.RealServerObject{VirtualServer: id, RealServer: dataplane.RealServer{Addr: netip.AddrFrom4([4]byte{10, 244, 9, byte(last)}), Port: 80, Weight: weight, Upper: 9, Lower: 3}}
+		return dataplane.RealServerObject{VirtualServer: id, RealServer: dataplane.RealServer{
+			Addr: netip.AddrFrom4([4]byte{10, 244, 9, byte(last)}), Port: 80, Weight: weight, Upper: 9, Lower: 3,
+		}}
 	}
 	order := func(want ...byte) {
 		s.Helper()
@@ -365,7 +388,8 @@ func (s *suite) list() {
 	s.do(op(dataplane.Renew, real(4, 5))) // there is none to be deleted
 	order(4, 2, 1)
 	for _, r := range s.observe().VirtualServers[id].RealServers {
-		if want := map[byte]uint32{1: 1, 2: 0, 4: 5}[r.Addr.As4()[3]]; r.Addr.As4()[2] == 9 && (r.Weight != want || r.Upper != 9 || r.Lower != 3) {
+		if want := map[byte]uint32{1: 1, 2: 0, 4: 5}[r.Addr.As4()[3]]; r.Addr.As4()[2] == 9 &&
+			(r.Weight != want || r.Upper != 9 || r.Lower != 3) {
 			s.Errorf("%+v, want the weight %d and the limits 9 and 3", r, want)
 		}
 	}
@@ -380,7 +404,8 @@ func (s *suite) list() {
 	v.List = dataplane.List{Order: scheduler.Canonical, Idle: scheduler.IdleRenewed}
 	v.RealServers = nil
 	for _, last := range []byte{2, 5, 3, 1, 4} {
-		v.RealServers = append(v.RealServers, dataplane.RealServer{Addr: netip.AddrFrom4([4]byte{10, 244, 9, last}), Port: 80, Weight: uint32(last)})
+		v.RealServers = append(v.RealServers,
+			dataplane.RealServer{Addr: netip.AddrFrom4([4]byte{10, 244, 9, last}), Port: 80, Weight: uint32(last)})
 	}
 	want.SetVirtualServer(id, v)
 	s.become(want)
@@ -425,7 +450,8 @@ func (s *suite) sets() {
 		{ipset.HashIPPortIP, []ipset.Entry{{Addr: v4, Protocol: 17, Port: 1, Peer: v4}, {Addr: v6, Protocol: 6, Port: 80, Peer: v6}}},
 	} {
 		for j, family := range []ipset.Family{ipset.IPv4, ipset.IPv6} {
-			set := dataplane.Set{Set: ipset.Set{Name: fmt.Sprintf("%sTEST-%d-%d", dataplane.Prefix, i, j), Type: c.t, Family: family, HashSize: 1024, MaxElem: 65536}}
+			set := dataplane.Set{Set: ipset.Set{Name: fmt.Sprintf("%sTEST-%d-%d",
+				dataplane.Prefix, i, j), Type: c.t, Family: family, HashSize: 1024, MaxElem: 65536}}
 			e := dataplane.SetEntry{Set: set.Name, Type: c.t, Entry: c.entries[j]}
 			s.do(op(dataplane.Create, set), op(dataplane.Create, e))
 			have := s.observe()
@@ -452,7 +478,8 @@ func (s *suite) resizing() {
 	large := vipSet
 	large.MaxElem = 262144
 	s.do(op(dataplane.Update, large))
-	if have := s.observe(); have.Sets[vipSet.Name].MaxElem != large.MaxElem || have.Entries.Len() != 300 || len(have.Sets) != 1 {
+	if have := s.observe(); have.Sets[vipSet.Name].MaxElem != large.MaxElem || have.Entries.Len() != 300 ||
+		len(have.Sets) != 1 {
 		s.Errorf("sets %v with %d entries, want %s with 300", have.Sets, have.Entries.Len(), large)
 	}
 	s.refused(op(dataplane.Delete, large)) // the rule refers to it still
@@ -464,7 +491,9 @@ func (s *suite) resizing() {
 
 // renewing: a set of another type, which somebody else has made, becomes ours with our entries alone.
 func (s *suite) renewing() {
-	theirs := dataplane.Set{Set: ipset.Set{Name: vipSet.Name, Type: ipset.HashNet, Family: ipset.IPv4, HashSize: 1024, MaxElem: 65536}}
+	theirs := dataplane.Set{
+		Set: ipset.Set{Name: vipSet.Name, Type: ipset.HashNet, Family: ipset.IPv4, HashSize: 1024, MaxElem: 65536},
+	}
 	their := dataplane.SetEntry{Set: theirs.Name, Type: theirs.Type, Entry: ipset.Entry{Addr: id.Addr, Bits: 32}}
 	s.do(op(dataplane.Create, theirs), op(dataplane.Create, their))
 	want := dataplane.NewState()
@@ -484,12 +513,21 @@ func (s *suite) renewing() {
 // retyping: an earlier version's set of another type, under another name, gives way to ours while the chain that asks
 // it stays.
 func (s *suite) retyping() {
-	theirs := dataplane.Set{Set: ipset.Set{Name: dataplane.Prefix + "EARLIER", Type: ipset.HashNet, Family: ipset.IPv4, HashSize: 1024, MaxElem: 65536}}
+	theirs := dataplane.Set{
+		Set: ipset.Set{
+			Name: dataplane.Prefix + "EARLIER", Type: ipset.HashNet, Family: ipset.IPv4, HashSize: 1024, MaxElem: 65536,
+		},
+	}
 	their := dataplane.SetEntry{Set: theirs.Name, Type: theirs.Type, Entry: ipset.Entry{Addr: id.Addr, Bits: 32}}
 	before := chain
-	before.Rules = []dataplane.Rule{{Matches: []dataplane.Match{dataplane.InSet{Set: theirs.Name, By: dataplane.ByDestination}}, Verdict: chain.Rules[0].Verdict}}
+	before.Rules = []dataplane.Rule{
+		{Matches: []dataplane.Match{
+			dataplane.InSet{Set: theirs.Name, By: dataplane.ByDestination},
+		}, Verdict: chain.Rules[0].Verdict},
+	}
 	before.References()
-	s.do(op(dataplane.Create, theirs), op(dataplane.Create, their), op(dataplane.Create, before), op(dataplane.Create, hook))
+	s.do(op(dataplane.Create, theirs), op(dataplane.Create, their), op(dataplane.Create, before),
+		op(dataplane.Create, hook))
 	want := s.observe()
 	delete(want.Sets, theirs.Name)
 	want.Sets[vipSet.Name] = vipSet.Set

@@ -20,7 +20,8 @@ func (s *suite) parts() {
 		return seen
 	}
 	all := summarize(dataplane.AllParts)
-	if all.Parts != dataplane.AllParts || len(all.Servers) == 0 || all.State.Entries.Len() == 0 || len(all.State.Addresses) == 0 {
+	if all.Parts != dataplane.AllParts || len(all.Servers) == 0 || all.State.Entries.Len() == 0 ||
+		len(all.State.Addresses) == 0 {
 		s.Fatalf("of all parts, %b are read", all.Parts)
 	}
 	for part := dataplane.PartSysctls; part <= dataplane.PartServers; part <<= 1 {

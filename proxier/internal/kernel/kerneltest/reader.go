@@ -183,7 +183,8 @@ func (s *suite) unchanged(still *dataplane.State, seen dataplane.Summary) {
 		}
 	}
 	if !seen.State.SameFoundation(still) {
-		s.Errorf("sysctls, sets, chains or hooks are not as they are: sysctls %v; %v", seen.State.Sysctls, slices.Sorted(maps.Keys(seen.State.Sets)))
+		s.Errorf("sysctls, sets, chains or hooks are not as they are: sysctls %v; %v",
+			seen.State.Sysctls, slices.Sorted(maps.Keys(seen.State.Sets)))
 	}
 	s.Logf("%d of %d virtual servers that stay were overlooked", overlooked, len(still.VirtualServers))
 }

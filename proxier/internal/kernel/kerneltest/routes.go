@@ -19,7 +19,9 @@ func byRoute() dataplane.Config {
 var first, second = sources(2), sources(3)
 
 func sources(last int) dataplane.Sources {
-	return dataplane.Sources{IPv4: netip.AddrFrom4([4]byte{192, 168, 77, byte(last)}), IPv6: netip.MustParseAddr(fmt.Sprintf("fd00:77::%d", last))}
+	return dataplane.Sources{
+		IPv4: netip.AddrFrom4([4]byte{192, 168, 77, byte(last)}), IPv6: netip.MustParseAddr(fmt.Sprintf("fd00:77::%d", last)),
+	}
 }
 
 func (s *suite) address(of dataplane.Sources, present bool) {
@@ -37,7 +39,8 @@ func (s *suite) routeTransitions() {
 	none := dataplane.Sources{}
 	for _, want := range []*dataplane.State{
 		servicesBy(byRoute(), first, 0, 6), servicesBy(byRoute(), second, 1, 6), servicesBy(byRoute(), none, 1, 6),
-		services(2, 5), servicesBy(byRoute(), first, 1, 4), services(1, 4), servicesBy(byRoute(), none, 0, 400), services(0, 1),
+		services(2, 5), servicesBy(byRoute(), first, 1, 4), services(1, 4), servicesBy(byRoute(), none, 0, 400),
+		services(0, 1),
 	} {
 		s.become(want)
 	}
@@ -140,7 +143,8 @@ func (s *suite) routesStay() {
 	// The other way round: the route is the one that goes.
 	s.do(op(dataplane.Create, link))
 	for _, vip := range vips {
-		s.do(op(dataplane.Create, dataplane.Address{Addr: vip}), op(dataplane.Create, dataplane.Route{Addr: vip}), op(dataplane.Delete, dataplane.Route{Addr: vip}))
+		s.do(op(dataplane.Create, dataplane.Address{Addr: vip}), op(dataplane.Create, dataplane.Route{Addr: vip}),
+			op(dataplane.Delete, dataplane.Route{Addr: vip}))
 	}
 	if have := s.observe(); len(have.Routes) != 0 || len(have.Addresses) != len(vips) {
 		s.Errorf("routes %v, addresses %v; want addresses alone", have.Routes, have.Addresses)

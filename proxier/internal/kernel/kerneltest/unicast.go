@@ -19,7 +19,9 @@ func (s *suite) notUnicast() {
 		if addr.Is6() {
 			server = id6
 		}
-		return dataplane.RealServerObject{VirtualServer: server, RealServer: dataplane.RealServer{Addr: addr, Port: 80, Weight: 1}}
+		return dataplane.RealServerObject{
+			VirtualServer: server, RealServer: dataplane.RealServer{Addr: addr, Port: 80, Weight: 1},
+		}
 	}
 	refused := func(text string) {
 		s.Helper()
@@ -32,13 +34,18 @@ func (s *suite) notUnicast() {
 		s.Helper()
 		s.do(op(dataplane.Create, at(netip.MustParseAddr(text))))
 	}
-	for _, text := range []string{"255.255.255.255", "0.0.0.0", "224.0.0.1", "239.255.255.255", "::", "ff02::1", "fe80::1"} {
+	for _, text := range []string{
+		"255.255.255.255", "0.0.0.0", "224.0.0.1", "239.255.255.255", "::", "ff02::1", "fe80::1",
+	} {
 		refused(text)
 	}
 	for _, text := range []string{"240.0.0.1", "169.254.1.1", "10.244.9.255", "10.244.9.0", "fec0::1", "2001:db8::ffff"} {
 		taken(text)
 	}
-	networks := []netip.Prefix{netip.MustParsePrefix("192.168.81.9/24"), netip.MustParsePrefix("192.168.82.5/30"), netip.MustParsePrefix("192.168.83.2/31"), netip.MustParsePrefix("192.168.84.7/32")}
+	networks := []netip.Prefix{
+		netip.MustParsePrefix("192.168.81.9/24"), netip.MustParsePrefix("192.168.82.5/30"),
+		netip.MustParsePrefix("192.168.83.2/31"), netip.MustParsePrefix("192.168.84.7/32"),
+	}
 	bring := func(present bool) {
 		s.Helper()
 		for _, network := range networks {
@@ -52,7 +59,9 @@ func (s *suite) notUnicast() {
 		s.broadcast(text, true)
 		refused(text)
 	}
-	for _, text := range []string{"192.168.81.9", "192.168.81.254", "192.168.82.5", "192.168.82.6", "192.168.83.2", "192.168.83.3", "192.168.84.7"} {
+	for _, text := range []string{
+		"192.168.81.9", "192.168.81.254", "192.168.82.5", "192.168.82.6", "192.168.83.2", "192.168.83.3", "192.168.84.7",
+	} {
 		s.broadcast(text, false)
 		taken(text)
 	}
@@ -87,7 +96,9 @@ func (s *suite) broadcast(text string, want bool) {
 	if err != nil {
 		s.Fatal(err)
 	}
-	for name, list := range map[string][]netip.Addr{"Observe": seen.Broadcasts, "NodeAddresses": broadcasts, "Summarize": sum.Broadcasts} {
+	for name, list := range map[string][]netip.Addr{
+		"Observe": seen.Broadcasts, "NodeAddresses": broadcasts, "Summarize": sum.Broadcasts,
+	} {
 		if slices.Contains(list, addr) != want {
 			s.Errorf("%s: broadcast addresses %v; that %s is one of them: want %v", name, list, text, want)
 		}
