@@ -219,7 +219,8 @@ func (b *bundling) node(ctx context.Context) {
 
 // listen begins to read the objects. What it returns waits for them, and adds them, with what a start would do.
 func (b *bundling) listen(ctx context.Context) func() {
-	const what, plan = "Services, EndpointSlices and this Node, as they are read", "what a start would change in the kernel now"
+	const what = "Services, EndpointSlices and this Node, as they are read"
+	const plan = "what a start would change in the kernel now"
 	add := func(err error) func() {
 		return func() {
 			b.Add("objects.yaml", what, nil, err)

@@ -171,7 +171,9 @@ func (e *Engine) correctServer(d *drift, id dataplane.VirtualServerID, look insp
 }
 
 // foreign returns the virtual servers of others. Of what was touched is known what was known before.
-func (d *drift) foreign(before map[dataplane.VirtualServerID]dataplane.VirtualServer) map[dataplane.VirtualServerID]dataplane.VirtualServer {
+func (d *drift) foreign(
+	before map[dataplane.VirtualServerID]dataplane.VirtualServer,
+) map[dataplane.VirtualServerID]dataplane.VirtualServer {
 	now := d.seen.Foreign
 	for id := range d.touched {
 		delete(now, id)

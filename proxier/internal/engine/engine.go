@@ -312,7 +312,8 @@ func (e *Engine) target(now time.Time, touched dataplane.Touched) *dataplane.Sta
 	target := dataplane.NewState()
 	want := e.want.State
 	if touched.Foundation {
-		target.Links, target.Sysctls, target.Sets, target.Chains, target.Hooks = want.Links, want.Sysctls, want.Sets, want.Chains, want.Hooks
+		target.Links, target.Sysctls = want.Links, want.Sysctls
+		target.Sets, target.Chains, target.Hooks = want.Sets, want.Chains, want.Hooks
 		if e.starting && e.inherited() {
 			e.keepRules(target)
 		}

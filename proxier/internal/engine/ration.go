@@ -13,7 +13,8 @@ import (
 func (e *Engine) ration(s *cluster.Service, f *dataplane.Fragment) {
 	delete(e.rationed, f.Owner)
 	e.want.Ration(f)
-	beyond, allowed := f.Beyond, fmt.Sprintf("allowed are %d front ends (one of mh counts as %d), %d real servers and %d set entries",
+	beyond := f.Beyond
+	allowed := fmt.Sprintf("allowed are %d front ends (one of mh counts as %d), %d real servers and %d set entries",
 		budget.FrontEnds, budget.FrontEndsOfTable, budget.RealServers, budget.Entries)
 	hairpins := fmt.Sprintf("allowed are %d endpoints of this node", budget.Hairpins)
 	if beyond.Full != "" {

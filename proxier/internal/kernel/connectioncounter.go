@@ -22,7 +22,9 @@ func (c *ConnectionCounter) Close() error { return c.linux.Close() }
 
 // VirtualServer returns a virtual server as the kernel has it now, with the connections of its real servers in their
 // order. It is not present when there is none.
-func (c *ConnectionCounter) VirtualServer(id dataplane.VirtualServerID) (dataplane.VirtualServer, bool, []dataplane.Connections, error) {
+func (c *ConnectionCounter) VirtualServer(
+	id dataplane.VirtualServerID,
+) (dataplane.VirtualServer, bool, []dataplane.Connections, error) {
 	var counts []dataplane.Connections
 	v, present, err := c.linux.ipvs.look(id, func() { counts = nil },
 		func(d wire.Destination) { counts = append(counts, connections(d)) })

@@ -327,7 +327,8 @@ func parseService(payload []byte) (id dataplane.VirtualServerID, server dataplan
 		return id, server, false
 	}
 	id = dataplane.VirtualServerID{Addr: w.Addr, Port: w.Port, Protocol: cluster.Protocol(w.Protocol)}
-	server.Scheduler, server.Flags, server.OnePacket = unmanaged, scheduler.Flags(w.Flags)&scheduler.FlagMask, w.Flags&wire.OnePacket != 0
+	server.Scheduler, server.Flags = unmanaged, scheduler.Flags(w.Flags)&scheduler.FlagMask
+	server.OnePacket = w.Flags&wire.OnePacket != 0
 	if w.WholeClient {
 		server.Scheduler = schedulerName(w.Scheduler)
 	}

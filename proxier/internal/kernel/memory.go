@@ -73,7 +73,8 @@ func (m *Memory) observe(parts dataplane.Parts, before func(part string)) datapl
 	}{
 		{"sysctls", dataplane.PartSysctls, func() { s.Sysctls = maps.Clone(m.state.Sysctls) }},
 		{"addresses", dataplane.PartAddresses, func() {
-			s.Links, s.Addresses, seen.NodeAddresses = maps.Clone(m.state.Links), maps.Clone(m.state.Addresses), slices.Clone(m.Addresses)
+			s.Links, s.Addresses = maps.Clone(m.state.Links), maps.Clone(m.state.Addresses)
+			seen.NodeAddresses = slices.Clone(m.Addresses)
 			seen.Broadcasts = slices.Clone(m.Broadcasts)
 			s.Routes = maps.Clone(m.state.Routes)
 		}},

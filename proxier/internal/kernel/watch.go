@@ -41,7 +41,8 @@ func Watch(ctx context.Context, ours string, told WatchHandlers) error {
 		return fmt.Errorf("watch addresses: %w", err)
 	}
 	groups := uint32(
-		unix.RTMGRP_IPV4_IFADDR | unix.RTMGRP_IPV6_IFADDR | unix.RTMGRP_LINK | unix.RTMGRP_IPV4_ROUTE | unix.RTMGRP_IPV6_ROUTE,
+		unix.RTMGRP_LINK | unix.RTMGRP_IPV4_IFADDR | unix.RTMGRP_IPV6_IFADDR |
+			unix.RTMGRP_IPV4_ROUTE | unix.RTMGRP_IPV6_ROUTE,
 	)
 	if err := errors.Join(filterMessages(fd, 0), unix.Bind(fd, &unix.SockaddrNetlink{
 		Family: unix.AF_NETLINK, Groups: groups,

@@ -133,7 +133,8 @@ type ProblemStatus struct {
 // ConnectionCounter reads virtual servers from the kernel, with the connections of their real servers, in their order.
 // One that is not there is not present.
 type ConnectionCounter interface {
-	VirtualServer(dataplane.VirtualServerID) (v dataplane.VirtualServer, present bool, counts []dataplane.Connections, err error)
+	VirtualServer(dataplane.VirtualServerID) (
+		v dataplane.VirtualServer, present bool, counts []dataplane.Connections, err error)
 	Close() error
 }
 

@@ -86,7 +86,8 @@ func (j *Journal) Observe(r engine.Report) {
 // put adds an entry in the place of the oldest one. The passes of a start are one entry.
 func (j *Journal) put(e journalEntry) {
 	if last := j.last(); last != nil && e.started() && last.started() {
-		last.at, last.count, last.failed, last.services = e.at, last.count+e.count, last.failed+e.failed, last.services+e.services
+		last.at, last.count = e.at, last.count+e.count
+		last.failed, last.services = last.failed+e.failed, last.services+e.services
 		last.times.compile += e.times.compile
 		last.times.kernel += e.times.kernel
 		return

@@ -102,7 +102,9 @@ func (k *kubeProxy) convert(r *Result) {
 	c := &r.Config
 	c.NodeName, c.Kubeconfig, c.StrictARP = k.HostnameOverride, k.ClientConnection.Kubeconfig, k.IPVS.StrictARP
 	c.ClusterCIDRs, c.NodePortAddresses, c.ExcludeCIDRs = commaList(k.ClusterCIDR), k.nodePorts(r), k.IPVS.ExcludeCIDRs
-	c.TCPTimeout, c.TCPFinTimeout, c.UDPTimeout = seconds(k.IPVS.TCPTimeout.Duration), seconds(k.IPVS.TCPFinTimeout.Duration), seconds(k.IPVS.UDPTimeout.Duration)
+	c.TCPTimeout = seconds(k.IPVS.TCPTimeout.Duration)
+	c.TCPFinTimeout = seconds(k.IPVS.TCPFinTimeout.Duration)
+	c.UDPTimeout = seconds(k.IPVS.UDPTimeout.Duration)
 	if k.DetectLocalMode != "" {
 		c.DetectLocalMode = k.DetectLocalMode
 	}
@@ -190,7 +192,8 @@ func (k *kubeProxy) convertConntrack(c *proxier.Config) {
 	if from.TCPCloseWaitTimeout != nil {
 		to.TCPCloseWaitTimeout = seconds(from.TCPCloseWaitTimeout.Duration)
 	}
-	to.TCPBeLiberal, to.UDPTimeout, to.UDPStreamTimeout = from.TCPBeLiberal, seconds(from.UDPTimeout.Duration), seconds(from.UDPStreamTimeout.Duration)
+	to.TCPBeLiberal = from.TCPBeLiberal
+	to.UDPTimeout, to.UDPStreamTimeout = seconds(from.UDPTimeout.Duration), seconds(from.UDPStreamTimeout.Duration)
 }
 
 // leftOut tells of fields that have no meaning here, where they say something.
