@@ -87,12 +87,12 @@ func (c *cluster) dataPlane(result *sidebyside.Result) *dataPlane {
 		c.must(c.Outside.AddAddress("eth0", netip.PrefixFrom(outsideClient(i), 24)))
 	}
 	wanted := strings.Split(os.Getenv("IPVSP_BENCH_VARIANTS"), ",")
-	for i, variant := range []string{sidebyside.None, sidebyside.Tracked, sidebyside.Bare, sidebyside.BareRandom, sidebyside.Ours, sidebyside.ProxyVS, sidebyside.ProxyNFT} {
+	for i, variant := range sidebyside.Variants {
 		if len(wanted) > 0 && wanted[0] != "" && !slices.ContainsFunc(wanted, func(w string) bool { return strings.TrimSpace(w) == variant }) {
 			result.Without[variant] = "VARIANTS does not name it."
 			continue
 		}
-		if variant == sidebyside.ProxyNFT {
+		if variant == sidebyside.ProxyNFT || variant == sidebyside.OursNFT {
 			if why := d.withoutNFTables(); why != "" {
 				result.Without[variant] = why
 				continue
@@ -151,7 +151,7 @@ func (d *dataPlane) run(h *topology.Host, name string, args ...string) {
 	d.c.must(err)
 }
 
-// withoutNFTables says why kube-proxy's nftables mode cannot be run here.
+// withoutNFTables says why no nftables mode can be run here.
 func (d *dataPlane) withoutNFTables() string {
 	if _, err := exec.LookPath("nft"); err != nil {
 		return "The machine has no program nft."
@@ -176,7 +176,7 @@ func (d *dataPlane) program() {
 			d.programBare(n)
 		case sidebyside.BareRandom:
 			d.programBare(n, "--random-fully")
-		case sidebyside.Ours, sidebyside.ProxyVS, sidebyside.ProxyNFT:
+		case sidebyside.Ours, sidebyside.OursNFT, sidebyside.ProxyVS, sidebyside.ProxyNFT:
 			proxies = append(proxies, n)
 		}
 	}
@@ -215,8 +215,12 @@ func (d *dataPlane) programByAPI(proxies []*dataNode) {
 	var running []*harness.Process
 	for _, n := range proxies {
 		switch n.variant {
-		case sidebyside.Ours:
-			p, err := programs.StartProxier(n.Host, "--kubeconfig", kubeconfig)
+		case sidebyside.Ours, sidebyside.OursNFT:
+			args := []string{"--kubeconfig", kubeconfig}
+			if n.variant == sidebyside.OursNFT {
+				args = append(args, "--netfilter", "nftables")
+			}
+			p, err := programs.StartProxier(n.Host, args...)
 			c.must(err)
 			running = append(running, p.Process)
 			c.t.Cleanup(p.Kill)

@@ -14,9 +14,9 @@ const (
 	UDPTimeouts   = "UDP exchanges, masqueraded"
 )
 
-// goalRow is a goal. bare is the same ratio with virtual servers made by hand in our place: what the kernel leaves to
-// reach.
-type goalRow struct{ what, least, is, verdict, bare string }
+// goalRow is a goal. nft is the same ratio with our nftables backend, and bare that with virtual servers made by hand in
+// our place: what the kernel leaves to reach.
+type goalRow struct{ what, least, is, verdict, nft, bare string }
 
 func goalTable(r *Result) string {
 	var rows []goalRow
@@ -32,10 +32,12 @@ func goalTable(r *Result) string {
 		}
 	}
 	rows = append(rows, stallGoals(r)...)
-	text := "Each is a ratio of ipvs-proxier to what it is held against. The last column is the same ratio of\n" + Bare + ", a kernel with " +
-		"virtual servers and no proxy.\n\n| what | at least | is | | " + Bare + " |\n|---|---|---|---|---|\n"
+	text := "Each is a ratio of ipvs-proxier to what it is held against. The last columns are the same ratio of\n" +
+		"ipvs-proxier with `--netfilter=nftables`, and of " + Bare + ", a kernel with virtual servers and no proxy.\n\n" +
+		"| what | at least | is | | with nftables | " + Bare + " |\n|---|---|---|---|---|---|\n"
 	for _, row := range rows {
-		text += fmt.Sprintf("| %s | %s | %s | %s | %s |\n", row.what, row.least, row.is, row.verdict, cmp.Or(row.bare, "–"))
+		text += fmt.Sprintf("| %s | %s | %s | %s | %s | %s |\n",
+			row.what, row.least, row.is, row.verdict, cmp.Or(row.nft, "–"), cmp.Or(row.bare, "–"))
 	}
 	return text
 }
@@ -44,6 +46,9 @@ func (s *Scenario) goal(what, against string, least float64) goalRow {
 	row := goalRow{what: what, least: fmt.Sprint(least), is: "–", verdict: "not measured"}
 	if ratio, told := Paired(s.Rates[Ours], s.Rates[against]); told {
 		row.is, row.verdict = ratio.Text(), ratio.verdict(least)
+	}
+	if ratio, told := Paired(s.Rates[OursNFT], s.Rates[against]); told {
+		row.nft = ratio.Text()
 	}
 	if ratio, told := Paired(s.Rates[Bare], s.Rates[against]); told && against != Bare {
 		row.bare = ratio.Text()
@@ -62,9 +67,11 @@ func stallGoals(r *Result) (rows []goalRow) {
 				row.is, row.verdict = ratio.Text(), ratio.verdict(0.95)
 			}
 		}
-		if bare := r.stall(name, Bare); bare != nil {
-			if ratio, told := bare.lastBesideFirst(); told {
-				row.bare = ratio.Text()
+		for variant, column := range map[string]*string{OursNFT: &row.nft, Bare: &row.bare} {
+			if other := r.stall(name, variant); other != nil {
+				if ratio, told := other.lastBesideFirst(); told {
+					*column = ratio.Text()
+				}
 			}
 		}
 		rows = append(rows, row)
@@ -79,12 +86,14 @@ func stallGoals(r *Result) (rows []goalRow) {
 			if n > 0 {
 				syns.verdict = "missed"
 			}
-			if theirs := r.stall(name, ProxyNFT); theirs != nil {
-				_, a := ours.ends()
-				_, b := theirs.ends()
-				if ratio, told := Apart(a, b); told {
-					beside.is, beside.verdict = ratio.Text(), ratio.verdict(2)
-				}
+			if ratio, told := ours.lastBeside(r.stall(name, ProxyNFT)); told {
+				beside.is, beside.verdict = ratio.Text(), ratio.verdict(2)
+			}
+		}
+		if other := r.stall(name, OursNFT); other != nil {
+			syns.nft = fmt.Sprint(other.synsAgain())
+			if ratio, told := other.lastBeside(r.stall(name, ProxyNFT)); told {
+				beside.nft = ratio.Text()
 			}
 		}
 		rows = append(rows, syns, beside)

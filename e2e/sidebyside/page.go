@@ -8,7 +8,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/e2e/figures"
 )
 
-var variants = []string{None, Tracked, Bare, BareRandom, Ours, ProxyVS, ProxyNFT}
+// Variants are all of them, in the order of the tables.
+var Variants = []string{None, Tracked, Bare, BareRandom, Ours, OursNFT, ProxyVS, ProxyNFT}
 
 // Page writes the whole page.
 func Page(r *Result) string {
@@ -64,10 +65,12 @@ is what they left in the kernel, and nobody's background work.
 | %s | virtual servers made with ipvsadm, `+"`net.ipv4.vs.conntrack=1`"+`, and one NAT rule that masquerades |
 | %s | the same, with `+"`--random-fully`"+`; in long runs only |
 | %s | this program, with its defaults |
+| %s | this program, with `+"`--netfilter=nftables`"+` |
 | %s | kube-proxy 1.37 in ipvs mode |
 | %s | kube-proxy 1.37 in nftables mode |
-`, r.Kernel, r.Machine, r.Date, r.Command, rounds, r.Seconds, r.Services, None, Tracked, Bare, BareRandom, Ours, ProxyVS, ProxyNFT)
-	for _, v := range variants {
+`, r.Kernel, r.Machine, r.Date, r.Command, rounds, r.Seconds, r.Services, None, Tracked, Bare, BareRandom,
+		Ours, OursNFT, ProxyVS, ProxyNFT)
+	for _, v := range Variants {
 		if why, left := r.Without[v]; left {
 			text += fmt.Sprintf("\nLeft out: %s. %s\n", v, why)
 		}
@@ -94,7 +97,7 @@ func rates(s *Scenario, against string) string {
 	}
 	text := fmt.Sprintf("### %s\n\n%s\n\n| variant | %s | least to most | beside %s | errors |\n|---|---|---|---|---|\n",
 		s.Name, s.What, unit, against)
-	for _, v := range variants {
+	for _, v := range Variants {
 		all := s.Rates[v]
 		if len(all) == 0 {
 			continue
@@ -177,6 +180,16 @@ func (s *Stall) ends() (first, last []float64) {
 func (s *Stall) lastBesideFirst() (Ratio, bool) {
 	first, last := s.ends()
 	return Apart(last, first)
+}
+
+// lastBeside compares the ends of two long runs.
+func (s *Stall) lastBeside(other *Stall) (Ratio, bool) {
+	if other == nil {
+		return Ratio{}, false
+	}
+	_, ours := s.ends()
+	_, theirs := other.ends()
+	return Apart(ours, theirs)
 }
 
 func (s *Stall) synsAgain() (n int64) {

@@ -15,8 +15,10 @@ const (
 	// BareRandom masquerades to a random port, as kube-proxy does: what a kernel does to long runs without any proxy.
 	BareRandom = "bare IPVS with random ports"
 	Ours       = "ipvs-proxier"
-	ProxyVS    = "kube-proxy ipvs"
-	ProxyNFT   = "kube-proxy nftables"
+	// OursNFT is this program with --netfilter=nftables.
+	OursNFT  = "ipvs-proxier nftables"
+	ProxyVS  = "kube-proxy ipvs"
+	ProxyNFT = "kube-proxy nftables"
 )
 
 // Result is all that was measured.
