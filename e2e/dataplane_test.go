@@ -56,10 +56,12 @@ func TestDataPlane(t *testing.T) {
 			if !strings.Contains(l.name, only) {
 				continue
 			}
-			for _, n := range d.nodes {
-				if n.serves() {
-					result.Ran(d.stall(l, n, stall))
-					d.keep(out)
+			for round := range benchNumber(t, "LONGRUNS", 1) {
+				for _, n := range d.inTurn(round) {
+					if n.serves() {
+						result.Ran(l.name, l.what, n.variant, round == 0, d.stall(l, n, stall))
+						d.keep(out)
+					}
 				}
 			}
 		}
@@ -106,19 +108,27 @@ func machine() string {
 	return model + ", processors of the guest: " + strconv.Itoa(count)
 }
 
-// measure gives every variant its turn in each round, in an order that alternates.
+// inTurn are the nodes in the order of a round, which alternates.
+func (d *dataPlane) inTurn(round int) []*dataNode {
+	order := slices.Clone(d.nodes)
+	if round%2 == 1 {
+		slices.Reverse(order)
+	}
+	return order
+}
+
+// measure gives every variant its turn in each round.
 func (d *dataPlane) measure(w *workload, rounds int) {
 	w.Rates, w.Errors = map[string][]float64{}, map[string]int64{}
-	order := slices.DeleteFunc(slices.Clone(d.nodes), func(n *dataNode) bool {
-		return n.variant == sidebyside.BareRandom || !w.Bystander && !n.serves()
-	})
-	for range rounds {
-		for _, n := range order {
+	for round := range rounds {
+		for _, n := range d.inTurn(round) {
+			if n.variant == sidebyside.BareRandom || !w.Bystander && !n.serves() {
+				continue
+			}
 			rate, errors := w.run(n)
 			w.Rates[n.variant] = append(w.Rates[n.variant], rate)
 			w.Errors[n.variant] += errors
 		}
-		slices.Reverse(order)
 	}
 	d.c.t.Logf("%s: %v", w.Name, w.Rates)
 }

@@ -102,7 +102,7 @@ func (d *dataPlane) longRuns() []longRun {
 }
 
 // stall carries the run out and reads the counters every ten seconds.
-func (d *dataPlane) stall(l longRun, n *dataNode, seconds int) *sidebyside.Stall {
+func (d *dataPlane) stall(l longRun, n *dataNode, seconds int) sidebyside.LongRun {
 	d.c.t.Helper()
 	from := l.from(n)
 	read := func() [3]harness.Counters {
@@ -125,7 +125,7 @@ func (d *dataPlane) stall(l longRun, n *dataNode, seconds int) *sidebyside.Stall
 	report, err := load.Wait()
 	d.c.must(err)
 	at = append(at, read())
-	result := &sidebyside.Stall{Name: l.name, What: l.what, Variant: n.variant, Errors: report.Errors, EachSecond: eachSecond(report)}
+	result := sidebyside.LongRun{Errors: report.Errors, EachSecond: sidebyside.EachSecond(report.Series.Answered, report.Series.Step, seconds)}
 	for i := 1; i < len(at); i++ {
 		step := sidebyside.Step{Seconds: float64(min(10, seconds-(i-1)*10))}
 		for s := (i - 1) * 10; s < min(i*10, len(result.EachSecond)); s++ {
@@ -144,17 +144,4 @@ func (d *dataPlane) stall(l longRun, n *dataNode, seconds int) *sidebyside.Stall
 	result.InsertFailed, result.Drop = grown["Conntrackinsert_failed"], grown["Conntrackdrop"]
 	d.c.t.Logf("%s, %s: %.0f, %+v", l.name, n.variant, result.EachSecond, result.Steps)
 	return result
-}
-
-// eachSecond sums the steps of a report, which are parts of a second.
-func eachSecond(r *harness.LoadReport) []float64 {
-	var all []float64
-	for i, answered := range r.Series.Answered {
-		second := int(float64(i) * r.Series.Step)
-		for len(all) <= second {
-			all = append(all, 0)
-		}
-		all[second] += float64(answered)
-	}
-	return all
 }

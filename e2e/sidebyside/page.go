@@ -114,7 +114,8 @@ func rates(s *Scenario, against string) string {
 
 func stalls(r *Result) string {
 	text := "\n## Long runs\n\nSome endpoints keep what is over: one that closes first keeps TIME_WAIT, and drops the SYN of a connection that has\n" +
-		"the same ports but an older timestamp. The client then sends its SYN again.\n\n"
+		"the same ports but an older timestamp. The client then sends its SYN again. Of several runs a rate is the median,\n" +
+		"and a counter the sum. A ratio of a single run has no interval.\n\n"
 	var names []string
 	for _, s := range r.Stalls {
 		if !slices.Contains(names, s.Name) {
@@ -126,38 +127,69 @@ func stalls(r *Result) string {
 }
 
 func stallTable(r *Result, first *Stall) string {
-	text := fmt.Sprintf("### %s\n\n%s\n\n| variant | answered a second, each ten seconds | last beside first ten seconds | SYNs sent again | dropped for PAWS | resets of the endpoint | "+
-		"conntrack: insert_failed, drop | errors |\n|---|---|---|---|---|---|---|---|\n", first.Name, first.What)
+	text := fmt.Sprintf("### %s\n\n%s\n\n| variant | runs | answered a second, each ten seconds | last beside first ten seconds |"+
+		" SYNs sent again | dropped for PAWS | resets of the endpoint | conntrack: insert_failed, drop | errors |\n"+
+		"|---|---|---|---|---|---|---|---|---|\n", first.Name, first.What)
 	for _, s := range r.Stalls {
-		if s.Name != first.Name {
+		if s.Name != first.Name || len(s.Runs) == 0 {
 			continue
 		}
-		var each, again []string
-		var paws, resets int64
-		told := false
-		for _, step := range s.Steps {
-			each = append(each, figures.Thousands(float64(step.Answered)/step.Seconds))
-			again = append(again, fmt.Sprint(step.SYNsAgain))
-			resets += step.Resets
-			if step.PAWS != nil {
-				told = true
-				paws += *step.PAWS
-			}
-		}
-		dropped, tracked, ratio := "not counted by this kernel", "not counted", "–"
-		if told {
-			dropped = fmt.Sprint(paws)
-		}
-		if s.Counted {
-			tracked = fmt.Sprintf("%d, %d", s.InsertFailed, s.Drop)
-		}
+		ratio := "–"
 		if q, ok := s.lastBesideFirst(); ok {
 			ratio = q.Text()
 		}
-		text += fmt.Sprintf("| %s | %s | %s | %s | %s | %d | %s | %s |\n",
-			s.Variant, strings.Join(each, ", "), ratio, strings.Join(again, ", "), dropped, resets, tracked, errorText(s.Errors))
+		text += fmt.Sprintf("| %s | %d | %s | %s | %s |\n", s.Variant, len(s.Runs), s.answered(), ratio, s.counted())
 	}
 	return text + "\n"
+}
+
+// answered is what was answered a second in each step: the median of the runs.
+func (s *Stall) answered() string {
+	var each []string
+	for i := range s.Runs[0].Steps {
+		var rates []float64
+		for _, run := range s.Runs {
+			if i < len(run.Steps) {
+				rates = append(rates, float64(run.Steps[i].Answered)/run.Steps[i].Seconds)
+			}
+		}
+		each = append(each, figures.Thousands(median(rates)))
+	}
+	return strings.Join(each, ", ")
+}
+
+// counted are the columns of counters, which are sums over all runs: SYNs sent again in each step, and the others.
+func (s *Stall) counted() string {
+	again := make([]int64, len(s.Runs[0].Steps))
+	var paws, resets, insertFailed, drop int64
+	knowsPAWS, knowsTracking := false, false
+	errors := map[string]int64{}
+	for _, run := range s.Runs {
+		for i, step := range run.Steps {
+			if i < len(again) {
+				again[i] += step.SYNsAgain
+			}
+			resets += step.Resets
+			if step.PAWS != nil {
+				knowsPAWS = true
+				paws += *step.PAWS
+			}
+		}
+		insertFailed, drop = insertFailed+run.InsertFailed, drop+run.Drop
+		knowsTracking = knowsTracking || run.Counted
+		for kind, n := range run.Errors {
+			errors[kind] += n
+		}
+	}
+	dropped, tracked := "not counted by this kernel", "not counted"
+	if knowsPAWS {
+		dropped = fmt.Sprint(paws)
+	}
+	if knowsTracking {
+		tracked = fmt.Sprintf("%d, %d", insertFailed, drop)
+	}
+	syns := strings.ReplaceAll(strings.Trim(fmt.Sprint(again), "[]"), " ", ", ")
+	return strings.Join([]string{syns, dropped, fmt.Sprint(resets), tracked, errorText(errors)}, " | ")
 }
 
 func errorText(errors map[string]int64) string {
@@ -172,29 +204,36 @@ func errorText(errors map[string]int64) string {
 	return strings.Join(words, ", ")
 }
 
+// ends are the first and the last ten seconds of each run: the mean of what was answered in a second.
 func (s *Stall) ends() (first, last []float64) {
-	n := min(10, len(s.EachSecond)/2)
-	return s.EachSecond[:n], s.EachSecond[len(s.EachSecond)-n:]
+	for _, run := range s.Runs {
+		n := min(10, len(run.EachSecond)/2)
+		first = append(first, mean(run.EachSecond[:n]))
+		last = append(last, mean(run.EachSecond[len(run.EachSecond)-n:]))
+	}
+	return first, last
 }
 
 func (s *Stall) lastBesideFirst() (Ratio, bool) {
 	first, last := s.ends()
-	return Apart(last, first)
+	return Paired(last, first)
 }
 
-// lastBeside compares the ends of two long runs.
+// lastBeside compares the ends of long runs that took turns.
 func (s *Stall) lastBeside(other *Stall) (Ratio, bool) {
 	if other == nil {
 		return Ratio{}, false
 	}
 	_, ours := s.ends()
 	_, theirs := other.ends()
-	return Apart(ours, theirs)
+	return Paired(ours, theirs)
 }
 
 func (s *Stall) synsAgain() (n int64) {
-	for _, step := range s.Steps {
-		n += step.SYNsAgain
+	for _, run := range s.Runs {
+		for _, step := range run.Steps {
+			n += step.SYNsAgain
+		}
 	}
 	return n
 }
@@ -209,8 +248,8 @@ const reproduce = `
     make bench-data ADD=1 ONLY='one client' STALL=120  # added to what was measured before
     make bench-data ONLY='node to node' VARIANTS='tracking,ipvs-proxier' STALL=0 ROUNDS=5
 
-ROUNDS is how often each variant has its turn, TURN how long a turn lasts, STALL how long a long run lasts
-(0: none), SERVICES how many Services the proxies have beside those asked, ONLY a part of the names of
-scenarios, VARIANTS those to measure. The figures are also in bin/out/data-plane.json. kube-proxy nftables needs
-a kernel with nf_tables for IPv4, and nft.
+ROUNDS is how often each variant has its turn, TURN how long a turn lasts, STALL how long a long run lasts (0: none),
+LONGRUNS how many there are of each variant, SERVICES how many Services the proxies have beside those asked, ONLY a
+part of the names of scenarios, VARIANTS those to measure. The figures are also in bin/out/data-plane.json. The
+variants with nftables need a kernel with nf_tables for IPv4, and nft.
 `

@@ -10,7 +10,10 @@ import (
 const resamples = 10_000
 
 // Ratio is that of two medians, with the interval that holds it in 95 of 100 resamplings.
-type Ratio struct{ Value, Low, High float64 }
+type Ratio struct {
+	Value, Low, High float64
+	Rounds           int // that it was drawn from
+}
 
 // Paired is the ratio of the medians of a and b, whose rounds took turns. Whole rounds are drawn, so that what slows a
 // round down for both cancels out. It is false when there is no round of both.
@@ -20,7 +23,7 @@ func Paired(a, b []float64) (Ratio, bool) {
 		return Ratio{}, false
 	}
 	x, y := make([]float64, n), make([]float64, n)
-	return bootstrap(median(a[:n])/median(b[:n]), func(random *rand.Rand) float64 {
+	return bootstrap(n, median(a[:n])/median(b[:n]), func(random *rand.Rand) float64 {
 		for i := range n {
 			j := random.IntN(n)
 			x[i], y[i] = a[j], b[j]
@@ -29,32 +32,23 @@ func Paired(a, b []float64) (Ratio, bool) {
 	}), true
 }
 
-// Apart is the ratio of the means of a and b, which have nothing in common: seconds of two runs.
-func Apart(a, b []float64) (Ratio, bool) {
-	if len(a) == 0 || len(b) == 0 || mean(b) == 0 {
-		return Ratio{}, false
-	}
-	draw := func(from []float64, random *rand.Rand) (sum float64) {
-		for range from {
-			sum += from[random.IntN(len(from))]
-		}
-		return sum / float64(len(from))
-	}
-	return bootstrap(mean(a)/mean(b), func(random *rand.Rand) float64 { return draw(a, random) / draw(b, random) }), true
-}
-
-func bootstrap(value float64, again func(*rand.Rand) float64) Ratio {
+func bootstrap(rounds int, value float64, again func(*rand.Rand) float64) Ratio {
 	random := rand.New(rand.NewPCG(1, 2))
 	drawn := make([]float64, resamples)
 	for i := range drawn {
 		drawn[i] = again(random)
 	}
 	slices.Sort(drawn)
-	return Ratio{Value: value, Low: drawn[resamples*25/1000], High: drawn[resamples*975/1000-1]}
+	return Ratio{Value: value, Low: drawn[resamples*25/1000], High: drawn[resamples*975/1000-1], Rounds: rounds}
 }
 
-// Text writes the ratio and its interval.
-func (r Ratio) Text() string { return fmt.Sprintf("%.2f (%.2f to %.2f)", r.Value, r.Low, r.High) }
+// Text writes the ratio and its interval, where there is more than one round to tell it from.
+func (r Ratio) Text() string {
+	if r.Rounds == 1 {
+		return fmt.Sprintf("%.2f", r.Value)
+	}
+	return fmt.Sprintf("%.2f (%.2f to %.2f)", r.Value, r.Low, r.High)
+}
 
 // verdict holds the ratio against what it should at least be. An interval on both sides of that decides nothing.
 func (r Ratio) verdict(least float64) string {

@@ -65,15 +65,18 @@ func (r *Result) Measured(s *Scenario) {
 	}
 }
 
-// Ran keeps a long run, instead of an earlier one of the same name and variant.
-func (r *Result) Ran(s *Stall) {
-	if at := slices.IndexFunc(
-		r.Stalls, func(o *Stall) bool { return o.Name == s.Name && o.Variant == s.Variant },
-	); at >= 0 {
-		r.Stalls[at] = s
-	} else {
-		r.Stalls = append(r.Stalls, s)
+// Ran keeps the first of a variant's long runs instead of those of an earlier command, and adds the others to it.
+func (r *Result) Ran(name, what, variant string, first bool, run LongRun) {
+	at := slices.IndexFunc(r.Stalls, func(o *Stall) bool { return o.Name == name && o.Variant == variant })
+	if at < 0 {
+		at, r.Stalls = len(r.Stalls), append(r.Stalls, &Stall{Name: name, Variant: variant})
 	}
+	s := r.Stalls[at]
+	s.What = what
+	if first {
+		s.Runs = nil
+	}
+	s.Runs = append(s.Runs, run)
 }
 
 // Scenario is one workload, measured in rounds in each of which every variant had its turn.
@@ -89,11 +92,17 @@ type Scenario struct {
 	Errors map[string]int64
 }
 
-// Stall is one long run against an endpoint that keeps what is over: TIME_WAIT, or an entry of UDP.
+// Stall is a long load on an endpoint that keeps what is over: TIME_WAIT, or an entry of UDP. Each variant has its turn
+// in each round.
 type Stall struct {
 	Name, What, Variant string
-	Steps               []Step
-	// EachSecond is what was answered in each second.
+	Runs                []LongRun
+}
+
+// LongRun is one turn.
+type LongRun struct {
+	Steps []Step
+	// EachSecond is what was answered in each second of the load, and not after it.
 	EachSecond []float64
 	Errors     map[string]int64
 	// InsertFailed and Drop are those of conntrack -S on the node.
@@ -109,4 +118,17 @@ type Step struct {
 	SYNsAgain int64 // TcpExtTCPSynRetrans of the client
 	Resets    int64 // TcpOutRsts of the endpoint
 	PAWS      *int64
+}
+
+// EachSecond sums the steps of a load's series, each of which lasts step seconds. What was answered after the load's
+// last second belongs to none: a request counts when it ends, and the last ones end behind the load.
+func EachSecond(answered []int64, step float64, seconds int) []float64 {
+	all := make([]float64, seconds)
+	for i, n := range answered {
+		// A tenth of a second is none in binary.
+		if second := int(float64(i)*step + 1e-6); second < seconds {
+			all[second] += float64(n)
+		}
+	}
+	return all
 }
