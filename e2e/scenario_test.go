@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ipvs-proxier/ipvs-proxier/e2e/harness"
 	"github.com/ipvs-proxier/ipvs-proxier/e2e/topology"
 )
 
@@ -73,9 +74,9 @@ func TestScenarios(t *testing.T) {
 	both, three, without := file("both", old, kept), file("three", old, kept, fresh), file("without", kept, fresh)
 	c.write("web.yaml", with(web(scheduled("rr")), old, kept))
 	c.run()
-	target := "TARGET=tcp://" + web4.String()
+	target, rate := "TARGET=tcp://"+web4.String(), fmt.Sprint("RATE=", harness.Unhurriedly(50, 5))
 
-	r := c.scenario(client, "rolling-update", target, "RATE=50", "DURATION=18s", "NEW=new", "ADD="+three, "OLD=old", "REMOVE="+without)
+	r := c.scenario(client, "rolling-update", target, rate, "DURATION=18s", "NEW=new", "ADD="+three, "OLD=old", "REMOVE="+without)
 	events := r.Variants[0].Rounds[0].Events
 	if len(events) != 2 || events[0].FirstAnswer == nil || *events[0].FirstAnswer < events[0].At || events[1].Failure != "" {
 		t.Errorf("rolling-update: %+v", events)
@@ -92,7 +93,7 @@ func TestScenarios(t *testing.T) {
 
 	// The proxy is killed, and started again by a command, as an operator would.
 	start := programs.Path("ipvs-proxier") + " run --node-name node1 --cluster-cidr " + topology.PodCIDRs + " --manifests " + c.manifests + " >/tmp/again.log 2>&1 & echo $! >/tmp/again.pid"
-	r = c.scenario(c.Node1, "proxy-restart", target, "RATE=50", "DURATION=14s", fmt.Sprint("KILL=kill -9 ", c.proxier.PID()), "START="+start)
+	r = c.scenario(c.Node1, "proxy-restart", target, rate, "DURATION=14s", fmt.Sprint("KILL=kill -9 ", c.proxier.PID()), "START="+start)
 	for _, e := range r.Variants[0].Rounds[0].Events {
 		if e.Failure != "" {
 			t.Errorf("proxy-restart: %s: %s", e.Name, e.Failure)
