@@ -137,8 +137,19 @@ kernel-tests:
 test-kernel: guests kernel-tests ## the contract of the kernel adapters, on a real kernel (root)
 	@bin/guests -lab '$(LAB)' -run '$(RUN)' -what 'tests of the contract' bin/kernel/*.test
 
+# EARLIER are the versions that TestUpgrade comes from: the last one before budgets, and that of 29 November 2026.
+EARLIER := b6fbc8256d4e c7f477a32f23
+.PHONY: earlier
+earlier:
+	@mkdir -p bin && rm -rf bin/earlier; for commit in $(EARLIER); do \
+	  git cat-file -e $$commit^{commit} || { echo "make earlier: commit $$commit is not in this clone; fetch the whole history" >&2; exit 1; }; \
+	  kept=$(CACHE)/earlier/$$commit-$$(go env GOVERSION); \
+	  [ -x $$kept/ipvs-proxier ] || { new=$$(mktemp -d) && git archive $$commit | tar -x -C $$new && mkdir -p $$kept && \
+	    go build -C $$new -ldflags '-s -w -X main.version='$$commit -o $$kept/ipvs-proxier.new ./cmd/ipvs-proxier && mv $$kept/ipvs-proxier.new $$kept/ipvs-proxier; rm -rf $$new; }; \
+	  mkdir -p bin/earlier/$$commit && { ln -f $$kept/ipvs-proxier bin/earlier/$$commit/ 2>/dev/null || cp -f $$kept/ipvs-proxier bin/earlier/$$commit/; } || exit; done
+
 .PHONY: e2e-tests
-e2e-tests: build confined image-here chart-here peers
+e2e-tests: build confined image-here chart-here peers earlier
 	@bin/lab install prometheus
 	@mkdir -p bin/out && go test -c -tags e2e -o bin/e2e.test ./e2e
 # The programs are linked into bin, because the cache may lie where the lab shows an empty directory, such as below /tmp.

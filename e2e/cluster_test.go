@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"os"
@@ -28,6 +29,8 @@ type cluster struct {
 	lives  []*harness.Proxier
 	kernel *harness.Kernel
 	args   []string
+	// program is the proxier to start; empty is this version's.
+	program string
 	// rest is how startAPIServer's client reaches the API server.
 	rest *rest.Config
 	// secondAPIServer starts another API server beside the one of startAPIServer, on port 6444.
@@ -87,7 +90,7 @@ func (c *cluster) start(args ...string) {
 	if by := os.Getenv("IPVSP_NETFILTER"); by != "" { // what holds sets and rules in all tests of this run
 		args = append(slices.Clone(args), "--netfilter="+by)
 	}
-	proxier, err := programs.StartProxier(c.Node1, args...)
+	proxier, err := programs.StartProxierOf(cmp.Or(c.program, programs.Path("ipvs-proxier")), c.Node1, args...)
 	if err != nil {
 		c.t.Fatal(err)
 	}

@@ -32,8 +32,13 @@ var Capabilities = []string{"CAP_NET_ADMIN", "CAP_NET_RAW"}
 // new privileges, and the seccomp profile that Kubernetes calls RuntimeDefault. AwaitReady tells when it has done its
 // first work.
 func (p Programs) StartProxier(node *topology.Host, args ...string) (*Proxier, error) {
+	return p.StartProxierOf(p.Path("ipvs-proxier"), node, args...)
+}
+
+// StartProxierOf is StartProxier for a program of another version.
+func (p Programs) StartProxierOf(program string, node *topology.Host, args ...string) (*Proxier, error) {
 	process, err := Start(node, p.Path("confined"), append([]string{"-capabilities", strings.Join(Capabilities, ","),
-		p.Path("ipvs-proxier"), "run", "--node-name", node.Name, "--cluster-cidr", topology.PodCIDRs}, args...)...)
+		program, "run", "--node-name", node.Name, "--cluster-cidr", topology.PodCIDRs}, args...)...)
 	if err != nil {
 		return nil, err
 	}
