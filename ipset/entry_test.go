@@ -9,7 +9,7 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/ipset"
 )
 
-var types = []ipset.Type{ipset.HashIP, ipset.HashNet, ipset.HashIPPort, ipset.HashIPPortIP, ipset.HashIPPortNet, ipset.BitmapPort}
+var types = ipset.Types()
 
 func TestParseEntry(t *testing.T) {
 	v4, v6 := netip.MustParseAddr("10.96.0.10"), netip.MustParseAddr("fd00::10")
@@ -81,22 +81,24 @@ func anyEntry(r *rand.Rand, set ipset.Type) ipset.Entry {
 		p, _ := a.Prefix(bits)
 		return p.Addr(), uint8(bits)
 	}
-	switch e := (ipset.Entry{}); set {
-	case ipset.HashIP:
-		return ipset.Entry{Addr: addr()}
-	case ipset.HashNet:
-		e.Addr, e.Bits = network()
-		return e
-	case ipset.HashIPPort:
-		return ipset.Entry{Addr: addr(), Port: port, Protocol: protocol}
-	case ipset.HashIPPortIP:
-		return ipset.Entry{Addr: addr(), Port: port, Protocol: protocol, Peer: addr()}
-	case ipset.HashIPPortNet:
-		e = ipset.Entry{Addr: addr(), Port: port, Protocol: protocol}
-		e.Peer, e.Bits = network()
-		return e
+	var e ipset.Entry
+	for _, p := range set.Parts() {
+		switch p {
+		case ipset.Address:
+			e.Addr = addr()
+		case ipset.Network:
+			e.Addr, e.Bits = network()
+		case ipset.Port:
+			e.Port, e.Protocol = port, protocol
+		case ipset.BarePort:
+			e.Port = port
+		case ipset.Peer:
+			e.Peer = addr()
+		case ipset.PeerNetwork:
+			e.Peer, e.Bits = network()
+		}
 	}
-	return ipset.Entry{Port: port}
+	return e
 }
 
 // TestTextAndParseAreInverse for any entry of any type.
@@ -108,6 +110,37 @@ func TestTextAndParseAreInverse(t *testing.T) {
 		if got, err := ipset.ParseEntry(set, e.Text(set)); err != nil || got != e {
 			t.Fatalf("%s %+v: %q is read as %+v, %v", set, e, e.Text(set), got, err)
 		}
+	}
+}
+
+// TestMatching: the entries of each type that a packet from 192.0.2.5:4000 to 10.96.0.10:80 matches.
+func TestMatching(t *testing.T) {
+	client, front := netip.MustParseAddrPort("192.0.2.5:4000"), netip.MustParseAddrPort("10.96.0.10:80")
+	for set, want := range map[ipset.Type]string{
+		ipset.HashIP:        "10.96.0.10",
+		ipset.HashNet:       "10.96.0.10/32 10.96.0.10/31 10.96.0.8/30",
+		ipset.HashIPPort:    "10.96.0.10,tcp:80",
+		ipset.HashIPPortIP:  "10.96.0.10,tcp:80,192.0.2.5",
+		ipset.HashIPPortNet: "10.96.0.10,tcp:80,192.0.2.5/32 10.96.0.10,tcp:80,192.0.2.4/31 10.96.0.10,tcp:80,192.0.2.4/30",
+		ipset.BitmapPort:    "80",
+	} {
+		var got []string
+		n := 0
+		for e := range set.Matching(front, client, ipset.TCP) {
+			if n++; len(got) < 3 {
+				got = append(got, e.Text(set))
+			}
+		}
+		if text := strings.Join(got, " "); text != want {
+			t.Errorf("%s: %s, want %s", set, text, want)
+		}
+		networks := set.Has(ipset.Network, ipset.PeerNetwork)
+		if networks && n != 32 || !networks && n != 1 {
+			t.Errorf("%s: a packet matches %d entries", set, n)
+		}
+	}
+	for e := range ipset.Type("hash:mac").Matching(front, client, ipset.TCP) {
+		t.Errorf("a packet matches %+v of an unknown type", e)
 	}
 }
 

@@ -1,37 +1,10 @@
 package ipset
 
-import (
-	"fmt"
-	"strings"
-)
+import "fmt"
 
 // MaxNameLen is the longest name of a set, in bytes: IPSET_MAXNAMELEN is 32 with its closing zero
 // (include/uapi/linux/netfilter/ipset/ip_set.h).
 const MaxNameLen = 31
-
-// Type is the kernel's name of a set type, for example "hash:ip,port".
-type Type string
-
-// The set types that service proxies need.
-const (
-	HashIP        Type = "hash:ip"
-	HashNet       Type = "hash:net"
-	HashIPPort    Type = "hash:ip,port"
-	HashIPPortIP  Type = "hash:ip,port,ip"
-	HashIPPortNet Type = "hash:ip,port,net"
-	BitmapPort    Type = "bitmap:port"
-)
-
-// Types returns every Type that this package knows.
-func Types() []Type {
-	return []Type{BitmapPort, HashIP, HashNet, HashIPPort, HashIPPortIP, HashIPPortNet}
-}
-
-// Hash tells whether sets of the type are hashes, which have a family, a hash size and a maximal number of entries; the
-// others are bitmaps over a range of ports.
-func (t Type) Hash() bool { return strings.HasPrefix(string(t), "hash:") }
-
-func (t Type) hasPeer() bool { return t == HashIPPortIP || t == HashIPPortNet }
 
 // Set describes one set. Two descriptions are equal when the kernel would make equal sets from them.
 type Set struct {
@@ -59,7 +32,7 @@ func (s Set) Validate() error {
 	switch {
 	case s.Name == "" || len(s.Name) > MaxNameLen:
 		return fmt.Errorf("set name %q has %d bytes, allowed are 1 to %d", s.Name, len(s.Name), MaxNameLen)
-	case !s.Type.known():
+	case s.Type.Parts() == nil:
 		return fmt.Errorf("set %s: unknown type %q", s.Name, s.Type)
 	case s.Type.Hash() && s.Family != IPv4 && s.Family != IPv6:
 		return fmt.Errorf("set %s: type %s needs the family inet or inet6", s.Name, s.Type)
@@ -69,13 +42,4 @@ func (s Set) Validate() error {
 		return fmt.Errorf("set %s: type %s has no family", s.Name, s.Type)
 	}
 	return nil
-}
-
-func (t Type) known() bool {
-	for _, k := range Types() {
-		if t == k {
-			return true
-		}
-	}
-	return false
 }

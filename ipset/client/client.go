@@ -183,7 +183,7 @@ func (c *Client) Delete(name string, t ipset.Type, entries []ipset.Entry) []erro
 // change sends the entries as lists, many to a message. The kernel stops a list at the first entry that fails and tells
 // its line number: what stands behind it is sent again.
 func (c *Client) change(cmd uint16, name string, t ipset.Type, entries []ipset.Entry, exist unix.Errno) []error {
-	errs := make([]error, len(entries))
+	errs, parts := make([]error, len(entries)), t.Parts()
 	for start := 0; start < len(entries); {
 		end := min(start+maxEntries, len(entries))
 		c.batch.Reset()
@@ -192,7 +192,7 @@ func (c *Client) change(cmd uint16, name string, t ipset.Type, entries []ipset.E
 		c.batch.Uint32(attrLineno, 0)
 		list := c.batch.Nest(attrADT)
 		for i := start; i < end; i++ {
-			c.entry(t, entries[i], uint32(i-start+1))
+			c.entry(parts, entries[i], uint32(i-start+1))
 		}
 		c.batch.EndNest(list)
 		c.batch.End()
@@ -237,28 +237,33 @@ func lineOf(f *netlink.Failure) (line int) {
 	return line
 }
 
-func (c *Client) entry(t ipset.Type, e ipset.Entry, line uint32) {
+func (c *Client) entry(parts []ipset.Part, e ipset.Entry, line uint32) {
 	data := c.batch.Nest(attrData)
-	if t == ipset.BitmapPort {
-		c.batch.Uint16BE(dataPort|unix.NLA_F_NET_BYTEORDER, e.Port)
-	} else {
-		c.addr(dataIP, e.Addr)
-	}
-	switch t {
-	case ipset.HashNet:
-		c.batch.Uint8(dataCIDR, e.Bits)
-	case ipset.HashIPPort, ipset.HashIPPortIP, ipset.HashIPPortNet:
-		c.batch.Uint16BE(dataPort|unix.NLA_F_NET_BYTEORDER, e.Port)
-		c.batch.Uint8(dataProto, uint8(e.Protocol))
-	}
-	if t == ipset.HashIPPortIP || t == ipset.HashIPPortNet {
-		c.addr(dataIP2, e.Peer)
-	}
-	if t == ipset.HashIPPortNet {
-		c.batch.Uint8(dataCIDR2, e.Bits)
+	for _, p := range parts {
+		c.part(p, e)
 	}
 	c.batch.Uint32(attrLineno, line)
 	c.batch.EndNest(data)
+}
+
+func (c *Client) part(p ipset.Part, e ipset.Entry) {
+	switch p {
+	case ipset.Address:
+		c.addr(dataIP, e.Addr)
+	case ipset.Network:
+		c.addr(dataIP, e.Addr)
+		c.batch.Uint8(dataCIDR, e.Bits)
+	case ipset.Port:
+		c.batch.Uint16BE(dataPort|unix.NLA_F_NET_BYTEORDER, e.Port)
+		c.batch.Uint8(dataProto, uint8(e.Protocol))
+	case ipset.BarePort:
+		c.batch.Uint16BE(dataPort|unix.NLA_F_NET_BYTEORDER, e.Port)
+	case ipset.Peer:
+		c.addr(dataIP2, e.Peer)
+	case ipset.PeerNetwork:
+		c.addr(dataIP2, e.Peer)
+		c.batch.Uint8(dataCIDR2, e.Bits)
+	}
 }
 
 func (c *Client) addr(attr uint16, addr netip.Addr) {
@@ -381,10 +386,10 @@ func parseEntry(set ipset.Set, data []byte) (e ipset.Entry) {
 		}
 	})
 	// The kernel leaves the prefix length of a host out.
-	if e.Bits == 0 && set.Type == ipset.HashNet {
+	if e.Bits == 0 && set.Type.Has(ipset.Network) {
 		e.Bits = uint8(e.Addr.BitLen())
 	}
-	if e.Bits == 0 && set.Type == ipset.HashIPPortNet {
+	if e.Bits == 0 && set.Type.Has(ipset.PeerNetwork) {
 		e.Bits = uint8(e.Peer.BitLen())
 	}
 	return e

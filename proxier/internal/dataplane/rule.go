@@ -76,6 +76,24 @@ const (
 	BySourcePortDestination                   // these, and the destination address
 )
 
+// Parts returns how many parts of an entry are looked up.
+func (l Lookup) Parts() int {
+	switch l {
+	case ByDestination, BySource:
+		return 1
+	case ByDestinationPort, BySourcePort:
+		return 2
+	case ByDestinationPortSource, BySourcePortDestination:
+		return 3
+	}
+	return 0
+}
+
+// FromSource tells whether the packet's source is looked up first, not its destination.
+func (l Lookup) FromSource() bool {
+	return l == BySource || l == BySourcePort || l == BySourcePortDestination
+}
+
 // Protocol matches packets of TCP, UDP or SCTP.
 type Protocol struct{ Is cluster.Protocol }
 

@@ -3,7 +3,6 @@ package explain
 import (
 	"net/netip"
 
-	"github.com/ipvs-proxier/ipvs-proxier/ipset"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
@@ -182,48 +181,15 @@ func (w *walker) local(addr netip.Addr) bool {
 // inSet looks the packet up in a set, as ipset does by the set's type.
 func (w *walker) inSet(name string, by dataplane.Lookup) bool {
 	set, present := w.seen.State.Sets[name]
-	if !present {
+	if !present || len(set.Type.Parts()) != by.Parts() {
 		return false
 	}
-	entry, peer := ipset.Entry{}, netip.Addr{}
-	switch by {
-	case dataplane.ByDestination:
-		entry.Addr = w.dst.Addr()
-		if set.Type == ipset.BitmapPort {
-			entry = ipset.Entry{Port: w.dst.Port()}
-		}
-	case dataplane.ByDestinationPort, dataplane.ByDestinationPortSource:
-		entry.Addr, entry.Port, entry.Protocol = w.dst.Addr(), w.dst.Port(), w.protocol
-		peer = w.src.Addr()
-	case dataplane.BySource:
-		entry.Addr = w.src.Addr()
-	case dataplane.BySourcePort, dataplane.BySourcePortDestination:
-		entry.Addr, entry.Port, entry.Protocol = w.src.Addr(), w.src.Port(), w.protocol
-		peer = w.dst.Addr()
+	near, far := w.dst, w.src
+	if by.FromSource() {
+		near, far = far, near
 	}
-	has := func(e ipset.Entry) bool {
-		return w.seen.State.Entries.Has(dataplane.SetEntry{Set: name, Type: set.Type, Entry: e})
-	}
-	switch set.Type {
-	case ipset.HashNet:
-		return within(entry.Addr, func(network netip.Prefix) bool {
-			return has(ipset.Entry{Addr: network.Addr(), Bits: uint8(network.Bits())})
-		})
-	case ipset.HashIPPortNet:
-		return within(peer, func(network netip.Prefix) bool {
-			entry.Peer, entry.Bits = network.Addr(), uint8(network.Bits())
-			return has(entry)
-		})
-	case ipset.HashIPPortIP:
-		entry.Peer = peer
-	}
-	return has(entry)
-}
-
-// within tells whether a network that holds the address is in the set.
-func within(addr netip.Addr, has func(netip.Prefix) bool) bool {
-	for bits := addr.BitLen(); bits > 0; bits-- {
-		if network, err := addr.Prefix(bits); err == nil && has(network) {
+	for e := range set.Type.Matching(near, far, w.protocol) {
+		if w.seen.State.Entries.Has(dataplane.SetEntry{Set: name, Type: set.Type, Entry: e}) {
 			return true
 		}
 	}

@@ -32,17 +32,22 @@ func TestKeysAndEntriesAreInverse(t *testing.T) {
 	r := rand.New(rand.NewPCG(seed, 0))
 	for range 5000 {
 		set := ipset.Set{Name: "x", Type: ipset.Types()[r.IntN(len(ipset.Types()))], Family: []ipset.Family{ipset.IPv4, ipset.IPv6}[r.IntN(2)]}
-		e := ipset.Entry{Port: uint16(r.UintN(65536))}
 		if !set.Type.Hash() {
 			set.Family = 0
-		} else {
-			e.Addr, e.Protocol = anyAddr(r, set.Family), []ipset.Protocol{ipset.TCP, ipset.UDP, ipset.SCTP}[r.IntN(3)]
 		}
-		switch set.Type {
-		case ipset.HashIP, ipset.HashNet:
-			e.Port, e.Protocol = 0, 0
-		case ipset.HashIPPortIP, ipset.HashIPPortNet:
-			e.Peer = anyAddr(r, set.Family)
+		var e ipset.Entry
+		for _, p := range set.Type.Parts() {
+			switch p {
+			case ipset.Address, ipset.Network:
+				e.Addr = anyAddr(r, set.Family)
+			case ipset.Peer, ipset.PeerNetwork:
+				e.Peer = anyAddr(r, set.Family)
+			case ipset.Port:
+				e.Protocol = []ipset.Protocol{ipset.TCP, ipset.UDP, ipset.SCTP}[r.IntN(3)]
+				e.Port = uint16(r.UintN(65536))
+			case ipset.BarePort:
+				e.Port = uint16(r.UintN(65536))
+			}
 		}
 		if hasNet(set.Type) {
 			e.Bits = uint8(1 + r.IntN(e.Addr.BitLen()))
