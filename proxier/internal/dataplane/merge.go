@@ -195,6 +195,38 @@ func (w *Want) Owner(id VirtualServerID) cluster.Name {
 	return cluster.Name{}
 }
 
+// NameOwners names for each entry and each VIP of t, which has names for none, the first Service by name that wants it.
+func (w *Want) NameOwners(t Touched) {
+	for owner, f := range w.fragments {
+		for i := range f.FrontEnds {
+			front := &f.FrontEnds[i]
+			if w.Owner(front.ID) != owner {
+				continue
+			}
+			if front.Bind {
+				nameOwner(t.Addresses, front.ID.Addr, owner)
+			}
+			nameOwners(t, front.Entries, owner)
+		}
+		nameOwners(t, f.Entries, owner)
+	}
+}
+
+func nameOwners(t Touched, entries EntryList, owner cluster.Name) {
+	if len(t.Entries) == 0 {
+		return
+	}
+	for e := range entries.All() {
+		nameOwner(t.Entries, e, owner)
+	}
+}
+
+func nameOwner[K comparable](keys map[K]cluster.Name, key K, owner cluster.Name) {
+	if before, is := keys[key]; is && (before == (cluster.Name{}) || owner.Compare(before) < 0) {
+		keys[key] = owner
+	}
+}
+
 // touch adds the keys of everything that the Fragment wants.
 func (w *Want) touch(t *Touched, f *Fragment) {
 	for i := range f.FrontEnds {

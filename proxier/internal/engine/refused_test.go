@@ -73,6 +73,7 @@ func CheckHealthIsTheNodes(t *testing.T, watch func(now func() time.Time) Health
 		}
 	}
 	others := strings.ReplaceAll(strings.ReplaceAll(manyServices(4), "name: s", "namespace: other, name: s"), "10.96.0.", "10.96.9.")
+	own := strings.Replace(manyServices(4), "[10.244.1.3], nodeName: n2", "[10.244.1.3], nodeName: n1", 1)
 	for name, c := range map[string]struct {
 		refuse         func(dataplane.Op) bool
 		healthz, livez int
@@ -82,6 +83,8 @@ func CheckHealthIsTheNodes(t *testing.T, watch func(now func() time.Time) Health
 		"an endpoint":                   {of("10.244.1.3:8080"), 200, 200, true},
 		"a Service":                     {of("10.96.0.2:80"), 200, 200, true},
 		"a Service's address":           {of("address 10.96.0.2"), 200, 200, true},
+		"an address's entry":            {of("entry IPVSP-VIP 10.96.0.2"), 200, 200, true},
+		"an endpoint's entry":           {of("entry IPVSP-HAIRPIN 10.244.1.3"), 200, 200, true},
 		"all Services of one namespace": {of("10.96.0."), 200, 200, true},
 		"half of all, of two namespaces": {
 			of("10.96.0.1:", "10.96.0.2:", "10.96.0.3:", "10.96.9.1:"), 503, 200, true},
@@ -94,7 +97,7 @@ func CheckHealthIsTheNodes(t *testing.T, watch func(now func() time.Time) Health
 			w := &watched{s, watch(func() time.Time { return s.now })}
 			broken := &brokenKernel{Kernel: w.memory, errno: errno, refuse: c.refuse}
 			w.engine.kernel = broken
-			names := append(w.apply([]byte(manyServices(4))), w.apply([]byte(others))...)
+			names := append(w.apply([]byte(own)), w.apply([]byte(others))...)
 			last, worst := w.goOn(names, time.Hour)
 			if worst != [2]int{c.healthz, c.livez} {
 				t.Errorf("%s, %s: /healthz and /livez %v, want %d and %d: %v", name, errno, worst, c.healthz, c.livez, last.Error())
@@ -103,7 +106,13 @@ func CheckHealthIsTheNodes(t *testing.T, watch func(now func() time.Time) Health
 				t.Errorf("%s, %s: told as refused is not %v: %s", name, errno, c.told, text)
 			}
 			// An audit finds it as well, and nobody else is to blame for that.
-			w.pass(nil, true)
+			audited := w.pass(nil, true)
+			if text := w.problems(); strings.Contains(text, "KernelRefused") != c.told {
+				t.Errorf("%s, %s: after an audit, told as refused is not %v: %s", name, errno, c.told, text)
+			}
+			if c.told && (audited.Refused != last.Refused || len(audited.Failures[cluster.Name{}]) > 0) {
+				t.Errorf("%s, %s: after an audit %d Services are refused, want %d: %v", name, errno, audited.Refused, last.Refused, audited.Error())
+			}
 			if _, worst := w.goOn(nil, time.Hour); worst != [2]int{c.healthz, c.livez} {
 				t.Errorf("%s, %s: after an audit /healthz and /livez %v, want %d and %d", name, errno, worst, c.healthz, c.livez)
 			}

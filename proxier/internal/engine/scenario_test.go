@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -65,6 +66,8 @@ import (
 //	answer PROTOCOL VIP CLIENT ENDPOINT  the same, begun for connection tracking by a packet of the endpoint
 //	foreign PROTOCOL VIP:PORT SCHED   somebody makes a virtual server
 //	mode address|route                restart with this VIP mode
+//	refuse WORDS                      from now on the kernel refuses operations whose text has them; without words none
+//	                                  (needs faults: off). A change is over when nothing is tried again for 10 s
 //	operations N                      the last change took N operations (needs faults: off)
 func TestScenarios(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txtar")
@@ -206,6 +209,8 @@ type scenario struct {
 	ops     int
 	foreign map[dataplane.VirtualServerID]bool
 	nat     []string // rules of others
+	// refused are words of operations that the kernel refuses, "" is none.
+	refused string
 	// mode is what makes VIPs local.
 	mode dataplane.VIPMode
 	// tampered says that the kernel is in a state that is not ours to answer for, until the next audit is over.
@@ -341,6 +346,10 @@ func (s *scenario) converge(dirty []cluster.Name, audit bool) {
 			}
 		}
 		if next.IsZero() && r.Error() == nil && r.Backlog == 0 {
+			s.tampered = false
+			return
+		}
+		if s.refused != "" && r.Backlog == 0 && next.Sub(s.now) >= 10*time.Second {
 			s.tampered = false
 			return
 		}
@@ -593,6 +602,14 @@ func (s *scenario) do(fields []string) {
 	case "drop":
 		s.tampered = true
 		state.Apply(dataplane.Op{Verb: dataplane.Delete, Object: s.object(args)})
+	case "refuse":
+		if s.refused = strings.Join(args, " "); s.refused == "" {
+			s.faulty.Kernel = s.memory
+			s.now = s.now.Add(lastOfOne)
+			s.converge(nil, false)
+			break
+		}
+		s.faulty.Kernel = &brokenKernel{Kernel: s.memory, errno: syscall.EINVAL, refuse: func(op dataplane.Op) bool { return strings.Contains(op.String(), s.refused) }}
 	case "operations":
 		if want := args[0]; strconv.Itoa(s.ops) != want {
 			s.t.Errorf("the last change took %d operations, want %s", s.ops, want)
