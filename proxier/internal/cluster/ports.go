@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"iter"
 	"slices"
 	"strings"
 
@@ -126,15 +127,30 @@ func (p *parser) leaveOut(slice *discovery.EndpointSlice, address, why string) {
 	}
 }
 
-// unmatched tells of the slices of which no port of the Service has endpoints.
-func (p *parser) unmatched(ports []ServicePort) {
+// keys returns what the ports of slices have to have in common with those of the Service.
+func keys(ports []ServicePort) iter.Seq[portKey] {
+	return func(yield func(portKey) bool) {
+		for i := range ports {
+			if !yield(portKey{ports[i].Name, ports[i].Protocol}) {
+				return
+			}
+		}
+	}
+}
+
+// unmatched tells of the slices of which no port of the Service has endpoints. It looks at each key once.
+func (p *parser) unmatched(keys iter.Seq[portKey]) {
 	if p.in.LeaveOut == nil {
 		return
 	}
+	wanted := map[portKey]struct{}{}
+	for key := range keys {
+		wanted[key] = struct{}{}
+	}
 	matched := make([]bool, len(p.in.Slices))
 	p.slicePorts(func(key portKey, at portOf) {
-		for _, port := range ports {
-			matched[at.slice] = matched[at.slice] || key == portKey{port.Name, port.Protocol}
+		if _, is := wanted[key]; is {
+			matched[at.slice] = true
 		}
 	})
 	for i, slice := range p.in.Slices {

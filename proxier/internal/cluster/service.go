@@ -253,7 +253,7 @@ func (p *parser) ports() (ports []ServicePort) {
 		}
 	}
 	p.endpoints(ports)
-	p.unmatched(ports)
+	p.unmatched(keys(ports))
 	return ports
 }
 
