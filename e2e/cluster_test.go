@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"cmp"
 	"fmt"
 	"net/netip"
 	"os"
@@ -90,7 +89,13 @@ func (c *cluster) start(args ...string) {
 	if by := os.Getenv("IPVSP_NETFILTER"); by != "" { // what holds sets and rules in all tests of this run
 		args = append(slices.Clone(args), "--netfilter="+by)
 	}
-	proxier, err := programs.StartProxierOf(cmp.Or(c.program, programs.Path("ipvs-proxier")), c.Node1, args...)
+	start := programs.StartProxier
+	if c.program != "" {
+		start = func(node *topology.Host, args ...string) (*harness.Proxier, error) {
+			return programs.StartProxierOf(c.program, node, args...)
+		}
+	}
+	proxier, err := start(c.Node1, args...)
 	if err != nil {
 		c.t.Fatal(err)
 	}

@@ -90,17 +90,30 @@ func (b *bundling) versions() {
 
 // daemon asks the running proxier.
 func (b *bundling) daemon(ctx context.Context) {
+	metrics, health := b.Config.MetricsBindAddress, b.Config.HealthzBindAddress
+	if b.socketAnswers(ctx) {
+		metrics, health = b.Config.Socket, b.Config.Socket
+	}
 	for _, f := range []struct{ name, what, address, path string }{
-		{bundleStatus, "what the daemon says, of each endpoint, too", b.Config.MetricsBindAddress, StatusPath + "?detail=true"},
-		{bundleJournal, "its last changes in the kernel", b.Config.MetricsBindAddress, JournalPath},
-		{"metrics.txt", "the daemon's metrics", b.Config.MetricsBindAddress, "/metrics"},
-		{"healthz.txt", "its answer for load balancers", b.Config.HealthzBindAddress, "/healthz"},
-		{"livez.txt", "its answer for the kubelet", b.Config.HealthzBindAddress, "/livez"},
-		{"readyz.txt", "its answer for rollouts", b.Config.HealthzBindAddress, "/readyz"},
+		{bundleStatus, "what the daemon says, of each endpoint, too", metrics, StatusPath + "?detail=true"},
+		{bundleJournal, "its last changes in the kernel", metrics, JournalPath},
+		{"metrics.txt", "the daemon's metrics", metrics, "/metrics"},
+		{"healthz.txt", "its answer for load balancers", health, "/healthz"},
+		{"livez.txt", "its answer for the kubelet", health, "/livez"},
+		{"readyz.txt", "its answer for rollouts", health, "/readyz"},
 	} {
 		text, err := b.get(ctx, f.address, f.path)
 		b.Add(f.name, f.what, text, err)
 	}
+}
+
+// socketAnswers tells whether the daemon is to be asked on its socket. One of an older version has none.
+func (b *bundling) socketAnswers(ctx context.Context) bool {
+	if b.Config.Socket == "" {
+		return false
+	}
+	_, err := b.get(ctx, b.Config.Socket, "/")
+	return err == nil
 }
 
 // get returns the daemon's answer; one of its health has the status in the first line, since that is the answer.
@@ -110,10 +123,13 @@ func (b *bundling) get(ctx context.Context, address, path string) ([]byte, error
 	}
 	ctx, cancel := context.WithTimeout(ctx, edge.Operator().Answer)
 	defer cancel()
-	first := &http.Client{
-		Transport: &http.Transport{ResponseHeaderTimeout: max(b.patience, time.Second), DisableKeepAlives: true},
+	first := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	host := address
+	if isSocket(address) {
+		first, host = clientOf(address)
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+path, nil)
+	first.Transport.(*http.Transport).ResponseHeaderTimeout = max(b.patience, time.Second)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+host+path, nil)
 	if err != nil {
 		return nil, err
 	}

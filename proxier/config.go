@@ -102,6 +102,8 @@ type Config struct {
 	// HealthzBindAddress and MetricsBindAddress are addresses with ports; empty is off.
 	HealthzBindAddress string `json:"healthzBindAddress"`
 	MetricsBindAddress string `json:"metricsBindAddress"`
+	// Socket is the path of the unix socket on which the commands of this node ask the daemon; empty is off.
+	Socket string `json:"socket"`
 	// LogLevel is debug, info, warn or error; LogFormat text or json.
 	LogLevel  string `json:"logLevel,omitempty"`
 	LogFormat string `json:"logFormat,omitempty"`

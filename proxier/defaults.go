@@ -31,10 +31,14 @@ func Default() Config {
 		AuditPeriod:        Duration{10 * time.Minute}, // what others do to us is as a rule found within seconds without it
 		HealthzBindAddress: "0.0.0.0:10256",
 		MetricsBindAddress: "127.0.0.1:10249",
+		Socket:             runDirectory + "/ipvs-proxier.sock",
 		LogLevel:           "info",
 		LogFormat:          "text",
 	}
 }
+
+// runDirectory is where a running proxier has what its commands need. It is gone with the next boot.
+const runDirectory = "/run/ipvs-proxier"
 
 // defaultProtected are the ports by which a node is managed: SSH (22), etcd (2379 to 2381), the API server (6443), the
 // kubelet (10248, 10250, 10255), our own (10249, 10256), kube-controller-manager, cloud-controller-manager and

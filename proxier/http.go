@@ -3,6 +3,7 @@ package proxier
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -12,10 +13,11 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/edge"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/inputfile"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/observe"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/socket"
 )
 
-// StatusPath is where the metrics address serves Status as JSON, JournalPath where it serves Journal;
-// ?service=NAMESPACE/NAME limits either.
+// StatusPath is where the socket serves Status as JSON, JournalPath where it serves Journal; ?service=NAMESPACE/NAME
+// limits either. The metrics address has both for one more version.
 const (
 	StatusPath  = "/status"
 	JournalPath = "/journal"
@@ -30,15 +32,24 @@ func httpServersOf(c Config, h *observe.Health, b *observe.Board, m *observe.Met
 	operator := http.NewServeMux()
 	// A compressor is 1 MiB of memory, for an answer that rarely leaves the node.
 	operator.Handle("/metrics", promhttp.HandlerFor(m.Registry, promhttp.HandlerOpts{DisableCompression: true}))
-	operator.Handle(StatusPath, b)
+	operator.Handle(StatusPath, newTurns(b))
 	operator.Handle(JournalPath, b.Journal)
 	operator.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "ok") })
 	operator.HandleFunc("/proxyMode", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "ipvs") })
 	index(health, "/healthz", "/livez", "/readyz")
 	index(operator, "/metrics", StatusPath, JournalPath, "/healthz", "/proxyMode")
+	local := http.NewServeMux()
+	local.Handle("/metrics", promhttp.HandlerFor(m.Registry, promhttp.HandlerOpts{DisableCompression: true}))
+	local.Handle(StatusPath, b)
+	local.Handle(JournalPath, b.Journal)
+	for _, path := range []string{"/healthz", "/livez", "/readyz"} {
+		local.Handle(path, health)
+	}
+	index(local, "/metrics", StatusPath, JournalPath, "/healthz", "/livez", "/readyz")
 	return []httpServer{
 		{"healthzBindAddress", c.HealthzBindAddress, health, edge.Probes()},
 		{"metricsBindAddress", c.MetricsBindAddress, operator, edge.Operator()},
+		{"socket", c.Socket, local, edge.Operator()},
 	}
 }
 
@@ -53,8 +64,9 @@ func index(on *http.ServeMux, paths ...string) {
 // maxStatus is how much of an answer is read: some ten times what 10,000 Services with 5 endpoints each have to say.
 const maxStatus = 512 << 20
 
-// FetchStatus asks the daemon that serves on address, such as 127.0.0.1:10249; service is NAMESPACE/NAME, or "" for
-// all. Somebody else may have bound the address: what is read, and for how long, has a bound.
+// FetchStatus asks the daemon that serves on address: the absolute path of a unix socket, or an address with a port
+// such as 127.0.0.1:10249. service is NAMESPACE/NAME, or "" for all. Somebody else may have bound the address: what is
+// read, and for how long, has a bound.
 func FetchStatus(ctx context.Context, address, service string) (Status, error) {
 	ctx, cancel := context.WithTimeout(ctx, edge.Operator().Answer)
 	defer cancel()
@@ -79,17 +91,14 @@ func fetchStatus(ctx context.Context, address, service string, most int) (Status
 
 // fetch asks the daemon for what a command of that name shows.
 func fetch(ctx context.Context, address, path, service, command string, most int, into any) error {
-	url := "http://" + address + path + "?service=" + service
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	client, host := clientOf(address)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+host+path+"?service="+service, nil)
 	if err != nil {
 		return fmt.Errorf("%s: %w", command, err)
 	}
-	response, err := http.DefaultClient.Do(request)
+	response, err := client.Do(request)
 	if err != nil {
-		return fmt.Errorf(
-			"no ipvs-proxier answers on %s: %w (is it running on this node? its --metrics-bind-address goes to %s as --server)",
-			address, err, command,
-		)
+		return unanswered(address, command, err)
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
@@ -99,4 +108,30 @@ func fetch(ctx context.Context, address, path, service, command string, most int
 		return fmt.Errorf("%s: what %s answers is not the %s of an ipvs-proxier: %w", command, address, command, err)
 	}
 	return nil
+}
+
+// clientOf returns who asks on an address, and the host of the URL.
+func clientOf(address string) (client *http.Client, host string) {
+	if isSocket(address) {
+		return socket.Client(address), "ipvs-proxier"
+	}
+	return http.DefaultClient, address
+}
+
+// isSocket tells the path of a unix socket from an address with a port.
+func isSocket(address string) bool { return strings.HasPrefix(address, "/") }
+
+// unanswered is the error of a command that nobody answers.
+func unanswered(address, command string, err error) error {
+	if !isSocket(address) {
+		return fmt.Errorf(
+			"no ipvs-proxier answers on %s: %w (is it running on this node? its --metrics-bind-address goes to %s as --server)",
+			address, err, command,
+		)
+	}
+	if why := socket.Why(err); why != "" {
+		err = errors.New(why)
+	}
+	return fmt.Errorf("no ipvs-proxier answers on %s: %w (is it running on this node, and you root there? its --socket goes to %s "+
+		"as --socket; a daemon of an older version answers --server %s)", address, err, command, Default().MetricsBindAddress)
 }

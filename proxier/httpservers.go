@@ -14,6 +14,7 @@ import (
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/edge"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/socket"
 )
 
 // httpServer is an address on which the proxier serves, and what it serves there.
@@ -22,6 +23,9 @@ type httpServer struct {
 	handler        http.Handler
 	limits         edge.Limits
 }
+
+// rootUser is who may use the socket.
+const rootUser = 0
 
 // httpServers opens the addresses on which the proxier serves. One that cannot be had is tried again for as long as the
 // process lives: whoever binds port 10256 first, any user of the node, must not keep the node without Services.
@@ -38,7 +42,12 @@ type httpServers struct {
 }
 
 func newHTTPServers(log *slog.Logger, changed func(before, now []cluster.Problem)) *httpServers {
-	listen := func(address string) (net.Listener, error) { return net.Listen("tcp", address) }
+	listen := func(address string) (net.Listener, error) {
+		if isSocket(address) {
+			return socket.Listen(address, rootUser)
+		}
+		return net.Listen("tcp", address)
+	}
 	return &httpServers{
 		log: log, changed: changed, listen: listen, rest: 2 * time.Second, maxRest: 30 * time.Second, remind: time.Hour,
 		failed: map[string]cluster.Problem{},

@@ -220,8 +220,14 @@ var options = []Option{
 			"missing; `0` is no bound, else at least `1m`",
 	}, {
 		Field: "metricsBindAddress", Flags: []string{"metrics-bind-address"},
-		Help: "address with port for /metrics, /status and /journal; empty is off",
-		Docs: "`/metrics`, `/status`, `/journal`, `/proxyMode`; empty is off. As above when it is in use",
+		Help: "address with port for /metrics and, for one more version, /status and /journal; empty is off",
+		Docs: "`/metrics`, `/proxyMode`; for one more version `/status`, once a second at most, and `/journal`, which `--socket` " +
+			"has; empty is off. As above when it is in use",
+	}, {
+		Field: "socket", Flags: []string{"socket"},
+		Help: "unix socket, of mode 0600, on which status, journal and bundle ask the daemon; root alone is answered; empty is off",
+		Docs: "unix socket, of mode 0600, on which `status`, `journal` and `bundle` ask the daemon; root alone is answered, and " +
+			"empty is off. As above while another process has it",
 	}, {
 		Field: "logLevel", Flags: []string{"log-level"}, Words: []string{"debug", "info", "warn", "error"},
 		Help: "debug, info, warn or error",

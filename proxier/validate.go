@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/annotation"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/socket"
 )
 
 // Validate returns every mistake, each with its field.
@@ -69,6 +71,10 @@ func (c Config) Validate() error {
 		if _, err := netip.ParseAddrPort(address); err != nil && address != "" {
 			bad(field, "%q is not an IP address with a port, such as 127.0.0.1:10249; empty turns it off", address)
 		}
+	}
+	if c.Socket != "" && (!filepath.IsAbs(c.Socket) || len(c.Socket) > socket.MaxPath) {
+		bad("socket", "%q is not an absolute path of at most %d bytes, such as %s; empty turns it off",
+			c.Socket, socket.MaxPath, Default().Socket)
 	}
 	c.validateWords(bad)
 	return errors.Join(errs...)

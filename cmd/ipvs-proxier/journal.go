@@ -24,7 +24,7 @@ func journalCommand() *cobra.Command {
 	}
 	var w journalWish
 	var output string
-	c.Flags().StringVar(&w.server, "server", proxier.Default().MetricsBindAddress, "the daemon's --metrics-bind-address")
+	w.daemon.flags(c.Flags())
 	c.Flags().StringVarP(&w.namespace, "namespace", "n", "",
 		"only Services of this namespace; the argument is a NAME then")
 	c.Flags().StringVar(&w.cause, "cause", "", "only what came by this cause: start, drift, retry, timer or change")
@@ -34,7 +34,7 @@ func journalCommand() *cobra.Command {
 	bundleFlag(c, &w.bundle)
 	c.Args = func(c *cobra.Command, args []string) (err error) {
 		if w.bundle != "" {
-			if err := beside(c, "server"); err != nil {
+			if err := beside(c, "socket", "server"); err != nil {
 				return err
 			}
 		}
@@ -50,8 +50,7 @@ func journalCommand() *cobra.Command {
 		if w.service, err = serviceArgument("journal", args, w.namespace); err != nil {
 			return err
 		}
-		w.server, err = serverAddress(w.server)
-		return err
+		return w.choose(c.Flags())
 	}
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		j, at, err := w.fetch(c.Context())
@@ -74,15 +73,16 @@ var causes = []string{"start", "drift", "retry", "timer", "change"}
 
 // journalWish is what journal is to show.
 type journalWish struct {
-	server, namespace, service, cause, bundle string
-	failed                                    bool
-	since                                     time.Duration
+	daemon
+	namespace, service, cause, bundle string
+	failed                            bool
+	since                             time.Duration
 }
 
 // fetch asks the daemon, or reads the bundle, and returns when that was.
 func (w journalWish) fetch(ctx context.Context) (j proxier.Journal, at time.Time, err error) {
 	return fetched(w.bundle,
-		func() (proxier.Journal, error) { return proxier.FetchJournal(ctx, w.server, w.service) },
+		func() (proxier.Journal, error) { return proxier.FetchJournal(ctx, w.at, w.service) },
 		func(b proxier.Bundle) (proxier.Journal, error) { return b.Journal(w.service) })
 }
 

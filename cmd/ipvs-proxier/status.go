@@ -25,11 +25,11 @@ func statusCommand() *cobra.Command {
 			"Lines have room on 80 columns, or on the terminal where that is wider; -o wide has one line for each real server, with who chose the\n" +
 			"scheduler. A terminal gets colours, unless NO_COLOR is set.\n\n" +
 			"The exit status is 1 when something is wrong, be it a Service's own mistake, or the proxier cannot be asked; 2 is wrong use.\n" +
-			"It asks the daemon and needs no privileges; where --metrics-bind-address was changed, say so with --server.",
+			"It asks the daemon on its socket, as root; where run has another --socket, say so with --socket.",
 		Example: "  ipvs-proxier status\n  ipvs-proxier status --problems\n  ipvs-proxier status -n shop\n  ipvs-proxier status shop/web\n  ipvs-proxier status -o name --problems",
 	}
 	var w statusWish
-	c.Flags().StringVar(&w.server, "server", proxier.Default().MetricsBindAddress, "the daemon's --metrics-bind-address")
+	w.daemon.flags(c.Flags())
 	c.Flags().StringVarP(&w.output, "output", "o", "table", "table, wide, name, json or yaml")
 	c.Flags().StringVarP(&w.namespace, "namespace", "n", "",
 		"only Services of this namespace; the argument is a NAME then")
@@ -38,7 +38,7 @@ func statusCommand() *cobra.Command {
 	bundleFlag(c, &w.bundle)
 	c.Args = func(c *cobra.Command, args []string) error {
 		if w.bundle != "" {
-			if err := beside(c, "server", "watch"); err != nil {
+			if err := beside(c, "socket", "server", "watch"); err != nil {
 				return err
 			}
 		}
@@ -55,7 +55,8 @@ func statusCommand() *cobra.Command {
 
 // statusWish is what status is to show.
 type statusWish struct {
-	server, output, namespace string
+	daemon
+	output, namespace string
 	// bundle is the archive to read; "" asks the daemon.
 	bundle          string
 	problems, watch bool
@@ -90,7 +91,7 @@ func watchStatus(
 // fetch asks the daemon once, or reads what it said, and returns when that was.
 func (w *statusWish) fetch(ctx context.Context) (s proxier.Status, at time.Time, err error) {
 	return fetched(w.bundle,
-		func() (proxier.Status, error) { return proxier.FetchStatus(ctx, w.server, w.service) },
+		func() (proxier.Status, error) { return proxier.FetchStatus(ctx, w.at, w.service) },
 		func(b proxier.Bundle) (proxier.Status, error) { return b.Status(w.service) })
 }
 
@@ -132,7 +133,7 @@ func (w *statusWish) unserved(s proxier.Status) error {
 func (w *statusWish) text() bool { return w.output == "table" || w.output == "wide" }
 
 // read checks the arguments and flags before anybody is asked: a wrong use is none of a daemon's that does not answer.
-func (w *statusWish) read(_ *cobra.Command, args []string) (err error) {
+func (w *statusWish) read(c *cobra.Command, args []string) (err error) {
 	if !slices.Contains(statusOutputs, w.output) {
 		return unknownOutput(w.output)
 	}
@@ -142,8 +143,7 @@ func (w *statusWish) read(_ *cobra.Command, args []string) (err error) {
 	if w.service, err = serviceArgument("status", args, w.namespace); err != nil {
 		return err
 	}
-	w.server, err = serverAddress(w.server)
-	return err
+	return w.choose(c.Flags())
 }
 
 // serviceArgument returns the NAMESPACE/NAME that the arguments of a command ask for, "" where they ask for all.
@@ -163,16 +163,6 @@ func serviceArgument(command string, args []string, namespace string) (string, e
 		return "", usageError{fmt.Errorf("%q is not NAMESPACE/NAME", args[0])}
 	}
 	return args[0], nil
-}
-
-// serverAddress returns the address of --server without a scheme.
-func serverAddress(text string) (string, error) {
-	if strings.HasPrefix(text, "https://") {
-		return "", usageError{
-			fmt.Errorf("--server %q: the daemon speaks HTTP without TLS; want an address with a port, such as 127.0.0.1:10249", text),
-		}
-	}
-	return strings.TrimSuffix(strings.TrimPrefix(text, "http://"), "/"), nil
 }
 
 // statusOutputs are those of printStatus.

@@ -55,6 +55,8 @@ func TestStatusShowsWhatIsAskedFor(t *testing.T) {
 		"too many slashes":           {[]string{"a/b/c"}, "", "not NAMESPACE/NAME"},
 		"an output that there isn't": {[]string{"-o", "jsn"}, "", "allowed are table, wide, name, json, yaml"},
 		"TLS":                        {[]string{"--server", "https://" + address}, "", "HTTP without TLS"},
+		"a server that is a path":    {[]string{"--server", "/run/s"}, "", "--socket takes a path"},
+		"two daemons":                {[]string{"--socket", "/run/s"}, "", "want one of them"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			before := asked

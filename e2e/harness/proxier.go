@@ -23,6 +23,17 @@ type Proxier struct {
 	*Process
 	host     *topology.Host
 	programs Programs
+	// socket is where commands ask it; "" is on its metrics address, because the socket is in another file system.
+	socket string
+}
+
+// socketOf returns the --socket of the proxier of a node. All nodes have one file system. node1 has the default, so
+// that commands find it there by themselves.
+func socketOf(node *topology.Host) string {
+	if node.Name == "node1" {
+		return "/run/ipvs-proxier/ipvs-proxier.sock"
+	}
+	return "/run/ipvs-proxier-" + node.Name + "/ipvs-proxier.sock"
 }
 
 // Capabilities are all that the DaemonSet's container has (deploy/ipvs-proxier.yaml).
@@ -32,17 +43,17 @@ var Capabilities = []string{"CAP_NET_ADMIN", "CAP_NET_RAW"}
 // new privileges, and the seccomp profile that Kubernetes calls RuntimeDefault. AwaitReady tells when it has done its
 // first work.
 func (p Programs) StartProxier(node *topology.Host, args ...string) (*Proxier, error) {
-	return p.StartProxierOf(p.Path("ipvs-proxier"), node, args...)
+	return p.StartProxierOf(p.Path("ipvs-proxier"), node, append([]string{"--socket", socketOf(node)}, args...)...)
 }
 
-// StartProxierOf is StartProxier for a program of another version.
+// StartProxierOf is StartProxier for a program of another version, which may know no socket.
 func (p Programs) StartProxierOf(program string, node *topology.Host, args ...string) (*Proxier, error) {
 	process, err := Start(node, p.Path("confined"), append([]string{"-capabilities", strings.Join(Capabilities, ","),
 		program, "run", "--node-name", node.Name, "--cluster-cidr", topology.PodCIDRs}, args...)...)
 	if err != nil {
 		return nil, err
 	}
-	return &Proxier{Process: process, host: node, programs: p}, nil
+	return &Proxier{Process: process, host: node, programs: p, socket: socketOf(node)}, nil
 }
 
 // Adopt starts a program on the node that runs ipvs-proxier there, such as a container engine, and returns it as
@@ -67,7 +78,7 @@ func (p *Proxier) AwaitReady() error {
 		if p.Ended() {
 			return Hopeless{fmt.Errorf("ipvs-proxier has ended: %w\n%s", p.err, p.Output())}
 		}
-		status, body, err := p.Get("http://127.0.0.1:10249/status?service=none/none")
+		status, body, err := p.Ask("/status?service=none/none")
 		if err != nil {
 			return err
 		}
@@ -82,30 +93,42 @@ func (p *Proxier) AwaitReady() error {
 // Stop ends it with SIGTERM, which leaves the dataplane in place.
 func (p *Proxier) Stop() error { return p.Signal(syscall.SIGTERM) }
 
+// Ask fetches a page where the commands ask the daemon.
+func (p *Proxier) Ask(path string) (int, string, error) {
+	if p.socket == "" {
+		return p.Get("http://127.0.0.1:10249" + path)
+	}
+	return fetch("http://ipvs-proxier"+path, func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{Timeout: Patiently(5 * time.Second)}).DialContext(ctx, "unix", p.socket)
+	})
+}
+
 // Get fetches a page from the node.
 func (p *Proxier) Get(url string) (int, string, error) { return Get(p.host, url) }
 
 // Get fetches a page from the host.
 func Get(h *topology.Host, url string) (int, string, error) {
-	var status int
-	var body []byte
-	transport := &http.Transport{DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, network, address string) (conn net.Conn, err error) {
-			err = h.Do(func() error {
-				conn, err = (&net.Dialer{Timeout: Patiently(5 * time.Second)}).DialContext(ctx, network, address)
-				return err
-			})
-			return conn, err
-		}}
+	return fetch(url, func(ctx context.Context, network, address string) (conn net.Conn, err error) {
+		err = h.Do(func() error {
+			conn, err = (&net.Dialer{Timeout: Patiently(5 * time.Second)}).DialContext(ctx, network, address)
+			return err
+		})
+		return conn, err
+	})
+}
+
+func fetch(
+	url string, dial func(ctx context.Context, network, address string) (net.Conn, error),
+) (status int, body string, err error) {
+	transport := &http.Transport{DisableKeepAlives: true, DialContext: dial}
 	client := &http.Client{Timeout: Patiently(20 * time.Second), Transport: transport}
 	response, err := client.Get(url)
 	if err != nil {
 		return 0, "", err
 	}
 	defer response.Body.Close()
-	status = response.StatusCode
-	body, err = io.ReadAll(response.Body)
-	return status, string(body), err
+	text, err := io.ReadAll(response.Body)
+	return response.StatusCode, string(text), err
 }
 
 // Status is what /status says, as far as it is used here.
@@ -160,7 +183,11 @@ func (p *Proxier) Status() (*Status, error) {
 
 // StatusText runs ipvs-proxier status.
 func (p *Proxier) StatusText(args ...string) (string, error) {
-	return p.host.Run(p.programs.Path("ipvs-proxier"), append([]string{"status"}, args...)...)
+	at := []string{"status", "--socket", p.socket}
+	if p.socket == "" {
+		at = []string{"status", "--server", "127.0.0.1:10249"}
+	}
+	return p.host.Run(p.programs.Path("ipvs-proxier"), append(at, args...)...)
 }
 
 // Cleanup runs ipvs-proxier cleanup on the node and returns what it printed.
