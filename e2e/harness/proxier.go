@@ -43,7 +43,11 @@ var Capabilities = []string{"CAP_NET_ADMIN", "CAP_NET_RAW"}
 // new privileges, and the seccomp profile that Kubernetes calls RuntimeDefault. AwaitReady tells when it has done its
 // first work.
 func (p Programs) StartProxier(node *topology.Host, args ...string) (*Proxier, error) {
-	return p.StartProxierOf(p.Path("ipvs-proxier"), node, append([]string{"--socket", socketOf(node)}, args...)...)
+	proxier, err := p.StartProxierOf(p.Path("ipvs-proxier"), node, append([]string{"--socket", socketOf(node)}, args...)...)
+	if err == nil {
+		proxier.socket = socketOf(node)
+	}
+	return proxier, err
 }
 
 // StartProxierOf is StartProxier for a program of another version, which may know no socket.
@@ -53,7 +57,7 @@ func (p Programs) StartProxierOf(program string, node *topology.Host, args ...st
 	if err != nil {
 		return nil, err
 	}
-	return &Proxier{Process: process, host: node, programs: p, socket: socketOf(node)}, nil
+	return &Proxier{Process: process, host: node, programs: p}, nil
 }
 
 // Adopt starts a program on the node that runs ipvs-proxier there, such as a container engine, and returns it as
