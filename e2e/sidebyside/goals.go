@@ -14,8 +14,8 @@ const (
 	UDPTimeouts   = "UDP exchanges, masqueraded"
 )
 
-// goalRow is a goal. nft is the same ratio with our nftables backend, and bare that with virtual servers made by hand in
-// our place: what the kernel leaves to reach.
+// goalRow is a goal. nft is the same ratio with our nftables backend, and bare that with virtual servers made by hand
+// in our place: what the kernel leaves to reach.
 type goalRow struct{ what, least, is, verdict, nft, bare string }
 
 func goalTable(r *Result) string {
