@@ -20,7 +20,7 @@ func (c config) goOn(r row) error {
 	if err != nil {
 		return err
 	}
-	line, list := oldLines(string(page), r)
+	line, passed := oldLines(string(page), r)
 	cells := strings.Split(strings.ReplaceAll(line, `\|`, "\x00"), "|")
 	if len(cells) < 7 || strings.Contains(line, "not run yet") {
 		return nil
@@ -55,7 +55,6 @@ func (c config) goOn(r row) error {
 			return err
 		}
 	}
-	_, passed, _ := strings.Cut(list, ": ")
 	for _, m := range onPage.FindAllStringSubmatch(passed, -1) {
 		runs, _ := strconv.Atoi(strings.TrimPrefix(m[2], "run "))
 		for range runs - 1 { // it passed in the last one of them

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -25,7 +26,7 @@ func TestARowShowsTheLatestResultOfEachTest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	line, list := summary(someRow, results, []string{"kernel:TestA", "kernel:TestB"}, []string{"TestC", "TestD", "TestE"})
+	line, passed := summary(someRow, results, []string{"kernel:TestA", "kernel:TestB"}, []string{"TestC", "TestD", "TestE"})
 	want := "| `" + someRow.name + "` | Linux 6.1.1 with iptables v1 | 2026-11-27 to 2026-11-28 | 2 of 2 passed | 0 of 2 passed, 1 not run | " +
 		`TestC (its guest died twice), TestD (a\|b) |`
 	if line != want {
@@ -34,8 +35,8 @@ func TestARowShowsTheLatestResultOfEachTest(t *testing.T) {
 	if line, _ := summary(someRow, results, nil, []string{"TestE"}); !strings.HasSuffix(line, "| not run | not run |  |") {
 		t.Errorf("want nothing run, got %s", line)
 	}
-	if want := "- `" + someRow.name + "`: kernel:TestA, kernel:TestB (run 2)\n"; list != want {
-		t.Errorf("want %s\n got %s", want, list)
+	if want := "kernel:TestA, kernel:TestB (run 2)"; passed != want {
+		t.Errorf("want %s\n got %s", want, passed)
 	}
 }
 
@@ -43,7 +44,7 @@ func TestARowShowsTheLatestResultOfEachTest(t *testing.T) {
 func TestThePageKeepsWhatItCannotKnow(t *testing.T) {
 	c := config{out: t.TempDir(), page: filepath.Join(t.TempDir(), "page.md")}
 	elsewhere := "| `" + rows[3].name + "` | Linux 6.12 | 2026-11-01 | 1 of 1 passed | 1 of 1 passed | |"
-	passed := "- `" + rows[3].name + "`: TestX\n"
+	passed := "<details><summary><code>" + rows[3].name + "</code>: 1 passed</summary>\n\nTestX\n\n</details>\n"
 	page := "# By hand\n" + begin + "\n" + elsewhere + "\n" + passed + end + "\nby hand, too\n"
 	if err := os.WriteFile(c.page, []byte(page), 0o600); err != nil {
 		t.Fatal(err)
@@ -109,8 +110,9 @@ func TestARowGoesOnFromThePage(t *testing.T) {
 	c := config{out: filepath.Join(t.TempDir(), "out"), page: filepath.Join(t.TempDir(), "page.md")}
 	line := "| `" + someRow.name + "` | Linux 6.1.1 with iptables v1 | 2026-11-27 to 2026-11-28 | 2 of 3 passed, 1 not run | 1 of 3 passed, 1 not run | " +
 		`kernel:TestC (its guest died twice), TestD (a\|b, c), TestE |`
-	list := "- `" + someRow.name + "`: kernel:TestA, kernel:TestB (run 3), TestX\n"
-	if err := os.WriteFile(c.page, []byte(begin+"\n"+line+"\n"+list+end), 0o600); err != nil {
+	passed := "kernel:TestA, kernel:TestB (run 3), TestX"
+	page := begin + "\n" + line + "\n" + folded(rows[1], "TestOfAnotherRow") + folded(someRow, passed) + end
+	if err := os.WriteFile(c.page, []byte(page), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.goOn(someRow); err != nil {
@@ -120,10 +122,10 @@ func TestARowGoesOnFromThePage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, gotList := summary(someRow, results, []string{"kernel:TestA", "kernel:TestB", "kernel:TestC"}, []string{"TestD", "TestE", "TestX", "TestNew"})
+	got, gotPassed := summary(someRow, results, []string{"kernel:TestA", "kernel:TestB", "kernel:TestC"}, []string{"TestD", "TestE", "TestX", "TestNew"})
 	want := strings.Replace(strings.Replace(line, "2 of 3 passed, 1 not run", "2 of 3 passed", 1), "2026-11-27 to ", "", 1)
-	if got != want || gotList != list {
-		t.Errorf("want %s\n%s got %s\n%s", want, list, got, gotList)
+	if got != want || gotPassed != passed {
+		t.Errorf("want %s\n%s got %s\n%s", want, passed, got, gotPassed)
 	}
 
 	here := `{"test":"kernel:TestA","verdict":"FAIL","on":"Linux 6.2","date":"2026-11-29T00:00:00Z"}` + "\n"
@@ -136,10 +138,38 @@ func TestARowGoesOnFromThePage(t *testing.T) {
 	if text, err := os.ReadFile(c.results(someRow)); err != nil || string(text) != here {
 		t.Errorf("want what this machine knows, got %s, %v", text, err)
 	}
-	if err := c.goOn(rows[1]); err != nil {
+	if err := c.goOn(rows[2]); err != nil {
 		t.Fatal(err)
 	}
-	if results, err := readResults(c.results(rows[1])); err != nil || results != nil {
+	if results, err := readResults(c.results(rows[2])); err != nil || results != nil {
 		t.Errorf("want nothing of a row that the page does not have, got %v, %v", results, err)
+	}
+}
+
+// A list of a hundred names is folded, in short lines, and is read as it was written; so is one in one line, as it was
+// before.
+func TestAListIsFoldedAndReadAgain(t *testing.T) {
+	var names []string
+	for i := range 100 {
+		names = append(names, fmt.Sprintf("kernel:TestWithALongName%d (run %d)", i, i+2))
+	}
+	want := strings.Join(names, ", ")
+	list := folded(someRow, want)
+	if !strings.HasPrefix(list, "<details><summary><code>"+someRow.name+"</code>: 100 passed</summary>\n\nkernel:") ||
+		!strings.HasSuffix(list, ")\n\n</details>\n") {
+		t.Errorf("want a folded list, got\n%s", list)
+	}
+	for line := range strings.Lines(list) {
+		if len(strings.TrimSpace(line)) > 120 {
+			t.Errorf("%d characters: %s", len(line), line)
+		}
+	}
+	for _, page := range []string{begin + "\n" + list + end, begin + "\n- `" + someRow.name + "`: " + want + "\n" + end} {
+		if _, got := oldLines(page, someRow); got != want {
+			t.Errorf("want %s\n got %s", want, got)
+		}
+	}
+	if list := folded(someRow, ""); list != "" {
+		t.Errorf("want nothing of a row where nothing passed, got %s", list)
 	}
 }

@@ -53,37 +53,69 @@ func (c config) part(old string) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		line, list := oldLines(old, r)
+		line, passed := oldLines(old, r)
 		if len(results) > 0 {
 			contract, e2e, err := c.tests(r)
 			if err != nil {
 				return "", err
 			}
-			line, list = summary(r, results, contract, e2e)
+			line, passed = summary(r, results, contract, e2e)
 		}
 		table.WriteString(line + "\n")
-		lists.WriteString(list)
+		lists.WriteString(folded(r, passed))
 	}
 	return "| row | kernel and iptables | run on | contract | end to end | failed |\n|---|---|---|---|---|---|\n" + table.String() +
-		"\nWhat passed, by name; those of the contract have the package before the colon:\n\n" + lists.String(), nil
+		"\nWhat passed, by name; those of the contract have the package before the colon:\n\n" +
+		lists.String() + "\n", nil
 }
 
-// oldLines finds the row's line of the table, and that of what passed, on the page as it is.
-func oldLines(page string, r row) (line, list string) {
+// oldLines finds the row's line of the table, and the names of what passed, on the page as it is.
+func oldLines(page string, r row) (line, passed string) {
 	line = fmt.Sprintf("| `%s` | %s | not run yet | | | |", r.name, r.what())
 	for l := range strings.Lines(page) {
 		switch {
 		case strings.HasPrefix(l, "| `"+r.name+"` |") && !strings.Contains(l, "not run yet"):
 			line = strings.TrimSpace(l)
-		case strings.HasPrefix(l, "- `"+r.name+"`: "):
-			list = l
+		case strings.HasPrefix(l, "- `"+r.name+"`: "): // as the page had it before the lists were folded
+			_, passed, _ = strings.Cut(strings.TrimSpace(l), ": ")
 		}
 	}
-	return line, list
+	if _, rest, found := strings.Cut(page, summaryOf(r)); found {
+		names, _, _ := strings.Cut(rest[strings.Index(rest, "\n")+1:], "</details>")
+		passed = strings.Join(strings.Fields(names), " ")
+	}
+	return line, passed
 }
 
-// summary makes a row's lines of its latest results.
-func summary(r row, results map[string][]result, contract, e2e []string) (line, list string) {
+// summaryOf begins the row's list of what passed: what a reader sees of it until it is unfolded.
+func summaryOf(r row) string { return "<details><summary><code>" + r.name + "</code>: " }
+
+// folded makes the row's list of what passed, in lines of at most 120 characters, which a reader unfolds.
+func folded(r row, passed string) string {
+	if passed == "" {
+		return ""
+	}
+	var text strings.Builder
+	fmt.Fprintf(&text, "%s%d passed</summary>\n\n", summaryOf(r), strings.Count(passed, ", ")+1)
+	at := 0
+	for i, word := range strings.Fields(passed) {
+		switch {
+		case i == 0:
+		case at+1+len(word) > 120:
+			text.WriteString("\n")
+			at = 0
+		default:
+			text.WriteString(" ")
+			at++
+		}
+		text.WriteString(word)
+		at += len(word)
+	}
+	return text.String() + "\n\n</details>\n"
+}
+
+// summary makes a row's line of its latest results, and the names of what passed.
+func summary(r row, results map[string][]result, contract, e2e []string) (line, passed string) {
 	var on string
 	var first, last time.Time
 	for _, test := range slices.Concat(contract, e2e) {
@@ -100,9 +132,9 @@ func summary(r row, results map[string][]result, contract, e2e []string) (line, 
 	if until := last.Format(time.DateOnly); until != date {
 		date += " to " + until
 	}
-	var passed, failed []string
+	var good, failed []string
 	count := func(tests []string) string {
-		good, ran := 0, 0
+		before, ran := len(good), 0
 		for _, test := range tests {
 			runs := results[test]
 			if len(runs) == 0 {
@@ -113,16 +145,15 @@ func summary(r row, results map[string][]result, contract, e2e []string) (line, 
 				failed = append(failed, failure(latest))
 				continue
 			}
-			good++
 			if len(runs) > 1 {
 				test += fmt.Sprintf(" (run %d)", len(runs))
 			}
-			passed = append(passed, test)
+			good = append(good, test)
 		}
 		if ran == 0 {
 			return "not run"
 		}
-		text := fmt.Sprintf("%d of %d passed", good, ran)
+		text := fmt.Sprintf("%d of %d passed", len(good)-before, ran)
 		if left := len(tests) - ran; left > 0 {
 			text += fmt.Sprintf(", %d not run", left)
 		}
@@ -131,10 +162,7 @@ func summary(r row, results map[string][]result, contract, e2e []string) (line, 
 	contractCell, e2eCell := count(contract), count(e2e)
 	line = fmt.Sprintf("| `%s` | %s | %s | %s | %s | %s |",
 		r.name, on, date, contractCell, e2eCell, strings.Join(failed, ", "))
-	if len(passed) > 0 {
-		list = fmt.Sprintf("- `%s`: %s\n", r.name, strings.Join(passed, ", "))
-	}
-	return line, list
+	return line, strings.Join(good, ", ")
 }
 
 // diedTwice stands behind a test whose guest died under it, and then another one.

@@ -32,7 +32,7 @@ func goalTable(r *Result) string {
 		}
 	}
 	rows = append(rows, stallGoals(r)...)
-	text := "Each is a ratio of ipvs-proxier to what it is held against. The last columns are the same ratio of\n" +
+	text := "Each is a ratio of ipvs-proxier to what it is compared with. The last columns are the same ratio of\n" +
 		"ipvs-proxier with `--netfilter=nftables`, and of " + Bare + ", a kernel with virtual servers and no proxy.\n\n" +
 		"| what | at least | is | | with nftables | " + Bare + " |\n|---|---|---|---|---|---|\n"
 	for _, row := range rows {

@@ -26,9 +26,10 @@ func TestVerdict(t *testing.T) {
 		want  string
 	}{
 		{Ratio{1, 0.96, 1.1, 5}, "reached"}, {Ratio{0.8, 0.7, 0.94, 5}, "missed"},
-		{Ratio{1, 0.9, 1.1, 5}, "cannot be told: the ratio is enough"}, {Ratio{0.9, 0.8, 1, 5}, "cannot be told: the ratio is too small"},
+		{Ratio{1, 0.9, 1.1, 5}, "undecided: 1.00, not below 0.95, but the interval begins at 0.90"},
+		{Ratio{0.93, 0.91, 0.97, 5}, "undecided: 0.93, below 0.95, but the interval reaches 0.97"},
 	} {
-		if got := tt.ratio.verdict(0.95); !strings.HasPrefix(got, tt.want) {
+		if got := tt.ratio.verdict(0.95); got != tt.want {
 			t.Errorf("%+v: %q, want %q", tt.ratio, got, tt.want)
 		}
 	}

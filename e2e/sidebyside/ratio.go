@@ -50,7 +50,7 @@ func (r Ratio) Text() string {
 	return fmt.Sprintf("%.2f (%.2f to %.2f)", r.Value, r.Low, r.High)
 }
 
-// verdict holds the ratio against what it should at least be. An interval on both sides of that decides nothing.
+// verdict compares the ratio with what it should at least be. An interval on both sides of that decides nothing.
 func (r Ratio) verdict(least float64) string {
 	switch {
 	case r.Low >= least:
@@ -58,9 +58,9 @@ func (r Ratio) verdict(least float64) string {
 	case r.High < least:
 		return "missed"
 	case r.Value >= least:
-		return "cannot be told: the ratio is enough, but the interval holds less"
+		return fmt.Sprintf("undecided: %.2f, not below %v, but the interval begins at %.2f", r.Value, least, r.Low)
 	}
-	return "cannot be told: the ratio is too small, but the interval holds enough"
+	return fmt.Sprintf("undecided: %.2f, below %v, but the interval reaches %.2f", r.Value, least, r.High)
 }
 
 func median(v []float64) float64 {
