@@ -19,6 +19,7 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/e2e/harness"
 	"github.com/ipvs-proxier/ipvs-proxier/e2e/picture"
 	"github.com/ipvs-proxier/ipvs-proxier/e2e/topology"
+	"github.com/ipvs-proxier/ipvs-proxier/internal/marks"
 	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
 )
 
@@ -152,7 +153,8 @@ func (p *pictures) draw(name, svg string) {
 
 // section begins a section of the page with its picture and the scenario's command.
 func (p *pictures) section(title, name, command, about string) {
-	fmt.Fprintf(&p.page, "### %s\n\n%s\n\n    ipvs-load scenario docs/schedulers/%s.yaml %s\n\n![%s](schedulers/%s.svg)\n\n", title, about, name, command, title, name)
+	fmt.Fprintf(&p.page, "### %s\n\n%s\n\n    ipvs-load scenario docs/schedulers/%s.yaml %s\n\n![%s](schedulers/%s.svg)\n\n",
+		title, marks.Wrap(about, ""), name, command, title, name)
 }
 
 // known returns those that this kernel has.
@@ -210,8 +212,8 @@ func (p *pictures) newEndpoint() {
 	}
 	p.section("An endpoint is new", "new-endpoint", "--set TARGET=tcp://10.96.0.10:80 --set SOURCES=...",
 		"Three endpoints have served 80 connections a second for five seconds when a fourth one comes: its share of the new connections, second by second. "+
-			"Least connection counts closed connections, too (for the two minutes that the kernel remembers them, 256 of them as much as one that is open). Where connections are short, "+
-			"the new endpoint therefore gets all of them until it has had as many as the others; slow start softens its beginning, and under wrr there is no such rush at all.")
+			"Least connection counts connections closed in the last two minutes (256 count as one open). So a new endpoint gets every short connection at first, "+
+			"until it has had as many as the others. `slow-start` softens this; `wrr` does not have it.")
 	p.draw("new-endpoint", picture.Lines("Share of the new connections that the new one of four endpoints got", " %", "seconds since it came", 100, lines))
 	fmt.Fprint(&p.page, "| share of the new endpoint | first second | most | last second |\n|---|---|---|---|\n")
 	for _, l := range lines {

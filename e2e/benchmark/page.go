@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/ipvs-proxier/ipvs-proxier/e2e/figures"
+	"github.com/ipvs-proxier/ipvs-proxier/internal/marks"
 )
 
 // Page is everything that was measured in one guest.
@@ -66,13 +67,14 @@ func (p *Page) machine() string {
 func (p *Page) Markdown(plots string) string {
 	var b strings.Builder
 	all := rows(p.Runs)
-	fmt.Fprintf(&b, "Measured on %s by `%s`. Services have %d endpoints each", p.machine(), p.Command, p.Endpoints)
+	measured := fmt.Sprintf("Measured on %s by `%s`. Services have %d endpoints each", p.machine(), p.Command, p.Endpoints)
 	if n := p.rounds(); n > 1 {
-		fmt.Fprintf(&b, "; up to %d rounds, in which the proxies take turns: the median, and the least and the most in brackets", n)
+		measured += fmt.Sprintf("; up to %d rounds, in which the proxies take turns: the median, and the least and the most "+
+			"in brackets", n)
 	} else {
-		b.WriteString("; single runs")
+		measured += "; single runs"
 	}
-	b.WriteString(".\n\n### First programming\n\n")
+	b.WriteString(marks.Wrap(measured+".", "") + "\n\n### First programming\n\n")
 	table(&b, all, firstColumns)
 	p.picture(&b, plots, "first")
 	b.WriteString("### One endpoint is exchanged\n\n")

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/ipvs-proxier/ipvs-proxier/internal/marks"
 )
 
 var someRow = rows[0]
@@ -160,7 +162,7 @@ func TestAListIsFoldedAndReadAgain(t *testing.T) {
 		t.Errorf("want a folded list, got\n%s", list)
 	}
 	for line := range strings.Lines(list) {
-		if len(strings.TrimSpace(line)) > 120 {
+		if len(strings.TrimSpace(line)) > marks.Width {
 			t.Errorf("%d characters: %s", len(line), line)
 		}
 	}

@@ -90,28 +90,13 @@ func oldLines(page string, r row) (line, passed string) {
 // summaryOf begins the row's list of what passed: what a reader sees of it until it is unfolded.
 func summaryOf(r row) string { return "<details><summary><code>" + r.name + "</code>: " }
 
-// folded makes the row's list of what passed, in lines of at most 120 characters, which a reader unfolds.
+// folded makes the row's list of what passed, which a reader unfolds.
 func folded(r row, passed string) string {
 	if passed == "" {
 		return ""
 	}
-	var text strings.Builder
-	fmt.Fprintf(&text, "%s%d passed</summary>\n\n", summaryOf(r), strings.Count(passed, ", ")+1)
-	at := 0
-	for i, word := range strings.Fields(passed) {
-		switch {
-		case i == 0:
-		case at+1+len(word) > 120:
-			text.WriteString("\n")
-			at = 0
-		default:
-			text.WriteString(" ")
-			at++
-		}
-		text.WriteString(word)
-		at += len(word)
-	}
-	return text.String() + "\n\n</details>\n"
+	return fmt.Sprintf("%s%d passed</summary>\n\n%s\n\n</details>\n",
+		summaryOf(r), strings.Count(passed, ", ")+1, marks.Wrap(passed, ""))
 }
 
 // summary makes a row's line of its latest results, and the names of what passed.

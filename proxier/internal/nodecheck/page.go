@@ -3,6 +3,8 @@ package nodecheck
 import (
 	"fmt"
 	"strings"
+
+	"github.com/ipvs-proxier/ipvs-proxier/internal/marks"
 )
 
 // Sections are the part of docs/node-check.md that has a section for each code.
@@ -10,9 +12,9 @@ func Sections() string {
 	var b strings.Builder
 	for _, c := range Checks() {
 		fmt.Fprintf(&b, "\n### %s %s\n\n", c.Code, c.Name)
-		fmt.Fprintf(&b, "* **Looked at:** %s.\n", c.Looks)
-		fmt.Fprintf(&b, "* **Consequence:** %s.\n", c.Consequence)
-		fmt.Fprintf(&b, "* **Mend:** %s.\n", c.Mend)
+		for _, item := range [][2]string{{"Looked at", c.Looks}, {"Consequence", c.Consequence}, {"Mend", c.Mend}} {
+			b.WriteString(marks.Wrap("* **"+item[0]+":** "+item[1]+".", "  ") + "\n")
+		}
 		if c.Stops {
 			b.WriteString("* `run` looks at it, too, and ends before it changes anything.\n")
 		}
