@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
-	"slices"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 )
@@ -21,7 +20,9 @@ type Want struct {
 	State *State
 
 	fragments map[cluster.Name]*Fragment
-	claims    map[VirtualServerID][]claim
+	claims    map[VirtualServerID]contenders
+	// won are front ends that have losers, which TakeLosers has not returned since the winner became another one.
+	won map[VirtualServerID]struct{}
 	// transitions are the Services that go over to their Fragments by steps.
 	transitions map[cluster.Name]*transition
 	// sources are those of the routes.
@@ -34,19 +35,6 @@ type Want struct {
 	sizes []int
 	// touched is what Set returns, in maps that are used again.
 	touched Touched
-}
-
-// claim is a front end that a Fragment wants; front points into it.
-type claim struct {
-	of    *Fragment
-	front *FrontEnd
-}
-
-func (c claim) owner() cluster.Name {
-	if c.of == nil {
-		return cluster.Name{}
-	}
-	return c.of.Owner
 }
 
 // Touched is a set of keys of a State, each with the Service on whose behalf it is looked at; the zero Name stands for
@@ -120,7 +108,8 @@ func NewWant(foundation *State) *Want {
 	return &Want{
 		State:       foundation,
 		fragments:   map[cluster.Name]*Fragment{},
-		claims:      map[VirtualServerID][]claim{},
+		claims:      map[VirtualServerID]contenders{},
+		won:         map[VirtualServerID]struct{}{},
 		transitions: map[cluster.Name]*transition{},
 		binds:       map[netip.Addr]int{},
 		entries:     map[SetEntry]int{},
@@ -137,7 +126,8 @@ func (w *Want) Reserve(n int) {
 }
 
 // Set puts the Fragment in the place of its owner's previous one and returns the keys whose wanted value may differ
-// now. Services that win or lose a front end by it are added to affected. The keys are good until the next call.
+// now. Services that win a front end by it, or had it until now, are added to affected; others that want it as well
+// are told by TakeLosers. The keys are good until the next call.
 func (w *Want) Set(f Fragment, affected map[cluster.Name]struct{}) Touched {
 	if w.Changing(f.Owner) {
 		w.Begin(f)
@@ -154,12 +144,14 @@ func (w *Want) Set(f Fragment, affected map[cluster.Name]struct{}) Touched {
 	w.touch(&touched, now)
 	before := w.winners(touched)
 
-	w.removeClaims(old)
+	for i := range old.FrontEnds {
+		w.removeClaim(old.FrontEnds[i].ID, f.Owner)
+	}
 	w.fragments[f.Owner] = now
 	for i := range now.FrontEnds {
 		w.insertClaim(claim{now, &now.FrontEnds[i]})
 	}
-	w.settle(touched, before, affected)
+	w.settle(touched, before, &touched, affected)
 	w.recount(old.Entries, f.Entries)
 	return touched
 }
@@ -181,18 +173,15 @@ func (w *Want) Fragment(owner cluster.Name) (Fragment, bool) {
 
 // FrontEnd returns what the Service that has the front end wants there.
 func (w *Want) FrontEnd(id VirtualServerID) (FrontEnd, bool) {
-	if c := w.claims[id]; len(c) > 0 {
-		return *c[0].front, true
+	if cs, wanted := w.claims[id]; wanted {
+		return *cs.winner.front, true
 	}
 	return FrontEnd{}, false
 }
 
 // Owner returns the Service that has the front end, or the zero Name.
 func (w *Want) Owner(id VirtualServerID) cluster.Name {
-	if c := w.claims[id]; len(c) > 0 {
-		return c[0].owner()
-	}
-	return cluster.Name{}
+	return w.claims[id].winner.owner()
 }
 
 // NameOwners names for each entry and each VIP of t, which has names for none, the first Service by name that wants it.
@@ -227,16 +216,11 @@ func nameOwner[K comparable](keys map[K]cluster.Name, key K, owner cluster.Name)
 	}
 }
 
-// touch adds the keys of everything that the Fragment wants.
+// touch adds the keys of what the Fragment wants, but not those of its front ends' entries and addresses: these are
+// wanted where it wins.
 func (w *Want) touch(t *Touched, f *Fragment) {
 	for i := range f.FrontEnds {
-		front := &f.FrontEnds[i]
-		t.VirtualServers[front.ID] = f.Owner
-		for _, c := range w.claims[front.ID] {
-			// Should the winner change, so does what belongs to either of them.
-			t.frontEnd(c.front, f.Owner)
-		}
-		t.frontEnd(front, f.Owner)
+		t.VirtualServers[f.FrontEnds[i].ID] = f.Owner
 	}
 	for e := range f.Entries.All() {
 		t.Entries[e] = f.Owner
@@ -256,53 +240,47 @@ func (t *Touched) frontEnd(front *FrontEnd, owner cluster.Name) {
 func (w *Want) winners(t Touched) map[VirtualServerID]claim {
 	won := make(map[VirtualServerID]claim, len(t.VirtualServers))
 	for id := range t.VirtualServers {
-		if c := w.claims[id]; len(c) > 0 {
-			won[id] = c[0]
+		if cs, wanted := w.claims[id]; wanted {
+			won[id] = cs.winner
 		}
 	}
 	return won
 }
 
-func (w *Want) removeClaims(f *Fragment) {
-	for _, front := range f.FrontEnds {
-		left := slices.DeleteFunc(slices.Clone(w.claims[front.ID]), func(c claim) bool { return c.of == f })
-		if len(left) == 0 {
-			delete(w.claims, front.ID)
-		} else {
-			w.claims[front.ID] = left
-		}
+func (w *Want) removeClaim(id VirtualServerID, owner cluster.Name) {
+	cs, wanted := w.claims[id]
+	if !wanted {
+		return
+	}
+	if left, wanted := cs.remove(owner); wanted {
+		w.claims[id] = left
+	} else {
+		delete(w.claims, id)
 	}
 }
 
-// insertClaim keeps the claims of a front end in the order in which they would win. Within one Service the first one
-// counts.
-func (w *Want) insertClaim(c claim) {
-	at, found := slices.BinarySearchFunc(w.claims[c.front.ID], c, w.compareClaims)
-	if !found {
-		w.claims[c.front.ID] = slices.Insert(w.claims[c.front.ID], at, c)
-	}
-}
+func (w *Want) insertClaim(c claim) { w.claims[c.front.ID] = w.claims[c.front.ID].add(c) }
 
-func (w *Want) compareClaims(a, b claim) int {
-	if c := a.front.Kind.rank() - b.front.Kind.rank(); c != 0 {
-		return c
-	}
-	if c := a.of.Created.Compare(b.of.Created); c != 0 {
-		return c
-	}
-	return a.of.Owner.Compare(b.of.Owner)
-}
-
-// settle brings State in line with the winners of the touched front ends.
-func (w *Want) settle(t Touched, before map[VirtualServerID]claim, affected map[cluster.Name]struct{}) {
-	after := w.winners(t)
-	for id := range t.VirtualServers {
+// settle brings State in line with the winners of front ends, and touches what belongs to them and to those before. A
+// front end whose winner is as it was is not touched.
+func (w *Want) settle(
+	servers Touched, before map[VirtualServerID]claim, touched *Touched, affected map[cluster.Name]struct{},
+) {
+	for id, owner := range servers.VirtualServers {
 		old, had := before[id]
-		now, has := after[id]
+		cs, has := w.claims[id]
+		now := cs.winner
+		if old == now {
+			delete(touched.VirtualServers, id)
+			continue
+		}
+		touched.VirtualServers[id] = owner
 		if had {
+			touched.frontEnd(old.front, owner)
 			w.release(old.front)
 		}
 		if has {
+			touched.frontEnd(now.front, owner)
 			w.hold(now.front)
 			w.State.SetVirtualServer(id, now.front.VirtualServer)
 		} else {
@@ -311,8 +289,11 @@ func (w *Want) settle(t Touched, before map[VirtualServerID]claim, affected map[
 		if old.owner() == now.owner() {
 			continue
 		}
-		for _, c := range w.claims[id] {
-			affected[c.owner()] = struct{}{}
+		if cs.losers != nil {
+			w.won[id] = struct{}{}
+		}
+		if has {
+			affected[now.owner()] = struct{}{}
 		}
 		if had {
 			affected[old.owner()] = struct{}{}

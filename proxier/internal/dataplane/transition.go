@@ -178,10 +178,9 @@ func (w *Want) stay(u unit, now *Fragment) {
 		old := u.old[i]
 		front.VirtualServer.RealServers = old.VirtualServer.RealServers
 		front.Entries, front.Identities = old.Entries, old.Identities
-		for at, c := range w.claims[u.id] {
-			if c.front == old {
-				w.claims[u.id][at] = claim{now, front}
-			}
+		if cs, wanted := w.claims[u.id]; wanted {
+			cs.exchange(old, claim{now, front})
+			w.claims[u.id] = cs
 		}
 	}
 }
@@ -271,24 +270,10 @@ func (w *Want) exchange(t *transition, units []unit, touched *Touched, affected 
 	servers := NewTouched() // what settle looks at
 	for _, u := range units {
 		servers.VirtualServers[u.id] = owner
-		touched.VirtualServers[u.id] = owner
-		for _, list := range [][]*FrontEnd{u.old, u.now} {
-			for _, front := range list {
-				touched.frontEnd(front, owner)
-			}
-		}
-		for _, c := range w.claims[u.id] {
-			touched.frontEnd(c.front, owner)
-		}
 	}
 	before := w.winners(servers)
 	for _, u := range units {
-		left := slices.DeleteFunc(slices.Clone(w.claims[u.id]), func(c claim) bool { return c.owner() == owner })
-		if len(left) == 0 {
-			delete(w.claims, u.id)
-		} else {
-			w.claims[u.id] = left
-		}
+		w.removeClaim(u.id, owner)
 		for _, front := range u.old {
 			front.countEntries(t.counts, -1)
 		}
@@ -297,5 +282,5 @@ func (w *Want) exchange(t *transition, units []unit, touched *Touched, affected 
 			front.countEntries(t.counts, 1)
 		}
 	}
-	w.settle(servers, before, affected)
+	w.settle(servers, before, touched, affected)
 }

@@ -227,3 +227,40 @@ func BenchmarkBesideABigService(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkContenders is what many Services take that want the ports of one address: all of them come, then the one
+// goes that has it.
+func BenchmarkContenders(b *testing.B) {
+	for _, n := range []int{50, 100, 200} {
+		b.Run(fmt.Sprintf("%dx400", n), func(b *testing.B) {
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			took, longest, rows := map[string]time.Duration{}, time.Duration(0), 0
+			for b.Loop() {
+				s := newScenario(b, 0, 0)
+				s.memory.AfterEach = nil
+				s.engine.kernel = idleKernel{willingKernel{s.memory}}
+				names := s.contend(n, 400)
+				step := func(what string, dirty []cluster.Name) {
+					for left := true; left; dirty = nil {
+						before, _ := kernel.ProcessorTime()
+						r := s.engine.Pass(s.now, dirty, false)
+						after, _ := kernel.ProcessorTime()
+						left, took[what] = r.Backlog > 0, took[what]+after-before
+						if what == "goes" {
+							longest, rows = max(longest, after-before), rows+len(r.Changed)
+						}
+					}
+				}
+				step("come", names)
+				delete(s.objects.services, names[0])
+				step("goes", names[:1])
+			}
+			for what, d := range took {
+				b.ReportMetric(float64(d.Milliseconds())/float64(b.N), "ms/"+what)
+			}
+			b.ReportMetric(float64(longest.Milliseconds()), "ms/longest")
+			b.ReportMetric(float64(rows)/float64(b.N), "rows")
+		})
+	}
+}

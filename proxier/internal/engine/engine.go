@@ -105,6 +105,7 @@ type Engine struct {
 	backlog  backlog
 	starting bool
 	pieces   pieces
+	losers   losers
 	// background compiles what is large; nil is that the pass compiles all by itself. compiling are the Services that
 	// it compiles.
 	background jobRunner
@@ -145,6 +146,7 @@ func New(s Settings, kernel dataplane.Kernel, l Lister) *Engine {
 		rationed:  map[cluster.Name]dataplane.Beyond{},
 		backlog:   backlog{limit: passLimit, most: passLimit},
 		pieces:    newPieces(),
+		losers:    losers{names: map[cluster.Name]struct{}{}},
 		large:     large,
 		compiling: map[cluster.Name]*backgroundCompile{},
 		drains:    drains{},
@@ -228,17 +230,17 @@ func (e *Engine) pass(now time.Time, dirty []cluster.Name, audit bool, found *dr
 	r.Services = len(names) + len(done)
 	for _, m := range done {
 		affected[m.name] = struct{}{}
-		touched.Add(e.putCompiled(m.name, m.result, affected))
+		touched.Add(e.putCompiled(m.name, m.result))
 	}
 	for _, name := range names {
-		touched.Add(e.compile(name, affected))
+		touched.Add(e.compile(name))
 	}
 	ahead := slices.ContainsFunc(dirty, func(name cluster.Name) bool { return !e.want.Changing(name) })
 	if goOn {
 		touched.Add(e.nextPiece(now, ahead, affected))
 	}
 	why.starting = e.starting
-	started := e.starting && e.waiting()+len(e.compiling) == 0
+	started := e.starting && e.backlog.len()+e.pieces.len()+len(e.compiling) == 0
 	if r.Audit || e.starting {
 		e.adoptWanted(&touched)
 	}
@@ -284,6 +286,7 @@ func (e *Engine) pass(now time.Time, dirty []cluster.Name, audit bool, found *dr
 	e.have.Share(e.want.State, touched)
 	e.scheduleRetries(now, &r, touched, affected)
 	e.recordRest(&r, touched)
+	e.reportLosers(now, affected)
 	r.Backlog = e.waiting() + len(e.compiling)
 	r.Changed = e.rows(affected, r.Failures)
 	e.reportNodeClaims()
@@ -299,13 +302,13 @@ func (e *Engine) pass(now time.Time, dirty []cluster.Name, audit bool, found *dr
 }
 
 // drop forgets a Service that is gone, or not ours to carry out.
-func (e *Engine) drop(name cluster.Name, affected map[cluster.Name]struct{}) dataplane.Touched {
+func (e *Engine) drop(name cluster.Name) dataplane.Touched {
 	delete(e.services, name)
 	delete(e.compiling, name)
 	delete(e.rationed, name)
 	e.claims.drop(name)
 	e.starts.drop(name)
-	return e.remove(name, affected)
+	return e.remove(name)
 }
 
 // target returns the wanted State of the touched keys, with what has to drain first.

@@ -112,10 +112,10 @@ func (e *Engine) compileInput(name cluster.Name) compileInput {
 
 // compile compiles what the Service wants now, and puts it into want. What is large is started in the background, and
 // taken by one of the next passes.
-func (e *Engine) compile(name cluster.Name, affected map[cluster.Name]struct{}) dataplane.Touched {
+func (e *Engine) compile(name cluster.Name) dataplane.Touched {
 	if e.background == nil || !e.large(e.lister.Size(name)) {
 		delete(e.compiling, name) // this is newer
-		return e.putCompiled(name, e.compileInput(name).compile(), affected)
+		return e.putCompiled(name, e.compileInput(name).compile())
 	}
 	if m := e.compiling[name]; m != nil {
 		m.again = true
@@ -126,20 +126,20 @@ func (e *Engine) compile(name cluster.Name, affected map[cluster.Name]struct{}) 
 }
 
 // putCompiled puts what was compiled of a Service into want.
-func (e *Engine) putCompiled(name cluster.Name, m compiled, affected map[cluster.Name]struct{}) dataplane.Touched {
+func (e *Engine) putCompiled(name cluster.Name, m compiled) dataplane.Touched {
 	delete(e.ignored, name)
 	if m.ignored {
 		e.ignored[name] = true
 	}
 	if m.gone {
-		return e.drop(name, affected)
+		return e.drop(name)
 	}
 	s, fragment := m.service, m.fragment
 	e.checkFrontEnds(&s, &fragment)
 	e.claims.note(name, fragment, e.lister.NodeAt)
 	e.ration(&s, &fragment)
 	e.starts.note(s)
-	touched := e.put(fragment, affected)
+	touched := e.put(fragment)
 	e.services[name] = e.keep(s, fragment)
 	return touched
 }

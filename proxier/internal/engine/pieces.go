@@ -47,9 +47,9 @@ func newPieces() pieces {
 func (p *pieces) len() int { return len(p.queue) + len(p.rest) }
 
 // put has the Fragment wanted: at once where that is little, else by steps, of which the first one is taken by next.
-func (e *Engine) put(f dataplane.Fragment, affected map[cluster.Name]struct{}) dataplane.Touched {
+func (e *Engine) put(f dataplane.Fragment) dataplane.Touched {
 	if !e.big(f) {
-		return e.want.Set(f, affected)
+		return e.want.Set(f, e.losers.names)
 	}
 	e.goOver(f.Owner)
 	e.want.Begin(f)
@@ -57,9 +57,9 @@ func (e *Engine) put(f dataplane.Fragment, affected map[cluster.Name]struct{}) d
 }
 
 // remove is put for a Service that is gone.
-func (e *Engine) remove(name cluster.Name, affected map[cluster.Name]struct{}) dataplane.Touched {
+func (e *Engine) remove(name cluster.Name) dataplane.Touched {
 	if !e.big(dataplane.Fragment{Owner: name}) {
-		return e.want.Remove(name, affected)
+		return e.want.Remove(name, e.losers.names)
 	}
 	e.goOver(name)
 	e.want.BeginRemoval(name)
@@ -101,7 +101,7 @@ func (e *Engine) nextPiece(now time.Time, changed bool, affected map[cluster.Nam
 	}
 	p.stepped = true
 	name := p.queue[0]
-	touched, over := e.want.Step(name, p.objects, affected)
+	touched, over := e.want.Step(name, p.objects, e.losers.names)
 	p.queue = p.queue[1:]
 	if over {
 		affected[name] = struct{}{}
@@ -175,7 +175,7 @@ func (p *pieces) toForget(now time.Time) map[dataplane.VirtualServerID]struct{} 
 }
 
 // waiting is how much there is to be done by the passes to come.
-func (e *Engine) waiting() int { return e.backlog.len() + e.pieces.len() }
+func (e *Engine) waiting() int { return e.backlog.len() + e.pieces.len() + e.losers.waiting() }
 
 // waits tells whether the Service is not in the kernel yet as it is to be, though nothing of it has failed.
 func (e *Engine) waits(name cluster.Name) bool {

@@ -26,8 +26,8 @@ type Report struct {
 	Audit, Whole bool
 	// Services is the number of Services that were looked at, Served that of all that are served.
 	Services, Served int
-	// Backlog is the number of Services that wait for the passes to come or are made beside them, and of what is not done
-	// yet of big ones.
+	// Backlog is the number of Services that wait for the passes to come or are made beside them, of what is not done yet
+	// of big ones, and of Services that are to be reported.
 	Backlog int
 	// Ops counts the operations that succeeded.
 	Ops map[OpLabel]int
