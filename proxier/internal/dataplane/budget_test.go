@@ -209,3 +209,41 @@ func TestReserveOfSets(t *testing.T) {
 		t.Errorf("counted are %v, there are %v", w.sizes, sizes)
 	}
 }
+
+// TestFrontEndsBeyondAreCounted: what a Service asks for beyond its budget is counted as if it were made, and costs
+// nothing: with twice the ports and twice the addresses neither allocations nor pauses grow with their product.
+func TestFrontEndsBeyondAreCounted(t *testing.T) {
+	node := Node{Name: "n1", Addresses: []netip.Addr{v4(192, 1), v4(192, 2), netip.MustParseAddr("fd01::1")}}
+	config := Config{Families: []cluster.Family{cluster.IPv4, cluster.IPv6}}
+	const more = 300 // addresses in each family
+	service := func(ports, addresses int) (s cluster.Service, asked int) {
+		s = wide(ports, addresses, 1)
+		s.ClusterIPs = append(s.ClusterIPs, netip.MustParseAddr("fd00::1"))
+		for i := range addresses {
+			ip := netip.MustParseAddr(fmt.Sprintf("fd02::%x", 1+i))
+			s.LoadBalancerIPs, s.ExternalIPs = append(s.LoadBalancerIPs, ip), append(s.ExternalIPs, v4(15, i))
+		}
+		for i := range s.Ports {
+			if asked += 3*addresses + 2; i%2 == 0 {
+				s.Ports[i].NodePort = uint16(30_000 + i)
+				asked += 3
+			}
+		}
+		return s, asked
+	}
+	cost := func(ports, addresses int) (allocations float64, pauses int) {
+		s, asked := service(ports, addresses)
+		f := CompilePausing(s, node, config, func() { pauses++ })
+		if n := len(f.FrontEnds) + f.Beyond.FrontEnds; n != asked || pauses != len(f.FrontEnds)+1 {
+			t.Errorf("%d ports: %d front ends are served or not, want %d; %d pauses for %d that are served", ports, n, asked,
+				pauses, len(f.FrontEnds))
+		}
+		return testing.AllocsPerRun(1, func() { Compile(s, node, config) }), pauses
+	}
+	allocations, pauses := cost(200, more)
+	allocations2, pauses2 := cost(400, 2*more)
+	if pauses2 > pauses || allocations2 > 1.2*allocations {
+		t.Errorf("with four times the front ends %.0f allocations become %.0f, %d pauses %d", allocations, allocations2,
+			pauses, pauses2)
+	}
+}

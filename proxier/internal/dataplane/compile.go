@@ -126,7 +126,7 @@ func Compile(s cluster.Service, node Node, c Config) Fragment {
 func CompilePausing(s cluster.Service, node Node, c Config, pause func()) Fragment {
 	f := Fragment{Owner: s.Name, Created: s.Created}
 	entries, left := map[SetEntry]struct{}{}, newServiceBudget()
-	may := restrictions(&s, &node, &c)
+	may, counts := restrictions(&s, &node, &c), map[cluster.Family]asked{}
 	for i, port := range s.Ports {
 		for _, clusterIP := range s.ClusterIPs {
 			family := cluster.FamilyOf(clusterIP)
@@ -134,20 +134,17 @@ func CompilePausing(s cluster.Service, node Node, c Config, pause func()) Fragme
 				continue
 			}
 			k := compiler{
-				service: &s, port: &s.Ports[i], index: i, family: family, node: &node, config: &c,
-				choice: choose(port.Endpoints, family, nil, nil), clients: may[family],
+				service: &s, port: &s.Ports[i], index: i, family: family, node: &node, config: &c, clients: may[family],
 			}
-			for _, want := range k.wanted(clusterIP) {
-				if f.Beyond.FrontEnds == 0 {
-					pause()
-					front := k.make(want)
-					if left.spend(&front) {
-						f.FrontEnds = append(f.FrontEnds, front)
-						continue
-					}
-					f.Beyond.First = front.ID
+			if f.Beyond.FrontEnds > 0 {
+				// What is left out is counted and not made: it may be a million.
+				if _, counted := counts[family]; !counted {
+					counts[family] = k.asked()
 				}
-				f.Beyond.FrontEnds++
+				f.Beyond.FrontEnds += counts[family].of(port)
+			} else {
+				k.choice = choose(port.Endpoints, family, nil, nil)
+				k.add(&f, clusterIP, &left, pause)
 			}
 			for _, e := range port.Endpoints {
 				f.Anywhere = f.Anywhere || !e.Local && !e.Remote
@@ -168,6 +165,20 @@ func CompilePausing(s cluster.Service, node Node, c Config, pause func()) Fragme
 	f.Entries = EntriesOf(slices.SortedFunc(maps.Keys(entries), SetEntry.compare)...)
 	f.LocalReady = localReady(s)
 	return f
+}
+
+// add adds the front ends of the port to the Fragment, as many as there is room for, and counts the others.
+func (k compiler) add(f *Fragment, clusterIP netip.Addr, left *serviceBudget, pause func()) {
+	all := k.wanted(clusterIP)
+	for i, want := range all {
+		pause()
+		front := k.make(want)
+		if !left.spend(&front) {
+			f.Beyond.First, f.Beyond.FrontEnds = front.ID, len(all)-i
+			return
+		}
+		f.FrontEnds = append(f.FrontEnds, front)
+	}
 }
 
 // LocalReady is the number of addresses of ready endpoints on this node, over all ports.
@@ -235,6 +246,28 @@ func (k compiler) wanted(clusterIP netip.Addr) (fronts []wanted) {
 		}
 	}
 	return fronts
+}
+
+// asked is for how many front ends each port of a Service asks in one family, and how many more if it has a node port.
+type asked struct{ always, nodePorts int }
+
+// asked counts what wanted returns.
+func (k compiler) asked() asked {
+	port := *k.port
+	k.port = &port
+	port.NodePort = 0
+	n := asked{always: len(k.wanted(netip.Addr{}))}
+	port.NodePort = 1
+	n.nodePorts = len(k.wanted(netip.Addr{})) - n.always
+	return n
+}
+
+// of is for how many front ends the port asks.
+func (n asked) of(port cluster.ServicePort) int {
+	if port.NodePort == 0 {
+		return n.always
+	}
+	return n.always + n.nodePorts
 }
 
 func (k compiler) make(w wanted) FrontEnd {

@@ -154,10 +154,11 @@ func BenchmarkRound(b *testing.B) {
 
 // bigServices are of the most that one Service may have on a node, in several shapes.
 var bigServices = map[string]func() *hostileObjects{
-	"4095x8":    func() *hostileObjects { return newHostile().ports(4095).endpoints(4095, 8, "n2") },
-	"32x1000":   func() *hostileObjects { return newHostile().ports(32).endpoints(32, 1000, "n2") },
-	"2x16000":   func() *hostileObjects { return oneSlice(newHostile().ports(2), 2, 16) },
-	"16000here": func() *hostileObjects { return hairpins(newHostile().ports(16)) },
+	"4095x8":            func() *hostileObjects { return newHostile().ports(4095).endpoints(4095, 8, "n2") },
+	"32x1000":           func() *hostileObjects { return newHostile().ports(32).endpoints(32, 1000, "n2") },
+	"2x16000":           func() *hostileObjects { return oneSlice(newHostile().ports(2), 2, 16) },
+	"16000here":         func() *hostileObjects { return hairpins(newHostile().ports(16)) },
+	"4096x256addresses": func() *hostileObjects { return newHostile().ports(4096).balancers(256).endpoints(50, 8, "n2") },
 	"16x4096ranges": func() *hostileObjects {
 		h := newHostile().ports(16).balancers(1).endpoints(16, 8, "n2")
 		for i := range budget.SourceRanges {

@@ -141,6 +141,7 @@ var hostileRows = map[string]func() *hostileObjects{
 	"the API's most ports": func() *hostileObjects {
 		return newHostile().ports(20_000).balancers(10).endpoints(20_000, 1000, "n2")
 	},
+	"ports times addresses": func() *hostileObjects { return newHostile().ports(4096).balancers(256).endpoints(50, 8, "n2") },
 	"slices without end": func() *hostileObjects {
 		h := newHostile().ports(1).balancers(20)
 		for range 60 {

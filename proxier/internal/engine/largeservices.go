@@ -15,13 +15,31 @@ import (
 // What is larger is compiled in the background: a Service with its EndpointSlices of so many bytes, or where the
 // product of both, to which its ports times its endpoints are in proportion, is so great. 500 endpoints of one port are
 // about that, and take a millisecond.
+// Few bytes can ask for many front ends: so is a Service whose ports times its addresses are many, or where the product
+// of these and the bytes of its EndpointSlices is great, to which all real servers are in proportion. 512 front ends
+// take a millisecond.
 const (
-	largeBytes   = 256 << 10
-	largeProduct = 8 << 20
+	largeBytes         = 256 << 10
+	largeProduct       = 8 << 20
+	largeFrontEnds     = 512
+	largeFrontEndBytes = 1 << 20
 )
 
 func large(service, slices int) bool {
 	return service+slices > largeBytes || service > 0 && slices > largeProduct/service
+}
+
+func largeFor(frontEnds, slices int) bool {
+	return frontEnds > largeFrontEnds || frontEnds > 0 && slices > largeFrontEndBytes/frontEnds
+}
+
+// frontEndsOf returns how many front ends the Service asks for on the node, or more where families differ.
+func frontEndsOf(api *v1.Service, node *dataplane.Node) int {
+	addresses := len(api.Spec.ClusterIPs) + len(api.Spec.ExternalIPs) + len(api.Status.LoadBalancer.Ingress)
+	if slices.ContainsFunc(api.Spec.Ports, func(p v1.ServicePort) bool { return p.NodePort != 0 }) {
+		addresses += len(node.Addresses)
+	}
+	return len(api.Spec.Ports) * addresses
 }
 
 // jobRunner does jobs beside the passes, one after the other in the order in which they were started.
@@ -34,9 +52,11 @@ type jobRunner interface {
 
 // compileInput is all that a Service is compiled from, as it is when that begins.
 type compileInput struct {
-	settings   *Settings
-	lister     Lister
-	name       cluster.Name
+	settings *Settings
+	lister   Lister
+	name     cluster.Name
+	// api is the Service where it was read ahead; else nil.
+	api        *v1.Service
 	node       dataplane.Node
 	broadcasts []netip.Addr
 	weights    uint64
@@ -57,7 +77,10 @@ type compiled struct {
 
 // compile reads the objects and compiles them. It looks at nothing that the passes change.
 func (o compileInput) compile() compiled {
-	api := o.lister.Service(o.name)
+	api := o.api
+	if api == nil {
+		api = o.lister.Service(o.name)
+	}
 	if api == nil || !cluster.Proxied(api, o.settings.ProxyName) {
 		return compiled{gone: true}
 	}
@@ -113,9 +136,10 @@ func (e *Engine) compileInput(name cluster.Name) compileInput {
 // compile compiles what the Service wants now, and puts it into want. What is large is started in the background, and
 // taken by one of the next passes.
 func (e *Engine) compile(name cluster.Name) dataplane.Touched {
-	if e.background == nil || !e.large(e.lister.Size(name)) {
+	input := e.compileInput(name)
+	if !e.inBackground(&input) {
 		delete(e.compiling, name) // this is newer
-		return e.putCompiled(name, e.compileInput(name).compile())
+		return e.putCompiled(name, input.compile())
 	}
 	if m := e.compiling[name]; m != nil {
 		m.again = true
@@ -123,6 +147,20 @@ func (e *Engine) compile(name cluster.Name) dataplane.Touched {
 	}
 	e.startCompile(name, nil)
 	return dataplane.Touched{}
+}
+
+// inBackground tells whether a Service is to be compiled in the background. It reads the Service where the bytes do not
+// say so already.
+func (e *Engine) inBackground(input *compileInput) bool {
+	if e.background == nil {
+		return false
+	}
+	service, slices := e.lister.Size(input.name)
+	if e.large(service, slices) {
+		return true
+	}
+	input.api = e.lister.Service(input.name)
+	return input.api != nil && largeFor(frontEndsOf(input.api, &input.node), slices)
 }
 
 // putCompiled puts what was compiled of a Service into want.

@@ -205,4 +205,44 @@ func TestLarge(t *testing.T) {
 			t.Errorf("%d and %d bytes: %t, want %t", c.service, c.slices, got, c.want)
 		}
 	}
+	for _, c := range []struct {
+		frontEnds, slices int
+		want              bool
+	}{
+		{0, 1 << 20, false}, {4, 100_000, false}, {512, 0, false}, {513, 0, true}, {512, 5000, true},
+	} {
+		if got := largeFor(c.frontEnds, c.slices); got != c.want {
+			t.Errorf("%d front ends and %d bytes of endpoints: %t, want %t", c.frontEnds, c.slices, got, c.want)
+		}
+	}
+}
+
+// TestManyFrontEndsAreMadeBeside: a Service of few bytes that asks for many front ends is not compiled by the pass.
+func TestManyFrontEndsAreMadeBeside(t *testing.T) {
+	for _, c := range []struct {
+		name         string
+		ports, addrs int
+		nodePort     int32
+		want         bool
+	}{
+		{"few", 20, 20, 0, false}, {"many addresses", 4, 200, 0, true}, {"many ports", 300, 1, 0, true},
+		{"node ports", 250, 1, 30001, true},
+	} {
+		h := newHostile().ports(c.ports).balancers(c.addrs)
+		h.service.Spec.Ports[0].NodePort = c.nodePort
+		s := newScenario(t, 0, 0)
+		finish := s.withRunner()
+		s.engine.large = large
+		s.converge(nil, true)
+		s.objects.services[hostileName] = h.service
+		s.engine.Pass(s.now, []cluster.Name{hostileName}, false)
+		if got := s.engine.compiling[hostileName] != nil; got != c.want {
+			t.Errorf("%s: is made beside the passes: %t, want %t", c.name, got, c.want)
+		}
+		finish()
+		s.converge(nil, false)
+		if _, served := s.memory.State().VirtualServers[frontEndAt("198.18.0.1", 1)]; !served {
+			t.Errorf("%s: it is not served", c.name)
+		}
+	}
 }
