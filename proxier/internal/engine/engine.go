@@ -116,6 +116,7 @@ type Engine struct {
 	drains   drains
 	starts   slowStarts
 	retries  retries
+	taken    taken
 	stale    stale
 	cutoffs  cutoffs
 	// doubts are virtual servers of which the mirror may be wrong; auditDue says that it may be of something else.
@@ -285,6 +286,7 @@ func (e *Engine) pass(now time.Time, dirty []cluster.Name, audit bool, found *dr
 	e.drains.settle(e.have, e.want.State, touched)
 	e.have.Share(e.want.State, touched)
 	e.scheduleRetries(now, &r, touched, affected)
+	e.taken.note(now, r.operations, e.retries)
 	e.recordRest(&r, touched)
 	e.reportLosers(now, affected)
 	r.Backlog = e.waiting() + len(e.compiling)
@@ -297,7 +299,7 @@ func (e *Engine) pass(now time.Time, dirty []cluster.Name, audit bool, found *dr
 		e.spare = touched // which the Report's operations look at until the next pass
 	}
 	r.Served, r.Foreign, r.Draining, r.Pending = len(e.services), len(e.foreign), e.drains.count(), len(e.retries)
-	r.countRetries(e.retries)
+	r.countRetries(e)
 	return r
 }
 

@@ -112,11 +112,16 @@ func TestDriftIsNamed(t *testing.T) {
 // TestHealthIsTheNodes: what the kernel refuses of Services is their Problem. It touches health only where it is so
 // much that it must be the node. What all Services stand on does.
 func TestHealthIsTheNodes(t *testing.T) {
-	engine.CheckHealthIsTheNodes(t, func(now func() time.Time) engine.HealthWatch {
-		b := observe.NewBoard("n1", "v1", nil, observe.Origin{})
-		b.Now = now
-		return healthWatch{b, &observe.Health{Board: b, Node: func() (*v1.Node, bool) { return nil, false }, Answered: func(string, int) {}}}
-	})
+	engine.CheckHealthIsTheNodes(t, watchHealth)
+}
+
+// TestHealthOfWhatChanges: half of the Services that change decide, and no tenant alone.
+func TestHealthOfWhatChanges(t *testing.T) { engine.CheckHealthOfWhatChanges(t, watchHealth) }
+
+func watchHealth(now func() time.Time) engine.HealthWatch {
+	b := observe.NewBoard("n1", "v1", nil, observe.Origin{})
+	b.Now = now
+	return healthWatch{b, &observe.Health{Board: b, Node: func() (*v1.Node, bool) { return nil, false }, Answered: func(string, int) {}}}
 }
 
 type healthWatch struct {

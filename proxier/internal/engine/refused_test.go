@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 	"syscall"
@@ -72,7 +73,7 @@ func CheckHealthIsTheNodes(t *testing.T, watch func(now func() time.Time) Health
 			return false
 		}
 	}
-	others := strings.ReplaceAll(strings.ReplaceAll(manyServices(4), "name: s", "namespace: other, name: s"), "10.96.0.", "10.96.9.")
+	others := strings.ReplaceAll(strings.ReplaceAll(manyServices(4), "{name: s", "{namespace: other, name: s"), "10.96.0.", "10.96.9.")
 	own := strings.Replace(manyServices(4), "[10.244.1.3], nodeName: n2", "[10.244.1.3], nodeName: n1", 1)
 	for name, c := range map[string]struct {
 		refuse         func(dataplane.Op) bool
@@ -128,6 +129,104 @@ func CheckHealthIsTheNodes(t *testing.T, watch func(now func() time.Time) Health
 				t.Errorf("%s, %s: mended, and /healthz and /livez %v", name, errno, worst)
 			}
 		}
+	}
+}
+
+// CheckHealthOfWhatChanges checks that the Services that change decide on health, however many others are served: it
+// turns bad where half of them are refused. One namespace alone does not turn it bad, unless there is no other one.
+func CheckHealthOfWhatChanges(t *testing.T, watch func(now func() time.Time) HealthWatch) {
+	const many = 100
+	of := func(namespace string, n int) (text string) {
+		network := map[string]string{"default": "10.96.", "other": "10.97.", "third": "10.98."}[namespace]
+		return strings.ReplaceAll(strings.ReplaceAll(manyServices(n), "{name: s", "{namespace: "+namespace+", name: s"), "10.96.", network)
+	}
+	change := func(w *watched, namespace string, from, to int) (names []cluster.Name) {
+		for i := from; i < to; i++ {
+			names = append(names, w.apply([]byte(strings.ReplaceAll(sliceOf(i, 6), "{name: s", "{namespace: "+namespace+", name: s")))...)
+		}
+		return names
+	}
+	for name, c := range map[string]struct {
+		services map[string]int                    // by namespace
+		before   func(w *watched) []cluster.Name   // is refused long before
+		after    func(w *watched) []cluster.Name   // is taken after that
+		broken   func(w *watched) [][]cluster.Name // is refused, one after the other
+		healthz  int
+	}{
+		"two of two hundred change, of two namespaces, and all fail": {
+			services: map[string]int{"default": many, "other": many},
+			broken: func(w *watched) [][]cluster.Name {
+				return [][]cluster.Name{change(w, "default", 0, 1), change(w, "other", 0, 1)}
+			}, healthz: 503},
+		"a fifth change, and all fail": {
+			services: map[string]int{"default": many, "other": many},
+			broken: func(w *watched) [][]cluster.Name {
+				return [][]cluster.Name{change(w, "default", 0, 39), change(w, "other", 0, 2)}
+			}, healthz: 503},
+		"all that change fail, after a tenant's own mistake and many changes": {
+			services: map[string]int{"default": many, "other": many, "third": 1},
+			before:   func(w *watched) []cluster.Name { return change(w, "third", 0, 1) },
+			after:    func(w *watched) []cluster.Name { return change(w, "default", 0, 50) },
+			broken: func(w *watched) [][]cluster.Name {
+				return [][]cluster.Name{change(w, "default", 50, 60), change(w, "other", 0, 10)}
+			}, healthz: 503},
+		"all that change fail, and there is one namespace": {
+			services: map[string]int{"default": many},
+			broken:   func(w *watched) [][]cluster.Name { return [][]cluster.Name{change(w, "default", 0, 2)} }, healthz: 503},
+		"one Service is refused, the only one that changes": {
+			services: map[string]int{"default": many},
+			broken:   func(w *watched) [][]cluster.Name { return [][]cluster.Name{change(w, "default", 0, 1)} }, healthz: 200},
+		"all of one namespace fail, and others do not change": {
+			services: map[string]int{"default": many, "other": 1},
+			broken:   func(w *watched) [][]cluster.Name { return [][]cluster.Name{change(w, "default", 0, 40)} }, healthz: 200},
+		"two namespaces have made mistakes, and others' changes were taken since": {
+			services: map[string]int{"default": 1, "other": 1, "third": 3},
+			before: func(w *watched) []cluster.Name {
+				return append(change(w, "default", 0, 1), change(w, "other", 0, 1)...)
+			},
+			after: func(w *watched) []cluster.Name {
+				return change(w, "third", 0, 3)
+			},
+			broken: func(w *watched) [][]cluster.Name { return nil }, healthz: 200},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScenario(t, 0, 0)
+			w := &watched{s, watch(func() time.Time { return s.now })}
+			refuse := false
+			w.engine.kernel = &brokenKernel{Kernel: w.memory, errno: syscall.EINVAL, refuse: func(dataplane.Op) bool { return refuse }}
+			var names []cluster.Name
+			for namespace, n := range c.services {
+				names = append(names, w.apply([]byte(of(namespace, n)))...)
+			}
+			if r, _ := w.goOn(names, time.Minute); r.Pending != 0 {
+				t.Fatalf("%d wait at first: %v", r.Pending, r.Error())
+			}
+			if c.before != nil {
+				refuse = true
+				w.pass(c.before(w), false)
+				refuse = false
+				w.now = w.now.Add(time.Millisecond)
+				w.pass(c.after(w), false)
+				w.now = w.now.Add(time.Millisecond)
+			}
+			refuse = true
+			for _, names := range c.broken(w) {
+				if _, worst := w.goOn(names, time.Second); worst != [2]int{200, 200} {
+					t.Fatalf("/healthz and /livez %v before a minute is over", worst)
+				}
+			}
+			last, worst := w.goOn(nil, 20*time.Minute)
+			if want := [2]int{c.healthz, 200}; worst != want {
+				t.Errorf("/healthz and /livez %v, want %v; %d of %d refused", worst, want, last.Refused, last.Served)
+			}
+			refuse = false
+			if _, _ = w.goOn(nil, lastOfOne); w.engine.retries.next() != (time.Time{}) {
+				t.Error("mended, and something is still to be tried again")
+			}
+			if _, worst := w.goOn(nil, time.Second); worst != [2]int{200, 200} {
+				t.Errorf("mended, and /healthz and /livez %v", worst)
+			}
+		})
 	}
 }
 
@@ -191,5 +290,45 @@ endpoints: [{addresses: [10.244.9.9], nodeName: n2}]
 		if _, there := w.memory.State().VirtualServers[front]; !there || last.Pending != 0 {
 			t.Errorf("with %s again: served %v, %d wait: %v", missing, there, last.Pending, last.Error())
 		}
+	}
+}
+
+// TestWhatWasTakenIsBounded: while one Service is refused for ever, any number of others come and go.
+func TestWhatWasTakenIsBounded(t *testing.T) {
+	now, bad := time.Unix(1e9, 0), cluster.Name{Namespace: "default", Name: "bad"}
+	rs, known := retries{}, taken{}
+	rs.put(now, bad, dataplane.NewTouched(), false)
+	names := make([]cluster.Name, 1)
+	note := func(namespace string, i int) {
+		now = now.Add(time.Second)
+		names[0] = cluster.Name{Namespace: namespace, Name: fmt.Sprint(i)}
+		known.note(now, &operations{ops: make([]dataplane.Op, 1), owner: func(dataplane.Op) cluster.Name { return names[0] }}, rs)
+	}
+	for i := range 10 * takenAtMost {
+		if note("other", i); len(known.last) > takenAtMost {
+			t.Fatalf("%d are known, want %d at most", len(known.last), takenAtMost)
+		}
+	}
+	served := func() bool { return false }
+	two := func(a, b string) {
+		now = now.Add(time.Second)
+		rs.put(now, cluster.Name{Namespace: a, Name: "new"}, dataplane.NewTouched(), false)
+		rs.put(now, cluster.Name{Namespace: b, Name: "new"}, dataplane.NewTouched(), false)
+	}
+	if two("a", "a"); rs.mostRefused(&known, served) {
+		t.Error("one namespace after another's old mistake is taken for the node's fault")
+	}
+	if two("b", "c"); !rs.mostRefused(&known, served) {
+		t.Error("all that has come since is refused, and it is not the node's fault")
+	}
+	for i := range 10 {
+		note("other", i)
+	}
+	if rs.mostRefused(&known, served) {
+		t.Error("much was taken since, and it is the node's fault")
+	}
+	clear(rs)
+	if note("other", 0); known.last != nil {
+		t.Errorf("nothing is refused, and %d are known", len(known.last))
 	}
 }

@@ -53,8 +53,10 @@ type Report struct {
 	Foreign, Draining, Pending int
 	// Unsound says that what all Services stand on is not in place, or that the kernel could not be read.
 	Unsound bool
-	// Refused counts the Services of which something is to be tried again, RefusedIn their namespaces.
-	Refused, RefusedIn int
+	// Refused counts the Services of which something is to be tried again. MostRefused says that they are so many of those
+	// that came to the kernel lately that it must be the node's fault.
+	Refused     int
+	MostRefused bool
 	// Connections is how many connections the real servers had together when all of the kernel was read last.
 	Connections int
 	// Forgotten counts the UDP flows that connection tracking was made to forget.
@@ -189,9 +191,9 @@ func (r Report) Error() error {
 }
 
 // countRetries says of what is to be tried again whether it is everybody's or some Services'.
-func (r *Report) countRetries(rs retries) {
-	r.Unsound = r.Err != nil || len(r.Errors) > 0 || rs.foundationFailed()
-	r.Refused, r.RefusedIn = rs.refused()
+func (r *Report) countRetries(e *Engine) {
+	r.Unsound = r.Err != nil || len(r.Errors) > 0 || e.retries.foundationFailed()
+	r.Refused, r.MostRefused = e.retries.refused(), e.retries.mostRefused(&e.taken, e.oneNamespace)
 }
 
 // rows returns the rows of the Services. One that changes piece by piece has its row when it has changed, a new one

@@ -28,6 +28,8 @@ type retry struct {
 	dirty bool
 	delay time.Duration
 	due   time.Time
+	// began is when it failed first; zero when it has not.
+	began time.Time
 	// taken says that the keys were handed out for the pass that runs now.
 	taken bool
 }
@@ -39,6 +41,9 @@ func (rs retries) put(now time.Time, owner cluster.Name, keys dataplane.Touched,
 	if fresh {
 		r = &retry{keys: dataplane.NewTouched(), delay: firstRetry / 2}
 		rs[owner] = r
+	}
+	if r.began.IsZero() {
+		r.began = now
 	}
 	again := fresh || r.taken || r.dirty // and not one more piece of the same try
 	if r.taken {
@@ -86,16 +91,12 @@ func (rs retries) dueNow(name cluster.Name) {
 	}
 }
 
-// refused counts the Services of which something is to be tried again, and their namespaces.
-func (rs retries) refused() (services, namespaces int) {
-	seen := map[string]struct{}{}
-	for name := range rs {
-		if name != (cluster.Name{}) {
-			services++
-			seen[name.Namespace] = struct{}{}
-		}
+// refused counts the Services of which something is to be tried again.
+func (rs retries) refused() (services int) {
+	if services = len(rs); rs[cluster.Name{}] != nil {
+		services--
 	}
-	return services, len(seen)
+	return services
 }
 
 // persists tells whether the Service's retries go on for so long that it is no chance.

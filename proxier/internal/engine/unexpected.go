@@ -110,6 +110,6 @@ func (e *Engine) abandonPass(r Report, err error, touched dataplane.Touched, dir
 		e.retries.dirty(name)
 	}
 	r.Pending = len(e.retries)
-	r.countRetries(e.retries)
+	r.countRetries(e)
 	return r
 }

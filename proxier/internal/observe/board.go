@@ -221,7 +221,7 @@ func (b *Board) Observe(r engine.Report) {
 	}
 	b.undone = r.Error() != nil || r.Pending > 0
 	since(&b.failing, r.Unsound, now)
-	since(&b.refused, r.Refused > 0 && 2*r.Refused >= r.Served && r.RefusedIn > 1, now)
+	since(&b.refused, r.MostRefused, now)
 }
 
 // since keeps the time from which on something holds, zero when it does not.

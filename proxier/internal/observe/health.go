@@ -19,8 +19,8 @@ const (
 	healthGrace = 10 * time.Second
 	// liveGrace is the same for /livez. To start anew does not help a kernel that refuses, so that it comes later.
 	liveGrace = time.Minute
-	// refusedGrace is how long the kernel may refuse half of all Services, of more than one namespace, before /healthz
-	// turns bad. What it refuses of one Service, or of one tenant's, is a Problem of theirs: whoever writes an
+	// refusedGrace is how long the kernel may refuse half of the Services that change ([engine.Report.MostRefused]) before
+	// /healthz turns bad. What it refuses of one Service, or of one tenant's, is a Problem of theirs: whoever writes an
 	// EndpointSlice must not take the nodes out of all load balancers. /livez does not hang on it.
 	refusedGrace = time.Minute
 	// hangGrace is how long one pass, or the reading of an audit beside it, may take before /livez takes it for hung. The

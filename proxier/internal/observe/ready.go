@@ -67,7 +67,7 @@ func (h *Health) ready(now time.Time) readyBody {
 		bad("the foundation is incomplete, or the kernel cannot be read: ipvs-proxier status has the errors")
 	}
 	if !serving {
-		bad("the kernel refuses half of all Services, of more than one namespace")
+		bad("the kernel refuses half of the Services that have changed, of more than one namespace")
 	}
 	if h.hung(now) {
 		bad("a pass has taken more than %s", hangGrace)

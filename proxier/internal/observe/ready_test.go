@@ -60,9 +60,9 @@ func TestReadyIsWhatTheAPIWantsNow(t *testing.T) {
 		"not all Services looked at":  {report: &engine.Report{Backlog: 3}, reasons: []string{"first pass"}},
 		"no foundation":               {report: &engine.Report{Unsound: true}, later: healthGrace, reasons: []string{"foundation"}},
 		"no foundation for a moment":  {report: &engine.Report{Unsound: true}, later: healthGrace - 1},
-		"half refused":                {report: &engine.Report{Refused: 5, RefusedIn: 2, Served: 10}, later: refusedGrace, reasons: []string{"refuses half"}},
+		"half refused":                {report: &engine.Report{Refused: 5, MostRefused: true}, later: refusedGrace, reasons: []string{"refuses half"}},
 		"rules of another proxy":      {report: &engine.Report{}, waits: "the rules of kube-proxy", reasons: []string{"the rules of kube-proxy"}},
-		"a Service's own is no cause": {report: &engine.Report{Refused: 1, RefusedIn: 1, Served: 10, Pending: 1}, later: time.Hour},
+		"a Service's own is no cause": {report: &engine.Report{Refused: 1, Pending: 1}, later: time.Hour},
 	} {
 		t.Run(name, func(t *testing.T) {
 			began := time.Now()
