@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/ipvs-proxier/ipvs-proxier/internal/command"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/iptables"
@@ -46,8 +47,6 @@ const (
 	lockWait = "10"
 	// heldFor is how long nobody waits for it again: the rules of both families, one after the other, cost one wait.
 	heldFor = 5 * time.Second
-	// commandTimeout ends a program that hangs. A node with 100,000 rules of others is read in some seconds.
-	commandTimeout = 2 * time.Minute
 )
 
 // counted says how often each of our hooks was there at a time.
@@ -113,23 +112,11 @@ func newChains(families []cluster.Family) (*chains, error) {
 // run starts one of the programs and returns its output.
 func (c *chains) run(input []byte, name string, args ...string) ([]byte, error) {
 	c.processes++
-	ctx, cancel := context.WithTimeout(context.Background(), commandTimeout)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.WaitDelay = time.Second
-	cmd.Stdin = bytes.NewReader(input)
-	var out, words bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &words
-	if err := cmd.Run(); err != nil {
-		switch {
-		case ctx.Err() != nil:
-			return nil, fmt.Errorf("%s has not ended within %s: %w", name, commandTimeout, ctx.Err())
-		case strings.Contains(words.String(), "xtables lock"): // exit status 4 has other meanings, too
-			return nil, fmt.Errorf("%s waited %s s: %w (%s)", name, lockWait, errHeld, strings.TrimSpace(words.String()))
-		}
-		return nil, fmt.Errorf("%s: %w: %s", name, err, strings.TrimSpace(words.String()))
+	out, err := command.Run(context.Background(), input, name, args...)
+	if failed := (*command.Error)(nil); errors.As(err, &failed) && iptables.LockHeld(failed.Words) {
+		return nil, fmt.Errorf("%s waited %s s: %w (%s)", name, lockWait, errHeld, failed.Words)
 	}
-	return out.Bytes(), nil
+	return out, err
 }
 
 // apply writes or deletes chains and hooks of one family.

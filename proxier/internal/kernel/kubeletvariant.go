@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/ipvs-proxier/ipvs-proxier/internal/command"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 )
 
@@ -59,11 +60,6 @@ func listMangle(ctx context.Context, v Variant) (string, error) {
 			return "", fmt.Errorf("the rules of %s cannot be read without iptables-%s-save", v, v)
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
-	defer cancel()
-	out, err := exec.CommandContext(ctx, program, "-t", "mangle").Output()
-	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
-		err = fmt.Errorf("%s: %w: %s", filepath.Base(program), err, strings.TrimSpace(string(exit.Stderr)))
-	}
+	out, err := command.Run(ctx, nil, program, "-t", "mangle")
 	return "\n" + string(out), err
 }

@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/coreos/go-iptables/iptables"
 
+	"github.com/ipvs-proxier/ipvs-proxier/internal/command"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
@@ -80,7 +82,8 @@ func hasModule(name string, read func() modules) bool {
 	case known.absent(name):
 		return false
 	}
-	return exec.Command("modprobe", "-q", name).Run() == nil
+	_, err := command.Run(context.Background(), nil, "modprobe", "-q", name)
+	return err == nil
 }
 
 // parseRelease reads "6.12.3-amd64"; what cannot be read counts as 0.

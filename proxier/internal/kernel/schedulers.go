@@ -1,15 +1,16 @@
 package kernel
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
-	"os/exec"
 	"slices"
 
 	moby "github.com/moby/ipvs"
 	"golang.org/x/sys/unix"
 
+	"github.com/ipvs-proxier/ipvs-proxier/internal/command"
 	wire "github.com/ipvs-proxier/ipvs-proxier/internal/ipvs"
 	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
 )
@@ -26,7 +27,7 @@ func probeSchedulers(names []string, read func() modules) (has []string, err err
 		for _, name := range doubtful {
 			args = append(args, schedulerModule(name))
 		}
-		_ = exec.Command("modprobe", args...).Run() // what it has done is seen at the second look
+		_, _ = command.Run(context.Background(), nil, "modprobe", args...) // what it has done is seen at the second look
 		known = read()
 		doubtful = slices.DeleteFunc(known.doubtful(names), func(name string) bool {
 			s, _ := scheduler.OfKernel(name)

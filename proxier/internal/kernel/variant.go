@@ -2,7 +2,6 @@ package kernel
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -10,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/ipvs-proxier/ipvs-proxier/internal/command"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 )
 
@@ -131,9 +131,7 @@ func plainVariant() Variant {
 	if variant := variantOf(path); variant != "" {
 		return variant
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), commandTimeout)
-	defer cancel()
-	version, err := exec.CommandContext(ctx, path, "--version").Output()
+	version, err := command.Run(context.Background(), nil, path, "--version")
 	if err == nil && strings.Contains(string(version), "nf_tables") {
 		return NFT
 	}
@@ -157,8 +155,6 @@ func variantOf(path string) Variant {
 // savedBy lists the rules of a variant in an image that has both. The tables of legacy come into being by being listed:
 // it is asked only where there are some.
 func savedBy(ctx context.Context, v Variant) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
-	defer cancel()
 	var all strings.Builder
 	for _, family := range []struct{ command, tables string }{
 		{commands[cluster.IPv4], "/proc/thread-self/net/ip_tables_names"},
@@ -169,11 +165,8 @@ func savedBy(ctx context.Context, v Variant) (string, error) {
 				continue
 			}
 		}
-		out, err := exec.CommandContext(ctx, filepath.Join(IptablesDir, string(v), family.command+"-save")).Output()
+		out, err := command.Run(ctx, nil, filepath.Join(IptablesDir, string(v), family.command+"-save"))
 		if err != nil {
-			if exit := (&exec.ExitError{}); errors.As(err, &exit) {
-				err = fmt.Errorf("%w: %s", err, strings.TrimSpace(string(exit.Stderr)))
-			}
 			return "", err
 		}
 		all.WriteString("\n")

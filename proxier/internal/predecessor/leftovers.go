@@ -1,7 +1,6 @@
 package predecessor
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,8 +12,10 @@ import (
 	vnl "github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/ipvs-proxier/ipvs-proxier/internal/command"
 	"github.com/ipvs-proxier/ipvs-proxier/ipset"
 	"github.com/ipvs-proxier/ipvs-proxier/ipset/client"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/iptables"
 )
 
 // Leftovers are what a proxy has in the kernel of this network namespace, beside virtual servers and what it shares
@@ -110,7 +111,7 @@ type savedTable struct {
 // save lists the rules of all back ends.
 func save(ctx context.Context) (saved []savedTable, err error) {
 	for _, program := range backEnds(ctx) {
-		text, err := run(ctx, nil, program.name+"-save")
+		text, err := command.Run(ctx, nil, program.name+"-save")
 		if err != nil {
 			if program.optional {
 				continue // what this kernel cannot list it does not have
@@ -155,7 +156,7 @@ func backEnds(ctx context.Context) (found []backEnd) {
 			continue
 		}
 		found = append(found, backEnd{name: family.name})
-		version, _ := run(ctx, nil, family.name, "--version")
+		version, _ := command.Run(ctx, nil, family.name, "--version")
 		if strings.Contains(string(version), "nf_tables") {
 			if names, err := os.ReadFile(family.tables); err == nil && len(names) > 0 && installed(family.name+"-legacy-save") {
 				found = append(found, backEnd{family.name + "-legacy", true})
@@ -170,17 +171,6 @@ func backEnds(ctx context.Context) (found []backEnd) {
 func installed(program string) bool {
 	_, err := exec.LookPath(program)
 	return err == nil
-}
-
-func run(ctx context.Context, input []byte, program string, args ...string) ([]byte, error) {
-	cmd := exec.CommandContext(ctx, program, args...)
-	cmd.Stdin = bytes.NewReader(input)
-	var out, words bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &words
-	if err := cmd.Run(); err != nil {
-		return nil, fmt.Errorf("%s: %w: %s", program, err, strings.TrimSpace(words.String()))
-	}
-	return out.Bytes(), nil
 }
 
 func (l *Leftovers) findSets(of trace, used []string) error {
@@ -233,7 +223,7 @@ func (l *Leftovers) findNFTables(ctx context.Context) {
 	if !installed("nft") {
 		return
 	}
-	text, err := run(ctx, nil, "nft", "list", "tables")
+	text, err := command.Run(ctx, nil, "nft", "list", "tables")
 	if err != nil {
 		return // this kernel has no nf_tables
 	}
@@ -285,19 +275,32 @@ func Remove(ctx context.Context, proxy Proxy, link string) (Leftovers, error) {
 		return Leftovers{Proxy: proxy}, err
 	}
 	l := found[0]
-	var errs []error
-	for _, r := range l.removals {
-		if _, err := run(ctx, []byte(r.restore()), r.program+"-restore", "--noflush", "-w", "10"); err != nil {
-			errs = append(errs, fmt.Errorf("remove the rules of %s from table %s: %w", proxy, r.table, err))
-		}
-	}
-	errs = append(errs, destroy(l.Sets))
+	errs := []error{l.removeRules(ctx), destroy(l.Sets)}
 	for _, name := range l.Links {
 		if err := deleteLink(name); err != nil {
 			errs = append(errs, fmt.Errorf("delete link %s: %w", name, err))
 		}
 	}
 	return l, errors.Join(errs...)
+}
+
+// removeRules removes the rules and chains. Who holds the lock of iptables, which all tables share, is waited for once.
+func (l *Leftovers) removeRules(ctx context.Context) error {
+	var errs []error
+	for i, r := range l.removals {
+		_, err := command.Run(ctx, []byte(r.restore()), r.program+"-restore", "--noflush", "-w", "10")
+		if err == nil {
+			continue
+		}
+		errs = append(errs, fmt.Errorf("remove the rules of %s from table %s: %w", l.Proxy, r.table, err))
+		if failed := (*command.Error)(nil); errors.As(err, &failed) && iptables.LockHeld(failed.Words) {
+			if left := len(l.removals) - i - 1; left > 0 {
+				errs = append(errs, fmt.Errorf("%d more tables wait for that lock", left))
+			}
+			break
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // destroy destroys sets; those that are gone by now are no error.

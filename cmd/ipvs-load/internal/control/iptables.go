@@ -2,12 +2,13 @@ package control
 
 import (
 	"bytes"
-	"fmt"
+	"context"
 	"io"
 	"net/netip"
-	"os/exec"
 	"strconv"
 	"strings"
+
+	"github.com/ipvs-proxier/ipvs-proxier/internal/command"
 )
 
 // readIptables reads what kube-proxy's iptables mode has made: the same table, out of the rules of nat.
@@ -16,12 +17,9 @@ func readIptables(v6 bool) (table, error) {
 	if v6 {
 		program = "ip6tables-save"
 	}
-	cmd := exec.Command(program, "-t", "nat")
-	var failure bytes.Buffer
-	cmd.Stderr = &failure
-	text, err := cmd.Output()
+	text, err := command.Run(context.Background(), nil, program, "-t", "nat")
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w %s", program, err, failure.Bytes())
+		return nil, err
 	}
 	return parseIptables(bytes.NewReader(text))
 }
