@@ -124,13 +124,13 @@ func withMistakes(mistakes []document.Mistake, problems []cluster.Problem) (stat
 	for _, m := range mistakes {
 		told[m.Field] = true
 		status = append(status, ProblemStatus{
-			Reason: string(cluster.InvalidField), Field: m.Field,
+			Reason: cluster.InvalidField.Name, Field: m.Field,
 			Message: fmt.Sprintf("line %d (document %d): %s", m.Line, m.Document, m.Text),
 		})
 	}
 	for _, p := range problems {
 		if p.Reason != cluster.InvalidField || !told[p.Field] {
-			status = append(status, ProblemStatus{Reason: string(p.Reason), Field: p.Field, Message: p.Text()})
+			status = append(status, ProblemStatus{Reason: p.Reason.Name, Field: p.Field, Message: p.Text()})
 		}
 	}
 	return status

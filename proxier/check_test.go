@@ -47,7 +47,7 @@ func TestCheckRefusesWhatRunRefuses(t *testing.T) {
 			objects := checker.Result()
 			for _, o := range objects {
 				for _, p := range o.Problems {
-					if p.Reason == string(cluster.InvalidField) {
+					if p.Reason == cluster.InvalidField.Name {
 						said = append(said, o.Object+" "+p.Field+" "+p.Message)
 					}
 				}

@@ -17,6 +17,9 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/socket"
 )
 
+// notListening is the reason of an address of the proxier's own on which it cannot serve.
+var notListening = cluster.Reason{Name: "NotListening", OfNode: true}
+
 // httpServer is an address on which the proxier serves, and what it serves there.
 type httpServer struct {
 	field, address string
@@ -118,7 +121,7 @@ func (d *httpServers) note(at httpServer, err error) {
 	if err == nil {
 		delete(d.failed, at.field)
 	} else {
-		d.failed[at.field] = cluster.Problem{Reason: cluster.NotListening, Field: at.field, Message: fmt.Sprintf(
+		d.failed[at.field] = cluster.Problem{Reason: notListening, Field: at.field, Message: fmt.Sprintf(
 			"%v; Services are served all the same, and the address is tried again; is another proxy or program of this node there?", err)}
 	}
 	now := d.sorted()

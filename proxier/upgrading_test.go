@@ -9,7 +9,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/observe"
 )
@@ -78,11 +77,11 @@ func TestUpgradingNamesWhatIs(t *testing.T) {
 	}
 	_, reasons, _ := strings.Cut(page, "## Reasons")
 	reasons, _, _ = strings.Cut(reasons, "\n## ")
-	known := constants(t, "internal/cluster/reason.go", `Reason = "(\w+)"`)
+	declared := declaredReasons(t)
 	for _, row := range regexp.MustCompile("(?m)^\\| (`.*`) \\| (this node|all nodes) \\|").FindAllStringSubmatch(reasons, -1) {
 		for reason := range strings.SplitSeq(strings.ReplaceAll(row[1], "`", ""), ", ") {
-			if !known[reason] || cluster.Reason(reason).OfNode() != (row[2] == "this node") {
-				t.Errorf("%s is a reason: %v; of this node alone: %v", reason, known[reason], cluster.Reason(reason).OfNode())
+			if declared[reason] != row[2] {
+				t.Errorf("%s is of %q, and not of %s", reason, declared[reason], row[2])
 			}
 		}
 	}

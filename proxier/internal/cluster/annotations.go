@@ -15,6 +15,16 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
 )
 
+// The reasons that are found here.
+var (
+	// UnsupportedScheduler: this node's kernel lacks the scheduler.
+	UnsupportedScheduler = Reason{Name: "UnsupportedScheduler", OfNode: true}
+	// UnsuitableScheduler: a scheduler that hardly does what its author expects.
+	UnsuitableScheduler = Reason{Name: "UnsuitableScheduler"}
+	// AnnotationConflict: an annotation of ours and its alias say different things.
+	AnnotationConflict = Reason{Name: "AnnotationConflict"}
+)
+
 // Setting is the value of one key that is in force, and where it comes from.
 type Setting struct {
 	// Key is the name of the annotation without its prefix.

@@ -171,14 +171,16 @@ func TestWhatIsToldIsBounded(t *testing.T) {
 // TestProblemsOfTheNodeHaveRoom: what all nodes see and what is of one are told apart, and what takes something away is
 // never left out.
 func TestProblemsOfTheNodeHaveRoom(t *testing.T) {
+	one, another := cluster.Reason{Name: "One", OfNode: true}, cluster.Reason{Name: "Another", OfNode: true}
+	urgent := cluster.Reason{Name: "Zzz", OfNode: true, Urgent: true}
 	var ps cluster.Problems
 	for i := range 3 * budget.Problems {
-		for _, reason := range []cluster.Reason{cluster.AnnotationConflict, cluster.InvalidField, cluster.UnknownAnnotation, cluster.PortInUse, cluster.AddressInUse} {
+		for _, reason := range []cluster.Reason{cluster.AnnotationConflict, cluster.InvalidField, cluster.UnknownAnnotation, one, another} {
 			ps.Addf(reason, fmt.Sprint("f", i), "m")
 		}
 	}
 	ps.Addf(cluster.BeyondBudget, "f", "too much")
-	ps.Addf(cluster.BeyondNodeBudget, "f", "too much here")
+	ps.Addf(urgent, "f", "too much here")
 	kept := ps.Kept()
 	var joined cluster.Problems
 	joined.Join(kept)
@@ -186,12 +188,12 @@ func TestProblemsOfTheNodeHaveRoom(t *testing.T) {
 		told := of.Reported()
 		count := map[bool]int{}
 		for _, p := range told {
-			count[p.Reason.OfNode()]++
+			count[p.Reason.OfNode]++
 		}
 		if count[true] != budget.Problems+1 || count[false] != budget.Problems+1 {
 			t.Errorf("%s: %d of the node and %d of all, want %d of each", name, count[true], count[false], budget.Problems+1)
 		}
-		for _, want := range []cluster.Reason{cluster.BeyondBudget, cluster.BeyondNodeBudget} {
+		for _, want := range []cluster.Reason{cluster.BeyondBudget, urgent} {
 			if !slices.ContainsFunc(told, func(p cluster.Problem) bool { return p.Reason == want }) {
 				t.Errorf("%s: %s is not told", name, want)
 			}

@@ -11,6 +11,9 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
 )
 
+// BroadcastEndpoint is the reason of an endpoint at a broadcast address of the node's networks.
+var BroadcastEndpoint = Reason{Name: "BroadcastEndpoint", OfNode: true}
+
 // Endpoint is one endpoint of one Service port.
 type Endpoint struct {
 	Addr netip.Addr

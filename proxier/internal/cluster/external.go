@@ -11,6 +11,14 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/budget"
 )
 
+// The reasons that are found here.
+var (
+	// ExternalIPNotAllowed: an external IP outside of the operator's networks.
+	ExternalIPNotAllowed = Reason{Name: "ExternalIPNotAllowed"}
+	// SourceRangesOpen: source ranges that leave a family open.
+	SourceRangesOpen = Reason{Name: "SourceRangesOpen"}
+)
+
 // external reads the fields that let clients from outside of the cluster in, and the traffic policies.
 func (p *parser) external(s *Service) {
 	spec := p.in.Service.Spec

@@ -6,6 +6,9 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/annotation"
 )
 
+// UnknownAnnotation is the reason of a key under our prefix that does not exist.
+var UnknownAnnotation = Reason{Name: "UnknownAnnotation"}
+
 // AnnotationProblems returns what cannot be honoured of the annotations of an object that is no Service.
 func AnnotationProblems(of annotation.Object, annotations map[string]string) (problems Problems) {
 	if len(annotations) == 0 {

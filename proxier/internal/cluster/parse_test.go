@@ -188,10 +188,10 @@ func TestPorts(t *testing.T) {
 }
 
 func TestSortProblems(t *testing.T) {
-	a := cluster.Problem{Reason: "A", Field: "x", Message: "1"}
-	b := cluster.Problem{Reason: "A", Field: "x", Message: "2"}
-	c := cluster.Problem{Reason: "A", Field: "y", Message: "1"}
-	d := cluster.Problem{Reason: "B", Field: "a", Message: "1"}
+	a := cluster.Problem{Reason: cluster.Reason{Name: "A"}, Field: "x", Message: "1"}
+	b := cluster.Problem{Reason: cluster.Reason{Name: "A"}, Field: "x", Message: "2"}
+	c := cluster.Problem{Reason: cluster.Reason{Name: "A"}, Field: "y", Message: "1"}
+	d := cluster.Problem{Reason: cluster.Reason{Name: "B"}, Field: "a", Message: "1"}
 	got := cluster.SortProblems([]cluster.Problem{d, c, a, b, a, d})
 	if want := []cluster.Problem{a, b, c, d}; fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("%v, want %v", got, want)

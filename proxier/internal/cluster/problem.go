@@ -38,7 +38,7 @@ func (p Problem) String() string { return fmt.Sprintf("%s: %s: %s", p.Reason, p.
 // SortProblems sorts by reason, field and text and drops repetitions.
 func SortProblems(problems []Problem) []Problem {
 	slices.SortFunc(problems, func(a, b Problem) int {
-		if c := strings.Compare(string(a.Reason), string(b.Reason)); c != 0 {
+		if c := strings.Compare(a.Reason.Name, b.Reason.Name); c != 0 {
 			return c
 		}
 		if c := strings.Compare(a.Field, b.Field); c != 0 {

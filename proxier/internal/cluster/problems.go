@@ -7,6 +7,14 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/budget"
 )
 
+// The reasons that stand for Problems which are not listed one by one.
+var (
+	// MoreProblems: those that all nodes have.
+	MoreProblems = Reason{Name: "MoreProblems"}
+	// moreNodeProblems: those of one node alone.
+	moreNodeProblems = Reason{Name: "MoreNodeProblems", OfNode: true}
+)
+
 // Problems are those of one object, as many as its budget has room for. What all nodes see and what is of this node are
 // kept apart, because all nodes must report the same of what they share. The zero value has none.
 type Problems struct {
@@ -50,7 +58,7 @@ func (ps *Problems) room(reason Reason) bool {
 }
 
 func (ps *Problems) leaveOut(reason Reason) {
-	if reason.OfNode() {
+	if reason.OfNode {
 		ps.moreOfNode++
 	} else {
 		ps.more++
@@ -71,7 +79,7 @@ func (ps Problems) Kept() Problems {
 	urgentFirst(kept.list)
 	kept.list = slices.DeleteFunc(kept.list, func(p Problem) bool {
 		n := &shared
-		if p.Reason.OfNode() {
+		if p.Reason.OfNode {
 			n = &ofNode
 		}
 		if *n++; *n <= budget.Problems {
@@ -87,11 +95,10 @@ func (ps Problems) Kept() Problems {
 // None tells that there are none.
 func (ps Problems) None() bool { return len(ps.list) == 0 && ps.more == 0 && ps.moreOfNode == 0 }
 
-// urgentFirst puts what is beyond a budget ahead of what may be left out: that is what takes something away from a
-// Service.
+// urgentFirst puts the urgent ones ahead of those that may be left out.
 func urgentFirst(problems []Problem) {
 	urgent := func(p Problem) int {
-		if p.Reason == BeyondBudget || p.Reason == BeyondNodeBudget {
+		if p.Reason.Urgent {
 			return 0
 		}
 		return 1
@@ -106,7 +113,7 @@ func (ps Problems) Reported() []Problem {
 	for _, rest := range []struct {
 		reason Reason
 		n      int
-	}{{MoreProblems, kept.more}, {MoreNodeProblems, kept.moreOfNode}} {
+	}{{MoreProblems, kept.more}, {moreNodeProblems, kept.moreOfNode}} {
 		if rest.n > 0 {
 			told = append(told,
 				Problem{Reason: rest.reason, Field: "metadata", Message: fmt.Sprintf("and %d more, which are not listed", rest.n)})

@@ -9,6 +9,9 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
 
+// rulesUnread is the reason of rules of others that could not be looked at.
+var rulesUnread = cluster.Reason{Name: "RulesUnread", OfNode: true}
+
 // recordCaptures takes note of the rules of others that come before IPVS. It returns the Services of which they take
 // packets that they did not take before, or take none any more. Such a rule is reported and never touched: who wrote it
 // may mean it.
@@ -16,7 +19,7 @@ func (e *Engine) recordCaptures(seen dataplane.Observation) (dirty []cluster.Nam
 	e.unreadRules = nil
 	for _, err := range seen.UnreadRules {
 		e.unreadRules = append(e.unreadRules, cluster.Problem{
-			Reason: cluster.RulesUnread, Field: "iptables",
+			Reason: rulesUnread, Field: "iptables",
 			Message: budget.Cut("the nat table of the other kind of iptables cannot be read, and may take packets of services away: " + err),
 		})
 	}

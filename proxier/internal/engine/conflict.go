@@ -5,6 +5,9 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
 
+// frontEndConflict is the reason of a front end that another Service has: the same address, port and protocol.
+var frontEndConflict = cluster.Reason{Name: "FrontEndConflict"}
+
 // addConflict adds the Problem of a Service that wants a front end which another Service has. Who has it is decided in
 // dataplane/merge.go.
 func addConflict(
@@ -14,7 +17,7 @@ func addConflict(
 	if as.Allocated() && !front.Kind.Allocated() {
 		why = "as its " + as.String() + ", which the API gives out once"
 	}
-	problems.Addf(cluster.FrontEndConflict, front.Kind.String()+" "+front.ID.String(),
+	problems.Addf(frontEndConflict, front.Kind.String()+" "+front.ID.String(),
 		"service %s has this address, port and protocol %s; "+
 			"this service is not served there until the other lets go of it", winner, why)
 }

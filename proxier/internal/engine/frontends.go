@@ -13,6 +13,20 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
 
+// The reasons that are found here.
+var (
+	// addressInUse: an address that another machine, or the node, has.
+	addressInUse = cluster.Reason{Name: "AddressInUse", OfNode: true}
+	// portInUse: a node port on which a program of the node listens.
+	portInUse = cluster.Reason{Name: "PortInUse", OfNode: true}
+	// nodeUnknown: what depends on this Node, of which too little is known.
+	nodeUnknown = cluster.Reason{Name: "NodeUnknown", OfNode: true}
+	// foreignVirtualServer: somebody else's virtual server in an excluded network.
+	foreignVirtualServer = cluster.Reason{Name: "ForeignVirtualServer", OfNode: true}
+	// foreignRule: somebody's rule takes packets before IPVS sees them.
+	foreignRule = cluster.Reason{Name: "ForeignRule", OfNode: true}
+)
+
 // checkFrontEnds takes front ends out of the Fragment that this node cannot have, and notes what an operator should
 // know about the others.
 func (e *Engine) checkFrontEnds(s *cluster.Service, f *dataplane.Fragment) {
@@ -22,7 +36,7 @@ func (e *Engine) checkFrontEnds(s *cluster.Service, f *dataplane.Fragment) {
 	keptOff, byNodes := e.excludedServers(), e.balancedByNodes(s)
 	f.FrontEnds = slices.DeleteFunc(f.FrontEnds, func(front dataplane.FrontEnd) bool {
 		if _, others := keptOff[front.ID]; others {
-			problem(cluster.ForeignVirtualServer, front,
+			problem(foreignVirtualServer, front,
 				"somebody else has a virtual server there, and the address is in --ipvs-exclude-cidrs; this service is not served there")
 			return true
 		}
@@ -30,36 +44,36 @@ func (e *Engine) checkFrontEnds(s *cluster.Service, f *dataplane.Fragment) {
 		if !front.Kind.Allocated() {
 			if other := e.otherNode(front.ID.Addr); other != "" {
 				if !usual {
-					problem(cluster.AddressInUse, front,
+					problem(addressInUse, front,
 						"this is the address of node %s, which this node could not reach any more; the service is not served there", other)
 				}
 				return true
 			}
 			if not := e.forbidden(front.ID); not != "" {
-				problem(cluster.AddressInUse, front, "%s; the service is not served there", not)
+				problem(addressInUse, front, "%s; the service is not served there", not)
 				return true
 			}
 		}
 		if front.Kind != dataplane.NodePort && !usual && slices.Contains(e.node.Primary, front.ID.Addr) {
-			problem(cluster.AddressInUse, front, "this is the node's own address: of its ports only this one goes to the service")
+			problem(addressInUse, front, "this is the node's own address: of its ports only this one goes to the service")
 		}
 		if by := capturedBy(e.captures.Of(front.ID)); by != "" {
-			problem(cluster.ForeignRule, front, "somebody else's rule takes packets away before they come to this service: %s",
+			problem(foreignRule, front, "somebody else's rule takes packets away before they come to this service: %s",
 				by)
 		}
 		if !front.Bind && e.listeners.hear(front.ID) {
-			problem(cluster.PortInUse, front, "a program of this node listens there, and gets no connections while the service has this address and port")
+			problem(portInUse, front, "a program of this node listens there, and gets no connections while the service has this address and port")
 		}
 		return false
 	})
 	for _, port := range s.Ports {
 		if port.NodePort != 0 && e.settings.Dataplane.NodePortsOnPrimary && len(e.node.Primary) == 0 {
-			s.Problems.Addf(cluster.NodeUnknown, "spec.ports["+port.Name+"].nodePort",
+			s.Problems.Addf(nodeUnknown, "spec.ports["+port.Name+"].nodePort",
 				"--nodeport-addresses limits node ports to the primary addresses of Node %s. They are not known: there is no such Node, or it has none", e.node.Name)
 		}
 		if ports := e.settings.Dataplane.MasqueradePorts; port.NodePort != 0 && ports[0] <= port.NodePort &&
 			port.NodePort <= ports[1] {
-			s.Problems.Addf(cluster.PortInUse, "spec.ports["+port.Name+"].nodePort",
+			s.Problems.Addf(portInUse, "spec.ports["+port.Name+"].nodePort",
 				"%d is one of the ports %d to %d that masquerading takes: connections that are masqueraded with it fail; let --masquerade-ports hold no node ports", port.NodePort, ports[0], ports[1])
 		}
 	}
@@ -81,7 +95,7 @@ func (e *Engine) balancedByNodes(s *cluster.Service) bool {
 		others = append(others, fmt.Sprintf("%s (%s)", addr, other))
 	}
 	if len(others) > 0 && len(others) == len(s.LoadBalancerIPs) {
-		s.Problems.Addf(cluster.AddressInUse, "status.loadBalancer.ingress",
+		s.Problems.Addf(addressInUse, "status.loadBalancer.ingress",
 			"all addresses are of other nodes, which serve them, and this node does not: %s", budget.List(others))
 	}
 	return len(s.LoadBalancerIPs) > 0

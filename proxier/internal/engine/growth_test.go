@@ -46,7 +46,7 @@ func TestSocketsThatStay(t *testing.T) {
 	node := s.memory.Addresses[0]
 	s.memory.Listeners = append(many[:len(many):len(many)], dataplane.Listener{Protocol: cluster.TCP, Addr: node, Port: 30080})
 	s.converge(nil, true)
-	if row := s.rows[cluster.Name{Namespace: "ns", Name: "web"}]; len(row.Problems) != 1 || row.Problems[0].Reason != cluster.PortInUse {
+	if row := s.rows[cluster.Name{Namespace: "ns", Name: "web"}]; len(row.Problems) != 1 || row.Problems[0].Reason.Name != "PortInUse" {
 		t.Errorf("a program listens on the node port: %v", row.Problems)
 	}
 	s.memory.Listeners = many

@@ -12,6 +12,14 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
 
+// The reasons that are found here.
+var (
+	// nodeListsClusterIP: a Node that lists a cluster IP among its addresses.
+	nodeListsClusterIP = cluster.Reason{Name: "NodeListsClusterIP"}
+	// nodeListsForeignAddress: a Node that lists this node's address, or not its own.
+	nodeListsForeignAddress = cluster.Reason{Name: "NodeListsForeignAddress", OfNode: true}
+)
+
 // nodeClaims are addresses that Nodes list and that are not theirs. The kubelet writes status.addresses with the node's
 // own credential, so whoever has that credential may list any address: it takes nothing away from a cluster IP or from
 // another node, and is told on the Node.
@@ -71,12 +79,12 @@ func (e *Engine) reportNodeClaims() {
 	// In one order, because a Node has only so many Problems told, and all nodes have to tell the same.
 	for _, name := range slices.SortedFunc(maps.Keys(c.clusterIPs), cluster.Name.Compare) {
 		claim := c.clusterIPs[name]
-		problem(claim.node, cluster.NodeListsClusterIP, "%s is the cluster IP of service %s, which keeps it",
+		problem(claim.node, nodeListsClusterIP, "%s is the cluster IP of service %s, which keeps it",
 			claim.addr, name)
 	}
 	for _, addr := range e.node.Addresses {
 		if node := e.lister.NodeAt(addr); node != "" {
-			problem(node, cluster.NodeListsForeignAddress, "%s is an address of node %s, whose Services keep it there",
+			problem(node, nodeListsForeignAddress, "%s is an address of node %s, whose Services keep it there",
 				addr, e.node.Name)
 		}
 	}
@@ -85,7 +93,7 @@ func (e *Engine) reportNodeClaims() {
 			addr, is := addressOf(a)
 			// A cloud may list an external address that it translates: the node need not have that one.
 			if is && a.Type == v1.NodeInternalIP && !e.ownAddress(addr) {
-				problem(e.node.Name, cluster.NodeListsForeignAddress,
+				problem(e.node.Name, nodeListsForeignAddress,
 					"no link of the node has its InternalIP %s: node ports are not served there", addr)
 			}
 		}

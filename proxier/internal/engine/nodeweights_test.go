@@ -33,7 +33,7 @@ endpoints: [{addresses: [10.244.1.2], nodeName: n1}]
 		if got := s.memory.State().ServiceText(); !strings.Contains(got, "10.244.1.2:8080 "+weight) {
 			t.Errorf("none %t: want %s in\n%s", none, weight, got)
 		}
-		if told := strings.Contains(s.problems(), "node "+string(cluster.AnnotationWithoutEffect)); told != none {
+		if told := strings.Contains(s.problems(), "node "+cluster.AnnotationWithoutEffect.Name); told != none {
 			t.Errorf("none %t: problems\n%s", none, s.problems())
 		}
 	}

@@ -8,6 +8,9 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
 
+// beyondNodeBudget is the reason of more than a Service may have on a node, or than sets have room for.
+var beyondNodeBudget = cluster.Reason{Name: "BeyondNodeBudget", OfNode: true, Urgent: true}
+
 // ration leaves out what the sets that all Services share have no room for, and reports what of the Service is not in
 // force.
 func (e *Engine) ration(s *cluster.Service, f *dataplane.Fragment) {
@@ -24,12 +27,12 @@ func (e *Engine) ration(s *cluster.Service, f *dataplane.Fragment) {
 		hairpins = allowed
 	}
 	if beyond.FrontEnds > 0 {
-		s.Problems.Addf(cluster.BeyondNodeBudget, "front ends",
+		s.Problems.Addf(beyondNodeBudget, "front ends",
 			"%s; %d are not served, from %s on; in force are the %d before",
 			allowed, beyond.FrontEnds, beyond.First, len(f.FrontEnds))
 	}
 	if beyond.Hairpins > 0 {
-		s.Problems.Addf(cluster.BeyondNodeBudget, "endpoints",
+		s.Problems.Addf(beyondNodeBudget, "endpoints",
 			"%s; %d of them cannot reach themselves by way of the service; all are served to others",
 			hairpins, beyond.Hairpins)
 	}

@@ -271,6 +271,9 @@ func noLocal(f dataplane.Fragment) (internal, external int) {
 	return internal, external
 }
 
+// kernelRefused is the reason of an operation that this node's kernel refuses again and again.
+var kernelRefused = cluster.Reason{Name: "KernelRefused", OfNode: true}
+
 // addRefusals tells of what the kernel refuses, and not of what was left out for its sake.
 func addRefusals(problems *cluster.Problems, failures []Failure) {
 	for _, f := range failures {
@@ -279,7 +282,7 @@ func addRefusals(problems *cluster.Problems, failures []Failure) {
 			if errno := syscall.Errno(0); errors.As(f.Err, &errno) {
 				why = errno
 			}
-			problems.Addf(cluster.KernelRefused, f.Op.String(),
+			problems.Addf(kernelRefused, f.Op.String(),
 				"the kernel refuses it: %v; what does not need it is served, and it is tried again ever more rarely", why)
 		}
 	}

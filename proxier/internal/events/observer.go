@@ -138,7 +138,7 @@ func (o *Observer) follow(
 		}
 	}
 	for _, p := range row.Problems {
-		if _, known := e.problems[p.Shared()]; known || p.Reason.OfNode() != ofNode {
+		if _, known := e.problems[p.Shared()]; known || p.Reason.OfNode != ofNode {
 			continue
 		}
 		if e.recovered != nil {
@@ -169,8 +169,8 @@ func (e *problemEvents) withdraw(sink *Sink) {
 }
 
 func (o *Observer) problem(row engine.Row, p cluster.Problem) *eventsv1.Event {
-	identity := []string{row.UID, string(p.Reason), p.Field, p.Message, row.Version}
-	return o.event(row, p.Reason.OfNode(), v1.EventTypeWarning, string(p.Reason), p.Field, p.Field+": "+p.Text(), identity)
+	identity := []string{row.UID, p.Reason.Name, p.Field, p.Message, row.Version}
+	return o.event(row, p.Reason.OfNode, v1.EventTypeWarning, p.Reason.Name, p.Field, p.Field+": "+p.Text(), identity)
 }
 
 func (o *Observer) recovered(row engine.Row, ofNode bool) *eventsv1.Event {

@@ -28,9 +28,9 @@ import (
 
 var (
 	wrong   = cluster.Problem{Reason: cluster.InvalidField, Field: "f", Message: "a 100% mistake"}
-	clash   = cluster.Problem{Reason: cluster.FrontEndConflict, Field: "g", Message: "taken"}
+	clash   = cluster.Problem{Reason: cluster.Reason{Name: "FrontEndConflict"}, Field: "g", Message: "taken"}
 	lacking = cluster.Problem{Reason: cluster.UnsupportedScheduler, Field: "scheduler", Message: "no lc"}
-	inUse   = cluster.Problem{Reason: cluster.PortInUse, Field: "port", Message: "a program listens"}
+	inUse   = cluster.Problem{Reason: cluster.Reason{Name: "PortInUse", OfNode: true}, Field: "port", Message: "a program listens"}
 )
 
 // daemons are the observers of several nodes with one API and one time.
@@ -355,8 +355,8 @@ func TestNodesTellOfTheirAnnotations(t *testing.T) {
 // node. So is its end.
 func TestOtherNodesAreTold(t *testing.T) {
 	d := newDaemons(t, "n1", "n2", "n3")
-	seenByAll := cluster.Problem{Reason: cluster.NodeListsClusterIP, Field: "status.addresses", Message: "10.96.0.10 is a cluster IP"}
-	seenByOne := cluster.Problem{Reason: cluster.NodeListsForeignAddress, Field: "status.addresses", Message: "192.0.2.1 is an address of node n1"}
+	seenByAll := cluster.Problem{Reason: cluster.Reason{Name: "NodeListsClusterIP"}, Field: "status.addresses", Message: "10.96.0.10 is a cluster IP"}
+	seenByOne := cluster.Problem{Reason: cluster.Reason{Name: "NodeListsForeignAddress", OfNode: true}, Field: "status.addresses", Message: "192.0.2.1 is an address of node n1"}
 	report := func(ofN1, ofOthers []engine.Row) {
 		d.observers["n1"].Observe(engine.Report{Start: d.now, OtherNodes: ofN1})
 		d.observers["n2"].Observe(engine.Report{Start: d.now, OtherNodes: ofOthers})

@@ -386,7 +386,7 @@ func (r *boardRow) status(name cluster.Name, counter ConnectionCounter) ServiceS
 
 func NewProblemStatus(problems []cluster.Problem) (status []ProblemStatus) {
 	for _, p := range problems {
-		status = append(status, ProblemStatus{string(p.Reason), p.Field, p.Text()})
+		status = append(status, ProblemStatus{p.Reason.Name, p.Field, p.Text()})
 	}
 	return status
 }

@@ -13,6 +13,14 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel"
 )
 
+// The reasons that are found here.
+var (
+	// connectionsLimited: nearly as many connections as the node's kernel may have.
+	connectionsLimited = cluster.Reason{Name: "ConnectionsLimited", OfNode: true}
+	// connectionTableSmall: a table that is too small for its connections.
+	connectionTableSmall = cluster.Reason{Name: "ConnectionTableSmall", OfNode: true}
+)
+
 // ConnectionsStatus is the table of IPVS's connections.
 type ConnectionsStatus struct {
 	// Connections are those of this network namespace, as the kernel counts them. Where it does not (Counted is "audit"),
@@ -107,16 +115,16 @@ func (c *ConnectionTable) judge(s ConnectionsStatus) (problems []cluster.Problem
 		return slices.ContainsFunc(c.problems, func(p cluster.Problem) bool { return p.Reason == reason })
 	}
 	part := nearlyFull
-	if was(cluster.ConnectionsLimited) {
+	if was(connectionsLimited) {
 		part = roomy
 	}
 	if s.MaxConnections != nil && float64(s.Connections) >= part*float64(*s.MaxConnections) {
-		problems = append(problems, cluster.Problem{Reason: cluster.ConnectionsLimited, Field: kernel.ConnectionMax,
+		problems = append(problems, cluster.Problem{Reason: connectionsLimited, Field: kernel.ConnectionMax,
 			Message: fmt.Sprintf(
 				"this node may have %d connections through Services, and has nearly as many; one more is dropped; allowed are up to 1073741824", *s.MaxConnections)})
 	}
 	share := crowded
-	if was(cluster.ConnectionTableSmall) {
+	if was(connectionTableSmall) {
 		share = spacious
 	}
 	entries := s.Connections
@@ -124,7 +132,7 @@ func (c *ConnectionTable) judge(s ConnectionsStatus) (problems []cluster.Problem
 		entries *= 2 // one for each direction (net/netfilter/ipvs/ip_vs_conn.c, ip_vs_conn_hash, Linux 7.2)
 	}
 	if s.Buckets > 0 && s.Buckets >= s.MaxBuckets && entries > share*s.Buckets {
-		problems = append(problems, cluster.Problem{Reason: cluster.ConnectionTableSmall,
+		problems = append(problems, cluster.Problem{Reason: connectionTableSmall,
 			Field: "ip_vs." + kernel.ConnectionTabBits, Message: fmt.Sprintf(
 				"the table of connections has %d buckets and grows no further, and each packet looks at several connections in one; "+
 					"load the module ip_vs with a larger %s: 2 to the power of it is the most buckets", s.Buckets, kernel.ConnectionTabBits)})

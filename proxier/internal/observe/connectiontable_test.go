@@ -24,7 +24,7 @@ func tableOf(t *kernel.ConnectionTable, now *time.Time) *ConnectionTable {
 // TestTableTooSmall: a table that cannot grow and is crowded is a Problem, and stays one until it is clearly none; and
 // so is a limit that is nearly reached.
 func TestTableTooSmall(t *testing.T) {
-	const small, limited = cluster.ConnectionTableSmall, cluster.ConnectionsLimited
+	small, limited := connectionTableSmall, connectionsLimited
 	fixed := kernel.ConnectionTable{MaxBuckets: 4096}
 	grows := kernel.ConnectionTable{Grows: true, Buckets: 4096, MaxBuckets: 4096}
 	limit := kernel.ConnectionTable{Grows: true, Buckets: 4096, MaxBuckets: 1 << 20, Limited: true, MaxConnections: 1000}
@@ -60,7 +60,7 @@ func TestTableTooSmall(t *testing.T) {
 				var got []cluster.Reason
 				for _, p := range problems {
 					got = append(got, p.Reason)
-					if !p.Reason.OfNode() {
+					if !p.Reason.OfNode {
 						t.Errorf("%s is not of the node alone", p.Reason)
 					}
 				}
@@ -132,7 +132,7 @@ func TestTableIsWatched(t *testing.T) {
 			if step.log == "" && got != "" || strings.Count(got, step.log) != 1 && step.log != "" || strings.Count(got, "\n") > 1 {
 				t.Errorf("%+v: the log is %q", step, got)
 			}
-			if n := problemsOf(t, m, string(cluster.ConnectionTableSmall)); n != step.series {
+			if n := problemsOf(t, m, connectionTableSmall.Name); n != step.series {
 				t.Errorf("%+v: the metric is %v", step, n)
 			}
 		}

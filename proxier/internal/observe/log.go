@@ -184,10 +184,10 @@ func (l *Log) problemsOf(row engine.Row) {
 func logProblems(log *slog.Logger, of, name string, before, now []cluster.Problem) {
 	same := func(p cluster.Problem) cluster.Problem { return p }
 	for _, p := range engine.OnlyIn(now, before, same) {
-		log.Warn("problem", of, name, "reason", string(p.Reason), "field", p.Field, "message", p.Text())
+		log.Warn("problem", of, name, "reason", p.Reason.Name, "field", p.Field, "message", p.Text())
 	}
 	for _, p := range engine.OnlyIn(before, now, same) {
-		log.Info("problem is gone", of, name, "reason", string(p.Reason), "field", p.Field)
+		log.Info("problem is gone", of, name, "reason", p.Reason.Name, "field", p.Field)
 	}
 }
 

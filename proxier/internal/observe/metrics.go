@@ -259,11 +259,11 @@ func (m *Metrics) countProblems(name cluster.Name, before, now []cluster.Problem
 		counts[p.Reason]++
 	}
 	for reason, n := range counts {
-		m.problems.WithLabelValues(name.Namespace, name.Name, string(reason)).Set(float64(n))
+		m.problems.WithLabelValues(name.Namespace, name.Name, reason.Name).Set(float64(n))
 	}
 	for _, p := range before {
 		if counts[p.Reason] == 0 {
-			m.problems.DeleteLabelValues(name.Namespace, name.Name, string(p.Reason))
+			m.problems.DeleteLabelValues(name.Namespace, name.Name, p.Reason.Name)
 		}
 	}
 }
