@@ -144,9 +144,9 @@ var options = []Option{
 		Field: "scheduler", Flags: []string{"ipvs-scheduler"}, Suggest: schedulerWords(),
 		Help: "scheduler of Services that choose none: " + strings.Join(scheduler.Names(), ", ") +
 			", or a long name; empty is " +
-			scheduler.Default + ", and mh or sh for Services with session affinity",
+			scheduler.Default + ", and " + strings.Join(scheduler.ForAffinity, " or ") + " for Services with session affinity",
 		Docs: "scheduler of Services that choose none. Empty is `" + scheduler.Default + "`, and for Services with session " +
-			"affinity `mh` ([schedulers.md](schedulers.md#session-affinity))",
+			"affinity `" + scheduler.ForAffinity[0] + "` ([schedulers.md](schedulers.md#session-affinity))",
 	}, {
 		Field: "schedulerFlags", Flags: []string{"scheduler-flags"}, Suggest: append(scheduler.FlagNames(), "none"),
 		Help: "scheduler flags of Services that choose none, as the annotation has them",

@@ -92,6 +92,13 @@ type Endpoint struct {
 // Default is the scheduler in force where nobody chose one, the same as kube-proxy's.
 const Default = "rr"
 
+// Example is the scheduler of examples in messages and documents.
+const Example = "wlc"
+
+// ForAffinity are schedulers by a hash of the client's address, the best one first. A Service with session affinity for
+// which nobody chose one gets the first that fits. The first moves fewer clients when endpoints change.
+var ForAffinity = []string{"mh", "sh"}
+
 var (
 	byName = map[string]Scheduler{} // canonical names and aliases, lower case
 	names  []string                 // canonical names, sorted
@@ -124,6 +131,16 @@ func Lookup(name string) (Scheduler, bool) {
 
 // Names returns the canonical names, sorted.
 func Names() []string { return slices.Clone(names) }
+
+// NamesOf returns the canonical names of the schedulers of which the fact holds, sorted.
+func NamesOf(fact func(Scheduler) bool) (such []string) {
+	for _, name := range names {
+		if fact(byName[name]) {
+			such = append(such, name)
+		}
+	}
+	return such
+}
 
 // KernelNames returns the kernel's names of all schedulers, sorted.
 func KernelNames() []string {

@@ -1,7 +1,9 @@
 package annotation
 
 import (
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -30,18 +32,41 @@ const (
 // flag matches the name of a scheduler flag.
 var flag = strings.Join(scheduler.FlagNames(), "|")
 
+// flagged are the schedulers that have flags.
+var flagged = scheduler.NamesOf(func(s scheduler.Scheduler) bool { return s.Supported != 0 })
+
 func flagSummaries() string {
-	var sentences []string
+	sentences := []string{"Flags of " + inWords(flagged) + "."}
 	for _, f := range scheduler.AllFlags {
 		sentences = append(sentences, "`"+f.Name+"`: "+f.Summary+".")
 	}
 	return strings.Join(sentences, " ")
 }
 
+// flagDefaults says which flags are in force where a Service names none, scheduler by scheduler.
+func flagDefaults() string {
+	of := map[scheduler.Flags][]string{}
+	for _, name := range flagged {
+		if s, _ := scheduler.Lookup(name); s.Default != 0 {
+			of[s.Default] = append(of[s.Default], name)
+		}
+	}
+	var defaults []string
+	for _, flags := range slices.Sorted(maps.Keys(of)) {
+		defaults = append(defaults, "`"+flags.String()+"` for "+inWords(of[flags]))
+	}
+	return strings.Join(append(defaults, "else none"), ", ")
+}
+
 // inWords lists names as a sentence does: "a, b and c".
-func inWords(names []string) string {
+func inWords(names []string) string { return joined(names, "and") }
+
+func joined(names []string, by string) string {
 	last := len(names) - 1
-	return strings.Join(names[:last], ", ") + " and " + names[last]
+	if last < 1 {
+		return strings.Join(names, "")
+	}
+	return strings.Join(names[:last], ", ") + " " + by + " " + names[last]
 }
 
 func list(of, by string) string {
@@ -60,18 +85,21 @@ var table = []Key{
 		Name: Scheduler, Objects: []Object{Service}, PerPort: true, Unique: true,
 		Summary: "Who gets a new connection: one of the kernel's schedulers.",
 		Allowed: "one of " + strings.Join(scheduler.Names(), ", ") +
-			", or a long name; or a list of ports such as http=wlc,dns=mh,*=rr",
-		Default: "the configuration's, else `" + scheduler.Default + "`; with session affinity `mh`", Example: "wlc",
+			", or a long name; or a list of ports such as http=" + scheduler.Example + ",dns=" + scheduler.ForAffinity[0] +
+			",*=" + scheduler.Default,
+		Default: "the configuration's, else `" + scheduler.Default + "`; with session affinity `" +
+			scheduler.ForAffinity[0] + "`",
+		Example:   scheduler.Example,
 		Words:     scheduler.Words(),
 		Pattern:   strings.Join(scheduler.Words(), "|"),
 		canonical: func(x string) string { s, _ := scheduler.Lookup(x); return s.Name },
 	},
 	{
 		Name: SchedulerFlags, Objects: []Object{Service}, PerPort: true, Unique: true,
-		Summary: "Flags of sh and mh. " + flagSummaries(),
+		Summary: flagSummaries(),
 		Allowed: "none, or a comma list of " + inWords(scheduler.FlagNames()) +
 			"; in a list of ports joined by +, such as web=fallback+port,*=none",
-		Default: "`fallback` for sh and mh, else none", Example: "fallback,port",
+		Default: flagDefaults(), Example: "fallback,port",
 		Words:   append(scheduler.FlagNames(), "none"),
 		Pattern: `none|` + list(flag, `,`), PortPattern: `none|` + list(flag, `\+`),
 		canonical: func(x string) string { return ParseFlags(x).String() },
@@ -90,7 +118,8 @@ var table = []Key{
 	},
 	{
 		Name: SlowStart, Objects: []Object{Service}, PerPort: true, Unique: true,
-		Summary: "The weight of a new endpoint grows to its own over this time, in a straight line. It needs wrr, wlc, sed or nq.",
+		Summary: "The weight of a new endpoint grows to its own over this time, in a straight line. It needs " +
+			joined(scheduler.NamesOf(func(s scheduler.Scheduler) bool { return s.SlowStart }), "or") + ".",
 		Allowed: "a duration from 0s (off) to 24h such as 30s or 1m30s; or a list of ports", Default: "off", Example: "30s", Words: []string{"0s", "10s", "30s", "1m"},
 		Pattern: duration, Limits: []Limit{atMost(MaxSlowStart)}, canonical: canonicalDuration,
 	},

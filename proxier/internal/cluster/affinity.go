@@ -58,14 +58,12 @@ func (p *parser) affinity() time.Duration {
 func (p *parser) schedulerByDefault(port *ServicePort) Setting {
 	fits := func(name string) bool {
 		s, _ := scheduler.Lookup(name)
-		return p.has(name) && most(port.Endpoints) <= s.Places
+		return p.has(name) && most(port.Endpoints) <= s.Places && (!s.CostlyTable || p.frontEnds <= affinityTables)
 	}
-	switch {
-	case !p.sticky:
-	case fits("mh") && p.frontEnds <= affinityTables: // it moves fewer clients when endpoints change
-		return Setting{annotation.Scheduler, "mh", SourceAffinity}
-	case fits("sh"):
-		return Setting{annotation.Scheduler, "sh", SourceAffinity}
+	for _, name := range scheduler.ForAffinity {
+		if p.sticky && fits(name) {
+			return Setting{annotation.Scheduler, name, SourceAffinity}
+		}
 	}
 	return Setting{annotation.Scheduler, scheduler.Default, SourceDefault}
 }

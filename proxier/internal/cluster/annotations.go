@@ -365,14 +365,17 @@ func (p *parser) withoutEffect(ports []ServicePort) {
 		return
 	}
 	anything := func(string) bool { return true }
-	flagless, inForce := "of the schedulers only mh and sh have flags; in force is none", scheduler.Flags(0)
+	flagged := scheduler.NamesOf(func(s scheduler.Scheduler) bool { return s.Supported != 0 })
+	flagless := "of the schedulers only " + strings.Join(flagged, " and ") + " have flags; in force is none"
+	inForce := scheduler.Flags(0)
 	if p.sticky && slices.ContainsFunc(ports, unchosen) { // on every node, whether its kernel has a hash or not
 		flagless, inForce = "session affinity chooses the scheduler, and its flags with it; name a scheduler to choose others", affinityFlags
 	}
 	tell(annotation.SchedulerFlags, flagless,
 		func(port ServicePort) bool { return chosen(port).Supported != 0 && !byAffinity(port) },
 		func(value string) bool { return value != inForce.String() })
-	tell(annotation.SlowStart, "it needs a scheduler that goes by growing weights ("+strings.Join(slowStarters(), ", ")+
+	slowStarters := scheduler.NamesOf(func(s scheduler.Scheduler) bool { return s.SlowStart })
+	tell(annotation.SlowStart, "it needs a scheduler that goes by growing weights ("+strings.Join(slowStarters, ", ")+
 		"); in force is off",
 		func(port ServicePort) bool { return chosen(port).SlowStart },
 		func(value string) bool { return annotation.ParseDuration(value) > 0 })
@@ -380,15 +383,6 @@ func (p *parser) withoutEffect(ports []ServicePort) {
 		func(port ServicePort) bool { return port.Protocol == UDP }, annotation.ParseBool)
 	tell(annotation.Weight, "no port has a scheduler that goes by weights; of weights only 0 counts",
 		func(port ServicePort) bool { return chosen(port).Weighted }, anything)
-}
-
-func slowStarters() (names []string) {
-	for _, name := range scheduler.Names() {
-		if s, _ := scheduler.Lookup(name); s.SlowStart {
-			names = append(names, name)
-		}
-	}
-	return names
 }
 
 // cautions tells what an author may not expect of a scheduler.

@@ -2,10 +2,12 @@ package engine
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/budget"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
+	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
 )
 
 // beyondNodeBudget is the reason of more than a Service may have on a node, or than sets have room for.
@@ -17,8 +19,9 @@ func (e *Engine) ration(s *cluster.Service, f *dataplane.Fragment) {
 	delete(e.rationed, f.Owner)
 	e.want.Ration(f)
 	beyond := f.Beyond
-	allowed := fmt.Sprintf("allowed are %d front ends (one of mh counts as %d), %d real servers and %d set entries",
-		budget.FrontEnds, budget.FrontEndsOfTable, budget.RealServers, budget.Entries)
+	allowed := fmt.Sprintf("allowed are %d front ends (one of %s counts as %d), %d real servers and %d set entries",
+		budget.FrontEnds, strings.Join(scheduler.NamesOf(func(s scheduler.Scheduler) bool { return s.CostlyTable }), " or "),
+		budget.FrontEndsOfTable, budget.RealServers, budget.Entries)
 	hairpins := fmt.Sprintf("allowed are %d endpoints of this node", budget.Hairpins)
 	if beyond.Full != "" {
 		e.rationed[f.Owner] = beyond

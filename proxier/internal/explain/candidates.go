@@ -81,7 +81,8 @@ func open(counts []dataplane.Connections, r dataplane.RealServer) uint32 {
 // choose marks the candidate that the packet goes to, where that is certain. It returns false where a hash leads to one
 // that takes no new connections.
 func (w *way) choose(v dataplane.VirtualServer, able int) bool {
-	if able == 1 && v.Scheduler != "sh" && v.Scheduler != "mh" {
+	s, _ := scheduler.OfKernel(v.Scheduler)
+	if able == 1 && s.Idle == scheduler.IdleSkipped {
 		for i := range w.said.Candidates {
 			if w.said.Candidates[i].Excluded == "" {
 				w.said.Candidates[i].Chosen = true
@@ -96,6 +97,9 @@ func (w *way) choose(v dataplane.VirtualServer, able int) bool {
 	}
 	table, has := hashing.New(v.Scheduler, v.Flags, list)
 	switch {
+	case !has && s.Idle != scheduler.IdleSkipped && able < len(list):
+		w.step("IPVS", "", "%s goes by a table of %d, of which %d take new connections; it may refuse the others' clients",
+			v.Scheduler, len(list), able)
 	case !has:
 		w.step("IPVS", "", "%s chooses among %d; which one hangs on what else is open at that moment", v.Scheduler, able)
 	case v.Flags&scheduler.Port != 0 && w.src.Port() == 0:

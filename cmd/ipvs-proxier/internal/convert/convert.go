@@ -73,9 +73,9 @@ func (r *Result) scheduler(field, name string) {
 		r.Config.Scheduler = found.Name
 		return
 	}
-	r.lost(field, name, "this version has the schedulers %s; Services that choose none get %s, and those with session affinity mh", strings.Join(
+	r.lost(field, name, "this version has the schedulers %s; Services that choose none get %s, and those with session affinity %s", strings.Join(
 		scheduler.Names(), ", ",
-	), scheduler.Default)
+	), scheduler.Default, scheduler.ForAffinity[0])
 }
 
 // allowAllExternalIPs keeps what the other proxy does without being asked.
