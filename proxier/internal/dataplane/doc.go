@@ -7,7 +7,7 @@
 //	object.go     the single things of which a State consists, and Op = verb + object
 //	compile.go    one Service becomes a Fragment: the front ends and set entries it wants
 //	endpoints.go  which endpoints a front end uses
-//	rules.go      the part that no Service changes: link, sysctls, sets, chains, hooks
+//	foundation.go the part that no Service changes: link, sysctls, sets, chains, hooks
 //	merge.go      Fragments of all Services become one State; two that want the same front end are settled here
 //	drain.go      a real server that is no longer wanted leaves by way of weight 0
 //	diff.go       have and want become operations
