@@ -244,6 +244,34 @@ bench-programming: lab kube-router ## what programming Services costs, this and 
 	  IPVSP_BENCH_PEERS=$(PEERS_MAX) IPVSP_BENCH_CHANGES=$(PEERS_CHANGES) IPVSP_BENCH_ONLY='$(ONLY)' IPVSP_BENCH_VARIANTS='$(VARIANTS)' IPVSP_BENCH_COMMAND='$(BENCHCOMMAND)' $(MAKE) --no-print-directory e2e RUN=TestProgramming GUESTS=1 E2EFLAGS="-test.timeout $(BENCHTIME)"
 	@bin/benchpage bin/out/programming.json | tee bin/out/programming.md
 
+# make bench-builds: BASE is the revisions that this build is compared with, SIZE the numbers of Services, SOURCE where they come from (api or manifests),
+# CHANGES how many, SETTLE how long nothing changes before memory is read. The result is bin/out/FILE.json; bin/benchpage -builds joins several.
+CHANGES  ?= 100
+SETTLE   ?= 2m
+FILE     ?= builds
+BUILDSCOMMAND = make bench-builds$(foreach v,KERNEL BASE SIZE SOURCE ROUNDS CHANGES SETTLE,$(if $(filter command line,$(origin $v)), $v='$($v)'))
+
+.PHONY: bench-builds
+bench-builds: ROUNDS = 5
+bench-builds: SIZE = 1000
+bench-builds: SOURCE = api
+bench-builds: BENCHMEM = 3G
+bench-builds: lab builds-before ## memory, processor time and time of this build beside that of BASE, in turns (root; BASE=revision, SIZE, SOURCE, ROUNDS)
+	@go build -o bin/ ./e2e/benchpage
+	@LAB_MEM=$(BENCHMEM) IPVSP_TIMEOUT=$(BENCHTIME) IPVSP_BENCH_BUILDS=$(CURDIR)/bin/out IPVSP_BENCH_FILE=$(FILE) IPVSP_BENCH_BASE='$(BASE)' IPVSP_BENCH_SIZE='$(SIZE)' \
+	  IPVSP_SOURCE=$(SOURCE) IPVSP_BENCH_ROUNDS=$(ROUNDS) IPVSP_BENCH_CHANGES=$(CHANGES) IPVSP_BENCH_SETTLE=$(SETTLE) IPVSP_BENCH_COMMAND="$(BUILDSCOMMAND)" \
+	  $(MAKE) --no-print-directory e2e RUN='^TestBuilds$$' GUESTS=1 E2EFLAGS="-test.timeout $(BENCHTIME)"
+	@bin/benchpage -builds bin/out/$(FILE).json | tee bin/out/$(FILE).md
+
+# Each revision is built in a worktree of its own, which is removed again, with the same flags as this build.
+.PHONY: builds-before
+builds-before:
+	@[ -n "$(BASE)" ] || { echo "make bench-builds: BASE is missing, the revisions to compare with" >&2; exit 2; }
+	@mkdir -p bin && for revision in $(BASE); do \
+	  tree=bin/base-$$revision; git worktree add --quiet --force --detach $$tree $$revision || exit; \
+	  go build -C $$tree -ldflags '$(LDFLAGS)' -o $(CURDIR)/bin/ipvs-proxier-$$revision ./cmd/ipvs-proxier; failed=$$?; \
+	  git worktree remove --force $$tree && [ $$failed = 0 ] || exit 1; done
+
 # The output is as benchstat reads it: a file a run, named by time and kernel, in bin/out/go.
 # bench-data takes ROUNDS, SERVICES (beside those that are asked), TURN (seconds that each variant has in a round), STALL (seconds of a long run, 0: none),
 # LONGRUNS (how many of each variant), ONLY (a part of the names of scenarios), VARIANTS (names of variants, between commas) and ADD (1: keep what an earlier run measured and this one does not).

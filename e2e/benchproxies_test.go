@@ -16,6 +16,7 @@ import (
 // complete.
 type subject struct {
 	name      string
+	build     string // the revision that it was built of; empty: this one
 	arguments string // beside the usual ones
 	command   []string
 	link      string                      // has an address for each Service
@@ -29,6 +30,14 @@ type subject struct {
 }
 
 const ownMetrics = "http://127.0.0.1:10249/metrics"
+
+// fromManifests is ours with a directory instead of the API.
+func (s subject) fromManifests() subject {
+	s.command = []string{
+		s.command[0], "run", "--manifests", "{manifests}", "--node-name", benchNode, "--cluster-cidr", topology.PodCIDRs,
+	}
+	return s
+}
 
 // benchSubjects are the proxies, on the node of that name. Ours comes once for each of the argument lists in
 // IPVSP_BENCH_VARIANTS, which are separated by semicolons.

@@ -42,7 +42,7 @@ type bench struct {
 	*cluster
 	api        kubernetes.Interface
 	kubeconfig string
-	out        string
+	out, file  string // the directory for the results, and what they are called there
 	quick      bool
 	peerLimit  int // peers get no more Services than this, whatever the size
 	nodes      int
@@ -58,9 +58,14 @@ func TestProgramming(t *testing.T) {
 	if out == "" {
 		t.Skip("run by make bench and make bench-quick")
 	}
-	b := &bench{cluster: newCluster(t), out: out, quick: os.Getenv("IPVSP_BENCH_SIZE") == "quick"}
+	b := &bench{cluster: newCluster(t), out: out, file: "programming", quick: os.Getenv("IPVSP_BENCH_SIZE") == "quick"}
 	sizes, rounds := b.plan()
+	b.startAPI()
 	b.begin()
+	b.must(writableTables())
+	for _, s := range b.subjects() {
+		b.tryOut(s)
+	}
 	for _, services := range sizes {
 		for round := range rounds {
 			for _, s := range b.subjects() {
@@ -122,9 +127,8 @@ func (b *bench) plan() (sizes []int, rounds int) {
 
 const benchNode = "node1"
 
-// begin starts the API server, outside of the nodes that are measured, and has every program run once: reading them
-// from the machine's disk into the guest is no matter of theirs.
-func (b *bench) begin() {
+// startAPI starts the API server, outside of the nodes that are measured.
+func (b *bench) startAPI() {
 	b.t.Helper()
 	kubeconfig, _, _ := b.startAPIServer(b.Outside)
 	text, err := os.ReadFile(kubeconfig)
@@ -133,19 +137,26 @@ func (b *bench) begin() {
 	b.must(os.WriteFile(b.kubeconfig, []byte(strings.ReplaceAll(string(text), "127.0.0.1", b.Outside.IPv4.String())), 0o600))
 	b.api, err = kubernetes.NewForConfig(b.rest)
 	b.must(err)
-	_ = os.Remove(filepath.Join(b.out, "programming.log"))
-	b.say("the API server is ready")
+}
+
+// begin begins the page.
+func (b *bench) begin() {
+	b.t.Helper()
+	_ = os.Remove(filepath.Join(b.out, b.file+".log"))
+	b.say("the guest is ready")
 	kernel, err := b.Node1.Run("uname", "-sr")
 	b.must(err)
 	b.page = benchmark.Page{Command: os.Getenv("IPVSP_BENCH_COMMAND"), Kernel: strings.TrimSpace(kernel), Guest: os.Getenv("LAB_GUEST"), Processors: processors(), Endpoints: benchEndpoints}
-	b.must(writableTables())
-	for _, s := range b.subjects() {
-		began := time.Now()
-		run := b.run(s, 1, options{timeout: warmTimeout})
-		b.say("%s was tried out in %.0f s", s.name, time.Since(began).Seconds())
-		if run.Failure != "" {
-			b.say("NOT MEASURED: %s: %s", s.name, run.Failure)
-		}
+}
+
+// tryOut has a program run once: reading it from the machine's disk into the guest is no matter of its own.
+func (b *bench) tryOut(s subject) {
+	b.t.Helper()
+	began := time.Now()
+	run := b.run(s, 1, options{timeout: warmTimeout})
+	b.say("%s was tried out in %.0f s", run.Name(), time.Since(began).Seconds())
+	if run.Failure != "" {
+		b.say("NOT MEASURED: %s: %s", run.Name(), run.Failure)
 	}
 }
 
@@ -153,7 +164,7 @@ func (b *bench) begin() {
 func (b *bench) say(format string, args ...any) {
 	b.t.Helper()
 	b.t.Logf(format, args...)
-	f, err := os.OpenFile(filepath.Join(b.out, "programming.log"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	f, err := os.OpenFile(filepath.Join(b.out, b.file+".log"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
 	b.must(err)
 	defer f.Close()
 	fmt.Fprintf(f, time.Now().Format(time.TimeOnly)+" "+format+"\n", args...)
@@ -250,9 +261,12 @@ func (b *bench) node() (node *topology.Host, forget func()) {
 	}
 }
 
-// register tells the API that node1 has the addresses of this node.
+// register tells the API, where there is one, that node1 has the addresses of this node.
 func (b *bench) register(node *topology.Host) {
 	b.t.Helper()
+	if b.api == nil {
+		return
+	}
 	nodes := b.api.CoreV1().Nodes()
 	object, err := nodes.Get(b.t.Context(), benchNode, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
@@ -296,7 +310,7 @@ func (b *bench) run(s subject, services int, o options) benchmark.Run {
 		args = append(args, "--record", o.record)
 	}
 	args = append(append(append(args, "--"), o.under...), s.command...)
-	run := benchmark.Run{Proxy: s.name, Arguments: s.arguments, Source: source, Services: services}
+	run := benchmark.Run{Proxy: s.name, Build: s.build, Arguments: s.arguments, Source: source, Services: services}
 	cmd := exec.Command(programs.Path("ipvs-load"), args...)
 	var output, log strings.Builder
 	cmd.Stdout, cmd.Stderr = &output, &log
@@ -357,8 +371,7 @@ func (b *bench) list(args ...string) *float64 {
 // fromManifests measures ours on a directory instead of the API.
 func (b *bench) fromManifests(services int) {
 	b.t.Helper()
-	s := benchSubjects(b.kubeconfig, benchNode)[0]
-	s.command = []string{programs.Path("ipvs-proxier"), "run", "--manifests", "{manifests}", "--node-name", benchNode, "--cluster-cidr", topology.PodCIDRs}
+	s := benchSubjects(b.kubeconfig, benchNode)[0].fromManifests()
 	record := filepath.Join(b.t.TempDir(), "writes")
 	run := b.run(s, services, options{changes: 20, idle: 10 * time.Second, restart: true, record: record})
 	if run.Failure == "" {
@@ -372,7 +385,7 @@ func (b *bench) write() {
 	b.t.Helper()
 	text, err := json.MarshalIndent(b.page, "", " ")
 	b.must(err)
-	b.must(os.WriteFile(filepath.Join(b.out, "programming.json"), append(text, '\n'), 0o644))
+	b.must(os.WriteFile(filepath.Join(b.out, b.file+".json"), append(text, '\n'), 0o644))
 }
 
 // verdict fails the test when ours could not be measured. A peer that could not be is said, in the table too.

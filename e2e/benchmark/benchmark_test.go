@@ -55,6 +55,32 @@ func TestThePageSaysWhatWasMeasured(t *testing.T) {
 	}
 }
 
+// TestBuildsAreComparedRoundByRound: a round that one build could not be measured in counts for neither.
+func TestBuildsAreComparedRoundByRound(t *testing.T) {
+	p := &Page{Kernel: "Linux 6.1", Guest: "User-Mode Linux 6.1", Processors: 1, Endpoints: 5, Command: "make bench-builds"}
+	for round, pace := range []float64{1, 4, 2} {
+		this, base := sampleRun(Ours, 1000, round, pace), sampleRun(Ours, 1000, round, 2*pace)
+		base.Build = "abc1234"
+		p.Runs = append(p.Runs, base, this)
+	}
+	failed := Run{Proxy: Ours, Build: "abc1234", Source: "API", Services: 1000, Round: 3, Failure: "it was killed"}
+	p.Runs = append(p.Runs, sampleRun(Ours, 1000, 3, 1000), failed)
+	text := p.Builds()
+	for _, want := range []string{
+		"1,000 Services from API:", "| | abc1234 | this build |",
+		"| peak memory | 4,096 KiB (2,048 KiB–8,192 KiB) | 2,048 KiB (1,024 KiB–4,096 KiB) | 0.50 (0.50 to 0.50) | 3 |",
+		"| processor time of the first programming | 2.00 s (1.00 s–4.00 s) | 1.00 s",
+		"- ipvs-proxier of abc1234, 1,000 Services: it was killed",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+	if strings.Contains(text, "memory when nothing") { // the sample does not say
+		t.Errorf("%s", text)
+	}
+}
+
 func TestPagesOfOneGuestAreJoined(t *testing.T) {
 	page := Page{Kernel: "Linux 6.1", Guest: "QEMU", Command: "make bench", Runs: []Run{sampleRun(Ours, 100, 0, 1), sampleRun(KubeProxy, 100, 0, 500)}}
 	more := Page{Kernel: "Linux 6.1", Guest: "QEMU", Command: "make bench SIZE=5000", Runs: []Run{sampleRun(Ours, 100, 0, 3), sampleRun(KubeProxy, 5000, 0, 900)}}

@@ -19,6 +19,7 @@ const (
 // Run is one proxy on one cluster, measured once.
 type Run struct {
 	Proxy     string `json:"proxy"`
+	Build     string `json:"build,omitempty"`     // the revision that it was built of; empty: this one
 	Arguments string `json:"arguments,omitempty"` // that it got beside the usual ones
 	Source    string `json:"source"`              // of its objects: API or manifests
 	Services  int    `json:"services"`
@@ -54,6 +55,7 @@ type Part struct {
 	Own       float64          `json:"own_cpu_s"`
 	Children  float64          `json:"children_cpu_s"`
 	PeakRSS   int64            `json:"peak_rss_bytes"`
+	RSS       int64            `json:"rss_bytes"` // at its end
 	Processes int64            `json:"processes_started"`
 	Requests  *int64           `json:"netlink_requests"`
 	Writes    *int64           `json:"netlink_writes"`
@@ -104,6 +106,9 @@ type Floor struct {
 // Name is what the tables call the proxy.
 func (r *Run) Name() string {
 	name := r.Proxy
+	if r.Build != "" {
+		name += " of " + r.Build
+	}
 	if r.Arguments != "" {
 		name += " " + r.Arguments
 	}

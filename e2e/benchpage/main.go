@@ -4,6 +4,10 @@
 //	benchpage RUNS.json ...
 //	benchpage -page docs/benchmarking.md -plots docs/benchmarking RUNS.json ...
 //
+//	benchpage -builds RUNS.json ...
+//
+// -builds prints instead how the builds in it compare that make bench-builds has measured.
+//
 // Several files are several runs of the same kind of guest, which make one page together.
 //
 // A page has a place for each kind of guest (uml, qemu, own): <!-- measured KIND --> ... <!-- end KIND -->.
@@ -25,19 +29,20 @@ func main() { os.Exit(run()) }
 func run() int {
 	page := flag.String("page", "", "the page to write into")
 	plots := flag.String("plots", "", "directory for its plots, below the page's")
+	builds := flag.Bool("builds", false, "compare the builds")
 	flag.Parse()
 	if flag.NArg() == 0 {
-		fmt.Fprintln(os.Stderr, "usage: benchpage [-page FILE -plots DIR] RUNS.json ...")
+		fmt.Fprintln(os.Stderr, "usage: benchpage [-builds | -page FILE -plots DIR] RUNS.json ...")
 		return 2
 	}
-	if err := write(flag.Args(), *page, *plots); err != nil {
+	if err := write(flag.Args(), *page, *plots, *builds); err != nil {
 		fmt.Fprintln(os.Stderr, "benchpage:", err)
 		return 1
 	}
 	return 0
 }
 
-func write(files []string, page, plots string) error {
+func write(files []string, page, plots string, builds bool) error {
 	var p benchmark.Page
 	for i, file := range files {
 		text, err := os.ReadFile(file)
@@ -53,6 +58,10 @@ func write(files []string, page, plots string) error {
 		} else if err := p.Join(next); err != nil {
 			return fmt.Errorf("%s: %w", file, err)
 		}
+	}
+	if builds {
+		_, err := fmt.Print(p.Builds())
+		return err
 	}
 	if page == "" {
 		_, err := fmt.Print(p.Markdown(""))

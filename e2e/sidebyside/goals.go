@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"fmt"
 	"strings"
+
+	"github.com/ipvs-proxier/ipvs-proxier/e2e/figures"
 )
 
 // The names of scenarios that goals speak of.
@@ -44,13 +46,13 @@ func goalTable(r *Result) string {
 
 func (s *Scenario) goal(what, against string, least float64) goalRow {
 	row := goalRow{what: what, least: fmt.Sprint(least), is: "–", verdict: "not measured"}
-	if ratio, told := Paired(s.Rates[Ours], s.Rates[against]); told {
-		row.is, row.verdict = ratio.Text(), ratio.verdict(least)
+	if ratio, told := figures.Paired(s.Rates[Ours], s.Rates[against]); told {
+		row.is, row.verdict = ratio.Text(), ratio.Verdict(least)
 	}
-	if ratio, told := Paired(s.Rates[OursNFT], s.Rates[against]); told {
+	if ratio, told := figures.Paired(s.Rates[OursNFT], s.Rates[against]); told {
 		row.nft = ratio.Text()
 	}
-	if ratio, told := Paired(s.Rates[Bare], s.Rates[against]); told && against != Bare {
+	if ratio, told := figures.Paired(s.Rates[Bare], s.Rates[against]); told && against != Bare {
 		row.bare = ratio.Text()
 	}
 	return row
@@ -64,7 +66,7 @@ func stallGoals(r *Result) (rows []goalRow) {
 		ours := r.stall(name, Ours)
 		if ours != nil {
 			if ratio, told := ours.lastBesideFirst(); told {
-				row.is, row.verdict = ratio.Text(), ratio.verdict(0.95)
+				row.is, row.verdict = ratio.Text(), ratio.Verdict(0.95)
 			}
 		}
 		for variant, column := range map[string]*string{OursNFT: &row.nft, Bare: &row.bare} {
@@ -87,7 +89,7 @@ func stallGoals(r *Result) (rows []goalRow) {
 				syns.verdict = "missed"
 			}
 			if ratio, told := ours.lastBeside(r.stall(name, ProxyNFT)); told {
-				beside.is, beside.verdict = ratio.Text(), ratio.verdict(2)
+				beside.is, beside.verdict = ratio.Text(), ratio.Verdict(2)
 			}
 		}
 		if other := r.stall(name, OursNFT); other != nil {

@@ -103,10 +103,10 @@ func rates(s *Scenario, against string) string {
 			continue
 		}
 		beside := "–"
-		if ratio, told := Paired(all, s.Rates[against]); told && v != against {
+		if ratio, told := figures.Paired(all, s.Rates[against]); told && v != against {
 			beside = ratio.Text()
 		}
-		text += fmt.Sprintf("| %s | %s | %s to %s | %s | %d |\n", v, figures.Thousands(median(all)),
+		text += fmt.Sprintf("| %s | %s | %s to %s | %s | %d |\n", v, figures.Thousands(figures.Median(all)),
 			figures.Thousands(slices.Min(all)), figures.Thousands(slices.Max(all)), beside, s.Errors[v])
 	}
 	return text + "\n"
@@ -153,7 +153,7 @@ func (s *Stall) answered() string {
 				rates = append(rates, float64(run.Steps[i].Answered)/run.Steps[i].Seconds)
 			}
 		}
-		each = append(each, figures.Thousands(median(rates)))
+		each = append(each, figures.Thousands(figures.Median(rates)))
 	}
 	return strings.Join(each, ", ")
 }
@@ -214,19 +214,19 @@ func (s *Stall) ends() (first, last []float64) {
 	return first, last
 }
 
-func (s *Stall) lastBesideFirst() (Ratio, bool) {
+func (s *Stall) lastBesideFirst() (figures.Ratio, bool) {
 	first, last := s.ends()
-	return Paired(last, first)
+	return figures.Paired(last, first)
 }
 
 // lastBeside compares the ends of long runs that took turns.
-func (s *Stall) lastBeside(other *Stall) (Ratio, bool) {
+func (s *Stall) lastBeside(other *Stall) (figures.Ratio, bool) {
 	if other == nil {
-		return Ratio{}, false
+		return figures.Ratio{}, false
 	}
 	_, ours := s.ends()
 	_, theirs := other.ends()
-	return Paired(ours, theirs)
+	return figures.Paired(ours, theirs)
 }
 
 func (s *Stall) synsAgain() (n int64) {
@@ -236,6 +236,13 @@ func (s *Stall) synsAgain() (n int64) {
 		}
 	}
 	return n
+}
+
+func mean(v []float64) (sum float64) {
+	for _, x := range v {
+		sum += x
+	}
+	return sum / float64(max(len(v), 1))
 }
 
 const reproduce = `

@@ -155,8 +155,8 @@ func TestTheRulesOfIptables(t *testing.T) {
 
 func TestUsageOfAProcess(t *testing.T) {
 	stat := "7 (a (b) c) S 1 7 7 0 -1 4194560 100 200 0 0 150 50 30 20 20 0 9 0 100 1000000 500 1 1 1 0 0 0 0 0 0 0 0 0 17 1 0 0 0 0 0"
-	u, err := parseUsage(stat, "Name:\tx\nVmHWM:\t   2048 kB\nThreads:\t9\n")
-	if err != nil || u.Own != 2*time.Second || u.Children != 500*time.Millisecond || u.PeakRSS != 2<<20 {
+	u, err := parseUsage(stat, "Name:\tx\nVmHWM:\t   2048 kB\nVmRSS:\t   1024 kB\nThreads:\t9\n")
+	if err != nil || u.Own != 2*time.Second || u.Children != 500*time.Millisecond || u.PeakRSS != 2<<20 || u.RSS != 1<<20 {
 		t.Errorf("%+v, %v", u, err)
 	}
 	if n := parseSwitches("voluntary_ctxt_switches:\t5\nnonvoluntary_ctxt_switches:\t2\n"); n != 7 {
@@ -180,7 +180,7 @@ func TestUsageOfAProcess(t *testing.T) {
 		t.Errorf("%d, %v", n, err)
 	}
 	// And what this kernel really writes.
-	if u, err := readUsage(os.Getpid()); err != nil || u.PeakRSS == 0 || u.Switches == 0 || u.Forks == 0 {
+	if u, err := readUsage(os.Getpid()); err != nil || u.PeakRSS == 0 || u.RSS == 0 || u.Switches == 0 || u.Forks == 0 {
 		t.Errorf("%+v, %v", u, err)
 	}
 }

@@ -45,6 +45,7 @@ type PartReport struct {
 	Own             float64          `json:"own_cpu_s"`
 	Children        float64          `json:"children_cpu_s"`
 	PeakRSS         int64            `json:"peak_rss_bytes"` // of that process of the proxy, up to the end of the part
+	RSS             int64            `json:"rss_bytes"`      // the same at the end of the part
 	Switches        int64            `json:"context_switches"`
 	Processes       int64            `json:"processes_started"` // on the machine, and ended meanwhile
 	NetlinkBuffers  *int64           `json:"netlink_buffers"`
@@ -134,7 +135,7 @@ func seconds(d *time.Duration) *float64 {
 
 func part(x Part) *PartReport {
 	p := &PartReport{
-		Took: x.Took.Seconds(), Own: x.Usage.Own.Seconds(), Children: x.Usage.Children.Seconds(), PeakRSS: x.Usage.PeakRSS,
+		Took: x.Took.Seconds(), Own: x.Usage.Own.Seconds(), Children: x.Usage.Children.Seconds(), PeakRSS: x.Usage.PeakRSS, RSS: x.Usage.RSS,
 		Switches:  x.Usage.Switches,
 		Processes: x.Usage.Ended(), Counters: x.Counters,
 	}
@@ -197,6 +198,9 @@ func (p *Report) WriteText(w io.Writer) error {
 	}
 	if p.PeakRSS != nil {
 		fmt.Fprintf(&b, "peak RSS %.1f MiB\n", float64(*p.PeakRSS)/(1<<20))
+	}
+	if p.Idle != nil {
+		fmt.Fprintf(&b, "RSS %.1f MiB after there was nothing to do\n", float64(p.Idle.RSS)/(1<<20))
 	}
 	fmt.Fprintf(&b, "times are as exact as %.1f ms, in which the kernel was looked at; processes are those of the whole machine that have ended\n", p.Resolution)
 	if p.Busy {

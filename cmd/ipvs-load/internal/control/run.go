@@ -18,7 +18,7 @@ import (
 // Part is what a part of the measurement cost. Nil traffic was not measured.
 type Part struct {
 	Took    time.Duration
-	Usage   Usage // differences, but for PeakRSS
+	Usage   Usage // differences, but for memory
 	Traffic *Traffic
 	// Counters are by how much those of the proxy's own have grown meanwhile.
 	Counters map[string]float64

@@ -15,15 +15,16 @@ type Usage struct {
 	Own      time.Duration // user and system
 	Children time.Duration // of its children that have ended and been waited for
 	PeakRSS  int64         // bytes
+	RSS      int64         // bytes, now
 	Switches int64         // context switches
 	Forks    int64         // processes and threads started on the machine, by anybody
 	Tasks    int64         // processes and threads that the machine has
 }
 
-// minus is what was used since; the peak stays what it is.
+// minus is what was used since; memory stays what it is.
 func (u Usage) minus(before Usage) Usage {
 	return Usage{
-		Own: u.Own - before.Own, Children: u.Children - before.Children, PeakRSS: u.PeakRSS,
+		Own: u.Own - before.Own, Children: u.Children - before.Children, PeakRSS: u.PeakRSS, RSS: u.RSS,
 		Switches: u.Switches - before.Switches,
 		Forks:    u.Forks - before.Forks, Tasks: u.Tasks - before.Tasks,
 	}
@@ -106,7 +107,8 @@ func parseUsage(stat, status string) (Usage, error) {
 		ticks[i] = time.Duration(n) * clockTick
 	}
 	u.Own, u.Children = ticks[0]+ticks[1], ticks[2]+ticks[3]
-	u.PeakRSS = statusNumbers(status)["VmHWM"] << 10
+	numbers := statusNumbers(status)
+	u.PeakRSS, u.RSS = numbers["VmHWM"]<<10, numbers["VmRSS"]<<10
 	return u, nil
 }
 

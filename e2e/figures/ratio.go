@@ -1,4 +1,4 @@
-package sidebyside
+package figures
 
 import (
 	"fmt"
@@ -19,16 +19,16 @@ type Ratio struct {
 // round down for both cancels out. It is false when there is no round of both.
 func Paired(a, b []float64) (Ratio, bool) {
 	n := min(len(a), len(b))
-	if n == 0 || median(b[:n]) == 0 {
+	if n == 0 || Median(b[:n]) == 0 {
 		return Ratio{}, false
 	}
 	x, y := make([]float64, n), make([]float64, n)
-	return bootstrap(n, median(a[:n])/median(b[:n]), func(random *rand.Rand) float64 {
+	return bootstrap(n, Median(a[:n])/Median(b[:n]), func(random *rand.Rand) float64 {
 		for i := range n {
 			j := random.IntN(n)
 			x[i], y[i] = a[j], b[j]
 		}
-		return median(x) / median(y)
+		return Median(x) / Median(y)
 	}), true
 }
 
@@ -50,8 +50,8 @@ func (r Ratio) Text() string {
 	return fmt.Sprintf("%.2f (%.2f to %.2f)", r.Value, r.Low, r.High)
 }
 
-// verdict compares the ratio with what it should at least be. An interval on both sides of that decides nothing.
-func (r Ratio) verdict(least float64) string {
+// Verdict compares the ratio with what it should at least be. An interval on both sides of that decides nothing.
+func (r Ratio) Verdict(least float64) string {
 	switch {
 	case r.Low >= least:
 		return "reached"
@@ -63,18 +63,12 @@ func (r Ratio) verdict(least float64) string {
 	return fmt.Sprintf("undecided: %.2f, below %v, but the interval reaches %.2f", r.Value, least, r.High)
 }
 
-func median(v []float64) float64 {
+// Median returns the median, and 0 of nothing.
+func Median(v []float64) float64 {
 	s := slices.Sorted(slices.Values(v))
 	n := len(s)
 	if n == 0 {
 		return 0
 	}
 	return (s[(n-1)/2] + s[n/2]) / 2
-}
-
-func mean(v []float64) (sum float64) {
-	for _, x := range v {
-		sum += x
-	}
-	return sum / float64(max(len(v), 1))
 }
