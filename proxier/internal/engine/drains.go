@@ -72,10 +72,8 @@ func (ds drains) next() (due time.Time) {
 	return due
 }
 
-// pollDrains counts the connections of draining real servers that are due, and touches their virtual servers.
-func (e *Engine) pollDrains(now time.Time, touched *dataplane.Touched) []error {
-	var errs []error
-	var due []dataplane.VirtualServerID
+// pollDrains counts the connections of draining real servers that are due, and returns their virtual servers.
+func (e *Engine) pollDrains(now time.Time) (due []dataplane.VirtualServerID, errs []error) {
 	for id, of := range e.drains {
 		if anyDue(of, now) {
 			due = append(due, id)
@@ -96,11 +94,8 @@ func (e *Engine) pollDrains(now time.Time, touched *dataplane.Touched) []error {
 				d.idle = c.Active == 0 && c.Inactive == 0
 			}
 		}
-		if _, known := touched.VirtualServers[id]; !known {
-			touched.VirtualServers[id] = e.want.Owner(id)
-		}
 	}
-	return errs
+	return due, errs
 }
 
 func anyDue(of map[netip.AddrPort]*drain, now time.Time) bool {

@@ -260,11 +260,9 @@ func (e *Engine) pass(now time.Time, dirty []cluster.Name, audit bool, found *dr
 		r.Errors = append(r.Errors, e.unread)
 	}
 	if len(e.drains)+len(e.starts.growing) > 0 {
-		why.timed = dataplane.NewTouched()
-		r.Errors = append(r.Errors, e.pollDrains(now, &why.timed)...)
-		e.starts.grow(now, e.want, &why.timed)
-		why.timed.Remove(touched)
-		touched.Add(why.timed)
+		polled, errs := e.pollDrains(now)
+		r.Errors = append(r.Errors, errs...)
+		why.timed = e.touchTimed(append(polled, e.starts.grow(now, e.want)...), touched)
 	}
 
 	ops := e.clip(now, dataplane.Diff(e.have, e.target(now, touched), touched), touched)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"iter"
 	"net/netip"
+	"slices"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
@@ -118,9 +119,10 @@ func (o *operations) fail(at int, err error) {
 // causes are the keys that a pass touches, by what brought them. Those that changes bring are not kept.
 type causes struct {
 	starting bool
-	// drifted are keys that an audit beside the passes has found, retried those of what had failed, timed those of drains
-	// and slow starts.
-	drifted, retried, timed dataplane.Touched
+	// drifted are keys that an audit beside the passes has found, retried those of what had failed.
+	drifted, retried dataplane.Touched
+	// timed are the virtual servers of drains and slow starts, sorted. A list takes less room than a map.
+	timed []dataplane.VirtualServerID
 	// whole says that everything was compared. Then what is not in asked, which are the keys that the pass would have
 	// touched anyway, has drifted.
 	whole bool
@@ -135,12 +137,37 @@ func (c *causes) of(op dataplane.Op) Cause {
 		return Drifted
 	case touchedBy(c.retried, op):
 		return Retried
-	case touchedBy(c.timed, op):
+	case c.isTimed(op):
 		return Timed
 	case c.whole && !touchedBy(c.asked, op):
 		return Drifted
 	}
 	return Changed
+}
+
+func (c *causes) isTimed(op dataplane.Op) bool {
+	id, is := virtualServerOf(op)
+	if o, entry := op.Object.(dataplane.SetEntry); entry { // what holds a front end has no key of its own
+		id, is = o.FrontEnd(), true
+	}
+	if is {
+		_, is = slices.BinarySearchFunc(c.timed, id, dataplane.VirtualServerID.Compare)
+	}
+	return is
+}
+
+// touchTimed touches virtual servers of drains and slow starts, and returns, sorted, those that nothing else had
+// touched.
+func (e *Engine) touchTimed(ids []dataplane.VirtualServerID, touched dataplane.Touched) []dataplane.VirtualServerID {
+	ids = slices.DeleteFunc(ids, func(id dataplane.VirtualServerID) bool {
+		_, already := touched.VirtualServers[id]
+		if !already {
+			touched.VirtualServers[id] = e.want.Owner(id)
+		}
+		return already
+	})
+	slices.SortFunc(ids, dataplane.VirtualServerID.Compare)
+	return ids
 }
 
 // touchedBy tells whether the object's key is among those.

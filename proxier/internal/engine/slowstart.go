@@ -2,6 +2,7 @@ package engine
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
@@ -114,27 +115,27 @@ func furthest(want dataplane.VirtualServer, has map[netip.AddrPort]uint32) (shar
 	return share
 }
 
-// grow touches the virtual servers some of whose endpoints are still growing and due.
-func (ss slowStarts) grow(now time.Time, want *dataplane.Want, touched *dataplane.Touched) {
+// grow returns the virtual servers some of whose endpoints are still growing and due.
+func (ss slowStarts) grow(now time.Time, want *dataplane.Want) (due []dataplane.VirtualServerID) {
 	for owner := range ss.growing {
 		of, still := ss.since[owner], false
 		fragment, _ := want.Fragment(owner)
 		for _, front := range fragment.FrontEnds {
-			for _, identity := range front.Identities {
+			growing := slices.ContainsFunc(front.Identities, func(identity string) bool {
 				since, known := of[identity]
 				// One step more than the time, so that the last one is taken.
-				if known && since != old && now.Sub(since) < 2*front.SlowStart {
-					still = true
-					if _, already := touched.VirtualServers[front.ID]; !already && want.Owner(front.ID) == owner {
-						touched.VirtualServers[front.ID] = owner
-					}
-				}
+				return known && since != old && now.Sub(since) < 2*front.SlowStart
+			})
+			still = still || growing
+			if growing && want.Owner(front.ID) == owner {
+				due = append(due, front.ID)
 			}
 		}
 		if !still {
 			delete(ss.growing, owner)
 		}
 	}
+	return due
 }
 
 // next returns when a weight is to grow next; the zero time when none does.
