@@ -196,8 +196,8 @@ func (c *cluster) startLoad(from *topology.Host, args ...string) *harness.Load {
 	return l
 }
 
-// sentWithoutErrors is withoutErrors for a load that keeps its rate on every machine. A request that an emulated machine
-// had no time to send says nothing about the proxier.
+// sentWithoutErrors is withoutErrors for a load that keeps its rate on every machine. A request that an emulated
+// machine had no time to send says nothing about the proxier.
 func sentWithoutErrors(t *testing.T, r *harness.LoadReport) {
 	t.Helper()
 	unsent := r.Errors["unsent"]

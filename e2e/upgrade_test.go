@@ -12,8 +12,9 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/e2e/harness"
 )
 
-// TestUpgrade goes from each earlier version below bin/earlier to this one, back, and here again, under load: no request
-// fails, and no held connection breaks. An upgrade ends as a start on a clean node would, and one back does, too.
+// TestUpgrade goes from each earlier version below bin/earlier to this one, back, and here again, under load: no
+// request fails, and no held connection breaks. An upgrade ends as a start on a clean node would, and one back does,
+// too.
 func TestUpgrade(t *testing.T) {
 	// `make e2e-tests` builds them; EARLIER in the Makefile names their commits.
 	earlier, err := filepath.Glob(programs.Path("earlier/*/ipvs-proxier"))

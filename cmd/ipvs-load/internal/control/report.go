@@ -135,7 +135,8 @@ func seconds(d *time.Duration) *float64 {
 
 func part(x Part) *PartReport {
 	p := &PartReport{
-		Took: x.Took.Seconds(), Own: x.Usage.Own.Seconds(), Children: x.Usage.Children.Seconds(), PeakRSS: x.Usage.PeakRSS, RSS: x.Usage.RSS,
+		Took: x.Took.Seconds(), Own: x.Usage.Own.Seconds(), Children: x.Usage.Children.Seconds(),
+		PeakRSS: x.Usage.PeakRSS, RSS: x.Usage.RSS,
 		Switches:  x.Usage.Switches,
 		Processes: x.Usage.Ended(), Counters: x.Counters,
 	}
