@@ -3,22 +3,20 @@ package dataplane
 import (
 	"fmt"
 	"net/netip"
-	"slices"
-
-	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 )
 
 // Gate tells, of the operations of one phase, which must not be done on a kernel that holds have. It is how an
 // operation whose foundation failed is left out while the rest goes on.
 type Gate struct {
-	have *State
-	ops  []Op
+	have, want *State
+	ops        []Op
 	// coming are the VIPs that ops give an address or a route; nil until it is asked for.
 	coming map[netip.Addr]Kind
 	// made are the chains that were let through to be made.
 	made map[ChainID]bool
-	// restricted are the front ends with source ranges among ops; nil until it is asked for.
-	restricted map[VirtualServerID]bool
+	// exposed is why the virtual server that was asked about last would be open to all clients.
+	asked   VirtualServerID
+	exposed string
 	// leaving counts the virtual servers of an address that were let through to be deleted.
 	leaving map[netip.Addr]int
 	// needed is what have needs of sets and chains; nil until it is asked for.
@@ -53,13 +51,14 @@ func neededOf(have *State) *needed {
 	return n
 }
 
-// NewGate returns the Gate of one phase of the pass that does ops. have must not change before its last question.
-func NewGate(have *State, ops []Op) *Gate {
-	return &Gate{have: have, ops: ops, made: map[ChainID]bool{}, leaving: map[netip.Addr]int{}}
+// NewGate returns the Gate of one phase of the pass that does ops on the way to want. have and want must not change
+// before its last question.
+func NewGate(have, want *State, ops []Op) *Gate {
+	return &Gate{have: have, want: want, ops: ops, made: map[ChainID]bool{}, leaving: map[netip.Addr]int{}}
 }
 
-// Blocked says why the operation must not be done, or "" when it may and will. Real servers are not asked about their
-// virtual server: it comes in the same batch, and the kernel refuses them itself.
+// Blocked says why the operation must not be done, or "" when it may and will. Real servers are not asked whether their
+// virtual server is there: it comes in the same batch, and the kernel refuses them itself.
 func (g *Gate) Blocked(op Op) string {
 	if op.Verb == Delete {
 		return g.blockedDelete(op)
@@ -96,6 +95,11 @@ func (g *Gate) Blocked(op Op) string {
 		if op.Verb == Create {
 			return g.unguarded(o.ID)
 		}
+	case RealServerObject:
+		// One that is served with inherited rules may get another endpoint.
+		if op.Verb == Create && len(g.have.VirtualServers[o.VirtualServer].RealServers) == 0 {
+			return g.unguarded(o.VirtualServer)
+		}
 	case Address:
 		return g.unserved(o.Addr)
 	case Route:
@@ -104,58 +108,12 @@ func (g *Gate) Blocked(op Op) string {
 	return ""
 }
 
-// unguarded says what is missing of the rules that keep a front end to its source ranges: without them all clients
-// would reach it (kubernetes#105742).
+// unguarded looks once at a virtual server that all of its real servers are asked about.
 func (g *Gate) unguarded(id VirtualServerID) string {
-	if g.restricted == nil {
-		g.restricted = map[VirtualServerID]bool{}
-		for _, op := range g.ops {
-			if e, is := op.Object.(SetEntry); is && op.Verb == Create &&
-				e.Set == SetName(SetRestricted, cluster.FamilyOf(e.Entry.Addr)) {
-				g.restricted[e.FrontEnd()] = true
-			}
-		}
+	if g.asked != id {
+		g.asked, g.exposed = id, Unguarded(g.have, g.want, id)
 	}
-	entry := frontEndEntry(SetRestricted, id)
-	there := g.have.Entries.Has(entry)
-	switch {
-	case !there && !g.restricted[id]:
-		return ""
-	case !there:
-		return "it has source ranges, and its entry in " + entry.Set + " is missing"
-	}
-	family := cluster.FamilyOf(id.Addr)
-	for _, guard := range guards {
-		id := ChainID{Family: family, Table: guard.table, Name: guard.chain}
-		chain, there := g.have.Chains[id]
-		// Another version's rules may ask another set (proxier/upgrade.go).
-		if !there || guard.hook && !g.have.hooked(id) ||
-			guard.set != "" && !slices.Contains(chain.Sets, SetName(guard.set, family)) {
-			return fmt.Sprintf("it has source ranges, and the rules that keep to them are missing: chain %s of %s table %s",
-				guard.chain, family, guard.table)
-		}
-	}
-	return ""
-}
-
-// hooked tells whether a built-in chain leads to the chain, and not with the node's own packets alone.
-func (s *State) hooked(id ChainID) bool {
-	for hook := range s.Hooks {
-		if hook.Chain == id && hook.Match.Via != fromItself {
-			return true
-		}
-	}
-	return false
-}
-
-// guards are the chains by which clients outside of source ranges are dropped, with the sets that they must ask.
-var guards = [...]struct {
-	table, chain string
-	hook         bool
-	set          string
-}{
-	{"filter", ChainClients, false, SetClients}, {"filter", ChainFrontEnd, false, SetRestricted}, {"filter", ChainInput, true, ""},
-	{"mangle", ChainClients, false, SetClients}, {"mangle", ChainFrontEnd, false, SetRestricted}, {"mangle", ChainOutput, true, ""},
+	return g.exposed
 }
 
 func (g *Gate) unserved(vip netip.Addr) string {

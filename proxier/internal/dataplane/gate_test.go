@@ -20,7 +20,7 @@ func TestGateLooksOnce(t *testing.T) {
 		have.Chains[chain.ID], have.Hooks[Hook{Chain: chain.ID, Builtin: "INPUT"}] = chain, struct{}{}
 		gone := func(name string) Op { return Op{Delete, Set{ipset.Set{Name: name}}} }
 
-		gate := NewGate(have, nil)
+		gate := NewGate(have, nil, nil)
 		if why := gate.Blocked(gone(Prefix+"C")) + gate.Blocked(Op{Delete, Chain{ID: ChainID{Family: family, Table: "nat", Name: Prefix + "OLD"}}}); why != "" {
 			t.Errorf("%s: %s", family, why)
 		}

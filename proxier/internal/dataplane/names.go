@@ -31,8 +31,9 @@ const (
 	SetClients      = Prefix + "CLIENTS"       // front end and network of clients
 	SetHealthChecks = Prefix + "HEALTH-CHECKS" // healthCheckNodePorts
 
-	prefix6  = Prefix + "6-"
-	setHold6 = prefix6 + "HOLD"
+	prefix6        = Prefix + "6-"
+	setHold6       = prefix6 + "HOLD"
+	setRestricted6 = prefix6 + "RESTRICTED"
 )
 
 // setTypes are the types of the sets.

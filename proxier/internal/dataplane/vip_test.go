@@ -73,11 +73,11 @@ func TestModeChangesInOrder(t *testing.T) {
 			t.Fatalf("%v, want %v", ops, c.want)
 		}
 		have := c.from.Clone()
-		if why := dataplane.NewGate(have, ops).Blocked(ops[1]); why != c.missing {
+		if why := dataplane.NewGate(have, nil, ops).Blocked(ops[1]); why != c.missing {
 			t.Errorf("%s, without the one before: %q, want %q", ops[1], why, c.missing)
 		}
 		have.Apply(ops[0])
-		if why := dataplane.NewGate(have, ops).Blocked(ops[1]); why != "" {
+		if why := dataplane.NewGate(have, nil, ops).Blocked(ops[1]); why != "" {
 			t.Errorf("%s: %q", ops[1], why)
 		}
 		if !have.Local(vip) {
@@ -95,7 +95,7 @@ func TestRouteNeedsItsVirtualServer(t *testing.T) {
 	drop := func(p cluster.Protocol) dataplane.Op {
 		return dataplane.Op{Verb: dataplane.Delete, Object: dataplane.VirtualServerObject{ID: id(p)}}
 	}
-	gate := dataplane.NewGate(have, nil)
+	gate := dataplane.NewGate(have, nil, nil)
 	if why := gate.Blocked(drop(cluster.TCP)); why != "" {
 		t.Errorf("one of two is kept: %s", why)
 	}
@@ -107,7 +107,7 @@ func TestRouteNeedsItsVirtualServer(t *testing.T) {
 	if got := strings.Join(have.Violations(), "\n"); !strings.Contains(got, "route 10.96.0.1 has no virtual server") {
 		t.Errorf("violations: %q", got)
 	}
-	if why := dataplane.NewGate(have, nil).Blocked(dataplane.Op{Verb: dataplane.Create, Object: dataplane.Route{Addr: vip}}); why != "it has no virtual server" {
+	if why := dataplane.NewGate(have, nil, nil).Blocked(dataplane.Op{Verb: dataplane.Create, Object: dataplane.Route{Addr: vip}}); why != "it has no virtual server" {
 		t.Errorf("a route without a virtual server: %q", why)
 	}
 }

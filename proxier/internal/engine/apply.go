@@ -20,9 +20,18 @@ var errBlocked = errors.New("left out")
 
 // apply carries out ops phase by phase. What a failed operation would have carried is left out, the rest goes on.
 func (e *Engine) apply(r *Report, ops []dataplane.Op, touched dataplane.Touched) {
-	first := 0 // place of the phase
+	e.applyFrom(r, 0, ops, touched)
+}
+
+// applyFrom is apply for operations that have their places in the Report from first on.
+func (e *Engine) applyFrom(r *Report, first int, ops []dataplane.Op, touched dataplane.Touched) {
+	var want *dataplane.State
+	if e.want != nil { // cleanup wants nothing
+		want = e.want.State
+	}
+	guarded := false // anew
 	for _, phase := range dataplane.Phases(ops) {
-		ready, gate := make([]dataplane.Op, 0, len(phase)), dataplane.NewGate(e.have, ops)
+		ready, gate := make([]dataplane.Op, 0, len(phase)), dataplane.NewGate(e.have, want, ops)
 		for i, op := range phase {
 			if why := gate.Blocked(op); why != "" {
 				err := fmt.Errorf("%s: %w: %s", op, errBlocked, why)
@@ -39,7 +48,7 @@ func (e *Engine) apply(r *Report, ops []dataplane.Op, touched dataplane.Touched)
 				continue
 			}
 			e.stale.note(ready[i], err != nil)
-			e.cutoffs.note(ready[i], err != nil)
+			e.cutoffs.note(ready[i], err != nil, e.want)
 			if err != nil {
 				r.fail(e.owner(ready[i], touched), ready[i], err)
 				r.operations.fail(at, err)
@@ -48,6 +57,7 @@ func (e *Engine) apply(r *Report, ops []dataplane.Op, touched dataplane.Touched)
 				}
 				continue
 			}
+			guarded = guarded || ready[i].Verb != dataplane.Delete && dataplane.Guards(ready[i].Object)
 			if o, is := ready[i].Object.(dataplane.Sysctl); is {
 				r.Sysctls = append(r.Sysctls, dataplane.SysctlChange{Name: o.Name, Old: e.have.Sysctls[o.Name], New: o.Value})
 			}
@@ -56,6 +66,9 @@ func (e *Engine) apply(r *Report, ops []dataplane.Op, touched dataplane.Touched)
 		}
 		e.have.ApplyAll(done)
 		first += len(phase)
+	}
+	if guarded && !e.starting {
+		e.cutoffs.noteAll(e.want)
 	}
 }
 

@@ -11,21 +11,30 @@ import (
 // cutoffs are the front ends some of whose clients may not reach them any more, but have connections perhaps.
 type cutoffs struct{ unforgotten }
 
-// note notes the front end of an operation that takes clients away from it.
-func (c *cutoffs) note(op dataplane.Op, failed bool) {
+// note notes the front end of an operation that takes clients away from it, and one with source ranges that is made:
+// it may have been taken down because nothing kept clients to them, and connections of that time would go on.
+func (c *cutoffs) note(op dataplane.Op, failed bool, want *dataplane.Want) {
 	if id, is := dataplane.CutsOff(op); is {
 		c.add(id, failed)
 	}
+	if o, is := op.Object.(dataplane.VirtualServerObject); is && op.Verb == dataplane.Create {
+		if front, _ := want.FrontEnd(o.ID); isRestricted(front) {
+			c.add(o.ID, failed)
+		}
+	}
+}
+
+func isRestricted(front dataplane.FrontEnd) bool {
+	_, restricted := front.Clients()
+	return restricted
 }
 
 // noteAll notes every restricted front end: the life before this one may have ended between a change and its
-// forgetting.
+// forgetting; or rules are there again without which clients outside of the ranges have opened connections.
 func (c *cutoffs) noteAll(want *dataplane.Want) {
 	for id := range want.State.VirtualServers {
-		if front, found := want.FrontEnd(id); found {
-			if _, restricted := front.Clients(); restricted {
-				c.frontEnds[id] = false
-			}
+		if front, found := want.FrontEnd(id); found && isRestricted(front) {
+			c.add(id, false)
 		}
 	}
 }

@@ -270,6 +270,7 @@ func (e *Engine) pass(now time.Time, dirty []cluster.Name, audit bool, found *dr
 	r.operations = &operations{ops: ops, owner: e.ownerOf(touched), causes: why}
 	compiled := time.Now()
 	e.apply(&r, ops, touched)
+	e.shutExposed(&r, touched)
 	e.nameOwners(&r)
 	r.Compile, r.Kernel = compiled.Sub(began), time.Since(compiled)
 	e.backlog.took(r.Services, r.Compile+r.Kernel, e.starting)

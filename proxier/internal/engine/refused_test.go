@@ -245,15 +245,14 @@ func TestAServiceThatIsPutRightIsWell(t *testing.T) {
 	}
 }
 
-// TestSourceRangesFailClosed (kubernetes#105742): a front end that not all clients may reach is not there without the
-// rules that say so, whatever they lack; all others are. Once the rules are there it is served at once.
-func TestSourceRangesFailClosed(t *testing.T) {
-	const restricted = `apiVersion: v1
+// restrictedService is a load balancer in both families; ranges are its source ranges.
+func restrictedService(ranges string) []byte {
+	return fmt.Appendf(nil, `apiVersion: v1
 kind: Service
 metadata: {name: guarded}
 spec:
-  {type: LoadBalancer, clusterIP: 10.96.5.5, clusterIPs: [10.96.5.5], loadBalancerSourceRanges: [192.0.2.0/24], ports: [{name: http, port: 80, targetPort: 8080}]}
-status: {loadBalancer: {ingress: [{ip: 203.0.113.1}]}}
+  {type: LoadBalancer, clusterIP: 10.96.5.5, clusterIPs: [10.96.5.5, "fd00:96::5"], loadBalancerSourceRanges: [%s], ports: [{name: http, port: 80, targetPort: 8080}]}
+status: {loadBalancer: {ingress: [{ip: 203.0.113.1}, {ip: "fd00:203::1"}]}}
 ---
 apiVersion: discovery.k8s.io/v1
 kind: EndpointSlice
@@ -261,34 +260,130 @@ metadata: {name: guarded-a, labels: {kubernetes.io/service-name: guarded}}
 addressType: IPv4
 ports: [{name: http, port: 8080}]
 endpoints: [{addresses: [10.244.9.9], nodeName: n2}]
-`
-	front := dataplane.VirtualServerID{Addr: netip.MustParseAddr("203.0.113.1"), Port: 80, Protocol: cluster.TCP}
-	for _, missing := range []string{
-		"chain ipv4 filter IPVSP-CLIENTS", "chain ipv4 filter IPVSP-FRONT-END", "chain ipv4 filter IPVSP-INPUT", "chain ipv4 mangle IPVSP-FRONT-END", "chain ipv4",
-		"hook ipv4 filter INPUT (not by lo", "hook ipv4 filter INPUT", "hook ipv4 mangle OUTPUT", "entry IPVSP-RESTRICTED", "set IPVSP-RESTRICTED", "set IPVSP-CLIENTS",
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: guarded-b, labels: {kubernetes.io/service-name: guarded}}
+addressType: IPv6
+ports: [{name: http, port: 8080}]
+endpoints: [{addresses: ["fd00:244::9"], nodeName: n2}]
+`, ranges)
+}
+
+// loseGuards takes away what operations with these words would make: rules of a chain as one that flushes it, the rest
+// as one that deletes it.
+func loseGuards(state *dataplane.State, lost func(dataplane.Op) bool) {
+	is := func(o dataplane.Object) bool { return lost(dataplane.Op{Verb: dataplane.Create, Object: o}) }
+	for hook := range state.Hooks {
+		if is(hook) {
+			delete(state.Hooks, hook)
+		}
+	}
+	for id, chain := range state.Chains {
+		if is(chain) {
+			state.Chains[id] = dataplane.Chain{ID: id}
+		}
+	}
+	for e := range state.Clone().Entries.All() {
+		if is(e) {
+			state.Entries.Drop(e)
+		}
+	}
+}
+
+// TestSourceRangesFailClosed (kubernetes#105742): a front end that not all clients may reach is not there without the
+// rules that say so, whatever they lack, and whether it comes, gets its ranges or loses its rules then; all others are.
+// Its Service has a Problem. Once the rules are there it is served at once.
+func TestSourceRangesFailClosed(t *testing.T) {
+	const ranges, both = `192.0.2.0/24, "fd00:7::/64"`, "ipv4 ipv6"
+	fronts := map[string]dataplane.VirtualServerID{
+		"ipv4": {Addr: netip.MustParseAddr("203.0.113.1"), Port: 80, Protocol: cluster.TCP},
+		"ipv6": {Addr: netip.MustParseAddr("fd00:203::1"), Port: 80, Protocol: cluster.TCP},
+	}
+	never := func(dataplane.Op) bool { return false }
+	for missing, families := range map[string]string{
+		"chain ipv4 filter IPVSP-CLIENTS": "ipv4", "chain ipv4 filter IPVSP-FRONT-END": "ipv4", "chain ipv4 filter IPVSP-INPUT": "ipv4",
+		"chain ipv4 mangle IPVSP-FRONT-END": "ipv4", "chain ipv4 mangle IPVSP-OUTPUT": "ipv4", "chain ipv4 mangle IPVSP-CLIENTS": "ipv4",
+		"chain ipv6 filter IPVSP-CLIENTS": "ipv6", "chain ipv6 mangle IPVSP-FRONT-END": "ipv6",
+		"chain ipv4": "ipv4", "chain ipv6": "ipv6", "chain": both,
+		"hook ipv4 filter INPUT (not by lo": "ipv4", "hook ipv4 filter INPUT": "ipv4", "hook ipv4 mangle OUTPUT": "ipv4", "hook ipv6 filter INPUT": "ipv6",
+		"entry IPVSP-RESTRICTED": "ipv4", "entry IPVSP-6-RESTRICTED": "ipv6", "set IPVSP-RESTRICTED": "ipv4", "set IPVSP-CLIENTS": "ipv4",
 	} {
-		w := &watched{newScenario(t, 0, 0), unwatched{}}
-		broken := &brokenKernel{Kernel: w.memory, refuse: func(op dataplane.Op) bool { return strings.Contains(op.String(), missing) }}
-		w.engine.kernel = broken
-		last, _ := w.goOn(append(w.apply([]byte(restricted)), w.apply([]byte(manyServices(3)))...), time.Minute)
-		state := w.memory.State()
-		if _, there := state.VirtualServers[front]; there {
-			t.Errorf("without %s the front end is served to all: %v", missing, last.Error())
-		}
-		if err := last.Error(); err == nil || !strings.Contains(err.Error(), "source ranges") && !strings.Contains(missing, "set") {
-			t.Errorf("without %s it is not said why it is not served: %v", missing, err)
-		}
-		if len(state.VirtualServers) != 4 {
-			t.Errorf("without %s there are %d other virtual servers, want 4: %v", missing, len(state.VirtualServers), last.Error())
-		}
-		broken.refuse = func(dataplane.Op) bool { return false }
-		mended := lastRetry + time.Second
-		if strings.HasPrefix(missing, "entry") {
-			mended = lastOfOne // it is this Service's alone
-		}
-		last, _ = w.goOn(nil, mended)
-		if _, there := w.memory.State().VirtualServers[front]; !there || last.Pending != 0 {
-			t.Errorf("with %s again: served %v, %d wait: %v", missing, there, last.Pending, last.Error())
+		for _, when := range []string{"new", "ranges added", "taken away", "taken away, found beside passes"} {
+			if strings.HasPrefix(missing, "set") && when != "new" {
+				continue // a set to which rules lead cannot be taken away
+			}
+			is := func(op dataplane.Op) bool { return strings.Contains(op.String(), missing) }
+			s := newScenario(t, 0, 0)
+			w := &watched{s, unwatched{}}
+			broken := &brokenKernel{Kernel: w.memory, refuse: is}
+			w.engine.kernel = broken
+			names := w.apply([]byte(manyServices(3)))
+			switch when {
+			case "new":
+				names = append(names, w.apply(restrictedService(ranges))...)
+			case "ranges added":
+				names = append(names, w.apply(restrictedService(""))...)
+				w.goOn(names, time.Minute)
+				names = w.apply(restrictedService(ranges))
+			default:
+				broken.refuse = never
+				names = append(names, w.apply(restrictedService(ranges))...)
+				w.goOn(names, time.Minute)
+				if len(w.memory.State().VirtualServers) != 7 {
+					t.Fatalf("%d virtual servers, want 7", len(w.memory.State().VirtualServers))
+				}
+				broken.refuse, s.tampered, names = is, true, nil
+				loseGuards(w.memory.State(), is)
+				if when == "taken away" {
+					w.pass(nil, true)
+				} else {
+					w.round(w.memory.Reader(), dataplane.AllParts, func() {})
+					r := w.engine.repair(w.now, s.found)
+					for _, row := range r.Changed {
+						w.rows[row.Name] = row
+					}
+				}
+			}
+			open := func(what string) (n int) {
+				state := w.memory.State()
+				for family, front := range fronts {
+					_, there := state.VirtualServers[front]
+					if _, local := state.Addresses[front.Addr]; there != local {
+						t.Errorf("%s, %s: %s is served %v, and its address is there %v", what, when, front, there, local)
+					}
+					if there && strings.Contains(families, family) {
+						t.Errorf("%s, %s: %s is served to all", what, when, front)
+					}
+				}
+				return len(state.VirtualServers)
+			}
+			if names != nil {
+				w.pass(names, false)
+			}
+			open("without " + missing + " at once")
+			last, _ := w.goOn(nil, time.Minute)
+			if n, want := open("without "+missing), 7-len(strings.Fields(families)); n != want {
+				t.Errorf("without %s, %s: there are %d virtual servers, want %d: %v", missing, when, n, want, last.Error())
+			}
+			if err := last.Error(); err == nil {
+				t.Errorf("without %s, %s: no error", missing, when)
+			}
+			for family, front := range fronts {
+				if text := w.problems(); strings.Contains(text, "default/guarded SourceRangesUnguarded: LoadBalancer "+front.String()+": it has source ranges") !=
+					strings.Contains(families, family) {
+					t.Errorf("without %s, %s: the Problems are %s", missing, when, text)
+				}
+			}
+			broken.refuse = never
+			mended := lastRetry + time.Second
+			if strings.HasPrefix(missing, "entry") {
+				mended = lastOfOne // it is this Service's alone
+			}
+			last, _ = w.goOn(nil, mended)
+			if n := len(w.memory.State().VirtualServers); n != 7 || last.Pending != 0 || w.problems() != "" {
+				t.Errorf("with %s again, %s: %d virtual servers, want 7; %d wait: %v, problems %s", missing, when, n, last.Pending, last.Error(), w.problems())
+			}
 		}
 	}
 }

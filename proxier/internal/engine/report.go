@@ -241,7 +241,9 @@ func (e *Engine) row(name cluster.Name, failures []Failure) Row {
 			won, _ := e.want.FrontEnd(front.ID)
 			addConflict(&problems, front, winner, won.Kind)
 		}
-		_, f.Programmed = e.have.VirtualServers[front.ID]
+		if _, f.Programmed = e.have.VirtualServers[front.ID]; f.LostTo == nil && e.retries.persists(name) {
+			e.addUnguarded(&problems, front)
+		}
 		row.FrontEnds = append(row.FrontEnds, f)
 	}
 	row.Problems = problems.Reported()

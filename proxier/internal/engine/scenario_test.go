@@ -61,13 +61,15 @@ import (
 //	drop entry SET ENTRY-TYPE ENTRY   somebody tampers: also drop address A, drop link L, drop vs PROTOCOL VIP:PORT,
 //	                                  drop rs PROTOCOL VIP:PORT ENDPOINT, weight PROTOCOL VIP:PORT ENDPOINT N
 //	add entry SET ENTRY-TYPE ENTRY    somebody adds one
+//	flush FAMILY TABLE CHAIN          somebody flushes a chain
 //	send CLIENT:PORT TO:PORT          a UDP datagram, which connection tracking remembers
 //	track PROTOCOL VIP CLIENT ENDPOINT   a connection, each with its port, which connection tracking remembers
 //	answer PROTOCOL VIP CLIENT ENDPOINT  the same, begun for connection tracking by a packet of the endpoint
 //	foreign PROTOCOL VIP:PORT SCHED   somebody makes a virtual server
 //	mode address|route                restart with this VIP mode
-//	refuse WORDS                      from now on the kernel refuses operations whose text has them; without words none
-//	                                  (needs faults: off). A change is over when nothing is tried again for 10 s
+//	refuse WORDS [| WORDS]            from now on the kernel refuses operations whose text has these or those words;
+//	                                  without words none (needs faults: off). A change is over when nothing is tried
+//	                                  again for 10 s
 //	operations N                      the last change took N operations (needs faults: off)
 func TestScenarios(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txtar")
@@ -209,6 +211,8 @@ type scenario struct {
 	ops     int
 	foreign map[dataplane.VirtualServerID]bool
 	nat     []string // rules of others
+	// passing says that converge makes a pass.
+	passing bool
 	// refused are words of operations that the kernel refuses, "" is none.
 	refused string
 	// mode is what makes VIPs local.
@@ -235,6 +239,11 @@ func newScenario(t testing.TB, rate float64, seed uint64) *scenario {
 				t.Errorf("after %s: %s", op, violation)
 			}
 		}
+		if o, is := op.Object.(dataplane.VirtualServerObject); is && op.Verb == dataplane.Delete && s.passing && rate == 0 && s.refused == "" && !s.tampered {
+			if _, wanted := s.engine.want.State.VirtualServers[o.ID]; wanted {
+				t.Errorf("%s, which is wanted, though all goes well", op)
+			}
+		}
 		if vip, left := s.left(op, state); left {
 			t.Errorf("after %s nothing makes %s local, which is served", op, vip)
 		}
@@ -255,6 +264,21 @@ func newScenario(t testing.TB, rate float64, seed uint64) *scenario {
 	}
 	s.restart()
 	return s
+}
+
+// guarded checks that no pass leaves a front end open to clients outside of its source ranges, unless it reports that
+// it could not take it down, or rules of another version are in force.
+func (s *scenario) guarded(r Report) {
+	s.t.Helper()
+	state, want := s.memory.State(), s.engine.want
+	if s.tampered || s.engine.auditDue || r.Err != nil || s.engine.starting {
+		return
+	}
+	for _, id := range dataplane.Exposed(state, want.State, dataplane.All(nil, state)) {
+		if !slices.ContainsFunc(r.Failures[want.Owner(id)], func(f Failure) bool { return f.Op.Verb == dataplane.Delete }) {
+			s.t.Errorf("%s is served: %s", id, dataplane.Unguarded(state, want.State, id))
+		}
+	}
 }
 
 // left tells whether a VIP has lost its address, or its route, before it got what it is to have instead.
@@ -331,13 +355,15 @@ func (s *scenario) converge(dirty []cluster.Name, audit bool) {
 	s.ops = 0
 	for i := 0; ; i++ {
 		s.runSome()
+		s.passing = true
 		r := s.engine.pass(s.now, dirty, audit, s.found)
-		s.found = nil
+		s.passing, s.found = false, nil
 		s.ops += r.OpCount()
 		s.node = r.ProblemsOfNodes()
 		for _, row := range r.Changed {
 			s.rows[row.Name] = row
 		}
+		s.guarded(r)
 		retry := s.engine.retries.next()
 		next := retry
 		for _, due := range []time.Time{s.engine.stale.next(), s.engine.cutoffs.next()} {
@@ -609,7 +635,16 @@ func (s *scenario) do(fields []string) {
 			s.converge(nil, false)
 			break
 		}
-		s.faulty.Kernel = &brokenKernel{Kernel: s.memory, errno: syscall.EINVAL, refuse: func(op dataplane.Op) bool { return strings.Contains(op.String(), s.refused) }}
+		s.faulty.Kernel = &brokenKernel{Kernel: s.memory, errno: syscall.EINVAL, refuse: func(op dataplane.Op) bool {
+			return slices.ContainsFunc(strings.Split(s.refused, " | "), func(words string) bool { return strings.Contains(op.String(), words) })
+		}}
+	case "flush":
+		s.tampered = true
+		for id := range state.Chains {
+			if id.Family.String() == args[0] && id.Table == args[1] && id.Name == args[2] {
+				state.Chains[id] = dataplane.Chain{ID: id}
+			}
+		}
 	case "operations":
 		if want := args[0]; strconv.Itoa(s.ops) != want {
 			s.t.Errorf("the last change took %d operations, want %s", s.ops, want)
