@@ -139,19 +139,28 @@ func (w healthWatch) Answers() (healthz, livez int) {
 // TestWrongValuesAreTold: wrong values of every key of Services, alone and combined, change nothing in the kernel; each
 // is told by an Event, counted by the gauge and shown by status, and Recovered follows when they are mended.
 func TestWrongValuesAreTold(t *testing.T) {
-	engine.CheckWrongValues(t, func(t *testing.T) engine.ProblemWatch {
-		w := &problemWatch{
-			T: t, metrics: observe.NewMetrics(nil, "v1"), client: &eventList{},
-			board: observe.NewBoard("n1", "v1", func() (observe.ConnectionCounter, error) { return noRealServers{}, nil }, observe.Origin{Mistakes: func() []string { return nil }}),
-		}
-		sink := events.NewSink(w.client, slog.New(slog.DiscardHandler), func(string) {})
-		go sink.Run(t.Context())
-		w.events = events.New("n1", sink, func() []string { return []string{"n1"} })
-		server := httptest.NewServer(w.board)
-		t.Cleanup(server.Close)
-		w.address = strings.TrimPrefix(server.URL, "http://")
-		return w
-	})
+	engine.CheckWrongValues(t, func(t *testing.T) engine.ProblemWatch { return newProblemWatch(t) })
+}
+
+// TestRefusalsAreTold: what the kernel refuses of a Service again and again is told by one Event, counted by the gauge
+// and shown by status, also after audits, and Recovered follows once, when the kernel takes it. So it is with a front
+// end that is not served because nothing would keep clients to its source ranges.
+func TestRefusalsAreTold(t *testing.T) {
+	engine.CheckRefusals(t, func(t *testing.T) engine.RefusalWatch { return newProblemWatch(t) })
+}
+
+func newProblemWatch(t *testing.T) *problemWatch {
+	w := &problemWatch{
+		T: t, metrics: observe.NewMetrics(nil, "v1"), client: &eventList{},
+		board: observe.NewBoard("n1", "v1", func() (observe.ConnectionCounter, error) { return noRealServers{}, nil }, observe.Origin{Mistakes: func() []string { return nil }}),
+	}
+	sink := events.NewSink(w.client, slog.New(slog.DiscardHandler), func(string) {})
+	go sink.Run(t.Context())
+	w.events = events.New("n1", sink, func() []string { return []string{"n1"} })
+	server := httptest.NewServer(w.board)
+	t.Cleanup(server.Close)
+	w.address = strings.TrimPrefix(server.URL, "http://")
+	return w
 }
 
 // problemWatch is all that shows Problems to users.
@@ -184,6 +193,32 @@ func (w *problemWatch) Wrong(annotations map[string]string) {
 	}
 	if want := fmt.Sprintf("web InvalidAnnotation %d", len(annotations)); !strings.Contains(w.series(), want) {
 		w.Errorf("the gauge has %q, want %q", w.series(), want)
+	}
+}
+
+func (w *problemWatch) Told(reasons map[string]string) {
+	status, err := proxier.FetchStatus(w.Context(), w.address, "ns/web")
+	if err != nil {
+		w.Fatal(err)
+	}
+	for reason, field := range reasons {
+		if !slices.ContainsFunc(status.Services[0].Problems, func(p proxier.ProblemStatus) bool { return p.Reason == reason && p.Field == field }) {
+			w.Errorf("status does not show %s %s: %+v", reason, field, status.Services[0].Problems)
+		}
+		w.client.await(w.T, v1.EventTypeWarning, reason, field)
+		if want := "web " + reason + " 1"; !strings.Contains(w.series(), want) {
+			w.Errorf("the gauge has %q, want %q", w.series(), want)
+		}
+	}
+	if got := strings.Count(w.series(), "web "); got != len(reasons) {
+		w.Errorf("the gauge has %q, want %d reasons", w.series(), len(reasons))
+	}
+}
+
+func (w *problemWatch) Recovered(times int) {
+	w.Mended()
+	if got := w.client.count(v1.EventTypeNormal, "Recovered"); got != times {
+		w.Errorf("%d Events say Recovered, want %d", got, times)
 	}
 }
 
@@ -244,6 +279,18 @@ func (l *eventList) await(t *testing.T, kind, reason, words string) {
 			t.Fatalf("no Event %s %s of %q", kind, reason, words)
 		}
 	}
+}
+
+// count returns how many such Events have come.
+func (l *eventList) count(kind, reason string) (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, e := range l.all {
+		if e.Type == kind && e.Reason == reason {
+			n++
+		}
+	}
+	return n
 }
 
 // noRealServers is a kernel whose virtual servers have none.
