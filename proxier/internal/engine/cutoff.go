@@ -40,7 +40,7 @@ func (c *cutoffs) noteAll(want *dataplane.Want) {
 }
 
 // cutOff makes connection tracking forget connections of clients that may not have them any more, all with one look at
-// its table.
+// its table, if that may be read now.
 func (e *Engine) cutOff(now time.Time, r *Report) {
 	c := &e.cutoffs
 	if c.isDue(now, e.pieces.toForget(now)) {
@@ -51,11 +51,12 @@ func (e *Engine) cutOff(now time.Time, r *Report) {
 				allowed[id] = networks
 			}
 		}
-		var err error
-		if len(allowed) > 0 {
-			r.CutOff, err = e.kernel.CutOff(allowed)
-		}
-		c.settle(now, err)
+		c.read(now, func() (err error) {
+			if len(allowed) > 0 {
+				r.CutOff, err = e.kernel.CutOff(allowed)
+			}
+			return err
+		})
 	}
 	if c.err != nil {
 		r.Warnings = append(r.Warnings, fmt.Errorf(

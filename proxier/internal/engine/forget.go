@@ -12,26 +12,38 @@ import (
 // forgetAgain is the delay before connection tracking is told again what it could not be told.
 const forgetAgain = 5 * time.Second
 
+// Connection tracking can only be read as a whole, up to a million connections of the node, and a Service that changes
+// all the time would have the passes do nothing else. So after a reading that took long there is none until it was no
+// more than a hundredth of the time; but nothing waits for longer than mostForgetRest after a reading.
+const (
+	forgetShare    = 100
+	mostForgetRest = 10 * time.Second
+)
+
 // unforgotten are front ends of which connection tracking has to forget something, from the moment when the kernel was
 // changed until it has.
 type unforgotten struct {
 	// frontEnds tells of each whether an operation failed: whether it was carried out is not known before the next
 	// pass.
 	frontEnds map[dataplane.VirtualServerID]bool
-	// due is when to try again after a failure, whose reason is err; else the zero time.
+	// due is when to try again after a failure, whose reason is err, or what has waited for rested; else the zero time.
 	due time.Time
 	err error
+	// rested is from when on the table may be read again.
+	rested time.Time
+	// clock measures how long a reading takes.
+	clock func() time.Time
 }
 
 func newUnforgotten() unforgotten {
-	return unforgotten{frontEnds: map[dataplane.VirtualServerID]bool{}}
+	return unforgotten{frontEnds: map[dataplane.VirtualServerID]bool{}, clock: time.Now}
 }
 
 func (u *unforgotten) add(id dataplane.VirtualServerID, failed bool) {
 	u.frontEnds[id] = u.frontEnds[id] || failed
 }
 
-// next returns when to try again what has failed; the zero time when nothing has.
+// next returns when to try again what has failed, or has waited; the zero time when nothing has.
 func (u *unforgotten) next() time.Time { return u.due }
 
 // isDue tells whether there is something to be forgotten now. What is held waits for company, or until it is held no
@@ -40,18 +52,28 @@ func (u *unforgotten) isDue(now time.Time, held map[dataplane.VirtualServerID]st
 	if now.Before(u.due) {
 		return false
 	}
+	u.due = time.Time{}
 	for id := range u.frontEnds {
-		if _, is := held[id]; !is {
-			return true
+		if _, is := held[id]; is {
+			continue
 		}
+		if now.Before(u.rested) {
+			u.due = u.rested
+			return false
+		}
+		return true
 	}
 	return false
 }
 
-// settle takes note of what came of a try.
-func (u *unforgotten) settle(now time.Time, err error) {
+// read has the table read, and takes note of what came of it.
+func (u *unforgotten) read(now time.Time, table func() error) {
+	began := u.clock()
+	err := table()
+	took := u.clock().Sub(began)
+	u.rested = now.Add(took + min((forgetShare-1)*took, mostForgetRest))
 	if u.err = err; err != nil {
-		u.due = now.Add(forgetAgain)
+		u.due = now.Add(max(forgetAgain, u.rested.Sub(now)))
 		return
 	}
 	u.due = time.Time{}
@@ -97,7 +119,7 @@ func (s *stale) noteAll(have *dataplane.State) {
 	}
 }
 
-// forget makes connection tracking forget the stale flows, all with one look at its table.
+// forget makes connection tracking forget the stale flows, all with one look at its table, if that may be read now.
 func (e *Engine) forget(now time.Time, r *Report) {
 	s := &e.stale
 	if s.isDue(now, e.pieces.toForget(now)) {
@@ -108,9 +130,10 @@ func (e *Engine) forget(now time.Time, r *Report) {
 				flows[id] = append(flows[id], netip.AddrPortFrom(rs.Addr, rs.Port))
 			}
 		}
-		var err error
-		r.Forgotten, err = e.kernel.Forget(flows)
-		s.settle(now, err)
+		s.read(now, func() (err error) {
+			r.Forgotten, err = e.kernel.Forget(flows)
+			return err
+		})
 	}
 	if s.err != nil {
 		r.Warnings = append(r.Warnings,

@@ -320,6 +320,8 @@ func (s *scenario) restart() {
 		APIServers:      func() []netip.AddrPort { return []netip.AddrPort{netip.MustParseAddrPort("203.0.113.100:6443")} },
 		Protected:       func(port uint16) bool { return port == 22 || 10248 <= port && port <= 10250 },
 	}, s.trace, s.objects)
+	atOnce := func() time.Time { return s.now } // what is read takes no time, so that nothing waits for it
+	s.engine.stale.clock, s.engine.cutoffs.clock = atOnce, atOnce
 	if s.limit > 0 {
 		s.engine.backlog.limit, s.engine.backlog.most = s.limit, s.limit
 	}
