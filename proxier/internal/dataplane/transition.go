@@ -29,7 +29,8 @@ type transition struct {
 	// comes and goes are the entries of no front end that do. Those that come do so ahead of the front ends, the others
 	// go behind them.
 	comes, goes EntryList
-	stays       EntryList
+	// stays are those that are wanted already; the list is the transition's own where others come.
+	stays EntryList
 	// counts are how many entries the Service has in each of knownSets.
 	counts []int
 }
@@ -224,7 +225,7 @@ func (w *Want) Step(owner cluster.Name, room int, affected map[cluster.Name]stru
 	touched = w.touched
 	if n := min(room, len(t.comes)); n > 0 {
 		w.recountSome(t, touched, t.comes[:n], 1)
-		t.stays, t.comes, room = append(slices.Clip(t.stays), t.comes[:n]...), t.comes[n:], room-n
+		t.stays, t.comes, room = append(t.stays, t.comes[:n]...), t.comes[n:], room-n
 	}
 	from := t.done
 	for room > 0 && t.done < len(t.units) {
