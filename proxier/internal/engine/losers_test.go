@@ -2,12 +2,14 @@ package engine
 
 import (
 	"fmt"
+	"syscall"
 	"testing"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
 
 // contend has n Services want the ports of one address; the first is the oldest.
@@ -67,6 +69,35 @@ func TestLosersAreReportedOnce(t *testing.T) {
 					t.Fatalf("%s: %s is reported as %v's, want %v", name, front.Front.ID, front.Winner(), winner)
 				}
 			}
+		}
+	}
+}
+
+// TestRowsAreLinear: what is reported of a Service takes four times as much when it has four times the front ends,
+// whether it has them, has lost them, or the kernel refuses them.
+func TestRowsAreLinear(t *testing.T) {
+	cost := func(ports int) (allocations [3]float64) {
+		s := newScenario(t, 0, 0)
+		s.memory.AfterEach = nil
+		s.engine.kernel = idleKernel{willingKernel{s.memory}}
+		names := s.contend(2, ports)
+		s.converge(names, true)
+		var failures []Failure
+		for id := range s.engine.want.State.VirtualServers {
+			op := dataplane.Op{Verb: dataplane.Create, Object: dataplane.VirtualServerObject{ID: id}}
+			failures = append(failures, Failure{op, syscall.EPERM})
+		}
+		s.engine.retries[names[0]] = &retry{delay: time.Hour, keys: dataplane.NewTouched()}
+		for i, failed := range []map[cluster.Name][]Failure{nil, nil, {names[0]: failures}} {
+			name := map[cluster.Name]struct{}{names[i%2]: {}}
+			allocations[i] = testing.AllocsPerRun(3, func() { s.engine.rows(name, failed) })
+		}
+		return allocations
+	}
+	once, four := cost(250), cost(1000)
+	for i, what := range []string{"it has them", "it has lost them", "they are refused"} {
+		if four[i] > 4.5*once[i]+20 {
+			t.Errorf("%s: %.0f allocations become %.0f", what, once[i], four[i])
 		}
 	}
 }
