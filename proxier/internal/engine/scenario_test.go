@@ -281,7 +281,8 @@ func (s *scenario) guarded(r Report) {
 	}
 }
 
-// left tells whether a VIP has lost its address, or its route, before it got what it is to have instead.
+// left tells whether a VIP has lost its address, or its route, before it got what it is to have instead, and not because
+// all that is served there is taken down.
 func (s *scenario) left(op dataplane.Op, state *dataplane.State) (netip.Addr, bool) {
 	if op.Verb != dataplane.Delete {
 		return netip.Addr{}, false
@@ -289,12 +290,22 @@ func (s *scenario) left(op dataplane.Op, state *dataplane.State) (netip.Addr, bo
 	switch o := op.Object.(type) {
 	case dataplane.Address:
 		_, instead := s.engine.want.State.Routes[o.Addr]
-		return o.Addr, instead && !state.Local(o.Addr)
+		return o.Addr, instead && !state.Local(o.Addr) && !s.takenDown(o.Addr, state)
 	case dataplane.Route:
 		_, instead := s.engine.want.State.Addresses[o.Addr]
-		return o.Addr, instead && !state.Local(o.Addr)
+		return o.Addr, instead && !state.Local(o.Addr) && !s.takenDown(o.Addr, state)
 	}
 	return netip.Addr{}, false
+}
+
+// takenDown tells whether the engine knows of each virtual server of the VIP that all clients reach it, and not all may.
+func (s *scenario) takenDown(vip netip.Addr, state *dataplane.State) bool {
+	for id := range state.VirtualServers {
+		if id.Addr == vip && dataplane.Unguarded(s.engine.have, s.engine.want.State, id) == "" {
+			return false
+		}
+	}
+	return true
 }
 
 // foreignViolation tells whether the violation is that somebody else's virtual server is not ours.
