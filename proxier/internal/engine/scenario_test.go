@@ -281,8 +281,8 @@ func (s *scenario) guarded(r Report) {
 	}
 }
 
-// left tells whether a VIP has lost its address, or its route, before it got what it is to have instead, and not because
-// all that is served there is taken down.
+// left tells whether a VIP has lost its address, or its route, before it got what it is to have instead, and not
+// because all that is served there is taken down.
 func (s *scenario) left(op dataplane.Op, state *dataplane.State) (netip.Addr, bool) {
 	if op.Verb != dataplane.Delete {
 		return netip.Addr{}, false
@@ -298,7 +298,8 @@ func (s *scenario) left(op dataplane.Op, state *dataplane.State) (netip.Addr, bo
 	return netip.Addr{}, false
 }
 
-// takenDown tells whether the engine knows of each virtual server of the VIP that all clients reach it, and not all may.
+// takenDown tells whether the engine knows of each virtual server of the VIP that all clients reach it though not
+// all may.
 func (s *scenario) takenDown(vip netip.Addr, state *dataplane.State) bool {
 	for id := range state.VirtualServers {
 		if id.Addr == vip && dataplane.Unguarded(s.engine.have, s.engine.want.State, id) == "" {
