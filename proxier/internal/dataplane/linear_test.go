@@ -8,8 +8,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 )
 
-// allocated returns how often run allocates, and how many bytes. What the runtime itself allocates meanwhile is counted,
-// too: the least is what run takes.
+// allocated returns how often run allocates, and how many bytes. What the runtime itself allocates meanwhile is
+// counted, too: the least is what run takes.
 func allocated(run func()) (allocations, bytes float64) {
 	allocations, bytes = math.Inf(1), math.Inf(1)
 	for range 3 {
