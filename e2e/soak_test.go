@@ -18,6 +18,7 @@ import (
 
 	"github.com/ipvs-proxier/ipvs-proxier/e2e/harness"
 	"github.com/ipvs-proxier/ipvs-proxier/e2e/topology"
+	"github.com/ipvs-proxier/ipvs-proxier/internal/ipvs/ipvstest"
 )
 
 const (
@@ -326,12 +327,13 @@ func (s *soak) ofKernel(now map[string]float64) {
 	now["addresses of the link"] = float64(strings.Count(s.output("ip", "-o", "addr", "show", "dev", "kube-ipvs0"), "\n"))
 	now["lines of rules"] = float64(strings.Count(s.output("iptables-save")+s.output("ip6tables-save"), "\n-A"))
 	s.must(s.Node1.Do(func() error {
-		text, err := os.ReadFile("/proc/thread-self/net/ip_vs_conn")
+		connections, err := ipvstest.Connections()
 		if err != nil {
 			return err
 		}
-		now["connections of IPVS"] = float64(max(strings.Count(string(text), "\n")-1, 0))
-		if text, err = os.ReadFile("/proc/sys/net/netfilter/nf_conntrack_count"); err != nil {
+		now["connections of IPVS"] = float64(len(connections))
+		text, err := os.ReadFile("/proc/sys/net/netfilter/nf_conntrack_count")
+		if err != nil {
 			return err
 		}
 		now["connections tracked on the node"], err = strconv.ParseFloat(strings.TrimSpace(string(text)), 64)

@@ -1,27 +1,25 @@
-//go:build kernel
-
-package kernel_test
+// Package ipvstest reads, for tests, what IPVS tells of its connections.
+package ipvstest
 
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
-// ipvsConnections returns the lines of /proc/net/ip_vs_conn in the namespace of the calling thread, each once.
+// Connections returns the lines of /proc/net/ip_vs_conn in the namespace of the calling thread, each once.
 //
 // The kernel writes them a page at a time. In Linux 7.2 the table grows by deferred work
 // (net/netfilter/ipvs/ip_vs_conn.c, conn_resize_work_handler). A reader that goes on in another table than it began in
 // leaves connections out and meets others twice: 43 of 180 were listed right after they were made. So it is read again
 // until two readings agree. They must have as many lines as the kernel counts, where /proc/net/ip_vs_status is there:
 // it came with the table that grows.
-func ipvsConnections() ([]string, error) {
+func Connections() ([]string, error) {
 	var before []string
 	for deadline := time.Now().Add(20 * time.Second); ; {
 		counted, counts, err := countedConnections()
@@ -46,7 +44,8 @@ func ipvsConnections() ([]string, error) {
 			return each, nil
 		}
 		if time.Now().After(deadline) {
-			return nil, fmt.Errorf("the kernel's list of connections does not come to rest: %d, then %d lines; it counts %d (tells: %v)", len(before), len(now), counted, counts)
+			return nil, fmt.Errorf("the kernel's list of connections does not come to rest: %d, then %d lines; it counts %d (tells: %v)",
+				len(before), len(now), counted, counts)
 		}
 		before = now
 	}
@@ -55,7 +54,7 @@ func ipvsConnections() ([]string, error) {
 // countedConnections returns how many connections the kernel counts, if it tells.
 func countedConnections() (n int, tells bool, err error) {
 	data, err := os.ReadFile("/proc/thread-self/net/ip_vs_status")
-	if errors.Is(err, unix.ENOENT) {
+	if errors.Is(err, fs.ErrNotExist) {
 		return 0, false, nil
 	}
 	if err != nil {

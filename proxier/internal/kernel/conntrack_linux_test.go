@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ipvs-proxier/ipvs-proxier/e2e/topology"
+	"github.com/ipvs-proxier/ipvs-proxier/internal/ipvs/ipvstest"
 	"github.com/ipvs-proxier/ipvs-proxier/internal/netlink"
 	"github.com/ipvs-proxier/ipvs-proxier/ipset"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
@@ -420,7 +421,7 @@ func (n nodeKernel) idle(t *testing.T, id dataplane.VirtualServerID) {
 	for deadline := time.Now().Add(20 * time.Second); ; {
 		var table []string
 		err := n.host.Do(func() (err error) {
-			table, err = ipvsConnections()
+			table, err = ipvstest.Connections()
 			return err
 		})
 		if err != nil {

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/ipvs-proxier/ipvs-proxier/internal/ipvs/ipvstest"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel"
@@ -195,7 +196,7 @@ func socketAddress(a netip.AddrPort) unix.Sockaddr {
 // connectionsOf returns where the kernel sends whom.
 func connectionsOf(t *testing.T) map[client]netip.AddrPort {
 	t.Helper()
-	lines, err := ipvsConnections()
+	lines, err := ipvstest.Connections()
 	if err != nil {
 		t.Fatal(err)
 	}
