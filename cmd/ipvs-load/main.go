@@ -1,5 +1,3 @@
-// Command ipvs-load measures Service proxies at layer 4. It sends requests at a rate that does not depend on how fast
-// they are answered. It says how long they took, who answered them and what went wrong.
 package main
 
 import (

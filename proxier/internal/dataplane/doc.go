@@ -13,4 +13,19 @@
 //	diff.go       have and want become operations
 //	order.go      the order of operations, each with the kernel's reason, and what must never be true in between
 //	text.go       a State as text, for people, tests and the plan
+//
+// The others by what they are about:
+//
+//	a Service compiled   virtualserver.go, vip.go (address or route), clients.go (source ranges), slowstart.go,
+//	                     servicebudget.go (what one Service may have), fates.go (why an endpoint is left out)
+//	the foundation       rule.go (a rule as a value), names.go (sets and chains)
+//	what an operator and
+//	the kernel say       config.go
+//	all Services         ration.go (room in the sets that all share), transition.go (big Services by steps)
+//	real servers         arrange.go (the order of the kernel's list), tabledigest.go (what a hash table makes of it)
+//	operations           clip.go (a piece of them), gate.go (what a failure leaves out), applyall.go (what they make of a
+//	                     State), cutoff.go (whose connections end)
+//	the kernel's side    kernel.go (the boundary), parts.go, summary.go (a State for comparing), glance.go, capture.go
+//	                     (rules of others)
+//	values               entries.go (many set entries in little memory), compare.go (their order)
 package dataplane
