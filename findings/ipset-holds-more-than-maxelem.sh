@@ -33,8 +33,13 @@ if [ $$ = 1 ]; then # the first process of the guest
 	uname -r
 	$ipset version | head -1
 	fill small 64
-	fill large 8192
-	$ipset save large >/run/saved && $ipset destroy large
+	most=0
+	for _ in {1..3}; do # of three seeds the one that lets in most, as others refuse its listing
+		holds=$(fill large 8192)
+		if [ "${holds##* }" -gt "$most" ]; then most=${holds##* } && $ipset save large >/run/saved; fi
+		$ipset destroy large
+	done
+	echo "large holds $most"
 	for _ in {1..10}; do
 		if $ipset restore </run/saved 2>/run/words; then echo "restored"; else echo "not restored: $(head -1 /run/words)"; fi
 		$ipset destroy large
@@ -45,7 +50,8 @@ fi
 
 folder=$(mktemp -d) && trap 'rm -rf "$folder"' EXIT
 cd "$folder"
-apt-get download -q user-mode-linux ipset libipset13 libmnl0 >/dev/null
+versions="user-mode-linux=6.1um4+b13 ipset=7.17-1 libipset13=7.17-1 libmnl0=1.0.4-3"
+apt-get download -q $versions >/dev/null || { echo "NOT TRIED: apt has no $versions; name here what it has, and look again"; exit 2; }
 for package in *.deb; do dpkg-deb -x "$package" .; done
 cp "$OLDPWD/${0#"$OLDPWD"/}" init 2>/dev/null || cp "$0" init
 chmod 755 init .

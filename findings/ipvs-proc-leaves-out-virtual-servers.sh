@@ -33,7 +33,8 @@ fi
 
 folder=$(mktemp -d) && trap 'rm -rf "$folder"' EXIT
 cd "$folder"
-apt-get download -q user-mode-linux ipvsadm libnl-3-200 libnl-genl-3-200 libpopt0 >/dev/null
+versions="user-mode-linux=6.1um4+b13 ipvsadm=1:1.31-1+b1 libnl-3-200=3.7.0-0.2+b1 libnl-genl-3-200=3.7.0-0.2+b1 libpopt0=1.19+dfsg-1"
+apt-get download -q $versions >/dev/null || { echo "NOT TRIED: apt has no $versions; name here what it has, and look again"; exit 2; }
 for package in *.deb; do dpkg-deb -x "$package" .; done
 mkdir -p lib && ln -s ../usr/lib/uml/modules lib/modules
 cp "$OLDPWD/${0#"$OLDPWD"/}" init 2>/dev/null || cp "$0" init

@@ -23,7 +23,8 @@ fi
 
 folder=$(mktemp -d) && trap 'chmod -R u+w "$folder"; rm -rf "$folder"' EXIT
 cd "$folder"
-apt-get download -q user-mode-linux >/dev/null
+versions="user-mode-linux=6.1um4+b13"
+apt-get download -q $versions >/dev/null || { echo "NOT TRIED: apt has no $versions; name here what it has, and look again"; exit 2; }
 for package in *.deb; do dpkg-deb -x "$package" .; done
 mkdir -p lib add && ln -s ../usr/lib/uml/modules lib/modules
 cat >add/main.go <<'GO'
