@@ -252,6 +252,7 @@ func EntriesOf(entries ...SetEntry) EntryList {
 	for i, e := range entries {
 		key, ours := keyOf(e)
 		if !ours {
+			// The names of sets and what their entries are like come from this package, not from an object.
 			panic(fmt.Sprintf("BUG: %s is no entry of a set of ours", e))
 		}
 		list[i] = key

@@ -381,6 +381,8 @@ func recount[K comparable](more map[K]int, key K, there bool, by int) bool {
 		n++
 	}
 	if n < 0 {
+		// What is wanted is corrupt, and with it what other Services have: no error of one of them says so. A new start
+		// makes it anew, and the kernel serves on meanwhile.
 		panic(fmt.Sprintf("BUG: %v is wanted %d times", key, n))
 	}
 	if n > 1 {

@@ -65,6 +65,7 @@ func (o Op) Rank() Rank {
 	case Address, Route:
 		return pick(RankCreateAddress, RankDeleteAddress)
 	}
+	// A type of object that was added without its rank: no input makes one, and every test of an operation on it fails.
 	panic(fmt.Sprintf("BUG: operation on unknown object %T", o.Object))
 }
 

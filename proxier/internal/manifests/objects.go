@@ -69,6 +69,7 @@ func empty(kind string) Value {
 	case "Node":
 		return &v1.Node{}
 	}
+	// The reader names the kinds, not a file: an object of another kind is a mistake that it has reported before.
 	panic("BUG: no objects of kind " + kind + " are kept")
 }
 

@@ -50,7 +50,7 @@ func (s Selection) services() labels.Requirement {
 func absent(label string) labels.Requirement {
 	r, err := labels.NewRequirement(label, selection.DoesNotExist, nil)
 	if err != nil {
-		panic("BUG: " + err.Error())
+		panic("BUG: " + err.Error()) // a label is a constant of this program: it fails at each start, or never
 	}
 	return *r
 }
