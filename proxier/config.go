@@ -62,8 +62,8 @@ type Config struct {
 	NodePortAddresses []string `json:"nodePortAddresses,omitempty"`
 	// ExternalIPCIDRs are the networks from which Services may take externalIPs; none are served outside of them.
 	ExternalIPCIDRs []string `json:"externalIPCIDRs,omitempty"`
-	// ProtectedPorts are TCP ports, or ranges of them, of the node's own addresses. No Service gets them by an external
-	// address or one of a load balancer.
+	// ProtectedPorts are ports, or ranges of them, of the node's own addresses, such as 22 or 4789/udp; those without a
+	// protocol are TCP. No Service gets them by an external address or one of a load balancer.
 	ProtectedPorts []string `json:"protectedPorts"`
 	// AnswerPing lets the node answer ICMP echo requests to its service addresses.
 	AnswerPing bool `json:"answerPing,omitempty"`
@@ -272,24 +272,24 @@ func networks(texts []string) []netip.Prefix {
 }
 
 // protected returns the ports of ProtectedPorts, and our own wherever they are; none where the operator protects none.
-func (c Config) protected() []PortRange {
+func (c Config) protected() []protocolPorts {
 	ports, _ := parsePorts(c.ProtectedPorts)
 	if len(ports) == 0 {
 		return nil
 	}
 	for _, address := range []string{c.HealthzBindAddress, c.MetricsBindAddress} {
 		if at, err := netip.ParseAddrPort(address); err == nil {
-			ports = append(ports, PortRange{at.Port(), at.Port()})
+			ports = append(ports, protocolPorts{cluster.TCP, PortRange{at.Port(), at.Port()}})
 		}
 	}
 	return ports
 }
 
 // protects returns what tells of a port whether it is protected.
-func (c Config) protects() func(port uint16) bool {
+func (c Config) protects() func(cluster.Protocol, uint16) bool {
 	ranges := c.protected()
-	return func(port uint16) bool {
-		return slices.ContainsFunc(ranges, func(r PortRange) bool { return r.Contains(port) })
+	return func(protocol cluster.Protocol, port uint16) bool {
+		return slices.ContainsFunc(ranges, func(r protocolPorts) bool { return r.protocol == protocol && r.Contains(port) })
 	}
 }
 

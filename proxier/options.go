@@ -82,10 +82,11 @@ var options = []Option{
 		Docs: "networks in which Services may have `externalIPs`; others are a Problem",
 	}, {
 		Field: "protectedPorts", Flags: []string{"protected-ports"},
-		Help: "TCP ports, or ranges of them, of the node's own addresses that no Service gets by an external or load balancer " +
-			"address, comma separated; empty protects none",
-		Docs: "TCP ports, or ranges of them, of the node's own addresses that no Service gets by an external or load balancer " +
-			"address: SSH, etcd, API server, kubelet, ours and those of other parts of the control plane. The ports of " +
+		Help: "ports, or ranges of them, of the node's own addresses that no Service gets by an external or load balancer " +
+			"address, comma separated; of TCP, or with a protocol such as 4789/udp; empty protects none",
+		Docs: "ports, or ranges of them, of the node's own addresses that no Service gets by an external or load balancer " +
+			"address; of TCP, or of a protocol behind a slash. By default SSH, etcd, API server, kubelet, ours and those of other " +
+			"parts of the control plane; by UDP DHCP clients, VXLAN, Geneve and WireGuard. The ports of " +
 			"`--healthz-bind-address`, `--metrics-bind-address` and of an API server on this node are added. Empty protects none " +
 			"but the last",
 	}, {

@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/ipvs-proxier/ipvs-proxier/ipset"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 )
 
 // PortRange is a range of ports that is written as text in JSON and YAML: "32768-65535", or "" for none.
@@ -36,20 +39,31 @@ func (r *PortRange) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// parsePorts reads ports, and ranges of them.
-func parsePorts(texts []string) ([]PortRange, error) {
-	var all []PortRange
+// protocolPorts are ports of a protocol.
+type protocolPorts struct {
+	protocol cluster.Protocol
+	PortRange
+}
+
+// parsePorts reads ports, and ranges of them, with a protocol behind a slash or TCP.
+func parsePorts(texts []string) ([]protocolPorts, error) {
+	var all []protocolPorts
 	for _, text := range texts {
 		written := strings.TrimSpace(text)
-		ports := written
-		if !strings.Contains(written, "-") {
-			ports = written + "-" + written
+		ports, protocol, named := strings.Cut(written, "/")
+		if !strings.Contains(ports, "-") {
+			ports = ports + "-" + ports
 		}
-		var r PortRange
-		if err := r.UnmarshalText([]byte(ports)); err != nil {
-			return nil, fmt.Errorf("%q is not a port such as 22, nor a range of ports such as 2379-2381", written)
+		parsed := protocolPorts{protocol: cluster.TCP}
+		err := parsed.UnmarshalText([]byte(ports))
+		if named && err == nil {
+			parsed.protocol, err = ipset.ParseProtocol(protocol)
 		}
-		all = append(all, r)
+		if err != nil {
+			return nil, fmt.Errorf("%q is not a port such as 22, nor a range of ports such as 2379-2381, "+
+				"nor one of them with tcp, udp or sctp such as 4789/udp", written)
+		}
+		all = append(all, parsed)
 	}
 	return all, nil
 }

@@ -53,8 +53,8 @@ type Settings struct {
 	// APIServers returns the addresses and ports of API servers that are known beside those of the Service
 	// default/kubernetes. Nil is none.
 	APIServers func() []netip.AddrPort
-	// Protected tells which TCP ports of the node's own addresses no external front end gets. Nil is none.
-	Protected func(port uint16) bool
+	// Protected tells which ports of the node's own addresses no external front end gets. Nil is none.
+	Protected func(protocol cluster.Protocol, port uint16) bool
 	// NoNodeWeights tells that the annotations of Nodes have no weight to give.
 	NoNodeWeights bool
 }

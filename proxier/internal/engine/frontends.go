@@ -112,8 +112,8 @@ func (e *Engine) listed(addr netip.Addr) bool {
 
 // forbidden says why no external front end may be there, "" where it may. The address may be a broadcast address, which
 // nobody connects to and which other programs need, or one of an API server. Or the port is one by which this node is
-// managed. Of the node's own addresses only the ports are taken, which is why an API server on this node keeps its port
-// alone.
+// managed or talks to others. Of the node's own addresses only the ports are taken, which is why an API server on this
+// node keeps its port alone.
 func (e *Engine) forbidden(id dataplane.VirtualServerID) string {
 	if among(e.broadcasts, id.Addr) {
 		return "this is a broadcast address of a network that the node is in"
@@ -123,11 +123,11 @@ func (e *Engine) forbidden(id dataplane.VirtualServerID) string {
 	switch {
 	case isServer && !own:
 		return "this is the address of an API server, which this node could not reach any more"
-	case id.Protocol != cluster.TCP || !own:
+	case !own:
 		return ""
-	case slices.Contains(ports, id.Port):
+	case id.Protocol == cluster.TCP && slices.Contains(ports, id.Port):
 		return "this is the port of the API server on this node"
-	case e.settings.Protected != nil && e.settings.Protected(id.Port):
+	case e.settings.Protected != nil && e.settings.Protected(id.Protocol, id.Port):
 		return "this is the node's own address, and its port is one of --protected-ports"
 	}
 	return ""

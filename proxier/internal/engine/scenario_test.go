@@ -330,7 +330,9 @@ func (s *scenario) restart() {
 		ExternalIPCIDRs: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24"), netip.MustParsePrefix("fd00:203::/64")},
 		Exclude:         []netip.Prefix{netip.MustParsePrefix("10.97.0.0/16")},
 		APIServers:      func() []netip.AddrPort { return []netip.AddrPort{netip.MustParseAddrPort("203.0.113.100:6443")} },
-		Protected:       func(port uint16) bool { return port == 22 || 10248 <= port && port <= 10250 },
+		Protected: func(protocol cluster.Protocol, port uint16) bool {
+			return protocol == cluster.TCP && (port == 22 || 10248 <= port && port <= 10250) || protocol == cluster.UDP && port == 4789
+		},
 	}, s.trace, s.objects)
 	atOnce := func() time.Time { return s.now } // what is read takes no time, so that nothing waits for it
 	s.engine.stale.clock, s.engine.cutoffs.clock = atOnce, atOnce
