@@ -27,7 +27,9 @@ type Observer struct {
 	node string
 	sink *Sink
 	// ready returns the names of the nodes that take turns, none when they are not known.
-	ready    func() []string
+	ready func() []string
+	// turn is turn, but for tests.
+	turn     func(node, uid string, ready []string) (delay time.Duration, mine bool)
 	services map[cluster.Name]*serviceEvents
 	// own are those of this Node, others those of other Nodes by their names.
 	own    *serviceEvents
@@ -54,7 +56,7 @@ type problemEvents struct {
 
 func New(node string, sink *Sink, ready func() []string) *Observer {
 	return &Observer{
-		node: node, sink: sink, ready: ready, services: map[cluster.Name]*serviceEvents{},
+		node: node, sink: sink, ready: ready, turn: turn, services: map[cluster.Name]*serviceEvents{},
 		others: map[string]*serviceEvents{}, own: newServiceEvents(node),
 	}
 }
@@ -89,11 +91,14 @@ func (o *Observer) Observe(r engine.Report) {
 			s = newServiceEvents(row.UID)
 			o.services[row.Name] = s
 		}
-		// turn looks at all ready nodes, so it is asked once.
-		mine := sync.OnceValues(func() (time.Duration, bool) { return turn(o.node, row.UID, ready()) })
-		o.follow(&s.shared, r.Start, row, false, mine)
+		o.follow(&s.shared, r.Start, row, false, o.turnOf(row.UID, ready))
 		o.follow(&s.ofNode, r.Start, row, true, atOnce)
 	}
+}
+
+// turnOf returns the turn for an object. To find it looks at all ready nodes, so it is done once, and only if asked for.
+func (o *Observer) turnOf(uid string, ready func() []string) func() (delay time.Duration, mine bool) {
+	return sync.OnceValues(func() (time.Duration, bool) { return o.turn(o.node, uid, ready()) })
 }
 
 // otherNodes tells of other Nodes on them.
@@ -111,7 +116,7 @@ func (o *Observer) otherNodes(r engine.Report, ready func() []string) {
 			s = newServiceEvents(name)
 			o.others[name] = s
 		}
-		o.follow(&s.shared, r.Start, row, false, func() (time.Duration, bool) { return turn(o.node, name, ready()) })
+		o.follow(&s.shared, r.Start, row, false, o.turnOf(name, ready))
 		o.follow(&s.ofNode, r.Start, row, true, atOnce)
 		if len(row.Problems) == 0 {
 			delete(o.others, name)

@@ -691,3 +691,31 @@ func TestSinkRuns(t *testing.T) {
 	cancel()
 	<-ended
 }
+
+// TestTurnsAreFoundOnce: whose turn it is takes a look at all ready nodes. That is done once for each object, however
+// many Problems it has, and not for an object without.
+func TestTurnsAreFoundOnce(t *testing.T) {
+	many := func(reason cluster.Reason) (problems []cluster.Problem) {
+		for i := range 20 {
+			problems = append(problems, cluster.Problem{Reason: reason, Field: "spec", Message: fmt.Sprint(i)})
+		}
+		return problems
+	}
+	d := newDaemons(t, "n1", "n2")
+	o, asked := d.observers["n1"], map[string]int{}
+	o.turn = func(_, uid string, _ []string) (time.Duration, bool) {
+		asked[uid]++
+		return 0, true
+	}
+	o.Observe(engine.Report{
+		Start: d.now,
+		Changed: []engine.Row{
+			{Name: cluster.Name{Namespace: "default", Name: "web"}, UID: "service", Problems: many(cluster.InvalidAnnotation)},
+			{Name: cluster.Name{Namespace: "default", Name: "well"}, UID: "well"},
+		},
+		OtherNodes: []engine.Row{{UID: "n8", Problems: many(cluster.NodeListsClusterIP)}, {UID: "n9", Problems: many(cluster.NodeListsForeignAddress)}},
+	})
+	if diff := cmp.Diff(map[string]int{"service": 1, "n8": 1}, asked); diff != "" {
+		t.Errorf("how often turns are found (-want +got):\n%s", diff)
+	}
+}
