@@ -96,7 +96,8 @@ func (o *Observer) Observe(r engine.Report) {
 	}
 }
 
-// turnOf returns the turn for an object. To find it looks at all ready nodes, so it is done once, and only if asked for.
+// turnOf returns the turn for an object. To find it takes a look at all ready nodes, so it is done once, and only if
+// asked for.
 func (o *Observer) turnOf(uid string, ready func() []string) func() (delay time.Duration, mine bool) {
 	return sync.OnceValues(func() (time.Duration, bool) { return o.turn(o.node, uid, ready()) })
 }
