@@ -66,8 +66,10 @@ func Cleanup(ctx context.Context, c Config, o CleanupOptions) (Removal, error) {
 		Link: c.Link, Shared: slices.Contains(predecessor.Links(), c.Link), HandOver: o.HandOver, Force: o.Force,
 		DryRun: o.DryRun,
 	})
-	if err == nil && !o.DryRun {
-		_, err = kernel.RemoveRules(by.Netfilter.Other(), config.Families)
+	if err == nil {
+		var rules []string
+		rules, err = kernel.RemoveRules(by.Netfilter.Other(), config.Families, o.DryRun)
+		gone.Objects = append(gone.Objects, rules...)
 	}
 	if err == nil {
 		err = refused

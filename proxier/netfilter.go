@@ -42,12 +42,12 @@ func (o *otherRules) Observe(r engine.Report) {
 	}
 	o.begun = true
 	go func() {
-		removed, err := kernel.RemoveRules(o.in, o.families)
+		removed, err := kernel.RemoveRules(o.in, o.families, false)
 		switch {
 		case err != nil:
 			o.log.Error("sets and rules of an earlier start stay beside those in force", "in", string(o.in), "err", err)
-		case removed > 0:
-			o.log.Info("removed the sets and rules of an earlier start", "in", string(o.in), "objects", removed)
+		case len(removed) > 0:
+			o.log.Info("removed the sets and rules of an earlier start", "in", string(o.in), "objects", len(removed))
 		}
 	}()
 }

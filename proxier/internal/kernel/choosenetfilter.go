@@ -77,31 +77,34 @@ func rulesOf(have, want *dataplane.State) (ops []dataplane.Op) {
 	return ops
 }
 
-// RemoveRules removes the sets and rules of ours that another backend than the one in use has left. It returns how many
-// objects are gone. A backend that this node does not have has left none.
-func RemoveRules(in Netfilter, families []cluster.Family) (removed int, err error) {
+// RemoveRules removes the sets and rules of ours that another backend than the one in use has left. It returns kind and
+// name of each object that is gone, or would go with dryRun. Entries go with their sets and are not named. A backend
+// that this node does not have has left none.
+func RemoveRules(in Netfilter, families []cluster.Family, dryRun bool) (removed []string, err error) {
 	if in == Iptables && programsMissing() != nil || !in.loaded() {
-		return 0, nil
+		return nil, nil
 	}
 	left, err := newNetfilter(in, families)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	defer left.close()
 	seen := newObservation(0, 0, 0)
 	if _, err := left.observe(&seen, dataplane.PartSets|dataplane.PartRules); err != nil {
-		return 0, err
+		return nil, err
 	}
 	var errs []error
 	for _, op := range rulesOf(seen.State, dataplane.NewState()) {
 		if _, is := op.Object.(dataplane.SetEntry); is {
 			continue // it goes with its set
 		}
-		if err := left.apply([]dataplane.Op{op})[0]; err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", op, err))
-			continue
+		if !dryRun {
+			if err := left.apply([]dataplane.Op{op})[0]; err != nil {
+				errs = append(errs, fmt.Errorf("%s: %w", op, err))
+				continue
+			}
 		}
-		removed++
+		removed = append(removed, fmt.Sprintf("%s %s (of %s)", op.Object.Kind(), op.Object, in))
 	}
 	return removed, errors.Join(errs...)
 }

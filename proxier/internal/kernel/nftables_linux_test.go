@@ -4,6 +4,7 @@ package kernel_test
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -103,8 +104,13 @@ func TestTheOtherBackendGoes(t *testing.T) {
 			}
 			apply(t, k, from(seen.State, want))
 		}
-		if removed, err := kernel.RemoveRules(inForce.Other(), kerneltest.Config.Families); err != nil || removed == 0 {
-			t.Fatalf("%d objects are removed, %v", removed, err)
+		said, err := kernel.RemoveRules(inForce.Other(), kerneltest.Config.Families, true)
+		if err != nil || len(said) == 0 {
+			t.Fatalf("%d objects would be removed, %v", len(said), err)
+		}
+		removed, err := kernel.RemoveRules(inForce.Other(), kerneltest.Config.Families, false)
+		if err != nil || !slices.Equal(removed, said) {
+			t.Fatalf("%q are removed, %q were said to be, %v", removed, said, err)
 		}
 		gone, err := adapters[inForce.Other()].Observe()
 		if err != nil {
