@@ -91,7 +91,7 @@ func TestPassesAreLinear(t *testing.T) {
 			return func() {
 				have := NewState()
 				for _, phase := range Phases(ops) {
-					gate := NewGate(have, ops)
+					gate := NewGate(have, w.State, ops)
 					for _, op := range phase {
 						gate.Blocked(op)
 					}

@@ -713,7 +713,7 @@ func TestTurnsAreFoundOnce(t *testing.T) {
 			{Name: cluster.Name{Namespace: "default", Name: "web"}, UID: "service", Problems: many(cluster.InvalidAnnotation)},
 			{Name: cluster.Name{Namespace: "default", Name: "well"}, UID: "well"},
 		},
-		OtherNodes: []engine.Row{{UID: "n8", Problems: many(cluster.NodeListsClusterIP)}, {UID: "n9", Problems: many(cluster.NodeListsForeignAddress)}},
+		OtherNodes: []engine.Row{{UID: "n8", Problems: many(cluster.Reason{Name: "NodeListsClusterIP"})}, {UID: "n9", Problems: many(cluster.Reason{Name: "NodeListsForeignAddress", OfNode: true})}},
 	})
 	if diff := cmp.Diff(map[string]int{"service": 1, "n8": 1}, asked); diff != "" {
 		t.Errorf("how often turns are found (-want +got):\n%s", diff)

@@ -24,7 +24,7 @@ func manyRows(n int, message string) engine.Report {
 		row := testRow(fmt.Sprint("s", i), "rr")
 		row.UID = row.Name.Name
 		for j := range budget.Problems {
-			p := cluster.Problem{Reason: cluster.FrontEndConflict, Field: fmt.Sprint(j), Message: message}
+			p := cluster.Problem{Reason: cluster.BeyondBudget, Field: fmt.Sprint(j), Message: message}
 			row.Problems = append(row.Problems, p)
 		}
 		r.Changed = append(r.Changed, row)
