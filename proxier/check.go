@@ -25,13 +25,13 @@ type Checked struct {
 	Object string `json:"object"`
 	// File is where it stands.
 	File string `json:"file"`
-	// Problems are what is written wrong, with its line and document in the message, and what would not be honoured.
+	// Problems are what is written wrong, with its line and document in the message, and what would be rejected.
 	Problems []ProblemStatus `json:"problems,omitempty"`
 	// Settings are what would be in force for a new Service, by port; "" is the whole Service.
 	Settings map[string][]SettingStatus `json:"settings,omitempty"`
 }
 
-// Checker says, without a cluster or a kernel, what would not be honoured of objects. The zero value is not usable: see
+// Checker says, without a cluster or a kernel, what would be rejected of objects. The zero value is not usable: see
 // [NewChecker].
 type Checker struct {
 	config  Config

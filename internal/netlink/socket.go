@@ -65,7 +65,7 @@ func Dial(protocol int) (*Socket, error) {
 	return s, nil
 }
 
-// FilterDumps asks the kernel to honour what the header and the attributes of a dump request say (Linux 4.20). Older
+// FilterDumps asks the kernel to apply what the header and the attributes of a dump request say (Linux 4.20). Older
 // ones send everything, so that who asks must look at what comes all the same.
 func (s *Socket) FilterDumps() {
 	unix.SetsockoptInt(s.fd, unix.SOL_NETLINK, unix.NETLINK_GET_STRICT_CHK, 1)

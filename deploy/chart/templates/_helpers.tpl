@@ -63,13 +63,14 @@ readOnlyRootFilesystem: true
 seccompProfile:
   {{- toYaml .Values.seccompProfile | nindent 2 }}
 {{- with .Values.seLinuxType }}
-# On nodes with SELinux only a type that is not confined may write the network's parameters. Others pass this over.
+# On nodes with SELinux only a type that is not confined may write the network's parameters. Other nodes
+# ignore this.
 seLinuxOptions: {type: {{ . }}}
 {{- end }}
 capabilities:
   drop: [ALL]
-  # IPVS, links, sets and rules; raw sockets for iptables. Modules are loaded by the kernel itself when they are first
-  # asked for, which takes no capability.
+  # IPVS, links, sets and rules; raw sockets for iptables. Modules are loaded by the kernel itself when they
+  # are first asked for, which takes no capability.
   add: [NET_ADMIN, NET_RAW]
 {{- end -}}
 
@@ -79,8 +80,8 @@ capabilities:
   readOnly: true
 - name: xtables-lock
   mountPath: /run/xtables.lock
-# A container's own /proc/sys is read-only unless it is privileged; this one shows the same network namespace. Of the rest
-# of /proc/sys there is nothing: whoever may write kernel/core_pattern is root on the node.
+# A container's own /proc/sys is read-only unless it is privileged; this one shows the same network namespace.
+# Of the rest of /proc/sys there is nothing: whoever may write kernel/core_pattern is root on the node.
 - name: proc-sys-net
   mountPath: /host/proc/sys/net
 {{- end -}}

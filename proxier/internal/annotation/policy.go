@@ -19,8 +19,8 @@ var resources = map[Object][2]string{
 // is a Problem later.
 func Policy() string {
 	var b strings.Builder
-	b.WriteString(`# Written by "make generate" from the table of annotations. The API server (Kubernetes 1.30 and later) warns at once of a value
-# that ipvs-proxier would not honour; kubectl shows it. To refuse such objects instead, write Deny for Warn.
+	b.WriteString(`# Written by "make generate" from the table of annotations. The API server (Kubernetes 1.30 and later) warns at
+# once of a value that ipvs-proxier would reject; kubectl shows it. To refuse such objects instead, write Deny for Warn.
 `)
 	for _, of := range []Object{Service, EndpointSlice, Node} {
 		policyOf(&b, of)

@@ -73,14 +73,14 @@ func (o Operator) setting(namespace, key, otherwise string) Setting {
 }
 
 // LastGood returns the canonical value of a key that is in force for a Service: for that port, or with nil for the
-// whole Service. It counts when what is written now cannot be honoured.
+// whole Service. It counts when what is written now is rejected.
 type LastGood func(key string, port *ServicePort) (value string, known bool)
 
 // written is what the annotations of a Service say about one key.
 type written struct {
 	key    annotation.Key
 	source string
-	// values is nil when nothing is said, or nothing that can be honoured: then bad is set.
+	// values is nil when nothing is said, or nothing that can be accepted: then bad is set.
 	values annotation.Values
 	bad    *Problem
 }

@@ -9,7 +9,7 @@ import (
 // UnknownAnnotation is the reason of a key under our prefix that does not exist.
 var UnknownAnnotation = Reason{Name: "UnknownAnnotation"}
 
-// AnnotationProblems returns what cannot be honoured of the annotations of an object that is no Service.
+// AnnotationProblems returns what is rejected of the annotations of an object that is no Service.
 func AnnotationProblems(of annotation.Object, annotations map[string]string) (problems Problems) {
 	if len(annotations) == 0 {
 		return problems

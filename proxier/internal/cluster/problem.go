@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Problem is something a user wrote that could not be honoured, or that this node's kernel is not made for. It is a
+// Problem is something a user wrote that is rejected, or that this node's kernel is not made for. It is a
 // value: two equal Problems are the same Problem.
 type Problem struct {
 	Reason Reason

@@ -140,7 +140,7 @@ func Unproxied(s *v1.Service, proxyName string) string {
 	return ""
 }
 
-// Parse reads a Service that is [Proxied], and its EndpointSlices. What cannot be honoured becomes a Problem of the
+// Parse reads a Service that is [Proxied], and its EndpointSlices. What is rejected becomes a Problem of the
 // result; the rest is carried out.
 func Parse(in Input) Service {
 	p := parser{in: in}

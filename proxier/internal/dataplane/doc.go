@@ -21,10 +21,11 @@
 //	the foundation       rule.go (a rule as a value), names.go (sets and chains)
 //	what an operator and
 //	the kernel say       config.go
-//	all Services         ration.go (room in the sets that all share), transition.go (big Services by steps)
+//	all Services         contenders.go (who wants one front end), ration.go (room in the sets that all share),
+//	                     transition.go (big Services by steps)
 //	real servers         arrange.go (the order of the kernel's list), tabledigest.go (what a hash table makes of it)
-//	operations           clip.go (a piece of them), gate.go (what a failure leaves out), applyall.go (what they make of a
-//	                     State), cutoff.go (whose connections end)
+//	operations           clip.go (a piece of them), gate.go (what a failure leaves out), guard.go (what keeps to source
+//	                     ranges), applyall.go (what they make of a State), cutoff.go (whose connections end)
 //	the kernel's side    kernel.go (the boundary), parts.go, summary.go (a State for comparing), glance.go, capture.go
 //	                     (rules of others)
 //	values               entries.go (many set entries in little memory), compare.go (their order)

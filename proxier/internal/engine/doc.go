@@ -13,11 +13,13 @@
 //	the loop             loop.go, engine.go (one pass), apply.go (hands operations to the kernel), stopwatch.go
 //	what a pass takes    backlog.go (which Services), pieces.go (how much of a big one), largeservices.go and
 //	                     background.go (beside the passes)
-//	one Service          service.go, frontends.go, conflict.go, ration.go, lastgood.go, sharedsettings.go, slowstart.go
+//	one Service          service.go, frontends.go, conflict.go, losers.go (of a conflict), exposed.go (source ranges
+//	                     that nothing keeps), ration.go, lastgood.go, sharedsettings.go, slowstart.go
 //	this node            node.go, addresses.go, nodeclaims.go, listeners.go (its sockets), captures.go (rules of others)
 //	what takes time      retries.go, drains.go, forget.go and cutoff.go (connection tracking), unexpected.go (doubt)
 //	audits               auditor.go, round.go (one audit), drift.go (what it finds), touches.go, audit.go (one that all
 //	                     waits for), glance.go, upgrade.go (rules of another version), onlyin.go
-//	what was done        report.go, operations.go (and why), inquiry.go (the fate of endpoints)
+//	what was done        report.go, operations.go (and why), owners.go (whose failure it is), refusals.go (the node's or
+//	                     a Service's), inquiry.go (the fate of endpoints)
 //	without a loop       dryrun.go, dryrunkernel.go, remove.go (cleanup)
 package engine

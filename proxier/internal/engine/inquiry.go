@@ -16,7 +16,7 @@ type Inquiry struct {
 	broadcasts []netip.Addr
 }
 
-// Basis is what a Service was made on: what is in force where something cannot be honoured. It never changes.
+// Basis is what a Service was made on: what is in force where something is rejected. It never changes.
 type Basis struct{ before *service }
 
 // Answer is what an Inquiry finds out about one Service, as its objects are now.

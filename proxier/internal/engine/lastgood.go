@@ -12,7 +12,7 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
 )
 
-// lastGood returns what is in force for a Service, so that it stays so while what is written cannot be honoured. The
+// lastGood returns what is in force for a Service, so that it stays so while what is written is rejected. The
 // engine knows what it has compiled: before; after a restart, where that is nil, the kernel remembers what it is
 // programmed with.
 func lastGood(before *service, api *v1.Service, programmed func(question) (string, bool)) cluster.LastGood {

@@ -43,7 +43,7 @@ func (e *Engine) readNode() (dirty []cluster.Name) {
 	return dirty
 }
 
-// problemsOf returns what cannot be honoured of the Node's annotations, with what is in force instead.
+// problemsOf returns what is rejected of the Node's annotations, with what is in force instead.
 func (e *Engine) problemsOf(node *v1.Node) []cluster.Problem {
 	mistakes := cluster.AnnotationProblems(annotation.Node, node.Annotations)
 	key, _ := annotation.Lookup(annotation.Node, annotation.Weight)

@@ -8,7 +8,7 @@ import (
 )
 
 // service is what stays known of a Service once its Fragment is made: what status shows, what is in force where
-// something cannot be honoured, and what it depends on.
+// something is rejected, and what it depends on.
 type service struct {
 	uid, version string
 	// problems are nil where there are none.
