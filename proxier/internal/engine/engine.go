@@ -155,7 +155,7 @@ func New(s Settings, kernel dataplane.Kernel, l Lister) *Engine {
 		retries:   retries{},
 		doubts:    doubts{},
 		unsure:    map[netip.Addr]cluster.Name{},
-		claims:    nodeClaims{clusterIPs: map[cluster.Name]nodeClaim{}, stale: true},
+		claims:    newNodeClaims(),
 		stale:     stale{newUnforgotten()},
 		cutoffs:   cutoffs{newUnforgotten()},
 	}
@@ -308,6 +308,7 @@ func (e *Engine) drop(name cluster.Name) dataplane.Touched {
 	delete(e.compiling, name)
 	delete(e.rationed, name)
 	e.claims.drop(name)
+	e.claims.noteOutside(name, nodeClaim{})
 	e.starts.drop(name)
 	return e.remove(name)
 }

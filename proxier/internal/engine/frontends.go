@@ -34,6 +34,7 @@ func (e *Engine) checkFrontEnds(s *cluster.Service, f *dataplane.Fragment) {
 		s.Problems.Addf(reason, front.Kind.String()+" "+front.ID.String(), format, args...)
 	}
 	keptOff, byNodes := e.excludedServers(), e.balancedByNodes(s)
+	var claim nodeClaim
 	f.FrontEnds = slices.DeleteFunc(f.FrontEnds, func(front dataplane.FrontEnd) bool {
 		if _, others := keptOff[front.ID]; others {
 			problem(foreignVirtualServer, front,
@@ -44,6 +45,7 @@ func (e *Engine) checkFrontEnds(s *cluster.Service, f *dataplane.Fragment) {
 		if !front.Kind.Allocated() {
 			if other := e.otherNode(front.ID.Addr); other != "" {
 				if !usual {
+					claim = claim.first(nodeClaim{other, front.ID.Addr})
 					problem(addressInUse, front,
 						"this is the address of node %s, which this node could not reach any more; the service is not served there", other)
 				}
@@ -66,6 +68,7 @@ func (e *Engine) checkFrontEnds(s *cluster.Service, f *dataplane.Fragment) {
 		}
 		return false
 	})
+	e.claims.noteOutside(s.Name, claim)
 	for _, port := range s.Ports {
 		if port.NodePort != 0 && e.settings.Dataplane.NodePortsOnPrimary && len(e.node.Primary) == 0 {
 			s.Problems.Addf(nodeUnknown, "spec.ports["+port.Name+"].nodePort",

@@ -18,6 +18,8 @@ var (
 	nodeListsClusterIP = cluster.Reason{Name: "NodeListsClusterIP"}
 	// nodeListsForeignAddress: a Node that lists this node's address, or not its own.
 	nodeListsForeignAddress = cluster.Reason{Name: "NodeListsForeignAddress", OfNode: true}
+	// nodeListsServiceAddress: a Node that lists an external address of a Service.
+	nodeListsServiceAddress = cluster.Reason{Name: "NodeListsServiceAddress"}
 )
 
 // nodeClaims are addresses that Nodes list and that are not theirs. The kubelet writes status.addresses with the node's
@@ -26,6 +28,8 @@ var (
 type nodeClaims struct {
 	// clusterIPs are the Services of whose cluster IPs a Node lists one, with the first such address.
 	clusterIPs map[cluster.Name]nodeClaim
+	// outside are those of whose external and load balancer addresses a Node lists one, with the first such address.
+	outside map[cluster.Name]nodeClaim
 	// stale says that Nodes, addresses or cluster IPs have changed since problems were written.
 	stale bool
 	// own are the Problems of this Node, others those of other Nodes, sorted by their names.
@@ -33,10 +37,22 @@ type nodeClaims struct {
 	others []Row
 }
 
+func newNodeClaims() nodeClaims {
+	return nodeClaims{clusterIPs: map[cluster.Name]nodeClaim{}, outside: map[cluster.Name]nodeClaim{}, stale: true}
+}
+
 // nodeClaim is an address that a Node lists.
 type nodeClaim struct {
 	node string
 	addr netip.Addr
+}
+
+// first returns the claim whose address comes first, so that all nodes tell the same one.
+func (c nodeClaim) first(other nodeClaim) nodeClaim {
+	if c != (nodeClaim{}) && c.addr.Compare(other.addr) <= 0 {
+		return c
+	}
+	return other
 }
 
 // note looks whether a Node lists one of the Service's cluster IPs.
@@ -53,6 +69,19 @@ func (c *nodeClaims) note(name cluster.Name, f dataplane.Fragment, at func(netip
 		}
 	}
 	c.drop(name)
+}
+
+// noteOutside notes that another Node lists the first of these addresses of the Service; the zero nodeClaim is none.
+func (c *nodeClaims) noteOutside(name cluster.Name, claim nodeClaim) {
+	if c.outside[name] == claim {
+		return
+	}
+	c.stale = true
+	if claim == (nodeClaim{}) {
+		delete(c.outside, name)
+		return
+	}
+	c.outside[name] = claim
 }
 
 func (c *nodeClaims) drop(name cluster.Name) {
@@ -80,6 +109,12 @@ func (e *Engine) reportNodeClaims() {
 	for _, name := range slices.SortedFunc(maps.Keys(c.clusterIPs), cluster.Name.Compare) {
 		claim := c.clusterIPs[name]
 		problem(claim.node, nodeListsClusterIP, "%s is the cluster IP of service %s, which keeps it",
+			claim.addr, name)
+	}
+	for _, name := range slices.SortedFunc(maps.Keys(c.outside), cluster.Name.Compare) {
+		claim := c.outside[name]
+		problem(claim.node, nodeListsServiceAddress,
+			"%s is an external address of service %s, too, which no other node serves there: one of the two should let go of it",
 			claim.addr, name)
 	}
 	for _, addr := range e.node.Addresses {
