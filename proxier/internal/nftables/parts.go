@@ -75,7 +75,7 @@ func appendAddr(to []byte, a netip.Addr) []byte {
 
 // parseKey is the inverse of appendKey; false for what is no key of such a set.
 func parseKey(set ipset.Set, key []byte) (e ipset.Entry, ok bool) {
-	if _, size := keyOf(set); size != len(key) {
+	if _, size := keyOf(set); size == 0 || size != len(key) { // a comment may name any type
 		return e, false
 	}
 	width := 4

@@ -140,15 +140,19 @@ func sockets(name string) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("look for another ipvs-proxier: %w", err)
 	}
-	var names []string
-	for line := range strings.Lines(string(text)) {
+	return socketsIn(string(text), name), nil
+}
+
+// socketsIn reads them out of what the kernel lists.
+func socketsIn(text, name string) (names []string) {
+	for line := range strings.Lines(text) {
 		_, rest, found := strings.Cut(strings.TrimSuffix(line, "\n"), " "+name)
 		if found && (rest == "" || rest[0] == '.') {
 			names = append(names, name+rest)
 		}
 	}
 	slices.Sort(names)
-	return slices.Compact(names), nil
+	return slices.Compact(names)
 }
 
 // holder returns who listens on the socket: the credentials of the process when it began to listen (unix(7),
