@@ -1,6 +1,8 @@
 package dataplane
 
 import (
+	"container/heap"
+
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 )
 
@@ -94,8 +96,8 @@ func (cs *contenders) exchange(old *FrontEnd, now claim) {
 	}
 }
 
-// claimHeap is a binary heap of claims, the one that would win at its root: what is behind an element is at twice its
-// place. It takes a number of comparisons that grows with the logarithm of the claims.
+// claimHeap is a heap of claims, the one that would win at its root, which knows the place of each. A change takes a
+// number of comparisons that grows with the logarithm of the claims. For container/heap it is a [heap.Interface].
 type claimHeap struct {
 	list   []claim
 	at     map[cluster.Name]int
@@ -112,60 +114,41 @@ func (h *claimHeap) of(owner cluster.Name) (c claim, has bool) {
 }
 
 // add adds the claim of a Service that has none.
-func (h *claimHeap) add(c claim) {
-	h.list = append(h.list, c)
-	h.up(len(h.list) - 1)
+func (h *claimHeap) add(c claim) { heap.Push(h, c) }
+
+// remove takes out the claim of the Service, if there is one.
+func (h *claimHeap) remove(owner cluster.Name) {
+	if i, has := h.at[owner]; has {
+		heap.Remove(h, i)
+	}
 }
 
-// remove takes out the claim of a Service that has one.
-func (h *claimHeap) remove(owner cluster.Name) {
-	i, has := h.at[owner]
-	if !has {
-		return
-	}
-	delete(h.at, owner)
+// Len implements heap.Interface.
+func (h *claimHeap) Len() int { return len(h.list) }
+
+// Less implements heap.Interface.
+func (h *claimHeap) Less(i, j int) bool { return h.before(h.list[i], h.list[j]) }
+
+// Swap implements heap.Interface.
+func (h *claimHeap) Swap(i, j int) {
+	h.list[i], h.list[j] = h.list[j], h.list[i]
+	h.at[h.list[i].owner()], h.at[h.list[j].owner()] = i, j
+}
+
+// Push implements heap.Interface: it puts a claim behind the others.
+func (h *claimHeap) Push(c any) {
+	h.list = append(h.list, c.(claim))
+	h.at[c.(claim).owner()] = len(h.list) - 1
+}
+
+// Pop implements heap.Interface: it takes out the claim behind the others.
+func (h *claimHeap) Pop() any {
 	last := len(h.list) - 1
 	c := h.list[last]
-	h.list[last] = claim{}
+	h.list[last] = claim{} // which a Fragment hangs on
 	h.list = h.list[:last]
-	if i < last {
-		h.list[i] = c
-		h.up(h.down(i))
-	}
-}
-
-// up moves an element towards the root, to its place.
-func (h *claimHeap) up(i int) {
-	c := h.list[i]
-	for i > 0 && h.before(c, h.list[(i-1)/2]) {
-		h.put((i-1)/2, i)
-		i = (i - 1) / 2
-	}
-	h.list[i] = c
-	h.at[c.owner()] = i
-}
-
-// down moves an element away from the root as far as is right, and returns its place.
-func (h *claimHeap) down(i int) int {
-	c := h.list[i]
-	for {
-		child := 2*i + 1
-		if child+1 < len(h.list) && h.before(h.list[child+1], h.list[child]) {
-			child++
-		}
-		if child >= len(h.list) || !h.before(h.list[child], c) {
-			h.list[i] = c
-			return i
-		}
-		h.put(child, i)
-		i = child
-	}
-}
-
-// put puts the element at another place.
-func (h *claimHeap) put(from, to int) {
-	h.list[to] = h.list[from]
-	h.at[h.list[to].owner()] = to
+	delete(h.at, c.owner())
+	return c
 }
 
 // TakeLosers adds Services to losers that want front ends which others have won since, or lost to others again. It
