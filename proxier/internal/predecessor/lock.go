@@ -8,10 +8,11 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ipvs-proxier/ipvs-proxier/internal/credentials"
 )
 
 // socket is an abstract unix socket. Its name belongs to the network namespace, as the dataplane does, and goes with
@@ -157,27 +158,21 @@ func socketsIn(text, name string) (names []string) {
 
 // holder returns who listens on the socket: the credentials of the process when it began to listen (unix(7),
 // SO_PEERCRED). It is nil when nobody does.
-func holder(name string) *syscall.Ucred {
+func holder(name string) *unix.Ucred {
 	conn, err := net.Dial("unix", name)
 	if err != nil {
 		return nil
 	}
 	defer conn.Close()
-	raw, err := conn.(*net.UnixConn).SyscallConn()
+	peer, err := credentials.Of(conn)
 	if err != nil {
-		return nil
-	}
-	var peer *syscall.Ucred
-	if err := raw.Control(func(fd uintptr) {
-		peer, _ = syscall.GetsockoptUcred(int(fd), syscall.SOL_SOCKET, syscall.SO_PEERCRED)
-	}); err != nil {
 		return nil
 	}
 	return peer
 }
 
 // ofProcess returns " (pid 17)", or "" when the kernel does not tell, as for a process of another PID namespace.
-func ofProcess(peer *syscall.Ucred) string {
+func ofProcess(peer *unix.Ucred) string {
 	if peer.Pid == 0 {
 		return ""
 	}

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ipvs-proxier/ipvs-proxier/internal/credentials"
 )
 
 // MaxPath is how many bytes the path of a socket may have: sun_path has 108, the last of which is a zero (unix(7)).
@@ -65,7 +67,7 @@ func removeStale(path string) error {
 	case err == nil:
 		defer c.Close()
 		who := "another process"
-		if peer, err := peerOf(c); err == nil {
+		if peer, err := credentials.Of(c); err == nil {
 			who = fmt.Sprintf("the process %d of the user %d", peer.Pid, peer.Uid)
 		}
 		return fmt.Errorf("%s listens on %s already: end it, or choose another path", who, path)
@@ -94,29 +96,9 @@ func (l *listener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if peer, err := peerOf(c); err == nil && int64(peer.Uid) == int64(l.uid) {
+		if peer, err := credentials.Of(c); err == nil && int64(peer.Uid) == int64(l.uid) {
 			return c, nil
 		}
 		c.Close()
 	}
-}
-
-// peerOf returns who is at the other end: of a client who it was when it connected, of a server when it began to listen
-// (unix(7), SO_PEERCRED).
-func peerOf(c net.Conn) (peer *unix.Ucred, err error) {
-	with, is := c.(syscall.Conn)
-	if !is {
-		return nil, fmt.Errorf("BUG: %T is no connection of the kernel's", c)
-	}
-	raw, err := with.SyscallConn()
-	if err != nil {
-		return nil, err
-	}
-	var failed error
-	if err := raw.Control(func(fd uintptr) {
-		peer, failed = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
-	}); err != nil {
-		return nil, err
-	}
-	return peer, failed
 }
