@@ -5,9 +5,6 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -19,23 +16,21 @@ import (
 // a row of a table stays one line. Tests are free: they hold tables for the most part.
 func TestLinesOfCodeAreShort(t *testing.T) {
 	files := 0
-	err := filepath.WalkDir("..", func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
-			return err
-		}
-		text, err := os.ReadFile(path)
-		if err != nil {
-			return err
+	eachGoFile(t, func(name string, text []byte) {
+		if strings.HasSuffix(name, "_test.go") {
+			return
 		}
 		files++
 		long, err := longCode(text)
-		for _, line := range long {
-			t.Errorf("%s:%d is code of more than 120 characters", filepath.ToSlash(strings.TrimPrefix(path, "../")), line)
+		if err != nil {
+			t.Fatal(err)
 		}
-		return err
-	})
-	if err != nil || files < 300 {
-		t.Errorf("%d files read, %v", files, err)
+		for _, line := range long {
+			t.Errorf("%s:%d is code of more than 120 characters", name, line)
+		}
+	}, ".")
+	if files < 300 {
+		t.Errorf("%d files read", files)
 	}
 }
 

@@ -4,8 +4,6 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
-	"io/fs"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -21,30 +19,23 @@ var ownCommands = []string{
 // TestEveryCommandHasATimeout: programs are started by internal/command, which gives up on them. Tests are free.
 func TestEveryCommandHasATimeout(t *testing.T) {
 	seen, by := 0, map[string]bool{}
-	for _, dir := range []string{"../proxier", "../ipset", "../cmd", "../scheduler", "../internal"} {
-		err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
-			name := strings.TrimPrefix(filepath.ToSlash(path), "../")
-			if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") ||
-				strings.HasPrefix(name, "internal/debian/") { // fetches packages for the lab, and is in no program
-				return err
-			}
-			file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
-			if err != nil {
-				return err
-			}
-			seen++
-			ast.Inspect(file, func(n ast.Node) bool {
-				if selected, is := n.(*ast.SelectorExpr); is && startsPrograms(selected) {
-					by[name] = true
-				}
-				return true
-			})
-			return nil
-		})
+	eachGoFile(t, func(name string, text []byte) {
+		if strings.HasSuffix(name, "_test.go") ||
+			strings.HasPrefix(name, "internal/debian/") { // fetches packages for the lab, and is in no program
+			return
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, text, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
-	}
+		seen++
+		ast.Inspect(file, func(n ast.Node) bool {
+			if selected, is := n.(*ast.SelectorExpr); is && startsPrograms(selected) {
+				by[name] = true
+			}
+			return true
+		})
+	}, "proxier", "ipset", "cmd", "scheduler", "internal")
 	if seen < 200 || !by["internal/command/command.go"] {
 		t.Fatalf("%d files read, of which %v start programs", seen, by)
 	}

@@ -4,9 +4,6 @@ import (
 	"bytes"
 	"go/scanner"
 	"go/token"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -15,24 +12,13 @@ import (
 
 // TestLinesOfCommentsAreShort: a line with a comment keeps to 120 characters, as the pages do.
 func TestLinesOfCommentsAreShort(t *testing.T) {
-	files := 0
-	err := filepath.WalkDir("..", func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || !strings.HasSuffix(path, ".go") {
-			return err
-		}
-		name := filepath.ToSlash(strings.TrimPrefix(path, "../"))
-		text, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		files++
+	files := eachGoFile(t, func(name string, text []byte) {
 		for _, line := range longLines(text) {
 			t.Errorf("%s:%d has more than 120 characters", name, line)
 		}
-		return nil
-	})
-	if err != nil || files < 300 {
-		t.Errorf("%d files read, %v", files, err)
+	}, ".")
+	if files < 300 {
+		t.Errorf("%d files read", files)
 	}
 }
 
