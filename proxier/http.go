@@ -31,7 +31,8 @@ func httpServersOf(c Config, h *observe.Health, b *observe.Board, m *observe.Met
 	health.HandleFunc("/readyz", h.Readyz)
 	operator := http.NewServeMux()
 	// A compressor is 1 MiB of memory, for an answer that rarely leaves the node.
-	operator.Handle("/metrics", promhttp.HandlerFor(m.Registry, promhttp.HandlerOpts{DisableCompression: true}))
+	metrics := promhttp.HandlerFor(m.Registry, promhttp.HandlerOpts{DisableCompression: true})
+	operator.Handle("/metrics", metrics)
 	operator.Handle(StatusPath, newTurns(b))
 	operator.Handle(JournalPath, b.Journal)
 	operator.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "ok") })
@@ -39,7 +40,7 @@ func httpServersOf(c Config, h *observe.Health, b *observe.Board, m *observe.Met
 	index(health, "/healthz", "/livez", "/readyz")
 	index(operator, "/metrics", StatusPath, JournalPath, "/healthz", "/proxyMode")
 	local := http.NewServeMux()
-	local.Handle("/metrics", promhttp.HandlerFor(m.Registry, promhttp.HandlerOpts{DisableCompression: true}))
+	local.Handle("/metrics", metrics)
 	local.Handle(StatusPath, b)
 	local.Handle(JournalPath, b.Journal)
 	for _, path := range []string{"/healthz", "/livez", "/readyz"} {
