@@ -67,7 +67,8 @@ func (c *cluster) dataplane() string {
 			output = err.Error() // the link may be away for a moment
 		}
 		if command[0] == "ipset" {
-			// Its own -sorted leaves the end of a line out now and then, where there are a thousand entries (ipset 7.17).
+			// Its own -sorted leaves the end of a line out now and then, where there are a thousand entries (ipset
+			// 7.17).
 			lines := strings.SplitAfter(output, "\n")
 			slices.Sort(lines)
 			output = strings.Join(lines, "")
@@ -75,6 +76,14 @@ func (c *cluster) dataplane() string {
 		text.WriteString(output)
 	}
 	return changing.ReplaceAllString(text.String(), "")
+}
+
+// untilStopped starts a load whose every request is to be answered, for as long as what happens meanwhile takes, which
+// is long on a slow machine. There it asks a quarter as often.
+func (c *cluster) untilStopped(from *topology.Host, mode string, rate int, target string) *harness.Load {
+	c.t.Helper()
+	return c.startLoad(from, "--mode", mode, "--rate", strconv.Itoa(harness.Unhurriedly(rate, rate/4)), "--duration", "1h",
+		"--timeout", lossTimeout.String(), target)
 }
 
 // TestRestartIsNotNoticed: the proxier is killed under load and started again, and ended and started again. No
@@ -88,12 +97,9 @@ func TestRestartIsNotNoticed(t *testing.T) {
 	held := append(c.hold(client, web4, 2), c.hold(c.Outside, at(c.Node1.IPv6, webNodePort), 2)...)
 	before := c.dataplane()
 
-	// As long as the restarts take, which is long on a slow machine.
 	loads := []*harness.Load{
-		c.startLoad(client, "--mode", "crr", "--rate", strconv.Itoa(harness.Unhurriedly(40, 10)), "--duration", "1h",
-			"--timeout", lossTimeout.String(), "tcp://"+web4.String()),
-		c.startLoad(c.Outside, "--mode", "udp-rr", "--rate", strconv.Itoa(harness.Unhurriedly(20, 5)), "--duration", "1h",
-			"--timeout", lossTimeout.String(), "udp://"+at(c.Node1.IPv4, webNodePort).String()),
+		c.untilStopped(client, "crr", 40, "tcp://"+web4.String()),
+		c.untilStopped(c.Outside, "udp-rr", 20, "udp://"+at(c.Node1.IPv4, webNodePort).String()),
 	}
 	for _, end := range []struct {
 		name string

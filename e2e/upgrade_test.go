@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"strconv"
 	"testing"
 
 	"github.com/ipvs-proxier/ipvs-proxier/e2e/harness"
@@ -56,12 +55,9 @@ func upgrade(t *testing.T, earlier string) {
 	held = append(held, c.hold(c.Outside, at(netip.MustParseAddr(external6(1)), 80), 1)...)
 	c.keepsOut("the earlier version")
 	loads := []*harness.Load{
-		c.startLoad(client, "--mode", "crr", "--rate", strconv.Itoa(harness.Unhurriedly(40, 10)), "--duration", "1h",
-			"--timeout", lossTimeout.String(), "tcp://"+web4.String()),
-		c.startLoad(c.Outside, "--mode", "crr", "--rate", strconv.Itoa(harness.Unhurriedly(20, 5)), "--duration", "1h",
-			"--timeout", lossTimeout.String(), "tcp://"+at(netip.MustParseAddr(external4(1)), 80).String()),
-		c.startLoad(c.Outside, "--mode", "udp-rr", "--rate", strconv.Itoa(harness.Unhurriedly(20, 5)), "--duration", "1h",
-			"--timeout", lossTimeout.String(), "udp://"+at(c.Node1.IPv4, webNodePort).String()),
+		c.untilStopped(client, "crr", 40, "tcp://"+web4.String()),
+		c.untilStopped(c.Outside, "crr", 20, "tcp://"+at(netip.MustParseAddr(external4(1)), 80).String()),
+		c.untilStopped(c.Outside, "udp-rr", 20, "udp://"+at(c.Node1.IPv4, webNodePort).String()),
 	}
 	for _, step := range []struct{ name, program string }{
 		{"the upgrade", ""}, {"the way back", earlier}, {"the second upgrade", ""},
