@@ -79,7 +79,7 @@ func (c *cluster) dataplane() string {
 }
 
 // untilStopped starts a load whose every request is to be answered, for as long as what happens meanwhile takes, which
-// is long on a slow machine. There it asks a quarter as often.
+// is long on a slow machine. There it asks less often, down to a quarter.
 func (c *cluster) untilStopped(from *topology.Host, mode string, rate int, target string) *harness.Load {
 	c.t.Helper()
 	return c.startLoad(from, "--mode", mode, "--rate", strconv.Itoa(harness.Unhurriedly(rate, rate/4)), "--duration", "1h",
