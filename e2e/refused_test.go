@@ -83,6 +83,21 @@ func (c *cluster) flushInSpite(chain string) {
 	}
 }
 
+// silence keeps a connection from sending anything by itself: keepalives of its own, which Go sends after 15 s, and
+// answers to those of the other end, which do not come in until it is undone.
+func (c *cluster) silence(h *topology.Host, conn *net.TCPConn) (undo func()) {
+	c.t.Helper()
+	c.must(conn.SetKeepAlive(false))
+	rule := []string{"INPUT", "-p", "tcp", "--dport", fmt.Sprint(conn.LocalAddr().(*net.TCPAddr).Port), "-j", "DROP"}
+	change := func(how string) {
+		c.t.Helper()
+		_, err := h.Run("iptables", append([]string{how}, rule...)...)
+		c.must(err)
+	}
+	change("-I")
+	return func() { c.t.Helper(); change("-D") }
+}
+
 // TestSourceRangesFailClosed (kubernetes#105742): while another program holds the lock of iptables, a front end that
 // not all clients may reach is not served: not if it is new, not if it gets its ranges then, and not if somebody has
 // flushed its rules. Others are, and health and the Problem say so. When the lock is free everything is.
@@ -92,8 +107,10 @@ func TestSourceRangesFailClosed(t *testing.T) {
 		lb := service("lb", []string{"10.96.1.1", "fd00:10:96::101"}, append([]func(*v1.Service){loadBalancer(1, 30081)}, ranges...)...)
 		c.write("services.yaml", with(web(nodePort), one), with(lb, one))
 	}
-	// quiet is a connection of a client in the ranges, who says nothing while the front end is down.
+	// quiet is a connection of a client in the ranges, who says nothing while the front end is down: heard has what its
+	// endpoint asks it come to the client again.
 	var quiet net.Conn
+	var heard func()
 	for name, fault := range map[string]func(c *cluster, one *topology.Host) (unlock func()){
 		"new": func(c *cluster, one *topology.Host) func() {
 			unlock := c.lockTables()
@@ -120,6 +137,7 @@ func TestSourceRangesFailClosed(t *testing.T) {
 			c.must(err)
 			_, err = harness.AskOn(quiet)
 			c.must(err)
+			heard = c.silence(c.Outside, quiet.(*net.TCPConn))
 			unlock := c.lockTables()
 			c.flushInSpite("IPVSP-INPUT")
 			return unlock
@@ -173,6 +191,7 @@ func TestSourceRangesFailClosed(t *testing.T) {
 			}
 			c.must(c.proxier.AwaitReady())
 			if quiet != nil {
+				heard()
 				if _, err := harness.AskOn(quiet); err != nil {
 					t.Errorf("a connection that was quiet meanwhile: %v", err)
 				}
