@@ -31,6 +31,9 @@ type unforgotten struct {
 	err error
 	// rested is from when on the table may be read again.
 	rested time.Time
+	// known tells that it was read before. The first reading has the kernel load nf_conntrack_netlink, which takes seconds
+	// on a slow machine, and comes with all else of a start: how long it took says nothing of the next.
+	known bool
 	// clock measures how long a reading takes.
 	clock func() time.Time
 }
@@ -71,7 +74,10 @@ func (u *unforgotten) read(now time.Time, table func() error) {
 	began := u.clock()
 	err := table()
 	took := u.clock().Sub(began)
-	u.rested = now.Add(took + min((forgetShare-1)*took, mostForgetRest))
+	if u.known {
+		u.rested = now.Add(took + min((forgetShare-1)*took, mostForgetRest))
+	}
+	u.known = true
 	if u.err = err; err != nil {
 		u.due = now.Add(max(forgetAgain, u.rested.Sub(now)))
 		return

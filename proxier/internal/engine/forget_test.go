@@ -87,6 +87,25 @@ func TestReadingConnectionsHasItsShare(t *testing.T) {
 	}
 }
 
+// TestTheFirstReadingSaysNothing: that of a start may take seconds, because the kernel loads a module for it. What is to
+// be forgotten right after it does not wait.
+func TestTheFirstReadingSaysNothing(t *testing.T) {
+	s := newScenario(t, 0, 0)
+	k := &slowTable{Kernel: s.memory, stale: map[dataplane.VirtualServerID]time.Time{}, takes: 4 * time.Second}
+	s.engine.kernel = k
+	s.engine.stale.clock, s.engine.cutoffs.clock = k.now, k.now
+	s.converge(s.apply([]byte(strings.ReplaceAll(manyServices(2), "port: 80,", "port: 80, protocol: UDP,"))), false)
+	if k.reads == 0 {
+		t.Fatal("the start does not read the table")
+	}
+	k.reads, k.at = 0, s.now
+	s.engine.stale.add(dataplane.VirtualServerID{Addr: netip.MustParseAddr("10.96.0.1"), Port: 80, Protocol: cluster.UDP}, false)
+	s.engine.Pass(s.now, nil, false)
+	if k.reads != 1 {
+		t.Errorf("%d readings after the first one, want 1 at once", k.reads)
+	}
+}
+
 // TestCuttingOffHasItsShare: so it is with clients that leave the source ranges.
 func TestCuttingOffHasItsShare(t *testing.T) {
 	s := newScenario(t, 0, 0)
