@@ -87,8 +87,8 @@ func TestReadingConnectionsHasItsShare(t *testing.T) {
 	}
 }
 
-// TestTheFirstReadingSaysNothing: that of a start may take seconds, because the kernel loads a module for it. What is to
-// be forgotten right after it does not wait.
+// TestTheFirstReadingSaysNothing: that of a start may take seconds, because the kernel loads a module for it. What is
+// to be forgotten right after it does not wait.
 func TestTheFirstReadingSaysNothing(t *testing.T) {
 	s := newScenario(t, 0, 0)
 	k := &slowTable{Kernel: s.memory, stale: map[dataplane.VirtualServerID]time.Time{}, takes: 4 * time.Second}
