@@ -12,6 +12,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/ipvs-proxier/ipvs-proxier/internal/testport"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/engine"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/servicehealth"
@@ -115,9 +116,7 @@ func TestLiveness(t *testing.T) {
 
 // TestHealthChecks: ports come, tell what is new and go with the rows of their Services.
 func TestHealthChecks(t *testing.T) {
-	listener := httptest.NewServer(nil) // finds a free port
-	port := uint16(mustPort(t, listener.URL))
-	listener.Close()
+	port := testport.Free(t)
 	checks := NewHealthChecks(servicehealth.Config{Healthy: func() bool { return true }, Report: func(_ servicehealth.Service, _ uint16, err error) { t.Error(err) }})
 	t.Cleanup(checks.Servers.Close)
 	row := testRow("web", "rr")
@@ -141,13 +140,4 @@ func TestHealthChecks(t *testing.T) {
 	if got := ask(); got != 0 {
 		t.Errorf("the Service is gone: %d", got)
 	}
-}
-
-func mustPort(t *testing.T, url string) int {
-	t.Helper()
-	port := 0
-	if _, err := fmt.Sscanf(url, "http://127.0.0.1:%d", &port); err != nil {
-		t.Fatal(err)
-	}
-	return port
 }

@@ -12,23 +12,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ipvs-proxier/ipvs-proxier/internal/testport"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/servicehealth"
 )
 
 func web(endpoints int) servicehealth.Service {
 	return servicehealth.Service{Name: cluster.Name{Namespace: "shop", Name: "web"}, IPv4: endpoints, IPv6: 7 * endpoints}
-}
-
-// freePort returns a port that nobody listens on.
-func freePort(t *testing.T) uint16 {
-	t.Helper()
-	l, err := net.Listen("tcp", ":0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return uint16(l.Addr().(*net.TCPAddr).Port)
 }
 
 func get(host string, port uint16) (*http.Response, string, error) {
@@ -53,7 +43,7 @@ func TestWhatAPortTells(t *testing.T) {
 	healthy.Store(true)
 	s := servicehealth.New(servicehealth.Config{Healthy: healthy.Load, Report: func(_ servicehealth.Service, _ uint16, err error) { t.Error(err) }})
 	t.Cleanup(s.Close)
-	port := freePort(t)
+	port := testport.Free(t)
 	for _, c := range []struct {
 		endpoints int
 		healthy   bool
@@ -86,7 +76,7 @@ func TestWhatAPortTells(t *testing.T) {
 		}
 	}
 	// The port of a Service that is gone is closed at once, and another one is open.
-	other := freePort(t)
+	other := testport.Free(t)
 	s.Set(map[uint16]servicehealth.Service{other: web(1)})
 	if _, _, err := get("127.0.0.1", port); err == nil {
 		t.Error("the old port still answers")
@@ -102,12 +92,12 @@ func TestWhatAPortTells(t *testing.T) {
 
 // TestAPortInUse (row 123) is told once, is tried again, and is no reason not to open the others.
 func TestAPortInUse(t *testing.T) {
-	taken, err := net.Listen("tcp", ":0")
+	port, other := testport.Free(t), testport.Free(t)
+	taken, err := net.Listen("tcp", fmt.Sprintf(":%d", port))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	port, other := uint16(taken.Addr().(*net.TCPAddr).Port), freePort(t)
 	reports := make(chan error, 10)
 	s := servicehealth.New(servicehealth.Config{Healthy: func() bool { return true }, Report: func(_ servicehealth.Service, p uint16, err error) {
 		if p == port {
@@ -162,7 +152,7 @@ func TestServesLimits(t *testing.T) {
 		Serves: func(addr netip.Addr) bool { return allowed.Load() && addr.String() == outward },
 	})
 	t.Cleanup(s.Close)
-	port := freePort(t)
+	port := testport.Free(t)
 	s.Set(map[uint16]servicehealth.Service{port: web(1)})
 	if _, _, err := get("127.0.0.1", port); err != nil {
 		t.Error(err)
@@ -184,7 +174,7 @@ func TestServesLimits(t *testing.T) {
 func TestStrangersOnAPort(t *testing.T) {
 	s := servicehealth.New(servicehealth.Config{Healthy: func() bool { return true }, Report: func(_ servicehealth.Service, _ uint16, err error) { t.Error(err) }})
 	t.Cleanup(s.Close)
-	port := freePort(t)
+	port := testport.Free(t)
 	s.Set(map[uint16]servicehealth.Service{port: web(1)})
 	var first net.Conn
 	for i := range 65 {

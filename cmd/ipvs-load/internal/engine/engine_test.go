@@ -162,12 +162,7 @@ func TestErrorKindsOfRealSockets(t *testing.T) {
 }
 
 func TestRefused(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.Close()
-	r := mustRun(t, config(CRR, 20, tcpTarget(t, l.Addr())))
+	r := mustRun(t, config(CRR, 20, closedPort(t)))
 	wantKind(t, r, account.Refused, 20)
 	if r.Tally.Connect.Count() != 0 {
 		t.Errorf("%d refused connections have a connect time", r.Tally.Connect.Count())

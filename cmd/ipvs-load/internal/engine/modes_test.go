@@ -13,6 +13,7 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/cmd/ipvs-load/internal/account"
 	"github.com/ipvs-proxier/ipvs-proxier/cmd/ipvs-load/internal/schedule"
 	"github.com/ipvs-proxier/ipvs-proxier/cmd/ipvs-load/internal/target"
+	"github.com/ipvs-proxier/ipvs-proxier/internal/testport"
 )
 
 // acceptor counts connections and hands each to converse.
@@ -83,15 +84,10 @@ func TestConnectToNobodyIsRefused(t *testing.T) {
 	wantKind(t, mustRun(t, config(Connect, 5, closedPort(t))), account.Refused, 5)
 }
 
-// closedPort is a port that was free a moment ago.
+// closedPort refuses connections.
 func closedPort(t *testing.T) target.Target {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return tcpTarget(t, l.Addr())
+	return target.Target{Protocol: target.TCP, Addr: testport.Refusing(t)}
 }
 
 func TestHeldConnectionsAreMadeOnceAndTakeTurns(t *testing.T) {
