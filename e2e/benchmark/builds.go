@@ -53,11 +53,15 @@ func (p *Page) Builds() string {
 			figures.Thousands(float64(base.services)), base.source, base.runs[0].Build)
 		for _, f := range buildFigures {
 			this, other := ofBothBuilds(all[at], base, f.of)
-			if ratio, told := figures.Paired(this, other); told {
+			if len(this) > 0 {
+				text := "–"
+				if ratio, told := figures.Paired(this, other); told {
+					text = ratio.Text()
+				}
 				write := func(v []float64) string {
 					return fmt.Sprintf("%s (%s–%s)", f.write(figures.Median(v)), f.write(slices.Min(v)), f.write(slices.Max(v)))
 				}
-				fmt.Fprintf(&b, "| %s | %s | %s | %s | %d |\n", f.name, write(other), write(this), ratio.Text(), len(this))
+				fmt.Fprintf(&b, "| %s | %s | %s | %s | %d |\n", f.name, write(other), write(this), text, len(this))
 			}
 		}
 	}

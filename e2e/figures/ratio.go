@@ -16,10 +16,11 @@ type Ratio struct {
 }
 
 // Paired is the ratio of the medians of a and b, whose rounds took turns. Whole rounds are drawn, so that what slows a
-// round down for both cancels out. It is false when there is no round of both.
+// round down for both cancels out. It is false when there is no round of both, and when b was 0 in one: a draw of such
+// rounds alone has no ratio.
 func Paired(a, b []float64) (Ratio, bool) {
 	n := min(len(a), len(b))
-	if n == 0 || Median(b[:n]) == 0 {
+	if n == 0 || slices.Contains(b[:n], 0) {
 		return Ratio{}, false
 	}
 	x, y := make([]float64, n), make([]float64, n)

@@ -11,8 +11,10 @@ func TestPairedTakesOutWhatSlowsBoth(t *testing.T) {
 	if _, told := Paired([]float64{1}, nil); told {
 		t.Error("a ratio to nothing")
 	}
-	if _, told := Paired([]float64{1}, []float64{0}); told {
-		t.Error("a ratio to zero")
+	for _, zeros := range [][]float64{{0}, {0, 1, 2}} {
+		if ratio, told := Paired([]float64{1, 0, 3}, zeros); told {
+			t.Errorf("a ratio to %v: %+v", zeros, ratio)
+		}
 	}
 }
 
