@@ -37,19 +37,19 @@ Exit status: 0 nothing is slower; 1 something is slower, or has more errors; 2 w
 	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object instead of text")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if len(args) == 0 {
-			return usageError{errors.New("no file is given; compare needs what \"run --json\" or \"scenario --json\" printed")}
+			return usageError{Err: errors.New("no file is given; compare needs what \"run --json\" or \"scenario --json\" printed")}
 		}
 		var sides []compare.Side
 		for _, path := range args {
 			more, err := readSides(path)
 			if err != nil {
-				return usageError{err}
+				return usageError{Err: err}
 			}
 			sides = append(sides, more...)
 		}
 		result, err := compare.Compare(sides, threshold)
 		if err != nil {
-			return usageError{err}
+			return usageError{Err: err}
 		}
 		write := result.WriteText
 		if asJSON {

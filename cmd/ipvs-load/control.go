@@ -68,10 +68,10 @@ Exit status: 0 measured; 1 the proxy or a command failed; 2 wrong use; 3 the ker
 		if err := errors.Join(
 			counts(&config.VIPs, vips), counts(&config.Sets, sets), readiness(&config.Ready, ready),
 		); err != nil {
-			return usageError{err}
+			return usageError{Err: err}
 		}
 		if err := config.Validate(); err != nil {
-			return usageError{err}
+			return usageError{Err: err}
 		}
 		ctx, stop := untilSignal(c.Context())
 		defer stop()

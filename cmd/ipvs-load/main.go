@@ -23,7 +23,7 @@ const (
 )
 
 // usageError is wrong use.
-type usageError struct{ error }
+type usageError = wronguse.Error
 
 // exitError ends the program with a status and nothing more to say.
 type exitError int
@@ -44,7 +44,7 @@ request, the share of each endpoint, and errors by kind.`,
 		Version:       version,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usageError{wronguse.Command(c, args)}
+				return usageError{Err: wronguse.Command(c, args)}
 			}
 			return nil
 		},
@@ -53,9 +53,9 @@ request, the share of each endpoint, and errors by kind.`,
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usageError{wronguse.Flag(c, err, nil)} })
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usageError{Err: wronguse.Flag(c, err, nil)} })
 	root.AddCommand(serveCommand(), runCommand(), scenarioCommand(), compareCommand(), probeCommand(), controlCommand(),
-		replayCommand(), reportCommand(), versionCommand())
+		replayCommand(), reportCommand(), built.Command(version))
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return 0
@@ -68,23 +68,4 @@ request, the share of each endpoint, and errors by kind.`,
 		return exitUsage
 	}
 	return exitWrong
-}
-
-func versionCommand() *cobra.Command {
-	c := &cobra.Command{Use: "version", Short: "Print the version", Args: noArguments}
-	output := c.Flags().StringP("output", "o", "text", "text, the version alone, or json")
-	c.RunE = func(c *cobra.Command, _ []string) error {
-		if err := built.Check(*output); err != nil {
-			return usageError{err}
-		}
-		return built.Of(version).Print(c.OutOrStdout(), *output)
-	}
-	return c
-}
-
-func noArguments(c *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return usageError{fmt.Errorf("%s takes no arguments, found %q", c.CommandPath(), args[0])}
-	}
-	return nil
 }

@@ -67,7 +67,7 @@ Exit status: 0 the expectation came true and held; 1 it did not, or the command 
 	c.RunE = func(c *cobra.Command, args []string) error {
 		config, err := f.config(args)
 		if err != nil {
-			return usageError{err}
+			return usageError{Err: err}
 		}
 		return f.run(c, config)
 	}

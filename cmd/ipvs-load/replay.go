@@ -26,7 +26,7 @@ Exit status: 0 sent; 1 the program itself failed; 2 wrong use.`,
   unshare -n ipvs-load replay writes`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return usageError{fmt.Errorf("replay needs one file, got %d", len(args))}
+				return usageError{Err: fmt.Errorf("replay needs one file, got %d", len(args))}
 			}
 			return nil
 		},

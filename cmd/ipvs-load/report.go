@@ -21,19 +21,19 @@ runs stand on one page, and above them their latencies in one plot. A file may h
   ipvs-load report rr.json wlc.json --html runs.html`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				return usageError{errors.New(`no file is given; report needs what "run --json" or "scenario --json" printed`)}
+				return usageError{Err: errors.New(`no file is given; report needs what "run --json" or "scenario --json" printed`)}
 			}
 			return nil
 		},
 		RunE: func(_ *cobra.Command, args []string) error {
 			if out == "" {
-				return usageError{errors.New("--html is not given; it names the file to write")}
+				return usageError{Err: errors.New("--html is not given; it names the file to write")}
 			}
 			var runs []html.Run
 			for _, path := range args {
 				more, err := readRuns(path)
 				if err != nil {
-					return usageError{err}
+					return usageError{Err: err}
 				}
 				runs = append(runs, more...)
 			}

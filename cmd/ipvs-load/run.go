@@ -55,7 +55,7 @@ open is waited for, each request for its timeout at most.`,
 			err = out.open()
 		}
 		if err != nil {
-			return usageError{withAddresses(c.Context(), err)}
+			return usageError{Err: withAddresses(c.Context(), err)}
 		}
 		ctx, stop := untilSignal(c.Context())
 		defer stop()

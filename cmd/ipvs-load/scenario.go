@@ -47,11 +47,11 @@ Exit status: that of the worst run (see "run --help"); 1 also when a variant is 
 			return scenario.WriteLibrary(c.OutOrStdout())
 		}
 		if len(args) != 1 {
-			return usageError{errors.New("give one scenario: a name of the library (--list shows it) or a file")}
+			return usageError{Err: errors.New("give one scenario: a name of the library (--list shows it) or a file")}
 		}
 		text, err := scenarioText(args[0])
 		if err != nil {
-			return usageError{err}
+			return usageError{Err: err}
 		}
 		if show {
 			_, err := fmt.Fprint(c.OutOrStdout(), text)
@@ -59,7 +59,7 @@ Exit status: that of the worst run (see "run --help"); 1 also when a variant is 
 		}
 		s, err := scenario.Parse(text, scenario.Variables(set))
 		if err != nil {
-			return usageError{fmt.Errorf("scenario %s: %w", args[0], err)}
+			return usageError{Err: fmt.Errorf("scenario %s: %w", args[0], err)}
 		}
 		if variant != "" {
 			err = s.Only(variant)
@@ -71,7 +71,7 @@ Exit status: that of the worst run (see "run --help"); 1 also when a variant is 
 			err = page.try()
 		}
 		if err != nil {
-			return usageError{err}
+			return usageError{Err: err}
 		}
 		return runScenario(c, s, asJSON, page)
 	}

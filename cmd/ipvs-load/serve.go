@@ -12,6 +12,7 @@ import (
 
 	"github.com/ipvs-proxier/ipvs-proxier/cmd/ipvs-load/internal/server"
 	"github.com/ipvs-proxier/ipvs-proxier/cmd/ipvs-load/internal/target"
+	"github.com/ipvs-proxier/ipvs-proxier/internal/wronguse"
 )
 
 func serveCommand() *cobra.Command {
@@ -29,7 +30,7 @@ one too, so netcat can ask. It ends cleanly on TERM and INT.`,
   ipvs-load serve --listen tcp://[::]:8080 --listen udp://[::]:8080 --id web-1
   ipvs-load serve --listen tcp://127.0.0.1:8080 --id slow --delay 50ms --delay-jitter 10ms
   echo | nc 127.0.0.1 8080`,
-		Args: noArguments,
+		Args: wronguse.NoArgs,
 	}
 	f := c.Flags()
 	f.StringArrayVar(&listen, "listen", nil,
@@ -43,7 +44,7 @@ one too, so netcat can ask. It ends cleanly on TERM and INT.`,
 		for _, s := range listen {
 			t, err := target.ParseListen(s)
 			if err != nil {
-				return usageError{err}
+				return usageError{Err: err}
 			}
 			config.Listen = append(config.Listen, t)
 		}
@@ -55,7 +56,7 @@ one too, so netcat can ask. It ends cleanly on TERM and INT.`,
 			config.ID = name
 		}
 		if err := config.Validate(); err != nil {
-			return usageError{err}
+			return usageError{Err: err}
 		}
 		return serve(c, config)
 	}

@@ -33,13 +33,13 @@ func bundleCommand() *cobra.Command {
 		"how long to wait for the objects, and for each answer of the daemon")
 	c.Args = func(_ *cobra.Command, args []string) error {
 		if len(args) > 1 {
-			return usageError{fmt.Errorf("bundle takes one FILE at most, found %q", args[1])}
+			return usageError{Err: fmt.Errorf("bundle takes one FILE at most, found %q", args[1])}
 		}
 		return nil
 	}
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if *timeout <= 0 {
-			return usageError{fmt.Errorf("--timeout %s is out of range; want more than 0", *timeout)}
+			return usageError{Err: fmt.Errorf("--timeout %s is out of range; want more than 0", *timeout)}
 		}
 		config, err := o.complete()
 		if err != nil {
@@ -114,7 +114,7 @@ func fetched[T any](
 func beside(c *cobra.Command, flags ...string) error {
 	for _, name := range flags {
 		if c.Flags().Changed(name) {
-			return usageError{fmt.Errorf("--bundle reads an archive, which --%s has no meaning for", name)}
+			return usageError{Err: fmt.Errorf("--bundle reads an archive, which --%s has no meaning for", name)}
 		}
 	}
 	return nil

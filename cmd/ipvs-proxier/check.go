@@ -33,7 +33,7 @@ func checkCommand() *cobra.Command {
 		},
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				return usageError{errors.New("check takes files, directories, - for standard input, or KEY=VALUE")}
+				return usageError{Err: errors.New("check takes files, directories, - for standard input, or KEY=VALUE")}
 			}
 			return nil
 		},
@@ -46,7 +46,7 @@ func checkCommand() *cobra.Command {
 		if *config != "" {
 			var err error
 			if base, err = proxier.ReadConfig(*config, base); err != nil {
-				return usageError{err}
+				return usageError{Err: err}
 			}
 		}
 		if err := tableOrJSON(*output); err != nil {
@@ -70,7 +70,7 @@ func check(stdin io.Reader, w io.Writer, config proxier.Config, args []string, s
 			continue
 		}
 		if err := readInto(checker, stdin, arg); err != nil {
-			return usageError{err}
+			return usageError{Err: err}
 		}
 	}
 	objects := checker.Result()

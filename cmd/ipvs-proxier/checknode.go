@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ipvs-proxier/ipvs-proxier/internal/wronguse"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier"
 )
 
@@ -20,7 +21,7 @@ func checkNodeCommand() *cobra.Command {
 			"The exit status is 1 when something fails. What only warns leaves it 0.",
 		Example: "  ipvs-proxier check node --config /etc/ipvs-proxier/config.yaml\n" +
 			"  kubectl -n ipvs-proxier exec ds/ipvs-proxier -- ipvs-proxier check node --config /etc/ipvs-proxier/config.yaml -o json",
-		Args: noArgs,
+		Args: wronguse.NoArgs,
 	}
 	o := newOptions(c.Flags())
 	output := c.Flags().StringP("output", "o", "table", "table or json")

@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ipvs-proxier/ipvs-proxier/internal/wronguse"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier"
 )
 
@@ -19,7 +20,7 @@ func cleanupCommand() *cobra.Command {
 			"To go back to kube-proxy: stop ipvs-proxier, start kube-proxy in ipvs mode, then run cleanup --hand-over. It removes our chains, sets and\n" +
 			"routes. It leaves virtual servers, addresses and the link to kube-proxy, which has adopted them. So no connection breaks.",
 		Example: "  ipvs-proxier cleanup --dry-run\n  ipvs-proxier cleanup\n  ipvs-proxier cleanup --hand-over",
-		Args:    noArgs,
+		Args:    wronguse.NoArgs,
 	}
 	config := proxier.Default()
 	var o proxier.CleanupOptions

@@ -25,7 +25,7 @@ func convertCommand() *cobra.Command {
 			"  ipvs-proxier convert --from=kube-router -- --run-router=false --masquerade-all",
 		Args: func(c *cobra.Command, args []string) error {
 			if c.ArgsLenAtDash() != 0 && len(args) != 1 {
-				return usageError{errors.New("convert takes one FILE, or - for standard input, or -- and flags")}
+				return usageError{Err: errors.New("convert takes one FILE, or - for standard input, or -- and flags")}
 			}
 			return nil
 		},
@@ -34,7 +34,7 @@ func convertCommand() *cobra.Command {
 	c.RunE = func(c *cobra.Command, args []string) error {
 		result, err := converted(c.InOrStdin(), *from, args, c.ArgsLenAtDash() == 0)
 		if err != nil {
-			return usageError{err}
+			return usageError{Err: err}
 		}
 		text, err := proxier.WriteConfig(result.Config)
 		if err != nil {

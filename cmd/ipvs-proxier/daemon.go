@@ -29,13 +29,13 @@ func (d *daemon) flags(f *pflag.FlagSet) {
 func (d *daemon) choose(f *pflag.FlagSet) (err error) {
 	if f.Changed("server") {
 		if f.Changed("socket") {
-			return usageError{errors.New("--server and --socket each name where the daemon is asked: want one of them")}
+			return usageError{Err: errors.New("--server and --socket each name where the daemon is asked: want one of them")}
 		}
 		d.at, err = serverAddress(d.server)
 		return err
 	}
 	if !filepath.IsAbs(d.socket) {
-		return usageError{fmt.Errorf("--socket %q is not an absolute path, such as %s", d.socket, proxier.Default().Socket)}
+		return usageError{Err: fmt.Errorf("--socket %q is not an absolute path, such as %s", d.socket, proxier.Default().Socket)}
 	}
 	d.at = d.socket
 	return nil
@@ -44,15 +44,15 @@ func (d *daemon) choose(f *pflag.FlagSet) (err error) {
 // serverAddress returns the address of --server without a scheme.
 func serverAddress(text string) (string, error) {
 	if strings.HasPrefix(text, "https://") {
-		return "", usageError{
-			fmt.Errorf("--server %q: the daemon speaks HTTP without TLS; want an address with a port, such as 127.0.0.1:10249", text),
-		}
+		return "", usageError{Err: fmt.Errorf(
+			"--server %q: the daemon speaks HTTP without TLS; want an address with a port, such as 127.0.0.1:10249", text,
+		)}
 	}
 	address := strings.TrimSuffix(strings.TrimPrefix(text, "http://"), "/")
 	if address == "" || strings.HasPrefix(address, "/") {
-		return "", usageError{
-			fmt.Errorf("--server %q is not an address with a port, such as 127.0.0.1:10249; --socket takes a path", text),
-		}
+		return "", usageError{Err: fmt.Errorf(
+			"--server %q is not an address with a port, such as 127.0.0.1:10249; --socket takes a path", text,
+		)}
 	}
 	return address, nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ipvs-proxier/ipvs-proxier/internal/wronguse"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier"
 )
 
@@ -39,14 +40,14 @@ func explainCommand() *cobra.Command {
 		"variant of iptables that our chains are in: auto, nft or legacy")
 	c.Flags().StringVarP(&output, "output", "o", "table", "table or json")
 	c.Args = func(c *cobra.Command, args []string) error {
-		if err := noArgs(c, args); err != nil {
+		if err := wronguse.NoArgs(c, args); err != nil {
 			return err
 		}
 		if err := tableOrJSON(output); err != nil {
 			return err
 		}
 		if err := proxier.CheckQuestion(q); err != nil {
-			return usageError{err}
+			return usageError{Err: err}
 		}
 		if file != "" {
 			return beside(c, "link", "iptables")

@@ -42,10 +42,10 @@ func journalCommand() *cobra.Command {
 			return err
 		}
 		if w.cause != "" && !slices.Contains(causes, w.cause) {
-			return usageError{fmt.Errorf("--cause %q is unknown; allowed are start, drift, retry, timer, change", w.cause)}
+			return usageError{Err: fmt.Errorf("--cause %q is unknown; allowed are start, drift, retry, timer, change", w.cause)}
 		}
 		if w.since < 0 {
-			return usageError{fmt.Errorf("--since %s is out of range; want 0 or more", w.since)}
+			return usageError{Err: fmt.Errorf("--since %s is out of range; want 0 or more", w.since)}
 		}
 		if w.service, err = serviceArgument("journal", args, w.namespace); err != nil {
 			return err

@@ -33,7 +33,7 @@ const (
 )
 
 // usageError is wrong use.
-type usageError struct{ error }
+type usageError = wronguse.Error
 
 func main() { os.Exit(run()) }
 
@@ -64,7 +64,7 @@ func rootCommand() *cobra.Command {
 	}
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(runCommand(), statusCommand(), checkCommand(), cleanupCommand(), explainCommand(), planCommand(),
-		journalCommand(), bundleCommand(), convertCommand(), versionCommand())
+		journalCommand(), bundleCommand(), convertCommand(), built.Command(version))
 	completeFlags(root)
 	strictHelp(root)
 	return root
@@ -77,18 +77,6 @@ func printableLines(text string) string {
 		lines[i] = proxier.Printable(line)
 	}
 	return strings.Join(lines, "\n")
-}
-
-func versionCommand() *cobra.Command {
-	c := &cobra.Command{Use: "version", Short: "Print the version", Args: noArgs}
-	output := c.Flags().StringP("output", "o", "text", "text, the version alone, or json")
-	c.RunE = func(c *cobra.Command, _ []string) error {
-		if err := built.Check(*output); err != nil {
-			return usageError{err}
-		}
-		return built.Of(version).Print(c.OutOrStdout(), *output)
-	}
-	return c
 }
 
 // strictHelp has "help foo" and "completion foo" end as any other unknown command does. cobra prints help for both,
@@ -119,12 +107,5 @@ func noCommand(c *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return c.Help()
 	}
-	return usageError{wronguse.Command(c, args)}
-}
-
-func noArgs(c *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return usageError{fmt.Errorf("%s takes no arguments, found %q", c.CommandPath(), args[0])}
-	}
-	return nil
+	return usageError{Err: wronguse.Command(c, args)}
 }

@@ -63,7 +63,7 @@ func (o *options) complete() (proxier.Config, error) {
 	if o.config != "" {
 		var err error
 		if c, err = proxier.ReadConfig(o.config, c); err != nil {
-			return c, usageError{err}
+			return c, usageError{Err: err}
 		}
 	}
 	for _, option := range proxier.Options() {
@@ -77,19 +77,19 @@ func (o *options) complete() (proxier.Config, error) {
 	if c.NodeName == "" {
 		host, err := os.Hostname()
 		if err != nil {
-			return c, usageError{fmt.Errorf("give --node-name: %w", err)}
+			return c, usageError{Err: fmt.Errorf("give --node-name: %w", err)}
 		}
 		c.NodeName = strings.ToLower(strings.TrimSpace(host))
 	}
 	if err := c.Validate(); err != nil {
-		return c, usageError{fmt.Errorf("configuration: %w", err)}
+		return c, usageError{Err: fmt.Errorf("configuration: %w", err)}
 	}
 	return c, nil
 }
 
 // flagError names the nearest flag for one that does not exist, and convert for one of kube-proxy's.
 func flagError(c *cobra.Command, err error) error {
-	return usageError{wronguse.Flag(c, err, func(name string) string {
+	return usageError{Err: wronguse.Flag(c, err, func(name string) string {
 		if !convert.IsKubeProxyFlag(name) {
 			return ""
 		}

@@ -9,7 +9,7 @@ import (
 // tableOrJSON is an error of wrong use where it is neither.
 func tableOrJSON(output string) error {
 	if output != "table" && output != "json" {
-		return usageError{fmt.Errorf("output %q is unknown; allowed are table, json", output)}
+		return usageError{Err: fmt.Errorf("output %q is unknown; allowed are table, json", output)}
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ipvs-proxier/ipvs-proxier/internal/wronguse"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier"
 )
 
@@ -22,7 +23,7 @@ func planCommand() *cobra.Command {
 		Example: "  ipvs-proxier plan --config /etc/ipvs-proxier/config.yaml\n" +
 			"  ipvs-proxier plan --config /etc/ipvs-proxier/config.yaml --vip-mode route\n" +
 			"  ipvs-proxier plan --manifests ./manifests --exit-code",
-		Args: noArgs,
+		Args: wronguse.NoArgs,
 	}
 	o := newOptions(c.Flags())
 	output := c.Flags().StringP("output", "o", "table", "table or json")
@@ -33,7 +34,7 @@ func planCommand() *cobra.Command {
 			return err
 		}
 		if *timeout <= 0 {
-			return usageError{fmt.Errorf("--timeout %s is out of range; want more than 0", *timeout)}
+			return usageError{Err: fmt.Errorf("--timeout %s is out of range; want more than 0", *timeout)}
 		}
 		config, err := o.complete()
 		if err != nil {

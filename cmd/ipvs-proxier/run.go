@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/klog/v2"
 
+	"github.com/ipvs-proxier/ipvs-proxier/internal/wronguse"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier"
 )
 
@@ -18,7 +19,7 @@ func runCommand() *cobra.Command {
 			"`ipvs-proxier cleanup` removes it.",
 		Example: "  ipvs-proxier run --manifests /etc/ipvs-proxier/manifests --cluster-cidr 10.244.0.0/16\n" +
 			"  ipvs-proxier run --kubeconfig /etc/kubernetes/proxy.conf --cluster-cidr 10.244.0.0/16",
-		Args: noArgs,
+		Args: wronguse.NoArgs,
 	}
 	o := newOptions(c.Flags())
 	c.RunE = func(c *cobra.Command, _ []string) error {

@@ -138,7 +138,7 @@ func (w *statusWish) read(c *cobra.Command, args []string) (err error) {
 		return unknownOutput(w.output)
 	}
 	if w.watch && !w.text() {
-		return usageError{fmt.Errorf("--watch shows a table; found --output=%s", w.output)}
+		return usageError{Err: fmt.Errorf("--watch shows a table; found --output=%s", w.output)}
 	}
 	if w.service, err = serviceArgument("status", args, w.namespace); err != nil {
 		return err
@@ -150,17 +150,17 @@ func (w *statusWish) read(c *cobra.Command, args []string) (err error) {
 func serviceArgument(command string, args []string, namespace string) (string, error) {
 	switch {
 	case len(args) > 1:
-		return "", usageError{fmt.Errorf("%s takes one NAMESPACE/NAME at most", command)}
+		return "", usageError{Err: fmt.Errorf("%s takes one NAMESPACE/NAME at most", command)}
 	case len(args) == 0:
 		return "", nil
 	case namespace != "" && !strings.Contains(args[0], "/"):
 		return namespace + "/" + args[0], nil
 	case namespace != "":
-		return "", usageError{fmt.Errorf("%q has a namespace, and --namespace names one: want one of them", args[0])}
+		return "", usageError{Err: fmt.Errorf("%q has a namespace, and --namespace names one: want one of them", args[0])}
 	case !strings.Contains(args[0], "/"):
-		return "", usageError{fmt.Errorf("%q is not NAMESPACE/NAME; did you mean default/%s?", args[0], args[0])}
+		return "", usageError{Err: fmt.Errorf("%q is not NAMESPACE/NAME; did you mean default/%s?", args[0], args[0])}
 	case strings.Count(args[0], "/") > 1:
-		return "", usageError{fmt.Errorf("%q is not NAMESPACE/NAME", args[0])}
+		return "", usageError{Err: fmt.Errorf("%q is not NAMESPACE/NAME", args[0])}
 	}
 	return args[0], nil
 }
@@ -169,7 +169,7 @@ func serviceArgument(command string, args []string, namespace string) (string, e
 var statusOutputs = []string{"table", "wide", "name", "json", "yaml"}
 
 func unknownOutput(format string) error {
-	return usageError{fmt.Errorf("output %q is unknown; allowed are %s", format, strings.Join(statusOutputs, ", "))}
+	return usageError{Err: fmt.Errorf("output %q is unknown; allowed are %s", format, strings.Join(statusOutputs, ", "))}
 }
 
 // shows tells whether the Service is among those asked for.

@@ -173,11 +173,15 @@ func (h *Host) DeleteAddress(link string, prefix netip.Prefix) error {
 
 // AddDummy makes a dummy link that is up.
 func (h *Host) AddDummy(name string) error {
-	dummy := &netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Name: name}}
-	if err := h.handle.LinkAdd(dummy); err != nil {
-		return fmt.Errorf("host %s: add dummy link %s: %w", h.Name, name, err)
+	return h.addUp("dummy link", &netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Name: name}})
+}
+
+// addUp makes a link and sets it up; what says in errors what it is.
+func (h *Host) addUp(what string, link netlink.Link) error {
+	if err := h.handle.LinkAdd(link); err != nil {
+		return fmt.Errorf("host %s: add %s %s: %w", h.Name, what, link.Attrs().Name, err)
 	}
-	return h.handle.LinkSetUp(dummy)
+	return h.handle.LinkSetUp(link)
 }
 
 // route sends what is for the destination through the gateway.
@@ -212,11 +216,7 @@ func (h *Host) addRoute(destination netip.Prefix, way string, r *netlink.Route) 
 }
 
 func (h *Host) addBridge(name string) error {
-	bridge := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: name}}
-	if err := h.handle.LinkAdd(bridge); err != nil {
-		return fmt.Errorf("host %s: add bridge %s: %w", h.Name, name, err)
-	}
-	return h.handle.LinkSetUp(bridge)
+	return h.addUp("bridge", &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: name}})
 }
 
 // bridge makes the link a port of the bridge.

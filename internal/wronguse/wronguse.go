@@ -1,5 +1,5 @@
-// Package wronguse says what somebody may have meant by a command or a flag that does not exist. Both programs answer
-// alike.
+// Package wronguse answers wrong use of a command line: it names what somebody may have meant by a command or a flag
+// that does not exist. Both programs answer alike.
 package wronguse
 
 import (
@@ -12,6 +12,23 @@ import (
 
 	"github.com/ipvs-proxier/ipvs-proxier/internal/spelling"
 )
+
+// Error is wrong use: of flags, arguments or configuration. Programs end with an exit status of its own for it.
+type Error struct{ Err error }
+
+// Error returns the text of what is wrong.
+func (e Error) Error() string { return e.Err.Error() }
+
+// Unwrap returns what is wrong.
+func (e Error) Unwrap() error { return e.Err }
+
+// NoArgs refuses arguments with an [Error] that names the first one. It is for [cobra.Command.Args].
+func NoArgs(c *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return Error{fmt.Errorf("%s takes no arguments, found %q", c.CommandPath(), args[0])}
+	}
+	return nil
+}
 
 // Command returns the error for arguments in the place of a subcommand: the first one is none. It names the nearest
 // subcommand, or all.
