@@ -20,7 +20,8 @@ import (
 // pure are the packages that decide: they reach no kernel, no log, no file and no clock, by themselves or by another
 // package of this module. What they need comes as an argument.
 var pure = []string{
-	"internal/document", "internal/marks", "internal/spelling", "internal/version", "internal/wronguse", "ipset", "proxier/internal/annotation",
+	"internal/document", "internal/marks", "internal/spelling", "internal/version", "internal/version/command", "internal/wronguse",
+	"ipset", "proxier/internal/annotation",
 	"proxier/internal/budget", "proxier/internal/bundle", "proxier/internal/cluster", "proxier/internal/dataplane", "proxier/internal/explain",
 	"proxier/internal/iptables",
 	"proxier/internal/nodecheck",

@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	built "github.com/ipvs-proxier/ipvs-proxier/internal/version"
+	versioncommand "github.com/ipvs-proxier/ipvs-proxier/internal/version/command"
 	"github.com/ipvs-proxier/ipvs-proxier/internal/wronguse"
 )
 
@@ -55,7 +55,7 @@ request, the share of each endpoint, and errors by kind.`,
 	root.SetErr(stderr)
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usageError{Err: wronguse.Flag(c, err, nil)} })
 	root.AddCommand(serveCommand(), runCommand(), scenarioCommand(), compareCommand(), probeCommand(), controlCommand(),
-		replayCommand(), reportCommand(), built.Command(version))
+		replayCommand(), reportCommand(), versioncommand.New(version))
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return 0

@@ -18,7 +18,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	built "github.com/ipvs-proxier/ipvs-proxier/internal/version"
+	versioncommand "github.com/ipvs-proxier/ipvs-proxier/internal/version/command"
 	"github.com/ipvs-proxier/ipvs-proxier/internal/wronguse"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier"
 )
@@ -64,7 +64,7 @@ func rootCommand() *cobra.Command {
 	}
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(runCommand(), statusCommand(), checkCommand(), cleanupCommand(), explainCommand(), planCommand(),
-		journalCommand(), bundleCommand(), convertCommand(), built.Command(version))
+		journalCommand(), bundleCommand(), convertCommand(), versioncommand.New(version))
 	completeFlags(root)
 	strictHelp(root)
 	return root

@@ -6,10 +6,6 @@ import (
 	"fmt"
 	"io"
 	"runtime"
-
-	"github.com/spf13/cobra"
-
-	"github.com/ipvs-proxier/ipvs-proxier/internal/wronguse"
 )
 
 // Info is what `version -o json` prints.
@@ -46,17 +42,4 @@ func (i Info) Print(w io.Writer, format string) error {
 		return e.Encode(i)
 	}
 	return Check(format)
-}
-
-// Command returns the subcommand of a program of that version that prints it.
-func Command(version string) *cobra.Command {
-	c := &cobra.Command{Use: "version", Short: "Print the version", Args: wronguse.NoArgs}
-	output := c.Flags().StringP("output", "o", "text", "text, the version alone, or json")
-	c.RunE = func(c *cobra.Command, _ []string) error {
-		if err := Check(*output); err != nil {
-			return wronguse.Error{Err: err}
-		}
-		return Of(version).Print(c.OutOrStdout(), *output)
-	}
-	return c
 }
