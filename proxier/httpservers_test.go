@@ -81,7 +81,7 @@ func TestAPortOfOursInUse(t *testing.T) {
 				c.MetricsBindAddress, path = taken, "/metrics"
 			}
 			b := observe.NewBoard("n1", "v1", func() (observe.ConnectionCounter, error) { return nil, errors.New("connections cannot be counted") }, observe.Origin{Mistakes: func() []string { return nil }})
-			b.Doors = d.problems
+			b.ListenerProblems = d.problems
 			h := &observe.Health{Board: b, Answered: m.CountAnswer, Node: func() (*v1.Node, bool) { return nil, false }}
 			stop := d.serve(httpServersOf(c, h, b, m))
 			defer stop()

@@ -92,7 +92,7 @@ func Run(ctx context.Context, c Config, version string, log *slog.Logger) error 
 		metrics.Registry.MustRegister(observe.NewViewAge(from.client.View))
 	}
 	servers := newHTTPServers(log, metrics.CountNodeProblems)
-	board.Doors, board.Unready = servers.problems, health.Unready
+	board.ListenerProblems, board.Unready = servers.problems, health.Unready
 	defer servers.serve(httpServersOf(c, health, board, metrics))()
 	observers := []engine.Observer{
 		observe.NewLog(log), metrics, board.Journal, board, table, succession, observe.NewGarbage(),

@@ -151,7 +151,7 @@ func (w *Want) Set(f Fragment, affected map[cluster.Name]struct{}) Touched {
 	for i := range now.FrontEnds {
 		w.insertClaim(claim{now, &now.FrontEnds[i]})
 	}
-	w.settle(touched, before, &touched, affected)
+	w.applyWinners(touched, before, &touched, affected)
 	w.recount(old.Entries, f.Entries)
 	return touched
 }
@@ -261,9 +261,9 @@ func (w *Want) removeClaim(id VirtualServerID, owner cluster.Name) {
 
 func (w *Want) insertClaim(c claim) { w.claims[c.front.ID] = w.claims[c.front.ID].add(c) }
 
-// settle brings State in line with the winners of front ends, and touches what belongs to them and to those before. A
-// front end whose winner is as it was is not touched.
-func (w *Want) settle(
+// applyWinners brings State in line with the winners of front ends, and touches what belongs to them and to those
+// before. A front end whose winner is as it was is not touched.
+func (w *Want) applyWinners(
 	servers Touched, before map[VirtualServerID]claim, touched *Touched, affected map[cluster.Name]struct{},
 ) {
 	for id, owner := range servers.VirtualServers {

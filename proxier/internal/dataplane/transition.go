@@ -268,7 +268,7 @@ func (w *Want) recountSome(t *transition, touched Touched, entries EntryList, by
 // exchange puts front ends in the place of what they were.
 func (w *Want) exchange(t *transition, units []unit, touched *Touched, affected map[cluster.Name]struct{}) {
 	owner := t.now.Owner
-	servers := NewTouched() // what settle looks at
+	servers := NewTouched() // what applyWinners looks at
 	for _, u := range units {
 		servers.VirtualServers[u.id] = owner
 	}
@@ -283,5 +283,5 @@ func (w *Want) exchange(t *transition, units []unit, touched *Touched, affected 
 			front.countEntries(t.counts, 1)
 		}
 	}
-	w.settle(servers, before, touched, affected)
+	w.applyWinners(servers, before, touched, affected)
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // cutoffs are the front ends some of whose clients may not reach them any more, but have connections perhaps.
-type cutoffs struct{ unforgotten }
+type cutoffs struct{ pendingFrontEnds }
 
 // note notes the front end of an operation that takes clients away from it, and one with source ranges that is made:
 // it may have been taken down because nothing kept clients to them, and connections of that time would go on.

@@ -34,8 +34,8 @@ func (ds drains) done(rs dataplane.RealServerID, now time.Time, timeout time.Dur
 	return d.idle || now.Sub(d.since) >= timeout
 }
 
-// settle forgets the drains of touched virtual servers that are over: the real server is gone, or wanted again.
-func (ds drains) settle(have, want *dataplane.State, touched dataplane.Touched) {
+// dropEnded drops the drains of touched virtual servers that are over: the real server is gone, or wanted again.
+func (ds drains) dropEnded(have, want *dataplane.State, touched dataplane.Touched) {
 	for id := range touched.VirtualServers {
 		if len(ds[id]) == 0 {
 			continue

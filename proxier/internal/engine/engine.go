@@ -156,8 +156,8 @@ func New(s Settings, kernel dataplane.Kernel, l Lister) *Engine {
 		doubts:    doubts{},
 		unsure:    map[netip.Addr]cluster.Name{},
 		claims:    newNodeClaims(),
-		stale:     stale{newUnforgotten()},
-		cutoffs:   cutoffs{newUnforgotten()},
+		stale:     stale{newPendingFrontEnds()},
+		cutoffs:   cutoffs{newPendingFrontEnds()},
 	}
 }
 
@@ -282,7 +282,7 @@ func (e *Engine) pass(now time.Time, dirty []cluster.Name, audit bool, found *dr
 		e.forget(now, &r)
 		e.cutOff(now, &r)
 	}
-	e.drains.settle(e.have, e.want.State, touched)
+	e.drains.dropEnded(e.have, e.want.State, touched)
 	e.have.Share(e.want.State, touched)
 	e.scheduleRetries(now, &r, touched, affected)
 	e.taken.note(now, r.operations, e.retries)

@@ -20,9 +20,9 @@ const (
 	mostForgetRest = 10 * time.Second
 )
 
-// unforgotten are front ends of which connection tracking has to forget something, from the moment when the kernel was
-// changed until it has.
-type unforgotten struct {
+// pendingFrontEnds are front ends of which connection tracking has to forget something, from the moment when the kernel
+// was changed until it has.
+type pendingFrontEnds struct {
 	// frontEnds tells of each whether an operation failed: whether it was carried out is not known before the next
 	// pass.
 	frontEnds map[dataplane.VirtualServerID]bool
@@ -31,37 +31,37 @@ type unforgotten struct {
 	err error
 	// rested is from when on the table may be read again.
 	rested time.Time
-	// known tells that it was read before. The first reading has the kernel load nf_conntrack_netlink, which takes seconds
-	// on a slow machine, and comes with all else of a start: how long it took says nothing of the next.
+	// known tells that it was read before. The first reading has the kernel load nf_conntrack_netlink, which takes
+	// seconds on a slow machine, and comes with all else of a start: how long it took says nothing of the next.
 	known bool
 	// clock measures how long a reading takes.
 	clock func() time.Time
 }
 
-func newUnforgotten() unforgotten {
-	return unforgotten{frontEnds: map[dataplane.VirtualServerID]bool{}, clock: time.Now}
+func newPendingFrontEnds() pendingFrontEnds {
+	return pendingFrontEnds{frontEnds: map[dataplane.VirtualServerID]bool{}, clock: time.Now}
 }
 
-func (u *unforgotten) add(id dataplane.VirtualServerID, failed bool) {
-	u.frontEnds[id] = u.frontEnds[id] || failed
+func (p *pendingFrontEnds) add(id dataplane.VirtualServerID, failed bool) {
+	p.frontEnds[id] = p.frontEnds[id] || failed
 }
 
 // next returns when to try again what has failed, or has waited; the zero time when nothing has.
-func (u *unforgotten) next() time.Time { return u.due }
+func (p *pendingFrontEnds) next() time.Time { return p.due }
 
 // isDue tells whether there is something to be forgotten now. What is held waits for company, or until it is held no
 // more.
-func (u *unforgotten) isDue(now time.Time, held map[dataplane.VirtualServerID]struct{}) bool {
-	if now.Before(u.due) {
+func (p *pendingFrontEnds) isDue(now time.Time, held map[dataplane.VirtualServerID]struct{}) bool {
+	if now.Before(p.due) {
 		return false
 	}
-	u.due = time.Time{}
-	for id := range u.frontEnds {
+	p.due = time.Time{}
+	for id := range p.frontEnds {
 		if _, is := held[id]; is {
 			continue
 		}
-		if now.Before(u.rested) {
-			u.due = u.rested
+		if now.Before(p.rested) {
+			p.due = p.rested
 			return false
 		}
 		return true
@@ -70,30 +70,30 @@ func (u *unforgotten) isDue(now time.Time, held map[dataplane.VirtualServerID]st
 }
 
 // read has the table read, and takes note of what came of it.
-func (u *unforgotten) read(now time.Time, table func() error) {
-	began := u.clock()
+func (p *pendingFrontEnds) read(now time.Time, table func() error) {
+	began := p.clock()
 	err := table()
-	took := u.clock().Sub(began)
-	if u.known {
-		u.rested = now.Add(took + min((forgetShare-1)*took, mostForgetRest))
+	took := p.clock().Sub(began)
+	if p.known {
+		p.rested = now.Add(took + min((forgetShare-1)*took, mostForgetRest))
 	}
-	u.known = true
-	if u.err = err; err != nil {
-		u.due = now.Add(max(forgetAgain, u.rested.Sub(now)))
+	p.known = true
+	if p.err = err; err != nil {
+		p.due = now.Add(max(forgetAgain, p.rested.Sub(now)))
 		return
 	}
-	u.due = time.Time{}
-	for id, unknown := range u.frontEnds {
+	p.due = time.Time{}
+	for id, unknown := range p.frontEnds {
 		if unknown {
-			u.frontEnds[id] = false // the next pass knows
+			p.frontEnds[id] = false // the next pass knows
 		} else {
-			delete(u.frontEnds, id)
+			delete(p.frontEnds, id)
 		}
 	}
 }
 
 // stale are the UDP front ends whose flows may go to where they should not any more.
-type stale struct{ unforgotten }
+type stale struct{ pendingFrontEnds }
 
 // note notes the front end of an operation after which flows are stale: a real server or a virtual server is gone, or
 // the virtual server is new, and flows to its address that were there before go past it.

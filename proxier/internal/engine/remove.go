@@ -42,7 +42,7 @@ func Remove(k dataplane.Kernel, have *dataplane.State, o Removing) (Removal, err
 		return done, nil
 	}
 	gone := &removals{Kernel: k}
-	e := &Engine{kernel: gone, have: have, stale: stale{newUnforgotten()}, cutoffs: cutoffs{newUnforgotten()}}
+	e := &Engine{kernel: gone, have: have, stale: stale{newPendingFrontEnds()}, cutoffs: cutoffs{newPendingFrontEnds()}}
 	r := Report{Failures: map[cluster.Name][]Failure{}}
 	e.apply(&r, ops, touched)
 	e.forget(time.Now(), &r)

@@ -178,7 +178,7 @@ func (s *Sink) step(ctx context.Context, now time.Time) time.Duration {
 	event := m.event.DeepCopy()
 	event.EventTime = metav1.NewMicroTime(now)
 	err := s.client.Create(patience, event)
-	s.settle(now, m, err)
+	s.recordAnswer(now, m, err)
 	return 0
 }
 
@@ -201,8 +201,8 @@ func (s *Sink) take(now time.Time) (*message, time.Duration) {
 	return first, 0
 }
 
-// settle takes note of what the API said.
-func (s *Sink) settle(now time.Time, m *message, err error) {
+// recordAnswer records what the API said to a message. One that it did not take waits for its next try.
+func (s *Sink) recordAnswer(now time.Time, m *message, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {

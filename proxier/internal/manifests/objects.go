@@ -116,9 +116,9 @@ func (d *Directory) claim(f *file, claims []*claim, change *changed) {
 	}
 }
 
-// settle decides which objects are in force and sends the watchers what changed. It adds to the change the files of
+// publish decides which objects are in force and sends the watchers what changed. It adds to the change the files of
 // which something has come into force, or is no longer in force.
-func (d *Directory) settle(change *changed) {
+func (d *Directory) publish(change *changed) {
 	for key := range change.keys {
 		o := d.objects[key]
 		for _, c := range o.claims {

@@ -65,7 +65,7 @@ func (d *Directory) lookAt(names map[string]struct{}) {
 	for name := range names {
 		d.read(name, &change)
 	}
-	d.settle(&change)
+	d.publish(&change)
 	for f := range change.files {
 		d.note(f.name, d.mistake(f))
 	}

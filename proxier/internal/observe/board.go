@@ -162,8 +162,8 @@ type Board struct {
 	Journal *Journal
 	// Table is nil where nobody looks at it.
 	Table *ConnectionTable
-	// Doors returns what is wrong with the addresses on which the proxier serves; nil where it serves on none.
-	Doors func() []cluster.Problem
+	// ListenerProblems returns what is wrong with the addresses on which the proxier serves; nil where it serves on none.
+	ListenerProblems func() []cluster.Problem
 	// Schedulers are those of the kernel.
 	Schedulers []string
 	// VIPMode is what makes VIPs local.
@@ -252,7 +252,7 @@ func (b *Board) Status(only func(cluster.Name) bool) Status {
 			break
 		}
 	}
-	s.judge()
+	s.setVerdict()
 	return s
 }
 
@@ -331,8 +331,8 @@ func (b *Board) look(only func(cluster.Name) bool) (s Status, passes int) {
 	if b.Table != nil {
 		s.tell(b.Table)
 	}
-	if b.Doors != nil {
-		s.NodeProblems = append(s.NodeProblems, NewProblemStatus(b.Doors())...)
+	if b.ListenerProblems != nil {
+		s.NodeProblems = append(s.NodeProblems, NewProblemStatus(b.ListenerProblems())...)
 	}
 	s.Manifests = b.from.Mistakes()
 	if b.from.Servers != nil {

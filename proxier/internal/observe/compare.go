@@ -63,12 +63,12 @@ func (s Status) Only(service string) Status {
 	for _, one := range s.Services {
 		s.Differences += one.differences()
 	}
-	s.judge()
+	s.setVerdict()
 	return s
 }
 
-// judge writes the verdict: the worst that there is, or that all is right.
-func (s *Status) judge() {
+// setVerdict writes the verdict: the worst that there is, or that all is right.
+func (s *Status) setVerdict() {
 	unserved, mistaken := 0, 0
 	for _, service := range s.Services {
 		if slices.ContainsFunc(service.FrontEnds, func(f FrontEndStatus) bool { return !f.Programmed }) {

@@ -112,12 +112,12 @@ func TestTheVerdictIsTheWorst(t *testing.T) {
 		if step.want == "NOT HEALTHY" {
 			all.Healthy = false
 		}
-		if all.judge(); !all.Wrong || !strings.HasPrefix(all.Verdict, step.want) {
+		if all.setVerdict(); !all.Wrong || !strings.HasPrefix(all.Verdict, step.want) {
 			t.Errorf("%q, wrong %v; want %q", all.Verdict, all.Wrong, step.want)
 		}
 		step.mend(&all)
 	}
-	if all.judge(); all.Wrong || !strings.HasPrefix(all.Verdict, "all is right") {
+	if all.setVerdict(); all.Wrong || !strings.HasPrefix(all.Verdict, "all is right") {
 		t.Errorf("with all mended: %q", all.Verdict)
 	}
 }

@@ -105,12 +105,12 @@ func (c *ConnectionTable) current() (ConnectionsStatus, []cluster.Problem, error
 	if c.of.Limited {
 		s.MaxConnections = &c.of.MaxConnections
 	}
-	c.problems = c.judge(s)
+	c.problems = c.findProblems(s)
 	return s, c.problems, nil
 }
 
-// judge returns the Problems. They tell no numbers that change, so that one that stays is the same one.
-func (c *ConnectionTable) judge(s ConnectionsStatus) (problems []cluster.Problem) {
+// findProblems returns the Problems of the table. They tell no numbers that change, so that one that stays is the same one.
+func (c *ConnectionTable) findProblems(s ConnectionsStatus) (problems []cluster.Problem) {
 	was := func(reason cluster.Reason) bool {
 		return slices.ContainsFunc(c.problems, func(p cluster.Problem) bool { return p.Reason == reason })
 	}
