@@ -109,7 +109,8 @@ func (c *ConnectionTable) current() (ConnectionsStatus, []cluster.Problem, error
 	return s, c.problems, nil
 }
 
-// findProblems returns the Problems of the table. They tell no numbers that change, so that one that stays is the same one.
+// findProblems returns the Problems of the table. They tell no numbers that change, so that one that stays is the same
+// one.
 func (c *ConnectionTable) findProblems(s ConnectionsStatus) (problems []cluster.Problem) {
 	was := func(reason cluster.Reason) bool {
 		return slices.ContainsFunc(c.problems, func(p cluster.Problem) bool { return p.Reason == reason })
