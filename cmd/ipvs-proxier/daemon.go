@@ -35,7 +35,9 @@ func (d *daemon) choose(f *pflag.FlagSet) (err error) {
 		return err
 	}
 	if !filepath.IsAbs(d.socket) {
-		return usageError{Err: fmt.Errorf("--socket %q is not an absolute path, such as %s", d.socket, proxier.Default().Socket)}
+		return usageError{Err: fmt.Errorf(
+			"--socket %q is not an absolute path, such as %s", d.socket, proxier.Default().Socket,
+		)}
 	}
 	d.at = d.socket
 	return nil

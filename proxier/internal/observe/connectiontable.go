@@ -23,8 +23,8 @@ var (
 
 // ConnectionsStatus is the table of IPVS's connections.
 type ConnectionsStatus struct {
-	// Connections are those of this network namespace, as the kernel counts them. Where it does not (Counted is "audit"),
-	// they are the sum over the real servers that the last audit has seen.
+	// Connections are those of this network namespace, as the kernel counts them. Where it does not (Counted is
+	// "audit"), they are the sum over the real servers that the last audit has seen.
 	Connections int    `json:"connections"`
 	Counted     string `json:"counted"`
 	// MaxConnections is net.ipv4.vs.conn_max; nil where the kernel has no such limit.
