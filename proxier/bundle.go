@@ -96,13 +96,18 @@ func (b *bundling) daemon(ctx context.Context) {
 	}
 	for _, f := range []struct{ name, what, address, path string }{
 		{bundleStatus, "what the daemon says, of each endpoint, too", metrics, StatusPath + "?detail=true"},
-		{bundleJournal, "its last changes in the kernel", metrics, JournalPath},
+		{bundleJournal, "its last changes in the kernel; of a dead daemon those that it has kept", metrics, JournalPath},
 		{"metrics.txt", "the daemon's metrics", metrics, "/metrics"},
 		{"healthz.txt", "its answer for load balancers", health, "/healthz"},
 		{"livez.txt", "its answer for the kubelet", health, "/livez"},
 		{"readyz.txt", "its answer for rollouts", health, "/readyz"},
 	} {
 		text, err := b.get(ctx, f.address, f.path)
+		if err != nil && f.name == bundleJournal && b.Config.StateDir != "" {
+			if kept, unread := ReadKeptJournal(b.Config.StateDir, ""); unread == nil {
+				text, err = json.MarshalIndent(kept, "", "  ")
+			}
+		}
 		b.Add(f.name, f.what, text, err)
 	}
 }

@@ -104,6 +104,8 @@ type Config struct {
 	MetricsBindAddress string `json:"metricsBindAddress"`
 	// Socket is the path of the unix socket on which the commands of this node ask the daemon; empty is off.
 	Socket string `json:"socket"`
+	// StateDir is a directory where the journal is kept over restarts; empty keeps it in memory alone.
+	StateDir string `json:"stateDir"`
 	// LogLevel is debug, info, warn or error; LogFormat text or json.
 	LogLevel  string `json:"logLevel,omitempty"`
 	LogFormat string `json:"logFormat,omitempty"`

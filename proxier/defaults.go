@@ -32,6 +32,7 @@ func Default() Config {
 		HealthzBindAddress: "0.0.0.0:10256",
 		MetricsBindAddress: "127.0.0.1:10249",
 		Socket:             runDirectory + "/ipvs-proxier.sock",
+		StateDir:           runDirectory,
 		LogLevel:           "info",
 		LogFormat:          "text",
 	}

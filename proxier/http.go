@@ -82,6 +82,13 @@ func FetchJournal(ctx context.Context, address, service string) (Journal, error)
 	return j, fetch(ctx, address, JournalPath, service, "journal", maxStatus, &j)
 }
 
+// ReadKeptJournal returns what daemons have kept in a directory (--state-dir), of the Service alone unless that is "".
+// It needs no daemon. What could be read comes with the error of what could not.
+func ReadKeptJournal(dir, service string) (Journal, error) {
+	j, err := observe.ReadKeptJournal(dir)
+	return j.Only(service), err
+}
+
 func fetchStatus(ctx context.Context, address, service string, most int) (Status, error) {
 	var s Status
 	if err := fetch(ctx, address, StatusPath, service, "status", most, &s); err != nil {

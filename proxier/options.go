@@ -230,6 +230,11 @@ var options = []Option{
 		Docs: "unix socket, of mode 0600, on which `status`, `journal` and `bundle` ask the daemon; root alone is answered, and " +
 			"empty is off. As above while another process has it",
 	}, {
+		Field: "stateDir", Flags: []string{"state-dir"},
+		Help: "directory where the journal is kept over restarts, in 3 MiB at most; empty keeps it in memory alone",
+		Docs: "directory where the journal is kept over restarts, in 3 MiB at most ([operating.md](operating.md#what-changed-journal)); " +
+			"it is made where it is missing, and holds nothing else but the socket. Empty keeps it in memory alone",
+	}, {
 		Field: "logLevel", Flags: []string{"log-level"}, Words: []string{"debug", "info", "warn", "error"},
 		Help: "debug, info, warn or error",
 		Docs: "`debug`, `info`, `warn`, `error`",

@@ -78,6 +78,9 @@ func Run(ctx context.Context, c Config, version string, log *slog.Logger) error 
 	}
 
 	board := observe.NewBoard(c.NodeName, version, openCounter, from.origin())
+	if c.StateDir != "" {
+		defer observe.KeepJournal(board.Journal, c.StateDir, version, log)()
+	}
 	board.Schedulers, board.VIPMode = facts.Schedulers, plan.VIPs
 	metrics, table := observe.NewMetrics(linux, version), observe.NewConnectionTable()
 	board.Table = table

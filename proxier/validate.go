@@ -76,6 +76,9 @@ func (c Config) Validate() error {
 		bad("socket", "%q is not an absolute path of at most %d bytes, such as %s; empty turns it off",
 			c.Socket, socket.MaxPath, Default().Socket)
 	}
+	if c.StateDir != "" && !filepath.IsAbs(c.StateDir) {
+		bad("stateDir", "%q is not an absolute path, such as %s; empty keeps nothing", c.StateDir, Default().StateDir)
+	}
 	c.validateWords(bad)
 	return errors.Join(errs...)
 }

@@ -103,7 +103,7 @@ func TestBundle(t *testing.T) {
 		}
 	}))
 	at := strings.TrimPrefix(daemon.URL, "http://")
-	options := []string{"--manifests", manifests, "--node-name", "n1", "--metrics-bind-address", at, "--healthz-bind-address", at, "--socket", ""}
+	options := []string{"--manifests", manifests, "--node-name", "n1", "--metrics-bind-address", at, "--healthz-bind-address", at, "--socket", "", "--state-dir", ""}
 	file := filepath.Join(dir, "b.tar.gz")
 	out, errs, err := execute(t, append([]string{"bundle", file}, options...)...)
 	if err != nil || out != file+"\n" {

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strconv"
 	"time"
@@ -19,12 +21,15 @@ func journalCommand() *cobra.Command {
 		Long: "Show what the last syncs have changed, the newest last: of each Service the time, the cause (start, drift, retry, timer or change), how\n" +
 			"long it took by stages, the result, and the first operations. drift is what somebody else had changed, and is undone.\n\n" +
 			"WAITED is from the arrival of the change to its sync, COMPILED and KERNEL are those of the whole sync, in milliseconds.\n\n" +
-			"The daemon keeps the last 500 entries in memory, since its start. The exit status is 1 when it cannot be asked.",
+			"The daemon keeps the last 500 entries in memory, and in --state-dir over restarts; a line tells what was before the last start.\n" +
+			"When the daemon is dead, what it has kept is shown. The exit status is 1 when neither can be had.",
 		Example: "  ipvs-proxier journal\n  ipvs-proxier journal shop/web\n  ipvs-proxier journal --cause drift --since 1h\n  ipvs-proxier journal -o json",
 	}
 	var w journalWish
 	var output string
 	w.daemon.flags(c.Flags())
+	c.Flags().StringVar(&w.stateDir, "state-dir", proxier.Default().StateDir,
+		"the daemon's --state-dir, to be read when nobody answers on the socket; empty reads none")
 	c.Flags().StringVarP(&w.namespace, "namespace", "n", "",
 		"only Services of this namespace; the argument is a NAME then")
 	c.Flags().StringVar(&w.cause, "cause", "", "only what came by this cause: start, drift, retry, timer or change")
@@ -34,7 +39,7 @@ func journalCommand() *cobra.Command {
 	bundleFlag(c, &w.bundle)
 	c.Args = func(c *cobra.Command, args []string) (err error) {
 		if w.bundle != "" {
-			if err := beside(c, "socket", "server"); err != nil {
+			if err := beside(c, "socket", "server", "state-dir"); err != nil {
 				return err
 			}
 		}
@@ -53,7 +58,7 @@ func journalCommand() *cobra.Command {
 		return w.choose(c.Flags())
 	}
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		j, at, err := w.fetch(c.Context())
+		j, at, err := w.fetch(c.Context(), c.ErrOrStderr())
 		if err != nil {
 			return err
 		}
@@ -74,16 +79,32 @@ var causes = []string{"start", "drift", "retry", "timer", "change"}
 // journalWish is what journal is to show.
 type journalWish struct {
 	daemon
-	namespace, service, cause, bundle string
-	failed                            bool
-	since                             time.Duration
+	namespace, service, cause, bundle, stateDir string
+	failed                                      bool
+	since                                       time.Duration
 }
 
 // fetch asks the daemon, or reads the bundle, and returns when that was.
-func (w journalWish) fetch(ctx context.Context) (j proxier.Journal, at time.Time, err error) {
-	return fetched(w.bundle,
-		func() (proxier.Journal, error) { return proxier.FetchJournal(ctx, w.at, w.service) },
+func (w journalWish) fetch(ctx context.Context, notes io.Writer) (j proxier.Journal, at time.Time, err error) {
+	return fetched(w.bundle, func() (proxier.Journal, error) { return w.ask(ctx, notes) },
 		func(b proxier.Bundle) (proxier.Journal, error) { return b.Journal(w.service) })
+}
+
+// ask asks the daemon. What a dead one has kept is better than nothing.
+func (w journalWish) ask(ctx context.Context, notes io.Writer) (proxier.Journal, error) {
+	j, err := proxier.FetchJournal(ctx, w.at, w.service)
+	if err == nil || w.at != w.socket || w.stateDir == "" {
+		return j, err
+	}
+	kept, unread := proxier.ReadKeptJournal(w.stateDir, w.service)
+	if unread != nil && len(kept.Entries) == 0 {
+		return j, errors.Join(err, unread)
+	}
+	if unread != nil {
+		fmt.Fprintf(notes, "ipvs-proxier: %s\n", printableLines(unread.Error()))
+	}
+	fmt.Fprintf(notes, "ipvs-proxier: %s\nThis is what it has kept in %s.\n", printableLines(err.Error()), w.stateDir)
+	return kept, nil
 }
 
 func (w journalWish) shows(e proxier.JournalEntry, now time.Time) bool {
@@ -97,14 +118,20 @@ func journalTable(s screen, j proxier.Journal) {
 	if j.Forgotten > 0 {
 		s.say(0, "  ", fmt.Sprintf("%d older entries are forgotten", j.Forgotten))
 	}
+	if j.Unkept != "" {
+		s.say(yellow, "  ", "not kept over a restart: "+j.Unkept)
+	}
 	if len(j.Entries) == 0 {
 		s.say(0, "", "nothing that was asked for is in the journal")
 		return
 	}
 	g := &grid{}
 	g.add(row{cells: []string{"OF", "TIME (UTC)", "CAUSE", "WAITED", "COMPILED", "KERNEL"}, state: "RESULT"})
-	for _, e := range j.Entries {
+	for i, e := range j.Entries {
 		g.add(journalRow(e))
+		if e.BeforeRestart && (i+1 == len(j.Entries) || !j.Entries[i+1].BeforeRestart) {
+			g.add(row{cells: []string{"--- all above was before the last start ---", "", "", "", "", ""}, span: true})
+		}
 	}
 	g.write(s)
 }

@@ -62,7 +62,7 @@ func TestEveryFlagCounts(t *testing.T) {
 		"ipvs-min-sync-period": "1s", "conntrack-max-per-core": "1", "conntrack-min": "1", "conntrack-tcp-timeout-established": "1h", "conntrack-tcp-timeout-close-wait": "1m",
 		"conntrack-udp-timeout": "1m", "conntrack-udp-timeout-stream": "1m", "conntrack-tcp-be-liberal": "true", "take-over": "kube-proxy", "watch-nodes": "own", "vip-mode": "route", "netfilter": "nftables", "iptables": "legacy", "max-view-age": "5m", "masquerade-ports": "40000-50000", "node-weights": "none", "protected-ports": "22,2379-2381",
 		"scheduler-flags": "port", "slow-start": "30s", "max-connections": "100", "ignore-aliases": "true",
-		"healthz-bind-address": "", "metrics-bind-address": "", "socket": "", "log-level": "debug", "log-format": "json",
+		"healthz-bind-address": "", "metrics-bind-address": "", "socket": "", "state-dir": "", "log-level": "debug", "log-format": "json",
 	}
 	before, err := complete(t, "--node-name", "n")
 	if err != nil {
@@ -105,6 +105,7 @@ func TestWrongFlagValues(t *testing.T) {
 		{"--nodeport-addresses Primary", "Primary primary all"},
 		{"--nodeport-addresses 192.0.2.1", "192.0.2.1 10.244.0.0/16"},
 		{"--service-proxy-name a/b", "serviceProxyName"},
+		{"--state-dir run", "stateDir absolute /run/ipvs-proxier"},
 		{"--socket run/s", "socket absolute 107 /run/ipvs-proxier/ipvs-proxier.sock"},
 		{"--socket /" + strings.Repeat("s", 107), "socket absolute 107"},
 	} {

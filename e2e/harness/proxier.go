@@ -43,7 +43,7 @@ var Capabilities = []string{"CAP_NET_ADMIN", "CAP_NET_RAW"}
 // new privileges, and the seccomp profile that Kubernetes calls RuntimeDefault. AwaitReady tells when it has done its
 // first work.
 func (p Programs) StartProxier(node *topology.Host, args ...string) (*Proxier, error) {
-	args = append([]string{"--socket", socketOf(node)}, args...)
+	args = append([]string{"--socket", socketOf(node), "--state-dir", ""}, args...)
 	proxier, err := p.StartProxierOf(p.Path("ipvs-proxier"), node, args...)
 	if err == nil {
 		proxier.socket = socketOf(node)

@@ -20,9 +20,9 @@ const (
 	journalLooks      = 4096
 )
 
-// Journal remembers the last changes that passes have made in the kernel, in memory alone. It keeps operations as they
-// are, and writes them out when somebody asks. It has a lock of its own, so that asking takes none of the engine's
-// time.
+// Journal remembers the last changes that passes have made in the kernel, in memory; a [JournalKeeper] keeps them over
+// a restart. It keeps operations as they are, and writes them out when somebody asks. It has a lock of its own, so that
+// asking takes none of the engine's time.
 type Journal struct {
 	node string
 
@@ -32,6 +32,12 @@ type Journal struct {
 	next int
 	// forgotten counts entries that there was no room for any more.
 	forgotten int
+	// earlier is what processes before this one have left.
+	earlier JournalStatus
+	// kept takes what is to be kept; nil is that nobody keeps it. lost counts what is not, unkept says why.
+	kept   chan<- journalEntry
+	lost   int
+	unkept string
 }
 
 // journalEntry is what one pass has done for one Service.
@@ -80,7 +86,54 @@ func (j *Journal) Observe(r engine.Report) {
 	for _, e := range entries {
 		e.at, e.times.compile, e.times.kernel = r.Start.Add(r.Duration), r.Compile, r.Kernel
 		j.put(*e)
+		j.keep(*e)
 	}
+}
+
+// keep hands an entry to who keeps it, if there is room.
+func (j *Journal) keep(e journalEntry) {
+	if j.kept == nil {
+		return
+	}
+	select {
+	case j.kept <- e:
+	default:
+		j.lost++
+	}
+}
+
+func (j *Journal) keepIn(kept chan<- journalEntry) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.kept = kept
+}
+
+// bringBack takes what processes before this one have left.
+func (j *Journal) bringBack(earlier JournalStatus) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.earlier = earlier
+}
+
+// notKept counts entries that were not kept, takeUnkept returns how many there are, and begins anew.
+func (j *Journal) notKept(n int) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.lost += n
+}
+
+func (j *Journal) takeUnkept() (n int) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	n, j.lost = j.lost, 0
+	return n
+}
+
+// sayUnkept notes why the journal is not kept; "" is that it is.
+func (j *Journal) sayUnkept(why string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.unkept = why
 }
 
 // put adds an entry in the place of the oldest one. The passes of a start are one entry.
@@ -198,6 +251,8 @@ type JournalStatus struct {
 	Node string `json:"node"`
 	// Forgotten counts older entries for which there was no room any more.
 	Forgotten int `json:"forgotten"`
+	// Unkept says why the journal is not kept over a restart; empty where it is, or nobody asks for it.
+	Unkept string `json:"unkept,omitempty"`
 	// Entries are the oldest first.
 	Entries []JournalEntry `json:"entries"`
 }
@@ -215,6 +270,8 @@ func (s JournalStatus) Only(service string) JournalStatus {
 type JournalEntry struct {
 	// Time is when it was done.
 	Time time.Time `json:"time"`
+	// BeforeRestart tells that a process before the last one did it.
+	BeforeRestart bool `json:"beforeRestart,omitempty"`
 	// Namespace and Name are the Service's; empty where it is of none, or of Services together.
 	Namespace string `json:"namespace,omitempty"`
 	Name      string `json:"name,omitempty"`
@@ -251,8 +308,14 @@ func (o JournalOperation) String() string { return o.Verb + " " + o.Kind + " " +
 func (j *Journal) Status(only func(cluster.Name) bool) JournalStatus {
 	j.mu.Lock()
 	entries := slices.Concat(j.ring[j.next:], j.ring[:j.next])
-	s := JournalStatus{Node: j.node, Forgotten: j.forgotten, Entries: []JournalEntry{}}
+	s := JournalStatus{Node: j.node, Forgotten: j.forgotten + j.earlier.Forgotten, Unkept: j.unkept, Entries: []JournalEntry{}}
+	earlier := j.earlier.Entries
 	j.mu.Unlock()
+	for _, e := range earlier {
+		if only == nil || only(cluster.Name{Namespace: e.Namespace, Name: e.Name}) {
+			s.Entries = append(s.Entries, e)
+		}
+	}
 	for _, e := range entries {
 		if only == nil || only(e.of) {
 			s.Entries = append(s.Entries, e.status())
