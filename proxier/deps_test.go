@@ -87,7 +87,7 @@ func TestRoomsKnowTheirPlace(t *testing.T) {
 		// What observers ask of the kernel's adapter is TestObserversDoNotWrite's.
 		{"proxier/internal/observe", []string{
 			module + "proxier/internal/predecessor", module + "internal/netlink", module + "internal/ipvs", "golang.org/x/sys",
-		}, []string{"proxier/internal/kernel"}},
+		}, []string{"proxier/internal/kernel", "proxier/internal/statedir"}},
 		{"proxier/internal/events", []string{module + "proxier/internal/kernel", module + "proxier/internal/observe", "github.com/prometheus"}, nil},
 	} {
 		if packages[room.name] == nil {

@@ -308,7 +308,9 @@ func (o JournalOperation) String() string { return o.Verb + " " + o.Kind + " " +
 func (j *Journal) Status(only func(cluster.Name) bool) JournalStatus {
 	j.mu.Lock()
 	entries := slices.Concat(j.ring[j.next:], j.ring[:j.next])
-	s := JournalStatus{Node: j.node, Forgotten: j.forgotten + j.earlier.Forgotten, Unkept: j.unkept, Entries: []JournalEntry{}}
+	s := JournalStatus{
+		Node: j.node, Forgotten: j.forgotten + j.earlier.Forgotten, Unkept: j.unkept, Entries: []JournalEntry{},
+	}
 	earlier := j.earlier.Entries
 	j.mu.Unlock()
 	for _, e := range earlier {
