@@ -288,21 +288,23 @@ builds-before:
 # The output is as benchstat reads it: a file a run, named by time and kernel, in bin/out/go.
 # bench-data takes ROUNDS, SERVICES (beside those that are asked), TURN (seconds that each variant has in a round),
 # STALL (seconds of a long run, 0: none), LONGRUNS (how many of each variant), ONLY (a part of the names of scenarios),
-# VARIANTS (names of variants, between commas) and ADD (1: keep what an earlier run measured and this one does not).
+# VARIANTS (names of variants, between commas), ADD (1: keep what an earlier run measured and this one does not) and
+# PAGE (the page in docs, without .md, that it writes: one for each kernel).
+PAGE     ?= data-plane
 SERVICES ?= 100
 TURN     ?= 1
 STALL    ?= 60
 LONGRUNS ?= 1
-DATACOMMAND = $(if $(LAB_CLOCK),LAB_CLOCK=$(LAB_CLOCK) )$(if $(LAB_SUITE),LAB_SUITE=$(LAB_SUITE) )$(strip make bench-data $(foreach v,KERNEL ROUNDS SERVICES TURN STALL LONGRUNS ONLY VARIANTS ADD,$(if $(filter command line,$(origin $v)),$v='$($v)')))
+DATACOMMAND = $(if $(LAB_CLOCK),LAB_CLOCK=$(LAB_CLOCK) )$(if $(LAB_SUITE),LAB_SUITE=$(LAB_SUITE) )$(strip make bench-data $(foreach v,KERNEL ROUNDS SERVICES TURN STALL LONGRUNS ONLY VARIANTS PAGE ADD,$(if $(filter command line,$(origin $v)),$v='$($v)')))
 
 .PHONY: bench-data
 bench-data: ROUNDS = 7
-bench-data: ## what a Service and a proxy cost, several proxies side by side: docs/data-plane.md (root; 25 minutes; KERNEL, ROUNDS, TURN, ONLY, VARIANTS, ADD)
+bench-data: ## what a Service and a proxy cost, several proxies side by side: docs/data-plane.md (root; 25 minutes; KERNEL, ROUNDS, TURN, ONLY, VARIANTS, PAGE, ADD)
 	@mkdir -p bin/out
-	@IPVSP_TIMEOUT=1h IPVSP_BENCH_DATA=$(CURDIR)/bin/out IPVSP_BENCH_ROUNDS=$(ROUNDS) IPVSP_BENCH_SERVICES=$(SERVICES) IPVSP_BENCH_TURN=$(TURN) IPVSP_BENCH_STALL=$(STALL) \
+	@IPVSP_TIMEOUT=1h IPVSP_BENCH_DATA=$(CURDIR)/bin/out/$(PAGE) IPVSP_BENCH_ROUNDS=$(ROUNDS) IPVSP_BENCH_SERVICES=$(SERVICES) IPVSP_BENCH_TURN=$(TURN) IPVSP_BENCH_STALL=$(STALL) \
 	  IPVSP_BENCH_LONGRUNS=$(LONGRUNS) \
 	  IPVSP_BENCH_ONLY='$(ONLY)' IPVSP_BENCH_VARIANTS='$(VARIANTS)' IPVSP_BENCH_ADD='$(ADD)' IPVSP_BENCH_COMMAND="$(DATACOMMAND)" $(MAKE) --no-print-directory e2e RUN=TestDataPlane GUESTS=1 E2EFLAGS="-test.timeout 1h"
-	@cp bin/out/data-plane.md docs/data-plane.md
+	@cp bin/out/$(PAGE).md docs/$(PAGE).md
 
 .PHONY: bench-go
 bench-go: lab ## the Go benchmarks of core and kernel adapters, a file a run for benchstat in bin/out/go (those of the adapters need root)

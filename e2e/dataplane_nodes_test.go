@@ -154,7 +154,7 @@ func (d *dataPlane) run(h *topology.Host, name string, args ...string) {
 // withoutNFTables says why no nftables mode can be run here.
 func (d *dataPlane) withoutNFTables() string {
 	if _, err := exec.LookPath("nft"); err != nil {
-		return "The machine has no program nft."
+		return "The machine has no program nft (Debian's package nftables)."
 	}
 	if _, err := d.c.Node2.Run("nft", "add table ip probe; add chain ip probe nat { type nat hook postrouting priority 0; }; delete table ip probe"); err != nil {
 		return "This kernel has no nf_tables for IPv4."

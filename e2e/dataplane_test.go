@@ -5,7 +5,6 @@ package e2e
 import (
 	"encoding/json"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,7 +16,8 @@ import (
 
 // TestDataPlane measures what a Service costs its clients, and a proxy the traffic that is no Service's: nodes side by
 // side in one guest, one for each variant of sidebyside, in turns. It asserts nothing but that all could be measured.
-// `make bench-data` runs it and names in IPVSP_BENCH_DATA the directory for data-plane.json and data-plane.md.
+// `make bench-data` runs it and names in IPVSP_BENCH_DATA the file for the figures, without .json, and for the page,
+// without .md.
 func TestDataPlane(t *testing.T) {
 	out := os.Getenv("IPVSP_BENCH_DATA")
 	if out == "" {
@@ -33,7 +33,7 @@ func TestDataPlane(t *testing.T) {
 	result.Kernel = strings.TrimSpace(kernel)
 	d := c.dataPlane(result)
 	if os.Getenv("IPVSP_BENCH_ADD") != "" {
-		text, err := os.ReadFile(filepath.Join(out, "data-plane.json"))
+		text, err := os.ReadFile(out + ".json")
 		c.must(err)
 		var before sidebyside.Result
 		c.must(json.Unmarshal(text, &before))
@@ -74,8 +74,8 @@ func (d *dataPlane) keep(out string) {
 	d.c.t.Helper()
 	text, err := json.MarshalIndent(d.result, "", " ")
 	d.c.must(err)
-	d.c.must(os.WriteFile(filepath.Join(out, "data-plane.json"), append(text, '\n'), 0o644))
-	d.c.must(os.WriteFile(filepath.Join(out, "data-plane.md"), []byte(sidebyside.Page(d.result)), 0o644))
+	d.c.must(os.WriteFile(out+".json", append(text, '\n'), 0o644))
+	d.c.must(os.WriteFile(out+".md", []byte(sidebyside.Page(d.result)), 0o644))
 }
 
 // benchNumber is the value of IPVSP_BENCH_name.

@@ -98,6 +98,10 @@ func (d *dataPlane) longRuns() []longRun {
 		{sidebyside.UDPTimeouts, "The node asks a cluster IP, four datagrams under way at once, each from a socket of its own.", itself, func(*dataNode) []string {
 			return []string{"--mode", "udp-rr", "--closed", "--concurrency", "4", "--timeout", "1s", "udp://" + at(servingIP, 80).String()}
 		}},
+		{sidebyside.FiftyUDP, "Fifty addresses ask a node port, fifty datagrams under way at once, each from a socket of its own.",
+			func(*dataNode) *topology.Host { return d.c.Outside }, func(n *dataNode) []string {
+				return []string{"--mode", "udp-rr", "--closed", "--concurrency", "50", "--timeout", "1s", "--source", sources, "udp://" + at(n.IPv4, 30080).String()}
+			}},
 	}
 }
 

@@ -14,6 +14,7 @@ const (
 	OneClient     = "one client, masqueraded"
 	FiftyClients  = "fifty clients from outside, node port"
 	UDPTimeouts   = "UDP exchanges, masqueraded"
+	FiftyUDP      = "UDP exchanges of fifty clients from outside, node port"
 )
 
 // goalRow is a goal. nft is the same ratio with our nftables backend, and bare that with virtual servers made by hand

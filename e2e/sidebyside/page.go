@@ -254,9 +254,10 @@ const reproduce = `
     LAB_CLOCK=4ns LAB_SUITE=sid make bench-data KERNEL=qemu    # the same, in instructions
     make bench-data ADD=1 ONLY='one client' STALL=120  # added to what was measured before
     make bench-data ONLY='node to node' VARIANTS='tracking,ipvs-proxier' STALL=0 ROUNDS=5
+    LAB_SUITE=trixie make bench-data KERNEL=qemu PAGE=data-plane-6.12    # a page of its own
 
 ROUNDS is how often each variant has its turn, TURN how long a turn lasts, STALL how long a long run lasts (0: none),
 LONGRUNS how many there are of each variant, SERVICES how many Services the proxies have beside those asked, ONLY a
-part of the names of scenarios, VARIANTS those to measure. The figures are also in bin/out/data-plane.json. The
-variants with nftables need a kernel with nf_tables for IPv4, and nft.
+part of the names of scenarios, VARIANTS those to measure, PAGE the page in docs that is written. The figures are also
+in bin/out/PAGE.json. The variants with nftables need a kernel with nf_tables for IPv4, and nft.
 `
