@@ -174,6 +174,9 @@ func (d *dataPlane) program() {
 			d.run(n.Host, "iptables", "-t", "nat", "-A", "POSTROUTING", "-s", "198.51.100.0/24", "-j", "MASQUERADE")
 		case sidebyside.Bare:
 			d.programBare(n)
+		case sidebyside.BareFilter:
+			d.programBare(n)
+			d.run(n.Host, "iptables", "-A", "INPUT", "-m", "conntrack", "--ctstatus", "EXPECTED", "-j", "DROP")
 		case sidebyside.BareRandom:
 			d.programBare(n, "--random-fully")
 		case sidebyside.Ours, sidebyside.OursNFT, sidebyside.ProxyVS, sidebyside.ProxyNFT:

@@ -9,7 +9,7 @@ import (
 )
 
 // Variants are all of them, in the order of the tables.
-var Variants = []string{None, Tracked, Bare, BareRandom, Ours, OursNFT, ProxyVS, ProxyNFT}
+var Variants = []string{None, Tracked, Bare, BareFilter, BareRandom, Ours, OursNFT, ProxyVS, ProxyNFT}
 
 // Page writes the whole page.
 func Page(r *Result) string {
@@ -63,12 +63,13 @@ is what they left in the kernel, and nobody's background work.
 | %s | no rule, and nothing tracks connections |
 | %s | one NAT rule, as any network plug-in has: connections are tracked |
 | %s | virtual servers made with ipvsadm, `+"`net.ipv4.vs.conntrack=1`"+`, and one NAT rule that masquerades |
-| %s | the same, with `+"`--random-fully`"+`; in long runs only |
+| %s | bare IPVS, and one rule in filter INPUT that asks the state of the connection and drops nothing; not in long runs |
+| %s | bare IPVS, with `+"`--random-fully`"+`; in long runs only |
 | %s | this program, with its defaults |
 | %s | this program, with `+"`--netfilter=nftables`"+` |
 | %s | kube-proxy 1.37 in ipvs mode |
 | %s | kube-proxy 1.37 in nftables mode |
-`, r.Kernel, r.Machine, r.Date, r.Command, rounds, r.Seconds, r.Services, None, Tracked, Bare, BareRandom,
+`, r.Kernel, r.Machine, r.Date, r.Command, rounds, r.Seconds, r.Services, None, Tracked, Bare, BareFilter, BareRandom,
 		Ours, OursNFT, ProxyVS, ProxyNFT)
 	for _, v := range Variants {
 		if why, left := r.Without[v]; left {

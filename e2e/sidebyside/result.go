@@ -14,6 +14,8 @@ const (
 	Bare    = "bare IPVS"
 	// BareRandom masquerades to a random port, as kube-proxy does: what a kernel does to long runs without any proxy.
 	BareRandom = "bare IPVS with random ports"
+	// BareFilter has one rule in filter INPUT: the least that a proxy pays which refuses some connections to the node.
+	BareFilter = "bare IPVS with a filter"
 	Ours       = "ipvs-proxier"
 	// OursNFT is this program with --netfilter=nftables.
 	OursNFT  = "ipvs-proxier nftables"
