@@ -37,6 +37,8 @@ type Config struct {
 	Link string `json:"link,omitempty"`
 	// MaxViewAge is how old what is known of the API may be before /readyz turns bad; 0 is no bound.
 	MaxViewAge Duration `json:"maxViewAge"`
+	// ServiceMetrics is how many Services have metrics of their traffic, those with the most bytes: 0 to 10000.
+	ServiceMetrics int `json:"serviceMetrics,omitempty"`
 	// Netfilter says what holds sets and rules: "auto", "iptables" (with ipset) or "nftables".
 	Netfilter string `json:"netfilter,omitempty"`
 	// Iptables says which variant of iptables is used: "auto", "nft" or "legacy".

@@ -146,10 +146,10 @@ func TestExists(t *testing.T) {
 	}
 }
 
-// TestObserversDoNotWrite: what package observe calls of the kernel's adapter reads one thing, the table of
-// connections, and no observer has a [dataplane.Kernel].
+// TestObserversDoNotWrite: what package observe calls of the kernel's adapter reads two things, the table of
+// connections and the counters of virtual servers, and no observer has a [dataplane.Kernel].
 func TestObserversDoNotWrite(t *testing.T) {
-	reads := []string{"ReadConnectionTable", "ConnectionTable", "ConnectionMax", "ConnectionTabBits", "Traffic"}
+	reads := []string{"ReadConnectionTable", "ConnectionTable", "ConnectionMax", "ConnectionTabBits", "Traffic", "ServiceTraffic", "ReadServiceTraffic"}
 	for _, dir := range []string{"internal/observe", "internal/events"} {
 		files, err := filepath.Glob(dir + "/*.go")
 		if err != nil || len(files) == 0 {

@@ -225,6 +225,11 @@ var options = []Option{
 		Docs: "`/metrics`, `/proxyMode`; for one more version `/status`, once a second at most, and `/journal`, which `--socket` " +
 			"has; empty is off. As above when it is in use",
 	}, {
+		Field: "serviceMetrics", Flags: []string{"service-metrics"},
+		Help: "how many Services have metrics of their traffic: those with the most bytes; 0 is none, at most 10000",
+		Docs: "how many Services have metrics of their traffic, `ipvs_proxier_service_*`: those with the most bytes on this node, " +
+			"with five series each; `0` is none, at most `10000`",
+	}, {
 		Field: "socket", Flags: []string{"socket"},
 		Help: "unix socket, of mode 0600, on which status, journal and bundle ask the daemon; root alone is answered; empty is off",
 		Docs: "unix socket, of mode 0600, on which `status`, `journal` and `bundle` ask the daemon; root alone is answered, and " +

@@ -101,6 +101,11 @@ func Run(ctx context.Context, c Config, version string, log *slog.Logger) error 
 		observe.NewLog(log), metrics, board.Journal, board, table, succession, observe.NewGarbage(),
 		&otherRules{in: by.Netfilter.Other(), families: families, log: log},
 	}
+	if c.ServiceMetrics > 0 {
+		traffic := observe.NewServiceMetrics(c.ServiceMetrics)
+		metrics.Registry.MustRegister(traffic)
+		observers = append(observers, traffic)
+	}
 	go table.Watch(ctx, observe.TableWatch, log, metrics.CountNodeProblems)
 	portFailed := observe.LogHealthCheck(log)
 	if from.client != nil {

@@ -62,6 +62,9 @@ func (c Config) Validate() error {
 	if a := c.MaxViewAge.Duration; a != 0 && a < time.Minute {
 		bad("maxViewAge", "%s is below 1m, and API servers say once a minute that nothing is missing; 0 is no bound", c.MaxViewAge)
 	}
+	if c.ServiceMetrics < 0 || c.ServiceMetrics > mostServiceMetrics {
+		bad("serviceMetrics", "%d is not a number of Services from 0 to %d; 0 is none", c.ServiceMetrics, mostServiceMetrics)
+	}
 	if p := c.AuditPeriod.Duration; p != 0 && p < time.Second {
 		bad("auditPeriod", "%s is below 1s; 0 turns audits by time off", c.AuditPeriod)
 	}
@@ -107,6 +110,9 @@ func (c Config) validateNetworks(bad func(field, format string, args ...any)) {
 		}
 	}
 }
+
+// mostServiceMetrics is the most that serviceMetrics may be: five series each are as many as one scrape should bring.
+const mostServiceMetrics = 10000
 
 // placeholder is in the API server's address that deploy/ipvs-proxier.yaml comes with.
 const placeholder = "REPLACE-WITH"

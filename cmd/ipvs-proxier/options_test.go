@@ -60,7 +60,7 @@ func TestEveryFlagCounts(t *testing.T) {
 		"api-servers": "https://192.0.2.1:6443", "service-proxy-name": "other", "detect-local-mode": "NodeCIDR", "pod-bridge-interface": "cbr0", "pod-interface-name-prefix": "veth",
 		"external-ip-cidrs": "192.0.2.0/24", "answer-ping": "true", "ipvs-exclude-cidrs": "192.0.2.0/24", "ipvs-tcp-timeout": "1h", "ipvs-tcpfin-timeout": "1m", "ipvs-udp-timeout": "1m",
 		"ipvs-min-sync-period": "1s", "conntrack-max-per-core": "1", "conntrack-min": "1", "conntrack-tcp-timeout-established": "1h", "conntrack-tcp-timeout-close-wait": "1m",
-		"conntrack-udp-timeout": "1m", "conntrack-udp-timeout-stream": "1m", "conntrack-tcp-be-liberal": "true", "take-over": "kube-proxy", "watch-nodes": "own", "vip-mode": "route", "netfilter": "nftables", "iptables": "legacy", "max-view-age": "5m", "masquerade-ports": "40000-50000", "node-weights": "none", "protected-ports": "22,2379-2381",
+		"conntrack-udp-timeout": "1m", "conntrack-udp-timeout-stream": "1m", "conntrack-tcp-be-liberal": "true", "take-over": "kube-proxy", "watch-nodes": "own", "vip-mode": "route", "netfilter": "nftables", "iptables": "legacy", "max-view-age": "5m", "service-metrics": "100", "masquerade-ports": "40000-50000", "node-weights": "none", "protected-ports": "22,2379-2381",
 		"scheduler-flags": "port", "slow-start": "30s", "max-connections": "100", "ignore-aliases": "true",
 		"healthz-bind-address": "", "metrics-bind-address": "", "socket": "", "state-dir": "", "log-level": "debug", "log-format": "json",
 	}

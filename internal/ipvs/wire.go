@@ -28,6 +28,13 @@ const (
 
 	ServiceFamily, ServiceProtocol, ServiceAddr, ServicePort    = 1, 2, 3, 4
 	ServiceScheduler, ServiceFlags, ServiceTimeout, ServiceMask = 6, 7, 8, 9
+	// ServiceStats64 is a nest of counters of 64 bits, which Linux has since 4.1.
+	ServiceStats64 = 12
+)
+
+// Counters in the nest ServiceStats64.
+const (
+	StatsConnections, StatsPacketsIn, StatsPacketsOut, StatsBytesIn, StatsBytesOut = 1, 2, 3, 4, 5
 )
 
 // Attributes of a real server, in the nest AttrDestination.

@@ -37,6 +37,14 @@ func Uint32(value []byte) uint32 {
 	return binary.NativeEndian.Uint32(value)
 }
 
+// Uint64 reads a number of the machine's byte order; what is too short is 0.
+func Uint64(value []byte) uint64 {
+	if len(value) < 8 {
+		return 0
+	}
+	return binary.NativeEndian.Uint64(value)
+}
+
 // Uint32BE reads four bytes.
 func Uint32BE(value []byte) uint32 {
 	if len(value) < 4 {
