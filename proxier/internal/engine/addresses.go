@@ -62,8 +62,8 @@ func (a *addressChanges) take() (gone func(netip.Addr) bool) {
 	}
 }
 
-// misses tells whether an address or a route that the mirror has is among those that have gone. What the program itself
-// takes away is not in the mirror any more when that is told.
+// misses reports whether an address or a route that the mirror has is among those that have gone. What the program
+// itself takes away is not in the mirror any more when that is told.
 func (e *Engine) misses(gone func(netip.Addr) bool) bool {
 	if e.have == nil {
 		return false

@@ -72,7 +72,7 @@ func (e *Engine) applyFrom(r *Report, first int, ops []dataplane.Op, touched dat
 	}
 }
 
-// mayBeLocal tells whether the operation may have made a VIP local, and nobody knows: for the rest of the pass it
+// mayBeLocal reports whether the operation may have made a VIP local, and nobody knows: for the rest of the pass it
 // counts as done, so that the VIP keeps its last virtual server. The next pass reads the kernel before it does
 // anything.
 func mayBeLocal(op dataplane.Op, err error) bool {

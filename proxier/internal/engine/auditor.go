@@ -142,7 +142,7 @@ func (a *auditor) want(parts dataplane.Parts) {
 	a.wanted |= parts
 }
 
-// start starts a round when one is due, and tells whether it did.
+// start starts a round when one is due, and reports whether it did.
 func (a *auditor) start(now time.Time) bool {
 	if due := a.next(); due.IsZero() || now.Before(due) {
 		return false
@@ -197,7 +197,7 @@ func (a *auditor) ready() <-chan struct{} {
 	return a.read
 }
 
-// step does what there is to do, which takes no longer than a piece. done tells that a pass is due: it repairs what was
+// step does what there is to do, which takes no longer than a piece. done says that a pass is due: it repairs what was
 // found, or reports that the kernel cannot be read, and nothing is found.
 func (a *auditor) step(now time.Time) (found *drift, done bool) {
 	if a.round.comparing() {
@@ -218,7 +218,7 @@ func (a *auditor) step(now time.Time) (found *drift, done bool) {
 	}
 }
 
-// record records the end of a reading, and tells whether a pass is to report that it failed.
+// record records the end of a reading, and reports whether a pass is to report that it failed.
 func (a *auditor) record(now time.Time, r reading) bool {
 	parts := a.reading
 	err := a.ended(now, r)

@@ -21,7 +21,7 @@ type drain struct {
 	idle          bool
 }
 
-// done tells whether the real server may be deleted: it is idle, or has drained for as long as it may.
+// done reports whether the real server may be deleted: it is idle, or has drained for as long as it may.
 func (ds drains) done(rs dataplane.RealServerID, now time.Time, timeout time.Duration) bool {
 	d := ds[rs.VirtualServer][rs.Endpoint]
 	if d == nil {

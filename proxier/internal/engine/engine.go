@@ -41,21 +41,21 @@ type Settings struct {
 	ProxyName string
 	Dataplane dataplane.Config
 	Operator  cluster.Operator
-	// NoAliases tells that annotations of other projects have no meaning.
+	// NoAliases says that annotations of other projects have no meaning.
 	NoAliases bool
 	// ExternalIPCIDRs are the networks in which Services may have externalIPs.
 	ExternalIPCIDRs []netip.Prefix
 	// Exclude are networks in which virtual servers of others are left alone even where a Service wants theirs.
 	Exclude []netip.Prefix
-	// Predecessor tells which virtual servers another proxy has made whose place is taken: they count as ours. It says so
+	// Predecessor says which virtual servers another proxy has made whose place is taken: they count as ours. It says so
 	// until its place is taken, so that what could not be deleted at first is tried again. Nil is nobody.
 	Predecessor func(dataplane.VirtualServerID) bool
 	// APIServers returns the addresses and ports of API servers that are known beside those of the Service
 	// default/kubernetes. Nil is none.
 	APIServers func() []netip.AddrPort
-	// Protected tells which ports of the node's own addresses no external front end gets. Nil is none.
+	// Protected says which ports of the node's own addresses no external front end gets. Nil is none.
 	Protected func(protocol cluster.Protocol, port uint16) bool
-	// NoNodeWeights tells that the annotations of Nodes have no weight to give.
+	// NoNodeWeights says that the annotations of Nodes have no weight to give.
 	NoNodeWeights bool
 }
 

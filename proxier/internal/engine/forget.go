@@ -31,7 +31,7 @@ type pendingFrontEnds struct {
 	err error
 	// rested is from when on the table may be read again.
 	rested time.Time
-	// known tells that it was read before. The first reading has the kernel load nf_conntrack_netlink, which takes
+	// known says that it was read before. The first reading has the kernel load nf_conntrack_netlink, which takes
 	// seconds on a slow machine, and comes with all else of a start: how long it took says nothing of the next.
 	known bool
 	// clock measures how long a reading takes.
@@ -49,7 +49,7 @@ func (p *pendingFrontEnds) add(id dataplane.VirtualServerID, failed bool) {
 // next returns when to try again what has failed, or has waited; the zero time when nothing has.
 func (p *pendingFrontEnds) next() time.Time { return p.due }
 
-// isDue tells whether there is something to be forgotten now. What is held waits for company, or until it is held no
+// isDue reports whether there is something to be forgotten now. What is held waits for company, or until it is held no
 // more.
 func (p *pendingFrontEnds) isDue(now time.Time, held map[dataplane.VirtualServerID]struct{}) bool {
 	if now.Before(p.due) {

@@ -82,7 +82,7 @@ func (e *Engine) checkFrontEnds(s *cluster.Service, f *dataplane.Fragment) {
 	}
 }
 
-// balancedByNodes tells whether all addresses of the Service's load balancer are Nodes' addresses. So they are where
+// balancedByNodes reports whether all addresses of the Service's load balancer are Nodes' addresses. So they are where
 // the nodes themselves are the load balancer, as with k3s' ServiceLB, and each node serves its own address and no other
 // one. Where this node has none of them that is reported once: the Node that lists them need not have them.
 func (e *Engine) balancedByNodes(s *cluster.Service) bool {
@@ -104,7 +104,7 @@ func (e *Engine) balancedByNodes(s *cluster.Service) bool {
 	return len(s.LoadBalancerIPs) > 0
 }
 
-// listed tells whether this Node lists the address, which may be one that a cloud translates and no link has.
+// listed reports whether this Node lists the address, which may be one that a cloud translates and no link has.
 func (e *Engine) listed(addr netip.Addr) bool {
 	node := e.lister.Node()
 	return node != nil && slices.ContainsFunc(node.Status.Addresses, func(a v1.NodeAddress) bool {

@@ -29,7 +29,7 @@ type surplus struct {
 	known bool
 }
 
-// differs tells whether the number is another one than it was before.
+// differs reports whether the number is another one than it was before.
 func (s surplus) differs(before surplus) bool { return s.known && before.known && s.n != before.n }
 
 // glance asks the kernel about these parts, and returns the parts that are to be looked at.
@@ -106,7 +106,7 @@ func (l *Loop) glance(now time.Time) bool {
 	look, err := l.engine.glance(parts)
 	l.work.Stop()
 	if err != nil {
-		look |= dataplane.AllParts // which tells what is the matter
+		look |= dataplane.AllParts // which says what is the matter
 	}
 	if look != 0 {
 		l.audits.want(look)

@@ -265,7 +265,7 @@ func (s *scenario) testAsFresh() {
 	}
 }
 
-// isClusterIP tells whether the API has given the address to a Service.
+// isClusterIP reports whether the API has given the address to a Service.
 func (s *scenario) isClusterIP(addr netip.Addr) bool {
 	for _, service := range s.objects.services {
 		if slices.Contains(service.Spec.ClusterIPs, addr.String()) {

@@ -63,7 +63,7 @@ type compileInput struct {
 	// before is what is in force, ignored that the Service is one that asks to be left alone.
 	before  *service
 	ignored bool
-	// programmed answers what the kernel has, where nothing else tells what is in force.
+	// programmed answers what the kernel has, where nothing else says what is in force.
 	programmed func(question) (string, bool)
 	pause      func()
 }
@@ -149,8 +149,8 @@ func (e *Engine) compile(name cluster.Name) dataplane.Touched {
 	return dataplane.Touched{}
 }
 
-// inBackground tells whether a Service is to be compiled in the background. It reads the Service where the bytes do not
-// say so already.
+// inBackground reports whether a Service is to be compiled in the background. It reads the Service where the bytes do
+// not say so already.
 func (e *Engine) inBackground(input *compileInput) bool {
 	if e.background == nil {
 		return false
@@ -256,7 +256,7 @@ func (e *Engine) takeCompiled() (done []*backgroundCompile, again []cluster.Name
 	return done, again
 }
 
-// sameNode tells whether the node is as it was when the compilation was started.
+// sameNode reports whether the node is as it was when the compilation was started.
 func (e *Engine) sameNode(o compileInput) bool {
 	return o.weights == e.weightsVersion && o.node.Zone == e.node.Zone && slices.Equal(o.node.Primary, e.node.Primary) &&
 		slices.Equal(o.node.Addresses, e.node.Addresses) && slices.Equal(o.broadcasts, e.broadcasts)

@@ -18,7 +18,7 @@ func socketsOf(listeners []dataplane.Listener) sockets {
 	return s
 }
 
-// hear tells whether one of them is in the way of the front end.
+// hear reports whether one of them is in the way of the front end.
 func (s sockets) hear(id dataplane.VirtualServerID) bool {
 	return slices.ContainsFunc(s[id.Port], func(l dataplane.Listener) bool { return l.Hears(id) })
 }

@@ -44,7 +44,7 @@ type Loop struct {
 	gathering bool
 	// waiting are changes that have not come to the kernel yet, because something of their Services failed.
 	waiting map[cluster.Name]cluster.Change
-	// outdated tells what has changed that only a new start can take note of; nil when nothing can.
+	// outdated says what has changed that only a new start can take note of; nil when nothing can.
 	outdated func() error
 }
 

@@ -224,7 +224,7 @@ func TestLookingAtAddressesCanHang(t *testing.T) {
 	}
 }
 
-// askedKernel tells when it is asked for addresses.
+// askedKernel says when it is asked for addresses.
 type askedKernel struct {
 	dataplane.Kernel
 	asked func()

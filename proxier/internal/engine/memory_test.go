@@ -82,7 +82,7 @@ func clusterOf(n, endpoints int) source.Source {
 	return source.Source{Services: listed{services}.listerWatcher(), Slices: listed{slices}.listerWatcher(), Nodes: listed{nodes}.listerWatcher()}
 }
 
-// BenchmarkMemory tells what stays in memory of a cluster once it is in the kernel: objects, what is wanted, the
+// BenchmarkMemory says what stays in memory of a cluster once it is in the kernel: objects, what is wanted, the
 // kernel's mirror, status.
 func BenchmarkMemory(b *testing.B) {
 	for _, of := range []struct{ n, endpoints int }{{1000, 5}, {10_000, 5}, {10_000, 10}} {

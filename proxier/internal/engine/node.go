@@ -90,16 +90,16 @@ func (e *Engine) readAddresses() ([]cluster.Name, error) {
 	return e.recordAddresses(addresses, broadcasts), nil
 }
 
-// sourcesMoved tells whether routes are to have other sources than they were made with. The kernel keeps a route whose
-// source is not an address of the node any more; what becomes of its source is told at lose.
+// sourcesMoved reports whether routes are to have other sources than they were made with. The kernel keeps a route
+// whose source is not an address of the node any more; what becomes of its source is told at lose.
 func (e *Engine) sourcesMoved() bool { return e.want.Sources() != e.node.Sources() }
 
-// lose takes note of addresses that have gone, whether or not they are back, and tells whether routes preferred one of
-// them as their source. From Linux 6.6 on an IPv6 route loses its preferred source with the address, and nobody is told
-// (net/ipv6/route.c, fib6_remove_prefsrc); it does not get it back with the address. Before that only routes on the
-// address's own link did, and ours are on another one. So what the kernel has is not known, and all of these routes are
-// written by the next pass. IPv4 routes keep their source: fib_sync_down_addr (net/ipv4/fib_semantics.c) looks at no
-// route in the table of local ones.
+// lose takes note of addresses that have gone, whether or not they are back, and reports whether routes preferred one
+// of them as their source. From Linux 6.6 on an IPv6 route loses its preferred source with the address, and nobody is
+// told (net/ipv6/route.c, fib6_remove_prefsrc); it does not get it back with the address. Before that only routes on
+// the address's own link did, and ours are on another one. So what the kernel has is not known, and all of these routes
+// are written by the next pass. IPv4 routes keep their source: fib_sync_down_addr (net/ipv4/fib_semantics.c) looks at
+// no route in the table of local ones.
 func (e *Engine) lose(gone func(netip.Addr) bool) (lost bool) {
 	source := e.want.Sources().IPv6
 	if e.have == nil || !source.IsValid() || !gone(source) {
@@ -148,7 +148,7 @@ func (e *Engine) recordAddresses(addresses, broadcasts []netip.Addr) (dirty []cl
 	return dirty
 }
 
-// among tells whether the address is in a sorted list.
+// among reports whether the address is in a sorted list.
 func among(sorted []netip.Addr, addr netip.Addr) bool {
 	_, is := slices.BinarySearchFunc(sorted, addr, netip.Addr.Compare)
 	return is

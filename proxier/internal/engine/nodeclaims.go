@@ -153,6 +153,6 @@ func (e *Engine) otherNode(addr netip.Addr) string {
 	return e.lister.NodeAt(addr)
 }
 
-// ownAddress tells whether a link of this node has the address. What its Node lists is written with the node's
+// ownAddress reports whether a link of this node has the address. What its Node lists is written with the node's
 // credential, and counts for nothing here: else an API server's address that is listed would count as the node's own.
 func (e *Engine) ownAddress(addr netip.Addr) bool { return slices.Contains(e.node.Addresses, addr) }

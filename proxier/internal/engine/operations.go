@@ -97,7 +97,7 @@ func (r Report) release() {
 	}
 }
 
-// failed tells whether the operation at that place has failed, or was left out.
+// failed reports whether the operation at that place has failed, or was left out.
 func (o *operations) failed(at int) bool {
 	if o == nil {
 		return false
@@ -170,7 +170,7 @@ func (e *Engine) touchTimed(ids []dataplane.VirtualServerID, touched dataplane.T
 	return ids
 }
 
-// touchedBy tells whether the object's key is among those.
+// touchedBy reports whether the object's key is among those.
 func touchedBy(t dataplane.Touched, op dataplane.Op) (is bool) {
 	switch o := op.Object.(type) {
 	case dataplane.VirtualServerObject:

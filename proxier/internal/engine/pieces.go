@@ -66,7 +66,7 @@ func (e *Engine) remove(name cluster.Name) dataplane.Touched {
 	return dataplane.Touched{}
 }
 
-// big tells whether a Service has, or is to have, more than fits into a piece.
+// big reports whether a Service has, or is to have, more than fits into a piece.
 func (e *Engine) big(f dataplane.Fragment) bool {
 	if e.want.Changing(f.Owner) || f.Weight() > e.pieces.objects {
 		return true
@@ -177,7 +177,7 @@ func (p *pieces) toForget(now time.Time) map[dataplane.VirtualServerID]struct{} 
 // waiting is how much there is to be done by the passes to come.
 func (e *Engine) waiting() int { return e.backlog.len() + e.pieces.len() + e.losers.waiting() }
 
-// waits tells whether the Service is not in the kernel yet as it is to be, though nothing of it has failed.
+// waits reports whether the Service is not in the kernel yet as it is to be, though nothing of it has failed.
 func (e *Engine) waits(name cluster.Name) bool {
 	if e.backlog.has(name) || e.compiling[name] != nil || e.want.Changing(name) {
 		return true

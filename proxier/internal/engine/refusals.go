@@ -8,10 +8,10 @@ import (
 )
 
 // taken are the Services of which the kernel took an operation last, and when, while it refuses something of others.
-// What it takes after it has refused something tells that the refusal is that Service's own.
+// What it takes after it has refused something says that the refusal is that Service's own.
 type taken struct {
 	last map[cluster.Name]time.Time
-	// since tells that what was taken until then is not known.
+	// since says that what was taken until then is not known.
 	since time.Time
 }
 
@@ -62,7 +62,7 @@ func (t *taken) newestFirst() []outcome {
 	return all
 }
 
-// mostRefused tells whether there is a moment since when it must be the node that refuses, and not what some Services
+// mostRefused reports whether there is a moment since when it must be the node that refuses, and not what some Services
 // ask for: of the Services that came to the kernel since, half are refused, two at least; and of their namespaces, half
 // have one that is. A namespace alone does not do: whoever may write there could have all nodes leave their load
 // balancers. It does where no other namespace is served (alone), as then there is nobody else to be harmed.
@@ -102,7 +102,7 @@ func (rs retries) mostRefused(t *taken, alone func() bool) bool {
 	return false
 }
 
-// oneNamespace tells whether all Services that are served are of one namespace.
+// oneNamespace reports whether all Services that are served are of one namespace.
 func (e *Engine) oneNamespace() bool {
 	first, found := "", false
 	for name := range e.services {

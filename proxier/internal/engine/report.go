@@ -13,7 +13,7 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
 
-// Report tells what one pass did. Log, metrics, status and health are made from Reports and nothing else.
+// Report says what one pass did. Log, metrics, status and health are made from Reports and nothing else.
 type Report struct {
 	// Start is the engine's time of the pass, Duration what it took on a real clock.
 	Start    time.Time
@@ -22,7 +22,7 @@ type Report struct {
 	Compile, Kernel time.Duration
 	// Changes are those that this pass brought to the kernel.
 	Changes []ChangeTimes
-	// Audit tells that the kernel was read first, Whole that all of it was.
+	// Audit says that the kernel was read first, Whole that all of it was.
 	Audit, Whole bool
 	// Services is the number of Services that were looked at, Served that of all that are served.
 	Services, Served int
@@ -92,7 +92,7 @@ type Row struct {
 	UID  string
 	// Version is the Service's resourceVersion.
 	Version string
-	// Gone tells that the Service is not served any more; then the rest is empty.
+	// Gone says that the Service is not served any more; then the rest is empty.
 	Gone      bool
 	FrontEnds []FrontEndRow
 	// Settings are those of the whole Service.

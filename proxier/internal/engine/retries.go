@@ -67,8 +67,8 @@ func (rs retries) putUnread(now time.Time, keys dataplane.Touched) {
 	rs[cluster.Name{}].unread = true
 }
 
-// foundationFailed tells whether what all Services stand on is to be tried again: the kernel was not read, or it lacks
-// a link, a parameter, a set or a chain.
+// foundationFailed reports whether what all Services stand on is to be tried again: the kernel was not read, or it
+// lacks a link, a parameter, a set or a chain.
 func (rs retries) foundationFailed() bool {
 	r := rs[cluster.Name{}] // as no Service owns such an object
 	return r != nil && (r.unread || r.keys.Foundation)
@@ -99,7 +99,7 @@ func (rs retries) refused() (services int) {
 	return services
 }
 
-// persists tells whether the Service's retries go on for so long that it is no chance.
+// persists reports whether the Service's retries go on for so long that it is no chance.
 func (rs retries) persists(name cluster.Name) bool {
 	r := rs[name]
 	return r != nil && r.delay >= refusedAfter

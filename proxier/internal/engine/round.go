@@ -43,7 +43,7 @@ func (r *round) startComparing(seen dataplane.Summary) {
 	r.next, r.stop = iter.Pull(r.compare())
 }
 
-// isVoid tells whether the round is of no use any more: everything was read anew meanwhile, or something went with
+// isVoid reports whether the round is of no use any more: everything was read anew meanwhile, or something went with
 // which other objects go.
 func (r *round) isVoid() bool { return r.touches.over || r.found == nil && r.touches.void }
 
@@ -55,7 +55,7 @@ func (r *round) end() {
 	r.engine.forgetTouches(r.touches)
 }
 
-// comparing tells whether there is something to compare.
+// comparing reports whether there is something to compare.
 func (r *round) comparing() bool { return r != nil && r.next != nil && !r.isVoid() }
 
 // step compares the next piece. With the last one it returns what differs, and the round is over.
@@ -121,7 +121,7 @@ func (r *round) compare() iter.Seq[struct{}] {
 	}
 }
 
-// in tells whether a key is in the map.
+// in reports whether a key is in the map.
 func in[K comparable, V any](m map[K]V) func(K) bool {
 	return func(key K) bool {
 		_, is := m[key]

@@ -281,7 +281,7 @@ func (s *scenario) guarded(r Report) {
 	}
 }
 
-// left tells whether a VIP has lost its address, or its route, before it got what it is to have instead, and not
+// left reports whether a VIP has lost its address, or its route, before it got what it is to have instead, and not
 // because all that is served there is taken down.
 func (s *scenario) left(op dataplane.Op, state *dataplane.State) (netip.Addr, bool) {
 	if op.Verb != dataplane.Delete {
@@ -298,7 +298,7 @@ func (s *scenario) left(op dataplane.Op, state *dataplane.State) (netip.Addr, bo
 	return netip.Addr{}, false
 }
 
-// takenDown tells whether the engine knows of each virtual server of the VIP that all clients reach it though not
+// takenDown reports whether the engine knows of each virtual server of the VIP that all clients reach it though not
 // all may.
 func (s *scenario) takenDown(vip netip.Addr, state *dataplane.State) bool {
 	for id := range state.VirtualServers {
@@ -309,7 +309,7 @@ func (s *scenario) takenDown(vip netip.Addr, state *dataplane.State) bool {
 	return true
 }
 
-// foreignViolation tells whether the violation is that somebody else's virtual server is not ours.
+// foreignViolation reports whether the violation is that somebody else's virtual server is not ours.
 func (s *scenario) foreignViolation(text string) bool {
 	for id := range s.foreign {
 		if strings.Contains(text, "virtual server "+id.String()+" cannot be told") {

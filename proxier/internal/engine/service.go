@@ -18,11 +18,11 @@ type service struct {
 	ports        []PortRow
 	// outside are its addresses but the ClusterIPs.
 	outside []netip.Addr
-	// restricted tells that it has source ranges, nodePorts that it has node ports.
+	// restricted says that it has source ranges, nodePorts that it has node ports.
 	restricted, nodePorts bool
-	// anywhere tells that it has endpoints of which nobody says where they are.
+	// anywhere says that it has endpoints of which nobody says where they are.
 	anywhere bool
-	// broadcast tells that endpoints are left out that are at broadcast addresses of the node's networks.
+	// broadcast says that endpoints are left out that are at broadcast addresses of the node's networks.
 	broadcast       bool
 	healthCheckPort uint16
 }

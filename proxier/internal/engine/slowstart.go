@@ -59,7 +59,7 @@ func (ss slowStarts) drop(name cluster.Name) {
 
 // weigh returns the virtual server with the weights that its endpoints have by now. Those that are seen for the first
 // time are new, unless the virtual server is: then there is nothing that they should be spared beside. After a restart
-// the kernel's weight tells how far they had come.
+// the kernel's weight says how far they had come.
 func (ss slowStarts) weigh(
 	now time.Time, owner cluster.Name, front dataplane.FrontEnd, want, have dataplane.VirtualServer, present bool,
 ) dataplane.VirtualServer {

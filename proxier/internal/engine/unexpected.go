@@ -13,14 +13,14 @@ import (
 )
 
 // doubts are the virtual servers of which the mirror may be wrong: an operation on one has failed in a way that cannot
-// be if the mirror is right, or that tells nothing about what was done. The next pass looks at it for itself, before it
+// be if the mirror is right, or that says nothing about what was done. The next pass looks at it for itself, before it
 // does anything; all the others need no look.
 //
 // It cannot wait for the next try of what failed: where the creation of a virtual server got no answer, and its Service
 // goes before the next try, its set entry would go, and with it the only trace that it is ours.
 type doubts map[dataplane.VirtualServerID]struct{}
 
-// unexpected tells whether the failure cannot be if the mirror is right, or leaves unknown what was done: the object
+// unexpected reports whether the failure cannot be if the mirror is right, or leaves unknown what was done: the object
 // exists or is missing against expectation, or acknowledgements were lost.
 func unexpected(err error) bool {
 	for _, errno := range []error{syscall.EEXIST, syscall.ENOENT, syscall.ESRCH, syscall.ENODEV, syscall.EADDRNOTAVAIL} {
@@ -31,13 +31,13 @@ func unexpected(err error) bool {
 	return outcomeUnknown(err)
 }
 
-// outcomeUnknown tells whether the failure leaves open what was done: acknowledgements were lost (ENOBUFS) or did not
+// outcomeUnknown reports whether the failure leaves open what was done: acknowledgements were lost (ENOBUFS) or did not
 // come in time.
 func outcomeUnknown(err error) bool {
 	return errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.ETIMEDOUT)
 }
 
-// missingInKernel tells whether the failure says that something is not there which the mirror has: somebody has taken
+// missingInKernel reports whether the failure says that something is not there which the mirror has: somebody has taken
 // it away, and may have taken everything, as kube-proxy 1.37 does with --cleanup and when it starts in nftables mode
 // (pkg/proxy/ipvs/cleanup.go). What else Linux means by the same numbers does not count: ENOENT for a virtual server is
 // a scheduler that it does not have (ip_vs_ctl.c, ip_vs_add_service), EADDRNOTAVAIL an IPv6 address that it does not

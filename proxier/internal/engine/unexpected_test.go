@@ -232,7 +232,7 @@ func TestOneThatIsGoneAgainAndAgain(t *testing.T) {
 }
 
 // TestSchedulerThatIsMissingIsNoDoubt: ENOENT for a virtual server is Linux's word for a scheduler that it does not
-// have, and tells nothing of others.
+// have, and says nothing of others.
 func TestSchedulerThatIsMissingIsNoDoubt(t *testing.T) {
 	s := newScenario(t, 0, 0)
 	s.converge(s.apply([]byte(manyServices(3))), false)

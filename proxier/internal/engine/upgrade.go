@@ -7,7 +7,7 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
 
-// inherited tells whether rules of another version are in the kernel: they ask a set that this version does not have.
+// inherited reports whether rules of another version are in the kernel: they ask a set that this version does not have.
 func (e *Engine) inherited() bool {
 	for _, chain := range e.have.Chains {
 		for _, set := range chain.Sets {
