@@ -50,7 +50,7 @@ func (d Destination) holds(id VirtualServerID) bool {
 	return !slices.ContainsFunc(d, func(c Condition) bool { return !c.holds(id) })
 }
 
-// Takes tells whether packets for the front end can come to the rule.
+// Takes reports whether packets for the front end can come to the rule.
 func (c Capture) Takes(id VirtualServerID) bool {
 	return c.Family == cluster.FamilyOf(id.Addr) && c.To.holds(id) &&
 		!slices.ContainsFunc(c.But, func(d Destination) bool { return d.holds(id) })
@@ -108,7 +108,7 @@ func (d Destination) keys() (keys []netip.AddrPort) {
 // All returns the rules, as they were given.
 func (c Captures) All() []Capture { return slices.Clone(c.all) }
 
-// Same tells whether both are the same rules in the same order.
+// Same reports whether both are the same rules in the same order.
 func (c Captures) Same(other Captures) bool {
 	return slices.EqualFunc(c.all, other.all, func(a, b Capture) bool {
 		return a.Family == b.Family && a.Hook == b.Hook && a.Program == b.Program && a.Rule == b.Rule && a.To.same(b.To) &&

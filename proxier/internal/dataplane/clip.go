@@ -46,7 +46,7 @@ type allowance struct {
 	cut  bool
 }
 
-// clips tells whether something may have to be left out. Nearly always nothing has to be.
+// clips reports whether something may have to be left out. Nearly always nothing has to be.
 func (c *clipper) clips(ops []Op) bool {
 	for len(ops) > 0 {
 		n := sameVirtualServer(ops)

@@ -56,7 +56,7 @@ func (v VirtualServer) Weights() map[netip.AddrPort]uint32 {
 	return weights
 }
 
-// Equal tells whether both say the same.
+// Equal reports whether both say the same.
 func (v VirtualServer) Equal(other VirtualServer) bool {
 	return v.List == other.List && v.Same(other)
 }
@@ -74,7 +74,7 @@ func (s *State) Share(other *State, touched Touched) {
 	}
 }
 
-// Same tells whether the kernel has the same of both: the configuration, and the list of real servers.
+// Same reports whether the kernel has the same of both: the configuration, and the list of real servers.
 func (v VirtualServer) Same(other VirtualServer) bool {
 	return v.Scheduler == other.Scheduler && v.Flags == other.Flags && v.OnePacket == other.OnePacket &&
 		v.Timeout == other.Timeout &&

@@ -23,9 +23,9 @@ type Fragment struct {
 	LocalReady LocalReady
 	// Entries are set entries that belong to no single front end. Several Services may want the same one.
 	Entries EntryList
-	// Beyond tells what there is no room for.
+	// Beyond says what there is no room for.
 	Beyond Beyond
-	// Anywhere tells that there are endpoints of which nobody says on which node they are: they may be at an address of
+	// Anywhere says that there are endpoints of which nobody says on which node they are: they may be at an address of
 	// this one.
 	Anywhere bool
 }
@@ -50,10 +50,10 @@ type FrontEnd struct {
 	Kind          FrontEndKind
 	// Port is the index of the Service port.
 	Port int32
-	// Bind tells that the address is made local to the node; Route that it is by a route, and not by an address on our
+	// Bind says that the address is made local to the node; Route that it is by a route, and not by an address on our
 	// link.
 	Bind, Route bool
-	// NoLocal tells that the traffic policy is Local, and that all endpoints there are are on other nodes.
+	// NoLocal says that the traffic policy is Local, and that all endpoints there are are on other nodes.
 	NoLocal bool
 	// Entries are the set entries that decide how its packets are treated.
 	Entries EntryList
@@ -65,7 +65,7 @@ type FrontEnd struct {
 	Identities []string
 }
 
-// FrontEndKind tells which field of the Service asks for the front end.
+// FrontEndKind says which field of the Service asks for the front end.
 type FrontEndKind uint8
 
 // The kinds of front ends.
@@ -88,7 +88,7 @@ func (k FrontEndKind) rank() int {
 	return 2
 }
 
-// Allocated tells whether the API gives out such addresses and ports, each once.
+// Allocated reports whether the API gives out such addresses and ports, each once.
 func (k FrontEndKind) Allocated() bool { return k == ClusterIP || k == NodePort }
 
 // String returns ClusterIP, ExternalIP, LoadBalancer or NodePort.
@@ -350,7 +350,7 @@ func (n Node) identity() []netip.Addr {
 	return n.Addresses
 }
 
-// ServesNodePortsOn tells whether node ports are served on the address. Networks of one family only leave the other
+// ServesNodePortsOn reports whether node ports are served on the address. Networks of one family only leave the other
 // family without a limit, as kube-proxy has it.
 func (c Config) ServesNodePortsOn(addr netip.Addr, node Node) bool {
 	if c.NodePortsOnPrimary && slices.Contains(node.Primary, addr) {
@@ -377,8 +377,9 @@ func healthCheckEntry(port uint16, family cluster.Family) SetEntry {
 	return SetEntry{Set: SetName(SetHealthChecks, family), Type: ipset.BitmapPort, Entry: ipset.Entry{Port: port}}
 }
 
-// mayBeHere tells whether the endpoint can be one of this node: it is said to be, or nobody says where it is and it has
-// an address of the node, or one that can be a pod's. Where the networks of the pods are not known every address can.
+// mayBeHere reports whether the endpoint can be one of this node: it is said to be, or nobody says where it is and it
+// has an address of the node, or one that can be a pod's. Where the networks of the pods are not known every address
+// can.
 func (c Config) mayBeHere(e cluster.Endpoint, node Node) bool {
 	if e.Local || e.Remote {
 		return e.Local

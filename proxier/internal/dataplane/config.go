@@ -53,11 +53,11 @@ type Pods struct {
 type Facts struct {
 	// KernelMajor and KernelMinor are the kernel's version: 6 and 12 for 6.12.3.
 	KernelMajor, KernelMinor int
-	// RandomFully tells that MASQUERADE knows --random-fully (iptables 1.6.2, Linux 3.13).
+	// RandomFully says that MASQUERADE knows --random-fully (iptables 1.6.2, Linux 3.13).
 	RandomFully bool
-	// IPVSMatch tells that rules can match what IPVS has changed (with iptables by the module xt_ipvs, Linux 2.6.37).
+	// IPVSMatch says that rules can match what IPVS has changed (with iptables by the module xt_ipvs, Linux 2.6.37).
 	IPVSMatch bool
-	// OwnTables tells that rules are in tables of our own. To accept a packet there saves it from no rule of others.
+	// OwnTables says that rules are in tables of our own. To accept a packet there saves it from no rule of others.
 	OwnTables bool
 	// Schedulers are the kernel names of the schedulers that could be loaded.
 	Schedulers []string
@@ -68,7 +68,7 @@ func (f Facts) KernelAtLeast(major, minor int) bool {
 	return f.KernelMajor > major || f.KernelMajor == major && f.KernelMinor >= minor
 }
 
-// Serves tells whether the family is configured.
+// Serves reports whether the family is configured.
 func (c Config) Serves(family cluster.Family) bool {
 	for _, f := range c.Families {
 		if f == family {

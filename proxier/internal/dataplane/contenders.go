@@ -19,7 +19,7 @@ func (c claim) owner() cluster.Name {
 	return c.of.Owner
 }
 
-// before tells whether the claim wins over the other one.
+// before reports whether the claim wins over the other one.
 func (c claim) before(other claim) bool {
 	if by := c.front.Kind.rank() - other.front.Kind.rank(); by != 0 {
 		return by < 0

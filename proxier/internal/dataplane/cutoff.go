@@ -24,7 +24,7 @@ func CutsOff(op Op) (VirtualServerID, bool) {
 	return VirtualServerID{}, false
 }
 
-// Clients returns the networks whose clients may reach the front end; restricted tells whether not all may.
+// Clients returns the networks whose clients may reach the front end; restricted reports whether not all may.
 func (f FrontEnd) Clients() (networks []netip.Prefix, restricted bool) {
 	family := cluster.FamilyOf(f.ID.Addr)
 	for e := range f.Entries.All() {

@@ -182,10 +182,10 @@ func (d *differ) set(have, want *State, name string) {
 	}
 }
 
-// sameKind tells whether one set can be given the size of the other.
+// sameKind reports whether one set can be given the size of the other.
 func sameKind(a, b ipset.Set) bool { return a.Type == b.Type && a.Family == b.Family }
 
-// renewed tells whether the entry goes with its set, which is made anew.
+// renewed reports whether the entry goes with its set, which is made anew.
 func renewed(e SetEntry, have, want *State) bool {
 	h, present := have.Sets[e.Set]
 	w, wanted := want.Sets[e.Set]
@@ -242,7 +242,7 @@ func (d *differ) exchange(o VirtualServerObject, have *State) {
 	d.add(Delete, hold)
 }
 
-// exchanges tells whether the virtual server gets another scheduler.
+// exchanges reports whether the virtual server gets another scheduler.
 func exchanges(id VirtualServerID, have, want *State) bool {
 	h, present := have.VirtualServers[id]
 	w, wanted := want.VirtualServers[id]
@@ -317,7 +317,7 @@ func (e SetEntry) FrontEnd() VirtualServerID {
 	return VirtualServerID{Addr: e.Entry.Addr, Port: e.Entry.Port, Protocol: e.Entry.Protocol}
 }
 
-// holds tells whether the entry holds a front end while its scheduler is exchanged.
+// holds reports whether the entry holds a front end while its scheduler is exchanged.
 func (e SetEntry) holds() bool { return e.Set == SetHold || e.Set == setHold6 }
 
 // frontEndOf returns the front end for which an entry of the ledger stands.

@@ -14,7 +14,7 @@ type choice struct {
 
 // internal returns the endpoints of cluster IPs. With the policy Local and no endpoint on this node there is nobody to
 // answer, whatever else the Service has: the client is refused at once, and no packet goes to another node (KEP-2086).
-// noLocal tells that it is so.
+// noLocal says that it is so.
 func (c choice) internal(local bool) (endpoints []cluster.Endpoint, noLocal bool) {
 	if !local {
 		return c.cluster, false
@@ -25,7 +25,7 @@ func (c choice) internal(local bool) (endpoints []cluster.Endpoint, noLocal bool
 // external returns the endpoints of all other front ends. With the policy Local clients keep their address and reach
 // the endpoints of this node. When there are none, clients inside of the cluster reach the others, and those outside,
 // whom an endpoint could not answer by way of this node, get no answer: SetNoLocal drops their packets
-// (kubernetes#75262, #93456, #97081). noLocal tells that it is so.
+// (kubernetes#75262, #93456, #97081). noLocal says that it is so.
 func (c choice) external(local bool) (endpoints []cluster.Endpoint, noLocal bool) {
 	if !local || c.noLocal() {
 		return c.cluster, local
@@ -98,7 +98,7 @@ func unready(others bool) func(*cluster.Endpoint) LeftOut {
 	}
 }
 
-// hear tells why the endpoints are left out of which it is not true.
+// hear says why the endpoints are left out of which it is not true.
 func (l listener) hear(
 	endpoints []cluster.Endpoint, is func(*cluster.Endpoint) bool, why func(*cluster.Endpoint) LeftOut,
 ) {

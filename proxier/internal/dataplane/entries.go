@@ -84,7 +84,7 @@ func NewEntries(n int) Entries {
 	return Entries{make(map[entryKey4]struct{}, n), map[entryKey]struct{}{}, map[SetEntry]struct{}{}}
 }
 
-// Has tells whether the entry is there.
+// Has reports whether the entry is there.
 func (es Entries) Has(e SetEntry) bool {
 	key, ours := keyOf(e)
 	var has bool

@@ -199,12 +199,12 @@ func (r ruler) masquerade() []Rule {
 	return append(rules, rule(any))
 }
 
-// randomPorts tells whether masquerading is to give each connection a random port. Without it the client's port is kept
-// where it is within MasqueradePorts and free, and a random one taken where it is not (net/netfilter/nf_nat_core.c,
-// get_unique_tuple, from Linux 5.1 on; before, two processors could search from the same port on, and one of the
-// connections was lost: kubernetes#56903). A kept port is what makes short connections live: an endpoint drops the
-// first packet of a connection whose port it has in TIME_WAIT with a younger timestamp, and from Linux 6.12 on
-// timestamps differ from port to port, so that they only grow for one client on one port.
+// randomPorts reports whether masquerading is to give each connection a random port. Without it the client's port is
+// kept where it is within MasqueradePorts and free, and a random one taken where it is not
+// (net/netfilter/nf_nat_core.c, get_unique_tuple, from Linux 5.1 on; before, two processors could search from the same
+// port on, and one of the connections was lost: kubernetes#56903). A kept port is what makes short connections live: an
+// endpoint drops the first packet of a connection whose port it has in TIME_WAIT with a younger timestamp, and from
+// Linux 6.12 on timestamps differ from port to port, so that they only grow for one client on one port.
 func (c Config) randomPorts() bool {
 	return c.Facts.RandomFully && !c.Facts.KernelAtLeast(5, 1)
 }

@@ -12,7 +12,7 @@ import (
 // packets in a set where there is one. A chain that drops itself leads nowhere.
 type guard struct {
 	table, chain, to, set string
-	// hook tells that a built-in chain has to lead to the chain.
+	// hook says that a built-in chain has to lead to the chain.
 	hook bool
 }
 
@@ -52,7 +52,7 @@ func (s *State) missingGuard(family cluster.Family) string {
 	return ""
 }
 
-// in tells whether the guard is in the chain. Rules of another version count, too, when they do the same by our sets
+// in reports whether the guard is in the chain. Rules of another version count, too, when they do the same by our sets
 // (engine/upgrade.go).
 func (g *guard) in(chain Chain, family cluster.Family) bool {
 	return slices.ContainsFunc(chain.Rules, func(r Rule) bool {
@@ -61,14 +61,14 @@ func (g *guard) in(chain Chain, family cluster.Family) bool {
 	}) && (g.to != "" || dropsRest(chain.Rules))
 }
 
-// dropsRest tells whether the last rule drops whatever comes to it, or may do so: what another version's says is not
+// dropsRest reports whether the last rule drops whatever comes to it, or may do so: what another version's says is not
 // known.
 func dropsRest(rules []Rule) bool {
 	last := rules[len(rules)-1]
 	return last.Unknown != "" || len(last.Matches) == 0 && last.Verdict.Action == Drop
 }
 
-// hooked tells whether a built-in chain leads to the chain, and not with the node's own packets alone.
+// hooked reports whether a built-in chain leads to the chain, and not with the node's own packets alone.
 func (s *State) hooked(id ChainID) bool {
 	for hook := range s.Hooks {
 		if hook.Chain == id && hook.Match.Via != fromItself {
@@ -78,7 +78,7 @@ func (s *State) hooked(id ChainID) bool {
 	return false
 }
 
-// Guards tells whether the object is one of the rules that keep clients to source ranges, or leads to them.
+// Guards reports whether the object is one of the rules that keep clients to source ranges, or leads to them.
 func Guards(o Object) bool {
 	var id ChainID
 	switch o := o.(type) {

@@ -117,7 +117,7 @@ func TestTakeDown(t *testing.T) {
 	}
 }
 
-// servedAt tells whether a virtual server has the front end's address.
+// servedAt reports whether a virtual server has the front end's address.
 func servedAt(s *dataplane.State, front dataplane.VirtualServerID) bool {
 	for id := range s.VirtualServers {
 		if id.Addr == front.Addr {

@@ -10,7 +10,7 @@ type Kernel interface {
 	Observe() (Observation, error)
 	// NodeAddresses reads only what Observe returns as NodeAddresses and Broadcasts.
 	NodeAddresses() (addresses, broadcasts []netip.Addr, err error)
-	// Glance tells what the kernel can tell of these parts without reading them: those of the virtual servers, the sets
+	// Glance says what the kernel can tell of these parts without reading them: those of the virtual servers, the sets
 	// and the rules.
 	Glance(Parts) (Glance, error)
 	// VirtualServer reads one virtual server with its real servers, whoever made it. It is not present when there is
@@ -50,7 +50,7 @@ type Kernel interface {
 // missing from what it sees when others come and go; sets, chains and addresses that nobody touches are right.
 type Reader interface {
 	// Summarize reads these parts of what Kernel's Observe reads, completed; a kernel in which they are one thing with
-	// others reads those, too. EINTR tells that too much changed meanwhile: another try may do better.
+	// others reads those, too. EINTR says that too much changed meanwhile: another try may do better.
 	Summarize(Parts) (Summary, error)
 	Close() error
 }

@@ -65,7 +65,7 @@ func (t *Touched) Clear() {
 	t.Foundation = false
 }
 
-// Empty tells whether there is nothing to look at.
+// Empty reports whether there is nothing to look at.
 func (t Touched) Empty() bool {
 	return len(t.VirtualServers) == 0 && len(t.Entries) == 0 && len(t.Addresses) == 0 && !t.Foundation
 }
@@ -373,7 +373,7 @@ func (w *Want) Prefer(s Sources) Touched {
 // Sources returns what Prefer was told last.
 func (w *Want) Sources() Sources { return w.sources }
 
-// recount changes by how many a key is wanted, and tells whether anybody wants it still. The first one is told by
+// recount changes by how many a key is wanted, and reports whether anybody wants it still. The first one is told by
 // there, more counts the others.
 func recount[K comparable](more map[K]int, key K, there bool, by int) bool {
 	n := more[key] + by

@@ -15,7 +15,7 @@ const Prefix = "IPVSP-"
 const DefaultLink = "kube-ipvs0"
 
 // The sets. IPv6 sets carry prefix6 in the place of Prefix. SetFrontEnd is the ledger of the virtual servers that are
-// ours, kept where it cannot get lost: in the kernel. One look at it tells what is no Service's.
+// ours, kept where it cannot get lost: in the kernel. One look at it says what is no Service's.
 const (
 	SetFrontEnd   = Prefix + "FRONT-END"   // all front ends: address, protocol and port
 	SetNodePort   = Prefix + "NODE-PORT"   // those of them that are node ports
@@ -89,8 +89,8 @@ func frontEndEntry(set string, id VirtualServerID) SetEntry {
 // ours.
 var kindSets = [...]string{SetNodePort, SetExternalIP, SetLocal}
 
-// Owns tells whether the virtual server is ours, seen from the kernel alone: its address is on our link or has a route
-// of ours, or it is recorded, be it by a version that had no SetFrontEnd.
+// Owns reports whether the virtual server is ours, seen from the kernel alone: its address is on our link or has a
+// route of ours, or it is recorded, be it by a version that had no SetFrontEnd.
 func (s *State) Owns(id VirtualServerID) bool {
 	if s.Local(id.Addr) || s.Recorded(id) {
 		return true
@@ -103,7 +103,7 @@ func (s *State) Owns(id VirtualServerID) bool {
 	return false
 }
 
-// Recorded tells whether the virtual server stands in the ledger, which is filled before a virtual server is made and
+// Recorded reports whether the virtual server stands in the ledger, which is filled before a virtual server is made and
 // emptied after it is gone.
 func (s *State) Recorded(id VirtualServerID) bool {
 	return s.Entries.Has(frontEndEntry(SetFrontEnd, id))

@@ -147,7 +147,7 @@ type HookMatch struct {
 	Unknown string
 }
 
-// Last tells that the hook belongs at the end of the built-in chain, behind the operator's own rules.
+// Last says that the hook belongs at the end of the built-in chain, behind the operator's own rules.
 func (h Hook) Last() bool { return h.Chain.Name == ChainAccept }
 
 // VirtualServerID identifies a virtual server in the kernel: address, port and protocol.
@@ -180,7 +180,7 @@ type VirtualServer struct {
 type RealServer struct {
 	Addr netip.Addr
 	Port uint16
-	// Foreign tells that the kernel's real server has something which we never set: another forwarding method. A wanted
+	// Foreign says that the kernel's real server has something which we never set: another forwarding method. A wanted
 	// one is never Foreign, so that it is updated to what is wanted.
 	Foreign bool
 	Weight  uint32

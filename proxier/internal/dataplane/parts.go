@@ -21,7 +21,7 @@ const (
 	AllParts = PartServers<<1 - 1
 )
 
-// Has tells whether all of these are among them.
+// Has reports whether all of these are among them.
 func (p Parts) Has(parts Parts) bool { return p&parts == parts }
 
 // Complete returns them with what they cannot be read without.

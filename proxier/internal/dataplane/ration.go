@@ -11,7 +11,7 @@ import (
 // the reserve.
 func (w *Want) Ration(f *Fragment) { w.ration(f, budget.SetEntries-budget.SetReserve, budget.SetShare) }
 
-// HasRoom tells whether a set has room by now for entries that were lacking.
+// HasRoom reports whether a set has room by now for entries that were lacking.
 func (w *Want) HasRoom(set string, lacking int) bool {
 	return w.sizes[knownSetAt[set]]+lacking <= budget.SetEntries-budget.SetReserve
 }

@@ -32,7 +32,7 @@ func (r Rule) String() string {
 	return strings.ReplaceAll(text.String(), "dataplane.", "") + fmt.Sprintf("%+v", r.Verdict)
 }
 
-// Equal tells whether both are the same rule.
+// Equal reports whether both are the same rule.
 func (r Rule) Equal(other Rule) bool {
 	return r.Verdict == other.Verdict && r.Unknown == other.Unknown && slices.Equal(r.Matches, other.Matches)
 }
@@ -89,7 +89,7 @@ func (l Lookup) Parts() int {
 	return 0
 }
 
-// FromSource tells whether the packet's source is looked up first, not its destination.
+// FromSource reports whether the packet's source is looked up first, not its destination.
 func (l Lookup) FromSource() bool {
 	return l == BySource || l == BySourcePort || l == BySourcePortDestination
 }

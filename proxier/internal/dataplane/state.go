@@ -99,7 +99,7 @@ type Listener struct {
 	Port uint16
 }
 
-// Hears tells whether the socket would get what comes for the front end if that were none.
+// Hears reports whether the socket would get what comes for the front end if that were none.
 func (l Listener) Hears(id VirtualServerID) bool {
 	return l.Protocol == id.Protocol && l.Port == id.Port &&
 		(l.Addr == id.Addr || l.Addr.IsUnspecified() && (l.Addr.Is6() || id.Addr.Is4()))
@@ -244,7 +244,7 @@ func (s *State) Clone() *State {
 	return clone
 }
 
-// SameFoundation tells whether both have the same links, sysctls, sets, chains and hooks, and are closed alike.
+// SameFoundation reports whether both have the same links, sysctls, sets, chains and hooks, and are closed alike.
 func (s *State) SameFoundation(other *State) bool {
 	return maps.Equal(s.Closed, other.Closed) && maps.Equal(s.Links, other.Links) &&
 		maps.Equal(s.Sysctls, other.Sysctls) && maps.Equal(s.Sets, other.Sets) && maps.Equal(s.Hooks, other.Hooks) &&

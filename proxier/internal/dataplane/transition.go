@@ -19,9 +19,9 @@ const exchangeWeight = 256
 // changes as a whole, with the entries that guard it.
 type transition struct {
 	now *Fragment
-	// gone tells that there is no such Service any more.
+	// gone says that there is no such Service any more.
 	gone bool
-	// mixed tells that what is in force was made at different times, which decides about conflicts.
+	// mixed says that what is in force was made at different times, which decides about conflicts.
 	mixed bool
 	// units are the front ends that change, those that go behind the others; done is how many have.
 	units []unit
@@ -58,7 +58,7 @@ func (f *FrontEnd) weight() int {
 	return n
 }
 
-// costly tells whether the kernel builds a large table for each change of the virtual server.
+// costly reports whether the kernel builds a large table for each change of the virtual server.
 func (v VirtualServer) costly() bool {
 	s, _ := scheduler.OfKernel(v.Scheduler)
 	return s.CostlyTable
@@ -77,7 +77,7 @@ func (u unit) weight() (n int) {
 	return n + most
 }
 
-// same tells whether both want the same of the kernel. The place of the Service's port is told by status alone.
+// same reports whether both want the same of the kernel. The place of the Service's port is told by status alone.
 func (f *FrontEnd) same(other *FrontEnd) bool {
 	return f.ID == other.ID && f.Kind == other.Kind && f.NoLocal == other.NoLocal &&
 		f.Bind == other.Bind && f.Route == other.Route &&
@@ -211,14 +211,14 @@ func divide(old, now EntryList) (stays, comes, goes EntryList) {
 	return stays, comes, goes
 }
 
-// Changing tells whether a Service is on its way to what it wants.
+// Changing reports whether a Service is on its way to what it wants.
 func (w *Want) Changing(owner cluster.Name) bool {
 	_, is := w.transitions[owner]
 	return is
 }
 
 // Step goes on with what Begin has begun, by as many objects of the kernel as there is room for, or one front end where
-// that has more. Otherwise it is as Set. over tells that the Service wants now what it was to want.
+// that has more. Otherwise it is as Set. over says that the Service wants now what it was to want.
 func (w *Want) Step(owner cluster.Name, room int, affected map[cluster.Name]struct{}) (touched Touched, over bool) {
 	t := w.transitions[owner]
 	w.touched.Clear()

@@ -89,7 +89,7 @@ func (d *differ) diffVIP(addr netip.Addr, have, want *State) {
 	}
 }
 
-// Local tells whether packets to the VIP come in on this node, by an address of our link or by a route of ours.
+// Local reports whether packets to the VIP come in on this node, by an address of our link or by a route of ours.
 func (s *State) Local(vip netip.Addr) bool {
 	_, address := s.Addresses[vip]
 	_, route := s.Routes[vip]
