@@ -48,7 +48,7 @@ func KeepRouterAdvertisements() ([]dataplane.SysctlChange, error) {
 	return changed, nil
 }
 
-// livesByRouters tells whether the link has something that a router advertisement gave it: a default route, or an
+// livesByRouters reports whether the link has something that a router advertisement gave it: a default route, or an
 // address that is not for ever.
 func livesByRouters(link vnl.Link) (bool, error) {
 	routes, err := vnl.RouteListFiltered(unix.AF_INET6,

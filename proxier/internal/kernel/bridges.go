@@ -44,7 +44,7 @@ func Bridges() (found []FoundBridge, err error) {
 	return found, nil
 }
 
-// bridgeCalls tells whether the switch of all bridges is on, or that of this one. Without br_netfilter there is none.
+// bridgeCalls reports whether the switch of all bridges is on, or that of this one. Without br_netfilter there is none.
 func bridgeCalls(bridge, program string) bool {
 	all, _ := readSysctl("net.bridge.bridge-nf-call-" + program)
 	one, _ := readFile("/sys/class/net/" + bridge + "/bridge/nf_call_" + program)

@@ -64,7 +64,7 @@ func ipsetMissing() error {
 	return nil
 }
 
-// CheckNFTables tells whether nftables can hold the sets, chains and hooks of a State, without changing anything.
+// CheckNFTables reports whether nftables can hold the sets, chains and hooks of a State, without changing anything.
 func CheckNFTables(s *dataplane.State) error { return nftables.Check(rulesOf(dataplane.NewState(), s)) }
 
 // rulesOf returns what leads from one State to the other, of what netfilter holds.
@@ -109,7 +109,7 @@ func RemoveRules(in Netfilter, families []cluster.Family, dryRun bool) (removed 
 	return removed, errors.Join(errs...)
 }
 
-// loaded tells whether the kernel has loaded what the backend needs, or may have. To ask the kernel would load it.
+// loaded reports whether the kernel has loaded what the backend needs, or may have. To ask the kernel would load it.
 func (n Netfilter) loaded() bool {
 	module := "ip_set"
 	if n == NFTables {
@@ -120,7 +120,7 @@ func (n Netfilter) loaded() bool {
 	return known.loaded(module) || known.builtIn(module) || len(known.present) == 0
 }
 
-// HasTables tells whether there are tables of ours in nftables.
+// HasTables reports whether there are tables of ours in nftables.
 func HasTables() bool {
 	if !NFTables.loaded() {
 		return false

@@ -37,7 +37,7 @@ const (
 type conntrack struct {
 	socket *netlink.Socket
 	batch  netlink.Batch
-	// unfiltered tells that this kernel does not know the filter of a dump.
+	// unfiltered says that this kernel does not know the filter of a dump.
 	unfiltered bool
 }
 
@@ -64,7 +64,7 @@ type Flow struct {
 // String returns for example "10.244.1.7:40000 -> 10.96.0.10:53 (10.244.1.9:5353)".
 func (f Flow) String() string { return fmt.Sprintf("%s -> %s (%s)", f.Client, f.FrontEnd, f.Server) }
 
-// stale tells whether the flow goes to one of the front ends, and not to one of its real servers.
+// stale reports whether the flow goes to one of the front ends, and not to one of its real servers.
 func (f Flow) stale(frontEnds map[netip.AddrPort][]netip.AddrPort) bool {
 	servers, named := frontEnds[f.FrontEnd]
 	return named && f.Protocol == cluster.UDP && !slices.Contains(servers, f.Server)

@@ -119,7 +119,7 @@ func (l ConntrackLimits) Apply() (changed []dataplane.SysctlChange, left []strin
 	return changed, left, errors.Join(errs...)
 }
 
-// notOurs tells whether the parameter belongs to the machine and cannot be written from here. In other network
+// notOurs reports whether the parameter belongs to the machine and cannot be written from here. In other network
 // namespaces than the initial one nf_conntrack_max has the mode 0444, and the module's parameter is EOPNOTSUPP
 // (net/netfilter/nf_conntrack_standalone.c, nf_conntrack_core.c, Linux 6.1).
 func notOurs(name string, err error) bool {

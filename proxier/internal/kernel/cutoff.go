@@ -27,7 +27,7 @@ func (k *Linux) CutOff(allowed map[dataplane.VirtualServerID][]netip.Prefix) (de
 	return deleted, err
 }
 
-// denied tells whether the flow is one of a client outside of the networks that a front end is open to. The entry may
+// denied reports whether the flow is one of a client outside of the networks that a front end is open to. The entry may
 // have begun with an answer: then the client and the front end stand in its reply direction (ip_vs_nfct.c,
 // ip_vs_update_conntrack, Linux 6.12).
 func (f Flow) denied(allowed map[dataplane.VirtualServerID][]netip.Prefix) bool {
@@ -40,7 +40,7 @@ func (f Flow) denied(allowed map[dataplane.VirtualServerID][]netip.Prefix) bool 
 	return outside(f.Client, f.FrontEnd) || outside(f.Server, f.Answers)
 }
 
-// protocolOf returns the protocol of all the front ends of the family, 0 when there are several; any tells whether
+// protocolOf returns the protocol of all the front ends of the family, 0 when there are several; any reports whether
 // there is one.
 func protocolOf(
 	frontEnds map[dataplane.VirtualServerID][]netip.Prefix, family cluster.Family,

@@ -27,7 +27,7 @@ func (k *Linux) ByNetlink() {
 	k.ipvs.reader = nil
 }
 
-// ByGetsockopt tells whether real servers of IPv4 are listed by getsockopt.
+// ByGetsockopt reports whether real servers of IPv4 are listed by getsockopt.
 func (k *Linux) ByGetsockopt() bool { return k.ipvs.reader != nil }
 
 // TinyBuffers gives all sockets that write the least receive buffer that there is, for a test.

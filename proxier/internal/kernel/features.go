@@ -30,22 +30,22 @@ type Modules struct{ modules }
 // ReadModules reads them for the kernel's release.
 func ReadModules(release string) Modules { return Modules{readModules("", release)} }
 
-// Listed tells whether the lists of modules that can be loaded and that are built in could be read.
+// Listed reports whether the lists of modules that can be loaded and that are built in could be read.
 func (m Modules) Listed() bool { return len(m.lists) > 0 }
 
-// Loads tells whether the kernel can load modules at all (CONFIG_MODULES).
+// Loads reports whether the kernel can load modules at all (CONFIG_MODULES).
 func (m Modules) Loads() bool {
 	_, err := os.Stat("/proc/modules")
 	return err == nil
 }
 
-// State tells whether the module is loaded, built in, or absent; none of them is one that can be loaded where the lists
-// could be read.
+// State reports whether the module is loaded, built in, or absent; none of them is one that can be loaded where the
+// lists could be read.
 func (m Modules) State(name string) (loaded, builtIn, absent bool) {
 	return m.loaded(name), m.builtIn(name), m.absent(name)
 }
 
-// HasIPVS tells whether IPVS is in the kernel now, whoever runs it. To ask for its family by name would load the
+// HasIPVS reports whether IPVS is in the kernel now, whoever runs it. To ask for its family by name would load the
 // module (net/netlink/genetlink.c, ctrl_getfamily, Linux 6.1); a list of all families does not.
 func HasIPVS() (bool, error) {
 	families, err := vnl.GenlFamilyList()
@@ -60,7 +60,7 @@ func HasIPVS() (bool, error) {
 	return false, nil
 }
 
-// InUserNamespace tells whether this process is in a user namespace of its own, with its /proc/self/uid_map.
+// InUserNamespace reports whether this process is in a user namespace of its own, with its /proc/self/uid_map.
 func InUserNamespace() (own bool, uidMap string) {
 	in := userNamespace()
 	return in.link != "" && in.link != initialUserNamespace, strings.Join(strings.Fields(in.uidMap), " ")
@@ -77,7 +77,7 @@ func MissingPrograms() (missing []string, ipv6 bool) {
 	return missing, err == nil
 }
 
-// HasIPv6 tells whether the kernel has IPv6.
+// HasIPv6 reports whether the kernel has IPv6.
 func HasIPv6() bool {
 	_, err := os.Stat("/proc/net/if_inet6")
 	return err == nil

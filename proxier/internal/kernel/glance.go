@@ -6,7 +6,7 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
 
-// Glance implements dataplane.Kernel. IPVS tells how many virtual servers of IPv4 it has by one getsockopt
+// Glance implements dataplane.Kernel. IPVS says how many virtual servers of IPv4 it has by one getsockopt
 // (IP_VS_SO_GET_INFO; net/netfilter/ipvs/ip_vs_ctl.c, do_ip_vs_get_ctl, Linux 6.1 to 7.2). Netlink has no such number:
 // IPVS_CMD_GET_INFO tells the version and the size of the table of connections. /proc/net/ip_vs_status has one of both
 // families from Linux 7.1 on, for which the kernel goes through all buckets of two tables.

@@ -170,7 +170,7 @@ func (v *ipvs) apply(ops []dataplane.Op) []error {
 // kernel an RCU grace period.
 const noScheduler = "none"
 
-// costlyTable tells whether the kernel's scheduler of that name has one. Tests exchange it.
+// costlyTable says whether the kernel's scheduler of that name has one. Tests exchange it.
 var costlyTable = func(name string) bool {
 	s, _ := scheduler.OfKernel(name)
 	return s.CostlyTable

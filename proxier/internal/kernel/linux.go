@@ -148,7 +148,7 @@ func (k *Linux) Apply(ops []dataplane.Op) []error {
 	return errs
 }
 
-// subsystem tells which operations can go out together.
+// subsystem says which operations can go out together.
 func (k *Linux) subsystem(op dataplane.Op) string {
 	switch op.Object.(type) {
 	case dataplane.VirtualServerObject, dataplane.RealServerObject:

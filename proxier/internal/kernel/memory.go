@@ -113,7 +113,7 @@ type MemoryReader struct {
 	// Before, when set, is called before each part of the kernel is read: what happens there happens while the kernel is
 	// read.
 	Before func(part string)
-	// Overlooks, when set, tells which virtual servers the kernel leaves out, as Linux does when others come and go.
+	// Overlooks, when set, says which virtual servers the kernel leaves out, as Linux does when others come and go.
 	Overlooks func(dataplane.VirtualServerID) bool
 }
 
@@ -391,7 +391,7 @@ func (m *Memory) refuseRealServer(verb dataplane.Verb, o dataplane.RealServerObj
 	return nil
 }
 
-// reaches tells whether the address can be a real server's: it is a unicast one for the table of local routes. IPv6
+// reaches reports whether the address can be a real server's: it is a unicast one for the table of local routes. IPv6
 // link-local ones are refused but where they are the node's own (net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_new_dest, Linux
 // 6.12).
 func (m *Memory) reaches(addr netip.Addr) bool {

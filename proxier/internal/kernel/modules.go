@@ -36,15 +36,15 @@ func readModules(root, release string) modules {
 	return m
 }
 
-// loaded tells whether the module is loaded. One that is built in may be in no list of those.
+// loaded reports whether the module is loaded. One that is built in may be in no list of those.
 func (m modules) loaded(module string) bool { return m.present[module] }
 
-// builtIn tells whether the module is known to be part of the kernel.
+// builtIn reports whether the module is known to be part of the kernel.
 func (m modules) builtIn(module string) bool {
 	return len(m.lists) == 2 && bytes.Contains(m.lists[1], []byte("/"+module+".ko"))
 }
 
-// absent tells whether there is no such module, loaded or not. Where that is not known it is false.
+// absent reports whether there is no such module, loaded or not. Where that is not known it is false.
 func (m modules) absent(module string) bool {
 	file := []byte("/" + module + ".ko") // also .ko.xz and the like
 	for _, list := range m.lists {

@@ -29,10 +29,10 @@ type netfilter interface {
 	// observe puts what there is of sets and rules into what is seen, and the rules of others that concern Services, as
 	// far as they are among the parts. It returns which of the parts it has read.
 	observe(*dataplane.Observation, dataplane.Parts) (dataplane.Parts, error)
-	// glance tells what can be told of sets and rules without reading them.
+	// glance says what can be told of sets and rules without reading them.
 	glance(*dataplane.Glance, dataplane.Parts) error
 	// share has a reader beside know what only the one who writes knows. From then on the reader shows again what it has
-	// read before, as long as the kernel tells that nothing has changed.
+	// read before, as long as the kernel says that nothing has changed.
 	share(reader netfilter)
 	traffic() Traffic
 	close() error

@@ -16,7 +16,7 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/nftables"
 )
 
-// hasNFTables tells whether this kernel has nftables for IP. User-Mode Linux has not: there the refusal must say so.
+// hasNFTables reports whether this kernel has nftables for IP. User-Mode Linux has not: there the refusal must say so.
 func hasNFTables(t *testing.T) bool {
 	t.Helper()
 	err := nftables.Check(from(dataplane.NewState(), rulesAlone(dataplane.Foundation(kerneltest.Config))))

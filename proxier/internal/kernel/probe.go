@@ -72,8 +72,8 @@ func programsMissing() error {
 	return nil
 }
 
-// hasModule tells whether the kernel has the module, and loads it where it is not known to be there. What is in no list
-// that can be read and cannot be loaded counts as missing.
+// hasModule reports whether the kernel has the module, and loads it where it is not known to be there. What is in no
+// list that can be read and cannot be loaded counts as missing.
 func hasModule(name string, read func() modules) bool {
 	known := read()
 	switch {

@@ -29,5 +29,5 @@ func openForWriting(path string) error {
 	return f.Close()
 }
 
-// IsTimeout tells whether the parameter is one of IPVS's timeouts, which are in no file.
+// IsTimeout reports whether the parameter is one of IPVS's timeouts, which are in no file.
 func IsTimeout(name string) bool { return isTimeout(name) }

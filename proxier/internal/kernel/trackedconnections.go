@@ -9,7 +9,7 @@ import (
 // TrackedConnections is the state of connection tracking.
 type TrackedConnections struct {
 	Count, Max, Wanted int
-	// Settable tells whether Max can be written from here.
+	// Settable says whether Max can be written from here.
 	Settable bool
 }
 

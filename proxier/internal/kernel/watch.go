@@ -103,7 +103,7 @@ func Watch(ctx context.Context, ours string, told WatchHandlers) error {
 	}
 }
 
-// goneRoute tells whether the message says that a route is gone, and of which address it was.
+// goneRoute reports whether the message says that a route is gone, and of which address it was.
 func goneRoute(message []byte) (addr netip.Addr, is bool) {
 	const body = unix.SizeofNlMsghdr + unix.SizeofRtMsg
 	if len(message) < body || binary.NativeEndian.Uint16(message[msgType:]) != unix.RTM_DELROUTE {
@@ -117,7 +117,7 @@ func goneRoute(message []byte) (addr netip.Addr, is bool) {
 	return addr, true
 }
 
-// deletedLink tells whether the message says that a link is gone, and which. The name is "" where a link only left a
+// deletedLink reports whether the message says that a link is gone, and which. The name is "" where a link only left a
 // bridge (of family AF_BRIDGE, net/bridge/br_netlink.c, Linux 6.1).
 func deletedLink(message []byte) (name string, is bool) {
 	const body = unix.SizeofNlMsghdr + unix.SizeofIfInfomsg
@@ -135,7 +135,7 @@ func deletedLink(message []byte) (name string, is bool) {
 	return name, true
 }
 
-// linkOf returns of which link a message tells that it has got or lost an address. The kernel sends one message at a
+// linkOf returns of which link a message says that it has got or lost an address. The kernel sends one message at a
 // time.
 func linkOf(message []byte) int {
 	if len(message) < ifaIndex+4 {
