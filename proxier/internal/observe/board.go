@@ -93,7 +93,7 @@ type FrontEndStatus struct {
 	Affinity   uint32 `json:"affinitySeconds,omitempty"`
 	Programmed bool   `json:"programmed"`
 	LostTo     string `json:"lostTo,omitempty"`
-	// NoLocal tells that all endpoints are on other nodes, and the traffic policy is Local.
+	// NoLocal says that all endpoints are on other nodes, and the traffic policy is Local.
 	NoLocal bool `json:"noLocalEndpoints,omitempty"`
 	// State compares the virtual server with the kernel now; Differs says what is not as it is wanted.
 	State       State              `json:"state"`
@@ -399,8 +399,8 @@ func NewSettingStatus(settings []cluster.Setting) []SettingStatus {
 	return status
 }
 
-// sound tells whether what all Services stand on has been in place, and the kernel could be read, within the last
-// grace. serving tells whether the kernel has taken most Services within the grace of refusals. passed is the time of
+// sound reports whether what all Services stand on has been in place, and the kernel could be read, within the last
+// grace. serving reports whether the kernel has taken most Services within the grace of refusals. passed is the time of
 // the last pass.
 func (b *Board) sound(now time.Time, grace time.Duration) (sound, serving bool, passed time.Time) {
 	b.mu.Lock()

@@ -28,7 +28,7 @@ const (
 	Unknown  State = "unknown"
 )
 
-// wrong tells whether somebody has to do something about it.
+// wrong reports whether somebody has to do something about it.
 func (s State) wrong() bool { return s == Missing || s == Extra || s == Differs }
 
 // differences counts what is not as it is wanted.
@@ -46,7 +46,7 @@ func (s ServiceStatus) differences() (n int) {
 	return n
 }
 
-// Wrong tells whether something is wrong with the Service, be it its own mistake or the node's.
+// Wrong reports whether something is wrong with the Service, be it its own mistake or the node's.
 func (s ServiceStatus) Wrong() bool {
 	return len(s.Problems)+len(s.Errors)+s.differences() > 0 ||
 		slices.ContainsFunc(s.FrontEnds, func(f FrontEndStatus) bool { return !f.Programmed })

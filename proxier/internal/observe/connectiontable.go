@@ -83,7 +83,7 @@ func (c *ConnectionTable) Observe(r engine.Report) {
 	c.audited = r.Connections
 }
 
-// current returns the table, and what is wrong with it. The error tells that it cannot be read.
+// current returns the table, and what is wrong with it. The error says that it cannot be read.
 func (c *ConnectionTable) current() (ConnectionsStatus, []cluster.Problem, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -29,7 +29,7 @@ const (
 	hangGrace = 5 * time.Minute
 )
 
-// autoscalerTaint tells that the cluster autoscaler is about to delete the node: load balancers should leave it
+// autoscalerTaint says that the cluster autoscaler is about to delete the node: load balancers should leave it
 // (KEP-3836).
 const autoscalerTaint = "ToBeDeletedByClusterAutoscaler"
 
@@ -50,14 +50,14 @@ type Health struct {
 	Answered func(path string, status int)
 }
 
-// Healthy tells whether the node is sound, or has not been for less than the grace, and no pass hangs.
+// Healthy reports whether the node is sound, or has not been for less than the grace, and no pass hangs.
 func (h *Health) Healthy() bool {
 	now := h.Board.Now()
 	sound, serving, _ := h.Board.sound(now, healthGrace)
 	return sound && serving && !h.hung(now)
 }
 
-// eligible tells whether load balancers may send traffic to this node.
+// eligible reports whether load balancers may send traffic to this node.
 func (h *Health) eligible() bool {
 	node, expected := h.Node()
 	if node == nil {
@@ -71,7 +71,7 @@ func (h *Health) eligible() bool {
 	return node.DeletionTimestamp.IsZero()
 }
 
-// hung tells whether some work has taken too long.
+// hung reports whether some work has taken too long.
 func (h *Health) hung(now time.Time) bool {
 	return slices.ContainsFunc(h.Works, func(w *engine.Stopwatch) bool { return w.Elapsed(now) > hangGrace })
 }

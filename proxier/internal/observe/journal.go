@@ -171,7 +171,7 @@ type page struct {
 	// rest is of all that have no entry of their own; nil where there are none.
 	rest   *journalEntry
 	looked int
-	// cut tells that not all operations were looked at.
+	// cut says that not all operations were looked at.
 	cut bool
 }
 
@@ -270,7 +270,7 @@ func (s JournalStatus) Only(service string) JournalStatus {
 type JournalEntry struct {
 	// Time is when it was done.
 	Time time.Time `json:"time"`
-	// BeforeRestart tells that a process before the last one did it.
+	// BeforeRestart says that a process before the last one did it.
 	BeforeRestart bool `json:"beforeRestart,omitempty"`
 	// Namespace and Name are the Service's; empty where it is of none, or of Services together.
 	Namespace string `json:"namespace,omitempty"`

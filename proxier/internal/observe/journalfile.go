@@ -110,7 +110,7 @@ func journalOf(lines []journalLine, restarted bool) (s JournalStatus) {
 	return s
 }
 
-// started tells whether it is of a sync of a start, all of which are one entry.
+// started reports whether it is of a sync of a start, all of which are one entry.
 func (e *JournalEntry) started() bool { return e.Cause == "start" && len(e.Operations) == 0 }
 
 func (e *JournalEntry) add(o JournalEntry) {

@@ -190,7 +190,7 @@ func (k *JournalKeeper) write(l journalLine) error {
 	return k.put(text)
 }
 
-// ours tells whether the file that is open is the one that has the name.
+// ours reports whether the file that is open is the one that has the name.
 func (k *JournalKeeper) ours(path string) bool {
 	if k.file == nil {
 		return false

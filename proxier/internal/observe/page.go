@@ -35,7 +35,7 @@ type EndpointStatus struct {
 	Slice string `json:"slice,omitempty"`
 	Node  string `json:"node,omitempty"`
 	Zone  string `json:"zone,omitempty"`
-	// Local tells that it is on this node.
+	// Local says that it is on this node.
 	Local       bool `json:"local"`
 	Ready       bool `json:"ready"`
 	Serving     bool `json:"serving"`
@@ -238,7 +238,7 @@ func (of portFronts) rest() (gone []EndpointStatus) {
 	return gone
 }
 
-// sameFamily tells whether the address with a port, as text, is of the family of the other.
+// sameFamily reports whether the address with a port, as text, is of the family of the other.
 func sameFamily(address string, other netip.Addr) bool {
 	at, err := netip.ParseAddrPort(address)
 	return err == nil && at.Addr().Is4() == other.Is4()
