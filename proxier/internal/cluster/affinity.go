@@ -68,13 +68,13 @@ func (p *parser) schedulerByDefault(port *ServicePort) Setting {
 	return Setting{annotation.Scheduler, scheduler.Default, SourceDefault}
 }
 
-// has tells whether this node's kernel has the scheduler.
+// has reports whether this node's kernel has the scheduler.
 func (p *parser) has(name string) bool {
 	s, _ := scheduler.Lookup(name)
 	return p.in.KernelSchedulers == nil || slices.Contains(p.in.KernelSchedulers, s.Kernel)
 }
 
-// byAffinity tells whether session affinity chose the port's scheduler.
+// byAffinity reports whether session affinity chose the port's scheduler.
 func byAffinity(port ServicePort) bool {
 	return port.Setting(annotation.Scheduler).Source == SourceAffinity
 }
@@ -88,7 +88,7 @@ func (s *Service) addresses() int {
 	return n
 }
 
-// unchosen tells whether nobody has chosen the port's scheduler.
+// unchosen reports whether nobody has chosen the port's scheduler.
 func unchosen(port ServicePort) bool {
 	source := port.Setting(annotation.Scheduler).Source
 	return source == SourceAffinity || source == SourceDefault

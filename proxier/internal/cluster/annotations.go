@@ -43,7 +43,7 @@ const (
 	SourceDefault   = "default"
 )
 
-// OfService tells whether an annotation of the Service said the value, now or when it was last good.
+// OfService reports whether an annotation of the Service said the value, now or when it was last good.
 func (s Setting) OfService() bool {
 	switch s.Source {
 	case SourceConfig, SourceNamespace, SourceDefault, SourceAffinity:
@@ -385,7 +385,7 @@ func (p *parser) withoutEffect(ports []ServicePort) {
 		func(port ServicePort) bool { return chosen(port).Weighted }, anything)
 }
 
-// cautions tells what an author may not expect of a scheduler.
+// cautions says what an author may not expect of a scheduler.
 func (p *parser) cautions(ports []ServicePort) {
 	for _, port := range ports {
 		s, setting := chosen(port), port.Setting(annotation.Scheduler)
@@ -466,7 +466,7 @@ func didYouMean(word string, known []string) string {
 	return ""
 }
 
-// Ignored tells whether the Service asks to be left alone. What cannot be read leaves it as it was; the Problem says
+// Ignored reports whether the Service asks to be left alone. What cannot be read leaves it as it was; the Problem says
 // so.
 func Ignored(s *v1.Service, before bool) (ignored bool, problems Problems) {
 	p := parser{

@@ -21,9 +21,9 @@ type Endpoint struct {
 	// Ready, Serving and Terminating are the conditions of the EndpointSlice with the API's defaults for what is not
 	// set: ready, serving, not terminating.
 	Ready, Serving, Terminating bool
-	// Local tells that the endpoint is on this node. One without a nodeName is never local.
+	// Local says that the endpoint is on this node. One without a nodeName is never local.
 	Local bool
-	// Remote tells that the endpoint is on another node. One without a nodeName is neither Local nor Remote.
+	// Remote says that the endpoint is on another node. One without a nodeName is neither Local nor Remote.
 	Remote bool
 	// Place is where it is, Weight 0 to 65535 what annotations give it, else 1.
 	scheduler.Place
@@ -33,11 +33,11 @@ type Endpoint struct {
 	Identity string
 	// NodeHint and ZoneHint tell for whose clients the EndpointSlice controller means the endpoint.
 	NodeHint, ZoneHint Hint
-	// WeightOf tells which object gives the weight.
+	// WeightOf says which object gives the weight.
 	WeightOf WeightOf
 }
 
-// Hint tells whether an endpoint's topology hints name this node, or this node's zone.
+// Hint says whether an endpoint's topology hints name this node, or this node's zone.
 type Hint uint8
 
 // The values of a Hint.
@@ -47,7 +47,7 @@ const (
 	HintHere
 )
 
-// canBeEndpoint tells whether IPVS takes the address on any node: it wants one that the node has a route to as a
+// canBeEndpoint reports whether IPVS takes the address on any node: it wants one that the node has a route to as a
 // unicast or local address (net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_new_dest, Linux 6.12). The API server (1.37) takes
 // 255.255.255.255.
 func canBeEndpoint(addr netip.Addr) bool {

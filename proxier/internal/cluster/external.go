@@ -91,7 +91,7 @@ func (p *parser) outside(field, text string, clusterIPs []netip.Addr) (netip.Add
 	return addr, slices.ContainsFunc(clusterIPs, func(c netip.Addr) bool { return c.Is4() == addr.Is4() })
 }
 
-// allowed tells whether the operator lets Services have the external IP. Whoever may write a Service could take over
+// allowed reports whether the operator lets Services have the external IP. Whoever may write a Service could take over
 // any address with it (CVE-2020-8554).
 func (p *parser) allowed(field string, addr netip.Addr) bool {
 	var names []string
@@ -141,7 +141,7 @@ func (p *parser) sourceRanges(vips []netip.Addr) []netip.Prefix {
 	return ranges
 }
 
-// Restricted tells whether only clients of the family in SourceRanges may reach the load balancer's addresses. A
+// Restricted reports whether only clients of the family in SourceRanges may reach the load balancer's addresses. A
 // network that could not be read (it is not valid) restricts both families. Networks of one family only leave the other
 // one open, as kube-proxy has it.
 func (s Service) Restricted(family Family) bool {
@@ -149,7 +149,7 @@ func (s Service) Restricted(family Family) bool {
 		slices.ContainsFunc(s.SourceRanges, func(r netip.Prefix) bool { return !r.IsValid() || FamilyOf(r.Addr()) == family })
 }
 
-// openTo tells whether one of SourceRanges is the whole family.
+// openTo reports whether one of SourceRanges is the whole family.
 func (s Service) openTo(family Family) bool {
 	return slices.ContainsFunc(s.SourceRanges,
 		func(r netip.Prefix) bool { return r.IsValid() && r.Bits() == 0 && FamilyOf(r.Addr()) == family })

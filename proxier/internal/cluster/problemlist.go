@@ -45,7 +45,7 @@ func (ps *Problems) put(p Problem) {
 	ps.list = append(ps.list, p)
 }
 
-// room counts a Problem of the Reason and tells whether it can be added.
+// room counts a Problem of the Reason and reports whether it can be added.
 func (ps *Problems) room(reason Reason) bool {
 	if ps.of == nil {
 		ps.of = map[Reason]int{}
@@ -92,7 +92,7 @@ func (ps Problems) Kept() Problems {
 	return kept
 }
 
-// None tells that there are none.
+// None says that there are none.
 func (ps Problems) None() bool { return len(ps.list) == 0 && ps.more == 0 && ps.moreOfNode == 0 }
 
 // urgentFirst puts the urgent ones ahead of those that may be left out.

@@ -6,10 +6,10 @@ package cluster
 type Reason struct {
 	// Name is a short CamelCase word.
 	Name string
-	// OfNode tells that such a Problem is of one node alone: of its kernel, its programs, its addresses. The others come
+	// OfNode says that such a Problem is of one node alone: of its kernel, its programs, its addresses. The others come
 	// from what was written and from the configuration. Every node has them alike, word for word but for InForce.
 	OfNode bool
-	// Urgent tells that something is taken away from a Service. Such Problems are listed ahead of others where not all
+	// Urgent says that something is taken away from a Service. Such Problems are listed ahead of others where not all
 	// are.
 	Urgent bool
 }

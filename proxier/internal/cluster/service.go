@@ -36,13 +36,13 @@ type Service struct {
 	Ports               []ServicePort
 	// Affinity is the timeout of ClientIP session affinity in whole seconds, 0 for no affinity.
 	Affinity time.Duration
-	// ClusterIPHidden tells that the ClusterIPs are not to be served; they still tell the families.
+	// ClusterIPHidden says that the ClusterIPs are not to be served; they still tell the families.
 	ClusterIPHidden bool
 	// Settings are those in force for the whole Service.
 	Settings []Setting
 	// SliceWeights are the weights of EndpointSlices that are in force, by [SliceWeightKey].
 	SliceWeights map[string]string
-	// Broadcast tells that endpoints are left out for Input.Broadcasts.
+	// Broadcast says that endpoints are left out for Input.Broadcasts.
 	Broadcast bool
 	Problems  Problems
 }
@@ -88,7 +88,7 @@ type Input struct {
 	// NodeName decides which endpoints are local. Zone is the node's, "" when it has none.
 	NodeName, Zone string
 	Operator       Operator
-	// NoAliases tells that annotations of other projects have no meaning.
+	// NoAliases says that annotations of other projects have no meaning.
 	NoAliases bool
 	// KernelSchedulers are the schedulers of this node's kernel; nil when nobody has asked.
 	KernelSchedulers []string
@@ -118,7 +118,7 @@ type Unlisted struct {
 // ProxyNameLabel is the label by which a Service chooses another proxy.
 const ProxyNameLabel = "service.kubernetes.io/service-proxy-name"
 
-// Proxied tells whether the Service is ours to carry out: it has a cluster IP, is no ExternalName, and its label
+// Proxied reports whether the Service is ours to carry out: it has a cluster IP, is no ExternalName, and its label
 // service.kubernetes.io/service-proxy-name names us: proxyName, or, where that is empty, there is no such label.
 func Proxied(s *v1.Service, proxyName string) bool { return Unproxied(s, proxyName) == "" }
 
@@ -176,10 +176,10 @@ type parser struct {
 	said map[string]written
 	// listed are the endpoints of slices that have been read, by their places; nil where each is read once.
 	listed []*listed
-	// sticky tells that the Service has session affinity, and frontEnds how many front ends it has beside its node ports.
+	// sticky says that the Service has session affinity, and frontEnds how many front ends it has beside its node ports.
 	sticky    bool
 	frontEnds int
-	// cut tells that there are more endpoints than are read.
+	// cut says that there are more endpoints than are read.
 	cut bool
 	// broadcast is what Broadcast becomes.
 	broadcast bool

@@ -66,7 +66,7 @@ func (p *parser) good(key, value string) {
 	p.sliceWeights[key] = value
 }
 
-// WeightOf tells which object gives an endpoint its weight.
+// WeightOf says which object gives an endpoint its weight.
 type WeightOf uint8
 
 // The objects. Without any the weight is 1.
