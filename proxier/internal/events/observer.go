@@ -50,7 +50,7 @@ type problemEvents struct {
 	// told is set while one was told, and since then not that all are gone. delay is that of the last one.
 	told  bool
 	delay time.Duration
-	// recovered tells that all are gone.
+	// recovered says that all are gone.
 	recovered *message
 }
 
@@ -125,7 +125,7 @@ func (o *Observer) otherNodes(r engine.Report, ready func() []string) {
 	}
 }
 
-// atOnce is the turn of a node that tells what nobody else knows.
+// atOnce is the turn of a node that says what nobody else knows.
 func atOnce() (time.Duration, bool) { return 0, true }
 
 // follow brings the Events in line with the row's Problems that are, or are not, of the node. turn is when this node

@@ -108,7 +108,7 @@ func (s *Sink) put(due time.Time, event *eventsv1.Event) *message {
 	return m
 }
 
-// room tells whether another Event may wait: neither one object nor one namespace leaves others without room. mu is
+// room reports whether another Event may wait: neither one object nor one namespace leaves others without room. mu is
 // held, as below.
 func (s *Sink) room(event *eventsv1.Event) bool {
 	object, namespace := shares(event)
