@@ -24,7 +24,7 @@ func (l *listed) put(version string) {
 	l.version, l.at = version, l.now()
 }
 
-// take tells whether that version was listed a moment ago, and forgets it.
+// take reports whether that version was listed a moment ago, and forgets it.
 func (l *listed) take(version string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -134,7 +134,7 @@ func (n *nodes) put(after *v1.Node) {
 	}
 }
 
-// weigh takes note of the Node's annotation and tells whether it says something else now. A value that cannot be read
+// weigh takes note of the Node's annotation and reports whether it says something else now. A value that cannot be read
 // leaves the last good one in force; the node itself tells of it.
 func (n *nodes) weigh(node *v1.Node) bool {
 	key, _ := annotation.Lookup(annotation.Node, annotation.Weight)
@@ -182,7 +182,7 @@ func (n *nodes) forget(name string) {
 	delete(n.known, name)
 }
 
-// runs tells whether a proxier may run on the node: it is ready, and no node of another system.
+// runs reports whether a proxier may run on the node: it is ready, and no node of another system.
 func runs(node *v1.Node) bool {
 	if system := node.Labels[v1.LabelOSStable]; system != "" && system != string(v1.Linux) {
 		return false
@@ -191,7 +191,7 @@ func runs(node *v1.Node) bool {
 		func(c v1.NodeCondition) bool { return c.Type == v1.NodeReady && c.Status == v1.ConditionTrue })
 }
 
-// differs tells whether something is different that a proxy goes by on the node itself.
+// differs reports whether something is different that a proxy goes by on the node itself.
 func differs(a, b *v1.Node) bool {
 	return !maps.Equal(a.Labels, b.Labels) || !maps.Equal(a.Annotations, b.Annotations) ||
 		!slices.Equal(a.Spec.PodCIDRs, b.Spec.PodCIDRs) || !reflect.DeepEqual(a.Spec.Taints, b.Spec.Taints) ||
@@ -217,7 +217,7 @@ func (w *Watcher) Node() *v1.Node {
 	return w.nodes.own
 }
 
-// NodesKnown tells whether the source has told which Nodes there are.
+// NodesKnown reports whether the source has told which Nodes there are.
 func (w *Watcher) NodesKnown() bool { return w.nodes.synced.sent() }
 
 // ReadyNodes returns the names of the nodes on which a proxier may run, sorted; none while the source has not told

@@ -120,7 +120,7 @@ func (p *past) lose() restoration {
 	return p.until
 }
 
-// isLost tells whether all has to be listed again, and else until which restoration it need not be.
+// isLost reports whether all has to be listed again, and else until which restoration it need not be.
 func (p *past) isLost() (lost bool, until restoration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -57,7 +57,7 @@ func NewServers(urls []string, tell func(text string, args ...any)) (*Servers, e
 	return s, nil
 }
 
-// Reach tells which server is in use, and since when none answers (the zero time while one does) and why.
+// Reach says which server is in use, and since when none answers (the zero time while one does) and why.
 func (s *Servers) Reach() (server string, since time.Time, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -137,7 +137,7 @@ func redirect(request *http.Request, server *url.URL) (*http.Request, error) {
 	return attempt, nil
 }
 
-// repeatable tells whether the request may be sent again: it only reads, or it cannot have arrived.
+// repeatable reports whether the request may be sent again: it only reads, or it cannot have arrived.
 func repeatable(request *http.Request, err error) bool {
 	var dial *net.OpError
 	return request.Method == http.MethodGet ||

@@ -136,7 +136,7 @@ func (s *store) reserve(n int) {
 // Resync implements cache.ReflectorStore.
 func (k kind) Resync() error { return nil }
 
-// change tells when something is dirty after it.
+// change says when something is dirty after it.
 func (s *store) change(f func()) {
 	s.mu.Lock()
 	f()
