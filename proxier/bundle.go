@@ -71,7 +71,7 @@ type bundling struct {
 	patience time.Duration
 	log      *slog.Logger
 
-	// by is how sets and rules are held; readable tells that the kernel could be read.
+	// by is how sets and rules are held; readable says that the kernel could be read.
 	by       kernel.NetfilterChoice
 	readable bool
 }
@@ -112,7 +112,7 @@ func (b *bundling) daemon(ctx context.Context) {
 	}
 }
 
-// socketAnswers tells whether the daemon is to be asked on its socket. One of an older version has none.
+// socketAnswers reports whether the daemon is to be asked on its socket. One of an older version has none.
 func (b *bundling) socketAnswers(ctx context.Context) bool {
 	if b.Config.Socket == "" {
 		return false

@@ -27,7 +27,7 @@ import (
 // NodeReport is what [CheckNode] finds.
 type NodeReport struct{ nodecheck.Report }
 
-// Wrong tells whether something on the node must be mended before the program can do its work.
+// Wrong reports whether something on the node must be mended before the program can do its work.
 func (r NodeReport) Wrong() bool { return r.Worst() == nodecheck.Fails }
 
 // CheckNode looks at this node, and at the API servers, and says what `run` with the configuration would miss there. It

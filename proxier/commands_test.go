@@ -51,7 +51,7 @@ func TestEveryCommandHasATimeout(t *testing.T) {
 	}
 }
 
-// startsPrograms tells whether it is one of the ways to start a program.
+// startsPrograms reports whether it is one of the ways to start a program.
 func startsPrograms(s *ast.SelectorExpr) bool {
 	of, is := s.X.(*ast.Ident)
 	return is && (of.Name == "exec" && (s.Sel.Name == "Command" || s.Sel.Name == "CommandContext" || s.Sel.Name == "Cmd") ||

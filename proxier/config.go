@@ -16,7 +16,7 @@ import (
 // Config is all that an operator can choose. Its JSON names are those of the configuration file; docs/configuration.md
 // says what each means.
 type Config struct {
-	// NodeName is this node's name in the cluster: it tells which endpoints are local.
+	// NodeName is this node's name in the cluster: it says which endpoints are local.
 	NodeName string `json:"nodeName,omitempty"`
 	// Manifests is a directory of manifests; Kubeconfig a file. With neither, the API is reached as a pod reaches it.
 	Manifests  string `json:"manifests,omitempty"`

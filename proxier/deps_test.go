@@ -117,7 +117,8 @@ func TestRoomsKnowTheirPlace(t *testing.T) {
 	}
 }
 
-// exists tells whether there is such a package, or one below it: of this module, of Go, or of a module that go.mod has.
+// exists reports whether there is such a package, or one below it: of this module, of Go, or of a module that go.mod
+// has.
 func exists(t *testing.T, packages map[string]*imports, path string) bool {
 	t.Helper()
 	if ours, is := strings.CutPrefix(path, module); is {

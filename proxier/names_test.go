@@ -50,7 +50,7 @@ func TestNamesDifferByMoreThanALetter(t *testing.T) {
 // stem is a name without what says its kind.
 func stem(name string) string { return strings.TrimSuffix(strings.TrimSuffix(name, ".go"), "_test") }
 
-// oneLetter tells whether one letter that is added, left out or exchanged makes one name of the other.
+// oneLetter reports whether one letter that is added, left out or exchanged makes one name of the other.
 func oneLetter(a, b string) bool {
 	if len(a) > len(b) {
 		a, b = b, a

@@ -74,7 +74,7 @@ func (r *PortRange) Set(text string) error { return r.UnmarshalText([]byte(text)
 // Type implements pflag.Value.
 func (r *PortRange) Type() string { return "ports" }
 
-// Contains tells whether the port is in the range.
+// Contains reports whether the port is in the range.
 func (r PortRange) Contains(port uint16) bool {
 	return port != 0 && r.First <= port && port <= r.Last
 }

@@ -163,7 +163,7 @@ func openReader(linux *kernel.Linux, log *slog.Logger) func() (dataplane.Reader,
 	}
 }
 
-// healthCheckOn tells whether health check node ports are served on an address of the node; nil is on all.
+// healthCheckOn reports whether health check node ports are served on an address of the node; nil is on all.
 func (c Config) healthCheckOn(w *source.Watcher) func(netip.Addr) bool {
 	limits := dataplane.Config{
 		NodePortAddresses: networks(c.nodePortNetworks()), NodePortsOnPrimary: c.nodePortsOnPrimary(),

@@ -28,7 +28,7 @@ type succession struct {
 	begun, told bool
 	// taken says that nothing of the predecessor's is left to be removed.
 	taken atomic.Bool
-	// looked says that the log tells what others have left.
+	// looked says that the log says what others have left.
 	looked bool
 }
 
@@ -67,7 +67,7 @@ func (s *succession) release() {
 	}
 }
 
-// owns tells whether the predecessor has made the virtual server: then it counts as ours, and goes when no Service
+// owns reports whether the predecessor has made the virtual server: then it counts as ours, and goes when no Service
 // wants it. After the first pass that leaves nothing to be done, what is not ours is somebody else's. It is called
 // where Observe is.
 func (s *succession) owns(id dataplane.VirtualServerID) bool { return !s.begun && s.ledger.Owns(id) }

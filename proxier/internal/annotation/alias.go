@@ -24,7 +24,7 @@ const (
 	KubeRouterDSR = "kube-router.io/service.dsr"
 )
 
-// Relevant tells whether an annotation of that key may mean something to us.
+// Relevant reports whether an annotation of that key may mean something to us.
 func Relevant(key string) bool {
 	return strings.HasPrefix(key, Prefix) || key == KubeRouterLocal || key == KubeRouterDSR ||
 		slices.ContainsFunc(Aliases, func(a Alias) bool { return a.Key == key })

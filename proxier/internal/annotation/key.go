@@ -49,7 +49,7 @@ type Key struct {
 	Summary, Allowed, Default string
 	// Example is a value that is allowed.
 	Example string
-	// PerPort tells that the value may be a list "http=VALUE,dns=VALUE,*=VALUE" of Service ports by name or number.
+	// PerPort says that the value may be a list "http=VALUE,dns=VALUE,*=VALUE" of Service ports by name or number.
 	PerPort bool
 	// Words are what a value is made of, for the nearest match of a misspelt one and for shell completion.
 	Words []string
@@ -58,7 +58,7 @@ type Key struct {
 	Pattern, PortPattern string
 	// Limits are what the grammar does not say about one value.
 	Limits []Limit
-	// Unique tells that no name may stand twice before a "=".
+	// Unique says that no name may stand twice before a "=".
 	Unique bool
 
 	canonical func(string) string

@@ -198,7 +198,7 @@ func ParseWeight(x string) uint32 {
 // Weights is a Service's list of weights.
 type Weights struct {
 	Nodes, Zones map[string]uint32
-	// Others is the weight of all others; HasOthers tells that there is one.
+	// Others is the weight of all others; HasOthers says that there is one.
 	Others    uint32
 	HasOthers bool
 }

@@ -86,8 +86,8 @@ func (c *Cap) enter(n *conn) *conn {
 	return first
 }
 
-// before tells whether a goes before b: of the client with more connections, then one that is not being answered, then
-// the one that waits longer.
+// before reports whether a goes before b: of the client with more connections, then one that is not being answered,
+// then the one that waits longer.
 func (c *Cap) before(a, b *conn) bool {
 	if x, y := c.of[a.client], c.of[b.client]; x != y {
 		return x > y

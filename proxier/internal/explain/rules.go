@@ -104,7 +104,7 @@ func (w *walker) chain(id dataplane.ChainID, depth int) (v verdict) {
 	return v
 }
 
-// rule tells whether all matches of a rule hold.
+// rule reports whether all matches of a rule hold.
 func (w *walker) rule(rule dataplane.Rule) answer {
 	if rule.Unknown != "" {
 		return untold
@@ -149,7 +149,7 @@ func (w *walker) match(m dataplane.Match) answer {
 	return untold
 }
 
-// via tells whether the packet came in by the link. What a process of the node sends comes in by none, and matches no
+// via reports whether the packet came in by the link. What a process of the node sends comes in by none, and matches no
 // name.
 func (w *walker) via(m dataplane.Via) answer {
 	switch {
@@ -165,7 +165,7 @@ func (w *walker) via(m dataplane.Via) answer {
 	return is(w.link == m.Link).unless(m.Not)
 }
 
-// local tells whether the address is one of this node's.
+// local reports whether the address is one of this node's.
 func (w *walker) local(addr netip.Addr) bool {
 	if addr.IsLoopback() || w.seen.State.Local(addr) {
 		return true

@@ -67,7 +67,7 @@ func (d *Directory) note(name, mistake string) {
 	d.report(filepath.Join(d.path, name), mistake)
 }
 
-// counts tells whether a file is a manifest by its name.
+// counts reports whether a file is a manifest by its name.
 func counts(name string) bool {
 	switch filepath.Ext(name) {
 	case ".yaml", ".yml", ".json":

@@ -211,7 +211,7 @@ func TestFileByFileIsAsAWhole(t *testing.T) {
 	}
 }
 
-// BenchmarkManifests tells what a change of one file costs among many, and how much memory one with a Service takes.
+// BenchmarkManifests says what a change of one file costs among many, and how much memory one with a Service takes.
 func BenchmarkManifests(b *testing.B) {
 	for _, n := range []int{100, 1000, 10_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {

@@ -18,7 +18,7 @@ type Found struct {
 	Value Value
 	// Mistakes are what the API server would refuse, as far as this program relies on it: at most budget.Problems.
 	Mistakes []document.Mistake
-	// Untyped tells that neither apiVersion nor kind is there, as in a kustomization or in the values of a chart.
+	// Untyped says that neither apiVersion nor kind is there, as in a kustomization or in the values of a chart.
 	Untyped bool
 }
 

@@ -51,7 +51,7 @@ func (b *Backend) Close() error { return b.socket.Close() }
 // Traffic returns the number of messages sent so far, and of the system calls that carried them.
 func (b *Backend) Traffic() (messages, sends uint64) { return b.socket.Messages, b.socket.Sends }
 
-// Present tells whether there is a table of ours.
+// Present reports whether there is a table of ours.
 func (b *Backend) Present() bool {
 	known, err := b.load()
 	return err == nil && (known.of[cluster.IPv4].present || known.of[cluster.IPv6].present)

@@ -15,7 +15,7 @@ import (
 // checkTable is the name of the tables of a transaction that never goes in.
 const checkTable = Table + "-check"
 
-// Check tells whether the kernel takes the operations, and says what it lacks for them. It changes nothing: it sends
+// Check reports whether the kernel takes the operations, and says what it lacks for them. It changes nothing: it sends
 // them for a table of another name, in a transaction that ends with what the kernel must refuse.
 func Check(ops []dataplane.Op) error {
 	b, err := New()

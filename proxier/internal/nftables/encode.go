@@ -366,7 +366,7 @@ func (l lengths) with(n uint8) lengths {
 	return more
 }
 
-// covers tells whether all lengths of other are among l.
+// covers reports whether all lengths of other are among l.
 func (l lengths) covers(other lengths) bool {
 	for i, b := range other {
 		if i >= len(l) && b != 0 || i < len(l) && b&^l[i] != 0 {

@@ -15,7 +15,7 @@ const (
 	typeBits = 6
 )
 
-// hasNet tells whether the keys of sets of the type end in a network and its length.
+// hasNet reports whether the keys of sets of the type end in a network and its length.
 func hasNet(t ipset.Type) bool { return t.Has(ipset.Network, ipset.PeerNetwork) }
 
 // keyOf returns the number of the type of keys, and their length. Beside others, what is shorter than four bytes takes

@@ -93,7 +93,7 @@ func (b *Backend) dump(
 	return b.dumpWhole(message, family, attrs, reset, each, func() bool { return true })
 }
 
-// dumpWhole is dump for what the kernel may list in part: whole tells whether what was listed is all.
+// dumpWhole is dump for what the kernel may list in part: whole reports whether what was listed is all.
 func (b *Backend) dumpWhole(
 	message uint16, family cluster.Family, attrs func(), reset func(), each func(payload []byte), whole func() bool,
 ) error {

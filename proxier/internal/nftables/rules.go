@@ -133,7 +133,7 @@ func (e encoder) readRule(
 	return unknown(append(slices.Clone(group), beside[name]...))
 }
 
-// same tells whether the rules are these.
+// same reports whether the rules are these.
 func same(want [][]expr, got []kernelRule) bool {
 	return slices.EqualFunc(want, got, func(w []expr, g kernelRule) bool { return canonical(w) == canonical(g.exprs) })
 }

@@ -214,7 +214,7 @@ func (t *transaction) resize(i int, family cluster.Family, set ipset.Set) error 
 	return nil
 }
 
-// errUnread tells that the entries of a set have to be read first.
+// errUnread says that the entries of a set have to be read first.
 type errUnread struct {
 	family cluster.Family
 	set    ipset.Set

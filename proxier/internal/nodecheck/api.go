@@ -156,7 +156,7 @@ func evaluateAccess(f Facts, _ Wanted) []result {
 	return ok("the API allows all that is needed")
 }
 
-// isService tells whether the host is the Service by which pods reach the API.
+// isService reports whether the host is the Service by which pods reach the API.
 func isService(host string, addresses []netip.Addr) bool {
 	if addr, err := netip.ParseAddr(host); err == nil {
 		return slices.Contains(addresses, addr.Unmap())

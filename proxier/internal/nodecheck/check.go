@@ -13,7 +13,7 @@ type Check struct {
 	// Consequence says what comes of it where it is wrong, Mend how to mend it in general. A finding may say both more
 	// exactly.
 	Consequence, Mend string
-	// Stops tells that `run` ends, before it changes anything, where the check fails.
+	// Stops says that `run` ends, before it changes anything, where the check fails.
 	Stops    bool
 	evaluate func(f Facts, w Wanted) []result
 }

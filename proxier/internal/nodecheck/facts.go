@@ -18,7 +18,7 @@ func Is[T any](value T) Maybe[T] { return Maybe[T]{Value: value} }
 // Not returns a fact that is not known, with the reason.
 func Not[T any](why string) Maybe[T] { return Maybe[T]{Why: why} }
 
-// Known tells whether the value is known.
+// Known reports whether the value is known.
 func (m Maybe[T]) Known() bool { return m.Why == "" }
 
 // Facts is what was read of a node. Nothing is written to read it, and no module is loaded.
@@ -31,7 +31,7 @@ type Facts struct {
 
 	// Capabilities are the effective ones of this process, a bit for each.
 	Capabilities Maybe[uint64]
-	// UserNamespace tells that this process is in a user namespace of its own; UIDMap is its /proc/self/uid_map.
+	// UserNamespace says that this process is in a user namespace of its own; UIDMap is its /proc/self/uid_map.
 	UserNamespace bool
 	UIDMap        string
 	// SELinux is the type of this process ("container_t") where SELinux enforces; empty where it does not.
@@ -45,7 +45,7 @@ type Facts struct {
 	Iptables string
 	// KubeletChain is the variant in which kubelet's own chain is; empty where there is none.
 	KubeletChain Maybe[string]
-	// IPv6 tells that the kernel has it; IPv6Programs, that ip6tables is there.
+	// IPv6 says that the kernel has it; IPv6Programs, that ip6tables is there.
 	IPv6, IPv6Programs bool
 
 	Bridges Maybe[[]Bridge]
@@ -69,7 +69,7 @@ type Facts struct {
 	Source string
 	// Servers are the API servers, in the order in which they are tried; none with --manifests.
 	Servers []Server
-	// Access is what the API allows, by [Permissions]; Node tells whether it has this Node. KubernetesIPs are the
+	// Access is what the API allows, by [Permissions]; Node says whether it has this Node. KubernetesIPs are the
 	// addresses of the Service default/kubernetes. They are nil or not known where no server answers.
 	Access        map[Permission]Maybe[bool]
 	Node          Maybe[bool]
@@ -89,7 +89,7 @@ const (
 
 // Sysctl is a kernel parameter.
 type Sysctl struct {
-	// Value is what it is now. Missing tells that this kernel has it not, or not yet: the module is not loaded.
+	// Value is what it is now. Missing says that this kernel has it not, or not yet: the module is not loaded.
 	Value   string
 	Missing bool
 	// ReadOnly says why it cannot be written; empty where it can.
@@ -100,7 +100,7 @@ type Sysctl struct {
 type Bridge struct {
 	Name      string
 	Addresses []netip.Prefix
-	// Calls4 and Calls6 tell whether what passes between its ports goes through iptables and ip6tables.
+	// Calls4 and Calls6 report whether what passes between its ports goes through iptables and ip6tables.
 	Calls4, Calls6 bool
 }
 
@@ -110,13 +110,13 @@ type Proxy struct{ Name, Sign string }
 // Range is a range of ports, first and last.
 type Range struct{ First, Last uint16 }
 
-// Holds tells whether the port is in the range. The zero range holds none.
+// Holds reports whether the port is in the range. The zero range holds none.
 func (r Range) Holds(port uint16) bool { return r != Range{} && r.First <= port && port <= r.Last }
 
 // Conntrack is the table of connection tracking.
 type Conntrack struct {
 	Count, Max int
-	// Wanted is what Max is raised to; 0 is that it is left alone. Settable tells whether this process can.
+	// Wanted is what Max is raised to; 0 is that it is left alone. Settable says whether this process can.
 	Wanted   int
 	Settable bool
 }
@@ -125,7 +125,7 @@ type Conntrack struct {
 type Connections struct {
 	// Count is how many there are, as far as real servers count them.
 	Count int
-	// Grows tells that the table grows with them (Linux 7.1); else it has Buckets.
+	// Grows says that the table grows with them (Linux 7.1); else it has Buckets.
 	Grows   bool
 	Buckets int
 	// Max is how many may be (conn_max, Linux 7.2); 0 is no limit.
@@ -142,5 +142,5 @@ type Server struct {
 	Ahead Maybe[time.Duration]
 }
 
-// Answers tells whether the server is there and lets us in.
+// Answers reports whether the server is there and lets us in.
 func (s Server) Answers() bool { return s.Err == "" && s.Status != 401 }

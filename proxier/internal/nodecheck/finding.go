@@ -49,7 +49,7 @@ type Finding struct {
 	// wrong.
 	Consequence string `json:"consequence,omitempty"`
 	Mend        string `json:"mend,omitempty"`
-	// Stops tells that `run` ends instead of starting on such a node.
+	// Stops says that `run` ends instead of starting on such a node.
 	Stops bool `json:"stops,omitempty"`
 }
 

@@ -70,7 +70,7 @@ func evaluateBridges(f Facts, w Wanted) []result {
 	return ok("no bridge of pods leads past iptables")
 }
 
-// carriesPods tells whether the bridge is the pods', by family: it has an address of their networks, or is named so.
+// carriesPods reports whether the bridge is the pods', by family: it has an address of their networks, or is named so.
 func (w Wanted) carriesPods(b Bridge) (ipv4, ipv6 bool) {
 	for _, a := range b.Addresses {
 		named := b.Name == w.PodBridge ||

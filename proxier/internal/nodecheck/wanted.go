@@ -17,7 +17,7 @@ type Wanted struct {
 	// ClusterCIDRs are the networks of the pods, and PodBridge their bridge; empty where they are not told so.
 	ClusterCIDRs []netip.Prefix
 	PodBridge    string
-	// Dummy tells that a dummy link carries the service addresses.
+	// Dummy says that a dummy link carries the service addresses.
 	Dummy bool
 	// TakeOver names the proxy whose end is waited for.
 	TakeOver string
@@ -25,13 +25,13 @@ type Wanted struct {
 	Binds map[string]netip.AddrPort
 	// MasqueradePorts are the source ports that masquerading may take; the zero range is no limit.
 	MasqueradePorts Range
-	// NFTables tells that nftables holds sets and rules: then nothing of iptables and ipset is needed.
+	// NFTables says that nftables holds sets and rules: then nothing of iptables and ipset is needed.
 	NFTables bool
-	// Manifests tells that Services come from files.
+	// Manifests says that Services come from files.
 	Manifests bool
 }
 
-// IPv6 tells whether the configuration names a network of pods of this family.
+// IPv6 reports whether the configuration names a network of pods of this family.
 func (w Wanted) IPv6() bool {
 	return slices.ContainsFunc(w.ClusterCIDRs, func(p netip.Prefix) bool { return p.Addr().Is6() })
 }

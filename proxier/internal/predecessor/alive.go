@@ -145,7 +145,7 @@ func (d *Detector) processes() (signs map[Proxy][]string, routerProxies bool) {
 	return signs, routerProxies || len(signs[KubeRouter]) > 0
 }
 
-// withoutServiceProxy tells whether kube-router's command line switches its service proxy off.
+// withoutServiceProxy reports whether kube-router's command line switches its service proxy off.
 func withoutServiceProxy(dir string) bool {
 	line, err := os.ReadFile(filepath.Join(dir, "cmdline"))
 	return err == nil && slices.ContainsFunc(bytes.Split(line, []byte{0}), func(word []byte) bool {

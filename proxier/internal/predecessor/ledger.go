@@ -15,7 +15,7 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
 
-// Ledger tells which virtual servers a proxy has made. Its zero value owns none.
+// Ledger says which virtual servers a proxy has made. Its zero value owns none.
 type Ledger struct {
 	frontEnds map[dataplane.VirtualServerID]struct{}
 	addresses map[netip.Addr]struct{} // on the proxy's link
@@ -50,7 +50,7 @@ func ReadLedger(proxy Proxy) (Ledger, error) {
 	return l, nil
 }
 
-// Owns tells whether the virtual server is the proxy's.
+// Owns reports whether the virtual server is the proxy's.
 func (l Ledger) Owns(id dataplane.VirtualServerID) bool {
 	if _, owned := l.addresses[id.Addr]; owned {
 		return true

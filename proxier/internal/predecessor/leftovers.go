@@ -39,7 +39,7 @@ type familyRemoval struct {
 	removal
 }
 
-// Empty tells that there is nothing to remove.
+// Empty says that there is nothing to remove.
 func (l Leftovers) Empty() bool { return l.Rules+l.Chains+len(l.Sets)+len(l.Links) == 0 }
 
 // String returns for example "11 chains, 9 rules in chains of others, 34 sets, link kube-dummy-if".

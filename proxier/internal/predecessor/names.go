@@ -28,7 +28,7 @@ type trace struct {
 	link string
 	// chains are its chains by table; a name that ends in "*" stands for all that begin so.
 	chains map[string][]string
-	// own tells whether a rule in a chain of somebody else's is the proxy's.
+	// own says whether a rule in a chain of somebody else's is the proxy's.
 	own func(table string, r rule) bool
 	// sets are the names of its IPv4 sets, setName6 makes the IPv6 name of one.
 	sets     []string
@@ -115,7 +115,7 @@ func ownedByKubeRouter(table string, r rule) bool {
 		r.option("--vmethod") == "MASQ" && (r.target == "SNAT" || r.target == "MASQUERADE")
 }
 
-// owns tells whether a chain of the table is the proxy's.
+// owns reports whether a chain of the table is the proxy's.
 func (t trace) owns(table, chain string) bool {
 	return slices.ContainsFunc(t.chains[table], func(name string) bool {
 		prefix, many := strings.CutSuffix(name, "*")
@@ -123,7 +123,7 @@ func (t trace) owns(table, chain string) bool {
 	})
 }
 
-// ownsRule tells whether a rule is the proxy's that stands in a chain of somebody else's, such as POSTROUTING.
+// ownsRule reports whether a rule is the proxy's that stands in a chain of somebody else's, such as POSTROUTING.
 func (t trace) ownsRule(table string, r rule) bool { return !t.owns(table, r.chain) && t.own(table, r) }
 
 // setNames returns the names of the proxy's sets in both families.

@@ -122,7 +122,7 @@ func plan(t table, of trace) removal {
 	return p
 }
 
-// empty tells that there is nothing to remove.
+// empty says that there is nothing to remove.
 func (p removal) empty() bool { return len(p.rules)+len(p.chains) == 0 }
 
 // restore returns the input of iptables-restore --noflush that carries the removal out, all of it or nothing: jumps

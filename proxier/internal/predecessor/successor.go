@@ -49,7 +49,7 @@ func unready(saved []savedTable, sets []ipset.Set, families []cluster.Family) st
 	return ""
 }
 
-// masquerades tells whether packets come to kube-proxy's rule that masquerades.
+// masquerades reports whether packets come to kube-proxy's rule that masquerades.
 func (t table) masquerades() bool {
 	const chain = "KUBE-POSTROUTING"
 	has := func(in, target string) bool {

@@ -36,9 +36,9 @@ type Service struct {
 
 // Config is what Servers go by.
 type Config struct {
-	// Serves tells whether clients may ask on an address of the node; nil is all of them.
+	// Serves says whether clients may ask on an address of the node; nil is all of them.
 	Serves func(netip.Addr) bool
-	// Healthy tells whether the proxy itself is well: load balancers should not send traffic to a node whose dataplane is
+	// Healthy says whether the proxy itself is well: load balancers should not send traffic to a node whose dataplane is
 	// out of date.
 	Healthy func() bool
 	// Report is told when a port cannot be opened, once for each reason, and with a nil error when it can be after all. It
@@ -189,7 +189,7 @@ func (p *port) handler(c Config) http.Handler {
 	})
 }
 
-// askedBy6 tells whether the client came by IPv6.
+// askedBy6 reports whether the client came by IPv6.
 func askedBy6(r *http.Request) bool {
 	local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
 	if !ok {

@@ -16,7 +16,7 @@ type Case struct {
 	Value  string
 }
 
-// Good tells whether the parser takes the value.
+// Good reports whether the parser takes the value.
 func (c Case) Good() bool {
 	_, err := c.Key.Parse(c.Value)
 	return err == nil
