@@ -199,7 +199,7 @@ func (b *beside) cycle(texts map[string]string, there func()) error {
 	})
 }
 
-// isBig tells whether all of the big Service is there. What is asked for is little, since to read costs the processor
+// isBig reports whether all of the big Service is there. What is asked for is little, since to read costs the processor
 // that others want.
 func isBig(kernel *harness.Kernel, scheduler string) error {
 	for _, port := range []uint16{bigPorts, 1, bigPorts / 2} {
@@ -255,7 +255,7 @@ func (b *beside) stages() histograms {
 	return h
 }
 
-// since tells which bounds, in ms, hold for 50, 90 and 95 of 100 changes since then, by stage. The big Service's own
+// since says which bounds, in ms, hold for 50, 90 and 95 of 100 changes since then, by stage. The big Service's own
 // changes are among them, which are fewer than 5 of 100.
 func (h histograms) since(before histograms) string {
 	var told []string

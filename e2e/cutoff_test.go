@@ -73,7 +73,7 @@ func (k talk) close() {
 	k.flood.Close()
 }
 
-// err tells what is wrong with the first connection that is of no use any more.
+// err says what is wrong with the first connection that is of no use any more.
 func (k talk) err() error {
 	for _, asked := range []net.Conn{k.tcp, k.udp} {
 		if _, err := harness.AskOn(asked); err != nil {

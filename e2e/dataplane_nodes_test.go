@@ -67,7 +67,7 @@ type dataNode struct {
 	client, pod *topology.Host
 }
 
-// serves tells whether the node has Services.
+// serves reports whether the node has Services.
 func (n *dataNode) serves() bool {
 	return n.variant != sidebyside.None && n.variant != sidebyside.Tracked
 }
@@ -306,7 +306,7 @@ func create(ctx context.Context, client kubernetes.Interface, s *v1.Service, end
 	return nil
 }
 
-// answers tells whether all that will be asked of the node answers, and its last Service.
+// answers reports whether all that will be asked of the node answers, and its last Service.
 func (d *dataPlane) answers(n *dataNode, last netip.Addr) error {
 	for _, ask := range []struct {
 		from    *topology.Host

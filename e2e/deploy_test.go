@@ -93,7 +93,7 @@ func TestDeployment(t *testing.T) {
 
 	container := daemons.Spec.Template.Spec.Containers[0]
 	capabilities := capabilitiesOf(container)
-	// So every end-to-end test tells what holds in the container.
+	// So every end-to-end test says what holds in the container.
 	if !slices.Equal(capabilities, harness.Capabilities) {
 		t.Errorf("the container has %v; all other tests run the program with %v", capabilities, harness.Capabilities)
 	}

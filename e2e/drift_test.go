@@ -94,7 +94,7 @@ func (c *cluster) awaitAudits(n float64) {
 	}))
 }
 
-// counts tells how often what happened.
+// counts says how often what happened.
 func counts(of map[string]int) string {
 	var words []string
 	for _, name := range slices.Sorted(maps.Keys(of)) {
@@ -258,7 +258,7 @@ func anyOf[T any](d *drift, all []T, do func(T) error) bool {
 	return len(all) > 0 && do(all[d.r.IntN(len(all))]) == nil
 }
 
-// onLink tells whether the address is a Service's, which stands on our link: every virtual server there is ours.
+// onLink reports whether the address is a Service's, which stands on our link: every virtual server there is ours.
 func onLink(a net.IP) bool {
 	return slices.ContainsFunc(strings.Split(topology.ServiceCIDRs, ","), func(text string) bool {
 		addr, _ := netip.AddrFromSlice(a)

@@ -89,7 +89,7 @@ func (e explained) sum(names map[netip.Addr]string) string {
 	return strings.Join(who, ", ")
 }
 
-// agrees tells whether what is said is what happens. Whoever sees an address of the node, whichever, is masqueraded.
+// agrees reports whether what is said is what happens. Whoever sees an address of the node, whichever, is masqueraded.
 func agrees(happens, said string) bool {
 	switch said {
 	case "refused", "rejected":

@@ -113,8 +113,8 @@ func TestHealthIsTold(t *testing.T) {
 	}
 }
 
-// awaitHealth waits until /healthz tells whether load balancers may use the node. The dataplane itself is well all the
-// while, and /livez 200.
+// awaitHealth waits until /healthz reports whether load balancers may use the node. The dataplane itself is well all
+// the while, and /livez 200.
 func (c *cluster) awaitHealth(what string, eligible bool) {
 	c.t.Helper()
 	want := map[bool]int{true: 200, false: 503}[eligible]

@@ -72,7 +72,7 @@ func TestWhatIsCountedIsMendedSoon(t *testing.T) {
 	}
 }
 
-// rulesHaveAGeneration tells whether the node's iptables writes where the kernel counts changes.
+// rulesHaveAGeneration reports whether the node's iptables writes where the kernel counts changes.
 func (c *cluster) rulesHaveAGeneration() bool {
 	c.t.Helper()
 	version, err := c.Node1.Run("iptables", "--version")

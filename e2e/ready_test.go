@@ -79,7 +79,7 @@ func TestReadyIsTheAgeOfTheView(t *testing.T) {
 	c.must(harness.Await(3*time.Minute, func() error { return c.readiness(true, "") }))
 }
 
-// readiness tells what is wrong where /readyz does not say so.
+// readiness says what is wrong where /readyz does not say so.
 func (c *cluster) readiness(ready bool, reason string) error {
 	status, text, err := c.proxier.Get("http://127.0.0.1:10256/readyz")
 	if want := map[bool]int{true: 200, false: 503}[ready]; status != want || !strings.Contains(text, reason) {

@@ -30,7 +30,7 @@ func TestTrafficByRoute(t *testing.T) {
 	}
 }
 
-// localBy tells whether the node has an address, or a route, of each VIP, and not the other.
+// localBy reports whether the node has an address, or a route, of each VIP, and not the other.
 func (c *cluster) localBy(mode string, vips ...netip.Addr) error {
 	words := map[string][]string{}
 	for _, list := range []struct{ mode, command string }{

@@ -102,7 +102,7 @@ func (u *underLoad) useHeld() {
 	}
 }
 
-// judge ends the loads: no request may have failed, and no connection of those that were held may be broken. It tells
+// judge ends the loads: no request may have failed, and no connection of those that were held may be broken. It says
 // how many there were.
 func (u *underLoad) judge(after string) {
 	u.c.t.Helper()

@@ -75,7 +75,7 @@ func (c *cluster) matrix(row string, s *v1.Service, cells ...cell) {
 	}
 }
 
-// accepts tells whether the outcome is the one that is meant, or one of several that are.
+// accepts reports whether the outcome is the one that is meant, or one of several that are.
 func (trafficCell) accepts(want, got string) bool {
 	return slices.Contains(strings.Split(want, " | "), got)
 }

@@ -56,13 +56,13 @@ func (t Type) Parts() []Part {
 	return nil
 }
 
-// Has tells whether the entries of the type have one of these parts.
+// Has reports whether the entries of the type have one of these parts.
 func (t Type) Has(parts ...Part) bool {
 	return slices.ContainsFunc(t.Parts(), func(p Part) bool { return slices.Contains(parts, p) })
 }
 
-// Hash tells whether sets of the type are hashes, which have a family, a hash size and a maximal number of entries; the
-// others are bitmaps over a range of ports.
+// Hash reports whether sets of the type are hashes, which have a family, a hash size and a maximal number of entries;
+// the others are bitmaps over a range of ports.
 func (t Type) Hash() bool { return strings.HasPrefix(string(t), "hash:") }
 
 // Part is one part of an entry: what stands between two commas where ipset(8) prints it.

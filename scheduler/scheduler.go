@@ -30,15 +30,15 @@ type Scheduler struct {
 	// Places is the size of the kernel's table, where it has one in which each endpoint needs a place: those beyond get
 	// nothing, which is a Problem of the Service. 0 is no such table.
 	Places int
-	// CostlyTable tells whether the kernel builds a large table anew for each real server that is added, changed or
+	// CostlyTable says whether the kernel builds a large table anew for each real server that is added, changed or
 	// removed.
 	CostlyTable bool
-	// LoadedByNode tells whether the node has to load the scheduler's module, because the kernel must not do so on behalf
+	// LoadedByNode says whether the node has to load the scheduler's module, because the kernel must not do so on behalf
 	// of IPVS.
 	LoadedByNode bool
-	// Weighted tells whether weights other than 0 and 1 make a difference.
+	// Weighted says whether weights other than 0 and 1 make a difference.
 	Weighted bool
-	// SlowStart tells whether a growing weight lets an endpoint's share grow with it, without moving other clients about.
+	// SlowStart says whether a growing weight lets an endpoint's share grow with it, without moving other clients about.
 	SlowStart bool
 	// Supported are the flags that the kernel's scheduler understands, Default those in force when a Service says nothing.
 	Supported, Default Flags

@@ -97,7 +97,7 @@ func TestTurnsKeepShares(t *testing.T) {
 	}
 }
 
-// fits tells whether numbers up to most keep the weights to half a hundredth.
+// fits reports whether numbers up to most keep the weights to half a hundredth.
 func fits(weights []uint32, heaviest, most uint32) bool {
 	for n := uint32(1); n <= most; n++ {
 		got := make([]uint32, len(weights))

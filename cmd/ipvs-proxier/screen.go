@@ -17,7 +17,7 @@ type screen struct {
 	io.Writer
 	// width is how many letters a line has room for.
 	width int
-	// colours tells whether it shows them.
+	// colours says whether it shows them.
 	colours bool
 }
 
@@ -93,7 +93,7 @@ type grid struct {
 // row is one line, with what else is to be said of it in lines below.
 type row struct {
 	cells []string
-	// span tells that the first cell may reach over the cells behind it, up to the last one, as far as they are empty.
+	// span says that the first cell may reach over the cells behind it, up to the last one, as far as they are empty.
 	span bool
 	// state is the last cell, in its colour; detail is what it means, behind it where there is room, else below.
 	state  string
@@ -124,7 +124,7 @@ func (g *grid) write(s screen) {
 	}
 }
 
-// fits tells whether the columns have room beside one another.
+// fits reports whether the columns have room beside one another.
 func (g *grid) fits(s screen) bool {
 	widths, total := g.widths()
 	for _, w := range widths {

@@ -129,7 +129,7 @@ func (w *statusWish) unserved(s proxier.Status) error {
 	return fmt.Errorf("no Service %s is served here: %s", w.service, s.Unserved)
 }
 
-// text tells whether the output is for people.
+// text reports whether the output is for people.
 func (w *statusWish) text() bool { return w.output == "table" || w.output == "wide" }
 
 // read checks the arguments and flags before anybody is asked: a wrong use is none of a daemon's that does not answer.
@@ -172,7 +172,7 @@ func unknownOutput(format string) error {
 	return usageError{Err: fmt.Errorf("output %q is unknown; allowed are %s", format, strings.Join(statusOutputs, ", "))}
 }
 
-// shows tells whether the Service is among those asked for.
+// shows reports whether the Service is among those asked for.
 func (w *statusWish) shows(s proxier.ServiceStatus) bool {
 	if w.namespace != "" && s.Namespace != w.namespace {
 		return false
@@ -180,7 +180,7 @@ func (w *statusWish) shows(s proxier.ServiceStatus) bool {
 	return s.Wrong() || !w.problems
 }
 
-// printStatus prints it; page tells that it is of one Service, asked for by its name.
+// printStatus prints it; page says that it is of one Service, asked for by its name.
 func printStatus(w screen, s proxier.Status, format string, page bool, now time.Time) error {
 	switch format {
 	case "table":

@@ -85,7 +85,7 @@ func run(ctx context.Context, args []string) error {
 // product is an image.
 type product struct {
 	name, title string
-	// iptables tells that it brings both variants of them.
+	// iptables says that it brings both variants of them.
 	iptables bool
 	command  []string
 }

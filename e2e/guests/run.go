@@ -106,7 +106,7 @@ func (p *play) hear(ctx context.Context, e event) error {
 	return nil
 }
 
-// ended keeps the result of a test and tells what the test said.
+// ended keeps the result of a test and says what the test said.
 func (p *play) ended(number int, r result) error {
 	g := p.guests[number]
 	fmt.Fprintf(p.to, "== guest %d: %s\n", number, r.Test)

@@ -51,7 +51,7 @@ func (p *Process) PID() int { return p.cmd.Process.Pid }
 // Output is what the program has printed so far.
 func (p *Process) Output() string { return p.output.String() }
 
-// Ended tells whether the program has ended.
+// Ended reports whether the program has ended.
 func (p *Process) Ended() bool {
 	select {
 	case <-p.ended:

@@ -40,7 +40,7 @@ func socketOf(node *topology.Host) string {
 var Capabilities = []string{"CAP_NET_ADMIN", "CAP_NET_RAW"}
 
 // StartProxier starts ipvs-proxier run on the node, confined as its container is: with Capabilities and no others, no
-// new privileges, and the seccomp profile that Kubernetes calls RuntimeDefault. AwaitReady tells when it has done its
+// new privileges, and the seccomp profile that Kubernetes calls RuntimeDefault. AwaitReady says when it has done its
 // first work.
 func (p Programs) StartProxier(node *topology.Host, args ...string) (*Proxier, error) {
 	args = append([]string{"--socket", socketOf(node), "--state-dir", ""}, args...)

@@ -35,7 +35,7 @@ func (t Trend) Rise() (line, medians float64) {
 	return covariance / variance * float64(n-1), median(t.Values[n-quarter:]) - median(t.Values[:quarter])
 }
 
-// Rises tells whether both ways to look at it see more than the tolerance: a line alone is bent by one value far out,
+// Rises reports whether both ways to look at it see more than the tolerance: a line alone is bent by one value far out,
 // and medians alone by noise that comes in waves.
 func (t Trend) Rises() bool {
 	line, medians := t.Rise()

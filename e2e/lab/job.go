@@ -84,7 +84,7 @@ func (j *job) show(dir string) {
 
 func below(dir, ancestor string) bool { return strings.HasPrefix(dir, ancestor+"/") }
 
-// passedOn tells which variables of the environment the command sees.
+// passedOn says which variables of the environment the command sees.
 func passedOn(name string) bool {
 	for _, prefix := range []string{"IPVSP_", "LAB_", "TEST_"} {
 		if strings.HasPrefix(name, prefix) {

@@ -241,7 +241,7 @@ func which() int {
 	return 0
 }
 
-// refused tells why there is no kernel to run on, and returns the exit status for it.
+// refused says why there is no kernel to run on, and returns the exit status for it.
 func refused(err error) int {
 	fmt.Fprintln(os.Stderr, "lab:", err)
 	var todo errTodo

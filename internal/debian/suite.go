@@ -73,7 +73,7 @@ func (s Suite) Depends(ctx context.Context, name string, prefixes ...string) ([]
 	return dependencies(string(out), prefixes...), nil
 }
 
-// Has tells whether there is such a package.
+// Has reports whether there is such a package.
 func (s Suite) Has(ctx context.Context, name string) bool {
 	return exec.CommandContext(ctx, "apt-cache", append(s.Options(), "show", name)...).Run() == nil
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// Update tells that files are to be written anew.
+// Update says that files are to be written anew.
 func Update() bool { return os.Getenv("UPDATE_GOLDEN") != "" }
 
 // Compare fails the test where the file is not what it got.

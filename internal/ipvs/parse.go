@@ -16,7 +16,7 @@ type Service struct {
 	Scheduler []byte
 	Flags     uint32
 	Timeout   uint32 // of persistence, in seconds
-	// WholeClient tells that persistence goes by the whole address of a client, and not by its network.
+	// WholeClient says that persistence goes by the whole address of a client, and not by its network.
 	WholeClient bool
 }
 
@@ -65,7 +65,7 @@ type Destination struct {
 	Upper, Lower uint32 // thresholds
 	// Active and Inactive count its connections.
 	Active, Inactive uint32
-	// NAT tells that packets are forwarded to it by exchanging addresses: the method that needs nothing of an endpoint.
+	// NAT says that packets are forwarded to it by exchanging addresses: the method that needs nothing of an endpoint.
 	NAT bool
 }
 

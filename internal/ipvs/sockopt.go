@@ -96,7 +96,7 @@ func (r *Reader) Destinations(of Key, each func(Destination)) error {
 	return nil
 }
 
-// empty tells whether the entry has neither address nor port.
+// empty reports whether the entry has neither address nor port.
 func empty(entry []byte) bool { return netlink.Uint32(entry) == 0 && netlink.Uint16(entry[4:]) == 0 }
 
 func (r *Reader) get(option int, buf []byte) error {

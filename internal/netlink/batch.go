@@ -1,4 +1,4 @@
-// Package netlink sends many netlink requests in one system call and tells which of them failed.
+// Package netlink sends many netlink requests in one system call and says which of them failed.
 //
 // The kernel works through all messages of one send, one after the other. It answers a message when it carries
 // NLM_F_ACK or has failed (net/netlink/af_netlink.c, netlink_rcv_skb). So only the last message of a send asks for an

@@ -22,7 +22,7 @@ func Of(version string) Info {
 	return Info{Version: version, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
 }
 
-// Check tells whether Print knows the format, text or json.
+// Check reports whether Print knows the format, text or json.
 func Check(format string) error {
 	if format == "text" || format == "json" {
 		return nil

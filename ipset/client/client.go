@@ -119,7 +119,7 @@ func (c *Client) revision(set ipset.Set) (uint8, error) {
 	return revision, nil
 }
 
-// Available tells whether this kernel has ipset, with sets of addresses. The error says what is missing.
+// Available reports whether this kernel has ipset, with sets of addresses. The error says what is missing.
 func (c *Client) Available() error {
 	_, err := c.revision(ipset.Set{Type: ipset.HashIP, Family: ipset.IPv4})
 	return err
@@ -287,7 +287,7 @@ func (c *Client) List(prefix string) ([]ipset.Set, error) {
 	return sets, err
 }
 
-// Count returns how many entries the sets have together whose names begin with prefix. The kernel tells that with the
+// Count returns how many entries the sets have together whose names begin with prefix. The kernel says that with the
 // headers of all sets, and looks at no entry of sets without timeouts (ip_set_hash_gen.h, mtype_head, Linux 6.1).
 func (c *Client) Count(prefix string) (entries int, err error) {
 	err = c.headers(func() { entries = 0 }, func(payload []byte) {

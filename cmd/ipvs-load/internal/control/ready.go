@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Ready is how a proxy tells that it has done its work: a page of it, and what is written there by then.
+// Ready is how a proxy says that it has done its work: a page of it, and what is written there by then.
 type Ready struct {
 	URL     string
 	Pattern *regexp.Regexp

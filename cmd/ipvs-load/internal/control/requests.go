@@ -36,7 +36,7 @@ func (r *Requests) Sum() (n int64) {
 	return n
 }
 
-// add counts the messages of one socket buffer, and tells whether one of them is a write. ipvs is the number of IPVS
+// add counts the messages of one socket buffer, and reports whether one of them is a write. ipvs is the number of IPVS
 // among generic netlink's families.
 func (r *Requests) add(protocol uint16, buffer []byte, ipvs uint16) (wrote bool) {
 	eachMessage(buffer, func(kind, flags uint16, payload []byte) {

@@ -79,7 +79,7 @@ type Config struct {
 	// was due has its outcome, as if it had been planned so. Mode stream does not look at it.
 	Enough <-chan struct{}
 
-	// Watch names the endpoints of which Result tells when they answered, beside how often.
+	// Watch names the endpoints of which Result says when they answered, beside how often.
 	Watch []string
 
 	// Ready, when set, is called when the connections of rr and idle stand, with the moment at which the window begins.

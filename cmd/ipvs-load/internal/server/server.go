@@ -127,7 +127,7 @@ func (s *Server) Addresses() []string {
 	return all
 }
 
-// String is the line that tells what the server does.
+// String is the line that says what the server does.
 func (s *Server) String() string {
 	line := fmt.Sprintf("serving as %s on %s", s.config.ID, strings.Join(s.Addresses(), " "))
 	if s.config.Delay > 0 {

@@ -19,7 +19,7 @@ type Note struct {
 	Field, Value string
 	// Text says what becomes of it, and what to do instead.
 	Text string
-	// Lost tells that something which decides about traffic is not carried over.
+	// Lost says that something which decides about traffic is not carried over.
 	Lost bool
 }
 
@@ -47,7 +47,7 @@ func (r *Result) lost(field, value, format string, args ...any) {
 	r.Notes = append(r.Notes, Note{Field: field, Value: value, Text: fmt.Sprintf(format, args...), Lost: true})
 }
 
-// Lost tells whether something which decides about traffic is not carried over.
+// Lost reports whether something which decides about traffic is not carried over.
 func (r *Result) Lost() bool {
 	return slices.ContainsFunc(r.Notes, func(n Note) bool { return n.Lost })
 }

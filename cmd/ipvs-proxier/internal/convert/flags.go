@@ -97,7 +97,7 @@ var kubeProxyFields = map[string]string{
 	"show-hidden-metrics-for-version": "showHiddenMetricsForVersion",
 }
 
-// IsKubeProxyFlag tells whether kube-proxy has a flag of that name.
+// IsKubeProxyFlag reports whether kube-proxy has a flag of that name.
 func IsKubeProxyFlag(name string) bool { return kubeProxyFields[name] != "" }
 
 // KubeProxyFlags converts kube-proxy's command line.
