@@ -33,7 +33,7 @@ func newAddressChanges() *addressChanges {
 	return &addressChanges{told: make(chan struct{}, 1), gone: map[netip.Addr]struct{}{}}
 }
 
-// tell takes note of a change. It does not block.
+// tell records a change. It does not block.
 func (a *addressChanges) tell(c AddressChange) {
 	a.mu.Lock()
 	if c.Gone.IsValid() {
@@ -63,7 +63,7 @@ func (a *addressChanges) take() (gone func(netip.Addr) bool) {
 }
 
 // misses reports whether an address or a route that the mirror has is among those that have gone. What the program
-// itself takes away is not in the mirror any more when that is told.
+// itself takes away is not in the mirror any more when that is reported.
 func (e *Engine) misses(gone func(netip.Addr) bool) bool {
 	if e.have == nil {
 		return false

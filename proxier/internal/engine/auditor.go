@@ -37,7 +37,7 @@ type auditor struct {
 	reading dataplane.Parts
 	// spent returns what the calling thread has taken of the processor so far, and the programs of this process.
 	spent func() (thread, programs time.Duration)
-	// cost is told of each reading; nil is nobody.
+	// cost is called with what each reading took; nil is not called.
 	cost func(AuditCost)
 	// again is how long after a failure the next try comes; failures counts those in a row.
 	again    time.Duration

@@ -39,7 +39,7 @@ func (k *DryRunKernel) NodeAddresses() (addresses, broadcasts []netip.Addr, err 
 	return k.seen.NodeAddresses, k.seen.Broadcasts, nil
 }
 
-// Glance implements dataplane.Kernel: there is nothing to tell.
+// Glance implements dataplane.Kernel: there is nothing to report.
 func (k *DryRunKernel) Glance(dataplane.Parts) (dataplane.Glance, error) {
 	return dataplane.Glance{Servers: -1, Entries: -1}, nil
 }

@@ -77,20 +77,20 @@ type Engine struct {
 	// listening are the node's sockets that the last audit found, listeners the same by their ports.
 	listening []dataplane.Listener
 	listeners sockets
-	// captures are the rules of others that the last audit found ahead of IPVS, unreadRules tells of those that it could
+	// captures are the rules of others that the last audit found ahead of IPVS, unreadRules reports those that it could
 	// not read.
 	captures    dataplane.Captures
 	unreadRules []cluster.Problem
 	node        dataplane.Node
 	// broadcasts are the broadcast addresses of the node's networks.
 	broadcasts []netip.Addr
-	// nodesVersion is what the lister told when the Nodes were looked at.
+	// nodesVersion is what the lister reported when the Nodes were looked at.
 	nodesVersion, weightsVersion uint64
 	// nodeProblems are those of the annotations of this Node.
 	nodeProblems []cluster.Problem
 	nodeVersion  string
 	claims       nodeClaims
-	// servers are the API servers, nil before the first pass; reached is how many of them settings.APIServers told.
+	// servers are the API servers, nil before the first pass; reached is how many of them settings.APIServers reported.
 	servers apiServers
 	reached int
 

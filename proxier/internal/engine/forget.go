@@ -9,7 +9,7 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
 
-// forgetAgain is the delay before connection tracking is told again what it could not be told.
+// forgetAgain is the delay before connection tracking is notified again of what it could not be notified of.
 const forgetAgain = 5 * time.Second
 
 // Connection tracking can only be read as a whole, up to a million connections of the node, and a Service that changes
@@ -23,7 +23,7 @@ const (
 // pendingFrontEnds are front ends of which connection tracking has to forget something, from the moment when the kernel
 // was changed until it has.
 type pendingFrontEnds struct {
-	// frontEnds tells of each whether an operation failed: whether it was carried out is not known before the next
+	// frontEnds says of each whether an operation failed: whether it was carried out is not known before the next
 	// pass.
 	frontEnds map[dataplane.VirtualServerID]bool
 	// due is when to try again after a failure, whose reason is err, or what has waited for rested; else the zero time.

@@ -7,15 +7,15 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
 
-// How often the loop asks the kernel what it can tell for next to nothing: each time how many virtual servers there
+// How often the loop asks the kernel what it can report for next to nothing: each time how many virtual servers there
 // are, and whether somebody has changed rules; every so many times how many set entries. Then sysctls and sockets are
-// read, too, which nobody tells of and which takes less than a millisecond.
+// read, too, which nobody reports and which takes less than a millisecond.
 const (
 	glanceEvery = 5 * time.Second
 	deepGlance  = 6
 )
 
-// glanced is what the kernel told last, as it is compared with the next time.
+// glanced is what the kernel reported last, as it is compared with the next time.
 type glanced struct {
 	known bool
 	// servers and entries are how many more the kernel has than the mirror: those of others, as a rule.
@@ -61,8 +61,8 @@ func (e *Engine) glance(parts dataplane.Parts) (look dataplane.Parts, err error)
 	return look, nil
 }
 
-// recordGlance records what the kernel tells now, and returns a virtual server that the kernel does not count, if there
-// is one: any of them.
+// recordGlance records what the kernel reports now, and returns a virtual server that the kernel does not count, if
+// there is one: any of them.
 func (e *Engine) recordGlance(parts dataplane.Parts) (sample dataplane.VirtualServerID, err error) {
 	seen, err := e.kernel.Glance(parts)
 	if err != nil {
@@ -88,7 +88,7 @@ func (e *Engine) recordGlance(parts dataplane.Parts) (sample dataplane.VirtualSe
 	return sample, nil
 }
 
-// glance has looked at what the kernel tells to be otherwise than it was. It returns false when it is not the time yet.
+// glance has looked at what the kernel reports as changed. It returns false when it is not the time yet.
 func (l *Loop) glance(now time.Time) bool {
 	if l.glances.IsZero() || now.Before(l.glances) {
 		return false

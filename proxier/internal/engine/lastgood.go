@@ -44,7 +44,7 @@ func lastGood(before *service, api *v1.Service, programmed func(question) (strin
 	}
 }
 
-// servedKey tells ports of a Service apart.
+// servedKey identifies a port of a Service.
 type servedKey struct {
 	name string
 	port uint16

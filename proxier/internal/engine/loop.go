@@ -60,7 +60,7 @@ type Config struct {
 	OpenReader func() (dataplane.Reader, error)
 	// ProcessorTime returns what the calling thread has taken of the processor so far, and the programs of this process.
 	ProcessorTime func() (thread, programs time.Duration)
-	// AuditCost is told of each reading; nil is nobody.
+	// AuditCost is called with what each reading took; nil is not called.
 	AuditCost func(AuditCost)
 	// Passing goes on while the loop is at work, Reading while an audit reads the kernel beside it.
 	Passing, Reading *Stopwatch
@@ -97,7 +97,7 @@ func (l *Loop) OursGone(c AddressChange) { l.ours.tell(c) }
 // LinkGone takes note of the end of our link, as AddressChanged does.
 func (l *Loop) LinkGone() { signal(l.link)() }
 
-// signal tells the loop something, unless it is told already.
+// signal notifies the loop, unless a notification already waits.
 func signal(told chan<- struct{}) func() {
 	return func() {
 		select {
@@ -113,7 +113,7 @@ func (l *Loop) Run(ctx context.Context) error {
 	l.work.Start(time.Now())
 	l.engine.observeAhead(time.Now())
 	l.work.Stop()
-	// Nothing is deleted before every source has told what it has.
+	// Nothing is deleted before every source has reported what it has.
 	if !l.source.WaitForSync(ctx) {
 		return nil
 	}
@@ -180,7 +180,7 @@ func (l *Loop) wait(now time.Time) time.Duration {
 // readAddresses reads the node's addresses, and makes a pass when something depends on those that came or went.
 func (l *Loop) readAddresses() {
 	l.work.Start(time.Now())   // the kernel may hang here as well as in a pass
-	gone := l.addresses.take() // ahead of the look: what goes during it is told again
+	gone := l.addresses.take() // ahead of the look: what goes during it is reported again
 	dirty, err := l.engine.readAddresses()
 	l.work.Stop()
 	lost := l.engine.lose(gone)

@@ -91,7 +91,7 @@ func (e *Engine) readAddresses() ([]cluster.Name, error) {
 }
 
 // sourcesMoved reports whether routes are to have other sources than they were made with. The kernel keeps a route
-// whose source is not an address of the node any more; what becomes of its source is told at lose.
+// whose source is not an address of the node any more; what becomes of its source is described at lose.
 func (e *Engine) sourcesMoved() bool { return e.want.Sources() != e.node.Sources() }
 
 // lose takes note of addresses that have gone, whether or not they are back, and reports whether routes preferred one

@@ -24,7 +24,7 @@ var (
 
 // nodeClaims are addresses that Nodes list and that are not theirs. The kubelet writes status.addresses with the node's
 // own credential, so whoever has that credential may list any address: it takes nothing away from a cluster IP or from
-// another node, and is told on the Node.
+// another node, and is reported on the Node.
 type nodeClaims struct {
 	// clusterIPs are the Services of whose cluster IPs a Node lists one, with the first such address.
 	clusterIPs map[cluster.Name]nodeClaim
@@ -47,7 +47,7 @@ type nodeClaim struct {
 	addr netip.Addr
 }
 
-// first returns the claim whose address comes first, so that all nodes tell the same one.
+// first returns the claim whose address comes first, so that all nodes report the same one.
 func (c nodeClaim) first(other nodeClaim) nodeClaim {
 	if c != (nodeClaim{}) && c.addr.Compare(other.addr) <= 0 {
 		return c
@@ -105,7 +105,7 @@ func (e *Engine) reportNodeClaims() {
 		}
 		of[node].Addf(reason, "status.addresses", format, args...)
 	}
-	// In one order, because a Node has only so many Problems told, and all nodes have to tell the same.
+	// In one order, because a Node has only so many Problems reported, and all nodes have to report the same.
 	for _, name := range slices.SortedFunc(maps.Keys(c.clusterIPs), cluster.Name.Compare) {
 		claim := c.clusterIPs[name]
 		problem(claim.node, nodeListsClusterIP, "%s is the cluster IP of service %s, which keeps it",

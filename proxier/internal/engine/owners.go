@@ -7,7 +7,7 @@ import (
 
 // nameOwners gives failures to the Services whose objects they are. An audit looks at entries and addresses on behalf
 // of nobody, and what the kernel refuses of a Service stays its own, whoever finds it. Where several Services want the
-// object, the one that has been told of the refusal keeps it, else the first one by name gets it.
+// object, the one to which the refusal was reported keeps it, else the first one by name gets it.
 func (e *Engine) nameOwners(r *Report) {
 	nobody := cluster.Name{}
 	unnamed := dataplane.NewTouched()

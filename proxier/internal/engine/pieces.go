@@ -16,8 +16,8 @@ const (
 	pieceServers = 1024
 )
 
-// holdForgetting is how long connection tracking may wait to be told of the front ends of Services that change piece by
-// piece: its whole table is read each time.
+// holdForgetting is how long connection tracking may wait to be notified of the front ends of Services that change
+// piece by piece: its whole table is read each time.
 const holdForgetting = time.Second
 
 // pieces are what is left to be done of big Services.
@@ -31,7 +31,7 @@ type pieces struct {
 	whole map[dataplane.VirtualServerID]struct{}
 	// passed says that the last pass has left the pieces to the next one; stepped that the last piece was a step.
 	passed, stepped bool
-	// held are front ends of which connection tracking is told later, since when the first of them is.
+	// held are front ends of which connection tracking is notified later, since when the first of them is.
 	held  map[dataplane.VirtualServerID]struct{}
 	since time.Time
 }

@@ -60,7 +60,7 @@ func (o Removing) leave(have *dataplane.State) (left string) {
 		}
 		return ""
 	}
-	// What is on a link that others have as well is ours where we have run, and our sets tell that: they go last.
+	// What is on a link that others have as well is ours where we have run, and our sets show that: they go last.
 	if _, present := have.Links[o.Link]; !present || !o.Shared || o.Force || len(have.Sets) > 0 {
 		return ""
 	}

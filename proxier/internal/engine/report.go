@@ -160,7 +160,7 @@ func (r Report) FailureCount() (n int) {
 	return n
 }
 
-// firstErrors returns as many errors of one Service as are told, and how many there are more.
+// firstErrors returns as many errors of one Service as are reported, and how many there are more.
 func firstErrors(failures []Failure) (errs []error) {
 	for i, f := range failures {
 		if i == budget.Problems {
@@ -171,8 +171,8 @@ func firstErrors(failures []Failure) (errs []error) {
 	return errs
 }
 
-// Error joins what went wrong, of each Service no more than is told, with the Service it belongs to; nil when nothing
-// did.
+// Error joins what went wrong, of each Service no more than is reported, with the Service it belongs to; nil when
+// nothing did.
 func (r Report) Error() error {
 	errs := slices.Clone(r.Errors)
 	if r.Err != nil {
@@ -276,7 +276,7 @@ func noLocal(f dataplane.Fragment) (internal, external int) {
 // kernelRefused is the reason of an operation that this node's kernel refuses again and again.
 var kernelRefused = cluster.Reason{Name: "KernelRefused", OfNode: true}
 
-// addRefusals tells of what the kernel refuses, and not of what was left out for its sake.
+// addRefusals reports what the kernel refuses, and not of what was left out for its sake.
 func addRefusals(problems *cluster.Problems, failures []Failure) {
 	for _, f := range failures {
 		if !errors.Is(f.Err, errBlocked) {
