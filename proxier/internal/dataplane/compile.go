@@ -19,7 +19,7 @@ type Fragment struct {
 	Created time.Time
 	// FrontEnds are in the order of the Service: by port and family, then by kind.
 	FrontEnds []FrontEnd
-	// LocalReady is what the health check node port tells.
+	// LocalReady is what the health check node port reports.
 	LocalReady LocalReady
 	// Entries are set entries that belong to no single front end. Several Services may want the same one.
 	Entries EntryList
@@ -59,7 +59,7 @@ type FrontEnd struct {
 	Entries EntryList
 	// DrainTimeout is how long connections of an endpoint that is gone may go on.
 	DrainTimeout time.Duration
-	// SlowStart is how long the weight of a new endpoint grows; with it, Identities tell of each real server whether it is
+	// SlowStart is how long the weight of a new endpoint grows; with it, Identities say of each real server whether it is
 	// new.
 	SlowStart  time.Duration
 	Identities []string
@@ -342,7 +342,7 @@ func (k compiler) frontEnd(
 	return front
 }
 
-// identity returns the addresses that stand for the node where clients are told apart.
+// identity returns the addresses that stand for the node where clients are distinguished.
 func (n Node) identity() []netip.Addr {
 	if len(n.Primary) > 0 {
 		return n.Primary

@@ -15,7 +15,7 @@ type Config struct {
 	VIPs VIPMode
 	// Families are the address families to serve: IPv4, IPv6 or both, in any order.
 	Families []cluster.Family
-	// Pods tells clients that are pods from others. A client of a ClusterIP that is none is masqueraded.
+	// Pods distinguishes clients that are pods from others. A client of a ClusterIP that is none is masqueraded.
 	Pods Pods
 	// MasqueradeAll masquerades every client of a ClusterIP.
 	MasqueradeAll bool
@@ -40,7 +40,7 @@ type Config struct {
 	Facts Facts
 }
 
-// Pods tells the pods by their network or by the link their packets come in by; the first field that is set counts.
+// Pods distinguishes pods by their network or by the link their packets come in by; the first field that is set counts.
 // Without any only clients that use a VIP as their own address (those on the node itself) are masqueraded.
 type Pods struct {
 	// InterfacePrefix begins the names of the pods' links; Bridge is the link of all of them.

@@ -32,7 +32,7 @@ func Diff(have, want *State, t Touched) []Op {
 	return d.ops
 }
 
-// All returns every key of the States: what a full Diff looks at. owner tells on whose behalf; nil stands for nobody's.
+// All returns every key of the States: what a full Diff looks at. owner says on whose behalf; nil stands for nobody's.
 func All(owner func(VirtualServerID) cluster.Name, states ...*State) Touched {
 	t := NewTouched()
 	t.Foundation = true

@@ -239,14 +239,14 @@ func (r ruler) clientMatches() [][]Match {
 		matches = append(matches, others)
 	}
 	// The node's own clients have the VIP itself as their source, or with a route an address of the node, which may lie
-	// in the pods' network. Their packets come in by no link, so that nothing is to be added where the link tells.
+	// in the pods' network. Their packets come in by no link, so that nothing is to be added where the link decides.
 	if pods := r.config.Pods; pods.Bridge == "" && pods.InterfacePrefix == "" {
 		matches = append(matches, []Match{FromLocal{}})
 	}
 	return matches
 }
 
-// notPods returns the match for clients that are no pods; none when pods cannot be told.
+// notPods returns the match for clients that are no pods; none when pods cannot be distinguished.
 func (r ruler) notPods() []Match {
 	pods := r.config.Pods
 	switch {

@@ -5,7 +5,7 @@ import (
 	"net/netip"
 )
 
-// Gate tells, of the operations of one phase, which must not be done on a kernel that holds have. It is how an
+// Gate says, of the operations of one phase, which must not be done on a kernel that holds have. It is how an
 // operation whose foundation failed is left out while the rest goes on.
 type Gate struct {
 	have, want *State
@@ -25,7 +25,7 @@ type Gate struct {
 
 // needed is what cannot go, because something else stands on it.
 type needed struct {
-	// hooked are the chains to which a hook leads; by tells of a set which chain refers to it.
+	// hooked are the chains to which a hook leads; by says of a set which chain refers to it.
 	hooked map[ChainID]struct{}
 	by     map[string]string
 	// ledgers are the sets by which we know that a virtual server is ours.

@@ -6,11 +6,11 @@ import "net/netip"
 // behind it and pass one contract suite (internal/kernel/kerneltest). It is used by one goroutine; another one may use
 // a Reader meanwhile.
 type Kernel interface {
-	// Observe reads everything that is ours, and what is needed to tell it from the rest.
+	// Observe reads everything that is ours, and what is needed to distinguish it from the rest.
 	Observe() (Observation, error)
 	// NodeAddresses reads only what Observe returns as NodeAddresses and Broadcasts.
 	NodeAddresses() (addresses, broadcasts []netip.Addr, err error)
-	// Glance says what the kernel can tell of these parts without reading them: those of the virtual servers, the sets
+	// Glance says what the kernel can report of these parts without reading them: those of the virtual servers, the sets
 	// and the rules.
 	Glance(Parts) (Glance, error)
 	// VirtualServer reads one virtual server with its real servers, whoever made it. It is not present when there is

@@ -127,7 +127,7 @@ func (w *Want) Reserve(n int) {
 
 // Set puts the Fragment in the place of its owner's previous one and returns the keys whose wanted value may differ
 // now. Services that win a front end by it, or had it until now, are added to affected; others that want it as well
-// are told by TakeLosers. The keys are good until the next call.
+// are returned by TakeLosers. The keys are good until the next call.
 func (w *Want) Set(f Fragment, affected map[cluster.Name]struct{}) Touched {
 	if w.Changing(f.Owner) {
 		w.Begin(f)
@@ -370,7 +370,7 @@ func (w *Want) Prefer(s Sources) Touched {
 	return touched
 }
 
-// Sources returns what Prefer was told last.
+// Sources returns the last argument of Prefer.
 func (w *Want) Sources() Sources { return w.sources }
 
 // recount changes by how many a key is wanted, and reports whether anybody wants it still. The first one is told by

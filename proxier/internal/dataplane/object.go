@@ -166,7 +166,7 @@ type VirtualServer struct {
 	// RealServers are in the order of the kernel's list, without duplicates, and never changed in place: States share
 	// them.
 	RealServers []RealServer
-	// Flags are scheduler flags only; persistence is told by Timeout.
+	// Flags are scheduler flags only; Timeout says whether there is persistence.
 	Flags scheduler.Flags
 	// Timeout is the persistence timeout (session affinity) in seconds, 0 for none.
 	Timeout uint32
@@ -210,10 +210,10 @@ type RealServerObject struct {
 // detection.
 type Address struct{ netip.Addr }
 
-// Route is a local route of one VIP, in the table of local routes and told from others' by its protocol. It lies on the
-// loopback link, because on a dummy link that is down IPv6 routes are refused (ENETDOWN) and because the kernel flushes
-// all IPv4 routes of a link with the link's last address (net/ipv4/fib_frontend.c, fib_inetaddr_event, Linux 6.1),
-// which is what a change from addresses to routes deletes.
+// Route is a local route of one VIP, in the table of local routes and distinguished from others' by its protocol. It
+// lies on the loopback link, because on a dummy link that is down IPv6 routes are refused (ENETDOWN) and because the
+// kernel flushes all IPv4 routes of a link with the link's last address (net/ipv4/fib_frontend.c, fib_inetaddr_event,
+// Linux 6.1), which is what a change from addresses to routes deletes.
 type Route struct {
 	netip.Addr
 	// Source is the preferred source of the node's own clients; invalid is none.

@@ -18,14 +18,14 @@ type State struct {
 	Chains  map[ChainID]Chain
 	Hooks   map[Hook]struct{}
 	// Closed are the families in which the node takes in nothing that no rule accepts: filter INPUT has another policy
-	// than ACCEPT. It is the operator's, and told by the kernel only.
+	// than ACCEPT. It is the operator's, and reported by the kernel only.
 	Closed         map[cluster.Family]struct{}
 	VirtualServers map[VirtualServerID]VirtualServer
 	Addresses      map[netip.Addr]struct{}
 	// Routes are the local routes of VIPs, each with its preferred source.
 	Routes map[netip.Addr]netip.Addr
 
-	// serversAt counts the virtual servers of each address, so that order.go can tell at once whether an address
+	// serversAt counts the virtual servers of each address, so that order.go can determine at once whether an address
 	// still has one. What is wanted and no kernel has is not asked: there it is nil.
 	serversAt map[netip.Addr]int
 }
@@ -81,7 +81,7 @@ type Observation struct {
 	// Broadcasts are the IPv4 broadcast addresses of the node's networks, without loopback ones, sorted: none of them can
 	// be an endpoint.
 	Broadcasts []netip.Addr
-	// Listeners are the sockets of the node that wait for clients; nil where the kernel cannot tell.
+	// Listeners are the sockets of the node that wait for clients; nil where the kernel cannot report them.
 	Listeners []Listener
 	// Captures are rules of others that take packets away before IPVS sees them; UnreadRules says why some could not be
 	// read.

@@ -77,7 +77,7 @@ func (u unit) weight() (n int) {
 	return n + most
 }
 
-// same reports whether both want the same of the kernel. The place of the Service's port is told by status alone.
+// same reports whether both want the same of the kernel. The place of the Service's port is shown by status alone.
 func (f *FrontEnd) same(other *FrontEnd) bool {
 	return f.ID == other.ID && f.Kind == other.Kind && f.NoLocal == other.NoLocal &&
 		f.Bind == other.Bind && f.Route == other.Route &&
