@@ -28,7 +28,7 @@ type RefusalWatch interface {
 	Observer
 	// Told checks that it shows one Problem of each of these reasons, with these fields, and no other one.
 	Told(reasons map[string]string)
-	// Recovered checks that it shows that all is well, and that it has told so as often.
+	// Recovered checks that it shows that all is well, and that it has reported so as often.
 	Recovered(times int)
 }
 
