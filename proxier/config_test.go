@@ -101,7 +101,7 @@ func TestValidate(t *testing.T) {
 		"schedulerFlags http=port which only a Service":     func(c *Config) { c.SchedulerFlags = "http=port" },
 		"namespaces.b.maxConnections 0 9999999":             func(c *Config) { c.Namespaces = namespaces },
 		"drainTimeout below":                                func(c *Config) { c.DrainTimeout.Duration = -1 },
-		"serviceMetrics 10001 10000":                         func(c *Config) { c.ServiceMetrics = 10001 },
+		"serviceMetrics 10001 10000":                        func(c *Config) { c.ServiceMetrics = 10001 },
 		"auditPeriod 1s":                                    func(c *Config) { c.AuditPeriod.Duration = time.Millisecond },
 		"healthzBindAddress localhost:1 127.0.0.1:10249":    func(c *Config) { c.HealthzBindAddress = "localhost:1" },
 		"metricsBindAddress 10249":                          func(c *Config) { c.MetricsBindAddress = "10249" },

@@ -1,6 +1,7 @@
 package ipvs
 
 import (
+	"encoding/binary"
 	"net/netip"
 	"testing"
 
@@ -28,6 +29,29 @@ func TestAKeyIsReadAsItWasWritten(t *testing.T) {
 		if !ok || got.Key != want || string(got.Scheduler) != "mh" || got.WholeClient != want.Addr.Is6() {
 			t.Errorf("%+v became %+v, %v", want, got, ok)
 		}
+	}
+}
+
+// TestTraffic: the counters of 64 bits are read, whatever is beside them; an answer without them has none.
+func TestTraffic(t *testing.T) {
+	var b netlink.Batch
+	Begin(&b, 1, NewService, 0)
+	nest := b.Nest(AttrService)
+	b.Uint16(ServicePort, 80)
+	stats := b.Nest(ServiceStats64)
+	for attr, value := range map[uint16]uint64{
+		StatsConnections: 1, StatsPacketsIn: 1 << 40, StatsPacketsOut: 3, StatsBytesIn: 4, StatsBytesOut: 5, 6: 99,
+	} {
+		b.Bytes(attr, binary.NativeEndian.AppendUint64(nil, value))
+	}
+	b.EndNest(stats)
+	b.EndNest(nest)
+	want := Traffic{Connections: 1, PacketsIn: 1 << 40, PacketsOut: 3, BytesIn: 4, BytesOut: 5}
+	if got := ParseTraffic(body(&b)); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	if got := ParseTraffic(nil); got != (Traffic{}) {
+		t.Errorf("of nothing: %+v", got)
 	}
 }
 
