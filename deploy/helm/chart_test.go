@@ -226,6 +226,11 @@ func TestSwitches(t *testing.T) {
 	equal("SELinux", of["minimal"].container().SecurityContext.SELinuxOptions.Type, "spc_t")
 	equal("no SELinux", of["bare"].container().SecurityContext.SELinuxOptions == nil, true)
 	equal("seccomp", *of["names"].container().SecurityContext.SeccompProfile.LocalhostProfile, "ipvs-proxier.json")
+	equal("AppArmor", *of["names"].container().SecurityContext.AppArmorProfile.LocalhostProfile, "ipvs-proxier")
+	equal("AppArmor asked for", string(of["modules"].container().SecurityContext.AppArmorProfile.Type), "RuntimeDefault")
+	equal("AppArmor of the init container", string(module.SecurityContext.AppArmorProfile.Type), "RuntimeDefault")
+	// A node without AppArmor refuses a pod that asks for any profile.
+	equal("no AppArmor", of["minimal"].container().SecurityContext.AppArmorProfile == nil, true)
 	equal("selector", maps.Clone(of["names"].daemons.Spec.Selector.MatchLabels), map[string]string{"app.kubernetes.io/name": "proxy-of-pool-a"})
 	for name, want := range map[string][2]string{
 		"minimal": {"10256/readyz", ""}, "configfile": {"20256/readyz", ""}, "loopback": {"10256/readyz", "::1"}, "bare": {"", ""},

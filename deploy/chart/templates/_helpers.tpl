@@ -62,6 +62,10 @@ allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
 seccompProfile:
   {{- toYaml .Values.seccompProfile | nindent 2 }}
+{{- with .Values.appArmorProfile }}
+appArmorProfile:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- with .Values.seLinuxType }}
 # On nodes with SELinux only a type that is not confined may write the network's parameters. Other nodes
 # ignore this.
