@@ -127,9 +127,9 @@ func (w worstTenant) text() string {
 }
 
 // TestTheWorstTenants: 1,000 Services are there, and beside them the worst object of each kind that the API server
-// accepts. While it is there changes of others arrive, health is good, and its refusal is a Problem of its own. When it is
-// gone, so is all that it had. How long changes of others take, and what process and kernel take more than before the
-// first object, is told and not judged.
+// accepts. While it is there changes of others arrive, health is good, and its refusal is a Problem of its own. When
+// it is gone, so is all that it had. How long changes of others take, and what process and kernel take more than
+// before the first object, is told and not judged.
 func TestTheWorstTenants(t *testing.T) {
 	b := &beside{cluster: newCluster(t), others: 1000}
 	var all []string
