@@ -207,6 +207,10 @@ chaos: ## harm at random under load for DURATION: SOURCE=api, HARMS=pattern; KIL
 	@export LAB_PATIENCE=$${LAB_PATIENCE:-4}; IPVSP_CHAOS=$(DURATION) IPVSP_SOURCE=$(SOURCE) IPVSP_HARMS='$(HARMS)' IPVSP_KILLS=$(KILLS) IPVSP_DRIFTS=$(DRIFTS) IPVSP_TIMEOUT=12h \
 	  $(MAKE) --no-print-directory e2e RUN='^$(CHAOS)$$' GUESTS=1 E2EFLAGS="-test.timeout 12h"
 
+.PHONY: worst-tenants
+worst-tenants: ## what the worst objects take of a node that has 1,000 Services beside them (root; six minutes)
+	@export LAB_PATIENCE=$${LAB_PATIENCE:-4}; IPVSP_WORST=1 $(MAKE) --no-print-directory e2e RUN='^TestTheWorstTenants$$' GUESTS=1
+
 # make soak: DURATION is how long Services roll, SOURCE what the proxier follows: manifests or api.
 .PHONY: soak
 soak: DURATION = 2h
