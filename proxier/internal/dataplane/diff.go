@@ -320,6 +320,16 @@ func (e SetEntry) FrontEnd() VirtualServerID {
 // holds reports whether the entry holds a front end while its scheduler is exchanged.
 func (e SetEntry) holds() bool { return e.Set == SetHold || e.Set == setHold6 }
 
+// Held returns a front end that is held while its scheduler is exchanged, the first one; false is none.
+func (s *State) Held() (first VirtualServerID, held bool) {
+	for e := range s.Entries.All() {
+		if e.holds() && (!held || e.FrontEnd().Compare(first) < 0) {
+			first, held = e.FrontEnd(), true
+		}
+	}
+	return first, held
+}
+
 // frontEndOf returns the front end for which an entry of the ledger stands.
 func frontEndOf(e SetEntry) (VirtualServerID, bool) {
 	id := e.FrontEnd()

@@ -46,9 +46,16 @@ type Loop struct {
 	waiting map[cluster.Name]cluster.Change
 	// outdated says what has changed that only a new start can take note of; nil when nothing can.
 	outdated func() error
+	// freezes are requests to write nothing; frozen is until when that is so, the zero time when it is not. tellUntil is
+	// told; nil is nobody.
+	freezes   chan freezeRequest
+	frozen    time.Time
+	tellUntil func(time.Time)
+	// begin is called once ahead of the first pass; nil is nothing.
+	begin func() error
 }
 
-// Config is what a Loop goes by; all but Outdated and AuditCost is to be given.
+// Config is what a Loop goes by; all but Outdated, AuditCost and what is behind them is to be given.
 type Config struct {
 	Source    Changes
 	Observers []Observer
@@ -66,6 +73,13 @@ type Config struct {
 	Passing, Reading *Stopwatch
 	// Outdated says what has changed that only a new start can take note of; nil where nothing can.
 	Outdated func() error
+	// Frozen is until when nothing is written to the kernel from the start on; the zero time is that it is.
+	Frozen time.Time
+	// TellFrozen is told, in the loop's goroutine, until when nothing is written when that changes, the zero time when it
+	// is written again; nil is nobody.
+	TellFrozen func(until time.Time)
+	// Begin is what writes to the kernel once, ahead of the first pass; its error ends Run. Nil is nothing.
+	Begin func() error
 }
 
 // NewLoop returns a loop that has not begun.
@@ -78,6 +92,7 @@ func NewLoop(e *Engine, c Config) *Loop {
 		link:      make(chan struct{}, 1),
 		compiled:  make(chan struct{}, 1),
 		waiting:   map[cluster.Name]cluster.Change{},
+		freezes:   make(chan freezeRequest), frozen: c.Frozen, tellUntil: c.TellFrozen, begin: c.Begin,
 	}
 	l.audits.cost = c.AuditCost
 	if c.AuditPeriod > 0 {
@@ -110,23 +125,40 @@ func signal(told chan<- struct{}) func() {
 // Run returns when ctx ends, or with the reason why the program should be started anew.
 func (l *Loop) Run(ctx context.Context) error {
 	l.engine.background = newBackgroundRunner(ctx, signal(l.compiled))
-	l.work.Start(time.Now())
-	l.engine.observeAhead(time.Now())
-	l.work.Stop()
+	defer l.audits.close()
+	if l.frozen.IsZero() {
+		l.work.Start(time.Now())
+		l.engine.observeAhead(time.Now())
+		l.work.Stop()
+	}
 	// Nothing is deleted before every source has reported what it has.
-	if !l.source.WaitForSync(ctx) {
+	if !l.awaitStart(ctx) {
 		return nil
+	}
+	if l.begin != nil {
+		if err := l.begin(); err != nil {
+			return err
+		}
 	}
 	l.source.Take() // the first pass takes all
 	l.pass(nil, nil, true)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	defer l.audits.close()
 	for {
+		if !l.frozen.IsZero() {
+			if !l.stayFrozen(ctx) {
+				return nil
+			}
+			if err := l.thaw(); err != nil {
+				return err
+			}
+		}
 		timer.Reset(l.wait(time.Now()))
 		select {
 		case <-ctx.Done():
 			return nil
+		case r := <-l.freezes:
+			l.setFrozen(r)
 		case <-l.audits.ready():
 			l.audit()
 		case <-l.source.Changed():
