@@ -23,8 +23,14 @@ const (
 	JournalPath = "/journal"
 )
 
+// FreezePath is where the socket, and nothing else, serves a freeze: by GET what is in force, by POST a new one or the
+// end.
+const FreezePath = "/freeze"
+
 // httpServersOf returns what is served on the addresses of the configuration.
-func httpServersOf(c Config, h *observe.Health, b *observe.Board, m *observe.Metrics) []httpServer {
+func httpServersOf(
+	c Config, h *observe.Health, b *observe.Board, m *observe.Metrics, freezes http.Handler,
+) []httpServer {
 	health := http.NewServeMux()
 	health.HandleFunc("/healthz", h.Healthz)
 	health.HandleFunc("/livez", h.Livez)
@@ -43,10 +49,11 @@ func httpServersOf(c Config, h *observe.Health, b *observe.Board, m *observe.Met
 	local.Handle("/metrics", metrics)
 	local.Handle(StatusPath, b)
 	local.Handle(JournalPath, b.Journal)
+	local.Handle(FreezePath, freezes)
 	for _, path := range []string{"/healthz", "/livez", "/readyz"} {
 		local.Handle(path, health)
 	}
-	index(local, "/metrics", StatusPath, JournalPath, "/healthz", "/livez", "/readyz")
+	index(local, "/metrics", StatusPath, JournalPath, FreezePath, "/healthz", "/livez", "/readyz")
 	return []httpServer{
 		{"healthzBindAddress", c.HealthzBindAddress, health, edge.Probes()},
 		{"metricsBindAddress", c.MetricsBindAddress, operator, edge.Operator()},

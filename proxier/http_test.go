@@ -3,6 +3,7 @@ package proxier
 import (
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -12,6 +13,7 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/freeze"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/inputfile"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/observe"
 )
@@ -75,7 +77,7 @@ func TestTheIndexListsWhatThereIs(t *testing.T) {
 	m := observe.NewMetrics(nil, "v1")
 	b := observe.NewBoard("n1", "v1", func() (observe.ConnectionCounter, error) { return nil, errors.New("connections cannot be counted") }, observe.Origin{Mistakes: func() []string { return nil }})
 	h := &observe.Health{Board: b, Answered: m.CountAnswer, Node: func() (*v1.Node, bool) { return nil, false }}
-	for _, at := range httpServersOf(Config{}, h, b, m) {
+	for _, at := range httpServersOf(Config{}, h, b, m, freeze.Open("", slog.New(slog.DiscardHandler))) {
 		get := func(path string) (int, string) {
 			answer := httptest.NewRecorder()
 			at.handler.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, path, nil))

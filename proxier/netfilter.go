@@ -33,6 +33,8 @@ type otherRules struct {
 	families []cluster.Family
 	log      *slog.Logger
 	begun    bool
+	// alone calls a function while nothing is frozen, or not at all when the context ends first.
+	alone func(context.Context, func()) bool
 }
 
 // Observe implements Observer.
@@ -41,7 +43,7 @@ func (o *otherRules) Observe(r engine.Report) {
 		return
 	}
 	o.begun = true
-	go func() {
+	go o.alone(context.Background(), func() {
 		removed, err := kernel.RemoveRules(o.in, o.families, false)
 		switch {
 		case err != nil:
@@ -49,5 +51,5 @@ func (o *otherRules) Observe(r engine.Report) {
 		case len(removed) > 0:
 			o.log.Info("removed the sets and rules of an earlier start", "in", string(o.in), "objects", len(removed))
 		}
-	}()
+	})
 }

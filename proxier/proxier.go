@@ -15,6 +15,7 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/engine"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/events"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/freeze"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/observe"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/servicehealth"
@@ -73,33 +74,42 @@ func Run(ctx context.Context, c Config, version string, log *slog.Logger) error 
 		return err
 	}
 	defer linux.Close()
-	if err := prepare(c, plan, linux, log); err != nil {
-		return err
+	frozen := freeze.Open(c.StateDir, log)
+	begin := func() error { return prepare(c, plan, linux, log) }
+	if frozen.State().Until.IsZero() {
+		if err := begin(); err != nil {
+			return err
+		}
+		begin = nil
 	}
 
 	board := observe.NewBoard(c.NodeName, version, openCounter, from.origin())
 	if c.StateDir != "" {
 		defer observe.KeepJournal(board.Journal, c.StateDir, version, log)()
 	}
+	frozen.Noted = func(text string) { board.Journal.Note(time.Now(), text) }
+	board.Freeze, board.Waiting, succession.alone = frozen.Status, watcher.Waiting, frozen.Do
 	board.Schedulers, board.VIPMode = facts.Schedulers, plan.VIPs
 	metrics, table := observe.NewMetrics(linux, version), observe.NewConnectionTable()
 	board.Table = table
 	metrics.Registry.MustRegister(observe.NewConnectionMetrics(table))
+	metrics.Registry.MustRegister(observe.NewFrozenUntil(frozen.State))
 	passing, reading := &engine.Stopwatch{}, &engine.Stopwatch{}
 	health := &observe.Health{Board: board, Families: families, Answered: metrics.CountAnswer,
 		Node: func() (*v1.Node, bool) {
 			return watcher.Node(), c.Manifests == "" && watcher.NodesKnown()
-		}, MaxViewAge: c.MaxViewAge.Duration, Waits: succession.waits, Works: []*engine.Stopwatch{passing, reading}}
+		}, MaxViewAge: c.MaxViewAge.Duration, Waits: succession.waits, Frozen: frozen.State,
+		Works: []*engine.Stopwatch{passing, reading}}
 	if from.client != nil {
 		health.View = from.client.View
 		metrics.Registry.MustRegister(observe.NewViewAge(from.client.View))
 	}
 	servers := newHTTPServers(log, metrics.CountNodeProblems)
 	board.ListenerProblems, board.Unready = servers.problems, health.Unready
-	defer servers.serve(httpServersOf(c, health, board, metrics))()
+	defer servers.serve(httpServersOf(c, health, board, metrics, frozen))()
 	observers := []engine.Observer{
 		observe.NewLog(log), metrics, board.Journal, board, table, succession, observe.NewGarbage(),
-		&otherRules{in: by.Netfilter.Other(), families: families, log: log},
+		&otherRules{in: by.Netfilter.Other(), families: families, log: log, alone: frozen.Do},
 	}
 	if c.ServiceMetrics > 0 {
 		traffic := observe.NewServiceMetrics(c.ServiceMetrics)
@@ -128,11 +138,13 @@ func Run(ctx context.Context, c Config, version string, log *slog.Logger) error 
 		AuditPeriod: c.AuditPeriod.Duration,
 		OpenReader:  openReader(linux, log), ProcessorTime: kernel.ProcessorTime, AuditCost: metrics.CountAudit,
 		Passing: passing, Reading: reading,
+		Frozen: frozen.State().Until, TellFrozen: frozen.Tell, Begin: begin,
 	}
 	if c.DetectLocalMode == DetectNodeCIDR {
 		config.Outdated = func() error { return podCIDRsChanged(watcher.Node(), plan.Pods.CIDRs) }
 	}
 	l := engine.NewLoop(engine.New(settings, linux, watcher), config)
+	frozen.Serve(l)
 	told := kernel.WatchHandlers{
 		Addresses: func(change kernel.AddressChange) { l.AddressChanged(engine.AddressChange(change)) },
 		Ours:      func(change kernel.AddressChange) { l.OursGone(engine.AddressChange(change)) },

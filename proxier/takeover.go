@@ -28,6 +28,8 @@ type succession struct {
 	begun, told bool
 	// taken says that nothing of the predecessor's is left to be removed.
 	taken atomic.Bool
+	// alone calls a function while nothing is frozen, or not at all when the context ends first; nil calls it at once.
+	alone func(context.Context, func()) bool
 	// looked says that the log says what others have left.
 	looked bool
 }
@@ -136,10 +138,23 @@ const (
 	removeAgainMax = time.Minute
 )
 
+// thawed calls f as soon as nothing is frozen; it returns false when the program ends first.
+func (s *succession) thawed(f func()) bool {
+	if s.alone == nil {
+		f()
+		return true
+	}
+	return s.alone(s.ctx, f)
+}
+
 // removeLeftovers tries until it has succeeded. Passes go on meanwhile: nothing here is theirs.
 func (s *succession) removeLeftovers() {
 	for wait := removeAgain; ; wait = min(2*wait, removeAgainMax) {
-		left, err := s.remove(s.ctx, s.proxy, s.link)
+		var left predecessor.Leftovers
+		err := error(nil)
+		if !s.thawed(func() { left, err = s.remove(s.ctx, s.proxy, s.link) }) {
+			return
+		}
 		if err == nil {
 			s.taken.Store(true)
 			s.log.Info("took the place of the predecessor", "proxy", string(s.proxy), "removed", left.String())

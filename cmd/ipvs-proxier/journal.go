@@ -18,7 +18,7 @@ func journalCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "journal [NAMESPACE/NAME]",
 		Short: "Show the last changes that this node's proxier has made in the kernel, and why",
-		Long: "Show what the last syncs have changed, the newest last: of each Service the time, the cause (start, drift, retry, timer or change), how\n" +
+		Long: "Show what the last syncs have changed, the newest last: of each Service the time, the cause (start, drift, retry, timer, change or operator), how\n" +
 			"long it took by stages, the result, and the first operations. drift is what somebody else had changed, and is undone.\n\n" +
 			"WAITED is from the arrival of the change to its sync, COMPILED and KERNEL are those of the whole sync, in milliseconds.\n\n" +
 			"The daemon keeps the last 500 entries in memory, and in --state-dir over restarts; a line tells what was before the last start.\n" +
@@ -32,7 +32,7 @@ func journalCommand() *cobra.Command {
 		"the daemon's --state-dir, to be read when nobody answers on the socket; empty reads none")
 	c.Flags().StringVarP(&w.namespace, "namespace", "n", "",
 		"only Services of this namespace; the argument is a NAME then")
-	c.Flags().StringVar(&w.cause, "cause", "", "only what came by this cause: start, drift, retry, timer or change")
+	c.Flags().StringVar(&w.cause, "cause", "", "only what came by this cause: start, drift, retry, timer, change or operator")
 	c.Flags().BoolVar(&w.failed, "failed", false, "only what did not succeed")
 	c.Flags().DurationVar(&w.since, "since", 0, "only what is not older than this; 0 is all")
 	c.Flags().StringVarP(&output, "output", "o", "table", "table or json")
@@ -47,7 +47,7 @@ func journalCommand() *cobra.Command {
 			return err
 		}
 		if w.cause != "" && !slices.Contains(causes, w.cause) {
-			return usageError{Err: fmt.Errorf("--cause %q is unknown; allowed are start, drift, retry, timer, change", w.cause)}
+			return usageError{Err: fmt.Errorf("--cause %q is unknown; allowed are start, drift, retry, timer, change, operator", w.cause)}
 		}
 		if w.since < 0 {
 			return usageError{Err: fmt.Errorf("--since %s is out of range; want 0 or more", w.since)}
@@ -73,8 +73,8 @@ func journalCommand() *cobra.Command {
 	return c
 }
 
-// causes are those of operations.
-var causes = []string{"start", "drift", "retry", "timer", "change"}
+// causes are those of operations, and of what an operator has done.
+var causes = []string{"start", "drift", "retry", "timer", "change", "operator"}
 
 // journalWish is what journal is to show.
 type journalWish struct {
@@ -148,6 +148,9 @@ func journalRow(e proxier.JournalEntry) row {
 		r.cells[3] = "-"
 	}
 	switch {
+	case e.Note != "":
+		r.state, r.colour, r.cells[4], r.cells[5] = "noted", yellow, "-", "-"
+		r.notes = append(r.notes, e.Note)
 	case e.Failed > 0:
 		r.state, r.colour = fmt.Sprintf("%d OF %d FAILED", e.Failed, e.Count), red
 	case e.Cause == "drift":

@@ -64,7 +64,7 @@ func rootCommand() *cobra.Command {
 	}
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(runCommand(), statusCommand(), checkCommand(), cleanupCommand(), explainCommand(), planCommand(),
-		journalCommand(), bundleCommand(), convertCommand(), versioncommand.New(version))
+		journalCommand(), freezeCommand(), bundleCommand(), convertCommand(), versioncommand.New(version))
 	completeFlags(root)
 	strictHelp(root)
 	return root

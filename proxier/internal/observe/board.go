@@ -12,6 +12,7 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/engine"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/freeze"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/source"
 )
 
@@ -30,6 +31,11 @@ type Status struct {
 	// Verdict says in a sentence whether all is right, or what is worst. Wrong is true where something is.
 	Verdict string `json:"verdict"`
 	Wrong   bool   `json:"wrong"`
+	// Frozen is the freeze that is in force; nil while the kernel is written to. Waiting counts the Services whose changes
+	// wait for its end, FreezeUnkept says why it would not outlive a restart.
+	Frozen       *freeze.State `json:"frozen,omitempty"`
+	Waiting      int           `json:"waitingServices,omitempty"`
+	FreezeUnkept string        `json:"freezeUnkept,omitempty"`
 	// Differences counts the virtual and real servers that are not in the kernel as they are wanted, at the moment of
 	// asking.
 	Differences int `json:"differences"`
@@ -162,6 +168,10 @@ type Board struct {
 	Journal *Journal
 	// Table is nil where nobody looks at it.
 	Table *ConnectionTable
+	// Freeze returns whether nothing is written to the kernel for a time; nil is that it is. Waiting returns how many
+	// Services' changes wait for a sync.
+	Freeze  func() freeze.Status
+	Waiting func() int
 	// ListenerProblems returns what is wrong with the addresses on which the proxier serves; nil where it serves on none.
 	ListenerProblems func() []cluster.Problem
 	// Schedulers are those of the kernel.
@@ -327,6 +337,11 @@ func (b *Board) look(only func(cluster.Name) bool) (s Status, passes int) {
 	b.mu.Unlock()
 	if b.Unready != nil {
 		s.Unready = b.Unready()
+	}
+	if b.Freeze != nil {
+		if f := b.Freeze(); f.Frozen != nil {
+			s.Frozen, s.FreezeUnkept, s.Waiting = f.Frozen, f.Unkept, b.Waiting()
+		}
 	}
 	if b.Table != nil {
 		s.tell(b.Table)

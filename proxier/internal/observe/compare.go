@@ -79,6 +79,10 @@ func (s *Status) setVerdict() {
 		}
 	}
 	s.Wrong = true
+	if s.Frozen != nil {
+		s.setFrozenVerdict()
+		return
+	}
 	switch {
 	case s.LastPass.IsZero():
 		s.Verdict = "starting: the first sync is not done"

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/engine"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/freeze"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/source"
 )
 
@@ -44,6 +45,8 @@ type Health struct {
 	MaxViewAge time.Duration
 	// Waits says what of another proxy is waited for; "" is nothing.
 	Waits func() string
+	// Frozen returns the freeze that is in force, the zero State for none; nil is none.
+	Frozen func() freeze.State
 	// Works are what must not take longer than hangGrace.
 	Works []*engine.Stopwatch
 	// Answered is told the name of a path and the status of each answer.

@@ -51,6 +51,8 @@ type journalEntry struct {
 	// services is how many Services the entry is of; 0 is of none, as the foundation is.
 	services int
 	times    passTimes
+	// note is what was done by an operator, in words; such an entry has no operations.
+	note string
 }
 
 type doneOperation struct {
@@ -88,6 +90,15 @@ func (j *Journal) Observe(r engine.Report) {
 		j.put(*e)
 		j.keep(*e)
 	}
+}
+
+// Note adds what an operator has done, in words.
+func (j *Journal) Note(at time.Time, text string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	e := journalEntry{at: at, note: text}
+	j.put(e)
+	j.keep(e)
 }
 
 // keep hands an entry to who keeps it, if there is room.
@@ -162,7 +173,9 @@ func (j *Journal) last() *journalEntry {
 	return &j.ring[(j.next+len(j.ring)-1)%len(j.ring)]
 }
 
-func (e *journalEntry) started() bool { return e.cause == engine.Started && len(e.ops) == 0 }
+func (e *journalEntry) started() bool {
+	return e.cause == engine.Started && len(e.ops) == 0 && e.note == ""
+}
 
 // page is what is written of one pass.
 type page struct {
@@ -277,8 +290,10 @@ type JournalEntry struct {
 	Name      string `json:"name,omitempty"`
 	// Services is how many it is of: 0 is of none, as the foundation is.
 	Services int `json:"services"`
-	// Cause is start, drift, retry, timer or change.
+	// Cause is start, drift, retry, timer, change or operator.
 	Cause string `json:"cause"`
+	// Note says what an operator has done, with the cause operator; there are no operations.
+	Note string `json:"note,omitempty"`
 	// Count is how many operations there were, Failed of how many the kernel said no, or that were left out; Operations
 	// are the first of them.
 	Count      int                `json:"count"`
@@ -332,6 +347,9 @@ func (e journalEntry) status() JournalEntry {
 		Count: e.count, Failed: e.failed,
 		QueueSeconds: e.times.queue.Seconds(), CompileSeconds: e.times.compile.Seconds(),
 		KernelSeconds: e.times.kernel.Seconds(), TotalSeconds: e.times.total.Seconds(),
+	}
+	if e.note != "" {
+		s.Cause, s.Note = "operator", e.note
 	}
 	for _, o := range e.ops {
 		done := JournalOperation{Verb: o.op.Verb.String(), Kind: o.op.Object.Kind().String(), Object: o.op.Object.String()}

@@ -60,6 +60,11 @@ func (h *Health) ready(now time.Time) readyBody {
 			body.MaxViewAge = h.MaxViewAge.String()
 		}
 	}
+	if h.Frozen != nil {
+		if f := h.Frozen(); !f.Until.IsZero() {
+			bad("%s", frozenReason(f))
+		}
+	}
 	if passed.IsZero() {
 		bad("the first pass over all Services is not done yet")
 	}

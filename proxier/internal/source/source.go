@@ -81,6 +81,13 @@ func (w *Watcher) Changed() <-chan struct{} { return w.changed }
 // Take returns what changed since the last call, sorted by name.
 func (w *Watcher) Take() []cluster.Change { return w.store.take() }
 
+// Waiting returns of how many Services there are changes to Take.
+func (w *Watcher) Waiting() int {
+	w.store.mu.Lock()
+	defer w.store.mu.Unlock()
+	return len(w.store.dirty)
+}
+
 // Service returns nil for one that is gone. What it returns is the caller's own.
 func (w *Watcher) Service(name cluster.Name) *v1.Service { return w.store.service(name) }
 
