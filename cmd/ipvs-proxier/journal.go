@@ -32,7 +32,8 @@ func journalCommand() *cobra.Command {
 		"the daemon's --state-dir, to be read when nobody answers on the socket; empty reads none")
 	c.Flags().StringVarP(&w.namespace, "namespace", "n", "",
 		"only Services of this namespace; the argument is a NAME then")
-	c.Flags().StringVar(&w.cause, "cause", "", "only what came by this cause: start, drift, retry, timer, change or operator")
+	c.Flags().StringVar(&w.cause, "cause", "",
+		"only what came by this cause: start, drift, retry, timer, change or operator")
 	c.Flags().BoolVar(&w.failed, "failed", false, "only what did not succeed")
 	c.Flags().DurationVar(&w.since, "since", 0, "only what is not older than this; 0 is all")
 	c.Flags().StringVarP(&output, "output", "o", "table", "table or json")
@@ -47,7 +48,9 @@ func journalCommand() *cobra.Command {
 			return err
 		}
 		if w.cause != "" && !slices.Contains(causes, w.cause) {
-			return usageError{Err: fmt.Errorf("--cause %q is unknown; allowed are start, drift, retry, timer, change, operator", w.cause)}
+			return usageError{Err: fmt.Errorf(
+				"--cause %q is unknown; allowed are start, drift, retry, timer, change, operator", w.cause,
+			)}
 		}
 		if w.since < 0 {
 			return usageError{Err: fmt.Errorf("--since %s is out of range; want 0 or more", w.since)}

@@ -56,7 +56,8 @@ func read(dir string, now time.Time) (State, error) {
 	s := State{Since: f.Since, Until: f.Until, Reason: f.Reason}
 	switch {
 	case f.Program != program || f.Format != format:
-		return State{}, fmt.Errorf("%s is of the program %q and format %d; want %q and %d", path, f.Program, f.Format, program, format)
+		return State{}, fmt.Errorf("%s is of the program %q and format %d; want %q and %d",
+			path, f.Program, f.Format, program, format)
 	case f.Boot != boot():
 		return State{}, fmt.Errorf("the freeze in %s was of another boot of this machine", path)
 	case !f.Until.After(now):

@@ -71,7 +71,7 @@ type Keeper struct {
 	thawed chan struct{}
 }
 
-// Open returns a Keeper with the freeze that a process before this one has left in a directory, if it is still in force.
+// Open returns a Keeper with the freeze that a process before this one has left in a directory, if it is in force.
 func Open(dir string, log *slog.Logger) *Keeper {
 	k := &Keeper{dir: dir, log: log, thawed: make(chan struct{}), gate: make(chan struct{}, 1)}
 	if dir != "" {

@@ -56,8 +56,8 @@ func Append(path string) (*os.File, error) {
 	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
 }
 
-// Replace puts a file with this text in the place of what has its name, if anything: a reader sees the one or the other,
-// and never a part.
+// Replace puts a file with this text in the place of what has its name, if anything. A reader sees the one or the
+// other, and never a part.
 func Replace(path string, text []byte) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
