@@ -101,7 +101,7 @@ func TestFreeze(t *testing.T) {
 	}
 }
 
-// virtualServersGone tells whether the kernel has none.
+// virtualServersGone reports whether the kernel has none.
 func (c *cluster) virtualServersGone() bool {
 	servers, err := c.kernel.Handle().GetServices()
 	return err == nil && len(servers) == 0
