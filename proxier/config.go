@@ -56,8 +56,8 @@ type Config struct {
 	MasqueradeAll bool `json:"masqueradeAll,omitempty"`
 	// MasqueradeBit is the bit of the packet mark, 0 to 31, that asks for masquerading.
 	MasqueradeBit int `json:"masqueradeBit"`
-	// MasqueradePorts are the source ports that masquerading may take. They should hold no node ports: where
-	// connection tracking has forgotten the connection, a reply to a node port is taken for a request to it.
+	// MasqueradePorts are the source ports that masquerading may take; the zero range is no limit. A limit should hold no
+	// node ports: where connection tracking has forgotten the connection, a reply to one is taken for a request to it.
 	MasqueradePorts PortRange `json:"masqueradePorts"`
 	// NodePortAddresses limits node ports to the node's addresses in these networks. The words "primary" (the node's own
 	// address of each family) and "all" stand for networks.

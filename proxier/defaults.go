@@ -25,8 +25,7 @@ func Default() Config {
 			MaxPerCore: 32768, Min: 131072,
 			TCPEstablishedTimeout: Duration{24 * time.Hour}, TCPCloseWaitTimeout: Duration{time.Hour},
 		},
-		MasqueradeBit:      14,                      // kube-proxy's, known to be free
-		MasqueradePorts:    PortRange{32768, 65535}, // beside the API server's default for node ports, 30000-32767
+		MasqueradeBit:      14, // kube-proxy's, known to be free
 		DrainTimeout:       Duration{cluster.DefaultDrainTimeout},
 		AuditPeriod:        Duration{10 * time.Minute}, // what others do to us is as a rule found within seconds without it
 		HealthzBindAddress: "0.0.0.0:10256",

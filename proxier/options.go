@@ -64,10 +64,12 @@ var options = []Option{
 		Help: "bit of the packet mark that asks for masquerading, 0 to 31",
 	}, {
 		Field: "masqueradePorts", Flags: []string{"masquerade-ports"},
-		Help: "source ports that masquerading may take; they should hold no node ports; empty is no limit",
-		Docs: "source ports that masquerading may take. They should hold no node ports (the API server's " +
-			"`--service-node-port-range`): should connection tracking forget a connection, replies to such a port are " +
-			"taken for requests to the node port. Empty is no limit",
+		Unset: "no limit",
+		Help:  "source ports that masquerading may take, such as 32768-65535 (default: no limit)",
+		Docs: "source ports that masquerading may take, such as `32768-65535`; empty is no limit, which is 1024 to 65535. Each " +
+			"port is one connection at a time to an endpoint. Without node ports (the API server's " +
+			"`--service-node-port-range`) no reply is taken for a request to a node port, should connection tracking forget " +
+			"its connection ([design.md](design.md#netfilter))",
 	}, {
 		Field: "nodePortAddresses", Flags: []string{"nodeport-addresses"}, Unset: "all",
 		Suggest: []string{wordPrimary, wordAll},

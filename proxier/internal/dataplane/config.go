@@ -21,9 +21,9 @@ type Config struct {
 	MasqueradeAll bool
 	// MasqueradeMark is the one bit of the packet mark that tells POSTROUTING to masquerade.
 	MasqueradeMark uint32
-	// MasqueradePorts are the source ports that masquerading may take, first and last: outside of the node ports, because
-	// a reply to a node port is taken for a request to it where connection tracking has forgotten the connection. Zero is
-	// no limit.
+	// MasqueradePorts are the source ports that masquerading may take, first and last. A reply to a node port is taken
+	// for a request to it where connection tracking has forgotten the connection, but each port less is a connection
+	// less to one endpoint. Zero is no limit: 1024 to 65535, or below 1024 where the client's own port is.
 	MasqueradePorts [2]uint16
 	// NodePortAddresses limits node ports to the node's addresses in these networks, and NodePortsOnPrimary to
 	// Node.Primary, or to both; neither is no limit.

@@ -148,9 +148,9 @@ func chains(c Config, family cluster.Family) []Chain {
 		r.chain("nat", ChainNoComeback, r.noComeback()...),
 		r.chain("nat", ChainPostrouting, r.postrouting()...),
 		r.chain("filter", ChainClients, r.clients()...),
-		// Answers of real servers pass FORWARD, requests do not: IPVS takes those at LOCAL_IN. The hook says which packets
-		// are answers. Up to now a chain IPVSP-FORWARD said it; a chain of that name without a match would let everything
-		// through while the hook of that time is there.
+		// Answers of real servers pass FORWARD, requests do not: IPVS takes those at LOCAL_IN. The hook says which
+		// packets are answers. Up to now a chain IPVSP-FORWARD said it; a chain of that name without a match would let
+		// everything through while the hook of that time is there.
 		r.chain("filter", ChainReplies, rule(accept)),
 		r.chain("filter", ChainFrontEnd, append(r.limits(),
 			rule(drop, append([]Match{Connection{State: New}, r.in(SetNoLocal, ByDestinationPort)}, r.notPods()...)...))...),
@@ -178,33 +178,39 @@ var (
 	// opening matches packets of no connection, and the first ones of connections that nothing has let through yet. A
 	// connection is confirmed when its first packet leaves the last hook (net/netfilter/nf_conntrack_core.c,
 	// __nf_conntrack_confirm); a packet that was dropped before, by a rule or by IPVS, leaves the next one unconfirmed.
-	// The state alone would take each packet of a flow that nobody answers for a new one: VXLAN, syslog, statsd. A packet
-	// without a connection passes the first condition, and the second is not asked (net/netfilter/xt_conntrack.c).
+	// The state alone would take each packet of a flow that nobody answers for a new one: VXLAN, syslog, statsd. A
+	// packet without a connection passes the first condition, and the second is not asked
+	// (net/netfilter/xt_conntrack.c).
 	opening = Connection{State: Related | Established, Not: true, Unconfirmed: true}
 	// What the node sends itself was confirmed when it left, and comes in by this link.
 	fromItself, fromOthers = Via{Link: "lo"}, Via{Link: "lo", Not: true}
 )
 
-// masquerade keeps the source ports out of the node ports, where the protocol has ports.
+// masquerade keeps the source ports within MasqueradePorts, where the protocol has ports.
 func (r ruler) masquerade() []Rule {
-	any := Verdict{Action: Masquerade, Random: r.config.randomPorts()}
+	rest := Verdict{Action: Masquerade, Random: r.config.randomPorts()}
 	var rules []Rule
-	if ports := r.config.MasqueradePorts; ports != [2]uint16{} {
-		within := any
-		within.Ports = ports
-		for _, protocol := range []cluster.Protocol{cluster.TCP, cluster.UDP, cluster.SCTP} {
-			rules = append(rules, rule(within, Protocol{protocol}))
+	for _, protocol := range []cluster.Protocol{cluster.TCP, cluster.UDP, cluster.SCTP} {
+		own := rest
+		own.Ports, own.Random = r.config.MasqueradePorts, rest.Random || protocol == cluster.UDP && r.config.Facts.RandomFully
+		if own != rest {
+			rules = append(rules, rule(own, Protocol{protocol}))
 		}
 	}
-	return append(rules, rule(any))
+	return append(rules, rule(rest))
 }
 
-// randomPorts reports whether masquerading is to give each connection a random port. Without it the client's port is
-// kept where it is within MasqueradePorts and free, and a random one taken where it is not
-// (net/netfilter/nf_nat_core.c, get_unique_tuple, from Linux 5.1 on; before, two processors could search from the same
-// port on, and one of the connections was lost: kubernetes#56903). A kept port is what makes short connections live: an
-// endpoint drops the first packet of a connection whose port it has in TIME_WAIT with a younger timestamp, and from
-// Linux 6.12 on timestamps differ from port to port, so that they only grow for one client on one port.
+// randomPorts reports whether masquerading is to give each connection a random port, also those of TCP and SCTP. UDP
+// always has one: clients that keep their ports fill those of local clients (32768 to 60999) without a gap. Where one
+// is taken, the kernel tries 128, 64, 32, 16 and 8 others, each time in a row from a random one on, and then gives up
+// and drops the packet (net/netfilter/nf_nat_core.c, nf_nat_l4proto_unique_tuple, Linux 6.1). Scattered ports leave
+// gaps everywhere. UDP has no timestamps that a port could be younger by.
+//
+// Without it the client's port is kept where it is within MasqueradePorts and free, and a random one taken where it is
+// not (net/netfilter/nf_nat_core.c, get_unique_tuple, from Linux 5.1 on; before, two processors could search from the
+// same port on, and one of the connections was lost: kubernetes#56903). A kept port is what makes short connections
+// live: an endpoint drops the first packet of a connection whose port it has in TIME_WAIT with a younger timestamp, and
+// from Linux 6.12 on timestamps differ from port to port, so that they only grow for one client on one port.
 func (c Config) randomPorts() bool {
 	return c.Facts.RandomFully && !c.Facts.KernelAtLeast(5, 1)
 }

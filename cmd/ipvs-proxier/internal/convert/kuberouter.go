@@ -111,7 +111,8 @@ func (r *Result) masqueradePorts(nodePorts string) {
 		r.note("--service-node-port-range", nodePorts, "%v; masqueradePorts stays %s", err, r.Config.MasqueradePorts)
 		return
 	}
-	if inForce := r.Config.MasqueradePorts; ports.First <= inForce.Last && ports.Last >= inForce.First {
+	inForce := r.Config.MasqueradePorts
+	if inForce != (proxier.PortRange{}) && ports.First <= inForce.Last && ports.Last >= inForce.First {
 		r.note("--service-node-port-range", nodePorts, "masqueradePorts %s holds node ports: choose ports outside of both",
 			inForce)
 	}
