@@ -238,9 +238,8 @@ func TestRollingUpdate(t *testing.T) {
 	stillUsable(t, held, "the whole update")
 }
 
-// TestMasqueradePortsAreNoNodePorts (B5, kubernetes#139276): with the ports that masquerading takes by default, which
-// are none of the node ports, no connection fails. Nor does one whose port is a node port, as long as there is a free
-// one.
+// TestMasqueradePortsAreNoNodePorts (B5, kubernetes#139276): no connection fails because masquerading gives it a port
+// that is a node port, as it may by default. Nor does one where all ports are node ports, as long as one is free.
 func TestMasqueradePortsAreNoNodePorts(t *testing.T) {
 	c := newCluster(t)
 	r := c.backend(2, 10, "r")
@@ -268,7 +267,7 @@ func TestMasqueradePortsAreNoNodePorts(t *testing.T) {
 		return int(report.Requests.Errors + report.Requests.Unfinished)
 	}
 	if n := failures(nodePorts*3/4, "--masquerade-ports", "30300-30499"); n != 0 {
-		t.Errorf("%d connections that got node ports failed: this kernel needs --masquerade-ports without any, which is the default", n)
+		t.Errorf("%d connections that got node ports failed: this kernel needs --masquerade-ports without any", n)
 	}
 	if n := failures(harness.Unhurriedly(1000, 250)); n != 0 {
 		t.Errorf("%d connections failed", n)

@@ -10,9 +10,9 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/e2e/topology"
 )
 
-// TestMasqueradingKeepsPorts: a masqueraded client keeps its source port where that lies in --masquerade-ports and is
-// free, and gets another one there where it is not. So a client that asks again and again does not get a port that the
-// endpoint still has in TIME_WAIT.
+// TestMasqueradingKeepsPorts: a masqueraded client of TCP keeps its source port where that lies in --masquerade-ports
+// and is free, and gets another one there where it is not. So a client that asks again and again does not get a port
+// that the endpoint still has in TIME_WAIT. One of UDP gets a random port there. By default every port may be kept.
 func TestMasqueradingKeepsPorts(t *testing.T) {
 	c := newCluster(t)
 	r := c.backend(2, 10, "r")
@@ -22,24 +22,44 @@ func TestMasqueradingKeepsPorts(t *testing.T) {
 	// Each question has a port of its own: connections stay, and one that listens to no family in particular takes the
 	// port of both.
 	kept, outOfRange := uint16(40000), uint16(20000)
+	keeps := func(network string, seen, port uint16) bool { return seen == port || network == "udp" && seen >= first }
 	for _, network := range []string{"tcp", "udp"} {
 		for _, clusterIP := range []netip.AddrPort{web4, web6} {
 			kept, outOfRange = kept+2, outOfRange+1
 			port := at(hostAddr(c.Node1, clusterIP.Addr()), webNodePort)
-			if seen := c.portSeen(c.Node1, network, kept, clusterIP); seen != kept {
+			if seen := c.portSeen(c.Node1, network, kept, clusterIP); !keeps(network, seen, kept) {
 				t.Errorf("%s, the node asks %s from port %d: the endpoint sees %d", network, clusterIP, kept, seen)
 			}
 			if seen := c.portSeen(c.Node1, network, outOfRange, clusterIP); seen < first {
 				t.Errorf("%s, the node asks %s from port %d: the endpoint sees %d, want %d or more", network, clusterIP, outOfRange, seen, first)
 			}
 			// Two clients with one port, both of which become the node.
-			if seen := c.portSeen(c.Outside, network, kept+1, port); seen != kept+1 {
+			if seen := c.portSeen(c.Outside, network, kept+1, port); !keeps(network, seen, kept+1) {
 				t.Errorf("%s, %s from port %d: the endpoint sees %d", network, port, kept+1, seen)
 			}
-			if seen := c.portSeen(c.Denied, network, kept+1, port); seen == kept+1 || seen < first {
+			if seen := c.portSeen(c.Denied, network, kept+1, port); network == "tcp" && seen == kept+1 || seen < first {
 				t.Errorf("%s, %s from port %d, which another client has: the endpoint sees %d", network, port, kept+1, seen)
 			}
 		}
+	}
+	c.must(c.proxier.Stop())
+	c.run()
+	for _, clusterIP := range []netip.AddrPort{web4, web6} {
+		outOfRange++
+		if seen := c.portSeen(c.Node1, "tcp", outOfRange, clusterIP); seen != outOfRange {
+			t.Errorf("by default, the node asks %s from port %d: the endpoint sees %d", clusterIP, outOfRange, seen)
+		}
+	}
+	// Half of the ports lie above: of fifty random ones some do, but for one time in 2 to the power of 50.
+	above := 0
+	for range 50 {
+		outOfRange++
+		if c.portSeen(c.Node1, "udp", outOfRange, web4) >= first {
+			above++
+		}
+	}
+	if above == 0 {
+		t.Error("none of 50 clients of UDP from ports below 32768 has got one above: ports are not random")
 	}
 }
 
