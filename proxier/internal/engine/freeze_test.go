@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -32,9 +34,12 @@ type frozenLoop struct {
 	*scenario
 	*Loop
 	changes *fakeChanges
-	passes  int
-	told    []time.Time
-	ended   error
+	// turn orders what test and loop do: see sleep.
+	turn   sync.Mutex
+	passes int
+	begun  int
+	told   []time.Time
+	ended  error
 }
 
 const frozenService = `apiVersion: v1
@@ -56,7 +61,12 @@ func runFrozen(t *testing.T, until time.Time, change func(*frozenLoop)) *frozenL
 		Observers:     []Observer{observerFunc(func(Report) { f.passes++ })},
 		OpenReader:    func() (dataplane.Reader, error) { return f.memory.Reader(), nil },
 		ProcessorTime: func() (time.Duration, time.Duration) { return 0, 0 },
-		TellFrozen:    func(until time.Time) { f.told = append(f.told, until) },
+		TellFrozen: func(until time.Time) {
+			f.turn.Lock()
+			defer f.turn.Unlock()
+			f.told = append(f.told, until)
+		},
+		Begin: func() error { f.begun++; return nil },
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -64,6 +74,17 @@ func runFrozen(t *testing.T, until time.Time, change func(*frozenLoop)) *frozenL
 	t.Cleanup(func() { cancel(); <-done })
 	synctest.Wait()
 	return f
+}
+
+// sleep hands what the test has to the loop for that time. A timer alone orders nothing: the loop gets the turn where it
+// says that a freeze has ended.
+func (f *frozenLoop) sleep(d time.Duration) {
+	func() {
+		f.turn.Lock()
+		defer f.turn.Unlock()
+	}()
+	time.Sleep(d)
+	synctest.Wait()
 }
 
 // wants changes the Service to this port, and tells the loop.
@@ -121,14 +142,12 @@ func TestAFrozenLoopWritesNothing(t *testing.T) {
 		f.LinkGone()
 		f.OursGone(AddressChange{Missed: true})
 		f.AddressChanged(AddressChange{Missed: true})
-		time.Sleep(time.Hour - time.Second)
-		synctest.Wait()
+		f.sleep(time.Hour - time.Second)
 		f.serves("in the freeze", 0)
 		if f.memory.Writes != writes || f.passes != passes {
 			t.Errorf("%d writes and %d passes in the freeze", f.memory.Writes-writes, f.passes-passes)
 		}
-		time.Sleep(2 * time.Second)
-		synctest.Wait()
+		f.sleep(2 * time.Second)
 		f.serves("after the freeze", 82)
 		f.wants(83)
 		f.serves("after another change", 83)
@@ -145,8 +164,7 @@ func TestAFreezeEndsEarly(t *testing.T) {
 		f.freeze(time.Now().Add(time.Hour))
 		f.wants(81)
 		f.freeze(time.Now().Add(3 * time.Hour))
-		time.Sleep(2 * time.Hour)
-		synctest.Wait()
+		f.sleep(2 * time.Hour)
 		f.serves("in the second freeze", 80)
 		passes := f.passes
 		f.freeze(time.Time{})
@@ -162,25 +180,22 @@ func TestAFreezeEndsEarly(t *testing.T) {
 func TestAStartInAFreeze(t *testing.T) {
 	for _, early := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
-			begun := 0
 			f := runFrozen(t, time.Now().Add(time.Hour), nil)
-			f.begin = func() error { begun++; return nil }
 			f.wants(81)
-			time.Sleep(time.Hour - time.Second)
-			synctest.Wait()
+			f.sleep(time.Hour - time.Second)
 			f.serves("in the freeze", 0)
-			if f.memory.Writes != 0 || f.passes != 0 || begun != 0 {
-				t.Errorf("%d writes, %d passes, begun %d times", f.memory.Writes, f.passes, begun)
+			if f.memory.Writes != 0 || f.passes != 0 || f.begun != 0 {
+				t.Errorf("%d writes, %d passes, begun %d times", f.memory.Writes, f.passes, f.begun)
 			}
 			if early {
 				f.freeze(time.Time{})
 			} else {
-				time.Sleep(2 * time.Second)
+				f.sleep(2 * time.Second)
 			}
 			synctest.Wait()
 			f.serves("after it", 81)
-			if begun != 1 || len(f.told) != 1 || !f.told[0].IsZero() {
-				t.Errorf("begun %d times, told %v", begun, f.told)
+			if f.begun != 1 || len(f.told) != 1 || !f.told[0].IsZero() {
+				t.Errorf("begun %d times, told %v", f.begun, f.told)
 			}
 		})
 	}
@@ -193,8 +208,7 @@ func TestAFrozenLoopEnds(t *testing.T) {
 		f.freeze(time.Now().Add(time.Hour))
 		f.outdated = func() error { return errors.New("outdated") }
 		f.wants(81)
-		time.Sleep(time.Minute)
-		synctest.Wait()
+		f.sleep(time.Minute)
 		if f.ended != nil {
 			t.Errorf("in the freeze: %v", f.ended)
 		}
@@ -210,11 +224,12 @@ func TestAFrozenLoopEnds(t *testing.T) {
 func TestAFreezeLeavesNoHold(t *testing.T) {
 	for _, mends := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
-			refuse := true
+			var refuse atomic.Bool
+			refuse.Store(true)
 			f := runFrozen(t, time.Time{}, func(f *frozenLoop) {
 				f.scenario.engine.kernel = &brokenKernel{Kernel: f.memory, refuse: func(op dataplane.Op) bool {
 					e, is := op.Object.(dataplane.SetEntry)
-					return refuse && is && strings.HasPrefix(e.Set, dataplane.SetHold) && op.Verb == dataplane.Delete
+					return refuse.Load() && is && strings.HasPrefix(e.Set, dataplane.SetHold) && op.Verb == dataplane.Delete
 				}}
 			})
 			f.apply([]byte(strings.Replace(fmt.Sprintf(frozenService, 80), "{name: web}",
@@ -225,14 +240,13 @@ func TestAFreezeLeavesNoHold(t *testing.T) {
 			if _, held := f.scenario.engine.have.Held(); !held {
 				t.Fatal("nothing is held")
 			}
-			refuse = !mends
+			refuse.Store(!mends)
 			err := f.Freeze(t.Context(), time.Now().Add(time.Hour))
 			if _, held := f.memory.State().Held(); held == mends || (err == nil) != mends {
 				t.Errorf("held %v, %v", held, err)
 			}
-			refuse = false
-			time.Sleep(time.Minute)
-			synctest.Wait()
+			refuse.Store(false)
+			f.sleep(time.Minute)
 			if _, held := f.memory.State().Held(); held {
 				t.Error("it is held for ever")
 			}
