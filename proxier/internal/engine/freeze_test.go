@@ -76,8 +76,8 @@ func runFrozen(t *testing.T, until time.Time, change func(*frozenLoop)) *frozenL
 	return f
 }
 
-// sleep hands what the test has to the loop for that time. A timer alone orders nothing: the loop gets the turn where it
-// says that a freeze has ended.
+// sleep hands what the test has to the loop for that time. A timer alone orders nothing: the loop gets the turn where
+// it says that a freeze has ended.
 func (f *frozenLoop) sleep(d time.Duration) {
 	func() {
 		f.turn.Lock()
