@@ -51,7 +51,7 @@ func TestRestlessWalk(t *testing.T) {
 func (s *scenario) hurry(a author, names []cluster.Name) {
 	for range 1 + a.IntN(4) {
 		s.runSome()
-		s.engine.Pass(s.now, names, false)
+		s.guarded(s.engine.Pass(s.now, names, false))
 		names = nil
 		if next := s.engine.retries.next(); a.IntN(2) == 0 && next.After(s.now) {
 			s.now = next
