@@ -10,15 +10,12 @@ import (
 	"unicode/utf8"
 )
 
-// Pages that programs write in part: their lines are as their program prints them.
-var writtenByPrograms = map[string]bool{"reliability.md": true, "kernels.md": true}
-
-// pages returns the text of README.md, of all pages of docs and of findings' README.md, by path from the repository's
-// root.
+// pages returns the text of all pages for people: README.md, those of docs, and those beside what they are about, by
+// path from the repository's root.
 func pages(t *testing.T) map[string]string {
 	t.Helper()
 	texts := map[string]string{}
-	for _, pattern := range []string{"README.md", "docs/*.md", "findings/README.md"} {
+	for _, pattern := range []string{"README.md", "docs/*.md", "findings/README.md", ".github/*.md", "e2e/peers/README.md"} {
 		found, err := filepath.Glob("../" + pattern)
 		if err != nil {
 			t.Fatal(err)
@@ -71,9 +68,6 @@ var (
 // do not count.
 func TestLinesOfPagesAreShort(t *testing.T) {
 	for path, text := range pages(t) {
-		if writtenByPrograms[filepath.Base(path)] {
-			continue
-		}
 		text = generated.ReplaceAllStringFunc(text, func(block string) string { return strings.Repeat("\n", strings.Count(block, "\n")) })
 		for i, line := range prose(text) {
 			if n := utf8.RuneCountInString(link.ReplaceAllString(line, "]")); n > 120 && !strings.HasPrefix(line, "|") {
