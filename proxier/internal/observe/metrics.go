@@ -54,10 +54,10 @@ func NewMetrics(k traffic, version string) *Metrics {
 		Registry: prometheus.NewRegistry(),
 		kernel:   k,
 		known:    map[cluster.Name]engine.Row{},
-		passes:   counter("passes_total", "Passes, by result (success or error).", "result"),
-		audits:   counter("audits_total", "Passes that compared the whole kernel."),
+		passes:   counter("passes_total", "Syncs, by result (success or error).", "result"),
+		audits:   counter("audits_total", "Syncs that compared the whole kernel."),
 		auditCPU: counter("audit_cpu_seconds_total",
-			"Processor time in which audits beside the passes read the kernel, by whose it is: the thread that reads, or the programs that it runs.", "of"),
+			"Processor time in which audits beside the syncs read the kernel, by whose it is: the thread that reads, or the programs that it runs.", "of"),
 		ops: counter("operations_total", "Operations that the kernel has applied.", "verb", "kind"),
 		drift: counter("drift_repaired_total", "Operations that repaired what somebody had changed in the kernel.",
 			"kind"),
@@ -70,20 +70,20 @@ func NewMetrics(k traffic, version string) *Metrics {
 			"Operations that were refused, or left out because one that they need was.", "verb", "kind"),
 		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "ipvs_proxier_pass_duration_seconds",
-			Help:    "Time of a pass, from the first look at a Service to the last answer of the kernel.",
+			Help:    "Time of a sync, from the first look at a Service to the last answer of the kernel.",
 			Buckets: prometheus.ExponentialBuckets(0.0001, 2, 20),
 		}),
 		changes: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "ipvs_proxier_change_duration_seconds",
-			Help:    "Time of a change of a Service or its endpoints, by stage: watch (from what led to changed endpoints, by the control plane's clock, to its arrival here), queue (to the start of a pass), compile (to the first operation of the pass), kernel (its operations), total (from arrival to the end of the pass).",
+			Help:    "Time of a change of a Service or its endpoints, by stage: watch (from what led to changed endpoints, by the control plane's clock, to its arrival here), queue (to the start of a sync), compile (to the first operation of the sync), kernel (its operations), total (from arrival to the end of the sync).",
 			Buckets: prometheus.ExponentialBuckets(0.0001, 2, 20),
 		}, []string{"stage"}),
 		services:  gauge("services", "Services that are served."),
-		waiting:   gauge("waiting_services", "Services that wait for the next passes, after a start or very many changes at once."),
+		waiting:   gauge("waiting_services", "Services that wait for the next syncs, after a start or very many changes at once."),
 		draining:  gauge("draining_real_servers", "Real servers at weight 0 that wait for their connections to end."),
 		pending:   gauge("pending_retries", "Services, and the foundation, with operations to be tried again."),
 		foreign:   gauge("foreign_virtual_servers", "Virtual servers of others, which are left alone."),
-		synced:    gauge("last_success_timestamp_seconds", "When a pass last ended without an error, in seconds since 1970."),
+		synced:    gauge("last_success_timestamp_seconds", "When a sync last ended without an error, in seconds since 1970."),
 		messages:  newTrafficCount("netlink_messages", "Netlink requests sent since the start."),
 		sends:     newTrafficCount("netlink_sends", "System calls that carried netlink requests since the start."),
 		processes: newTrafficCount("processes_started", "Programs started since the start, such as iptables-restore."),
@@ -113,12 +113,12 @@ func NewMetrics(k traffic, version string) *Metrics {
 	m.noLocal.WithLabelValues("external")
 	// The buckets are kube-proxy's, so that quantiles over nodes of both kinds mean something.
 	m.syncDuration = prometheus.NewHistogram(prometheus.HistogramOpts{
-		Name: "kubeproxy_sync_proxy_rules_duration_seconds", Help: "Time of a pass.",
+		Name: "kubeproxy_sync_proxy_rules_duration_seconds", Help: "Time of a sync.",
 		Buckets: prometheus.ExponentialBuckets(0.001, 2, 15),
 	})
 	m.syncLast = prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "kubeproxy_sync_proxy_rules_last_timestamp_seconds",
-		Help: "When a pass last ended without an error, in seconds since 1970.",
+		Help: "When a sync last ended without an error, in seconds since 1970.",
 	})
 	m.programming = prometheus.NewHistogram(prometheus.HistogramOpts{
 		Name: "kubeproxy_network_programming_duration_seconds",

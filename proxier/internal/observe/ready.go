@@ -22,7 +22,7 @@ type readyBody struct {
 	MaxViewAge string `json:"maxViewAge,omitempty"`
 }
 
-// Readyz is 200 while this node's dataplane is what the API wants now: the API was listed, the first pass over all
+// Readyz is 200 while this node's dataplane is what the API wants now: the API was listed, the first sync over all
 // Services is done, what is known of the API is not too old, and the node is sound. A rollout waits for it. Load
 // balancers and the kubelet's liveness do not: a node without API goes on serving.
 func (h *Health) Readyz(w http.ResponseWriter, _ *http.Request) {
@@ -66,7 +66,7 @@ func (h *Health) ready(now time.Time) readyBody {
 		}
 	}
 	if passed.IsZero() {
-		bad("the first pass over all Services is not done yet")
+		bad("the first sync over all Services is not done yet")
 	}
 	if !sound {
 		bad("the foundation is incomplete, or the kernel cannot be read: ipvs-proxier status has the errors")
@@ -75,7 +75,7 @@ func (h *Health) ready(now time.Time) readyBody {
 		bad("the kernel refuses half of the Services that have changed, of more than one namespace")
 	}
 	if h.hung(now) {
-		bad("a pass has taken more than %s", hangGrace)
+		bad("a sync has taken more than %s", hangGrace)
 	}
 	if h.Waits != nil {
 		if reason := h.Waits(); reason != "" {
