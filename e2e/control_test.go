@@ -121,7 +121,8 @@ func TestControlKnowsWhatIsComplete(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, text)
 	}
-	if r.Complete == nil || *r.Complete < r.First.Took || r.Ready == nil || r.Restart == nil || r.Restart.Took <= 0 || len(r.Histograms) == 0 || r.Changes.Counters[changePasses] < 3 {
+	// A change is seen in the kernel before the pass that brought it has ended, so the last pass may not be counted yet.
+	if r.Complete == nil || *r.Complete < r.First.Took || r.Ready == nil || r.Restart == nil || r.Restart.Took <= 0 || len(r.Histograms) == 0 || r.Changes.Counters[changePasses] < 2 {
 		t.Errorf("%s", text)
 	}
 	if n := r.First.ByKind["ipvs new-dest"]; n != 200 {
