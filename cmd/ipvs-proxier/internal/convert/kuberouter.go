@@ -59,8 +59,11 @@ func KubeRouterFlags(args []string) (*Result, error) {
 	} else {
 		r.allowAllExternalIPs("--service-external-ip-range")
 	}
+	// "30000-32767" or "30000:32767". Masquerading may take any port, so that a right range has nothing to be said of it.
 	if nodePortRange != "" {
-		r.masqueradePorts(nodePortRange)
+		if err := new(proxier.PortRange).UnmarshalText([]byte(strings.ReplaceAll(nodePortRange, ":", "-"))); err != nil {
+			r.note("--service-node-port-range", nodePortRange, "%v; it is not needed here", err)
+		}
 	}
 	if metricsPort > 0 || metricsAddr != "" {
 		c.MetricsBindAddress = net.JoinHostPort(strings.Trim(metricsAddr, "[]"), strconv.Itoa(metricsPort))
@@ -102,18 +105,4 @@ func KubeRouterFlags(args []string) (*Result, error) {
 		r.note(flag.Field, flag.Value, "it is not carried over: it belongs to another function of kube-router, or is unknown")
 	}
 	return r, r.finish()
-}
-
-// masqueradePorts keeps the source ports of masquerading out of the node ports ("30000-32767" or "30000:32767").
-func (r *Result) masqueradePorts(nodePorts string) {
-	var ports proxier.PortRange
-	if err := ports.UnmarshalText([]byte(strings.ReplaceAll(nodePorts, ":", "-"))); err != nil {
-		r.note("--service-node-port-range", nodePorts, "%v; masqueradePorts stays %s", err, r.Config.MasqueradePorts)
-		return
-	}
-	inForce := r.Config.MasqueradePorts
-	if inForce != (proxier.PortRange{}) && ports.First <= inForce.Last && ports.Last >= inForce.First {
-		r.note("--service-node-port-range", nodePorts, "masqueradePorts %s holds node ports: choose ports outside of both",
-			inForce)
-	}
 }
