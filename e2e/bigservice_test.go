@@ -27,7 +27,7 @@ const (
 	bigEndpoints = 65
 )
 
-// beside is TestBesideABigService at work.
+// beside is what stands beside a Service that asks for much, and changes meanwhile.
 type beside struct {
 	*cluster
 	others int
@@ -35,11 +35,9 @@ type beside struct {
 	changes int
 }
 
-// TestBesideABigService: 1,000 Services are there. The largest Service that the budget allows comes, changes and goes,
-// again and again. Meanwhile changes of others arrive, health is good, and each time the kernel has what it is to have.
-// How long changes take without it and beside it, and what the process and the kernel take more, is told and not
-// judged: docs/benchmarking.md has figures.
-func TestBesideABigService(t *testing.T) {
+// startBeside starts the proxier with 1,000 Services, and ten that change.
+func startBeside(t *testing.T) *beside {
+	t.Helper()
 	b := &beside{cluster: newCluster(t), others: 1000}
 	var all []string
 	for i := range b.others {
@@ -50,6 +48,15 @@ func TestBesideABigService(t *testing.T) {
 		b.write(fmt.Sprintf("changing-%d.yaml", i), with(b.changing(i), b.endpoint(0)))
 	}
 	b.run()
+	return b
+}
+
+// TestBesideABigService: 1,000 Services are there. The largest Service that the budget allows comes, changes and goes,
+// again and again. Meanwhile changes of others arrive, health is good, and each time the kernel has what it is to have.
+// How long changes take without it and beside it, and what the process and the kernel take more, is told and not
+// judged: docs/benchmarking.md has figures.
+func TestBesideABigService(t *testing.T) {
+	b := startBeside(t)
 	// Written beforehand: what measures has the same processor.
 	texts := map[string]string{"rr": b.big(scheduled("rr")), "wlc": b.big(scheduled("wlc"))}
 	before := b.stages()

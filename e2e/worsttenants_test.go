@@ -135,16 +135,7 @@ func TestTheWorstTenants(t *testing.T) {
 	if os.Getenv("IPVSP_WORST") == "" {
 		t.Skip("run by make worst-tenants")
 	}
-	b := &beside{cluster: newCluster(t), others: 1000}
-	var all []string
-	for i := range b.others {
-		all = append(all, with(b.other(i), b.endpoint(0)))
-	}
-	b.write("others.yaml", all...)
-	for i := range 10 {
-		b.write(fmt.Sprintf("changing-%d.yaml", i), with(b.changing(i), b.endpoint(0)))
-	}
-	b.run()
+	b := startBeside(t)
 	never := func() bool { return false }
 	b.measure(20, never)
 	process, kernel := b.taken()
