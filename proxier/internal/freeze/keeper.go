@@ -118,10 +118,7 @@ func (k *Keeper) Status() (s Status) {
 
 // Begin freezes the node for so long from now on. When it returns without an error, nothing is written any more.
 func (k *Keeper) Begin(ctx context.Context, d time.Duration, reason string) error {
-	if d < Min || d > Max {
-		return fmt.Errorf("the duration %s is out of range; allowed is %s to %s%s", d, Min, Max, k.inForce())
-	}
-	if err := checkReason(reason); err != nil {
+	if err := check(d, reason); err != nil {
 		return fmt.Errorf("%w%s", err, k.inForce())
 	}
 	now := time.Now()
@@ -242,6 +239,14 @@ func (k *Keeper) Do(ctx context.Context, f func()) bool {
 		}
 		<-k.gate
 	}
+}
+
+// check says what is wrong with a request.
+func check(d time.Duration, reason string) error {
+	if d < Min || d > Max {
+		return fmt.Errorf("the duration %s is out of range; allowed is %s to %s", d, Min, Max)
+	}
+	return checkReason(reason)
 }
 
 // checkReason says what is wrong with a reason.

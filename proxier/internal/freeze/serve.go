@@ -47,10 +47,8 @@ func (k *Keeper) post(w http.ResponseWriter, r *http.Request) (status int, err e
 	if err != nil {
 		return http.StatusBadRequest, err
 	}
-	if duration < Min || duration > Max || checkReason(asked.Reason) != nil {
+	if status = http.StatusServiceUnavailable; check(duration, asked.Reason) != nil {
 		status = http.StatusBadRequest
-	} else {
-		status = http.StatusServiceUnavailable
 	}
 	return status, k.Begin(r.Context(), duration, asked.Reason)
 }
