@@ -148,7 +148,7 @@ func TestStatus(t *testing.T) {
 	if s, err = fetch(""); err != nil || s.Connections == nil || s.Connections.Connections != 5 || len(s.NodeProblems) != 1 || s.NodeProblems[0].Field != "net.ipv4.vs.conn_max" {
 		t.Errorf("connections %+v, problems %+v, %v; want 5 and the limit", s.Connections, s.NodeProblems, err)
 	}
-	b.Table = &ConnectionTable{now: time.Now, read: func() (kernel.ConnectionTable, error) { return kernel.ConnectionTable{}, errors.New("no table") }}
+	b.Table = &ConnectionTable{sparing: sparing{now: time.Now}, read: func() (kernel.ConnectionTable, error) { return kernel.ConnectionTable{}, errors.New("no table") }}
 	if s, err = fetch(""); err != nil || s.Connections != nil || len(s.Errors) != 1 || !strings.Contains(s.Errors[0], "no table") {
 		t.Errorf("%+v, %v; want it to say that there is no table", s, err)
 	}

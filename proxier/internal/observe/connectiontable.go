@@ -49,28 +49,20 @@ const (
 // ConnectionTable reads the kernel's table when it is asked, and not more often than is cheap.
 type ConnectionTable struct {
 	read func() (kernel.ConnectionTable, error)
-	now  func() time.Time
 
 	mu       sync.Mutex
+	sparing  sparing
 	of       kernel.ConnectionTable
 	err      error
-	next     time.Time // not read again before
-	audited  int       // connections that the last audit has seen
+	audited  int // connections that the last audit has seen
 	problems []cluster.Problem
 }
-
-// The least time between two readings, and how many times as long as a reading took the next one waits: the kernel goes
-// through all buckets.
-const (
-	tableRest   = 5 * time.Second
-	tableFactor = 200
-)
 
 // TableWatch is how often the table is looked at for Problems.
 const TableWatch = 30 * time.Second
 
 func NewConnectionTable() *ConnectionTable {
-	return &ConnectionTable{read: kernel.ReadConnectionTable, now: time.Now}
+	return &ConnectionTable{read: kernel.ReadConnectionTable, sparing: sparing{now: time.Now}}
 }
 
 // Observe implements Observer.
@@ -87,11 +79,7 @@ func (c *ConnectionTable) Observe(r engine.Report) {
 func (c *ConnectionTable) current() (ConnectionsStatus, []cluster.Problem, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if began := c.now(); !began.Before(c.next) {
-		c.of, c.err = c.read()
-		ended := c.now()
-		c.next = ended.Add(max(tableRest, tableFactor*ended.Sub(began)))
-	}
+	c.sparing.read(func() { c.of, c.err = c.read() })
 	if c.err != nil {
 		return ConnectionsStatus{}, nil, c.err
 	}

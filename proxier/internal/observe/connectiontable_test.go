@@ -18,7 +18,7 @@ import (
 
 // tableOf returns what looks at a table that the test changes, with a clock of its own.
 func tableOf(t *kernel.ConnectionTable, now *time.Time) *ConnectionTable {
-	return &ConnectionTable{now: func() time.Time { return *now }, read: func() (kernel.ConnectionTable, error) { return *t, nil }}
+	return &ConnectionTable{sparing: sparing{now: func() time.Time { return *now }}, read: func() (kernel.ConnectionTable, error) { return *t, nil }}
 }
 
 // TestTableTooSmall: a table that cannot grow and is crowded is a Problem, and stays one until it is clearly none; and
@@ -76,7 +76,7 @@ func TestTableTooSmall(t *testing.T) {
 // often it is asked for.
 func TestTableIsReadSparingly(t *testing.T) {
 	now, reads := time.Unix(1e9, 0), 0
-	c := &ConnectionTable{now: func() time.Time { return now }}
+	c := &ConnectionTable{sparing: sparing{now: func() time.Time { return now }}}
 	for _, took := range []time.Duration{0, time.Second} {
 		c.read = func() (kernel.ConnectionTable, error) {
 			reads++

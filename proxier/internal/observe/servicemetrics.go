@@ -14,24 +14,16 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel"
 )
 
-// The least time between two readings of the counters, and how many times as long as a reading took the next one waits.
-// A scrape meanwhile gets what was read last.
-const (
-	trafficRest   = 5 * time.Second
-	trafficFactor = 200
-)
-
 // ServiceMetrics are counters of the traffic of Services, from those that the kernel keeps of virtual servers. It is an
 // [engine.Observer], which learns whose the virtual servers are, and a prometheus.Collector, which reads the kernel
 // when it is scraped.
 type ServiceMetrics struct {
 	most int
 	read func() (map[dataplane.VirtualServerID]kernel.ServiceTraffic, error)
-	now  func() time.Time
 
 	mu       sync.Mutex
 	services map[cluster.Name]*serviceTraffic
-	next     time.Time // not read again before
+	sparing  sparing // a scrape that is too soon gets what was read last
 
 	connections, packets, bytes, left *prometheus.Desc
 }
@@ -50,7 +42,8 @@ func NewServiceMetrics(most int) *ServiceMetrics {
 		return prometheus.NewDesc("ipvs_proxier_service_"+name, help, labels, nil)
 	}
 	return &ServiceMetrics{
-		most: most, read: kernel.ReadServiceTraffic, now: time.Now, services: map[cluster.Name]*serviceTraffic{},
+		most: most, read: kernel.ReadServiceTraffic, sparing: sparing{now: time.Now},
+		services: map[cluster.Name]*serviceTraffic{},
 		connections: desc("connections_total",
 			"New connections of a Service on this node, as IPVS counts them.", "namespace", "service"),
 		packets: desc("packets_total",
@@ -118,16 +111,17 @@ func (m *ServiceMetrics) Describe(to chan<- *prometheus.Desc) {
 func (m *ServiceMetrics) Collect(to chan<- prometheus.Metric) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if began := m.now(); !began.Before(m.next) {
-		counted, err := m.read()
-		ended := m.now()
-		m.next = ended.Add(max(trafficRest, trafficFactor*ended.Sub(began)))
-		if err != nil {
-			return // a counter that stands still would look like a Service that nobody asks
+	var err error
+	m.sparing.read(func() {
+		var counted map[dataplane.VirtualServerID]kernel.ServiceTraffic
+		if counted, err = m.read(); err == nil {
+			for _, s := range m.services {
+				s.count(counted)
+			}
 		}
-		for _, s := range m.services {
-			s.count(counted)
-		}
+	})
+	if err != nil {
+		return // a counter that stands still would look like a Service that nobody asks
 	}
 	names := m.largest()
 	for _, name := range names {

@@ -23,7 +23,7 @@ func TestServiceMetrics(t *testing.T) {
 	var failure error
 	readings, now := 0, time.Unix(1e9, 0)
 	m := NewServiceMetrics(1)
-	m.now = func() time.Time { return now }
+	m.sparing.now = func() time.Time { return now }
 	m.read = func() (map[dataplane.VirtualServerID]kernel.ServiceTraffic, error) {
 		readings++
 		return counted, failure
@@ -51,7 +51,7 @@ func TestServiceMetrics(t *testing.T) {
 	}
 	expect := func(what, want string) {
 		t.Helper()
-		now = now.Add(trafficRest)
+		now = now.Add(sparingRest)
 		got, err := testutil.CollectAndFormat(m, expfmt.TypeTextPlain, names...)
 		if err != nil {
 			t.Fatal(err)
