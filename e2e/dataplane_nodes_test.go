@@ -57,6 +57,7 @@ type dataPlane struct {
 	result   *sidebyside.Result
 	nodes    []*dataNode
 	endpoint *topology.Host // on the LAN, without rules
+	sctp     bool           // the kernel has it
 }
 
 // dataNode is the node of one variant with two pods.
@@ -77,7 +78,17 @@ func (c *cluster) dataPlane(result *sidebyside.Result) *dataPlane {
 	c.t.Helper()
 	d := &dataPlane{c: c, result: result}
 	d.endpoint = d.lanHost(90, "endpoint")
-	c.serve(d.endpoint, "endpoint")
+	protocols := []string{"tcp", "udp"}
+	if err := harness.LoadSCTP(); err != nil {
+		c.t.Logf("SCTP is not measured: %v", err)
+	} else {
+		d.sctp, protocols = true, append(protocols, "sctp")
+	}
+	var listen []string
+	for _, protocol := range protocols {
+		listen = append(listen, "--listen", fmt.Sprintf("%s://0.0.0.0:%d", protocol, servePort))
+	}
+	c.serve(d.endpoint, "endpoint", listen...)
 	closing, err := harness.CloseFirst(d.endpoint, closePort, "endpoint")
 	c.must(err)
 	c.t.Cleanup(func() { closing.Close() })
@@ -192,11 +203,14 @@ func (d *dataPlane) programBare(n *dataNode, masquerade ...string) {
 	d.c.t.Helper()
 	d.c.must(n.AddDummy("virtual"))
 	d.c.must(n.Sysctl("net/ipv4/vs/conntrack", "1"))
-	d.c.must(n.Sysctl("net/ipv4/vs/conn_reuse_mode", "0")) // as both proxies set it
 	for _, s := range dataServices {
 		d.c.must(n.AddAddress("virtual", netip.PrefixFrom(s.ip, 32)))
 		for _, virtual := range []netip.AddrPort{at(s.ip, 80), at(n.IPv4, uint16(s.nodePort))} {
-			for _, protocol := range []string{"-t", "-u"} {
+			protocols := []string{"-t", "-u"}
+			if d.sctp && s.port == servePort {
+				protocols = append(protocols, "--sctp-service")
+			}
+			for _, protocol := range protocols {
 				d.run(n.Host, "ipvsadm", "-A", protocol, virtual.String(), "-s", "rr")
 				d.run(n.Host, "ipvsadm", "-a", protocol, virtual.String(), "-r", at(d.endpoint.IPv4, uint16(s.port)).String(), "-m")
 			}
@@ -272,6 +286,11 @@ func (d *dataPlane) createServices(client kubernetes.Interface, proxies []*dataN
 		d.c.must(create(ctx, client, service(of.name, []string{of.ip.String()}, nodePort, func(s *v1.Service) {
 			for i := range s.Spec.Ports {
 				s.Spec.Ports[i].TargetPort, s.Spec.Ports[i].NodePort = intstr.FromInt32(of.port), of.nodePort
+			}
+			if d.sctp && of.port == servePort {
+				port := s.Spec.Ports[0]
+				port.Name, port.Protocol = "sctp", v1.ProtocolSCTP
+				s.Spec.Ports = append(s.Spec.Ports, port)
 			}
 		}), ends...))
 	}

@@ -87,7 +87,7 @@ func (d *dataPlane) longRuns() []longRun {
 		}
 		sources += outsideClient(i).String()
 	}
-	return []longRun{
+	all := []longRun{
 		{sidebyside.OneClient, "The node asks a cluster IP, four connections at once, one endpoint that closes first.", itself, func(*dataNode) []string {
 			return []string{"--mode", "crr", "--closed", "--concurrency", "4", "tcp://" + at(closingIP, 80).String()}
 		}},
@@ -103,6 +103,17 @@ func (d *dataPlane) longRuns() []longRun {
 				return []string{"--mode", "udp-rr", "--closed", "--concurrency", "50", "--timeout", "1s", "--source", sources, "udp://" + at(n.IPv4, 30080).String()}
 			}},
 	}
+	if !d.sctp {
+		return all
+	}
+	return append(all,
+		longRun{sidebyside.OneSCTP, "The node asks a cluster IP, four associations at once, one endpoint.", itself, func(*dataNode) []string {
+			return []string{"--mode", "crr", "--closed", "--concurrency", "4", "sctp://" + at(servingIP, 80).String()}
+		}},
+		longRun{sidebyside.FiftySCTP, "Fifty addresses ask a node port, fifty associations at once, one endpoint.",
+			func(*dataNode) *topology.Host { return d.c.Outside }, func(n *dataNode) []string {
+				return []string{"--mode", "crr", "--closed", "--concurrency", "50", "--source", sources, "sctp://" + at(n.IPv4, 30080).String()}
+			}})
 }
 
 // stall carries the run out and reads the counters every ten seconds.

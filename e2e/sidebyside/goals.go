@@ -15,6 +15,8 @@ const (
 	FiftyClients  = "fifty clients from outside, node port"
 	UDPTimeouts   = "UDP exchanges, masqueraded"
 	FiftyUDP      = "UDP exchanges of fifty clients from outside, node port"
+	OneSCTP       = "SCTP associations, masqueraded"
+	FiftySCTP     = "SCTP associations of fifty clients from outside, node port"
 )
 
 // goalRow is a goal. nft is the same ratio with our nftables backend, and bare that with virtual servers made by hand
