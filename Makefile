@@ -291,7 +291,7 @@ builds-before:
 
 # The output is as benchstat reads it: a file a run, named by time and kernel, in bin/out/go.
 # bench-data takes ROUNDS, SERVICES (beside those that are asked), TURN (seconds that each variant has in a round),
-# STALL (seconds of a long run, 0: none), LONGRUNS (how many of each variant), ONLY (a part of the names of scenarios),
+# STALL (seconds of a long run, 0: none), LONGRUNS (how many of each variant), ONLY (a pattern of names of scenarios),
 # VARIANTS (names of variants, between commas), ADD (1: keep what an earlier run measured and this one does not) and
 # PAGE (the page in docs, without .md, that it writes: one for each kernel).
 PAGE     ?= data-plane

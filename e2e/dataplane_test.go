@@ -5,6 +5,7 @@ package e2e
 import (
 	"encoding/json"
 	"os"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -41,10 +42,11 @@ func TestDataPlane(t *testing.T) {
 	}
 
 	began := time.Now()
-	only := os.Getenv("IPVSP_BENCH_ONLY")
+	only, err := regexp.Compile(os.Getenv("IPVSP_BENCH_ONLY"))
+	c.must(err)
 	rounds := benchNumber(t, "ROUNDS", 7)
 	for _, w := range d.workloads() {
-		if !strings.Contains(w.Name, only) {
+		if !only.MatchString(w.Name) {
 			continue
 		}
 		d.measure(w, rounds)
@@ -53,7 +55,7 @@ func TestDataPlane(t *testing.T) {
 	}
 	if stall := benchNumber(t, "STALL", 60); stall > 0 {
 		for _, l := range d.longRuns() {
-			if !strings.Contains(l.name, only) {
+			if !only.MatchString(l.name) {
 				continue
 			}
 			for round := range benchNumber(t, "LONGRUNS", 1) {
