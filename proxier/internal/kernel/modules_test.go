@@ -48,3 +48,36 @@ func TestModules(t *testing.T) {
 		t.Errorf("in doubt are %v, want lc and wrr", got)
 	}
 }
+
+// TestIPVSMatch: the match counts as there where its module is loaded, built in, or loaded by modprobe or else by the
+// kernel for iptables. Nothing is tried where that is known ahead.
+func TestIPVSMatch(t *testing.T) {
+	lists := func(dep, builtin string) [][]byte { return [][]byte{[]byte(dep), []byte(builtin)} }
+	for _, c := range []struct {
+		name  string
+		lists [][]byte
+		// by is the program with which it gets loaded; "before" is before any.
+		by   string
+		want bool
+		runs []string
+	}{
+		{"loaded", nil, "before", true, nil},
+		{"built in", lists("", "kernel/net/netfilter/xt_ipvs.ko\n"), "", true, nil},
+		{"in no list", lists("kernel/x.ko:", "kernel/y.ko"), "", false, nil},
+		{"by modprobe", lists("kernel/net/netfilter/xt_ipvs.ko:", "kernel/y.ko"), "modprobe", true, []string{"modprobe"}},
+		{"without CAP_SYS_MODULE", nil, "iptables", true, []string{"modprobe", "iptables"}},
+		{"not at all", nil, "", false, []string{"modprobe", "iptables"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var runs []string
+			is := hasIPVSMatch(func() modules {
+				m := modules{present: map[string]bool{}, lists: c.lists}
+				m.present["xt_ipvs"] = c.by == "before" || slices.Contains(runs, c.by)
+				return m
+			}, func(program string, _ ...string) { runs = append(runs, program) })
+			if is != c.want || !slices.Equal(runs, c.runs) {
+				t.Errorf("is there: %t, want %t; %v ran, want %v", is, c.want, runs, c.runs)
+			}
+		})
+	}
+}

@@ -58,7 +58,10 @@ func Probe(schedulers []string, by Netfilter) (dataplane.Facts, error) {
 		return facts, nil
 	}
 	facts.RandomFully = knowsRandomFully()
-	facts.IPVSMatch = hasModule("xt_ipvs", func() modules { return readModules("", strings.TrimSpace(string(release))) })
+	facts.IPVSMatch = hasIPVSMatch(
+		func() modules { return readModules("", strings.TrimSpace(string(release))) },
+		func(program string, args ...string) { _, _ = command.Run(context.Background(), nil, program, args...) },
+	)
 	return facts, nil
 }
 
@@ -72,9 +75,14 @@ func programsMissing() error {
 	return nil
 }
 
-// hasModule reports whether the kernel has the module, and loads it where it is not known to be there. What is in no
-// list that can be read and cannot be loaded counts as missing.
-func hasModule(name string, read func() modules) bool {
+// hasIPVSMatch reports whether rules can match what IPVS has changed, and loads the module of that where it is not known
+// to be there. What is in no list that can be read and cannot be loaded counts as missing.
+//
+// A container without CAP_SYS_MODULE loads nothing by modprobe. But the kernel loads a match by itself for whoever has
+// CAP_NET_ADMIN and asks for its revisions (net/netfilter/x_tables.c, xt_find_revision, Linux 6.1), which iptables does
+// before it shows the help of the match. It writes nothing then, and waits for no lock.
+func hasIPVSMatch(read func() modules, run func(program string, args ...string)) bool {
+	const name = "xt_ipvs"
 	known := read()
 	switch {
 	case known.loaded(name) || known.builtIn(name):
@@ -82,8 +90,13 @@ func hasModule(name string, read func() modules) bool {
 	case known.absent(name):
 		return false
 	}
-	_, err := command.Run(context.Background(), nil, "modprobe", "-q", name)
-	return err == nil
+	for _, load := range [][]string{{"modprobe", "-q", name}, {"iptables", "-m", "ipvs", "--help"}} {
+		run(load[0], load[1:]...)
+		if read().loaded(name) {
+			return true
+		}
+	}
+	return false
 }
 
 // parseRelease reads "6.12.3-amd64"; what cannot be read counts as 0.
