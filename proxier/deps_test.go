@@ -22,9 +22,9 @@ import (
 var pure = []string{
 	"internal/document", "internal/marks", "internal/spelling", "internal/version", "internal/version/command", "internal/wronguse",
 	"ipset", "proxier/internal/annotation",
-	"proxier/internal/budget", "proxier/internal/bundle", "proxier/internal/cluster", "proxier/internal/dataplane", "proxier/internal/explain",
-	"proxier/internal/iptables",
-	"proxier/internal/nodecheck",
+	"proxier/internal/budget", "proxier/internal/bundle", "proxier/internal/cluster", "proxier/internal/dataplane",
+	"proxier/internal/explain", "proxier/internal/iptables",
+	"proxier/internal/nodecheck", "proxier/internal/threeway",
 	"scheduler", "scheduler/hashing",
 }
 

@@ -27,9 +27,12 @@ const (
 // end.
 const FreezePath = "/freeze"
 
+// MirrorPath is where the socket, and nothing else, serves what the daemon knows the kernel to hold.
+const MirrorPath = "/mirror"
+
 // httpServersOf returns what is served on the addresses of the configuration.
 func httpServersOf(
-	c Config, h *observe.Health, b *observe.Board, m *observe.Metrics, freezes http.Handler,
+	c Config, h *observe.Health, b *observe.Board, m *observe.Metrics, freezes, mirror http.Handler,
 ) []httpServer {
 	health := http.NewServeMux()
 	health.HandleFunc("/healthz", h.Healthz)
@@ -50,10 +53,11 @@ func httpServersOf(
 	local.Handle(StatusPath, b)
 	local.Handle(JournalPath, b.Journal)
 	local.Handle(FreezePath, freezes)
+	local.Handle(MirrorPath, mirror)
 	for _, path := range []string{"/healthz", "/livez", "/readyz"} {
 		local.Handle(path, health)
 	}
-	index(local, "/metrics", StatusPath, JournalPath, FreezePath, "/healthz", "/livez", "/readyz")
+	index(local, "/metrics", StatusPath, JournalPath, FreezePath, MirrorPath, "/healthz", "/livez", "/readyz")
 	return []httpServer{
 		{"healthzBindAddress", c.HealthzBindAddress, health, edge.Probes()},
 		{"metricsBindAddress", c.MetricsBindAddress, operator, edge.Operator()},

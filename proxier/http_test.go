@@ -77,7 +77,7 @@ func TestTheIndexListsWhatThereIs(t *testing.T) {
 	m := observe.NewMetrics(nil, "v1")
 	b := observe.NewBoard("n1", "v1", func() (observe.ConnectionCounter, error) { return nil, errors.New("connections cannot be counted") }, observe.Origin{Mistakes: func() []string { return nil }})
 	h := &observe.Health{Board: b, Answered: m.CountAnswer, Node: func() (*v1.Node, bool) { return nil, false }}
-	for _, at := range httpServersOf(Config{}, h, b, m, freeze.Open("", slog.New(slog.DiscardHandler))) {
+	for _, at := range httpServersOf(Config{}, h, b, m, freeze.Open("", slog.New(slog.DiscardHandler)), &mirror{}) {
 		get := func(path string) (int, string) {
 			answer := httptest.NewRecorder()
 			at.handler.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, path, nil))

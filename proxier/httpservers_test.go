@@ -83,7 +83,7 @@ func TestAPortOfOursInUse(t *testing.T) {
 			b := observe.NewBoard("n1", "v1", func() (observe.ConnectionCounter, error) { return nil, errors.New("connections cannot be counted") }, observe.Origin{Mistakes: func() []string { return nil }})
 			b.ListenerProblems = d.problems
 			h := &observe.Health{Board: b, Answered: m.CountAnswer, Node: func() (*v1.Node, bool) { return nil, false }}
-			stop := d.serve(httpServersOf(c, h, b, m, http.NotFoundHandler()))
+			stop := d.serve(httpServersOf(c, h, b, m, http.NotFoundHandler(), http.NotFoundHandler()))
 			defer stop()
 
 			get := func(address, path string) string {
@@ -152,7 +152,7 @@ func TestStrangersOnOurAddresses(t *testing.T) {
 	m := observe.NewMetrics(nil, "v1")
 	b := observe.NewBoard("n1", "v1", nil, observe.Origin{})
 	h := &observe.Health{Board: b, Answered: m.CountAnswer, Node: func() (*v1.Node, bool) { return nil, false }}
-	for _, at := range httpServersOf(Config{HealthzBindAddress: "127.0.0.1:0", MetricsBindAddress: "127.0.0.1:0"}, h, b, m, http.NotFoundHandler()) {
+	for _, at := range httpServersOf(Config{HealthzBindAddress: "127.0.0.1:0", MetricsBindAddress: "127.0.0.1:0"}, h, b, m, http.NotFoundHandler(), http.NotFoundHandler()) {
 		if at.address == "" {
 			continue
 		}

@@ -233,9 +233,10 @@ var options = []Option{
 			"with five series each; `0` is none, at most `10000`",
 	}, {
 		Field: "socket", Flags: []string{"socket"},
-		Help: "unix socket, of mode 0600, on which status, journal and bundle ask the daemon; root alone is answered; empty is off",
-		Docs: "unix socket, of mode 0600, on which `status`, `journal` and `bundle` ask the daemon; root alone is answered, and " +
-			"empty is off. As above while another process has it",
+		Help: "unix socket, of mode 0600, on which status, journal, diff, freeze and bundle ask the daemon; root alone is " +
+			"answered; empty is off",
+		Docs: "unix socket, of mode 0600, on which `status`, `journal`, `diff`, `freeze` and `bundle` ask the daemon; " +
+			"root alone is answered, and empty is off. As above while another process has it",
 	}, {
 		Field: "stateDir", Flags: []string{"state-dir"},
 		Help: "directory where the journal is kept over restarts, in 3 MiB at most; empty keeps it in memory alone",

@@ -92,14 +92,7 @@ type dryRun struct {
 }
 
 func (r dryRun) plan(ctx context.Context) (Plan, error) {
-	wanted := r.dataplane(kernel.Families(r.by.Netfilter), r.facts)
-	if r.DetectLocalMode == DetectNodeCIDR {
-		var err error
-		if wanted.Pods.CIDRs, err = awaitPodCIDRs(ctx, r.watcher, r.NodeName, r.log); err != nil {
-			return Plan{}, err
-		}
-	}
-	linux, err := kernel.NewLinux(r.linux(wanted, r.by.Netfilter))
+	linux, settings, err := r.open(ctx)
 	if err != nil {
 		return Plan{}, err
 	}
@@ -108,20 +101,33 @@ func (r dryRun) plan(ctx context.Context) (Plan, error) {
 	if err != nil {
 		return Plan{}, fmt.Errorf("read the kernel: %w", err)
 	}
-	settings := r.settings(wanted)
-	settings.APIServers = r.from.reached.All
-	if r.TakeOver != "" {
-		ledger, err := predecessor.ReadLedger(predecessor.Proxy(r.TakeOver))
-		if err != nil {
-			return Plan{}, err
-		}
-		settings.Predecessor = ledger.Owns
-	}
 	ops, last, err := engine.DryRun(settings, seen, r.watcher, linux.Connections)
 	if err != nil {
 		return Plan{}, err
 	}
 	return planned(ops, last.Served), nil
+}
+
+// open opens the kernel, and returns what the engine of a start would go by.
+func (r dryRun) open(ctx context.Context) (*kernel.Linux, engine.Settings, error) {
+	wanted := r.dataplane(kernel.Families(r.by.Netfilter), r.facts)
+	if r.DetectLocalMode == DetectNodeCIDR {
+		var err error
+		if wanted.Pods.CIDRs, err = awaitPodCIDRs(ctx, r.watcher, r.NodeName, r.log); err != nil {
+			return nil, engine.Settings{}, err
+		}
+	}
+	settings := r.settings(wanted)
+	settings.APIServers = r.from.reached.All
+	if r.TakeOver != "" {
+		ledger, err := predecessor.ReadLedger(predecessor.Proxy(r.TakeOver))
+		if err != nil {
+			return nil, engine.Settings{}, err
+		}
+		settings.Predecessor = ledger.Owns
+	}
+	linux, err := kernel.NewLinux(r.linux(wanted, r.by.Netfilter))
+	return linux, settings, err
 }
 
 func planned(ops []dataplane.Op, services int) Plan {

@@ -106,7 +106,8 @@ func Run(ctx context.Context, c Config, version string, log *slog.Logger) error 
 	}
 	servers := newHTTPServers(log, metrics.CountNodeProblems)
 	board.ListenerProblems, board.Unready = servers.problems, health.Unready
-	defer servers.serve(httpServersOf(c, health, board, metrics, frozen))()
+	mirror := &mirror{version: version}
+	defer servers.serve(httpServersOf(c, health, board, metrics, frozen, mirror))()
 	observers := []engine.Observer{
 		observe.NewLog(log), metrics, board.Journal, board, table, succession, observe.NewGarbage(),
 		&otherRules{in: by.Netfilter.Other(), families: families, log: log, alone: frozen.Do},
@@ -145,6 +146,7 @@ func Run(ctx context.Context, c Config, version string, log *slog.Logger) error 
 	}
 	l := engine.NewLoop(engine.New(settings, linux, watcher), config)
 	frozen.Serve(l)
+	mirror.loop.Store(l)
 	told := kernel.WatchHandlers{
 		Addresses: func(change kernel.AddressChange) { l.AddressChanged(engine.AddressChange(change)) },
 		Ours:      func(change kernel.AddressChange) { l.OursGone(engine.AddressChange(change)) },

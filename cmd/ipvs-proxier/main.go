@@ -63,7 +63,7 @@ func rootCommand() *cobra.Command {
 		Version: version,
 	}
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(runCommand(), statusCommand(), checkCommand(), cleanupCommand(), explainCommand(), planCommand(),
+	root.AddCommand(runCommand(), statusCommand(), checkCommand(), cleanupCommand(), explainCommand(), planCommand(), diffCommand(),
 		journalCommand(), freezeCommand(), bundleCommand(), convertCommand(), versioncommand.New(version))
 	completeFlags(root)
 	strictHelp(root)

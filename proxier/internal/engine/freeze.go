@@ -95,6 +95,8 @@ func (l *Loop) stayFrozen(ctx context.Context) bool {
 		case <-timer.C:
 		case r := <-l.freezes:
 			l.setFrozen(r)
+		case r := <-l.mirrors:
+			r.answer(l.engine)
 		case <-l.audits.read: // of an audit that had begun
 			l.audits.step(time.Now())
 		}
@@ -133,6 +135,8 @@ func (l *Loop) awaitStart(ctx context.Context) bool {
 			return ok
 		case r := <-l.freezes:
 			l.setFrozen(r)
+		case r := <-l.mirrors:
+			r.answer(l.engine)
 		}
 	}
 }

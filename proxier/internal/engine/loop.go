@@ -51,6 +51,7 @@ type Loop struct {
 	freezes   chan freezeRequest
 	frozen    time.Time
 	tellUntil func(time.Time)
+	mirrors   chan mirrorRequest
 	// begin is called once ahead of the first pass; nil is nothing.
 	begin func() error
 }
@@ -93,6 +94,7 @@ func NewLoop(e *Engine, c Config) *Loop {
 		compiled:  make(chan struct{}, 1),
 		waiting:   map[cluster.Name]cluster.Change{},
 		freezes:   make(chan freezeRequest), frozen: c.Frozen, tellUntil: c.TellFrozen, begin: c.Begin,
+		mirrors: make(chan mirrorRequest),
 	}
 	l.audits.cost = c.AuditCost
 	if c.AuditPeriod > 0 {
@@ -159,6 +161,8 @@ func (l *Loop) Run(ctx context.Context) error {
 			return nil
 		case r := <-l.freezes:
 			l.setFrozen(r)
+		case r := <-l.mirrors:
+			r.answer(l.engine)
 		case <-l.audits.ready():
 			l.audit()
 		case <-l.source.Changed():
