@@ -10,10 +10,10 @@ import (
 )
 
 // KeepRouterAdvertisements prepares this node for IPv6 forwarding. With net.ipv6.conf.all.forwarding=1 a link whose
-// accept_ra is 1 hears no router any more, and loses the default route that one gave it. With 2 it goes on as before
-// (Documentation/networking/ip-sysctl.rst; net/ipv6/route.c, rt6_purge_dflt_routers). So where forwarding is off, each
-// link that has an address or a default route from a router gets 2. Other links are left alone: pods must not become
-// routers of the node. Where forwarding is on, the operator has settled that, and nothing is changed.
+// accept_ra is 1 ignores router advertisements, and loses the default route that came with one. With 2 it accepts them
+// as before (Documentation/networking/ip-sysctl.rst; net/ipv6/route.c, rt6_purge_dflt_routers). So where forwarding is
+// off, each link that has an address or a default route from a router gets 2. Other links are left alone: pods must not
+// become routers of the node. Where forwarding is on, the operator has decided this already, and nothing is changed.
 func KeepRouterAdvertisements() ([]dataplane.SysctlChange, error) {
 	if value, err := readSysctl("net.ipv6.conf.all.forwarding"); err != nil || value != "0" {
 		return nil, err

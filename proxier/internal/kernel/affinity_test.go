@@ -69,7 +69,7 @@ func reachable(t *testing.T) {
 	}
 }
 
-// ask sends a datagram from each client and port to the Service of stickyService, and returns who has which endpoint.
+// ask sends a datagram from each client and port to the Service of stickyService, and returns each client's endpoint.
 func ask(t *testing.T, clients []netip.Addr, port uint16) map[netip.Addr]netip.AddrPort {
 	t.Helper()
 	reachable(t)

@@ -35,7 +35,7 @@ type chains struct {
 	others map[cluster.Family]*otherVariant
 	// held is the end of the last wait for the lock that another program kept.
 	held time.Time
-	// unchanged tells a reader what need not be read again; nil where everything is read each time.
+	// unchanged keeps what was read, for as long as the rules' generation stays the same; nil reads everything each time.
 	unchanged *unchanged
 }
 
@@ -58,8 +58,8 @@ type counted struct {
 // fresh is how old it may be when hooks are written: a start reads the kernel before the API's lists are there.
 const fresh = 15 * time.Second
 
-// spellings are the chains that are listed in another spelling than we wrote them. Who reads beside the one who writes
-// shares them.
+// spellings are the chains that are listed in another spelling than we wrote them. A Reader shares them with the Linux
+// that writes.
 type spellings struct {
 	mu sync.Mutex
 	of map[dataplane.ChainID]spelling

@@ -26,8 +26,8 @@ type NetfilterChoice struct {
 	Why     string
 }
 
-// ChooseNetfilter finds out what is to hold our sets and rules. asked is auto, iptables or nftables; variant is asked
-// of ChooseIptables where iptables is chosen. foundation is what nftables would have to hold. It changes nothing but
+// ChooseNetfilter decides what is to hold our sets and rules. asked is auto, iptables or nftables. Where iptables is
+// chosen, variant is passed to ChooseIptables. foundation is what nftables would have to hold. It changes nothing but
 // PATH; the error names what is missing.
 func ChooseNetfilter(ctx context.Context, asked, variant string, foundation *dataplane.State) (NetfilterChoice, error) {
 	if asked == string(NFTables) {
@@ -44,7 +44,7 @@ func ChooseNetfilter(ctx context.Context, asked, variant string, foundation *dat
 	if missing == nil {
 		missing = ipsetMissing()
 	}
-	if missing == nil || errors.Is(missing, unix.EPERM) { // who may not ask is told so by the checks of a start
+	if missing == nil || errors.Is(missing, unix.EPERM) { // the checks at the start report a missing permission
 		return NetfilterChoice{Iptables, chosen, why}, nil
 	}
 	if err := CheckNFTables(foundation); err != nil {
@@ -109,7 +109,8 @@ func RemoveRules(in Netfilter, families []cluster.Family, dryRun bool) (removed 
 	return removed, errors.Join(errs...)
 }
 
-// loaded reports whether the kernel has loaded what the backend needs, or may have. To ask the kernel would load it.
+// loaded reports whether the kernel has loaded what the backend needs, or may have. A request to the module itself
+// would load it.
 func (n Netfilter) loaded() bool {
 	module := "ip_set"
 	if n == NFTables {

@@ -8,7 +8,7 @@ import (
 // ConnectionCounter reads connection counts over a socket of its own, beside a Linux that is in use.
 type ConnectionCounter struct{ linux Linux }
 
-// NewConnectionCounter opens one.
+// NewConnectionCounter opens the socket, in the network namespace of the calling thread.
 func NewConnectionCounter() (*ConnectionCounter, error) {
 	v, err := newIPVS()
 	if err != nil {
@@ -17,11 +17,11 @@ func NewConnectionCounter() (*ConnectionCounter, error) {
 	return &ConnectionCounter{Linux{ipvs: v}}, nil
 }
 
-// Close closes it.
+// Close closes the socket.
 func (c *ConnectionCounter) Close() error { return c.linux.Close() }
 
 // VirtualServer returns a virtual server as the kernel has it now, with the connections of its real servers in their
-// order. It is not present when there is none.
+// order. present is false when there is none.
 func (c *ConnectionCounter) VirtualServer(
 	id dataplane.VirtualServerID,
 ) (dataplane.VirtualServer, bool, []dataplane.Connections, error) {

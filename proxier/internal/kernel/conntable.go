@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// ConnectionTable is what the kernel tells of the table of IPVS's connections.
+// ConnectionTable is what the kernel reports of IPVS's table of connections.
 type ConnectionTable struct {
 	// Grows says that each network namespace has a table of its own, which grows and shrinks with its connections, as from
 	// Linux 7.1 on. Then the kernel reports Connections, Buckets, Services and ServiceBuckets. Else it reports none of

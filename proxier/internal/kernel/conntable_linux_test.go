@@ -14,7 +14,7 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel/kerneltest"
 )
 
-// TestConnectionTable: what this kernel tells is what is there, in its own network namespace. Audits count the
+// TestConnectionTable: what this kernel reports is what is there, in the test's own network namespace. Audits count the
 // connections on every kernel.
 func TestConnectionTable(t *testing.T) {
 	const connections = 50

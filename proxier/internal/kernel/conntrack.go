@@ -49,7 +49,7 @@ func newConntrack() (*conntrack, error) {
 	return &conntrack{socket: socket}, nil
 }
 
-// Flow is an entry of connection tracking, as far as Forget and CutOff go by it.
+// Flow is an entry of connection tracking, with the fields that Forget and CutOff compare.
 type Flow struct {
 	Protocol cluster.Protocol
 	// Client and FrontEnd are source and destination of the entry's original direction.
@@ -83,8 +83,8 @@ func udpFrontEnds(
 	return frontEnds
 }
 
-// Forget implements dataplane.Kernel. The table of a family is read once, in which the kernel leaves out what is not
-// UDP (CTA_FILTER, Linux 5.8; an older one shows all).
+// Forget implements dataplane.Kernel. It reads the table of a family once. The kernel leaves out what is not UDP
+// (CTA_FILTER, Linux 5.8; an older one returns all entries).
 func (k *Linux) Forget(flows map[dataplane.VirtualServerID][]netip.AddrPort) (deleted int, err error) {
 	for _, family := range []cluster.Family{cluster.IPv4, cluster.IPv6} {
 		frontEnds := udpFrontEnds(flows, family)

@@ -237,8 +237,8 @@ func TestForgetReadsTheTableOnce(t *testing.T) {
 	}
 }
 
-// burst sends n datagrams. A socket tells of a refusal instead of sending the next one, which is then sent again. With
-// no route and no address any more the node itself cannot send.
+// burst sends n datagrams. A socket returns an earlier refusal as the error of the next send, and sends nothing; burst
+// then sends again. With no route and no address any more the node itself cannot send.
 func burst(t *testing.T, c *net.UDPConn, n int) {
 	t.Helper()
 	for range n {

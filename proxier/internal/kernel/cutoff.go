@@ -10,8 +10,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
 
-// CutOff implements dataplane.Kernel. The table of a family is read once, in which the kernel leaves out other
-// protocols where all front ends have the same.
+// CutOff implements dataplane.Kernel. It reads the table of a family once. Where all front ends have the same protocol,
+// the kernel leaves out the others.
 func (k *Linux) CutOff(allowed map[dataplane.VirtualServerID][]netip.Prefix) (deleted int, err error) {
 	for _, family := range []cluster.Family{cluster.IPv4, cluster.IPv6} {
 		protocol, any := protocolOf(allowed, family)

@@ -12,9 +12,9 @@ import (
 // expireNodest makes the kernel end the connections of a real server whose packet finds it gone.
 const expireNodest = "net.ipv4.vs.expire_nodest_conn"
 
-// expiry switches expireNodest off for a moment. Its lock is held while it is off: who reads the parameter then beside
-// us would take that for a change. The file is opened once, in the network namespace to which it belongs from then on:
-// a change of an endpoint costs three system calls here, and not fifteen.
+// expiry switches expireNodest off for a moment. Its lock is held while it is off: a Reader that reads the parameter
+// meanwhile would take that for a change. The file is opened once, in the network namespace to which it belongs from
+// then on: a change of an endpoint costs three system calls here, and not fifteen.
 type expiry struct {
 	sync.Mutex
 	fd     int

@@ -39,14 +39,14 @@ func (m Modules) Loads() bool {
 	return err == nil
 }
 
-// State reports whether the module is loaded, built in, or absent; none of them is one that can be loaded where the
-// lists could be read.
+// State reports whether the module is loaded, built in, or absent. All three are false for a module that can be loaded,
+// if Listed is true.
 func (m Modules) State(name string) (loaded, builtIn, absent bool) {
 	return m.loaded(name), m.builtIn(name), m.absent(name)
 }
 
-// HasIPVS reports whether IPVS is in the kernel now, whoever runs it. To ask for its family by name would load the
-// module (net/netlink/genetlink.c, ctrl_getfamily, Linux 6.1); a list of all families does not.
+// HasIPVS reports whether IPVS is in the kernel now. It needs no privileges. A request for its family by name would
+// load the module (net/netlink/genetlink.c, ctrl_getfamily, Linux 6.1); a list of all families does not.
 func HasIPVS() (bool, error) {
 	families, err := vnl.GenlFamilyList()
 	if err != nil {

@@ -15,10 +15,10 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel/kerneltest"
 )
 
-// TestFullSets: what a full set refuses is told of each entry for itself, and says nothing of the next one. Linux looks
-// at the total only where the entry's region of 1,024 buckets has had its share of maxelem (ip_set_hash_gen.h,
-// mtype_add, Linux 5.6 and later), so that a set with several regions takes more than maxelem, and which entries it
-// refuses hangs on a seed. It never refuses one before maxelem is reached.
+// TestFullSets: a full set returns an error for each entry that it refuses. A refusal does not mean that the next entry
+// is refused. Linux looks at the total only where the entry's region of 1,024 buckets has had its share of maxelem
+// (ip_set_hash_gen.h, mtype_add, Linux 5.6 and later), so that a set with several regions takes more than maxelem, and
+// which entries it refuses depends on a seed. It never refuses one before maxelem is reached.
 func TestFullSets(t *testing.T) {
 	kerneltest.Own(t)
 	sets, err := ipsets.New()

@@ -193,7 +193,7 @@ func socketAddress(a netip.AddrPort) unix.Sockaddr {
 	return &unix.SockaddrInet6{Port: int(a.Port()), Addr: a.Addr().As16()}
 }
 
-// connectionsOf returns where the kernel sends whom.
+// connectionsOf returns the endpoint to which the kernel sends each client.
 func connectionsOf(t *testing.T) map[client]netip.AddrPort {
 	t.Helper()
 	lines, err := ipvstest.Connections()

@@ -15,7 +15,7 @@ import (
 )
 
 // KubeletVariant returns the variant of iptables in which kubelet's own chain is; "" where it is in none. A variant
-// whose tables would only come into being by being listed is not asked.
+// without tables is not listed, since a listing would create them.
 func KubeletVariant(ctx context.Context) (Variant, error) {
 	var errs []error
 	for _, v := range []Variant{NFT, Legacy} {

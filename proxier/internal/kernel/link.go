@@ -40,7 +40,7 @@ func newLink(name string, ignore []string) (*link, error) {
 
 func (l *link) close() error { return errors.Join(l.numbers.Close(), l.socket.Close()) }
 
-// messages and sends count what was asked.
+// messages and sends count the requests and the system calls that carried them.
 func (l *link) messages() uint64 { return l.numbers.Messages + l.socket.Messages }
 func (l *link) sends() uint64    { return l.numbers.Sends + l.socket.Sends }
 

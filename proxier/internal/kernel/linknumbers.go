@@ -26,7 +26,7 @@ func newLinkNumbers() (*linkNumbers, error) {
 	return &linkNumbers{Socket: socket}, nil
 }
 
-// skipStatistics is RTEXT_FILTER_SKIP_STATS (linux/rtnetlink.h): they take the kernel the longest to tell.
+// skipStatistics is RTEXT_FILTER_SKIP_STATS (linux/rtnetlink.h): the statistics take the kernel the longest to dump.
 const skipStatistics = 1 << 3
 
 // of returns the number of a link, 0 when it does not exist.

@@ -11,7 +11,7 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
 
-// LinuxConfig is what the adapter has to know beforehand.
+// LinuxConfig is what NewLinux needs.
 type LinuxConfig struct {
 	Link     string
 	Families []cluster.Family
@@ -32,13 +32,13 @@ type Linux struct {
 	link      *link
 	netfilter netfilter
 	conntrack *conntrack
-	// beside is what the Readers were asked.
+	// beside is the traffic of the Readers.
 	beside *trafficSum
 	// servers, entries and addresses are how many there were at the last look.
 	servers, entries, addresses int
 }
 
-// Traffic counts what Linux was asked so far.
+// Traffic counts the requests to the kernel so far.
 type Traffic struct {
 	// Messages is the number of netlink requests, Sends that of the system calls that carried them, Processes that of
 	// the programs started (iptables and its relatives).

@@ -207,7 +207,7 @@ func TestWritesAreBatched(t *testing.T) {
 }
 
 // TestChangesByOthersAreSeen: what others set on our virtual and real servers, and we never do, is a difference, and
-// mended.
+// repaired.
 func TestChangesByOthersAreSeen(t *testing.T) {
 	kerneltest.Own(t)
 	k := openLinux(t)
@@ -315,14 +315,15 @@ func TestProbe(t *testing.T) {
 	}
 }
 
-// TestWatch tells of addresses on other links, with those that have gone; of our own link and routes what is gone only;
-// of the end of our link, also when it was made anew, and of no other's.
+// TestWatch: of other links, Watch reports each change of an address, and which one is gone. Of our own link and routes
+// it reports what is gone only. It reports the end of our link, also when the link was made anew, and no other link's
+// end.
 func TestWatch(t *testing.T) {
 	kerneltest.Own(t)
 	k := openLinux(t)
 	apply(t, k, from(dataplane.NewState(), want(1, 1)))
 	shell(t, "ip link add other type dummy")
-	told, ours, gone := make(chan kernel.AddressChange, 100), make(chan kernel.AddressChange, 1000), make(chan struct{}, 100)
+	changed, ours, gone := make(chan kernel.AddressChange, 100), make(chan kernel.AddressChange, 1000), make(chan struct{}, 100)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	namespace, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
@@ -337,37 +338,37 @@ func TestWatch(t *testing.T) {
 			return
 		}
 		ended <- kernel.Watch(ctx, kerneltest.Config.Link, kernel.WatchHandlers{
-			Addresses: func(c kernel.AddressChange) { told <- c }, Ours: func(c kernel.AddressChange) { ours <- c }, LinkGone: func() { gone <- struct{}{} },
+			Addresses: func(c kernel.AddressChange) { changed <- c }, Ours: func(c kernel.AddressChange) { ours <- c }, LinkGone: func() { gone <- struct{}{} },
 		})
 	}()
-	// The watch has begun when the first address is told; each try is a new one.
+	// The watch has begun when the first change is reported; each try adds another address.
 	deadline := time.Now().Add(20 * time.Second)
 	for i := 1; ; i++ {
 		shell(t, fmt.Sprintf("ip addr add 192.168.50.%d/32 dev other", i))
 		select {
-		case <-told:
+		case <-changed:
 		case err := <-ended:
 			t.Fatal(err)
 		case <-time.After(100 * time.Millisecond):
 			if time.Now().After(deadline) {
-				t.Fatal("no address is told")
+				t.Fatal("no address is reported")
 			}
 			continue
 		}
 		break
 	}
-	for quiet := false; !quiet; { // the told of an earlier try may be late
+	for quiet := false; !quiet; { // the report of an earlier try may be late
 		select {
-		case <-told:
+		case <-changed:
 		case <-time.After(500 * time.Millisecond):
 			quiet = true
 		}
 	}
-	// What is told of ours would have been told long before the last one of these is there; the link made anew has another
+	// A report on our own link would come before the last of these addresses is there. The link made anew has another
 	// number.
 	shell(t, "for i in $(seq 50); do ip addr add 192.168.51.$i/32 dev "+kerneltest.Config.Link+"; done")
 	if n := len(ours); n > 0 {
-		t.Errorf("%d addresses of our own link are told to be gone, and it has only got some", n)
+		t.Errorf("%d addresses of our own link are reported as gone, although some were only added", n)
 	}
 	lose := func(command, addr string) {
 		t.Helper()
@@ -379,7 +380,7 @@ func TestWatch(t *testing.T) {
 			case err := <-ended:
 				t.Fatal(err)
 			case <-time.After(20 * time.Second):
-				t.Fatalf("after %s it is not told that %s is gone", command, addr)
+				t.Fatalf("after %s it is not reported that %s is gone", command, addr)
 			}
 		}
 	}
@@ -388,11 +389,11 @@ func TestWatch(t *testing.T) {
 	lose("ip route add local 192.168.53.1/32 dev lo table local proto 73 metric 73; ip route del local 192.168.53.1/32 dev lo table local metric 73", "192.168.53.1")
 	shell(t, "ip route add 192.168.54.0/24 dev lo; ip route del 192.168.54.0/24")
 	if n := len(ours); n > 0 {
-		t.Errorf("%d routes of others are told", n)
+		t.Errorf("%d routes of others are reported", n)
 	}
 	shell(t, fmt.Sprintf("ip link del %[1]s; ip link add %[1]s type dummy; for i in $(seq 50); do ip addr add 192.168.51.$i/32 dev %[1]s; done", kerneltest.Config.Link))
-	if n := len(told); n > 0 {
-		t.Errorf("%d changes of our own link are told", n)
+	if n := len(changed); n > 0 {
+		t.Errorf("%d changes of our own link are reported", n)
 	}
 	end := func(how string) {
 		t.Helper()
@@ -401,7 +402,7 @@ func TestWatch(t *testing.T) {
 		case err := <-ended:
 			t.Fatal(err)
 		case <-time.After(20 * time.Second):
-			t.Fatalf("nothing is told of our link's end after: %s", how)
+			t.Fatalf("our link's end is not reported after: %s", how)
 		}
 	}
 	end("it is made anew")
@@ -418,18 +419,18 @@ func TestWatch(t *testing.T) {
 			want.Gone = netip.MustParseAddr(lost)
 		}
 		select {
-		case got := <-told:
+		case got := <-changed:
 			if got != want {
-				t.Errorf("told %+v, want %+v", got, want)
+				t.Errorf("reported %+v, want %+v", got, want)
 			}
 		case err := <-ended:
 			t.Fatal(err)
 		case <-time.After(20 * time.Second):
-			t.Fatalf("another link is not told of any more; want %+v", want)
+			t.Fatalf("changes of another link are no longer reported; want %+v", want)
 		}
 	}
 	if n := len(gone); n > 0 {
-		t.Errorf("the end of our link is told %d times more", n)
+		t.Errorf("the end of our link is reported %d times more", n)
 	}
 	cancel()
 	if err := <-ended; err != nil {

@@ -28,8 +28,8 @@ func withRealServers(last byte, name string, n int) (dataplane.VirtualServerID, 
 	return id, ops
 }
 
-// TestTableIsBuiltOnce: virtual servers whose scheduler comes last, several in one go and longer than one send, are as
-// they were asked for.
+// TestTableIsBuiltOnce: virtual servers whose scheduler comes last are created as wanted, also several at once in more
+// than one send.
 func TestTableIsBuiltOnce(t *testing.T) {
 	kerneltest.Own(t)
 	k := openLinux(t)

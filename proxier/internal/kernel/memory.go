@@ -17,7 +17,7 @@ import (
 // Memory is a kernel in memory that refuses what Linux refuses, with the same errnos. It passes the contract suite that
 // Linux passes. Like Linux, it holds things that are not ours. Its fields are set while nobody reads beside it.
 type Memory struct {
-	mu    sync.Mutex // between operations and who reads beside them
+	mu    sync.Mutex // between operations and a Reader
 	state *dataplane.State
 	// Addresses are the node's addresses, as NodeAddresses returns them. SetAddresses changes them as Linux does.
 	Addresses []netip.Addr
@@ -31,7 +31,7 @@ type Memory struct {
 	// Captures and UnreadRules are what Observe shows of others' rules.
 	Captures    dataplane.Captures
 	UnreadRules []string
-	// RulesChanged is what Glance tells of the rules.
+	// RulesChanged is what Glance returns as Rules.
 	RulesChanged uint64
 	// Busy holds the connections of real servers: what Connections returns. A real server that is not in it is idle.
 	Busy map[dataplane.RealServerID]uint32
@@ -110,8 +110,8 @@ func (m *Memory) Reader() *MemoryReader { return &MemoryReader{memory: m} }
 // MemoryReader reads a Memory in another goroutine.
 type MemoryReader struct {
 	memory *Memory
-	// Before, when set, is called before each part of the kernel is read: what happens there happens while the kernel is
-	// read.
+	// Before, when set, is called before each part of the kernel is read. A test changes the kernel in it, as other
+	// programs do during a read.
 	Before func(part string)
 	// Overlooks, when set, says which virtual servers the kernel leaves out, as Linux does when others come and go.
 	Overlooks func(dataplane.VirtualServerID) bool

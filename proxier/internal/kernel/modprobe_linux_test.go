@@ -16,7 +16,7 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel/kerneltest"
 )
 
-// recordModprobe makes the kernel's modprobe tell what it is called for, and returns what reads that.
+// recordModprobe replaces the kernel's modprobe by a script that records its arguments. called returns them.
 func recordModprobe(t *testing.T) (called func() []string) {
 	t.Helper()
 	const setting = "/proc/sys/kernel/modprobe"
@@ -47,8 +47,8 @@ func recordModprobe(t *testing.T) (called func() []string) {
 	}
 }
 
-// TestALookAsksForNoModule: asked for a link that is not there, the kernel may run modprobe for its name before it says
-// so, with each audit.
+// TestALookAsksForNoModule: before the kernel answers that a link is not there, it may run modprobe for the link's
+// name, with each audit.
 func TestALookAsksForNoModule(t *testing.T) {
 	kerneltest.Own(t)
 	linux, err := kernel.NewLinux(kernel.LinuxConfig{Link: "kube-ipvs0", Families: []cluster.Family{cluster.IPv4, cluster.IPv6}, IgnoreLinks: []string{"kube-dummy-if"}})

@@ -29,9 +29,9 @@ type netfilter interface {
 	// observe puts what there is of sets and rules into what is seen, and the rules of others that concern Services, as
 	// far as they are among the parts. It returns which of the parts it has read.
 	observe(*dataplane.Observation, dataplane.Parts) (dataplane.Parts, error)
-	// glance says what can be told of sets and rules without reading them.
+	// glance sets what is known of sets and rules without reading them.
 	glance(*dataplane.Glance, dataplane.Parts) error
-	// share has a reader beside know what only the one who writes knows. From then on the reader shows again what it has
+	// share gives a Reader's backend what only the writing one knows. From then on the reader returns again what it has
 	// read before, as long as the kernel says that nothing has changed.
 	share(reader netfilter)
 	traffic() Traffic
@@ -52,7 +52,7 @@ func newNetfilter(which Netfilter, families []cluster.Family) (netfilter, error)
 	return nil, fmt.Errorf("BUG: unknown netfilter backend %q", which)
 }
 
-// isNetfilter tells the operations that netfilter carries out.
+// isNetfilter reports whether netfilter carries out the operation.
 func isNetfilter(op dataplane.Op) bool {
 	switch op.Object.(type) {
 	case dataplane.Set, dataplane.SetEntry, dataplane.Chain, dataplane.Hook:

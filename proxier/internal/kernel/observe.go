@@ -85,7 +85,7 @@ func (k *Linux) observeSysctls(s *dataplane.State) error {
 	for _, name := range k.config.Sysctls {
 		value, err := k.Sysctl(name)
 		if errors.Is(err, fs.ErrNotExist) {
-			continue // it reads as unset; writing it will tell
+			continue // it reads as unset; writing it will return the error
 		}
 		if err != nil {
 			return err
@@ -141,7 +141,7 @@ func (k *Linux) excluded(id dataplane.VirtualServerID) bool {
 	return slices.ContainsFunc(k.config.Exclude, func(network netip.Prefix) bool { return network.Contains(id.Addr) })
 }
 
-// slab is room for many small lists, so that they are not allocated one by one.
+// slab is one allocation for many small lists.
 type slab struct{ free []dataplane.RealServer }
 
 const slabSize = 512

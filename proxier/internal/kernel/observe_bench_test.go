@@ -43,7 +43,7 @@ func sized(family cluster.Family, n int) *dataplane.State {
 	return w.State
 }
 
-// bare makes the system calls of a look at the kernel and throws away what they tell: the floor below Observe.
+// bare makes the system calls of a look at the kernel and throws away the answers: the floor below Observe.
 type bare struct {
 	testing.TB
 	ipvs, route, sets, dests int

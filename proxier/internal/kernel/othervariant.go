@@ -14,11 +14,11 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/iptables"
 )
 
-// otherVariant reads the rules that were written by the other kind of iptables, legacy beside nft. The kernel asks both
+// otherVariant reads the rules that were written by the other kind of iptables, legacy beside nft. Packets pass both
 // kinds' nat tables, and neither program lists the other one's.
 type otherVariant struct {
 	program string
-	// present tells, without a process, whether there may be rules; proved says that there is a table for sure.
+	// present reports, without a process, whether there may be rules. proved says that there is a table for sure.
 	present func() bool
 	proved  bool
 
@@ -30,7 +30,8 @@ type otherVariant struct {
 // otherEvery is how often the rules are read, which takes a process. Audits may come each second.
 const otherEvery = time.Minute
 
-// newOtherVariant finds out which kind the family's program is: the file that its links lead to tells. Nil is neither.
+// newOtherVariant returns what reads the rules that the family's program does not list. The file that the program's
+// links lead to shows the program's kind; the result is nil where it is neither nft nor legacy.
 func newOtherVariant(family cluster.Family) *otherVariant {
 	path, err := exec.LookPath(commands[family] + "-save")
 	if err != nil {
@@ -48,7 +49,7 @@ func newOtherVariant(family cluster.Family) *otherVariant {
 			return err == nil && slices.Contains(strings.Fields(string(text)), "nat")
 		}}
 	case Legacy:
-		// To ask without nf_tables would load it. A kernel that shows no modules has all that it has built in.
+		// Without nf_tables, listing would load it. A kernel that shows no modules has all that it has built in.
 		return &otherVariant{program: commands[family] + "-nft", present: func() bool {
 			release, _ := os.ReadFile("/proc/sys/kernel/osrelease")
 			known := readModules("", strings.TrimSpace(string(release)))

@@ -99,13 +99,13 @@ func FuzzParseAnswers(f *testing.F) {
 			t.Errorf("link %q", name)
 		}
 		if linkOf(data) >= 0 && len(data) < ifaIndex+4 {
-			t.Errorf("%d bytes tell of a link", len(data))
+			t.Errorf("%d bytes are read as a message on a link", len(data))
 		}
 		goneAddress(data)
 	})
 }
 
-// FuzzParseStatus: what the kernel tells of its tables is taken whole or not at all; an error can be printed.
+// FuzzParseStatus: what the kernel shows of its tables is taken whole or not at all; an error can be printed.
 func FuzzParseStatus(f *testing.F) {
 	f.Add("Conns:\t5\nConn buckets:\t32768 (15 bits, lfactor -4)\nServices:\t1\nService buckets:\t16 (4 bits, lfactor -3)\n")
 	f.Add("Conns: -1\n")

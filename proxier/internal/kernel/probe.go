@@ -28,7 +28,7 @@ func Families(by Netfilter) []cluster.Family {
 }
 
 // Probe finds out what this kernel and its tools can do, and loads the modules of schedulers. An error names what is
-// missing and the command that mends it.
+// missing and the command that provides it.
 func Probe(schedulers []string, by Netfilter) (dataplane.Facts, error) {
 	facts := dataplane.Facts{Schedulers: []string{}}
 	release, err := os.ReadFile("/proc/sys/kernel/osrelease")
@@ -114,8 +114,8 @@ func parseRelease(release string) (major, minor int) {
 	return major, minor
 }
 
-// knowsRandomFully asks for the version of iptables, which has had the option since 1.6.2. One that does not work is
-// told of by newChains.
+// knowsRandomFully asks for the version of iptables, which has had the option since 1.6.2. newChains returns the error
+// of one that does not work.
 func knowsRandomFully() bool {
 	t, err := iptables.New()
 	return err == nil && t.HasRandomFully()

@@ -32,7 +32,7 @@ func (r *LinuxReader) Summarize(parts dataplane.Parts) (dataplane.Summary, error
 // Close implements dataplane.Reader.
 func (r *LinuxReader) Close() error { return r.linux.Close() }
 
-// trafficSum adds up what several goroutines ask.
+// trafficSum adds up the traffic of several goroutines.
 type trafficSum struct {
 	mu  sync.Mutex
 	sum Traffic

@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	// routeProtocol tells our routes from those of others (rtm_protocol). It stands in nobody's list of numbers that is
-	// known to us, nor in iproute2's rt_protos.
+	// routeProtocol distinguishes our routes from those of others (rtm_protocol). No list of such numbers that is known to
+	// us has it, nor does iproute2's rt_protos.
 	routeProtocol = 73
 	// routeMetric puts our routes behind the kernel's own of the same address, which have 0, and beside them. For IPv4 two
 	// routes of one address and metric are one too many (net/ipv4/fib_trie.c, fib_table_insert, EEXIST). So a VIP can have
@@ -25,7 +25,7 @@ const (
 	routeMetric = 73
 )
 
-// loopback is the link of our routes. Why it is not the dummy link is told at [dataplane.Route].
+// loopback is the link of our routes. [dataplane.Route] says why it is not the dummy link.
 const loopback = "lo"
 
 // routes returns our routes: those in the table of local ones, on the loopback link, with our protocol and metric. One

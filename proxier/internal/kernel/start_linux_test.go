@@ -92,8 +92,8 @@ func shellLine(t *testing.T, command string) string {
 	return strings.TrimSpace(shell(t, command))
 }
 
-// TestReadOnlyParameters: who cannot write /proc/sys learns the parameter, what to mount, and the flag that does
-// without.
+// TestReadOnlyParameters: where /proc/sys cannot be written, the error names the parameter, what to mount, and the flag
+// that does without.
 func TestReadOnlyParameters(t *testing.T) {
 	kerneltest.Own(t)
 	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {

@@ -89,7 +89,7 @@ var timeoutAttrs = map[string]uint16{
 
 func isTimeout(name string) bool { return timeoutAttrs[name] != 0 }
 
-// timeout asks for one of the three timeouts.
+// timeout reads one of the three timeouts.
 func (v *ipvs) timeout(name string) (value string, err error) {
 	v.batch.Reset()
 	v.begin(wire.GetConfig)

@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// TCPListeners returns the TCP addresses on which somebody of this network namespace listens. inet_diag would tell as
-// well, and may be a module that is not loaded.
+// TCPListeners returns the TCP addresses on which somebody of this network namespace listens. inet_diag would list them
+// as well, but it may be a module that is not loaded.
 func TCPListeners() (found []netip.AddrPort, err error) {
 	for _, file := range []string{"/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"} {
 		text, err := os.ReadFile(file)

@@ -9,7 +9,7 @@ import (
 // TrackedConnections is the state of connection tracking.
 type TrackedConnections struct {
 	Count, Max, Wanted int
-	// Settable says whether Max can be written from here.
+	// Settable says whether this process can write Max.
 	Settable bool
 }
 
@@ -28,8 +28,8 @@ func (l ConntrackLimits) Tracked() (t TrackedConnections, err error) {
 	return t, err
 }
 
-// Timeouts returns the parameters that [ConntrackLimits.Apply] sets to an exact value, and ends the start where it
-// cannot.
+// Timeouts returns the parameters that [ConntrackLimits.Apply] sets to an exact value. Apply returns an error where it
+// cannot set one, and the start ends.
 func (l ConntrackLimits) Timeouts() map[string]string {
 	wanted := map[string]string{}
 	for _, change := range l.changes(0, nil) {
@@ -40,7 +40,7 @@ func (l ConntrackLimits) Timeouts() map[string]string {
 	return wanted
 }
 
-// CountConnections adds up the connections of all real servers, as the kernel lists them for people.
+// CountConnections adds up the active and inactive connections of all real servers in /proc/net/ip_vs.
 func CountConnections() (n int, err error) {
 	text, err := os.ReadFile("/proc/thread-self/net/ip_vs")
 	if err != nil {

@@ -29,7 +29,8 @@ type listedRules struct {
 	captures []dataplane.Capture
 }
 
-// newUnchanged returns nil where a family's iptables is another kind than nft, or the kernel does not tell.
+// newUnchanged returns nil where a family's iptables is another kind than nft, or where the kernel reports no
+// generation.
 func newUnchanged(families []cluster.Family) *unchanged {
 	for _, family := range families {
 		path, err := exec.LookPath(commands[family] + "-save")
@@ -44,7 +45,7 @@ func newUnchanged(families []cluster.Family) *unchanged {
 	return &unchanged{asker: asker, rules: map[cluster.Family]rulesAt{}}
 }
 
-// generation returns the generation of now; known is false where it cannot be told.
+// generation returns the present generation; known is false where it cannot be read.
 func (u *unchanged) generation() (generation uint32, known bool) {
 	if u == nil {
 		return 0, false
@@ -74,7 +75,7 @@ func (u *unchanged) put(family cluster.Family, generation uint32, known bool, ru
 	}
 }
 
-// traffic counts what was asked.
+// traffic counts the requests.
 func (u *unchanged) traffic() Traffic {
 	if u == nil {
 		return Traffic{}

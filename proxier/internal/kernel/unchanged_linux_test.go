@@ -25,8 +25,9 @@ func summarize(t *testing.T, k *kernel.Linux, r dataplane.Reader) (seen dataplan
 	return seen, k.Traffic().Processes - before
 }
 
-// TestRulesAreListedAgainWhenTheyHaveChanged, and not as long as they are as before, where the kernel tells: a rule of
-// ours that somebody deletes is seen to be missing, and one of somebody's that takes packets away is seen.
+// TestRulesAreListedAgainWhenTheyHaveChanged: where the kernel reports a generation, rules are listed again only after
+// a change. A rule of ours that somebody deletes is seen to be missing. A rule of others that takes packets away is
+// seen.
 func TestRulesAreListedAgainWhenTheyHaveChanged(t *testing.T) {
 	kerneltest.Own(t)
 	path, err := exec.LookPath("iptables-save")
@@ -68,7 +69,7 @@ func TestRulesAreListedAgainWhenTheyHaveChanged(t *testing.T) {
 		if out, err := exec.Command("sh", "-c", change.command).CombinedOutput(); err != nil {
 			t.Fatalf("%s: %v: %s", change.command, err, out)
 		}
-		for range 2 { // read, and told again
+		for range 2 { // read, and then taken from memory
 			if seen, _ := summarize(t, k, r); !change.sees(seen) {
 				t.Errorf("after %s it is not seen", change.command)
 			}

@@ -13,7 +13,7 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 )
 
-// Variant is a kind of iptables: which tables of the kernel its rules are in.
+// Variant is a kind of iptables: its rules are in nftables (nft) or in the tables of ip_tables (legacy).
 type Variant string
 
 // The variants. Rules of both are in force at once, but neither program shows the other one's.
@@ -37,9 +37,9 @@ type iptablesChoice struct {
 	save func(context.Context, Variant) (string, error)
 }
 
-// ChooseIptables has all programs that are started from now on by the usual names (iptables-restore, ip6tables-save …)
-// be those of one variant, and returns it and why. asked is auto, nft or legacy. With auto, programs that are installed
-// by their usual names stay as they are: then the machine, or who built the image, has chosen. Where an image has both
+// ChooseIptables chooses the variant of all programs that are started from now on by the usual names (iptables-restore,
+// ip6tables-save …). It returns the variant and the reason. asked is auto, nft or legacy. With auto, programs that are
+// installed by their usual names stay as they are: then the machine or the image has chosen. Where an image has both
 // ([IptablesDir]), the rules in the kernel say which one the node uses, as kubelet's hint (KEP-3178) does. Call it
 // before programs are started: it changes PATH.
 func ChooseIptables(ctx context.Context, asked string) (Variant, string, error) {
@@ -94,8 +94,8 @@ func (c *iptablesChoice) has(v Variant) bool {
 	return err == nil
 }
 
-// marks are chains that tell which variant a node uses, the surest first: kubelet's hint and its canary, then ours, of
-// a life before.
+// marks are chains that show which variant a node uses, the surest first: kubelet's hint and its canary, then those of
+// an earlier run of ours.
 var marks = []struct{ chain, of string }{
 	{"KUBE-IPTABLES-HINT", "kubelet's chain"}, {"KUBE-KUBELET-CANARY", "kubelet's chain"}, {"IPVSP-", "our own chains of before"},
 }
@@ -122,7 +122,8 @@ func variantByRules(nft, legacy string) (Variant, string) {
 // addedRule is a rule as iptables-save prints it, with counters or without.
 var addedRule = regexp.MustCompile(`(?m)^(?:\[\d+:\d+\] )?-A `)
 
-// plainVariant follows the links of iptables-restore. Programs of which the name does not tell the kind are asked.
+// plainVariant follows the links of iptables-restore. Where the name does not show the kind, the program's version
+// does.
 func plainVariant() Variant {
 	path, err := exec.LookPath(commands[cluster.IPv4] + "-restore")
 	if err != nil {
@@ -138,7 +139,7 @@ func plainVariant() Variant {
 	return Legacy // also of versions before 1.8, which have no word for it
 }
 
-// variantOf tells the kind by the file that a program's links lead to; "" where it does not tell.
+// variantOf returns the kind by the file that a program's links lead to; "" where the file's name does not show it.
 func variantOf(path string) Variant {
 	target, err := filepath.EvalSymlinks(path)
 	if err != nil {
@@ -152,8 +153,8 @@ func variantOf(path string) Variant {
 	return ""
 }
 
-// savedBy lists the rules of a variant in an image that has both. The tables of legacy come into being by being listed:
-// it is asked only where there are some.
+// savedBy lists the rules of a variant in an image that has both. A listing of legacy tables creates them: legacy is
+// listed only where there are some.
 func savedBy(ctx context.Context, v Variant) (string, error) {
 	var all strings.Builder
 	for _, family := range []struct{ command, tables string }{

@@ -18,7 +18,7 @@ import (
 type AddressChange struct {
 	// Gone is the address that a link has lost; it is not valid where a link has got one.
 	Gone netip.Addr
-	// Missed says that the kernel had more to tell than there was room for.
+	// Missed says that the socket's buffer overflowed: changes were lost.
 	Missed bool
 }
 
@@ -33,9 +33,9 @@ type WatchHandlers struct {
 	LinkGone func()
 }
 
-// Watch tells of addresses, of our routes and of the end of our link until ctx ends. The network namespace is that of
-// the calling thread.
-func Watch(ctx context.Context, ours string, told WatchHandlers) error {
+// Watch calls the handlers for changes of addresses, for our routes that are gone and for the end of our link, until
+// ctx ends. The network namespace is that of the calling thread.
+func Watch(ctx context.Context, ours string, handlers WatchHandlers) error {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
 	if err != nil {
 		return fmt.Errorf("watch addresses: %w", err)
@@ -64,11 +64,11 @@ func Watch(ctx context.Context, ours string, told WatchHandlers) error {
 		switch {
 		case ctx.Err() != nil:
 			return nil
-		case errors.Is(err, unix.ENOBUFS): // more has changed than there is room for
-			told.Addresses(AddressChange{Missed: true})
-			told.Ours(AddressChange{Missed: true})
+		case errors.Is(err, unix.ENOBUFS): // more has changed than the buffer holds
+			handlers.Addresses(AddressChange{Missed: true})
+			handlers.Ours(AddressChange{Missed: true})
 			if index, err := numbers.of(ours); err != nil || index == 0 {
-				told.LinkGone()
+				handlers.LinkGone()
 			}
 			continue
 		case err != nil:
@@ -77,12 +77,12 @@ func Watch(ctx context.Context, ours string, told WatchHandlers) error {
 		message := buffer[:n]
 		if name, is := deletedLink(message); is {
 			if name == ours {
-				told.LinkGone()
+				handlers.LinkGone()
 			}
 			continue
 		}
 		if addr, is := goneRoute(message); is {
-			told.Ours(AddressChange{Gone: addr})
+			handlers.Ours(AddressChange{Gone: addr})
 			continue
 		}
 		on := linkOf(message)
@@ -93,12 +93,12 @@ func Watch(ctx context.Context, ours string, told WatchHandlers) error {
 					left = index
 				}
 			} else {
-				told.Addresses(AddressChange{Gone: goneAddress(message)})
+				handlers.Addresses(AddressChange{Gone: goneAddress(message)})
 				continue
 			}
 		}
 		if gone := goneAddress(message); gone.IsValid() {
-			told.Ours(AddressChange{Gone: gone})
+			handlers.Ours(AddressChange{Gone: gone})
 		}
 	}
 }
@@ -144,7 +144,7 @@ func linkOf(message []byte) int {
 	return int(binary.NativeEndian.Uint32(message[ifaIndex:]))
 }
 
-// goneAddress returns the address that a message tells to be gone.
+// goneAddress returns the address that a message reports as gone.
 func goneAddress(message []byte) netip.Addr {
 	if len(message) < unix.SizeofNlMsghdr || binary.NativeEndian.Uint16(message[msgType:]) != unix.RTM_DELADDR {
 		return netip.Addr{}
@@ -161,11 +161,11 @@ const (
 	rtmProtocol = unix.SizeofNlMsghdr + 5
 )
 
-// filterMessages makes the kernel keep back what it would tell of the addresses that one link gets, 0 being none: a
-// start adds thousands of addresses to ours, and each would wake us. Of links themselves it is to tell the end only:
-// each pod brings one, of which the kernel tells a dozen times. Of routes it is to tell the end of those with our
-// protocol: some nodes have a million of others, which change all the time. Numbers of links are not used again before
-// they are used up.
+// filterMessages makes the kernel drop the messages on addresses that one link gets; an index of 0 is no link. A start
+// adds thousands of addresses to our link, and each would wake us. Of links, only their end passes: each pod brings a
+// link, on which the kernel sends a dozen messages. Of routes, only the end of those with our protocol passes: some
+// nodes have a million of others, which change all the time. Numbers of links are not used again before they are used
+// up.
 func filterMessages(fd, index int) error {
 	// A filter reads numbers as the network has them, and the message has them as this machine has them.
 	number, kind := uint32(index), func(kind uint16) uint32 { return uint32(kind) }

@@ -14,7 +14,7 @@ import (
 type xtables struct {
 	sets   *client.Client
 	chains *chains
-	// asker tells the generation of the rules; nil where the kernel does not.
+	// asker reads the generation of the rules; nil where the kernel reports none.
 	asker *unchanged
 }
 

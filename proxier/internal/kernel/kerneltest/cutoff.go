@@ -53,7 +53,7 @@ func (s *suite) cutOff() {
 			front(cluster.TCP, 80): networks, front(cluster.UDP, 80): networks, front(cluster.SCTP, 80): networks,
 		}, 4)
 		s.remembers(stay...)
-		// Without any network nobody may. That the two of SCTP had stayed is told by their number.
+		// Without any network nobody may. The number shows that the two of SCTP had stayed.
 		s.cutsOff(map[dataplane.VirtualServerID][]netip.Prefix{front(cluster.SCTP, 80): nil}, 2)
 		s.cutsOff(map[dataplane.VirtualServerID][]netip.Prefix{front(cluster.UDP, 80): nil}, 2)
 		s.remembers(slices.DeleteFunc(stay, func(flow kernel.Flow) bool {

@@ -56,8 +56,8 @@ func Run(t *testing.T, open func(t *testing.T) (Kernel, Reader, Flows)) {
 		{"refuses real servers that are no single machine's address", (*suite).notUnicast},
 		{"holds every type of set", (*suite).sets},
 		{"gives a set another size in place", (*suite).resizing},
-		{"makes a set of another type anew where no rule asks it", (*suite).renewing},
-		{"exchanges a set for one of another type under the rules that ask it", (*suite).retyping},
+		{"makes a set of another type anew where no rule uses it", (*suite).renewing},
+		{"exchanges a set for one of another type under the rules that use it", (*suite).retyping},
 		{"carries out thousands of operations at once", (*suite).thousands},
 		{"answers an unknown object with a bug", (*suite).unknown},
 		{"counts no connections where there are none", (*suite).connections},
@@ -510,7 +510,7 @@ func (s *suite) renewing() {
 	s.refused(op(dataplane.Renew, theirs), syscall.ENOENT)
 }
 
-// retyping: an earlier version's set of another type, under another name, gives way to ours while the chain that asks
+// retyping: an earlier version's set of another type, under another name, gives way to ours while the chain that uses
 // it stays.
 func (s *suite) retyping() {
 	theirs := dataplane.Set{
@@ -543,7 +543,7 @@ func (s *suite) retyping() {
 		}
 		for _, set := range now.Chains[chain.ID].Sets {
 			if !now.Entries.Has(entry) && set == vipSet.Name || !now.Entries.Has(their) && set == theirs.Name {
-				s.Errorf("after %s the rule asks %s, which does not hold its entry", step, set)
+				s.Errorf("after %s the rule matches %s, which does not hold its entry", step, set)
 			}
 		}
 	}

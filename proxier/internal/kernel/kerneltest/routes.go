@@ -129,13 +129,13 @@ func (s *suite) routesStay() {
 		for _, vip := range vips {
 			s.do(op(dataplane.Update, dataplane.Route{Addr: vip, Source: of.For(vip)}))
 		}
-		holds("a source was told", of, 0)
+		holds("a source was given", of, 0)
 	}
 	s.address(second, false)
 	for _, vip := range vips {
 		s.do(op(dataplane.Update, dataplane.Route{Addr: vip}))
 	}
-	holds("no source was told", dataplane.Sources{}, 0)
+	holds("no source was given", dataplane.Sources{}, 0)
 	for _, vip := range vips {
 		s.do(op(dataplane.Delete, dataplane.Route{Addr: vip}))
 	}
