@@ -15,7 +15,7 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 )
 
-// component is who reports Events.
+// component is the reportingController of our Events.
 const component = "ipvs-proxier"
 
 // What the API server takes (k8s.io/kubernetes 1.37, pkg/apis/core/validation/events.go: ReportingInstanceLengthLimit,
@@ -25,8 +25,8 @@ const (
 	noteLimit     = 1024
 )
 
-// newEvent returns what the node tells about an object. The Event's name is made of the object's and of identity: who
-// tells the same under the same name, on whatever node, is told that it exists.
+// newEvent returns the node's Event about an object. The Event's name is made of the object's and of identity: a node
+// that reports the same under the same name, whichever node it is, gets the API's answer that the Event exists.
 func newEvent(
 	node string, about v1.ObjectReference, kind, reason, action, note string, identity ...string,
 ) *eventsv1.Event {
@@ -46,7 +46,7 @@ func newEvent(
 	}
 }
 
-// eventName returns the object's name, cut where it leaves no room, and a hash of identity.
+// eventName returns the object's name and a hash of identity. The name is cut where both are too long together.
 func eventName(object string, identity ...string) string {
 	hash := sha256.Sum256(fmt.Appendf(nil, "%q", identity))
 	suffix := "." + hex.EncodeToString(hash[:8])

@@ -36,8 +36,8 @@ type Observer struct {
 	others map[string]*serviceEvents
 }
 
-// serviceEvents is what there is to tell of one Service, or Node. What all nodes see and what is of this node are told
-// apart: a node knows nothing of the Problems of others, and all have to say the same of those that they share.
+// serviceEvents are the Events about one Service or Node. What all nodes see is kept apart from what is of this node: a
+// node knows nothing of the Problems of other nodes, and all nodes have to report the same of those that they share.
 type serviceEvents struct {
 	uid            string
 	shared, ofNode problemEvents
@@ -45,11 +45,12 @@ type serviceEvents struct {
 
 // problemEvents are Problems with their Events.
 type problemEvents struct {
-	// problems are those there are, as all nodes say them, with their Events; nil for those that other nodes tell.
+	// problems are the present Problems, in the form that all nodes share, with their Events; nil for those that other
+	// nodes report.
 	problems map[cluster.Problem]*message
-	// told is set while one was told, and since then not that all are gone. delay is that of the last one.
-	told  bool
-	delay time.Duration
+	// reported is set from the report of a Problem to the report that all are gone. delay is that of the last Problem.
+	reported bool
+	delay    time.Duration
 	// recovered says that all are gone.
 	recovered *message
 }
@@ -96,13 +97,12 @@ func (o *Observer) Observe(r engine.Report) {
 	}
 }
 
-// turnOf returns the turn for an object. To find it takes a look at all ready nodes, so it is done once, and only if
-// asked for.
+// turnOf returns the turn for an object. It goes through all ready nodes, so it does that once, and only if called.
 func (o *Observer) turnOf(uid string, ready func() []string) func() (delay time.Duration, mine bool) {
 	return sync.OnceValues(func() (time.Duration, bool) { return o.turn(o.node, uid, ready()) })
 }
 
-// otherNodes tells of other Nodes on them.
+// otherNodes reports Problems of other Nodes, as Events of those Nodes.
 func (o *Observer) otherNodes(r engine.Report, ready func() []string) {
 	rows := map[string]engine.Row{}
 	for name := range o.others {
@@ -128,8 +128,8 @@ func (o *Observer) otherNodes(r engine.Report, ready func() []string) {
 // atOnce is the turn of a node that says what nobody else knows.
 func atOnce() (time.Duration, bool) { return 0, true }
 
-// follow brings the Events in line with the row's Problems that are, or are not, of the node. turn is when this node
-// tells one, and whether it does.
+// follow brings the Events in line with the row's Problems that are, or are not, of the node. turn returns after what
+// delay this node reports a Problem, and whether it does.
 func (o *Observer) follow(
 	e *problemEvents, now time.Time, row engine.Row, ofNode bool, turn func() (time.Duration, bool),
 ) {
@@ -139,7 +139,7 @@ func (o *Observer) follow(
 	}
 	for p, m := range e.problems {
 		if _, still := present[p]; !still {
-			e.told = m != nil && o.sink.withdraw(m) || e.told
+			e.reported = m != nil && o.sink.withdraw(m) || e.reported
 			delete(e.problems, p)
 		}
 	}
@@ -148,7 +148,7 @@ func (o *Observer) follow(
 			continue
 		}
 		if e.recovered != nil {
-			e.told = !o.sink.withdraw(e.recovered)
+			e.reported = !o.sink.withdraw(e.recovered)
 			e.recovered = nil
 		}
 		e.problems[p.Shared()] = nil
@@ -157,8 +157,8 @@ func (o *Observer) follow(
 			e.problems[p.Shared()] = o.sink.put(now.Add(delay), o.problem(row, p))
 		}
 	}
-	if len(e.problems) == 0 && e.told {
-		e.told = false
+	if len(e.problems) == 0 && e.reported {
+		e.reported = false
 		e.recovered = o.sink.put(now.Add(e.delay), o.recovered(row, ofNode))
 	}
 }
@@ -184,7 +184,7 @@ func (o *Observer) recovered(row engine.Row, ofNode bool) *eventsv1.Event {
 	return o.event(row, ofNode, v1.EventTypeNormal, reasonRecovered, "", "all reported problems are resolved", identity)
 }
 
-// event returns what is told of the Service; what is of this node names it.
+// event returns an Event of the Service; with ofNode its note names this node.
 func (o *Observer) event(
 	row engine.Row, ofNode bool, kind, reason, field, note string, identity []string,
 ) *eventsv1.Event {
@@ -199,7 +199,7 @@ func (o *Observer) event(
 	return newEvent(o.node, about, kind, reason, "Programming", note, identity...)
 }
 
-// Started tells of the start, on the Node.
+// Started reports the start of the proxier, as an Event of the Node.
 func Started(sink *Sink, now time.Time, nodeName, version string) {
 	sink.put(now, newEvent(nodeName, nodeReference(nodeName), v1.EventTypeNormal, reasonStarting, "Starting",
 		"ipvs-proxier "+version, now.String()))

@@ -68,7 +68,7 @@ func (d *daemons) names() []string {
 	return names
 }
 
-// see shows the row to the nodes, all of them if none is named, and lets them tell what is due.
+// see shows the row to the nodes, all of them if none is named, and lets them send the Events that are due.
 func (d *daemons) see(row engine.Row, nodes ...string) {
 	if len(nodes) == 0 {
 		nodes = d.names()
@@ -92,8 +92,8 @@ func (d *daemons) pass(span time.Duration) {
 	}
 }
 
-// told returns the Events that there are, sorted.
-func (d *daemons) told() []string {
+// events returns the Events that there are, sorted.
+func (d *daemons) events() []string {
 	d.t.Helper()
 	all, err := d.client.EventsV1().Events("").List(d.t.Context(), metav1.ListOptions{})
 	if err != nil {
@@ -120,12 +120,12 @@ func (d *daemons) wants(want ...string) {
 	d.t.Helper()
 	want = append([]string{}, want...)
 	slices.Sort(want)
-	if diff := cmp.Diff(want, d.told()); diff != "" {
+	if diff := cmp.Diff(want, d.events()); diff != "" {
 		d.t.Errorf("after %v (-want +got):\n%s", d.now.Sub(time.Unix(1e9, 0)), diff)
 	}
 }
 
-// order returns the nodes in the order in which they tell of the Service u1.
+// order returns the nodes in the order of their turns for the Service u1.
 func (d *daemons) order() []string {
 	order := slices.Clone(d.ready)
 	slices.SortFunc(order, func(a, b string) int {
@@ -153,9 +153,9 @@ const (
 	recovered8 = `Service ns/web u1 "" version 8: Normal Recovered: all reported problems are resolved`
 )
 
-// TestSharedProblemsAreToldOnce: five nodes see a Problem, and there is one Event; so when it is mended, and when it
-// comes again.
-func TestSharedProblemsAreToldOnce(t *testing.T) {
+// TestSharedProblemsAreReportedOnce: five nodes see a Problem, and there is one Event. So it is when the Problem is
+// resolved, and when it comes again.
+func TestSharedProblemsAreReportedOnce(t *testing.T) {
 	d := newDaemons(t, five...)
 	d.see(seen("7"))
 	d.wants()
@@ -185,9 +185,9 @@ func TestSharedProblemsAreToldOnce(t *testing.T) {
 	d.wants(recovered10, recovered8, wrong7, wrong9, clash7)
 }
 
-// TestNextNodeTells: without a proxier on the first node the second one tells after its delay, then the third; the
+// TestNextNodeReports: without a proxier on the first node the second one reports after its delay, then the third; the
 // others do not.
-func TestNextNodeTells(t *testing.T) {
+func TestNextNodeReports(t *testing.T) {
 	d := newDaemons(t, five...)
 	order := d.order()
 	delete(d.observers, order[0])
@@ -196,7 +196,7 @@ func TestNextNodeTells(t *testing.T) {
 	d.wants()
 	d.pass(time.Second)
 	d.wants(wrong7)
-	// Who has told says that it is over, in its turn.
+	// A node that reported it reports that it is resolved, in its turn.
 	d.pass(time.Minute)
 	d.see(seen("8"))
 	d.pass(turnDelay - time.Second)
@@ -222,10 +222,10 @@ func TestNextNodeTells(t *testing.T) {
 	d.wants()
 }
 
-// TestWhatIsGoneIsNotTold: what is mended, or whose Service is gone or another one, before a node's turn comes; nor
-// that it is mended.
-func TestWhatIsGoneIsNotTold(t *testing.T) {
-	for name, row := range map[string]engine.Row{"mended": seen("8"), "gone": gone, "another": {Name: gone.Name, UID: "u2", Version: "1"}} {
+// TestWhatIsGoneIsNotReported: a Problem is not reported when it is resolved, or its Service gone or another one,
+// before a node's turn comes. Nor is it reported as resolved.
+func TestWhatIsGoneIsNotReported(t *testing.T) {
+	for name, row := range map[string]engine.Row{"resolved": seen("8"), "gone": gone, "another": {Name: gone.Name, UID: "u2", Version: "1"}} {
 		t.Run(name, func(t *testing.T) {
 			d := newDaemons(t, five...)
 			delete(d.observers, d.order()[0])
@@ -236,7 +236,7 @@ func TestWhatIsGoneIsNotTold(t *testing.T) {
 			d.wants()
 		})
 	}
-	t.Run("gone after it was told", func(t *testing.T) {
+	t.Run("gone after it was reported", func(t *testing.T) {
 		d := newDaemons(t, five...)
 		d.see(seen("7", wrong))
 		d.see(gone)
@@ -248,7 +248,7 @@ func TestWhatIsGoneIsNotTold(t *testing.T) {
 			}
 		}
 	})
-	t.Run("back before the end was told", func(t *testing.T) {
+	t.Run("back before the end was reported", func(t *testing.T) {
 		d := newDaemons(t, five...)
 		delete(d.observers, d.order()[0])
 		d.see(seen("7", wrong))
@@ -261,7 +261,7 @@ func TestWhatIsGoneIsNotTold(t *testing.T) {
 		d.pass(time.Minute)
 		d.wants(strings.Replace(recovered8, "version 8", "version 10", 1), strings.Replace(clash7, "version 7", "version 9", 1), wrong7)
 	})
-	t.Run("back and mended before either was told", func(t *testing.T) {
+	t.Run("back and resolved before either was reported", func(t *testing.T) {
 		d := newDaemons(t, five...)
 		delete(d.observers, d.order()[0])
 		d.see(seen("7", wrong))
@@ -272,13 +272,13 @@ func TestWhatIsGoneIsNotTold(t *testing.T) {
 		d.pass(time.Minute)
 		recovered10 := strings.Replace(recovered8, "version 8", "version 10", 1)
 		d.wants(recovered10, wrong7)
-		// Now that its end was told, what comes and goes untold has no end.
+		// Its end has been reported. A Problem that comes and goes unreported has no end to report.
 		d.see(seen("11", clash))
 		d.see(seen("12"))
 		d.pass(10 * time.Minute)
 		d.wants(recovered10, wrong7)
 	})
-	t.Run("another of the same name, after it was told", func(t *testing.T) {
+	t.Run("another of the same name, after it was reported", func(t *testing.T) {
 		d := newDaemons(t, five...)
 		d.see(seen("7", wrong))
 		other := seen("7")
@@ -304,9 +304,9 @@ func TestWhatIsGoneIsNotTold(t *testing.T) {
 	})
 }
 
-// TestNodesTellTheirOwn: what is of a node each node tells, by its name, at once, and that it is over on this node; it
-// does not mix with what all share.
-func TestNodesTellTheirOwn(t *testing.T) {
+// TestNodesReportTheirOwn: each node reports a Problem of its own at once, by its name, and then that it is resolved on
+// this node. Such Problems do not mix with those that all share.
+func TestNodesReportTheirOwn(t *testing.T) {
 	d := newDaemons(t, five...)
 	d.see(seen("7", lacking))
 	var want []string
@@ -321,7 +321,7 @@ func TestNodesTellTheirOwn(t *testing.T) {
 	want = append(want, wrong7, `Service ns/web u1 "port" version 7: Warning PortInUse: node n2: port: a program listens`,
 		`Service ns/web u1 "" version 7: Normal Recovered: node n1: all reported problems are resolved`)
 	slices.Sort(want)
-	got := slices.DeleteFunc(d.told(), func(s string) bool { return strings.HasSuffix(s, "Recovered: all reported problems are resolved") })
+	got := slices.DeleteFunc(d.events(), func(s string) bool { return strings.HasSuffix(s, "Recovered: all reported problems are resolved") })
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -342,13 +342,13 @@ func TestNodesTellOfTheirAnnotations(t *testing.T) {
 		d.pass(0)
 	}
 	report("5", heavy)
-	told := `Node /n1 n1 "metadata.annotations[ipvs-proxier.io/weight]" version 5: Warning InvalidAnnotation: metadata.annotations[ipvs-proxier.io/weight]: "heavy" is not allowed; in force is 1 (default)`
-	d.wants(told)
+	ofNode := `Node /n1 n1 "metadata.annotations[ipvs-proxier.io/weight]" version 5: Warning InvalidAnnotation: metadata.annotations[ipvs-proxier.io/weight]: "heavy" is not allowed; in force is 1 (default)`
+	d.wants(ofNode)
 	heavy.InForce = "3 (last good value)"
 	report("6", heavy)
-	d.wants(told)
+	d.wants(ofNode)
 	report("7")
-	d.wants(told, `Node /n1 n1 "" version 7: Normal Recovered: all reported problems are resolved`)
+	d.wants(ofNode, `Node /n1 n1 "" version 7: Normal Recovered: all reported problems are resolved`)
 }
 
 // TestOtherNodesAreTold: what all nodes see of another one is reported on it once, and what one node alone sees by that
@@ -364,13 +364,13 @@ func TestOtherNodesAreTold(t *testing.T) {
 		d.pass(2 * time.Minute)
 	}
 	report([]engine.Row{{UID: "n9", Problems: []cluster.Problem{seenByAll, seenByOne}}}, []engine.Row{{UID: "n9", Problems: []cluster.Problem{seenByAll}}})
-	told := []string{
+	ofNode := []string{
 		`Node /n9 n9 "status.addresses" version : Warning NodeListsClusterIP: status.addresses: 10.96.0.10 is a cluster IP`,
 		`Node /n9 n9 "status.addresses" version : Warning NodeListsForeignAddress: node n1: status.addresses: 192.0.2.1 is an address of node n1`,
 	}
-	d.wants(told...)
+	d.wants(ofNode...)
 	report(nil, nil)
-	d.wants(append(told, `Node /n9 n9 "" version : Normal Recovered: node n1: all reported problems are resolved`,
+	d.wants(append(ofNode, `Node /n9 n9 "" version : Normal Recovered: node n1: all reported problems are resolved`,
 		`Node /n9 n9 "" version : Normal Recovered: all reported problems are resolved`)...)
 }
 
@@ -379,7 +379,7 @@ func TestRestartTellsNothingAgain(t *testing.T) {
 	d := newDaemons(t, five...)
 	d.see(seen("7", lacking, wrong))
 	d.pass(2 * time.Minute)
-	before := d.told()
+	before := d.events()
 	if len(before) != 6 {
 		t.Fatalf("%d Events, want 6: %q", len(before), before)
 	}
@@ -391,15 +391,15 @@ func TestRestartTellsNothingAgain(t *testing.T) {
 		d.pass(2 * time.Minute)
 		d.wants(before...)
 	}
-	// Those who found it told say that it is over.
+	// The nodes that found it reported report that it is resolved.
 	d.see(seen("8"))
 	d.pass(2 * time.Minute)
-	if after := d.told(); len(after) != 12 {
+	if after := d.events(); len(after) != 12 {
 		t.Errorf("%d Events, want 6 more: %q", len(after), after)
 	}
 }
 
-// TestUnknownNodes: where a node does not know the others each waits for a time of its own, and the first one tells.
+// TestUnknownNodes: where a node does not know the others each waits for a time of its own, and the first one reports.
 func TestUnknownNodes(t *testing.T) {
 	d := newDaemons(t, five...)
 	d.ready = nil
@@ -458,7 +458,7 @@ func TestTurns(t *testing.T) {
 		t.Errorf("one node more is first for %d of %d", moved, services)
 	}
 	if _, mine := turn("absent", "uid", nodes); mine {
-		t.Error("a node that is not ready tells")
+		t.Error("a node that is not ready reports")
 	}
 }
 
@@ -515,7 +515,8 @@ func TestNotesStayText(t *testing.T) {
 	}
 }
 
-// TestEventRate: a burst at once, then one each second; what there is no room for is counted and not told.
+// TestEventRate: a burst at once, then one each second; what is beyond the queue's capacity is counted and not
+// reported.
 func TestEventRate(t *testing.T) {
 	d := newDaemons(t, "n1")
 	var r engine.Report
@@ -530,28 +531,28 @@ func TestEventRate(t *testing.T) {
 		t.Errorf("counted %v, want 10 dropped", d.counts)
 	}
 	d.pass(0)
-	if n := len(d.told()); n != eventBurst {
+	if n := len(d.events()); n != eventBurst {
 		t.Errorf("%d Events at once, want %d", n, eventBurst)
 	}
 	d.pass(time.Minute)
-	if n := len(d.told()); n != eventBurst+60 {
+	if n := len(d.events()); n != eventBurst+60 {
 		t.Errorf("%d Events after a minute, want %d", n, eventBurst+60)
 	}
 	d.pass(eventRoom * time.Second)
-	if n := len(d.told()); n != eventRoom || d.counts[created] != eventRoom {
+	if n := len(d.events()); n != eventRoom || d.counts[created] != eventRoom {
 		t.Errorf("%d Events in the end, want %d; counted %v", n, eventRoom, d.counts)
 	}
-	// One that was dropped was not told, nor that it is mended.
+	// A Problem that was dropped was not reported, nor is it reported as resolved.
 	last := r.Changed[len(r.Changed)-1]
 	last.Problems = nil
 	d.see(last)
-	if n := len(d.told()); n != eventRoom {
-		t.Errorf("%d Events after the end of what was not told", n)
+	if n := len(d.events()); n != eventRoom {
+		t.Errorf("%d Events after the end of what was not reported", n)
 	}
 }
 
-// TestRoomForOthersEvents: a Service that has ever new Problems, and a namespace of such Services, leave room for the
-// Events of others.
+// TestRoomForOthersEvents: a Service that has ever new Problems, and a namespace of such Services, leave capacity for
+// the Events of others.
 func TestRoomForOthersEvents(t *testing.T) {
 	d := newDaemons(t, "n1")
 	var hostile engine.Report
@@ -586,7 +587,7 @@ func TestRoomForOthersEvents(t *testing.T) {
 	}
 	d.pass(2 * eventRoom * time.Second)
 	if len(sink.waiting) != 0 || len(sink.about) != 0 {
-		t.Errorf("when all are told %d wait, and %v are counted", len(sink.waiting), sink.about)
+		t.Errorf("when all are sent %d wait, and %v are counted", len(sink.waiting), sink.about)
 	}
 }
 
@@ -627,7 +628,7 @@ func TestAPIThatRefuses(t *testing.T) {
 	if *asked != 3*eventAttempts || d.counts[failed] != 3 || strings.Count(log.String(), "Events are lost") != 1 {
 		t.Errorf("asked %d times, counted %v, logged\n%s", *asked, d.counts, log)
 	}
-	// What was not told is not told to be over; and it is well again by itself.
+	// What was not reported is not reported as resolved. The sink works again by itself.
 	row := seen("8")
 	row.UID, row.Name.Name = "0", "web-0"
 	d.see(row)
@@ -637,8 +638,8 @@ func TestAPIThatRefuses(t *testing.T) {
 	d.wants(wrong7)
 }
 
-// TestMendedBetweenAttempts: what is mended while the API refuses is not tried again.
-func TestMendedBetweenAttempts(t *testing.T) {
+// TestResolvedBetweenAttempts: what is resolved while the API refuses its Event is not tried again.
+func TestResolvedBetweenAttempts(t *testing.T) {
 	d := newDaemons(t, "n1")
 	asked := d.refuse(2)
 	d.see(seen("7", wrong))
@@ -676,7 +677,7 @@ func TestSinkRuns(t *testing.T) {
 	}
 	event("later") // while the API does not answer
 	if !sink.withdraw(first) {
-		t.Error("what may have arrived counts as not told")
+		t.Error("what may have arrived counts as not sent")
 	}
 	answer <- struct{}{}
 	if name := <-asked; !strings.HasPrefix(name, "later.") {

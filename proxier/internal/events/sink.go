@@ -34,16 +34,16 @@ const (
 // The results of Events, for counting.
 const (
 	created = "created"
-	exists  = "exists"  // another node, or this one in an earlier life, has told it
+	exists  = "exists"  // another node has reported it, or this one before a restart
 	failed  = "failed"  // refused too often
-	dropped = "dropped" // there was no room
+	dropped = "dropped" // too many waited
 )
 
-// Results are all of them.
+// Results are all results of Events.
 var Results = []string{created, exists, failed, dropped}
 
-// Sink creates Events in the API, each when it is due. Its methods may be called from any goroutine and never wait
-// for the API; run does.
+// Sink creates Events in the API, each when it is due. Its methods may be called from any goroutine and never wait for
+// the API; only Run does.
 type Sink struct {
 	client  Client
 	log     *slog.Logger
@@ -59,7 +59,7 @@ type Sink struct {
 	failing bool
 }
 
-// Client creates an Event in its namespace. An error is one of the API's, or of the way there.
+// Client creates an Event in its namespace. An error is the API's, or one of the connection to it.
 type Client interface {
 	Create(context.Context, *eventsv1.Event) error
 }
@@ -77,8 +77,8 @@ type message struct {
 	due      time.Time
 	attempts int
 	backoff  time.Duration
-	// told is set once the Event is in the API, and while it may be.
-	told, withdrawn bool
+	// sent is set once the Event is in the API, and while it may be.
+	sent, withdrawn bool
 }
 
 func NewSink(client Client, log *slog.Logger, count func(result string)) *Sink {
@@ -88,7 +88,7 @@ func NewSink(client Client, log *slog.Logger, count func(result string)) *Sink {
 	}
 }
 
-// put lets the Event be told when it is due. Without room it is lost, and counted.
+// put queues the Event until it is due. Beyond the queue's capacity it is lost, and counted.
 func (s *Sink) put(due time.Time, event *eventsv1.Event) *message {
 	m := &message{event: event, due: due, backoff: eventBackoff}
 	s.mu.Lock()
@@ -108,8 +108,8 @@ func (s *Sink) put(due time.Time, event *eventsv1.Event) *message {
 	return m
 }
 
-// room reports whether another Event may wait: neither one object nor one namespace leaves others without room. mu is
-// held, as below.
+// room reports whether another Event may wait: neither one object nor one namespace takes all of the queue. mu is held,
+// as below.
 func (s *Sink) room(event *eventsv1.Event) bool {
 	object, namespace := shares(event)
 	return len(s.waiting) < eventRoom && s.about[object] < budget.Events && s.about[namespace] < budget.NamespaceEvents
@@ -136,23 +136,23 @@ func (s *Sink) account(m *message, by int) {
 	}
 }
 
-// shares returns whose room an Event takes: the object's, and the namespace's. A Node has no namespace, and a share of
-// its own as one.
+// shares returns the keys whose share of the queue an Event takes: the object's, and the namespace's. A Node has no
+// namespace; all Nodes have one share together.
 func shares(event *eventsv1.Event) (object, namespace cluster.Name) {
 	about := event.Regarding
 	return cluster.Name{Namespace: about.Namespace, Name: about.Name}, cluster.Name{Namespace: about.Namespace}
 }
 
-// withdraw takes back what has not been told, and returns whether it has been.
-func (s *Sink) withdraw(m *message) (told bool) {
+// withdraw removes an Event from the queue; sent reports whether it has left already.
+func (s *Sink) withdraw(m *message) (sent bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	m.withdrawn = true
 	s.remove(m)
-	return m.told
+	return m.sent
 }
 
-// Run tells Events until ctx ends. What is not due then is not told.
+// Run sends Events until ctx ends. What is not due then is not sent.
 func (s *Sink) Run(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -167,7 +167,7 @@ func (s *Sink) Run(ctx context.Context) {
 	}
 }
 
-// step tells one Event that is due, and returns after how long there may be another.
+// step sends one Event that is due, and returns after how long there may be another.
 func (s *Sink) step(ctx context.Context, now time.Time) time.Duration {
 	m, wait := s.take(now)
 	if m == nil {
@@ -197,7 +197,7 @@ func (s *Sink) take(now time.Time) (*message, time.Duration) {
 		return nil, time.Second / eventRate
 	}
 	s.remove(first)
-	first.told = true
+	first.sent = true
 	return first, 0
 }
 
@@ -215,7 +215,7 @@ func (s *Sink) recordAnswer(now time.Time, m *message, err error) {
 		s.count(exists)
 		return
 	}
-	m.told = false
+	m.sent = false
 	if m.withdrawn {
 		return
 	}
