@@ -23,7 +23,7 @@ type Status struct {
 	Started time.Time `json:"started"`
 	// LastPass is when the last pass ended; the zero time before the first one.
 	LastPass time.Time `json:"lastPass"`
-	// Healthy is false while something that was to be done could not be done; Errors says what.
+	// Healthy is false while an operation or a read fails; Errors says which.
 	Healthy bool     `json:"healthy"`
 	Errors  []string `json:"errors,omitempty"`
 	// Unready says why /readyz is bad; empty while it is good.
@@ -36,14 +36,14 @@ type Status struct {
 	Frozen       *freeze.State `json:"frozen,omitempty"`
 	Waiting      int           `json:"waitingServices,omitempty"`
 	FreezeUnkept string        `json:"freezeUnkept,omitempty"`
-	// Differences counts the virtual and real servers that are not in the kernel as they are wanted, at the moment of
-	// asking.
+	// Differences counts the virtual and real servers that are not in the kernel as they are wanted, at the time of the
+	// request.
 	Differences int `json:"differences"`
 	// APIServer is the API server in use, "" with manifests. APIUnreachable says since when none answers, and why; it
 	// is empty while one does. The dataplane stays as it is meanwhile.
 	APIServer      string `json:"apiServer,omitempty"`
 	APIUnreachable string `json:"apiUnreachable,omitempty"`
-	// APIViewAge is how old what is known of the API is; empty with manifests, and before the first lists.
+	// APIViewAge is the age of what is known from the API; empty with manifests, and before the first lists.
 	APIViewAge string `json:"apiViewAge,omitempty"`
 	// APIRefusals are what API servers refuse to do for us, each with its reason.
 	APIRefusals []string `json:"apiRefusals,omitempty"`
@@ -62,7 +62,7 @@ type Status struct {
 	Foreign  int             `json:"foreignVirtualServers"`
 	Draining int             `json:"drainingRealServers"`
 	Services []ServiceStatus `json:"services"`
-	// Unserved says why a Service that was asked for by its name is not served here.
+	// Unserved says why the Service that the request named is not served here.
 	Unserved string `json:"unserved,omitempty"`
 }
 
@@ -77,7 +77,7 @@ type ServiceStatus struct {
 	Errors   []string        `json:"errors,omitempty"`
 	// Changed is when what is wanted for it last changed.
 	Changed time.Time `json:"changed"`
-	// Detail is nil unless the Service was asked for by its name, or the details of all.
+	// Detail is nil unless the request named the Service, or wanted the details of all.
 	Detail *Detail `json:"detail,omitempty"`
 }
 
@@ -88,7 +88,7 @@ type FrontEndStatus struct {
 	Address   string `json:"address"` // with port
 	Port      string `json:"port,omitempty"`
 	Scheduler string `json:"scheduler"`
-	// Source says who chose the scheduler.
+	// Source says where the choice of the scheduler comes from.
 	Source string `json:"schedulerSource"`
 	Flags  string `json:"flags"`
 	// Settings are all settings of the port, by the names of the annotations.
@@ -137,7 +137,7 @@ type ProblemStatus struct {
 }
 
 // ConnectionCounter reads virtual servers from the kernel, with the connections of their real servers, in their order.
-// One that is not there is not present.
+// present is false for one that is not in the kernel.
 type ConnectionCounter interface {
 	VirtualServer(dataplane.VirtualServerID) (
 		v dataplane.VirtualServer, present bool, counts []dataplane.Connections, err error)
@@ -153,7 +153,7 @@ type Origin struct {
 	View    *source.View
 }
 
-// Board keeps the newest row of every Service for status and health. It has a lock of its own, so that asking takes
+// Board keeps the newest row of every Service for status and health. It has a lock of its own, so that requests take
 // none of the engine's time.
 type Board struct {
 	node, version string
@@ -162,14 +162,14 @@ type Board struct {
 	from          Origin
 	// Now is the clock.
 	Now func() time.Time
-	// Unready returns why the node is not ready; nil where nobody asks.
+	// Unready returns why the node is not ready; with a nil one status does not say.
 	Unready func() []string
 	// Journal has the last changes of Services.
 	Journal *Journal
-	// Table is nil where nobody looks at it.
+	// Table is nil where the table of connections is not read.
 	Table *ConnectionTable
-	// Freeze returns whether nothing is written to the kernel for a time; nil is that it is. Waiting returns how many
-	// Services' changes wait for a sync.
+	// Freeze returns the freeze, in which nothing is written to the kernel; with a nil one there is none. Waiting returns
+	// how many Services' changes wait for a sync.
 	Freeze  func() freeze.Status
 	Waiting func() int
 	// ListenerProblems returns what is wrong with the addresses on which the proxier serves; nil where it serves on none.
@@ -189,7 +189,7 @@ type Board struct {
 	refused time.Time // since when so many Services are refused that it is the node's fault, zero when they are not
 }
 
-// boardRow is what status tells of a Service. It is never changed.
+// boardRow is what status shows of a Service. It is never changed.
 type boardRow struct {
 	frontEnds []engine.FrontEndRow
 	settings  []cluster.Setting
@@ -244,8 +244,8 @@ func since(from *time.Time, holds bool, now time.Time) {
 	}
 }
 
-// Looks at the kernel for one status: a pass that is at work may have changed what its Report has not told yet. What
-// differs twice, with no pass between, differs.
+// Status reads the kernel again where something differs: a pass under way may have changed what no Report has yet. What
+// differs twice, with no pass between, is a difference.
 const (
 	looks     = 4
 	lookAgain = 150 * time.Millisecond
@@ -344,7 +344,7 @@ func (b *Board) look(only func(cluster.Name) bool) (s Status, passes int) {
 		}
 	}
 	if b.Table != nil {
-		s.tell(b.Table)
+		s.addConnections(b.Table)
 	}
 	if b.ListenerProblems != nil {
 		s.NodeProblems = append(s.NodeProblems, NewProblemStatus(b.ListenerProblems())...)
@@ -376,8 +376,8 @@ func (b *Board) look(only func(cluster.Name) bool) (s Status, passes int) {
 	return s, passes
 }
 
-// tell adds the table of connections.
-func (s *Status) tell(table *ConnectionTable) {
+// addConnections adds the table of connections and its Problems.
+func (s *Status) addConnections(table *ConnectionTable) {
 	connections, problems, err := table.current()
 	if err != nil {
 		s.Errors = append(s.Errors, "cannot read the table of connections: "+err.Error())

@@ -99,8 +99,8 @@ func TestHealth(t *testing.T) {
 	}
 }
 
-// TestStatus: the board keeps the newest row of each Service, when it last changed, and asks the kernel for
-// connections.
+// TestStatus: the board keeps the newest row of each Service, and when it last changed, and reads connections from the
+// kernel.
 func TestStatus(t *testing.T) {
 	counter := stubCounter{}
 	b := NewBoard("n1", "v1", func() (ConnectionCounter, error) { return counter, nil }, Origin{Mistakes: func() []string { return []string{"a.yaml: line 1: bad"} }})
@@ -154,7 +154,7 @@ func TestStatus(t *testing.T) {
 	}
 	counter.err = errors.New("no such virtual server")
 	if s, err = fetch("ns/web"); err != nil || len(s.Services[0].FrontEnds[0].RealServers) != 1 {
-		t.Errorf("when the kernel cannot be asked, what is wanted is shown: %+v, %v", s, err)
+		t.Errorf("when the kernel cannot be read, what is wanted is shown: %+v, %v", s, err)
 	}
 }
 
@@ -177,7 +177,7 @@ func TestProblemsAreLoggedOnce(t *testing.T) {
 		l.Observe(engine.Report{Changed: []engine.Row{testRow("web", "rr")}})
 	}
 	if text := out.String(); strings.Count(text, "problem is gone") != 1 || strings.Count(text, "have succeeded") != 1 {
-		t.Errorf("the end is not told once:\n%s", text)
+		t.Errorf("the end is not logged once:\n%s", text)
 	}
 	out.Reset()
 	l.Observe(engine.Report{Changed: []engine.Row{testRow("web", "rr", problem)}})
@@ -186,7 +186,7 @@ func TestProblemsAreLoggedOnce(t *testing.T) {
 	}
 }
 
-// TestMetrics counts what Reports tell.
+// TestMetrics: the metrics count what is in Reports.
 func TestMetrics(t *testing.T) {
 	m := NewMetrics(nil, "v1")
 	problem := cluster.Problem{Reason: cluster.InvalidAnnotation}
@@ -221,7 +221,7 @@ func TestMetrics(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-	// What dashboards for kube-proxy ask for; a pass that fails takes its time, and is no last good one.
+	// The series that dashboards for kube-proxy query. A pass that fails has a duration, and is not the last good one.
 	timed := NewMetrics(nil, "v1")
 	timed.Observe(engine.Report{Start: time.Unix(1000, 0), Duration: 500 * time.Millisecond})
 	timed.Observe(engine.Report{Start: time.Unix(2000, 0), Duration: 250 * time.Millisecond, Err: errors.New("no")})

@@ -118,6 +118,6 @@ func TestTheVerdictIsTheWorst(t *testing.T) {
 		step.mend(&all)
 	}
 	if all.setVerdict(); all.Wrong || !strings.HasPrefix(all.Verdict, "all is right") {
-		t.Errorf("with all mended: %q", all.Verdict)
+		t.Errorf("with all repaired: %q", all.Verdict)
 	}
 }

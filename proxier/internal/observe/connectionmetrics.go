@@ -2,8 +2,7 @@ package observe
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// connectionMetrics shows the table of connections as it is when it is asked for. What the kernel does not tell has no
-// series.
+// connectionMetrics shows the table of connections as it is at a scrape. What the kernel does not report has no series.
 type connectionMetrics struct {
 	table                               *ConnectionTable
 	connections, buckets, growsTo, most *prometheus.Desc
@@ -33,7 +32,7 @@ func (m *connectionMetrics) Describe(to chan<- *prometheus.Desc) {
 func (m *connectionMetrics) Collect(to chan<- prometheus.Metric) {
 	s, _, err := m.table.current()
 	if err != nil {
-		return // the log and status tell
+		return // the log and status report it
 	}
 	gauge := func(d *prometheus.Desc, value int) {
 		to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(value))

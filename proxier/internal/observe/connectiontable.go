@@ -33,7 +33,7 @@ type ConnectionsStatus struct {
 	// table does not grow.
 	Buckets    int `json:"buckets"`
 	MaxBuckets int `json:"maxBuckets"`
-	// ServiceBuckets is the size of the table of virtual servers; 0 where the kernel does not tell.
+	// ServiceBuckets is the size of the table of virtual servers; 0 where the kernel does not report it.
 	ServiceBuckets int `json:"serviceBuckets,omitempty"`
 }
 
@@ -46,7 +46,8 @@ const (
 	nearlyFull, roomy = 0.9, 0.8
 )
 
-// ConnectionTable reads the kernel's table when it is asked, and not more often than is cheap.
+// ConnectionTable reads the kernel's table on request, and keeps the result for as long as another read would cost too
+// much.
 type ConnectionTable struct {
 	read func() (kernel.ConnectionTable, error)
 
@@ -97,8 +98,8 @@ func (c *ConnectionTable) current() (ConnectionsStatus, []cluster.Problem, error
 	return s, c.problems, nil
 }
 
-// findProblems returns the Problems of the table. They tell no numbers that change, so that one that stays is the same
-// one.
+// findProblems returns the Problems of the table. Their messages hold no numbers that change, so that a Problem that
+// stays is the same value.
 func (c *ConnectionTable) findProblems(s ConnectionsStatus) (problems []cluster.Problem) {
 	was := func(reason cluster.Reason) bool {
 		return slices.ContainsFunc(c.problems, func(p cluster.Problem) bool { return p.Reason == reason })
@@ -129,7 +130,8 @@ func (c *ConnectionTable) findProblems(s ConnectionsStatus) (problems []cluster.
 	return problems
 }
 
-// Watch tells of Problems that are new or gone until ctx ends: by the log, and by changed with those before and now.
+// Watch reports Problems that are new or gone until ctx ends: in the log, and by calling changed with the Problems
+// before and now.
 func (c *ConnectionTable) Watch(
 	ctx context.Context, every time.Duration, log *slog.Logger, changed func(before, now []cluster.Problem),
 ) {

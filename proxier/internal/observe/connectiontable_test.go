@@ -72,8 +72,8 @@ func TestTableTooSmall(t *testing.T) {
 	}
 }
 
-// TestTableIsReadSparingly: not twice in five seconds, and not for more than half a hundredth of the time, however
-// often it is asked for.
+// TestTableIsReadSparingly: not twice in five seconds, and not for more than half a percent of the time, however many
+// the requests.
 func TestTableIsReadSparingly(t *testing.T) {
 	now, reads := time.Unix(1e9, 0), 0
 	c := &ConnectionTable{sparing: sparing{now: func() time.Time { return now }}}

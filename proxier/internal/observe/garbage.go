@@ -25,11 +25,11 @@ func NewGarbage() *Garbage {
 	return &Garbage{off: os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "", percent: 100}
 }
 
-// allowance is how much garbage there may be before it is collected: room, but least percent of what is in use. Less
-// would take more processor time than its memory is worth: much while a start makes garbage without a pause, little
-// after it, when 5 MiB are some 300 changes.
+// allowance is how much garbage there may be before it is collected: so many bytes, and at least so many percent of
+// what is in use. Less would take more processor time than the memory is worth: much while a start makes garbage
+// without a pause, little after it, when 5 MiB are some 300 changes.
 type allowance struct {
-	room  int64
+	bytes int64
 	least int
 }
 
@@ -37,10 +37,10 @@ var startAllowance, laterAllowance = allowance{8 << 20, 25}, allowance{5 << 20, 
 
 // percent is the garbage that there may be where so much is in use (GOGC).
 func (a allowance) percent(live int64) int {
-	if live <= a.room {
+	if live <= a.bytes {
 		return 100
 	}
-	return max(a.least, int(100*a.room/live))
+	return max(a.least, int(100*a.bytes/live))
 }
 
 // Observe implements Observer. What lists and first passes have left is given back when the start is over: it is not

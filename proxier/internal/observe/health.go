@@ -38,18 +38,18 @@ const autoscalerTaint = "ToBeDeletedByClusterAutoscaler"
 type Health struct {
 	Board    *Board
 	Families []cluster.Family
-	// Node returns this Node and whether it has to be there; nil where there are no Nodes to ask for.
+	// Node returns this Node and whether it has to be there; nil where there are no Nodes, as with manifests.
 	Node func() (node *v1.Node, expected bool)
-	// View is nil with manifests. maxViewAge is how old it may be for /readyz; 0 is no bound.
+	// View is nil with manifests. MaxViewAge is how old it may be for /readyz; 0 is no bound.
 	View       *source.View
 	MaxViewAge time.Duration
 	// Waits says what of another proxy is waited for; "" is nothing.
 	Waits func() string
 	// Frozen returns the freeze that is in force, the zero State for none; nil is none.
 	Frozen func() freeze.State
-	// Works are what must not take longer than hangGrace.
+	// Works time what must not take longer than hangGrace.
 	Works []*engine.Stopwatch
-	// Answered is told the name of a path and the status of each answer.
+	// Answered is called with the name of the path and the status of each answer.
 	Answered func(path string, status int)
 }
 
@@ -100,7 +100,7 @@ func (h *Health) Healthz(w http.ResponseWriter, _ *http.Request) {
 	h.answer(w, "healthz", healthGrace, &eligible)
 }
 
-// Livez is 200 while it would not help to start anew.
+// Livez is 200 as long as a restart of the process would not help.
 func (h *Health) Livez(w http.ResponseWriter, _ *http.Request) { h.answer(w, "livez", liveGrace, nil) }
 
 func (h *Health) answer(w http.ResponseWriter, path string, grace time.Duration, eligible *bool) {

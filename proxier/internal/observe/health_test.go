@@ -85,7 +85,7 @@ func TestLiveness(t *testing.T) {
 		h.Healthz(a, nil)
 		h.Livez(b, nil)
 		if h.Healthy() != (healthz == 200) {
-			t.Errorf("%s: health check node ports tell healthy %v, and /healthz %d", what, h.Healthy(), healthz)
+			t.Errorf("%s: health check node ports say healthy %v, and /healthz %d", what, h.Healthy(), healthz)
 		}
 		if a.Code != healthz || b.Code != livez {
 			t.Errorf("%s: %d and %d, want %d and %d", what, a.Code, b.Code, healthz, livez)
@@ -97,7 +97,7 @@ func TestLiveness(t *testing.T) {
 	now = start.Add(liveGrace)
 	check("failing for long", 503, 503)
 	h.Board.Observe(engine.Report{Start: now})
-	check("mended", 200, 200)
+	check("repaired", 200, 200)
 	passing.Start(now)
 	now = now.Add(hangGrace)
 	check("a long pass", 200, 200)
@@ -114,7 +114,7 @@ func TestLiveness(t *testing.T) {
 	check("and ends as well", 200, 200)
 }
 
-// TestHealthChecks: ports come, tell what is new and go with the rows of their Services.
+// TestHealthChecks: ports open with the rows of their Services, answer by the newest row, and close when it is gone.
 func TestHealthChecks(t *testing.T) {
 	port := testport.Free(t)
 	checks := NewHealthChecks(servicehealth.Config{Healthy: func() bool { return true }, Report: func(_ servicehealth.Service, _ uint16, err error) { t.Error(err) }})

@@ -21,8 +21,8 @@ const (
 )
 
 // Journal remembers the last changes that passes have made in the kernel, in memory; a [JournalKeeper] keeps them over
-// a restart. It keeps operations as they are, and writes them out when somebody asks. It has a lock of its own, so that
-// asking takes none of the engine's time.
+// a restart. It keeps operations as they are, and formats them on request. It has a lock of its own, so that requests
+// take none of the engine's time.
 type Journal struct {
 	node string
 
@@ -30,7 +30,7 @@ type Journal struct {
 	// ring holds the entries; next is the place of the oldest one when it is full.
 	ring []journalEntry
 	next int
-	// forgotten counts entries that there was no room for any more.
+	// forgotten counts older entries that newer ones have replaced.
 	forgotten int
 	// earlier is what processes before this one have left.
 	earlier JournalStatus
@@ -63,7 +63,7 @@ type doneOperation struct {
 // passTimes is how long it took, by stages; queue and total are 0 where nobody waited for it.
 type passTimes struct{ queue, compile, kernel, total time.Duration }
 
-// NewJournal returns one that is empty.
+// NewJournal returns an empty Journal.
 func NewJournal(node string) *Journal { return &Journal{node: node} }
 
 // Observe implements Observer.
@@ -101,7 +101,7 @@ func (j *Journal) Note(at time.Time, text string) {
 	j.keep(e)
 }
 
-// keep hands an entry to who keeps it, if there is room.
+// keep hands an entry to the JournalKeeper, unless its queue is full.
 func (j *Journal) keep(e journalEntry) {
 	if j.kept == nil {
 		return
@@ -228,7 +228,7 @@ func (p *page) entry(o engine.Operation) *journalEntry {
 	return e
 }
 
-// add counts the operation, and keeps it where there is room, or where it failed and others that are kept did not.
+// add counts the operation. It keeps the first ones, and instead of the last of those one that failed, if that did not.
 func (e *journalEntry) add(o engine.Operation) {
 	e.count++
 	e.cause = min(e.cause, o.Cause) // of several the one that counts first
@@ -262,11 +262,11 @@ func (p *page) close(r engine.Report) []*journalEntry {
 // JournalStatus is what Journal says; `ipvs-proxier journal -o json` prints it as it is.
 type JournalStatus struct {
 	Node string `json:"node"`
-	// Forgotten counts older entries for which there was no room any more.
+	// Forgotten counts older entries that are no longer kept, and those that could not be written to a file.
 	Forgotten int `json:"forgotten"`
-	// Unkept says why the journal is not kept over a restart; empty where it is, or nobody asks for it.
+	// Unkept says why the journal is not kept over a restart; empty where it is, or need not be.
 	Unkept string `json:"unkept,omitempty"`
-	// Entries are the oldest first.
+	// Entries are in order of time, the oldest first.
 	Entries []JournalEntry `json:"entries"`
 }
 
@@ -285,22 +285,22 @@ type JournalEntry struct {
 	Time time.Time `json:"time"`
 	// BeforeRestart says that a process before the last one did it.
 	BeforeRestart bool `json:"beforeRestart,omitempty"`
-	// Namespace and Name are the Service's; empty where it is of none, or of Services together.
+	// Namespace and Name are the Service's; empty where the entry belongs to none, or to several.
 	Namespace string `json:"namespace,omitempty"`
 	Name      string `json:"name,omitempty"`
-	// Services is how many it is of: 0 is of none, as the foundation is.
+	// Services is the number of Services that the entry belongs to; 0 is none, such as for the foundation.
 	Services int `json:"services"`
 	// Cause is start, drift, retry, timer, change or operator.
 	Cause string `json:"cause"`
 	// Note says what an operator has done, with the cause operator; there are no operations.
 	Note string `json:"note,omitempty"`
-	// Count is how many operations there were, Failed of how many the kernel said no, or that were left out; Operations
-	// are the first of them.
+	// Count is how many operations there were, Failed how many the kernel refused or the engine left out; Operations are
+	// the first of them.
 	Count      int                `json:"count"`
 	Failed     int                `json:"failed"`
 	Operations []JournalOperation `json:"operations,omitempty"`
 	// QueueSeconds is how long the change waited for the sync, TotalSeconds until the sync had ended; both are 0 where no
-	// change of the Service asked for it. CompileSeconds and KernelSeconds are those of the whole sync.
+	// change of the Service caused it. CompileSeconds and KernelSeconds are those of the whole sync.
 	QueueSeconds   float64 `json:"queueSeconds"`
 	CompileSeconds float64 `json:"compileSeconds"`
 	KernelSeconds  float64 `json:"kernelSeconds"`

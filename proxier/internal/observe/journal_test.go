@@ -213,7 +213,7 @@ func TestJournalIsBounded(t *testing.T) {
 	}
 }
 
-// TestJournalIsServed: as JSON, of one Service where it is asked for.
+// TestJournalIsServed: as JSON, and of one Service where the request names it.
 func TestJournalIsServed(t *testing.T) {
 	j := newJournaled(t, 2)
 	j.pass(false)

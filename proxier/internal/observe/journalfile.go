@@ -25,8 +25,8 @@ const (
 	journalFormat  = 1
 )
 
-// journalLine is one line of a file: the first one, the start of a process, an entry, or how many there was no time or
-// no room for.
+// journalLine is one line of a file: the first one, the start of a process, an entry, or the number of entries that
+// were lost.
 type journalLine struct {
 	Program string        `json:"program,omitempty"`
 	Format  int           `json:"format,omitempty"`
@@ -81,7 +81,8 @@ func readJournalFile(path string) (lines []journalLine, whole int64, err error) 
 	}
 }
 
-// journalOf returns what lines tell. Entries ahead of the last start are marked; with restarted all are.
+// journalOf returns the journal that the lines hold. Entries ahead of the last start are marked; with restarted all
+// are.
 func journalOf(lines []journalLine, restarted bool) (s JournalStatus) {
 	s.Entries = []JournalEntry{}
 	last := -1

@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	// keeperQueue is how many entries wait to be written. Beyond it they are counted, and in memory alone: who programs
-	// the kernel does not wait for a disk.
+	// keeperQueue is how many entries wait to be written. Beyond it they are counted, and kept in memory alone: the engine
+	// does not wait for a disk.
 	keeperQueue = 512
 	// keeperRest is the time to the next try after one that failed.
 	keeperRest = 5 * time.Second
@@ -33,10 +33,10 @@ type JournalKeeper struct {
 	rest    time.Duration
 	most    int64 // bytes of a file
 
-	lock io.Closer // of the directory
-	file *os.File  // nil where it could not be opened
-	size int64
-	told string // why the journal is not kept, "" while it is
+	lock   io.Closer // of the directory
+	file   *os.File  // nil where it could not be opened
+	size   int64
+	unkept string // why the journal is not kept, as last reported; "" while it is
 }
 
 // KeepJournal begins to keep the Journal in a directory, which is made where it is missing. stop writes what is still
@@ -70,7 +70,7 @@ func (k *JournalKeeper) run(ctx context.Context) {
 	defer k.close()
 	for {
 		err := k.open()
-		if k.tell(err); err == nil {
+		if k.report(err); err == nil {
 			break
 		}
 		select {
@@ -79,7 +79,7 @@ func (k *JournalKeeper) run(ctx context.Context) {
 		case <-time.After(k.rest):
 		}
 	}
-	k.tell(k.write(journalLine{Start: &k.start}))
+	k.report(k.write(journalLine{Start: &k.start}))
 	for {
 		select {
 		case e := <-k.queue:
@@ -168,7 +168,7 @@ func (k *JournalKeeper) keep(e journalEntry) {
 	if err != nil {
 		k.journal.notKept(1)
 	}
-	k.tell(err)
+	k.report(err)
 }
 
 // write writes a line. A file that is full becomes the old one; one that somebody has taken away is made anew.
@@ -212,16 +212,16 @@ func (k *JournalKeeper) put(text []byte) error {
 	return nil
 }
 
-// tell says when it is another thing that keeps the journal from being kept, or nothing any more.
-func (k *JournalKeeper) tell(err error) {
+// report logs why the journal is not kept when the reason changes, and once when it is kept again.
+func (k *JournalKeeper) report(err error) {
 	text := ""
 	if err != nil {
 		text = err.Error()
 	}
-	if text == k.told {
+	if text == k.unkept {
 		return
 	}
-	k.told = text
+	k.unkept = text
 	k.journal.sayUnkept(text)
 	if err != nil {
 		k.log.Warn("the journal is not kept over a restart; it is in memory, and this is tried again", "err", err)

@@ -73,8 +73,8 @@ func (l *life) await(what string, is func() bool) {
 	}
 }
 
-// told is what a journal says, with a ' behind what was before a restart.
-func told(s JournalStatus) (text string) {
+// entries returns the names in a journal, with a ' behind those of before a restart.
+func entries(s JournalStatus) (text string) {
 	for _, e := range s.Entries {
 		text += e.Name
 		if e.BeforeRestart {
@@ -91,21 +91,21 @@ func TestTheJournalIsKept(t *testing.T) {
 	first := live(t, dir, journalFileBytes)
 	first.does(1, 2)
 	first.end()
-	if s, err := ReadKeptJournal(dir); err != nil || told(s) != "s1 s2" || s.Node != "n1" {
-		t.Errorf("of a dead process: %s, %v", told(s), err)
+	if s, err := ReadKeptJournal(dir); err != nil || entries(s) != "s1 s2" || s.Node != "n1" {
+		t.Errorf("of a dead process: %s, %v", entries(s), err)
 	}
 	second := live(t, dir, journalFileBytes)
 	second.does(3)
-	second.await("the first life is known", func() bool { return told(second.Status(nil)) == "s1' s2' s3" })
-	if of := told(second.of(cluster.Name{Namespace: "a", Name: "s2"})); of != "s2'" {
+	second.await("the first life is known", func() bool { return entries(second.Status(nil)) == "s1' s2' s3" })
+	if of := entries(second.of(cluster.Name{Namespace: "a", Name: "s2"})); of != "s2'" {
 		t.Errorf("of one Service: %s", of)
 	}
 	second.end()
 	third := live(t, dir, journalFileBytes)
-	third.await("both lives are known", func() bool { return told(third.Status(nil)) == "s1' s2' s3'" })
+	third.await("both lives are known", func() bool { return entries(third.Status(nil)) == "s1' s2' s3'" })
 	third.end()
-	if s, err := ReadKeptJournal(dir); err != nil || told(s) != "s1' s2' s3'" {
-		t.Errorf("of a dead process that did nothing: %s, %v", told(s), err)
+	if s, err := ReadKeptJournal(dir); err != nil || entries(s) != "s1' s2' s3'" {
+		t.Errorf("of a dead process that did nothing: %s, %v", entries(s), err)
 	}
 	for _, name := range []string{".", journalFile} {
 		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Mode().Perm()&0o077 != 0 {
@@ -134,17 +134,18 @@ func TestTheFilesHaveABound(t *testing.T) {
 	}
 	s, err := ReadKeptJournal(dir)
 	if n := len(s.Entries); err != nil || n < 10 || n > 100 || s.Entries[n-1].Name != "s199" {
-		t.Errorf("%v: %s", err, told(s))
+		t.Errorf("%v: %s", err, entries(s))
 	}
 }
 
-// TestWhatIsNoJournalIsPutAside, and told; what can be read of it is not lost, and what comes next is kept.
+// TestWhatIsNoJournalIsPutAside: a broken file is renamed, and the log says so. What can be read of it is not lost, and
+// what comes next is kept.
 func TestWhatIsNoJournalIsPutAside(t *testing.T) {
 	first := string(journalLine{Program: journalProgram, Format: journalFormat}.text())
 	good := first + string(journalLine{Entry: &JournalEntry{Name: "s1"}}.text())
 	for name, c := range map[string]struct {
 		text  string
-		aside string // what is told
+		aside string // what is logged
 		want  string
 	}{
 		"foreign":        {"#!/bin/sh\n", "is no journal of ipvs-proxier", "s9"},
@@ -163,15 +164,15 @@ func TestWhatIsNoJournalIsPutAside(t *testing.T) {
 			l := live(t, dir, journalFileBytes)
 			l.does(9)
 			l.end()
-			if got := told(l.Status(nil)); got != c.want {
+			if got := entries(l.Status(nil)); got != c.want {
 				t.Errorf("the journal says %q, want %q", got, c.want)
 			}
 			aside, err := os.ReadFile(filepath.Join(dir, journalFileAside))
 			if c.aside == "" != os.IsNotExist(err) || c.aside != "" && string(aside) != c.text || !strings.Contains(l.log.String(), c.aside) {
 				t.Errorf("aside are %d bytes of %d, %v; the log, which is to say %q:\n%s", len(aside), len(c.text), err, c.aside, l.log.String())
 			}
-			if s, err := ReadKeptJournal(dir); err != nil || !strings.HasSuffix(told(s), "s9") {
-				t.Errorf("what is kept now: %s, %v", told(s), err)
+			if s, err := ReadKeptJournal(dir); err != nil || !strings.HasSuffix(entries(s), "s9") {
+				t.Errorf("what is kept now: %s, %v", entries(s), err)
 			}
 		})
 	}
@@ -185,7 +186,7 @@ func TestWhatIsNoJournalIsPutAside(t *testing.T) {
 		}
 		l := live(t, dir, journalFileBytes)
 		l.does(9)
-		l.await(name+" is put aside", func() bool { s, err := ReadKeptJournal(dir); return err == nil && told(s) == "s9" })
+		l.await(name+" is put aside", func() bool { s, err := ReadKeptJournal(dir); return err == nil && entries(s) == "s9" })
 		l.end()
 	}
 }
@@ -207,7 +208,10 @@ func TestAJournalThatCannotBeKept(t *testing.T) {
 	if err := os.Remove(dir); err != nil {
 		t.Fatal(err)
 	}
-	l.await("it is kept", func() bool { s, err := ReadKeptJournal(dir); return err == nil && strings.HasSuffix(told(s), "s999") })
+	l.await("it is kept", func() bool {
+		s, err := ReadKeptJournal(dir)
+		return err == nil && strings.HasSuffix(entries(s), "s999")
+	})
 	l.end()
 	if s, err := ReadKeptJournal(dir); err != nil || s.Forgotten < 2 {
 		t.Errorf("%d are said to be missing, %v", s.Forgotten, err)
@@ -222,10 +226,10 @@ func TestTwoProcessesKeepNoJournalInOnePlace(t *testing.T) {
 	dir := t.TempDir()
 	first := live(t, dir, journalFileBytes)
 	first.does(1)
-	first.await("it is kept", func() bool { s, err := ReadKeptJournal(dir); return err == nil && told(s) == "s1" })
+	first.await("it is kept", func() bool { s, err := ReadKeptJournal(dir); return err == nil && entries(s) == "s1" })
 	second := live(t, dir, journalFileBytes)
 	second.does(2)
 	second.await("it is said", func() bool { return strings.Contains(second.Status(nil).Unkept, "another process") })
 	first.end()
-	second.await("it is kept", func() bool { s, err := ReadKeptJournal(dir); return err == nil && told(s) == "s1' s2" })
+	second.await("it is kept", func() bool { s, err := ReadKeptJournal(dir); return err == nil && entries(s) == "s1' s2" })
 }

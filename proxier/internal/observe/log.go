@@ -15,7 +15,7 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/engine"
 )
 
-// Log writes one line for each pass that did something, and one for each Problem that is new or mended.
+// Log writes one line for each pass that did something, and one for each Problem that is new or resolved.
 type Log struct {
 	log      *slog.Logger
 	problems map[cluster.Name][]cluster.Problem
@@ -24,7 +24,7 @@ type Log struct {
 	errText string
 	warned  string
 	foreign int
-	// sum is of the passes since the last one that was told, whose number is given.
+	// sum adds up the passes since the last one that was logged; number is how many they are.
 	sum    engine.Report
 	number int
 }
@@ -53,7 +53,7 @@ func (l *Log) Observe(r engine.Report) {
 	}
 }
 
-// otherNodes tells of what other Nodes list, as of this one's.
+// otherNodes logs Problems of other Nodes, in the same way as those of this one.
 func (l *Log) otherNodes(rows []engine.Row) {
 	now := map[string][]cluster.Problem{}
 	for _, row := range rows {
@@ -70,7 +70,7 @@ func (l *Log) otherNodes(rows []engine.Row) {
 	l.nodes = now
 }
 
-// passes tells of a pass; of those that follow one another because one is not enough, there is one line at the end.
+// passes logs a pass. Passes that follow one another because one is not enough get one line at the end.
 func (l *Log) passes(r engine.Report) {
 	sum := &l.sum
 	sum.Services += r.Services
@@ -134,7 +134,7 @@ func (l *Log) drift(r engine.Report) {
 		budget.CutLine(text))
 }
 
-// errors tells of failures when they change, not at every retry.
+// errors logs failures when they change, not at every retry.
 func (l *Log) errors(r engine.Report) {
 	text := ""
 	if err := r.Error(); err != nil {
@@ -151,7 +151,7 @@ func (l *Log) errors(r engine.Report) {
 	l.errText = text
 }
 
-// warn tells of warnings when they are new.
+// warn logs warnings when they are new.
 func (l *Log) warn(r engine.Report) {
 	text := ""
 	if err := errors.Join(r.Warnings...); err != nil {
@@ -180,7 +180,7 @@ func (l *Log) problemsOf(row engine.Row) {
 	}
 }
 
-// logProblems tells of Problems that are new, and of those that are gone.
+// logProblems logs Problems that are new, and those that are gone.
 func logProblems(log *slog.Logger, of, name string, before, now []cluster.Problem) {
 	same := func(p cluster.Problem) cluster.Problem { return p }
 	for _, p := range engine.OnlyIn(now, before, same) {

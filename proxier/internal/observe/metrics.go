@@ -199,8 +199,8 @@ func (m *Metrics) Observe(r engine.Report) {
 	}
 }
 
-// CountNodeProblems makes the series of what this node is not made for, or lacks, those of now. Who calls it has
-// reasons of its own.
+// CountNodeProblems replaces the series of the Problems before by those of now. They are Problems of this node that are
+// in no Report; each caller has reasons of its own.
 func (m *Metrics) CountNodeProblems(before, now []cluster.Problem) {
 	m.countProblems(cluster.Name{}, before, now)
 }

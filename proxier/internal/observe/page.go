@@ -11,7 +11,7 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/engine"
 )
 
-// Detail is what status says of a Service that is asked for by its name, beside what it says of each.
+// Detail is what status says, beside what it says of each Service, of one that the request names.
 type Detail struct {
 	InternalTrafficPolicy string `json:"internalTrafficPolicy"`
 	// ExternalTrafficPolicy is empty where nothing leads in from outside.
@@ -45,7 +45,7 @@ type EndpointStatus struct {
 	Weight       uint32 `json:"weight"`
 	WeightSource string `json:"weightSource,omitempty"`
 	KernelWeight uint32 `json:"kernelWeight"`
-	// Active and Inactive are the connections by all front ends.
+	// Active and Inactive are the sums of the connections through all front ends.
 	Active   uint32 `json:"activeConnections"`
 	Inactive uint32 `json:"inactiveConnections"`
 	// State is the worst of the front ends that have it; empty where none has.
@@ -68,7 +68,7 @@ type UnlistedStatus struct {
 	Because string `json:"because"`
 }
 
-// NewDetail returns what is to be said of a Service: what the Inquiry has found out, beside what the kernel has by s.
+// NewDetail joins what the Inquiry has found out about a Service with what s says that the kernel has.
 func NewDetail(s *ServiceStatus, a engine.Answer) *Detail {
 	d := &Detail{
 		InternalTrafficPolicy: policyName(a.Service.InternalLocal), HealthCheckNodePort: a.Service.HealthCheckNodePort,

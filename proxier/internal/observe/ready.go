@@ -14,10 +14,10 @@ import (
 // readyBody is the answer of /readyz.
 type readyBody struct {
 	Ready bool `json:"ready"`
-	// Reasons say what is waited for, or wrong; empty while it is ready.
+	// Reasons say what is still awaited, and what is wrong; empty while the node is ready.
 	Reasons []string `json:"reasons,omitempty"`
-	// ViewAge is how old what is known of the API is, MaxViewAge how old it may be; empty with manifests, and with no
-	// bound.
+	// ViewAge is the age of what is known from the API, and MaxViewAge its bound. ViewAge is empty with manifests,
+	// MaxViewAge where there is no bound.
 	ViewAge    string `json:"viewAge,omitempty"`
 	MaxViewAge string `json:"maxViewAge,omitempty"`
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 )
 
-// serveJSON answers with what all returns; with what one returns where ?service=NAMESPACE/NAME asks for one Service.
+// serveJSON answers with the result of all, or with that of one where ?service=NAMESPACE/NAME names a Service.
 func serveJSON[T any](w http.ResponseWriter, r *http.Request, all func() T, one func(cluster.Name) T) {
 	answer := all
 	if text := r.URL.Query().Get("service"); text != "" {
@@ -21,5 +21,5 @@ func serveJSON[T any](w http.ResponseWriter, r *http.Request, all func() T, one 
 	w.Header().Set("Content-Type", "application/json")
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
-	_ = e.Encode(answer()) // who asks has gone
+	_ = e.Encode(answer()) // the client has gone
 }

@@ -121,7 +121,7 @@ func (m *ServiceMetrics) Collect(to chan<- prometheus.Metric) {
 		}
 	})
 	if err != nil {
-		return // a counter that stands still would look like a Service that nobody asks
+		return // a counter that stands still would look like a Service without traffic
 	}
 	names := m.largest()
 	for _, name := range names {

@@ -2,15 +2,14 @@ package observe
 
 import "time"
 
-// The least time between two readings of the kernel that somebody's question brings about, and how many times as long
-// as a reading took the next one waits: it goes through whole tables.
+// A reading of the kernel for a request goes through whole tables. sparingRest is the least time between the end of one
+// and the start of the next; after a slow one it is sparingFactor times as long as that took.
 const (
 	sparingRest   = 5 * time.Second
 	sparingFactor = 200
 )
 
-// sparing has the kernel read when somebody asks, and not more often than is cheap: half a percent of a processor at
-// most. Its owner locks it.
+// sparing limits how often requests have the kernel read: to half a percent of a processor at most. Its owner locks it.
 type sparing struct {
 	now  func() time.Time
 	next time.Time // not read again before

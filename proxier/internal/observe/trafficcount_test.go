@@ -10,7 +10,7 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel"
 )
 
-// talked is what a kernel tells of its traffic.
+// talked is a kernel with this traffic.
 type talked struct{ so kernel.Traffic }
 
 func (k *talked) Traffic() kernel.Traffic { return k.so }
