@@ -88,7 +88,7 @@ func (b *bundling) versions() {
 	b.Add("version.json", "the program that made this, and the kernel", text, err)
 }
 
-// daemon asks the running proxier.
+// daemon adds what the running proxier answers.
 func (b *bundling) daemon(ctx context.Context) {
 	metrics, health := b.Config.MetricsBindAddress, b.Config.HealthzBindAddress
 	if b.socketAnswers(ctx) {
@@ -156,7 +156,7 @@ func (b *bundling) get(ctx context.Context, address, path string) ([]byte, error
 	return text, nil
 }
 
-// kernel reads what is ours in the kernel, and what is needed to tell it from the rest.
+// kernel reads what is ours in the kernel, and what shows which part that is.
 func (b *bundling) kernel(ctx context.Context) {
 	k, err := b.observe(ctx)
 	var text, machine []byte

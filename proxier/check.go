@@ -23,7 +23,7 @@ import (
 type Checked struct {
 	// Object is "Service default/web", "EndpointSlice default/web-1" or "Node n1", without the name where it has none.
 	Object string `json:"object"`
-	// File is where it stands.
+	// File is the path of the file that holds it.
 	File string `json:"file"`
 	// Problems are what is written wrong, with its line and document in the message, and what would be rejected.
 	Problems []ProblemStatus `json:"problems,omitempty"`
@@ -46,8 +46,8 @@ type checkedObject struct {
 // NewChecker returns a Checker under a configuration, which need not be complete.
 func NewChecker(c Config) *Checker { return &Checker{config: c} }
 
-// Read takes in the Services, EndpointSlices and Nodes of YAML or JSON documents, alone or in Lists, as --manifests
-// does. Objects of other kinds are passed over, and so is a document that names no kind at all: a directory may hold a
+// Read adds the Services, EndpointSlices and Nodes of YAML or JSON documents, alone or in Lists, as --manifests does.
+// Objects of other kinds are skipped, and so is a document that names no kind at all: a directory may hold a
 // kustomization, or the values of a chart. The error, of what is not YAML, names file, line and document.
 func (c *Checker) Read(file string, r io.Reader) error {
 	content, err := io.ReadAll(inputfile.Bounded(r, inputfile.MaxBytes))
@@ -76,7 +76,7 @@ func (c *Checker) ReadFile(path string) error {
 	return c.Read(path, f)
 }
 
-// Result returns what is to be said of each object that was read, in their order.
+// Result returns the result for each object that was read, in their order.
 func (c *Checker) Result() []Checked {
 	weights := map[string]uint32{}
 	slicesOf := map[cluster.Name][]*discovery.EndpointSlice{}
@@ -120,16 +120,16 @@ func (c *Checker) Result() []Checked {
 // withMistakes puts what is written wrong in front of the Problems. It stands in the place of a Problem of the same
 // field.
 func withMistakes(mistakes []document.Mistake, problems []cluster.Problem) (status []ProblemStatus) {
-	told := map[string]bool{}
+	mistaken := map[string]bool{}
 	for _, m := range mistakes {
-		told[m.Field] = true
+		mistaken[m.Field] = true
 		status = append(status, ProblemStatus{
 			Reason: cluster.InvalidField.Name, Field: m.Field,
 			Message: fmt.Sprintf("line %d (document %d): %s", m.Line, m.Document, m.Text),
 		})
 	}
 	for _, p := range problems {
-		if p.Reason != cluster.InvalidField || !told[p.Field] {
+		if p.Reason != cluster.InvalidField || !mistaken[p.Field] {
 			status = append(status, ProblemStatus{Reason: p.Reason.Name, Field: p.Field, Message: p.Text()})
 		}
 	}
@@ -150,7 +150,7 @@ func (c *Checker) service(
 	})
 	parsed.Problems.Join(mistakes)
 	problems := slices.DeleteFunc(parsed.Problems.Reported(), func(p cluster.Problem) bool {
-		return strings.HasPrefix(p.Field, "endpointslice ") // the slice itself is told of
+		return strings.HasPrefix(p.Field, "endpointslice ") // the slice itself is reported
 	})
 	settings := map[string][]SettingStatus{"": observe.NewSettingStatus(parsed.Settings)}
 	for _, port := range parsed.Ports {

@@ -27,7 +27,7 @@ import (
 // NodeReport is what [CheckNode] finds.
 type NodeReport struct{ nodecheck.Report }
 
-// Wrong reports whether something on the node must be mended before the program can do its work.
+// Wrong reports whether the node lacks something without which the proxier cannot work.
 func (r NodeReport) Wrong() bool { return r.Worst() == nodecheck.Fails }
 
 // CheckNode looks at this node, and at the API servers, and says what `run` with the configuration would miss there. It
@@ -37,7 +37,7 @@ func CheckNode(ctx context.Context, c Config) (NodeReport, error) {
 		return NodeReport{}, fmt.Errorf("configuration: %w", err)
 	}
 	by := kernel.NetfilterChoice{Netfilter: kernel.NFTables}
-	if c.Netfilter != string(kernel.NFTables) { // to ask whether ipset is there would load its module
+	if c.Netfilter != string(kernel.NFTables) { // a request to ipset would load its module
 		variant, why, err := kernel.ChooseIptables(ctx, c.Iptables)
 		if err != nil {
 			return NodeReport{}, err
@@ -90,7 +90,7 @@ func (c Config) askServers(ctx context.Context, f *nodecheck.Facts) {
 	nodefacts.API(ctx, f, config, urls, c.NodeName)
 }
 
-// asked is what the configuration asks of the node. The Config is valid.
+// asked returns what the configuration needs of the node. The Config is valid.
 func (c Config) asked(by kernel.NetfilterChoice) nodefacts.Asked {
 	_, major, minor, _ := kernel.Release()
 	d := c.dataplane(kernel.Families(by.Netfilter), dataplane.Facts{KernelMajor: major, KernelMinor: minor})

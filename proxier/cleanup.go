@@ -16,8 +16,8 @@ import (
 type CleanupOptions struct {
 	// HandOver leaves virtual servers, addresses and the link to a living kube-proxy in ipvs mode.
 	HandOver bool
-	// Force cleans up beside a living proxy of another kind. It takes for ours what the link carries, also where no set of
-	// ours says that it is.
+	// Force cleans up beside a living proxy of another kind. It takes the addresses on the link, and their virtual
+	// servers, for ours, also where no set of ours says that they are.
 	Force bool
 	// DryRun removes nothing.
 	DryRun bool

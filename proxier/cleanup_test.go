@@ -8,7 +8,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/predecessor"
 )
 
-// TestAdmitCleanup: beside whom what is removed; each refusal says that nothing was removed, and how to go on.
+// TestAdmitCleanup: what is removed beside which living proxy. Each refusal says that nothing was removed, and how to
+// go on.
 func TestAdmitCleanup(t *testing.T) {
 	kubeProxy := func(mode string) predecessor.Living {
 		return predecessor.Living{Proxy: predecessor.KubeProxy, Sign: "sign P", Mode: mode}
@@ -28,7 +29,7 @@ func TestAdmitCleanup(t *testing.T) {
 		"kube-router":                             {living: alive(kubeRouter), refusal: []string{"kube-router is alive", "sign R", "--force"}},
 		"kube-proxy, by force":                    {living: alive(kubeProxy("ipvs")), options: CleanupOptions{Force: true}},
 		"hand over to kube-proxy":                 {living: alive(kubeProxy("ipvs")), options: handOver},
-		"hand over, its mode is not told":         {living: alive(kubeProxy("")), options: handOver},
+		"hand over, its mode is not known":        {living: alive(kubeProxy("")), options: handOver},
 		"hand over to kube-proxy beside a router": {living: alive(kubeProxy("ipvs"), kubeRouter), options: handOver},
 		"hand over to nobody":                     {options: handOver, refusal: []string{"no living kube-proxy", "--force"}},
 		"hand over to kube-router":                {living: alive(kubeRouter), options: handOver, refusal: []string{"no living kube-proxy"}},

@@ -12,8 +12,8 @@ import (
 	"unicode/utf8"
 )
 
-// TestLinesOfCodeAreShort: a line of code keeps to 120 characters. A message stays whole, so that who sees it finds it;
-// a row of a table stays one line. Tests are free: they hold tables for the most part.
+// TestLinesOfCodeAreShort: a line of code keeps to 120 characters. A message stays whole, so that a search for it finds
+// it; a row of a table stays one line. Tests are free: they hold tables for the most part.
 func TestLinesOfCodeAreShort(t *testing.T) {
 	files := 0
 	eachGoFile(t, func(name string, text []byte) {

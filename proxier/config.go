@@ -47,7 +47,7 @@ type Config struct {
 	VIPMode string `json:"vipMode,omitempty"`
 	// ClusterCIDRs are the networks of the pods.
 	ClusterCIDRs []string `json:"clusterCIDRs,omitempty"`
-	// DetectLocalMode says how clients that are pods of this node are told from others: one of DetectLocalModes.
+	// DetectLocalMode is the way in which clients that are pods of this node are recognized: one of DetectLocalModes.
 	DetectLocalMode string `json:"detectLocalMode,omitempty"`
 	// PodBridgeInterface and PodInterfaceNamePrefix belong to the modes BridgeInterface and InterfaceNamePrefix.
 	PodBridgeInterface     string `json:"podBridgeInterface,omitempty"`
@@ -83,8 +83,8 @@ type Config struct {
 	// Scheduler is in force for Services that choose none; Namespaces overrides it. Empty is rr, but for
 	// Services with session affinity a hash of the client's address, the same on every node.
 	Scheduler string `json:"scheduler,omitempty"`
-	// SchedulerFlags, SlowStart and MaxConnections are in force for Services that say nothing, in the words of the
-	// annotations of these names.
+	// SchedulerFlags, SlowStart and MaxConnections are in force for Services without the annotations of these names, and
+	// have their values.
 	SchedulerFlags string               `json:"schedulerFlags,omitempty"`
 	SlowStart      string               `json:"slowStart,omitempty"`
 	MaxConnections string               `json:"maxConnections,omitempty"`
@@ -99,12 +99,13 @@ type Config struct {
 	// beginning; 0 is never. From 30 s on it is done more often, but not more often than each 30 s, where a thousandth
 	// of a core is enough for it, and less often where it would take more than a hundredth.
 	AuditPeriod Duration `json:"auditPeriod"`
-	// MinSyncPeriod is the least time between the ends and starts of passes that changes ask for; meanwhile they gather.
+	// MinSyncPeriod is the least time from the end of a pass to the start of the next that changes cause; meanwhile
+	// changes gather.
 	MinSyncPeriod Duration `json:"minSyncPeriod,omitzero"`
 	// HealthzBindAddress and MetricsBindAddress are addresses with ports; empty is off.
 	HealthzBindAddress string `json:"healthzBindAddress"`
 	MetricsBindAddress string `json:"metricsBindAddress"`
-	// Socket is the path of the unix socket on which the commands of this node ask the daemon; empty is off.
+	// Socket is the path of the unix socket on which the daemon answers this node's commands; empty is off.
 	Socket string `json:"socket"`
 	// StateDir is a directory where the journal is kept over restarts; empty keeps it in memory alone.
 	StateDir string `json:"stateDir"`
@@ -244,7 +245,8 @@ func (c Config) dataplane(families []cluster.Family, facts dataplane.Facts) data
 	}
 }
 
-// pods returns how pods are told. Those of the mode NodeCIDR come from the Node.
+// pods returns how clients that are pods of this node are recognized. The networks of the mode NodeCIDR come from the
+// Node.
 func (c Config) pods() (p dataplane.Pods) {
 	switch c.DetectLocalMode {
 	case DetectBridgeInterface:
@@ -289,7 +291,7 @@ func (c Config) protected() []protocolPorts {
 	return ports
 }
 
-// protects returns what tells of a port whether it is protected.
+// protects returns a function that reports whether a port is protected.
 func (c Config) protects() func(cluster.Protocol, uint16) bool {
 	ranges := c.protected()
 	return func(protocol cluster.Protocol, port uint16) bool {

@@ -126,7 +126,7 @@ func TestValidate(t *testing.T) {
 	err := all.Validate()
 	for _, field := range said {
 		if err == nil || !strings.Contains(err.Error(), field+":") {
-			t.Errorf("of many mistakes %s is not told: %v", field, err)
+			t.Errorf("of many mistakes %s is not reported: %v", field, err)
 		}
 	}
 }

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestWrongTypesAreNamed: a value of another type than its field's is told with the field and what it takes, in the
-// words of the file and not of the program.
+// TestWrongTypesAreNamed: the error for a value of another type than its field's names the field and the type that it
+// takes, in the words of the file and not of the program.
 func TestWrongTypesAreNamed(t *testing.T) {
 	const head = "apiVersion: ipvs-proxier.io/v1alpha1\nkind: Configuration\n"
 	for text, want := range map[string]string{

@@ -9,7 +9,7 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel"
 )
 
-// Default returns the configuration in force where nobody says anything.
+// Default returns the configuration that is in force without flags and without a file.
 func Default() Config {
 	return Config{
 		Link:            dataplane.DefaultLink,
@@ -44,9 +44,9 @@ const runDirectory = "/run/ipvs-proxier"
 // kubelet (10248, 10250, 10255), our own (10249, 10256), kube-controller-manager, cloud-controller-manager and
 // kube-scheduler (10257 to 10259). By UDP they are those by which it gets its address, DHCP (68, 546), and by which it
 // reaches other nodes' pods: VXLAN (4789, and 8472, Linux's own default, of flannel and Cilium), Geneve (6081), and
-// WireGuard as flannel and Calico (51820, 51821) and Cilium (51871) use it. Who has one of these takes the node off the
-// network. DNS (53) and NTP (123) are not among them: Services serve them at the nodes' own addresses, as with k3s, and
-// the node's own clients use other ports. Nothing of Kubernetes uses SCTP.
+// WireGuard as flannel and Calico (51820, 51821) and Cilium (51871) use it. A Service that takes one of these takes the
+// node off the network. DNS (53) and NTP (123) are not among them: Services serve them at the nodes' own addresses, as
+// with k3s, and the node's own clients use other ports. Nothing of Kubernetes uses SCTP.
 var defaultProtected = []string{
 	"22", "2379-2381", "6443", "10248-10250", "10255-10259", "68/udp", "546/udp", "4789/udp", "6081/udp", "8472/udp",
 	"51820-51821/udp", "51871/udp",

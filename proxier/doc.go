@@ -9,7 +9,7 @@
 //	        v
 //	dataplane.Compile     one Service -> Fragment                      pure
 //	        v
-//	dataplane.Want        all Fragments -> want; conflicts are settled  pure
+//	dataplane.Want        all Fragments -> want; one wins a conflict   pure
 //	the mirror            what the kernel holds -> have
 //	        v
 //	dataplane.Drain       weight 0 instead of gone                      pure

@@ -69,14 +69,14 @@ func addressMaybePort(text string) (netip.AddrPort, error) {
 	return netip.AddrPortFrom(at.Addr().Unmap(), at.Port()), err
 }
 
-// CheckQuestion returns what makes no sense in a question.
+// CheckQuestion returns an error that names what is invalid in a question.
 func CheckQuestion(q Question) error {
 	_, err := q.packet()
 	return err
 }
 
 // Explain reads this node's kernel, and follows a packet through it. It writes nothing, and needs no running proxier.
-// Of the configuration it goes by Link and Iptables.
+// Of the configuration it uses Link and Iptables.
 func Explain(ctx context.Context, c Config, q Question) (Explanation, error) {
 	packet, err := q.packet()
 	if err != nil {

@@ -76,16 +76,16 @@ func index(on *http.ServeMux, paths ...string) {
 // maxStatus is how much of an answer is read: some ten times what 10,000 Services with 5 endpoints each have to say.
 const maxStatus = 512 << 20
 
-// FetchStatus asks the daemon that serves on address: the absolute path of a unix socket, or an address with a port
-// such as 127.0.0.1:10249. service is NAMESPACE/NAME, or "" for all. Somebody else may have bound the address: what is
-// read, and for how long, has a bound.
+// FetchStatus returns the status of the daemon that serves on address: the absolute path of a unix socket, or an
+// address with a port such as 127.0.0.1:10249. service is NAMESPACE/NAME, or "" for all. Size and time of the answer
+// are bounded, since another program may have bound the address.
 func FetchStatus(ctx context.Context, address, service string) (Status, error) {
 	ctx, cancel := context.WithTimeout(ctx, edge.Operator().Answer)
 	defer cancel()
 	return fetchStatus(ctx, address, service, maxStatus)
 }
 
-// FetchJournal asks the daemon for its last changes, as FetchStatus does.
+// FetchJournal returns the daemon's last changes, by the same rules as FetchStatus.
 func FetchJournal(ctx context.Context, address, service string) (Journal, error) {
 	ctx, cancel := context.WithTimeout(ctx, edge.Operator().Answer)
 	defer cancel()
@@ -108,7 +108,7 @@ func fetchStatus(ctx context.Context, address, service string, most int) (Status
 	return s, nil
 }
 
-// fetch asks the daemon for what a command of that name shows.
+// fetch gets from the daemon what the command of that name shows.
 func fetch(ctx context.Context, address, path, service, command string, most int, into any) error {
 	client, host := clientOf(address)
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+host+path+"?service="+service, nil)
@@ -129,7 +129,7 @@ func fetch(ctx context.Context, address, path, service, command string, most int
 	return nil
 }
 
-// clientOf returns who asks on an address, and the host of the URL.
+// clientOf returns a client for the address, and the host of the URL.
 func clientOf(address string) (client *http.Client, host string) {
 	if isSocket(address) {
 		return socket.Client(address), "ipvs-proxier"
@@ -137,7 +137,7 @@ func clientOf(address string) (client *http.Client, host string) {
 	return http.DefaultClient, address
 }
 
-// isSocket tells the path of a unix socket from an address with a port.
+// isSocket reports whether address is the path of a unix socket; else it is an address with a port.
 func isSocket(address string) bool { return strings.HasPrefix(address, "/") }
 
 // unanswered is the error of a command that nobody answers.

@@ -102,7 +102,7 @@ func TestTheIndexListsWhatThereIs(t *testing.T) {
 	}
 }
 
-// TestNobodyAnswersStatus: who asks is told what to look at.
+// TestNobodyAnswersStatus: the error says what to look at.
 func TestNobodyAnswersStatus(t *testing.T) {
 	server := httptest.NewServer(nil)
 	server.Close()

@@ -27,14 +27,14 @@ type httpServer struct {
 	limits         edge.Limits
 }
 
-// rootUser is who may use the socket.
+// rootUser is the only user that may use the socket.
 const rootUser = 0
 
 // httpServers opens the addresses on which the proxier serves. One that cannot be had is tried again for as long as the
 // process lives: whoever binds port 10256 first, any user of the node, must not keep the node without Services.
 type httpServers struct {
 	log *slog.Logger
-	// changed is told the Problems before and now when they change.
+	// changed is called with the Problems before and now when they change.
 	changed func(before, now []cluster.Problem)
 	listen  func(address string) (net.Listener, error)
 	// rest is the time to the second try; it doubles up to maxRest. A failure that stays is said again after each remind.
@@ -85,7 +85,7 @@ func (d *httpServers) serve(all []httpServer) (stop func()) {
 
 // await tries the address until it can be had; nil is the end of ctx.
 func (d *httpServers) await(ctx context.Context, at httpServer, err error) net.Listener {
-	said, told := err.Error(), time.Now()
+	said, noted := err.Error(), time.Now()
 	for rest := d.rest; ; rest = min(2*rest, d.maxRest) {
 		select {
 		case <-ctx.Done():
@@ -98,8 +98,8 @@ func (d *httpServers) await(ctx context.Context, at httpServer, err error) net.L
 			d.log.Info("the address is free again, and is served", "field", at.field, "address", at.address)
 			return listener
 		}
-		if now := time.Now(); err.Error() != said || now.Sub(told) >= d.remind {
-			said, told = err.Error(), now
+		if now := time.Now(); err.Error() != said || now.Sub(noted) >= d.remind {
+			said, noted = err.Error(), now
 			d.note(at, err)
 		}
 	}

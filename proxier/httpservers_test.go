@@ -101,7 +101,7 @@ func TestAPortOfOursInUse(t *testing.T) {
 			problems := b.Status(nil).NodeProblems
 			if len(problems) != 1 || problems[0].Reason != "NotListening" || problems[0].Field != field || !strings.Contains(problems[0].Message, taken) ||
 				!strings.Contains(problems[0].Message, "address already in use") {
-				t.Errorf("status tells %+v", problems)
+				t.Errorf("status says %+v", problems)
 			}
 			if n, err := testutil.GatherAndCount(m.Registry, "ipvs_proxier_problems"); n != 1 || err != nil {
 				t.Errorf("the metric has %d series, want 1; %v", n, err)
@@ -146,8 +146,8 @@ func TestAPortOfOursThatStaysInUse(t *testing.T) {
 	}
 }
 
-// TestStrangersOnOurAddresses: who opens connections without end to an address of ours loses the first ones, and the
-// kubelet and Prometheus are answered.
+// TestStrangersOnOurAddresses: a client that opens connections without end to an address of ours loses the oldest ones,
+// and the kubelet and Prometheus are answered.
 func TestStrangersOnOurAddresses(t *testing.T) {
 	m := observe.NewMetrics(nil, "v1")
 	b := observe.NewBoard("n1", "v1", nil, observe.Origin{})

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestMemoryPage: what docs/installing.md reckons with is what the manifests ask for, and what docs/benchmarking.md
-// measured; and the largest cluster that Kubernetes is made for fits into it.
+// TestMemoryPage: docs/installing.md names the memory that the manifests request and that docs/benchmarking.md
+// measured. The largest cluster that Kubernetes supports fits into it.
 func TestMemoryPage(t *testing.T) {
 	page := section(t, "../docs/installing.md", "## Memory")
 	benchmarks := contentOf(t, "../docs/benchmarking.md")

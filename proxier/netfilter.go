@@ -10,15 +10,15 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel"
 )
 
-// chooseNetfilter asks the kernel for what the configuration would need of nftables.
+// chooseNetfilter chooses by whether the kernel has what the configuration would need of nftables.
 func (c Config) chooseNetfilter(ctx context.Context) (kernel.NetfilterChoice, error) {
 	config := c.dataplane(kernel.Families(kernel.NFTables),
 		dataplane.Facts{KernelMajor: 6, RandomFully: true, IPVSMatch: true, OwnTables: true})
 	return kernel.ChooseNetfilter(ctx, c.Netfilter, c.Iptables, dataplane.Foundation(config))
 }
 
-// netfilterInUse is the choice for who looks at what a start before has made: nftables where there are tables of ours,
-// unless the configuration says otherwise.
+// netfilterInUse returns the backend that an earlier start has chosen: nftables where there are tables of ours, unless
+// the configuration says otherwise.
 func (c Config) netfilterInUse(ctx context.Context) (kernel.NetfilterChoice, error) {
 	if c.Netfilter == kernel.AutoNetfilter && kernel.HasTables() {
 		c.Netfilter = string(kernel.NFTables)

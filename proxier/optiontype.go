@@ -15,8 +15,8 @@ import (
 type Option struct {
 	// Field is where the configuration file has it: "conntrack.min" is min below conntrack.
 	Field string
-	// Flags are the names of its flags, of which the first is ours to recommend, without "--". They mean the same. None is
-	// for what a command line cannot say.
+	// Flags are the names of its flags, of which the first is ours to recommend, without "--". They mean the same. A
+	// setting that a command line cannot express has none.
 	Flags []string
 	// Help is the line of --help; Docs, where set, says more, as Markdown, on the page.
 	Help, Docs string
@@ -24,7 +24,7 @@ type Option struct {
 	Words []string
 	// Suggest are values that a shell proposes beside Words, each with a tab and its meaning where it has one.
 	Suggest []string
-	// Unset says on the page what is in force where nobody says anything, where the default value does not.
+	// Unset says on the page what is in force without a value, where the default value does not say it.
 	Unset string
 }
 

@@ -138,7 +138,7 @@ func planned(ops []dataplane.Op, services int) Plan {
 	return p
 }
 
-// unheard says why the source has not told what there is.
+// unheard returns why nothing is known from the source yet.
 func (o opened) unheard(ctx context.Context) error {
 	why := errors.New("it has not answered in time")
 	if o.servers != nil {

@@ -18,16 +18,16 @@ import (
 // kube-proxy does.
 const podCIDRsPatience = 5 * time.Minute
 
-// awaitPodCIDRs returns the Node's podCIDRs, by which pods are told in the mode NodeCIDR.
+// awaitPodCIDRs returns the Node's podCIDRs, by which this node's pods are recognized in the mode NodeCIDR.
 func awaitPodCIDRs(ctx context.Context, w *source.Watcher, nodeName string, log *slog.Logger) ([]netip.Prefix, error) {
 	late := time.After(podCIDRsPatience)
-	for told := false; ; {
+	for logged := false; ; {
 		cidrs, err := podCIDRs(w.Node())
 		if err == nil {
 			return cidrs, nil
 		}
-		if !told {
-			told = true
+		if !logged {
+			logged = true
 			log.Info("waiting for the Node's podCIDRs, which detectLocalMode NodeCIDR needs", "node", nodeName, "reason",
 				err.Error())
 		}

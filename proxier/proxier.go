@@ -42,7 +42,7 @@ func Run(ctx context.Context, c Config, version string, log *slog.Logger) error 
 	succession, err := succeed(ctx, c, log)
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil // told to stop while waiting for a predecessor's end
+			return nil // a signal came while we waited for the predecessor's end
 		}
 		return err
 	}
@@ -147,7 +147,7 @@ func Run(ctx context.Context, c Config, version string, log *slog.Logger) error 
 	l := engine.NewLoop(engine.New(settings, linux, watcher), config)
 	frozen.Serve(l)
 	mirror.loop.Store(l)
-	told := kernel.WatchHandlers{
+	handlers := kernel.WatchHandlers{
 		Addresses: func(change kernel.AddressChange) { l.AddressChanged(engine.AddressChange(change)) },
 		Ours:      func(change kernel.AddressChange) { l.OursGone(engine.AddressChange(change)) },
 		LinkGone: func() {
@@ -156,7 +156,7 @@ func Run(ctx context.Context, c Config, version string, log *slog.Logger) error 
 		},
 	}
 	go func() {
-		if err := kernel.Watch(ctx, c.Link, told); err != nil {
+		if err := kernel.Watch(ctx, c.Link, handlers); err != nil {
 			log.Warn("only audits see changes of the node's addresses and the end of our link", "err", err)
 		}
 	}()

@@ -95,7 +95,7 @@ func openAPI(c Config, version string, log *slog.Logger) (opened, error) {
 	}, nil
 }
 
-// selection returns what to ask the API for.
+// selection returns which objects are requested from the API.
 func (c Config) selection() source.Selection {
 	s := source.Selection{ProxyName: c.ServiceProxyName}
 	if c.WatchNodes == OwnNode {

@@ -30,9 +30,9 @@ func prepare(c Config, d dataplane.Config, linux *kernel.Linux, log *slog.Logger
 			return err
 		}
 	}
-	told, err := idleUDP(d, linux.Sysctl)
-	if told != "" {
-		log.Info("idle UDP flows", "timeouts", told)
+	text, err := idleUDP(d, linux.Sysctl)
+	if text != "" {
+		log.Info("idle UDP flows", "timeouts", text)
 	}
 	return err
 }

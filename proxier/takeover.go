@@ -23,9 +23,9 @@ type succession struct {
 	ledger predecessor.Ledger
 	log    *slog.Logger
 
-	ctx         context.Context // ends the attempts to remove
-	remove      func(context.Context, predecessor.Proxy, string) (predecessor.Leftovers, error)
-	begun, told bool
+	ctx           context.Context // ends the attempts to remove
+	remove        func(context.Context, predecessor.Proxy, string) (predecessor.Leftovers, error)
+	begun, warned bool
 	// taken says that nothing of the predecessor's is left to be removed.
 	taken atomic.Bool
 	// alone calls a function while nothing is frozen, or not at all when the context ends first; nil calls it at once.
@@ -35,8 +35,8 @@ type succession struct {
 }
 
 // succeed returns when no other service proxy is alive on this node; until then nothing is touched. It waits for the
-// end of the one whose place is to be taken, and refuses to start beside another. What proxies have left whose place is
-// not to be taken is told in the log.
+// end of the one whose place is to be taken, and refuses to start beside another. It logs what other proxies have left
+// whose place is not to be taken.
 func succeed(ctx context.Context, c Config, log *slog.Logger) (*succession, error) {
 	lock, err := predecessor.Hold()
 	if err != nil {
@@ -82,8 +82,8 @@ func (s *succession) waits() string {
 	return fmt.Sprintf("the rules of %s are not removed yet (--take-over)", s.proxy)
 }
 
-// tell warns of what other proxies have left.
-func (s *succession) tell(ctx context.Context) {
+// warn logs what other proxies have left.
+func (s *succession) warn(ctx context.Context) {
 	others := slices.DeleteFunc(predecessor.Proxies(), func(p predecessor.Proxy) bool { return p == s.proxy })
 	all, err := predecessor.Find(ctx, s.link, others...)
 	if err != nil && ctx.Err() == nil {
@@ -95,11 +95,11 @@ func (s *succession) tell(ctx context.Context) {
 				string(left.Proxy),
 				"left", left.String(), "option", "--take-over="+string(left.Proxy))
 		}
-		s.tellByHand(left)
+		s.warnByHand(left)
 	}
 }
 
-func (s *succession) tellByHand(left predecessor.Leftovers) {
+func (s *succession) warnByHand(left predecessor.Leftovers) {
 	for _, kept := range left.Kept {
 		s.log.Warn("kept, because others use it", "proxy", string(left.Proxy), "kept", kept)
 	}
@@ -108,22 +108,22 @@ func (s *succession) tellByHand(left predecessor.Leftovers) {
 	}
 }
 
-// Observe implements Observer: what others have left is looked at when all Services have been, who are not to wait for
-// it; and after the first pass that leaves nothing to be done, the predecessor's rules go.
+// Observe implements Observer. What other proxies have left is looked for after all Services are programmed, so that no
+// Service waits for it. After the first pass that leaves nothing to be done, the predecessor's rules are removed.
 func (s *succession) Observe(r engine.Report) {
 	if r.Backlog > 0 {
 		return
 	}
 	if !s.looked {
 		s.looked = true
-		go s.tell(s.ctx)
+		go s.warn(s.ctx)
 	}
 	if s.proxy == "" || s.begun {
 		return
 	}
 	if r.Error() != nil || r.Pending > 0 {
-		if !s.told {
-			s.told = true
+		if !s.warned {
+			s.warned = true
 			s.log.Warn("the predecessor's rules stay until a sync has programmed everything", "proxy", string(s.proxy))
 		}
 		return
@@ -158,7 +158,7 @@ func (s *succession) removeLeftovers() {
 		if err == nil {
 			s.taken.Store(true)
 			s.log.Info("took the place of the predecessor", "proxy", string(s.proxy), "removed", left.String())
-			s.tellByHand(left)
+			s.warnByHand(left)
 			return
 		}
 		if s.ctx.Err() != nil {

@@ -52,7 +52,7 @@ func TestLeftoversGoAfterACleanPass(t *testing.T) {
 	})
 }
 
-// TestNobodysPlaceIsTaken without being asked for.
+// TestNobodysPlaceIsTaken without the option --take-over.
 func TestNobodysPlaceIsTaken(t *testing.T) {
 	s := &succession{log: slog.New(slog.DiscardHandler), ctx: t.Context(), remove: func(context.Context, predecessor.Proxy, string) (predecessor.Leftovers, error) {
 		t.Error("removes")

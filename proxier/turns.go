@@ -6,7 +6,7 @@ import (
 )
 
 // turns lets requests through one after another, at most one in a period. Anybody who reaches the metrics address may
-// ask there, and each status reads the kernel.
+// send requests, and each status reads the kernel.
 type turns struct {
 	next http.Handler
 	// period is from the end of an answer to the next one; patience is how long a request waits for its turn.
@@ -38,7 +38,7 @@ func (t *turns) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	case <-patience.C:
 		w.Header().Set("Retry-After", "10")
-		http.Error(w, "too many ask here, where one is answered each second; --socket has no such bound",
+		http.Error(w, "too many requests: one is answered each second here; --socket has no such bound",
 			http.StatusTooManyRequests)
 	case <-r.Context().Done():
 	}

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// TestOneIsAnsweredEachSecond, however many ask; one that has gone takes nobody's turn, and who would wait for too long
-// is told so.
+// TestOneIsAnsweredEachSecond, however many requests come. One whose client has gone takes no turn. One that would wait
+// for too long gets an error that says so.
 func TestOneIsAnsweredEachSecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()

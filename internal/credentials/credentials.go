@@ -1,4 +1,4 @@
-// Package credentials says who is at the other end of a unix socket.
+// Package credentials returns the credentials of the process at the other end of a unix socket.
 package credentials
 
 import (
@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Of returns who is at the other end: of a client who it was when it connected, of a server when it began to listen
-// (unix(7), SO_PEERCRED). The pid is 0 for a process that this PID namespace does not show.
+// Of returns the process, user and group at the other end: a client's when it connected, a server's when it began to
+// listen (unix(7), SO_PEERCRED). The pid is 0 for a process that this PID namespace does not show.
 func Of(c net.Conn) (peer *unix.Ucred, err error) {
 	with, is := c.(syscall.Conn)
 	if !is {

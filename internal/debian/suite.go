@@ -21,8 +21,8 @@ type Suite struct {
 	Arch string
 }
 
-// Options are what apt-get and apt-cache need to be told to look there. What is installed on this machine does not
-// count there.
+// Options returns the options with which apt-get and apt-cache use the suite, and ignore what is installed on this
+// machine.
 func (s Suite) Options() []string {
 	if s.Name == "" {
 		return nil

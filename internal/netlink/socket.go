@@ -16,9 +16,9 @@ const (
 	maxMessages = 256
 	// maxBytes keeps a send below the default send buffer.
 	maxBytes = 120 << 10
-	// receiveBuffer holds as many failures with room to spare, and makes the kernel build large pieces of dumps. The
-	// default of 208 KiB, where no more is allowed, may overrun when all fail; then it is told that nothing is known of
-	// them.
+	// receiveBuffer holds more than so many failures, and makes the kernel build large pieces of dumps. The default of 208
+	// KiB, where no more is allowed, may overrun when all fail; then each message without a known failure returns the
+	// error "outcome unknown".
 	receiveBuffer = 1 << 20
 	// timeout is how long the kernel may take for an answer before a call fails with ETIMEDOUT.
 	timeout = 20 * time.Second
@@ -66,7 +66,7 @@ func Dial(protocol int) (*Socket, error) {
 }
 
 // FilterDumps asks the kernel to apply what the header and the attributes of a dump request say (Linux 4.20). Older
-// ones send everything, so that who asks must look at what comes all the same.
+// ones send everything, so that the caller must filter what comes all the same.
 func (s *Socket) FilterDumps() {
 	unix.SetsockoptInt(s.fd, unix.SOL_NETLINK, unix.NETLINK_GET_STRICT_CHK, 1)
 }
@@ -195,7 +195,7 @@ func (s *Socket) drain(each func(answer) error) {
 	for {
 		n, err := s.in.receive(s.fd, 1, unix.MSG_DONTWAIT)
 		if err == unix.ENOBUFS {
-			continue // told once for each overrun
+			continue // the kernel reports ENOBUFS once for each overrun
 		}
 		if err != nil || n == 0 {
 			return

@@ -60,7 +60,7 @@ func (s *Socket) Transact(b *Batch) (failed map[int]*Failure, err error) {
 			return nil, fmt.Errorf("outcome unknown: %w", err)
 		}
 	}
-	// What has failed at the end is told of the first message, behind the acknowledgement of the last one or before it.
+	// A failure at the end is reported for the first message, behind the acknowledgement of the last one or before it.
 	s.drain(each)
 	return failed, nil
 }
@@ -77,6 +77,6 @@ func (s *Socket) fitSend(bytes int) error {
 	return nil
 }
 
-// BriefFailures asks the kernel to leave the request out of its answers to what has failed, so that many find room
-// (NETLINK_CAP_ACK, Linux 4.3).
+// BriefFailures asks the kernel to leave the request out of its answers to what has failed, so that more of them fit in
+// the buffer (NETLINK_CAP_ACK, Linux 4.3).
 func (s *Socket) BriefFailures() { unix.SetsockoptInt(s.fd, unix.SOL_NETLINK, unix.NETLINK_CAP_ACK, 1) }

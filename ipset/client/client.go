@@ -180,8 +180,8 @@ func (c *Client) Delete(name string, t ipset.Type, entries []ipset.Entry) []erro
 	return c.change(cmdDel, name, t, entries, unix.ENOENT)
 }
 
-// change sends the entries as lists, many to a message. The kernel stops a list at the first entry that fails and tells
-// its line number: what stands behind it is sent again.
+// change sends the entries as lists, many to a message. The kernel stops a list at the first entry that fails and
+// returns its line number: what stands behind it is sent again.
 func (c *Client) change(cmd uint16, name string, t ipset.Type, entries []ipset.Entry, exist unix.Errno) []error {
 	errs, parts := make([]error, len(entries)), t.Parts()
 	for start := 0; start < len(entries); {

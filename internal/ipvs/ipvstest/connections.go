@@ -1,4 +1,4 @@
-// Package ipvstest reads, for tests, what IPVS tells of its connections.
+// Package ipvstest reads, for tests, the connections that IPVS lists.
 package ipvstest
 
 import (
@@ -44,15 +44,15 @@ func Connections() ([]string, error) {
 			return each, nil
 		}
 		if time.Now().After(deadline) {
-			return nil, fmt.Errorf("the kernel's list of connections does not come to rest: %d, then %d lines; it counts %d (tells: %v)",
+			return nil, fmt.Errorf("the kernel's list of connections does not come to rest: %d, then %d lines; it counts %d (in /proc/net/ip_vs_status: %v)",
 				len(before), len(now), counted, counts)
 		}
 		before = now
 	}
 }
 
-// countedConnections returns how many connections the kernel counts, if it tells.
-func countedConnections() (n int, tells bool, err error) {
+// countedConnections returns how many connections the kernel counts; counts is false where it does not show that.
+func countedConnections() (n int, counts bool, err error) {
 	data, err := os.ReadFile("/proc/thread-self/net/ip_vs_status")
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, false, nil
