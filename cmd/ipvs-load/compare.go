@@ -24,7 +24,7 @@ func compareCommand() *cobra.Command {
 times one after the other (its rounds), or what "scenario --json" printed (each variant is compared with the first).
 
 A difference counts when it is significant, larger than the threshold, and larger than what the client itself adds. From
-five rounds on each side the rounds are compared; with fewer, blocks of time within them, which can only tell larger
+five rounds on each side the rounds are compared; with fewer, blocks of time within them, which can only show larger
 differences. Rounds that alternate between the sides, as a scenario makes them, are worth more than runs made one day
 after the other.
 

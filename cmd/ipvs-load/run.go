@@ -137,7 +137,7 @@ func untilSignal(ctx context.Context) (context.Context, func()) {
 	return ctx, stop
 }
 
-// outputs are the forms in which a run is told.
+// outputs are the forms in which a run is printed or saved.
 type outputs struct {
 	json, quiet bool
 	hdrLog      string
@@ -163,7 +163,7 @@ func (o *outputs) open() (err error) {
 	return o.html.try()
 }
 
-// write tells of the run; an error is that of writing, or the run's own exit status.
+// write writes the run's result; an error is that of writing, or the run's own exit status.
 func (o *outputs) write(stdout io.Writer, p *report.Report, result *account.Result) error {
 	write := p.WriteText
 	if o.json {

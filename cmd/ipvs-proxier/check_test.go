@@ -92,7 +92,7 @@ func TestCheckManifests(t *testing.T) {
 			}
 		}
 		if strings.Contains(got, "shop/good") || strings.Contains(got, "Deployment") {
-			t.Errorf("%v: tells of what is good, or not ours:\n%s", args, got)
+			t.Errorf("%v: reports what is good, or not ours:\n%s", args, got)
 		}
 	}
 	got, _ := checked(t, "--settings", "-")

@@ -30,8 +30,8 @@ var (
 	othersWords = []string{"../../proxier/internal/iptables", "internal/convert", "../../internal/debian"}
 )
 
-// TestFlagsNamedAreThere: each flag that a message or a help text names is one of the table or of a command. Who
-// follows a message must not be told of a flag that is gone.
+// TestFlagsNamedAreThere: each flag that a message or a help text names is one of the table or of a command. No message
+// may name a flag that is gone.
 func TestFlagsNamedAreThere(t *testing.T) {
 	known := map[string]bool{"help": true, "version": true}
 	for _, o := range proxier.Options() {

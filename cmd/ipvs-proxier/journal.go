@@ -21,7 +21,7 @@ func journalCommand() *cobra.Command {
 		Long: "Show what the last syncs have changed, the newest last: of each Service the time, the cause (start, drift, retry, timer, change or operator), how\n" +
 			"long it took by stages, the result, and the first operations. drift is what somebody else had changed, and is undone.\n\n" +
 			"WAITED is from the arrival of the change to its sync, COMPILED and KERNEL are those of the whole sync, in milliseconds.\n\n" +
-			"The daemon keeps the last 500 entries in memory, and in --state-dir over restarts; a line tells what was before the last start.\n" +
+			"The daemon keeps the last 500 entries in memory, and in --state-dir over restarts; a line separates what was before the last start.\n" +
 			"When the daemon is dead, what it has kept is shown. The exit status is 1 when neither can be had.",
 		Example: "  ipvs-proxier journal\n  ipvs-proxier journal shop/web\n  ipvs-proxier journal --cause drift --since 1h\n  ipvs-proxier journal -o json",
 	}

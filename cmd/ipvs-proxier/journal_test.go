@@ -33,7 +33,7 @@ func lastChanges(now time.Time) proxier.Journal {
 	return j
 }
 
-// TestJournalTable has room on 80 columns.
+// TestJournalTable: the table fits on 80 columns.
 func TestJournalTable(t *testing.T) {
 	var out bytes.Buffer
 	journalTable(plain(&out), lastChanges(time.Unix(1e9, 0)))

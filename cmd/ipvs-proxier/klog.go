@@ -16,14 +16,14 @@ type saidOnce struct{ slog.Handler }
 
 // Handle implements slog.Handler.
 func (h saidOnce) Handle(ctx context.Context, r slog.Record) error {
-	told := false
+	known := false
 	r.Attrs(func(a slog.Attr) bool {
-		if err, is := a.Value.Any().(error); is && !told {
-			told = errors.As(err, new(*url.Error)) || apierrors.IsUnauthorized(err) || apierrors.IsForbidden(err)
+		if err, is := a.Value.Any().(error); is && !known {
+			known = errors.As(err, new(*url.Error)) || apierrors.IsUnauthorized(err) || apierrors.IsForbidden(err)
 		}
-		return !told
+		return !known
 	})
-	if told {
+	if known {
 		r.Level = slog.LevelDebug
 		if !h.Enabled(ctx, r.Level) {
 			return nil

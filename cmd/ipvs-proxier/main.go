@@ -70,7 +70,8 @@ func rootCommand() *cobra.Command {
 	return root
 }
 
-// printableLines returns a text of several lines as a terminal may have it: an error tells names from outside.
+// printableLines returns a text of several lines without what may control a terminal: errors contain names from
+// outside.
 func printableLines(text string) string {
 	lines := strings.Split(text, "\n")
 	for i, line := range lines {

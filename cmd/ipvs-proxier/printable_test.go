@@ -10,7 +10,7 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier"
 )
 
-// TestErrorsArePrintable (HARDENING 17): what an error tells of a name from outside moves no cursor, whatever command
+// TestErrorsArePrintable (HARDENING 17): a name from outside that is in an error moves no cursor, whatever command
 // prints it.
 func TestErrorsArePrintable(t *testing.T) {
 	_, err := checked(t, "no-such-\x1b[2J.yaml")

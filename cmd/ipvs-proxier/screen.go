@@ -15,7 +15,7 @@ import (
 // screen is what a text is written for.
 type screen struct {
 	io.Writer
-	// width is how many letters a line has room for.
+	// width is how many letters fit in a line.
 	width int
 	// colours says whether it shows them.
 	colours bool
@@ -95,7 +95,7 @@ type row struct {
 	cells []string
 	// span says that the first cell may reach over the cells behind it, up to the last one, as far as they are empty.
 	span bool
-	// state is the last cell, in its colour; detail is what it means, behind it where there is room, else below.
+	// state is the last cell, in its colour; detail is what it means, behind it where that fits, else below.
 	state  string
 	colour colour
 	detail string
@@ -124,7 +124,7 @@ func (g *grid) write(s screen) {
 	}
 }
 
-// fits reports whether the columns have room beside one another.
+// fits reports whether the columns fit beside one another.
 func (g *grid) fits(s screen) bool {
 	widths, total := g.widths()
 	for _, w := range widths {
@@ -146,7 +146,7 @@ func (g *grid) widths() (widths []int, state int) {
 			}
 		}
 	}
-	// A first cell that spans may be the widest: the room comes from where its row has none.
+	// A first cell that spans columns may be the widest: it uses the space of the cells that its row does not have.
 	for _, r := range g.rows {
 		if !r.span {
 			continue

@@ -119,7 +119,7 @@ func (p *portPage) write(s screen) {
 	}
 }
 
-// endpointGrid has a line for each endpoint. Where nodes have names that leave no room, they stand below it.
+// endpointGrid has a line for each endpoint. Where a node's name does not fit, it stands below.
 func endpointGrid(endpoints []proxier.EndpointStatus, nodes bool) *grid {
 	zones := slices.ContainsFunc(endpoints, func(e proxier.EndpointStatus) bool { return e.Zone != "" })
 	g := &grid{}
@@ -154,7 +154,7 @@ func endpointGrid(endpoints []proxier.EndpointStatus, nodes bool) *grid {
 	return g
 }
 
-// endpointNotes says who gave an endpoint a weight, and why it is left out.
+// endpointNotes says where the endpoint's weight comes from, and why the endpoint is left out.
 func endpointNotes(e proxier.EndpointStatus) (notes []string) {
 	if e.Weight > 1 {
 		notes = append(notes, fmt.Sprintf("weight %d: %s", e.Weight, e.WeightSource))

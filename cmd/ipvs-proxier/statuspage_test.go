@@ -26,7 +26,7 @@ func pageStatus(t *testing.T) (s proxier.Status) {
 	return s
 }
 
-// TestStatusTexts: the page of a Service, and the tree of all, as they are, each with room on 80 columns.
+// TestStatusTexts: the page of a Service, and the tree of all, as they are, each within 80 columns.
 func TestStatusTexts(t *testing.T) {
 	now := time.Unix(1e9, 0).Add(90 * time.Second)
 	for file, c := range map[string]struct {

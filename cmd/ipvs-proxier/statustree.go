@@ -9,8 +9,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier"
 )
 
-// statusTree prints each Service with its front ends, and their real servers below, so that a line has room on a screen
-// of 80 letters.
+// statusTree prints each Service with its front ends, and their real servers below, so that a line fits on a screen of
+// 80 letters.
 func statusTree(s screen, status proxier.Status, now time.Time) {
 	statusHead(s, status)
 	g := &grid{}

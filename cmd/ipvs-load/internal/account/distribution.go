@@ -95,7 +95,8 @@ type Quantile struct {
 const spectrumSteps = 8
 
 // Spectrum is the distribution as points that lie the denser the nearer they are to 100 %, from the minimum on; the
-// last is the maximum. There are no points between the last percentile that the count can tell from 100 % and 100 %.
+// last is the maximum. There are no points between the last percentile that the count can distinguish from 100 % and
+// 100 %.
 func (d *Distribution) Spectrum() []Quantile {
 	if d.Count() == 0 {
 		return nil

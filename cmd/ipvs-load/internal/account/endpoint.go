@@ -15,7 +15,7 @@ type TargetTally struct {
 	Beyond    int64                // answers of endpoints beyond MaxEndpoints
 }
 
-// Endpoint is who answered, how often, and which clients it said it saw.
+// Endpoint is an endpoint that answered, with how often it did, and the clients that it said it saw.
 type Endpoint struct {
 	Answered int64
 	Clients  map[string]*int64 // by address, without port

@@ -36,5 +36,5 @@ func (s *SelfCheck) Merge(o SelfCheck) {
 	s.Ran += o.Ran
 }
 
-// Jitter is the time below which this run cannot tell latencies apart: 99 of 100 starts were no later than this.
+// Jitter is the time below which this run cannot distinguish latencies: 99 of 100 starts were no later than this.
 func (s *SelfCheck) Jitter() time.Duration { return s.Wake.Percentile(99) }

@@ -136,7 +136,7 @@ func (t *Tally) Record(o *Outcome) time.Duration {
 		}
 		target.Answered++
 		if o.ID == nil {
-			break // nothing was asked
+			break // no request was sent
 		}
 		if e := target.answered(o.ID, o.ClientIP); e != nil && t.watch[string(o.ID)] {
 			e.presence.add(o.Started, o.Finished)

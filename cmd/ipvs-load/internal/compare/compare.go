@@ -210,7 +210,7 @@ func share(part, rest float64) float64 {
 	return part / (part + rest)
 }
 
-// warnings tell when the sides did not run the same load, or were disturbed.
+// warnings returns a sentence for each thing in which the sides did not run the same load, or were disturbed.
 func warnings(base, other Side) []string {
 	all := []string{}
 	a, b := base.Rounds[0].Settings, other.Rounds[0].Settings

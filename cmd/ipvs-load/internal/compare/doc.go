@@ -1,4 +1,4 @@
-// Package compare says whether one set of runs is slower than another, and tells "different" from "noise".
+// Package compare says whether one set of runs is slower than another, and distinguishes a difference from noise.
 //
 // A difference counts when three things hold. It is significant: Mann-Whitney, p below Significance, over rounds or,
 // when there are few of them, over blocks of time within the runs. It is larger than a threshold below which nobody

@@ -37,7 +37,7 @@ type Config struct {
 	Sets    []Count
 	Settled string
 
-	Ready      *Ready   // nil: the proxy does not tell
+	Ready      *Ready   // nil: the proxy does not report it
 	Metrics    string   // URL of a page of metrics. Its Counters are reported of the idle time, too
 	Histograms []string // names
 	Counters   []string // as they are written there, with their labels

@@ -73,7 +73,7 @@ func (c *Cluster) virtualServer(service, generation int) virtualServer {
 }
 
 // manifest is a Service and its EndpointSlice as YAML, as kubectl would apply them. Endpoints are pods of other nodes,
-// with all that the EndpointSlice controller tells of them.
+// with all the fields that the EndpointSlice controller sets.
 func (c *Cluster) manifest(service, generation int) string {
 	family := "IPv4"
 	if c.IPv6 {

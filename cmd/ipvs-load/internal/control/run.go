@@ -31,7 +31,7 @@ type Result struct {
 
 	First    Part           // its time is that of the last real server, its costs are those until all was complete
 	Complete *time.Duration // until everything that belongs to a complete dataplane was there; nil: nothing was named
-	Ready    *time.Duration // until the proxy was seen to say that it was ready, which is asked for after that
+	Ready    *time.Duration // until the proxy was seen to say that it was ready; polled after Complete
 
 	Changes    []time.Duration // from the write of the object to the kernel
 	Change     Part            // all changes together
@@ -479,7 +479,7 @@ func (m *measurement) page(ctx context.Context) series {
 	return page
 }
 
-// counters tells by how much each counter has grown that is on both pages.
+// counters returns by how much each counter has grown that is on both pages.
 func (m *measurement) counters(before, after series) map[string]float64 {
 	grown := map[string]float64{}
 	for _, name := range m.config.Counters {

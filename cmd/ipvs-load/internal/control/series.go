@@ -85,8 +85,8 @@ func since(before, now []bucket) []bucket {
 	return d
 }
 
-// quantile is the value below which the share of the observations lies, as far as buckets tell: linear within a bucket,
-// as Prometheus has it. There is none without observations.
+// quantile is the value below which the share of the observations lies, as exactly as buckets allow: linear within a
+// bucket, as Prometheus computes it. There is none without observations.
 func quantile(buckets []bucket, share float64) (float64, bool) {
 	if len(buckets) == 0 || buckets[len(buckets)-1].count == 0 {
 		return 0, false

@@ -8,8 +8,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/cmd/ipvs-load/internal/account"
 )
 
-// classify turns what the kernel said into a kind. The bytes of the reply read so far tell the two resets apart; op
-// names the operation in the text of an error that has no kind of its own.
+// classify turns what the kernel said into a kind. The number of bytes of the reply read so far distinguishes the two
+// resets; op names the operation in the text of an error that has no kind of its own.
 //
 // Linux says ECONNREFUSED for RST only in answer to a SYN (tcp_reset: TCP_SYN_SENT), and ECONNRESET or, when the peer
 // had closed before, EPIPE once the connection stood. For UDP, and for IPVS without real servers, ECONNREFUSED is an

@@ -159,7 +159,7 @@ func TestAConnectionThatEndsAtRestIsLostWithoutAnError(t *testing.T) {
 	over := make(chan struct{})
 	to, _ := acceptor(t, func(n int64, c *net.TCPConn) {
 		if n == 1 {
-			c.Close() // at rest: it has not been asked anything, or asked later
+			c.Close() // at rest: no request is under way on it
 			close(over)
 			return
 		}

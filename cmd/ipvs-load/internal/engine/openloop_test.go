@@ -167,8 +167,8 @@ func TestAnInterruptedRunReturnsWhatItHas(t *testing.T) {
 	}
 }
 
-// TestWhatIsOpenAtTheEndIsWaitedFor: a run that is told that it is enough plans nothing more. It counts as lost what
-// has no answer, though its timeout was not over at that moment.
+// TestWhatIsOpenAtTheEndIsWaitedFor: a run that gets Enough plans no more requests. It waits for the answers that are
+// open, each for its timeout, and counts as timeouts those that do not come.
 func TestWhatIsOpenAtTheEndIsWaitedFor(t *testing.T) {
 	for _, closed := range []bool{false, true} {
 		enough := make(chan struct{})

@@ -101,7 +101,7 @@ func (c *conn) hangUp() {
 }
 
 // prepare opens the connections that stay before the run begins, as far as the timeout allows. Those that do not stand
-// by then are opened by their first request, whose latency tells.
+// by then are opened by their first request, whose latency includes that.
 func (w *worker) prepare() error {
 	if w.pool == nil {
 		return nil

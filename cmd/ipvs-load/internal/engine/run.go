@@ -47,10 +47,10 @@ func Run(ctx context.Context, c Config) (*account.Result, error) {
 			w.poller.interrupt()
 		}
 	}
-	told := make(chan struct{})
-	untell := context.AfterFunc(ctx, func() {
+	stopped := make(chan struct{})
+	unstop := context.AfterFunc(ctx, func() {
 		stopAll()
-		close(told)
+		close(stopped)
 	})
 
 	over, heard := make(chan struct{}), make(chan struct{})
@@ -93,8 +93,8 @@ func Run(ctx context.Context, c Config) (*account.Result, error) {
 		})
 	}
 	wait.Wait()
-	if !untell() {
-		<-told // it runs in a goroutine of its own and may still use the pollers, which are closed on return
+	if !unstop() {
+		<-stopped // it runs in a goroutine of its own and may still use the pollers, which are closed on return
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err

@@ -133,7 +133,7 @@ func (w *worker) readShared(socket int) {
 		case err != nil && isICMP(err):
 			w.failOldest(s.routes[socket], nil, err)
 			continue
-		case err != nil: // EAGAIN; of anything else the requests' timeouts will tell
+		case err != nil: // EAGAIN; anything else shows in the requests' timeouts
 			return
 		}
 		reply, err := wire.ParseReply(s.buf[:n])

@@ -6,7 +6,7 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/cmd/ipvs-load/internal/report"
 )
 
-// maxBars bounds the bars of a plot. Who has more endpoints looks at the file of the run.
+// maxBars bounds the bars of a plot. With more endpoints, the file of the run has all of them.
 const maxBars = 200
 
 // endpointPlot draws a bar for each endpoint of a target, and a mark where it is expected to end.

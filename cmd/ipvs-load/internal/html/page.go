@@ -63,7 +63,7 @@ type figure struct {
 type legendEntry struct{ Class, Name string }
 
 // table has its first Names columns aligned to the left, as text is, and the others as numbers. One that is Folded is
-// shown when it is asked for.
+// shown after a click.
 type table struct {
 	Title   string
 	Columns []column

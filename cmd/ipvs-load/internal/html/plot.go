@@ -9,7 +9,7 @@ import (
 // a style sheet shows the one that fits.
 type plot struct {
 	Class         string // wide or narrow
-	Label         string // what it shows, for who cannot see it
+	Label         string // what it shows, for screen readers
 	Width, Height px
 	Shapes        []shape
 }

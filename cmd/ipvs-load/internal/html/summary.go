@@ -9,7 +9,7 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/cmd/ipvs-load/internal/report"
 )
 
-// setting is a line of what was asked for, or of what the client found out about itself.
+// setting is a line of the run's settings, or of what the client measured of itself.
 type setting struct{ Name, Value string }
 
 // what says what was measured, in one line.

@@ -9,8 +9,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/cmd/ipvs-load/internal/stats"
 )
 
-// Fairness holds the shares of a target's endpoints against the expected ones: equal shares, or the weights that were
-// told.
+// Fairness compares the shares of a target's endpoints with the expected ones: equal shares, or the weights that were
+// given.
 type Fairness struct {
 	Expected    string  `json:"expected"` // "equal" or "weights"
 	Jain        float64 `json:"jain"`

@@ -270,9 +270,9 @@ func TestFairness(t *testing.T) {
 		"even":                  {counts(50, 50), nil, &Fairness{Expected: "equal", Jain: 1, MaxOverMean: 1, Degrees: 1, P: 1}},
 		"three times the other": {counts(75, 25), nil, &Fairness{Expected: "equal", Jain: 0.8, MaxOverMean: 1.5, ChiSquare: 25, Degrees: 1, P: 5.733e-7}},
 		"as weighted":           {counts(75, 25), map[string]float64{"web-1": 3, "web-2": 1}, &Fairness{Expected: "weights", Jain: 1, MaxOverMean: 1, Degrees: 1, P: 1}},
-		"one that was told is silent": {counts(100), map[string]float64{"web-1": 1, "web-2": 1},
+		"one that was given is silent": {counts(100), map[string]float64{"web-1": 1, "web-2": 1},
 			&Fairness{Expected: "weights", Jain: 0.5, MaxOverMean: 2, ChiSquare: 100, Degrees: 1, P: 1.524e-23}},
-		"one that was not told answers": {counts(90, 10), map[string]float64{"web-1": 1}, &Fairness{Expected: "weights", Jain: 1, MaxOverMean: 0.9, ChiSquare: -1, Degrees: 1, Unexpected: 10}},
+		"one that was not given answers": {counts(90, 10), map[string]float64{"web-1": 1}, &Fairness{Expected: "weights", Jain: 1, MaxOverMean: 0.9, ChiSquare: -1, Degrees: 1, Unexpected: 10}},
 	} {
 		tc.target.expect(tc.weights)
 		if d := cmp.Diff(tc.want, tc.target.Fairness, cmpopts.EquateApprox(0.001, 1e-30)); d != "" {

@@ -161,7 +161,7 @@ func (e *Event) endpoint() string {
 // sparklineWidth is the most columns of a sparkline.
 const sparklineWidth = 60
 
-// sparklines draw the course of the run for who has only a terminal.
+// sparklines draws the course of the run for a terminal.
 func (p *Report) sparklines(b *strings.Builder) {
 	n := len(p.Series.Answered)
 	if n < 10 {
@@ -276,7 +276,7 @@ func (p *Report) endpoints(b *strings.Builder) {
 		if p.Requests.Answered == 0 {
 			b.WriteString("\nno endpoint answered\n")
 		}
-		return // of answered connects nobody asked who it was
+		return // a connect that is answered names no endpoint
 	}
 	b.WriteString("\n")
 	t := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)

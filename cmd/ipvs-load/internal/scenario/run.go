@@ -16,8 +16,8 @@ import (
 // Runner carries out one load.
 type Runner func(ctx context.Context, l spec.Load) (*report.Report, error)
 
-// Run carries the scenario out and tells of each run as it ends. When the context ends, what there is by then is the
-// result. Teardown and After are carried out whatever happened before.
+// Run runs the scenario and logs each run as it ends. When the context ends, it returns the result so far. Teardown and
+// After run whatever happened before.
 func (s *Scenario) Run(ctx context.Context, version string, run Runner, log io.Writer) (result *Result, err error) {
 	result = &Result{Schema: Schema, Version: version, Name: s.Name, Description: s.Description, Source: s.source}
 	for _, v := range s.Variants {

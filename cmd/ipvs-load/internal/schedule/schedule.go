@@ -112,7 +112,7 @@ func (p Plan) Window() time.Duration {
 		return p.Duration
 	}
 	if p.Closed {
-		return MaxLength // the answers will tell
+		return MaxLength // the number of answers decides
 	}
 	window := offset(float64(p.Count), p.Rate)
 	if p.Arrivals == Poisson {
@@ -190,7 +190,7 @@ func (c *Cursor) Done() bool { return c.done }
 // At is the intended start, as an offset from the beginning of the run.
 func (c *Cursor) At() time.Duration { return c.at }
 
-// Number tells the starts of all workers apart, in the order of time for constant arrivals.
+// Number is different for each start of all workers; for constant arrivals it is in the order of time.
 func (c *Cursor) Number() int64 { return c.number }
 
 // Next goes to the following start.

@@ -43,7 +43,7 @@ func listenSCTP(t target.Target) (net.Listener, error) {
 	return sctpListener{l}, nil
 }
 
-// sctpListener tells its addresses apart from TCP's.
+// sctpListener's addresses name SCTP as their network, and not TCP.
 type sctpListener struct{ net.Listener }
 
 // listen opens the listener of a target that is no UDP.

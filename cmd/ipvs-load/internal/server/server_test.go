@@ -346,8 +346,8 @@ func TestNoAnswerIsAnswered(t *testing.T) {
 	}
 }
 
-// TestBeyondTheCap: one connection more than allowed is closed, and told once; held ones stay, and one that ends makes
-// room.
+// TestBeyondTheCap: one connection more than allowed is closed, and reported once. Held ones stay. After one ends,
+// another is accepted.
 func TestBeyondTheCap(t *testing.T) {
 	full := make(chan struct{}, 9)
 	address := start(t, Config{ID: "web", Connections: 2, Full: func() { full <- struct{}{} }}, "tcp://127.0.0.1:0")[0]
@@ -369,6 +369,6 @@ func TestBeyondTheCap(t *testing.T) {
 		}
 	}
 	if len(full) != 1 {
-		t.Errorf("told %d times", len(full))
+		t.Errorf("reported %d times", len(full))
 	}
 }

@@ -127,7 +127,7 @@ func (s *Server) reply(c net.Conn, out, line []byte, client netip.AddrPort) bool
 	token, err := wire.ParseRequest(line)
 	switch {
 	case errors.Is(err, wire.ErrIsReply):
-		return false // who relays answers is no client
+		return false // what sends replies is no client
 	case err != nil:
 		_, err = c.Write(wire.AppendRefusal(out, err))
 		return err == nil

@@ -95,14 +95,15 @@ func parse(s string) (Target, error) {
 	return t, nil
 }
 
-// NameError is a host that is no address. Who may ask DNS can say what to write instead.
+// NameError is a host that is no address. A caller that may query DNS can say what to write instead.
 type NameError string
 
 func (e NameError) Error() string {
 	return fmt.Sprintf("host %q is not an IPv4 or IPv6 address; names are not resolved", string(e))
 }
 
-// splitHostPort wants IPv6 in brackets, as every URL does: without them the port cannot be told from the last group.
+// splitHostPort wants IPv6 in brackets, as every URL does: without them the port cannot be distinguished from the last
+// group.
 func splitHostPort(s string) (host, port string, err error) {
 	if inside, found := strings.CutPrefix(s, "["); found {
 		host, port, found = strings.Cut(inside, "]:")

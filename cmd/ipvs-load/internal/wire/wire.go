@@ -136,7 +136,7 @@ func AppendReply(b []byte, id string, client netip.AddrPort, token []byte) []byt
 	return append(b, '\n')
 }
 
-// AppendRefusal appends the line that tells a client why its request is not answered.
+// AppendRefusal appends the line that says why the client's request is not answered.
 func AppendRefusal(b []byte, reason error) []byte {
 	b = append(b, Version+" error="...)
 	b = append(b, reason.Error()...)

@@ -162,7 +162,7 @@ func (k *kubeProxy) convertMode(r *Result) {
 		r.note("mode", mode, "iptables mode (the default) becomes IPVS; node ports on 127.0.0.1 are refused here")
 		switch asked := k.IPTables.LocalhostNodePorts; {
 		case asked == nil:
-			// It is on by default, and few know: whoever has asked for it is told as of a loss.
+			// It is on by default, and few know. It counts as lost only where the configuration sets it.
 			r.note("iptables.localhostNodePorts", "(unset)",
 				"it is on by default; node ports on 127.0.0.1 are not served here: use the node's address")
 		case *asked:
@@ -196,7 +196,7 @@ func (k *kubeProxy) convertConntrack(c *proxier.Config) {
 	to.UDPTimeout, to.UDPStreamTimeout = seconds(from.UDPTimeout.Duration), seconds(from.UDPStreamTimeout.Duration)
 }
 
-// leftOut tells of fields that have no meaning here, where they say something.
+// leftOut notes the fields that have no meaning here, where they are set.
 func (k *kubeProxy) leftOut(r *Result) {
 	note := func(set bool, field string, value any, why string) {
 		if set {

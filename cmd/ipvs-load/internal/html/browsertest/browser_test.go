@@ -303,7 +303,7 @@ func checkPicture(t *testing.T, got sight, shot []byte) {
 	}
 }
 
-// keep saves the picture where IPVS_LOAD_SCREENSHOTS says, for who wants to look at it.
+// keep saves the picture in the directory IPVS_LOAD_SCREENSHOTS, for people to look at.
 func keep(t *testing.T, shot []byte) {
 	directory := os.Getenv("IPVS_LOAD_SCREENSHOTS")
 	if directory == "" {
