@@ -83,7 +83,7 @@ func atMost(max time.Duration) Limit {
 var table = []Key{
 	{
 		Name: Scheduler, Objects: []Object{Service}, PerPort: true, Unique: true,
-		Summary: "Who gets a new connection: one of the kernel's schedulers.",
+		Summary: "Which endpoint gets a new connection: one of the kernel's schedulers.",
 		Allowed: "one of " + strings.Join(scheduler.Names(), ", ") +
 			", or a long name; or a list of ports such as http=" + scheduler.Example + ",dns=" + scheduler.ForAffinity[0] +
 			",*=" + scheduler.Default,

@@ -23,8 +23,8 @@ const (
 	ValueBytes = 65536
 )
 
-// What one Service may have on a node, in the order of its front ends: by port, family and kind. The first one for
-// which there is no room is left out as a whole, and so are those behind it.
+// What one Service may have on a node, in the order of its front ends: by port, family and kind. The first front end
+// beyond the budget is left out as a whole, and so are those behind it.
 const (
 	// FrontEnds are virtual servers; one whose scheduler has a large table counts as [FrontEndsOfTable].
 	FrontEnds = 4096
@@ -49,21 +49,22 @@ const (
 	SetShare   = 1024
 )
 
-// What is told.
+// What is reported.
 const (
-	// Problems are those of one object, beside as many that are of the node alone; and so are those of one Reason that are
-	// looked at.
+	// Problems is how many of one object are reported, and as many again that are of the node alone. It is also how many
+	// of one Reason are kept.
 	Problems = 20
-	// Lookups is for how many unknown words of one value it is told which was probably meant; LookupWords among how many.
+	// Lookups is for how many unknown words of one value the message names the word that was probably meant; LookupWords
+	// is among how many words it is looked for.
 	Lookups, LookupWords = 20, 256
-	// Words are those of a list in a message.
+	// Words is how many words a list in a message has.
 	Words = 20
 	// MessageBytes is the length of a message, which is what an Event takes; QuoteBytes that of a value in it.
 	MessageBytes, QuoteBytes = 1024, 160
 	// LineBytes is the length of what one line of the log says of failures, which may be those of many Services.
 	LineBytes = 16384
-	// Events are those of one Service that wait to be told, NamespaceEvents those of one namespace.
+	// Events is how many of one Service may wait to be sent, NamespaceEvents how many of one namespace.
 	Events, NamespaceEvents = 50, 500
-	// Changes are the times that are kept of a change that waits.
+	// Changes is how many times are kept of a change that waits.
 	Changes = 64
 )

@@ -9,7 +9,7 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/budget"
 )
 
-// TestQuotesAreBounded: whatever a value is made of, what is told of it is short, printable, and begins as it does.
+// TestQuotesAreBounded: whatever a value is made of, its quote is short and printable, and begins as the value does.
 func TestQuotesAreBounded(t *testing.T) {
 	for _, unit := range []string{"a", "\x00", "\x1b[31m", "\U000e0001", "\xff", "é", `"`, "日本"} {
 		for _, n := range []int{0, 1, 10, 100, 1000, 100_000} {
@@ -20,7 +20,7 @@ func TestQuotesAreBounded(t *testing.T) {
 			}
 			plain, err := strconv.Unquote(got)
 			if err != nil || plain != text && !strings.HasPrefix(text, strings.TrimSuffix(plain, "...")) {
-				t.Errorf("%d × %q is told as %s (%v)", n, unit, got, err)
+				t.Errorf("%d × %q is quoted as %s (%v)", n, unit, got, err)
 			}
 			if len(strconv.Quote(text)) < budget.QuoteBytes-3 && plain != text {
 				t.Errorf("%d × %q is cut without need: %s", n, unit, got)

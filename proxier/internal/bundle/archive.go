@@ -177,7 +177,7 @@ func read(r io.Reader, most int64, names []string) (Archive, error) {
 	return a, nil
 }
 
-// File returns the content of a file that was asked for. Where it is missing the error says why.
+// File returns the content of the file of that name. Where it is missing the error says why.
 func (a Archive) File(name string) ([]byte, error) {
 	if content, is := a.content[name]; is {
 		return content, nil

@@ -123,7 +123,8 @@ func made(t *testing.T) []byte {
 	return out.Bytes()
 }
 
-// TestAnArchiveComesBack, with the reason for what is missing, in the index, in the text and for who asks.
+// TestAnArchiveComesBack: what was added is read again. The reason for what is missing is in the index, in the text and
+// in the error.
 func TestAnArchiveComesBack(t *testing.T) {
 	a, err := Read(bytes.NewReader(made(t)), "status.json", "metrics.txt", ReadmeName)
 	if err != nil {

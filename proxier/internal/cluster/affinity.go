@@ -20,7 +20,7 @@ const SourceAffinity = "session affinity"
 const affinityFlags = scheduler.Fallback
 
 // affinityTables is how many front ends of a Service, without its node ports, may have a large table for session
-// affinity. It is half of the tables for which a Service has room: the other half is for node ports, whose number is
+// affinity. It is half of the tables that a Service's budget allows: the other half is for node ports, whose number is
 // the node's.
 const affinityTables = budget.FrontEnds / budget.FrontEndsOfTable / 2
 

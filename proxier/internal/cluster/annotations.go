@@ -31,7 +31,7 @@ type Setting struct {
 	Key string
 	// Value is canonical; "" is the kernel's, or off.
 	Value string
-	// Source says for people who chose it.
+	// Source says, for people, where the value comes from.
 	Source string
 }
 
@@ -43,7 +43,7 @@ const (
 	SourceDefault   = "default"
 )
 
-// OfService reports whether an annotation of the Service said the value, now or when it was last good.
+// OfService reports whether the value comes from an annotation of the Service, the present one or the last good one.
 func (s Setting) OfService() bool {
 	switch s.Source {
 	case SourceConfig, SourceNamespace, SourceDefault, SourceAffinity:
@@ -52,7 +52,7 @@ func (s Setting) OfService() bool {
 	return true
 }
 
-// SourceOf is the source of a Setting that an annotation says.
+// SourceOf returns the source of a Setting whose value an annotation has.
 func SourceOf(key string) string { return "annotation " + key }
 
 // Operator is what the operator has chosen, below the annotations of Services: canonical values by the names of the
@@ -73,7 +73,7 @@ func (o Operator) setting(namespace, key, otherwise string) Setting {
 }
 
 // LastGood returns the canonical value of a key that is in force for a Service: for that port, or with nil for the
-// whole Service. It counts when what is written now is rejected.
+// whole Service. It is in force when the present value is rejected.
 type LastGood func(key string, port *ServicePort) (value string, known bool)
 
 // written is what the annotations of a Service say about one key.
@@ -190,9 +190,9 @@ func (p *parser) report(s written, inForce []Setting) {
 		}
 		words = append(words, fmt.Sprintf("%s (%s)", budget.Short(value), setting.Source))
 	}
-	told := *s.bad
-	told.InForce = budget.List(words)
-	p.problems.Add(told)
+	problem := *s.bad
+	problem.InForce = budget.List(words)
+	p.problems.Add(problem)
 }
 
 // serviceSetting reads a key that no port has.
@@ -245,7 +245,7 @@ func portDefault(key string, port ServicePort) string {
 	return ""
 }
 
-// DefaultDrainTimeout is in force where nobody chooses another.
+// DefaultDrainTimeout is in force where neither an annotation nor the configuration has another.
 const DefaultDrainTimeout = 15 * time.Minute
 
 func chosen(port ServicePort) scheduler.Scheduler {
@@ -309,7 +309,7 @@ func (p *parser) available(port *ServicePort, setting Setting) Setting {
 	return instead
 }
 
-// portsNamed tells of ports that the value names and the Service does not have.
+// portsNamed reports ports that the value names and the Service does not have.
 func (p *parser) portsNamed(s written, ports []ServicePort) {
 	if _, all := s.values[annotation.AllPorts]; len(s.values) == 0 || all && len(s.values) == 1 {
 		return
@@ -466,8 +466,8 @@ func didYouMean(word string, known []string) string {
 	return ""
 }
 
-// Ignored reports whether the Service asks to be left alone. What cannot be read leaves it as it was; the Problem says
-// so.
+// Ignored reports whether the Service is to be left alone. A value that cannot be read leaves it as it was before; the
+// Problem says so.
 func Ignored(s *v1.Service, before bool) (ignored bool, problems Problems) {
 	p := parser{
 		in: Input{Service: s, LastGood: func(string, *ServicePort) (string, bool) { return fmt.Sprint(before), before }},

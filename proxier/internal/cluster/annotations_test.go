@@ -276,8 +276,8 @@ func FuzzAnnotation(f *testing.F) {
 			t.Errorf("%s: %q puts %+v in force", key, value, port)
 		}
 		_, err := key.Parse(value)
-		told := slices.ContainsFunc(got.Problems.Reported(), func(p cluster.Problem) bool { return p.Reason == cluster.InvalidAnnotation })
-		if key.Name != annotation.Ignore && told != (err != nil) {
+		reported := slices.ContainsFunc(got.Problems.Reported(), func(p cluster.Problem) bool { return p.Reason == cluster.InvalidAnnotation })
+		if key.Name != annotation.Ignore && reported != (err != nil) {
 			t.Errorf("%s: %q: %v, problems %q", key, value, err, got.Problems.Reported())
 		}
 		if s := port.Setting(annotation.Scheduler); err != nil && key.Name == annotation.Scheduler && lastGood != "" && s.Value != lastGood {

@@ -64,7 +64,7 @@ var hostile = map[string]func(n int) (*v1.Service, []*discovery.EndpointSlice){
 		}
 		return shopService(withPorts(10)), []*discovery.EndpointSlice{slice}
 	},
-	"ports whose last good values are asked for": func(n int) (*v1.Service, []*discovery.EndpointSlice) {
+	"ports whose last good values are looked up": func(n int) (*v1.Service, []*discovery.EndpointSlice) {
 		s := shopService(withPorts(n))
 		for _, key := range []string{"scheduler", "slow-start", "drain-timeout"} {
 			s.Annotations["ipvs-proxier.io/"+key] = "wrong"
@@ -144,32 +144,32 @@ func TestWhatIsToldIsBounded(t *testing.T) {
 	for name, make := range hostile {
 		t.Run(name, func(t *testing.T) {
 			s, of := make(5000)
-			told := parse(s, of...).Problems.Reported()
-			if len(told) == 0 || len(told) > 2*budget.Problems+2 {
-				t.Fatalf("%d Problems", len(told))
+			reported := parse(s, of...).Problems.Reported()
+			if len(reported) == 0 || len(reported) > 2*budget.Problems+2 {
+				t.Fatalf("%d Problems", len(reported))
 			}
-			for _, p := range told {
+			for _, p := range reported {
 				if len(p.Text()) > 2*budget.MessageBytes+20 || len(p.Field) > budget.MessageBytes || budget.Printable(p.String()) != p.String() {
 					t.Errorf("%d bytes: %s", len(p.String()), p)
 				}
 			}
-			if !slices.Equal(told, parse(s, of...).Problems.Reported()) {
-				t.Error("another look tells something else")
+			if !slices.Equal(reported, parse(s, of...).Problems.Reported()) {
+				t.Error("parsed again, it reports something else")
 			}
 		})
 	}
 	s, _ := hostile["unknown keys"](1000)
-	told := parse(s).Problems.Reported()
-	if last := told[len(told)-1]; last.Reason != cluster.MoreProblems || !strings.HasPrefix(last.Message, fmt.Sprintf("and %d more", 1000-budget.Problems)) {
+	reported := parse(s).Problems.Reported()
+	if last := reported[len(reported)-1]; last.Reason != cluster.MoreProblems || !strings.HasPrefix(last.Message, fmt.Sprintf("and %d more", 1000-budget.Problems)) {
 		t.Errorf("the last Problem is %s", last)
 	}
-	if !strings.Contains(told[0].Field, "schedule00000") {
-		t.Errorf("the first Problem is %s", told[0])
+	if !strings.Contains(reported[0].Field, "schedule00000") {
+		t.Errorf("the first Problem is %s", reported[0])
 	}
 }
 
-// TestProblemsOfTheNodeHaveRoom: what all nodes see and what is of one are told apart, and what takes something away is
-// never left out.
+// TestProblemsOfTheNodeHaveRoom: Problems that all nodes see and Problems of one node have budgets of their own. A
+// Problem that takes something away is never left out.
 func TestProblemsOfTheNodeHaveRoom(t *testing.T) {
 	one, another := cluster.Reason{Name: "One", OfNode: true}, cluster.Reason{Name: "Another", OfNode: true}
 	urgent := cluster.Reason{Name: "Zzz", OfNode: true, Urgent: true}
@@ -185,21 +185,21 @@ func TestProblemsOfTheNodeHaveRoom(t *testing.T) {
 	var joined cluster.Problems
 	joined.Join(kept)
 	for name, of := range map[string]cluster.Problems{"at once": ps, "kept": kept, "joined": joined} {
-		told := of.Reported()
+		reported := of.Reported()
 		count := map[bool]int{}
-		for _, p := range told {
+		for _, p := range reported {
 			count[p.Reason.OfNode]++
 		}
 		if count[true] != budget.Problems+1 || count[false] != budget.Problems+1 {
 			t.Errorf("%s: %d of the node and %d of all, want %d of each", name, count[true], count[false], budget.Problems+1)
 		}
 		for _, want := range []cluster.Reason{cluster.BeyondBudget, urgent} {
-			if !slices.ContainsFunc(told, func(p cluster.Problem) bool { return p.Reason == want }) {
-				t.Errorf("%s: %s is not told", name, want)
+			if !slices.ContainsFunc(reported, func(p cluster.Problem) bool { return p.Reason == want }) {
+				t.Errorf("%s: %s is not reported", name, want)
 			}
 		}
 		n := 3 * budget.Problems
-		if end := told[len(told)-2:]; !strings.HasPrefix(end[0].Message, fmt.Sprintf("and %d more", 3*n+1-budget.Problems)) || !strings.HasPrefix(end[1].Message, fmt.Sprintf("and %d more", 2*n+1-budget.Problems)) {
+		if end := reported[len(reported)-2:]; !strings.HasPrefix(end[0].Message, fmt.Sprintf("and %d more", 3*n+1-budget.Problems)) || !strings.HasPrefix(end[1].Message, fmt.Sprintf("and %d more", 2*n+1-budget.Problems)) {
 			t.Errorf("%s: at the end %q", name, end)
 		}
 	}

@@ -31,7 +31,8 @@ type Endpoint struct {
 	// Identity is the UID of what stands behind the address, or the address itself where that is not known: a new pod with
 	// the address of an old one has another.
 	Identity string
-	// NodeHint and ZoneHint tell for whose clients the EndpointSlice controller means the endpoint.
+	// NodeHint and ZoneHint say whether the EndpointSlice controller means the endpoint for clients of this node, and of
+	// its zone.
 	NodeHint, ZoneHint Hint
 	// WeightOf says which object gives the weight.
 	WeightOf WeightOf

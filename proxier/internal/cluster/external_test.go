@@ -128,7 +128,7 @@ func TestDrainTimeout(t *testing.T) {
 	}
 }
 
-// TestHints: an endpoint is for those whom its hints name.
+// TestHints: an endpoint is for clients of the nodes and zones that its hints name.
 func TestHints(t *testing.T) {
 	zones := func(names ...string) (hints []discovery.ForZone) {
 		for _, name := range names {

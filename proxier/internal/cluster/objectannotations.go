@@ -27,7 +27,7 @@ func AnnotationProblems(of annotation.Object, annotations map[string]string) (pr
 	return problems
 }
 
-// unknownKeys tells of keys under our prefix that do not exist; where says before each field whose they are.
+// unknownKeys reports keys under our prefix that do not exist. Each field begins with where, which names the object.
 func unknownKeys(problems *Problems, where string, of annotation.Object, annotations map[string]string) {
 	unknown := annotation.Unknown(of, annotations)
 	if len(unknown) == 0 {

@@ -72,12 +72,12 @@ func TestWhatIsProxied(t *testing.T) {
 		// A proxier with a name of its own serves those with that name only.
 		named := shopService(c.change)
 		if cluster.Proxied(named, "us") {
-			t.Errorf("%s: proxied by us, who are not named", name)
+			t.Errorf("%s: proxied by us, although not for our name", name)
 		}
 		named.Labels = map[string]string{cluster.ProxyNameLabel: "us"}
 		otherwise := named.Spec.Type == v1.ServiceTypeExternalName || named.Spec.ClusterIP == "" || named.Spec.ClusterIP == v1.ClusterIPNone
 		if got := cluster.Proxied(named, "us"); got == otherwise {
-			t.Errorf("%s: proxied by us, who are named, is %v", name, got)
+			t.Errorf("%s: proxied by us, for our name, is %v", name, got)
 		}
 	}
 }

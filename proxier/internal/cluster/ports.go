@@ -117,10 +117,10 @@ func (p *parser) list(port portOf) []Endpoint {
 	return endpoints
 }
 
-// beyondBudget is said of a slice from which on there is no room.
+// beyondBudget is said of the first slice beyond the Service's budget.
 const beyondBudget = "more than one Service may have, at least in part, as are those of the slices behind it"
 
-// leaveOut tells of an endpoint that no port gets, or of all of the slice where there is no address.
+// leaveOut reports an endpoint that no port gets, or with an empty address all of the slice.
 func (p *parser) leaveOut(slice *discovery.EndpointSlice, address, why string) {
 	if p.in.LeaveOut != nil {
 		p.in.LeaveOut(Unlisted{slice.Name, address, why})
@@ -138,7 +138,7 @@ func keys(ports []ServicePort) iter.Seq[portKey] {
 	}
 }
 
-// unmatched tells of the slices of which no port of the Service has endpoints. It looks at each key once.
+// unmatched reports the slices of which no port of the Service has endpoints. It looks at each key once.
 func (p *parser) unmatched(keys iter.Seq[portKey]) {
 	if p.in.LeaveOut == nil {
 		return

@@ -16,9 +16,9 @@ func TestUnmatchedIsLinear(t *testing.T) {
 			slice.Ports = append(slice.Ports, discovery.EndpointPort{Name: new(fmt.Sprint("s", i)), Port: new(int32(80))})
 			ports[i] = ServicePort{Name: fmt.Sprint("p", i), Protocol: TCP}
 		}
-		looks, told := 0, 0
+		looks, reported := 0, 0
 		p := parser{in: Input{
-			Slices: []*discovery.EndpointSlice{slice, slice}, LeaveOut: func(Unlisted) { told++ },
+			Slices: []*discovery.EndpointSlice{slice, slice}, LeaveOut: func(Unlisted) { reported++ },
 		}}
 		p.unmatched(func(yield func(portKey) bool) {
 			for key := range keys(ports) {
@@ -28,8 +28,8 @@ func TestUnmatchedIsLinear(t *testing.T) {
 				}
 			}
 		})
-		if looks != n || told != 2 {
-			t.Errorf("%d looks at %d ports, %d slices are told of, want 2", looks, n, told)
+		if looks != n || reported != 2 {
+			t.Errorf("%d looks at %d ports, %d slices are reported, want 2", looks, n, reported)
 		}
 	}
 }

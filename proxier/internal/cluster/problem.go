@@ -6,15 +6,15 @@ import (
 	"strings"
 )
 
-// Problem is something a user wrote that is rejected, or that this node's kernel is not made for. It is a
-// value: two equal Problems are the same Problem.
+// Problem is something a user wrote that is rejected, or that this node's kernel does not support. It is a value: two
+// equal Problems are the same Problem.
 type Problem struct {
 	Reason Reason
 	// Field is the place in the Service or EndpointSlice: "metadata.annotations[ipvs-proxier.io/scheduler]".
 	Field string
 	// Message is one sentence or two: what was written, what is allowed, the nearest match.
 	Message string
-	// InForce is what this node has in force instead, where nodes may differ; the message of others says it.
+	// InForce is what this node has in force instead, where nodes may differ. Where they cannot, the message says it.
 	InForce string
 }
 

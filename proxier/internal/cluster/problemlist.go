@@ -15,8 +15,8 @@ var (
 	moreNodeProblems = Reason{Name: "MoreNodeProblems", OfNode: true}
 )
 
-// Problems are those of one object, as many as its budget has room for. What all nodes see and what is of this node are
-// kept apart, because all nodes must report the same of what they share. The zero value has none.
+// Problems are those of one object, as many as its budget allows. Those that all nodes see and those of this node are
+// counted apart, because all nodes must report the same of what they share. The zero value has none.
 type Problems struct {
 	list []Problem
 	// more are how many were added beyond those of the list; of counts them by their Reason.
@@ -24,7 +24,7 @@ type Problems struct {
 	of               map[Reason]int
 }
 
-// Add adds Problems, of each Reason as many as may be told at all. The others are counted.
+// Add adds Problems, of each Reason as many as the budget allows. The others are counted.
 func (ps *Problems) Add(problems ...Problem) {
 	for _, p := range problems {
 		if ps.room(p.Reason) {
@@ -33,7 +33,7 @@ func (ps *Problems) Add(problems ...Problem) {
 	}
 }
 
-// Addf is Add for a message that is written only where there is room for it.
+// Addf is Add for a Problem whose message is formatted only if it is kept.
 func (ps *Problems) Addf(reason Reason, field, format string, args ...any) {
 	if ps.room(reason) {
 		ps.put(Problem{Reason: reason, Field: field, Message: fmt.Sprintf(format, args...)})
@@ -72,7 +72,7 @@ func (ps *Problems) Join(others Problems) {
 	ps.moreOfNode += others.moreOfNode
 }
 
-// Kept returns those that are told, for good: sorted, and without what only adding needs.
+// Kept returns the Problems to report, after the last Add: sorted, and without what only adding needs.
 func (ps Problems) Kept() Problems {
 	kept := Problems{list: SortProblems(slices.Clone(ps.list)), more: ps.more, moreOfNode: ps.moreOfNode}
 	shared, ofNode := 0, 0
@@ -109,15 +109,15 @@ func urgentFirst(problems []Problem) {
 // Reported returns what is to be reported: the Problems in order, and behind them how many there are more.
 func (ps Problems) Reported() []Problem {
 	kept := ps.Kept()
-	told := kept.list
+	reported := kept.list
 	for _, rest := range []struct {
 		reason Reason
 		n      int
 	}{{MoreProblems, kept.more}, {moreNodeProblems, kept.moreOfNode}} {
 		if rest.n > 0 {
-			told = append(told,
+			reported = append(reported,
 				Problem{Reason: rest.reason, Field: "metadata", Message: fmt.Sprintf("and %d more, which are not listed", rest.n)})
 		}
 	}
-	return told
+	return reported
 }

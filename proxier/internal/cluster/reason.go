@@ -23,8 +23,8 @@ var (
 	InvalidAnnotation = Reason{Name: "InvalidAnnotation"}
 	// InvalidField: a field that the API server would not have let through.
 	InvalidField = Reason{Name: "InvalidField"}
-	// AnnotationWithoutEffect: a good value that nothing goes by.
+	// AnnotationWithoutEffect: a valid value that changes nothing.
 	AnnotationWithoutEffect = Reason{Name: "AnnotationWithoutEffect"}
-	// BeyondBudget: more than one object may ask of a node.
+	// BeyondBudget: more than one object may have on a node.
 	BeyondBudget = Reason{Name: "BeyondBudget", Urgent: true}
 )

@@ -13,13 +13,13 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
 )
 
-// Service is what a Service and its EndpointSlices want, as far as this node carries it out.
+// Service is what a Service and its EndpointSlices want, as far as this node serves it.
 type Service struct {
 	Name Name
 	UID  string
 	// Version is the resourceVersion that was read: Events name it.
 	Version string
-	// Created settles conflicts: the older Service wins. Zero counts as oldest.
+	// Created decides conflicts: the older Service wins. Zero counts as oldest.
 	Created time.Time
 	// ClusterIPs holds at most one address of each family.
 	ClusterIPs []netip.Addr
@@ -28,15 +28,16 @@ type Service struct {
 	ExternalIPs, LoadBalancerIPs []netip.Addr
 	// SourceRanges limits the clients of LoadBalancerIPs, see [Service.Restricted].
 	SourceRanges []netip.Prefix
-	// InternalLocal and ExternalLocal tell that the traffic policy of ClusterIPs, and of all other addresses and the node
-	// ports, is Local.
+	// InternalLocal says that the traffic policy of ClusterIPs is Local, ExternalLocal that the one of all other addresses
+	// and of the node ports is.
 	InternalLocal, ExternalLocal bool
-	// HealthCheckNodePort is where load balancers ask whether this node has endpoints of its own; 0 for none.
+	// HealthCheckNodePort is the port by which load balancers learn whether this node has endpoints of its own; 0 for
+	// none.
 	HealthCheckNodePort uint16
 	Ports               []ServicePort
 	// Affinity is the timeout of ClientIP session affinity in whole seconds, 0 for no affinity.
 	Affinity time.Duration
-	// ClusterIPHidden says that the ClusterIPs are not to be served; they still tell the families.
+	// ClusterIPHidden says that the ClusterIPs are not to be served; the Service still has their families.
 	ClusterIPHidden bool
 	// Settings are those in force for the whole Service.
 	Settings []Setting
@@ -81,7 +82,7 @@ func (p ServicePort) Setting(key string) Setting {
 	return Setting{}
 }
 
-// Input is all that Parse looks at.
+// Input is all that Parse reads.
 type Input struct {
 	Service *v1.Service
 	Slices  []*discovery.EndpointSlice
@@ -90,7 +91,7 @@ type Input struct {
 	Operator       Operator
 	// NoAliases says that annotations of other projects have no meaning.
 	NoAliases bool
-	// KernelSchedulers are the schedulers of this node's kernel; nil when nobody has asked.
+	// KernelSchedulers are the schedulers of this node's kernel; nil where they are not known.
 	KernelSchedulers []string
 	// NodeWeight returns what the annotation of a Node says about its endpoints; nil is nothing.
 	NodeWeight func(node string) (weight uint32, said bool)
@@ -100,16 +101,16 @@ type Input struct {
 	ExternalIPCIDRs []netip.Prefix
 	// LastGood is what is in force for the Service already; nil is nothing.
 	LastGood LastGood
-	// Pause is called now and then, so that others have their turn where this takes long; nil is not.
+	// Pause, if not nil, is called now and then, so that other goroutines can run where this takes long.
 	Pause func()
-	// LeaveOut hears of endpoints in Slices that no port gets; nil is nobody.
+	// LeaveOut, if not nil, is called with each endpoint in Slices that no port gets.
 	LeaveOut func(Unlisted)
 }
 
 // Unlisted is an endpoint of an EndpointSlice that no port of the Service gets.
 type Unlisted struct {
 	Slice string
-	// Address is as it is written there, or is none where it is said of all endpoints of the slice.
+	// Address is as the slice has it; empty where all endpoints of the slice are meant.
 	Address string
 	// Why says what it is instead of one that a port could have, such as "no IPv4 address that can be an endpoint".
 	Why string
@@ -118,7 +119,7 @@ type Unlisted struct {
 // ProxyNameLabel is the label by which a Service chooses another proxy.
 const ProxyNameLabel = "service.kubernetes.io/service-proxy-name"
 
-// Proxied reports whether the Service is ours to carry out: it has a cluster IP, is no ExternalName, and its label
+// Proxied reports whether the Service is ours to serve: it has a cluster IP, is no ExternalName, and its label
 // service.kubernetes.io/service-proxy-name names us: proxyName, or, where that is empty, there is no such label.
 func Proxied(s *v1.Service, proxyName string) bool { return Unproxied(s, proxyName) == "" }
 
@@ -140,8 +141,8 @@ func Unproxied(s *v1.Service, proxyName string) string {
 	return ""
 }
 
-// Parse reads a Service that is [Proxied], and its EndpointSlices. What is rejected becomes a Problem of the
-// result; the rest is carried out.
+// Parse reads a Service that is [Proxied], and its EndpointSlices. What is rejected becomes a Problem of the result;
+// the rest is used.
 func Parse(in Input) Service {
 	p := parser{in: in}
 	if p.in.Pause == nil {

@@ -13,9 +13,9 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 )
 
-// TestWhatNoPortGetsIsTold: each endpoint of a slice that no port gets, by the place that leaves it out; and what is
-// told changes nothing.
-func TestWhatNoPortGetsIsTold(t *testing.T) {
+// TestWhatNoPortGetsIsReported: each endpoint of a slice that no port gets is reported, by the place that leaves it
+// out. LeaveOut changes nothing in the result.
+func TestWhatNoPortGetsIsReported(t *testing.T) {
 	many := make([]discovery.Endpoint, budget.Endpoints+1)
 	for i := range many {
 		many[i] = endpoint(fmt.Sprintf("10.%d.%d.%d", 1+i>>16, i>>8&255, i&255))
@@ -34,11 +34,11 @@ func TestWhatNoPortGetsIsTold(t *testing.T) {
 	} {
 		in := cluster.Input{Service: shopService(func(*v1.Service) {}), Slices: []*discovery.EndpointSlice{c.slice}, Broadcasts: []netip.Addr{netip.MustParseAddr("10.0.0.255")}}
 		quiet := cluster.Parse(in)
-		var told []string
-		in.LeaveOut = func(u cluster.Unlisted) { told = append(told, u.Slice+" "+u.Address+": "+u.Why) }
+		var reported []string
+		in.LeaveOut = func(u cluster.Unlisted) { reported = append(reported, u.Slice+" "+u.Address+": "+u.Why) }
 		loud := cluster.Parse(in)
-		if got := strings.Join(told, "; "); !strings.HasPrefix(got, c.want) || c.want == "" && got != "" || len(told) > 1 {
-			t.Errorf("%s: told is %q, want %q", name, got, c.want)
+		if got := strings.Join(reported, "; "); !strings.HasPrefix(got, c.want) || c.want == "" && got != "" || len(reported) > 1 {
+			t.Errorf("%s: reported is %q, want %q", name, got, c.want)
 		}
 		if a, b := text(quiet.Ports[0].Endpoints), text(loud.Ports[0].Endpoints); a != b {
 			t.Errorf("%s: the endpoints are %q where somebody hears of the others, else %q", name, b, a)

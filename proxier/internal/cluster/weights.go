@@ -54,7 +54,7 @@ func (p *parser) sliceWeight(slice *discovery.EndpointSlice) (weight uint32, sai
 	return 0, false
 }
 
-// SliceWeightKey is the key under which [LastGood] is asked for the weight of an EndpointSlice.
+// SliceWeightKey returns the key under which [LastGood] has the weight of an EndpointSlice.
 func SliceWeightKey(slice string) string {
 	return fmt.Sprintf("%s of endpointslice %s", annotation.Weight, slice)
 }

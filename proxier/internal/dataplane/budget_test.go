@@ -38,7 +38,7 @@ func (f *Fragment) size() (frontEnds, realServers, entries int) {
 	return len(f.FrontEnds), realServers, entries
 }
 
-// TestFragmentsHaveABudget: a Service has its first front ends, as many as there is room for, and what is left out is
+// TestFragmentsHaveABudget: a Service has its first front ends, as many as its budget allows, and what is left out is
 // counted. At the budget nothing is left out.
 func TestFragmentsHaveABudget(t *testing.T) {
 	ranges := func(s cluster.Service, n int) cluster.Service {
@@ -151,9 +151,9 @@ func small(i int) Fragment {
 	return Compile(s, Node{Name: "n1"}, Config{Families: []cluster.Family{cluster.IPv4}})
 }
 
-// TestReserveOfSets: when what is not reserved of a set is taken, a Service that wants much of it is refused, whoever
-// has taken it, and those that want little are not. What a Service has counts once, also when it is looked at again;
-// and there is room again when another one goes.
+// TestReserveOfSets: when all of a set but its reserve is taken, a Service that wants much of it gets none, whichever
+// Services have taken it. Services that want little still get it. What a Service has counts once, also when it is
+// compiled again. After another one is removed, the Service gets its entries.
 func TestReserveOfSets(t *testing.T) {
 	const limit, share = 500, 10
 	w := NewWant(NewState())

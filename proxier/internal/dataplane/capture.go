@@ -21,7 +21,7 @@ type Capture struct {
 	But []Destination
 }
 
-// Destination is what rules ask of a packet's destination, all of it at once.
+// Destination is what rules match in a packet's destination; all conditions must hold.
 type Destination []Condition
 
 // Condition is one match of a packet's destination: by protocol where Protocol is not 0, by address where Network is

@@ -8,11 +8,11 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 )
 
-// clients are who may reach the restricted front ends of a Service in one family: the networks, each once, and the node
-// itself where one of its addresses is in them. A client on the node itself may if the node's address may. Its source
-// is that address when the front end has a route, else the front end's own. The latter is let in by both modes, so that
-// connections live when the mode changes; nobody else can have it, because the kernel drops packets that come in with a
-// local address.
+// clients are the clients that may reach the restricted front ends of a Service in one family: the networks, each once,
+// and the node itself where one of its addresses is in them. A client on the node itself may if the node's address may.
+// Its source is that address when the front end has a route, else the front end's own. The latter is let in by both
+// modes, so that connections live when the mode changes; nobody else can have it, because the kernel drops packets that
+// come in with a local address.
 type clients struct {
 	networks []netip.Prefix
 	nodeMay  bool

@@ -6,17 +6,16 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
 )
 
-// Clip returns those of the ordered operations that are to be done now, and the virtual servers to which the rest of
-// them belongs: one may have thousands of real servers, and no more than room of them change at once. What is left out
-// comes with the next Diff, which goes by the list as it is then: each operation leaves a list that serves. What comes
-// behind it on the same virtual server waits with it, such as another scheduler, which is to begin with the list that
-// it is to have.
+// Clip returns the first of the ordered operations, which are to be applied now, and the virtual servers to which the
+// rest belongs. A virtual server may have thousands of real servers; no more than room of them change at once. The next
+// Diff returns what is left out, by the list as it is then: each operation leaves a list that serves. Operations behind
+// it on the same virtual server wait with it, such as a change of the scheduler, which is to begin with its final list.
 //
-// whole are virtual servers of which nothing is left out: where an operation has failed those behind it have their turn
-// with the next try, and not the first ones again.
+// whole are virtual servers of which nothing is left out: after a failed operation the next try reaches the operations
+// behind it too, and not the same first ones alone.
 //
 // Where the kernel builds a table for each change, a change counts as [tableWeight] others. But a virtual server that
-// is made with such a scheduler gets all of its real servers at once, because then the table is built once.
+// is created with such a scheduler gets all of its real servers at once, because then the table is built once.
 func Clip(ops []Op, have *State, room int, whole map[VirtualServerID]struct{}) (now []Op, rest []VirtualServerID) {
 	c := clipper{have: have, room: room, whole: whole}
 	if !c.clips(ops) {

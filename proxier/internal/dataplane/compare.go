@@ -61,8 +61,8 @@ func (v VirtualServer) Equal(other VirtualServer) bool {
 	return v.List == other.List && v.Same(other)
 }
 
-// Share lets the touched virtual servers of s have the lists of other where they are the same, so that they are in
-// memory once.
+// Share gives the touched virtual servers of s the lists of other where they are equal, so that each list is in memory
+// once.
 func (s *State) Share(other *State, touched Touched) {
 	for id := range touched.VirtualServers {
 		mine, present := s.VirtualServers[id]

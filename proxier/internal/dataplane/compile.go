@@ -15,7 +15,7 @@ import (
 // Fragment is what one Service wants of this node's kernel.
 type Fragment struct {
 	Owner cluster.Name
-	// Created settles conflicts between Services, see merge.go.
+	// Created decides conflicts between Services, see merge.go.
 	Created time.Time
 	// FrontEnds are in the order of the Service: by port and family, then by kind.
 	FrontEnds []FrontEnd
@@ -23,10 +23,9 @@ type Fragment struct {
 	LocalReady LocalReady
 	// Entries are set entries that belong to no single front end. Several Services may want the same one.
 	Entries EntryList
-	// Beyond says what there is no room for.
+	// Beyond says what is left out, because it is beyond a budget.
 	Beyond Beyond
-	// Anywhere says that there are endpoints of which nobody says on which node they are: they may be at an address of
-	// this one.
+	// Anywhere says that there are endpoints without the name of a node: they may be at an address of this one.
 	Anywhere bool
 }
 
@@ -37,8 +36,8 @@ type Beyond struct {
 	First     VirtualServerID
 	// Hairpins are endpoints that cannot reach themselves by way of the Service.
 	Hairpins int
-	// Full is the set of the kernel that has no room for them, "" where it is the Service's own budget; Lacking is for how
-	// many entries.
+	// Full is the set in the kernel that is too full for them, "" where the Service's own budget is the limit. Lacking is
+	// for how many entries.
 	Full    string
 	Lacking int
 }
@@ -65,7 +64,7 @@ type FrontEnd struct {
 	Identities []string
 }
 
-// FrontEndKind says which field of the Service asks for the front end.
+// FrontEndKind says from which field of the Service the front end comes.
 type FrontEndKind uint8
 
 // The kinds of front ends.
@@ -76,8 +75,8 @@ const (
 	NodePort
 )
 
-// rank orders kinds by who gives their addresses and ports out, lowest first: cluster IPs and node ports come from the
-// API, which gives out each once; the others are chosen by whoever may write the Service or its status.
+// rank orders kinds by the origin of their addresses and ports, lowest first. Cluster IPs and node ports come from the
+// API server, which allocates each once. The others are chosen by those who may write the Service or its status.
 func (k FrontEndKind) rank() int {
 	switch k {
 	case ClusterIP:
@@ -117,12 +116,12 @@ type Node struct {
 	Primary []netip.Addr
 }
 
-// Compile returns what the Service wants on this node. It looks at nothing but its arguments.
+// Compile returns what the Service wants on this node. It depends on nothing but its arguments.
 func Compile(s cluster.Service, node Node, c Config) Fragment {
 	return CompilePausing(s, node, c, func() {})
 }
 
-// CompilePausing is Compile. It calls pause now and then, so that others have their turn where it takes long.
+// CompilePausing is Compile. It calls pause now and then, so that other goroutines can run where it takes long.
 func CompilePausing(s cluster.Service, node Node, c Config, pause func()) Fragment {
 	f := Fragment{Owner: s.Name, Created: s.Created}
 	entries, left := map[SetEntry]struct{}{}, newServiceBudget()
@@ -167,7 +166,7 @@ func CompilePausing(s cluster.Service, node Node, c Config, pause func()) Fragme
 	return f
 }
 
-// add adds the front ends of the port to the Fragment, as many as there is room for, and counts the others.
+// add adds the front ends of the port to the Fragment, as many as the budget allows, and counts the others.
 func (k compiler) add(f *Fragment, clusterIP netip.Addr, left *serviceBudget, pause func()) {
 	all := k.wanted(clusterIP)
 	for i, want := range all {
@@ -248,7 +247,7 @@ func (k compiler) wanted(clusterIP netip.Addr) (fronts []wanted) {
 	return fronts
 }
 
-// asked is for how many front ends each port of a Service asks in one family, and how many more if it has a node port.
+// asked is how many front ends each port of a Service wants in one family, and how many more if it has a node port.
 type asked struct{ always, nodePorts int }
 
 // asked counts what wanted returns.
@@ -395,7 +394,7 @@ func (c Config) mayBeHere(e cluster.Endpoint, node Node) bool {
 }
 
 // hairpinEntry matches the packets of an endpoint that reached itself by way of a Service. Every endpoint that may be
-// on this node has one, ready or not: it may be asked again before the set is.
+// on this node has one, ready or not: it may get connections again before the set is changed.
 func hairpinEntry(e cluster.Endpoint, protocol cluster.Protocol) SetEntry {
 	return SetEntry{
 		Set:   SetName(SetHairpin, cluster.FamilyOf(e.Addr)),

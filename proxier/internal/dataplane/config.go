@@ -7,7 +7,7 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 )
 
-// Config is what an operator chose, and what was found out about the kernel, as far as the dataplane depends on it.
+// Config is the part of the configuration, and of what was found out about the kernel, on which the dataplane depends.
 type Config struct {
 	// Link is the name of the dummy link.
 	Link string
@@ -19,7 +19,7 @@ type Config struct {
 	Pods Pods
 	// MasqueradeAll masquerades every client of a ClusterIP.
 	MasqueradeAll bool
-	// MasqueradeMark is the one bit of the packet mark that tells POSTROUTING to masquerade.
+	// MasqueradeMark is the one bit of the packet mark on which POSTROUTING masquerades.
 	MasqueradeMark uint32
 	// MasqueradePorts are the source ports that masquerading may take, first and last. A reply to a node port is taken
 	// for a request to it where connection tracking has forgotten the connection, but each port less is a connection

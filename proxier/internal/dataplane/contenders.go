@@ -30,8 +30,8 @@ func (c claim) before(other claim) bool {
 	return c.of.Owner.Compare(other.of.Owner) < 0
 }
 
-// contenders are the claims to one front end, of each Service one. Nearly always there is one in all, which takes no
-// room of its own. Anybody may write a Service that wants an external address which thousands want, so nothing walks
+// contenders are the claims to one front end, of each Service one. Nearly always there is a single one, which needs no
+// memory of its own. Anybody may write a Service that wants an external address which thousands want, so nothing walks
 // over them but [Want.TakeLosers].
 type contenders struct {
 	winner claim
@@ -151,8 +151,8 @@ func (h *claimHeap) Pop() any {
 	return c
 }
 
-// TakeLosers adds Services to losers that want front ends which others have won since, or lost to others again. It
-// looks at one front end after another until it has seen room claims, and returns how many front ends are left.
+// TakeLosers adds Services to losers that want front ends which other Services have won or lost since the last call. It
+// goes through one front end after another until it has seen room claims, and returns how many front ends are left.
 func (w *Want) TakeLosers(room int, losers map[cluster.Name]struct{}) (left int) {
 	for id := range w.won {
 		if room <= 0 {

@@ -86,7 +86,7 @@ func TestLosersAreTakenOnce(t *testing.T) {
 	}
 	clear(losers)
 	if left := w.TakeLosers(math.MaxInt, losers); left != 0 || len(losers) != 0 {
-		t.Errorf("%d Services are told again, %d front ends are left", len(losers), left)
+		t.Errorf("%d Services are returned again, %d front ends are left", len(losers), left)
 	}
 }
 

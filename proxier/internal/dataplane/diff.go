@@ -10,9 +10,9 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
 )
 
-// Diff returns the operations, in order, that turn have into want, as far as the touched keys go. Diff of equal States
-// is empty; a kernel that holds have and carries the operations out holds want afterwards. Want may be partial: only
-// touched keys of it are read.
+// Diff returns the operations, in order, that turn have into want for the touched keys. Diff of equal States is empty;
+// a kernel that holds have and carries the operations out holds want afterwards. Want may be partial: only touched keys
+// of it are read.
 //
 // Sysctls are never set back: what they were before is not known.
 func Diff(have, want *State, t Touched) []Op {
@@ -32,7 +32,8 @@ func Diff(have, want *State, t Touched) []Op {
 	return d.ops
 }
 
-// All returns every key of the States: what a full Diff looks at. owner says on whose behalf; nil stands for nobody's.
+// All returns every key of the States: what a full Diff looks at. owner returns the Service to which a key belongs; nil
+// is for none.
 func All(owner func(VirtualServerID) cluster.Name, states ...*State) Touched {
 	t := NewTouched()
 	t.Foundation = true
@@ -98,9 +99,9 @@ func diffPresence[K comparable](d *differ, have, want map[K]struct{}, key K, o O
 	}
 }
 
-// entries are deleted in the reverse order of their creation. Sets that limit come behind those that hold who is let
-// through (SetRestricted behind SetClients), so that nobody who may come is shut out in between. An entry that holds a
-// front end whose scheduler is exchanged is left to that.
+// entries are deleted in the reverse order of their creation. Sets that limit come behind those that hold the clients
+// that are let through (SetRestricted behind SetClients), so that no permitted client is shut out in between. An entry
+// that holds a front end whose scheduler is exchanged is left to that.
 func (d *differ) entries(have, want *State, keys []SetEntry, servers map[VirtualServerID]cluster.Name) {
 	for _, e := range keys {
 		if want.Entries.Has(e) && !have.Entries.Has(e) {

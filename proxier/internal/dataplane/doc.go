@@ -8,7 +8,7 @@
 //	compile.go    one Service becomes a Fragment: the front ends and set entries it wants
 //	endpoints.go  which endpoints a front end uses
 //	foundation.go the part that no Service changes: link, sysctls, sets, chains, hooks
-//	merge.go      Fragments of all Services become one State; two that want the same front end are settled here
+//	merge.go      Fragments of all Services become one State; of two that want the same front end, one wins here
 //	drain.go      a real server that is no longer wanted leaves by way of weight 0
 //	diff.go       have and want become operations
 //	order.go      the order of operations, each with the kernel's reason, and what must never be true in between
@@ -21,7 +21,7 @@
 //	the foundation       rule.go (a rule as a value), names.go (sets and chains)
 //	what an operator and
 //	the kernel say       config.go
-//	all Services         contenders.go (who wants one front end), ration.go (room in the sets that all share),
+//	all Services         contenders.go (the claims to one front end), ration.go (space in the sets that all share),
 //	                     transition.go (big Services by steps)
 //	real servers         arrange.go (the order of the kernel's list), tabledigest.go (what a hash table makes of it)
 //	operations           clip.go (a piece of them), gate.go (what a failure leaves out), guard.go (what keeps to source

@@ -14,8 +14,8 @@ type RealServerID struct {
 }
 
 // Drain returns the virtual server as it is to be programmed: want, and behind it at weight 0 those real servers of
-// have that are no longer wanted and whose connections may finish. done tells of one that its time is over: it is idle,
-// or past its deadline.
+// have that are no longer wanted and whose connections may finish. done reports whether the time of one is over: it is
+// idle, or past its deadline.
 //
 // UDP has no connections to wait for: its real servers go at once, and so do all when the virtual server itself goes.
 // That a real server drains is written nowhere but in the kernel, as its weight 0: a restart loses nothing.

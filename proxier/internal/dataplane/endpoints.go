@@ -24,8 +24,8 @@ func (c choice) internal(local bool) (endpoints []cluster.Endpoint, noLocal bool
 
 // external returns the endpoints of all other front ends. With the policy Local clients keep their address and reach
 // the endpoints of this node. When there are none, clients inside of the cluster reach the others, and those outside,
-// whom an endpoint could not answer by way of this node, get no answer: SetNoLocal drops their packets
-// (kubernetes#75262, #93456, #97081). noLocal says that it is so.
+// to which an endpoint could not answer through this node, get no answer: SetNoLocal drops their packets
+// (kubernetes#75262, #93456, #97081). noLocal says that this is the case.
 func (c choice) external(local bool) (endpoints []cluster.Endpoint, noLocal bool) {
 	if !local || c.noLocal() {
 		return c.cluster, local

@@ -167,7 +167,7 @@ func chains(c Config, family cluster.Family) []Chain {
 	return slices.DeleteFunc(all, func(chain Chain) bool { return c.Facts.OwnTables && opens(chain.ID) })
 }
 
-// opens tells the chains that do nothing but accept, which is worth nothing in tables of our own.
+// opens reports whether the chain does nothing but accept, which has no effect in tables of our own.
 func opens(id ChainID) bool { return id.Name == ChainReplies || id.Name == ChainAccept }
 
 // The matches that hooks carry, so that a packet that is nobody's business costs one of them and no jump. They read
@@ -177,10 +177,9 @@ var (
 	unestablished = Connection{State: Related | Established, Not: true}
 	// opening matches packets of no connection, and the first ones of connections that nothing has let through yet. A
 	// connection is confirmed when its first packet leaves the last hook (net/netfilter/nf_conntrack_core.c,
-	// __nf_conntrack_confirm); a packet that was dropped before, by a rule or by IPVS, leaves the next one unconfirmed.
-	// The state alone would take each packet of a flow that nobody answers for a new one: VXLAN, syslog, statsd. A
-	// packet without a connection passes the first condition, and the second is not asked
-	// (net/netfilter/xt_conntrack.c).
+	// __nf_conntrack_confirm); a packet that was dropped before, by a rule or by IPVS, leaves the next one unconfirmed. By
+	// the state alone, each packet of a flow without answers would count as a new one: VXLAN, syslog, statsd. A packet
+	// without a connection passes the first condition, and the second is not evaluated (net/netfilter/xt_conntrack.c).
 	opening = Connection{State: Related | Established, Not: true, Unconfirmed: true}
 	// What the node sends itself was confirmed when it left, and comes in by this link.
 	fromItself, fromOthers = Via{Link: "lo"}, Via{Link: "lo", Not: true}
@@ -300,9 +299,9 @@ func (r ruler) clients() []Rule {
 	return []Rule{rule(goBack, r.in(SetClients, ByDestinationPortSource)), rule(drop)}
 }
 
-// limits are the rules that say who may not open a connection to a front end. They stand where packets have not been to
-// IPVS yet: in the filter's INPUT, and for the node's own clients in mangle's OUTPUT (IPVS takes those ahead of the
-// filter).
+// limits are the rules that drop connections from clients outside of the source ranges of a front end. They stand where
+// packets have not been to IPVS yet: in the filter's INPUT, and for the node's own clients in mangle's OUTPUT (IPVS
+// takes those ahead of the filter).
 func (r ruler) limits() []Rule {
 	return []Rule{
 		// While its scheduler is exchanged a virtual server refuses new connections (diff.go); a client whose first
@@ -328,9 +327,9 @@ func (r ruler) closed() []Rule {
 //
 // What routers say of answers to connections that clients have opened to this node, such as that a packet is too big
 // for the path, comes in for the node, because VIPs are local. IPVS sends it on to the endpoint behind INPUT
-// (net/netfilter/ipvs/ip_vs_core.c, ip_vs_in_icmp), and an endpoint that does not hear of it sends the same packet for
-// ever (kube-router#685). A set of front ends cannot be asked about it: it would take type and code for the port
-// (net/netfilter/ipset/ip_set_getport.c). INPUT has let the connection in, whoever serves it. A redirect would change
+// (net/netfilter/ipvs/ip_vs_core.c, ip_vs_in_icmp), and an endpoint that does not get it sends the same packet for ever
+// (kube-router#685). A match on a set of front ends would take its type and code for the port
+// (net/netfilter/ipset/ip_set_getport.c). INPUT has let the connection in, whatever serves it. A redirect would change
 // the node's own routes.
 func (r ruler) accept() []Rule {
 	rules := []Rule{

@@ -10,20 +10,20 @@ import (
 type Gate struct {
 	have, want *State
 	ops        []Op
-	// coming are the VIPs that ops give an address or a route; nil until it is asked for.
+	// coming are the VIPs that ops give an address or a route; nil until the first use.
 	coming map[netip.Addr]Kind
 	// made are the chains that were let through to be made.
 	made map[ChainID]bool
-	// exposed is why the virtual server that was asked about last would be open to all clients.
+	// exposed is why the virtual server asked, the last one checked, would be open to all clients.
 	asked   VirtualServerID
 	exposed string
 	// leaving counts the virtual servers of an address that were let through to be deleted.
 	leaving map[netip.Addr]int
-	// needed is what have needs of sets and chains; nil until it is asked for.
+	// needed is what have needs of sets and chains; nil until the first use.
 	needed *needed
 }
 
-// needed is what cannot go, because something else stands on it.
+// needed is what cannot be deleted, because something else refers to it.
 type needed struct {
 	// hooked are the chains to which a hook leads; by says of a set which chain refers to it.
 	hooked map[ChainID]struct{}
@@ -57,8 +57,8 @@ func NewGate(have, want *State, ops []Op) *Gate {
 	return &Gate{have: have, want: want, ops: ops, made: map[ChainID]bool{}, leaving: map[netip.Addr]int{}}
 }
 
-// Blocked says why the operation must not be done, or "" when it may and will. Real servers are not asked whether their
-// virtual server is there: it comes in the same batch, and the kernel refuses them itself.
+// Blocked says why the operation must not be done, or "" when it may and will. For a real server, it does not check
+// that its virtual server is there: that comes in the same batch, and the kernel refuses the real server itself.
 func (g *Gate) Blocked(op Op) string {
 	if op.Verb == Delete {
 		return g.blockedDelete(op)
@@ -108,7 +108,7 @@ func (g *Gate) Blocked(op Op) string {
 	return ""
 }
 
-// unguarded looks once at a virtual server that all of its real servers are asked about.
+// unguarded checks a virtual server once for all of its real servers.
 func (g *Gate) unguarded(id VirtualServerID) string {
 	if g.asked != id {
 		g.asked, g.exposed = id, Unguarded(g.have, g.want, id)

@@ -63,7 +63,7 @@ func TestGuards(t *testing.T) {
 		for hook := range want.Hooks {
 			unhooked := want.Clone()
 			delete(unhooked.Hooks, hook)
-			own := hook.Match.Via == dataplane.Via{Link: "lo"} // who comes from the node itself has passed OUTPUT
+			own := hook.Match.Via == dataplane.Via{Link: "lo"} // packets from the node itself have passed OUTPUT
 			check("without the hook of "+hook.Chain.Table+" "+hook.Chain.Name, unhooked, hook.Chain.Family,
 				!own && (hook.Chain.Name == dataplane.ChainInput || hook.Chain.Name == dataplane.ChainOutput))
 		}

@@ -13,8 +13,7 @@ type Kernel interface {
 	// Glance says what the kernel can report of these parts without reading them: those of the virtual servers, the sets
 	// and the rules.
 	Glance(Parts) (Glance, error)
-	// VirtualServer reads one virtual server with its real servers, whoever made it. It is not present when there is
-	// none.
+	// VirtualServer reads one virtual server with its real servers, whoever made it. present is false when there is none.
 	VirtualServer(VirtualServerID) (v VirtualServer, present bool, err error)
 	// Connections returns the connection counts of one virtual server's real servers; none when it does not exist.
 	Connections(VirtualServerID) ([]Connections, error)
@@ -29,9 +28,9 @@ type Kernel interface {
 	// Call it after Apply: delete the real server (or the virtual server), then Forget, with the real servers that are
 	// left, those of weight 0 included; for front ends that are new, too, because a flow that began before its virtual
 	// server was made is not masqueraded, and never will be. IPVS has a table of its own, and with
-	// net.ipv4.vs.expire_nodest_conn=1 it ends the flows of a real server that is gone, and their conntrack entries
-	// with them, at their next datagram. What becomes of the datagrams until then hangs on conntrack: with the old
-	// entry they are dropped, without one they go to another real server at once (ip_vs_core.c, ip_vs_in_hook,
+	// net.ipv4.vs.expire_nodest_conn=1 it ends the flows of a real server that is gone, and their conntrack entries with
+	// them, at their next datagram. What becomes of the datagrams until then depends on conntrack: with the old entry they
+	// are dropped, without one they go to another real server at once (ip_vs_core.c, ip_vs_in_hook,
 	// ip_vs_conn_uses_old_conntrack, Linux 6.1). Forgetting before the real server is deleted gains nothing: the next
 	// datagram makes the same entry again.
 	Forget(flows map[VirtualServerID][]netip.AddrPort) (deleted int, err error)
@@ -45,9 +44,10 @@ type Kernel interface {
 	CutOff(allowed map[VirtualServerID][]netip.Prefix) (deleted int, err error)
 }
 
-// Reader reads the kernel in a goroutine of its own, beside a Kernel that is in use. What is changed meanwhile it may
-// see as it was before or after, and one thing before and another after. A virtual server that nobody touches may be
-// missing from what it sees when others come and go; sets, chains and addresses that nobody touches are right.
+// Reader reads the kernel in a goroutine of its own, beside a Kernel that is in use. It may see what is changed
+// meanwhile as it was before or as it is after, and one object before and another after. A virtual server that nobody
+// touches may be missing from what it sees when others come and go; sets, chains and addresses that nobody touches are
+// right.
 type Reader interface {
 	// Summarize reads these parts of what Kernel's Observe reads, completed; a kernel in which they are one thing with
 	// others reads those, too. EINTR says that too much changed meanwhile: another try may do better.

@@ -27,8 +27,8 @@ type Want struct {
 	transitions map[cluster.Name]*transition
 	// sources are those of the routes.
 	sources Sources
-	// binds and entries count who else wants an address or route, or an entry, of the State, beside the first one. An
-	// entry of the foundation is wanted once for ever.
+	// binds and entries count how many more than one want an address or route, or an entry, of the State. The foundation
+	// wants each of its entries once, for ever.
 	binds   map[netip.Addr]int
 	entries map[SetEntry]int
 	// sizes are how many entries Services have in each of knownSets.
@@ -37,8 +37,8 @@ type Want struct {
 	touched Touched
 }
 
-// Touched is a set of keys of a State, each with the Service on whose behalf it is looked at; the zero Name stands for
-// none.
+// Touched is a set of keys of a State that may have changed, each with the Service that its operations belong to; the
+// zero Name stands for none.
 type Touched struct {
 	VirtualServers map[VirtualServerID]cluster.Name
 	Entries        map[SetEntry]cluster.Name
@@ -57,7 +57,7 @@ func NewTouched() Touched {
 	}
 }
 
-// Clear empties the set and keeps its room.
+// Clear empties the set and keeps its memory.
 func (t *Touched) Clear() {
 	clear(t.VirtualServers)
 	clear(t.Entries)
@@ -70,7 +70,7 @@ func (t Touched) Empty() bool {
 	return len(t.VirtualServers) == 0 && len(t.Entries) == 0 && len(t.Addresses) == 0 && !t.Foundation
 }
 
-// Add adds the keys of other. A key that nobody is named for keeps the Service that was.
+// Add adds the keys of other. A key of other without a Service keeps the Service that t has for it.
 func (t *Touched) Add(other Touched) {
 	addKeys(t.VirtualServers, other.VirtualServers)
 	addKeys(t.Entries, other.Entries)
@@ -126,8 +126,8 @@ func (w *Want) Reserve(n int) {
 }
 
 // Set puts the Fragment in the place of its owner's previous one and returns the keys whose wanted value may differ
-// now. Services that win a front end by it, or had it until now, are added to affected; others that want it as well
-// are returned by TakeLosers. The keys are good until the next call.
+// now. Services that win a front end by it, or had it until now, are added to affected; others that want it as well are
+// returned by TakeLosers. The keys are valid until the next call.
 func (w *Want) Set(f Fragment, affected map[cluster.Name]struct{}) Touched {
 	if w.Changing(f.Owner) {
 		w.Begin(f)
@@ -340,7 +340,7 @@ func (w *Want) count(e SetEntry, by int) {
 	}
 }
 
-// bind counts who wants the VIP local. All want it by the same mode, which is the node's.
+// bind counts how many want the VIP local. All want it by the same mode, which is the node's.
 func (w *Want) bind(front *FrontEnd, by int) {
 	addr := front.ID.Addr
 	_, address := w.State.Addresses[addr]
@@ -373,8 +373,8 @@ func (w *Want) Prefer(s Sources) Touched {
 // Sources returns the last argument of Prefer.
 func (w *Want) Sources() Sources { return w.sources }
 
-// recount changes by how many a key is wanted, and reports whether anybody wants it still. The first one is told by
-// there, more counts the others.
+// recount adds by to the number of those that want a key, and reports whether any are left. there stands for the first
+// of them, more counts the others.
 func recount[K comparable](more map[K]int, key K, there bool, by int) bool {
 	n := more[key] + by
 	if there {

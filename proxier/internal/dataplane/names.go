@@ -54,14 +54,14 @@ var setTypes = map[string]ipset.Type{
 
 // The chains; the same names in both families.
 const (
-	ChainServices    = Prefix + "SERVICES"    // nat: who is to be masqueraded
+	ChainServices    = Prefix + "SERVICES"    // nat: which clients are masqueraded
 	ChainMarkMasq    = Prefix + "MARK-MASQ"   // nat: sets the mark
 	ChainMasquerade  = Prefix + "MASQUERADE"  // nat: masquerades
 	ChainPostrouting = Prefix + "POSTROUTING" // nat: masquerades what is marked, and hairpins
 	ChainReplies     = Prefix + "REPLIES"     // filter: lets answers of endpoints through
 	ChainNoComeback  = Prefix + "NO-COMEBACK" // nat: answers by which a client that was cut off would come back
 	ChainInput       = Prefix + "INPUT"       // filter: new connections to front ends and to VIPs
-	ChainFrontEnd    = Prefix + "FRONT-END"   // filter and mangle: who may not open a connection to a front end
+	ChainFrontEnd    = Prefix + "FRONT-END"   // filter and mangle: which clients may not open a connection to a front end
 	ChainClosed      = Prefix + "CLOSED"      // filter: a VIP has no other ports than its front ends'
 	ChainAccept      = Prefix + "ACCEPT"      // filter: front ends are open where nothing before has closed them
 	ChainOutput      = Prefix + "OUTPUT"      // mangle: as INPUT, for the node's own clients

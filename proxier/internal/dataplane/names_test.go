@@ -37,7 +37,7 @@ func TestNamesOfSets(t *testing.T) {
 		}
 		for _, family := range []cluster.Family{cluster.IPv4, cluster.IPv6} {
 			if full := SetName(name, family) + "-2~"; len(full) > ipset.MaxNameLen {
-				t.Errorf("%s: no room for another name", name)
+				t.Errorf("%s: no space for another name", name)
 			}
 		}
 	}

@@ -135,7 +135,7 @@ func (s *State) Violations() []string {
 	}
 	for id := range s.VirtualServers {
 		if !s.Owns(id) {
-			found = append(found, fmt.Sprintf("virtual server %s cannot be told from a foreign one", id))
+			found = append(found, fmt.Sprintf("virtual server %s cannot be distinguished from a foreign one", id))
 		}
 	}
 	slices.Sort(found)

@@ -5,13 +5,13 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 )
 
-// Ration takes out of a Fragment what the sets that all Services share are too full for, and notes it in
-// Fragment.Beyond. While a set has more than its reserve left, there is room for everything. Then a Service that wants
-// more than a small share of the set gets no more of it, so that those that want little, as nearly all do, find room in
-// the reserve.
+// Ration removes from a Fragment the entries for which the sets that all Services share are too full, and notes them in
+// Fragment.Beyond. While a set has more than its reserve left, every Service gets what it wants. Then a Service that
+// wants more than a small share of the set gets no more of it. So the reserve is left to those that want little, as
+// nearly all do.
 func (w *Want) Ration(f *Fragment) { w.ration(f, budget.SetEntries-budget.SetReserve, budget.SetShare) }
 
-// HasRoom reports whether a set has room by now for entries that were lacking.
+// HasRoom reports whether a set can take the entries by now that were lacking.
 func (w *Want) HasRoom(set string, lacking int) bool {
 	return w.sizes[knownSetAt[set]]+lacking <= budget.SetEntries-budget.SetReserve
 }
@@ -62,7 +62,7 @@ func (w *Want) ration(f *Fragment, limit, share int) {
 	f.Beyond.Full, f.Beyond.Lacking = knownSets[full].name, wanted[full]-(had-room[full])
 }
 
-// takeOut takes the entries out of the room that there is; false where there is too little.
+// takeOut subtracts the entries from the space that is left; false where there is too little.
 func takeOut(room []int, entries EntryList) bool {
 	for i, key := range entries {
 		if room[key.set]--; room[key.set] < 0 {

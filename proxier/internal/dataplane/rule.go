@@ -9,18 +9,18 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 )
 
-// Rule is one rule of a chain: a packet for which all matches hold gets the verdict. Which words make it so in the
-// kernel is the business of a backend, such as package iptables.
+// Rule is one rule of a chain: a packet for which all matches hold gets the verdict. A backend, such as package
+// iptables, has the words by which the kernel takes it.
 type Rule struct {
 	Matches []Match
 	Verdict Verdict
 	// Unknown, where set, is instead what a backend has read and does not write: a rule of another version, or one that
-	// somebody has changed. Of that it is known what it asks and where it leads.
+	// somebody has changed. Of such a rule only its sets and jumps are known.
 	Unknown     string
 	Sets, Jumps []string
 }
 
-// String names what matches and the verdict, for tests and people who develop.
+// String names what matches and the verdict, for tests and developers.
 func (r Rule) String() string {
 	if r.Unknown != "" {
 		return "unknown: " + r.Unknown

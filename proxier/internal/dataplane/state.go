@@ -26,7 +26,7 @@ type State struct {
 	Routes map[netip.Addr]netip.Addr
 
 	// serversAt counts the virtual servers of each address, so that order.go can determine at once whether an address
-	// still has one. What is wanted and no kernel has is not asked: there it is nil.
+	// still has one. It is nil in a State that is wanted and that no kernel has, where nothing reads it.
 	serversAt map[netip.Addr]int
 }
 

@@ -7,8 +7,8 @@ import (
 )
 
 // Summary is an Observation for comparing: its State has no virtual servers, and for those that are ours a Digest
-// stands. Of 10,000 virtual servers with five real servers each that is a tenth of the memory. What one that differs is
-// like has to be read for itself.
+// stands. Of 10,000 virtual servers with five real servers each that is a tenth of the memory. A virtual server that
+// differs has to be read for itself.
 type Summary struct {
 	Observation
 	// Parts are those that were read. Of all others there is nothing in it.

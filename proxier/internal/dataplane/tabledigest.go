@@ -2,8 +2,8 @@ package dataplane
 
 import "github.com/ipvs-proxier/ipvs-proxier/scheduler/hashing"
 
-// TableDigest returns that of the table that the kernel's scheduler has made from its list, "" for one without a table.
-// A real server of weight 0 has no last weight: where that counts, it was added anew with weight 0
+// TableDigest returns the digest of the table that the kernel's scheduler has built from its list, "" for one without a
+// table. A real server of weight 0 has no last weight: where that counts, it was added anew with weight 0
 // ([scheduler.IdleRenewed]).
 func TableDigest(of VirtualServer, list []RealServer) string {
 	var servers []hashing.RealServer

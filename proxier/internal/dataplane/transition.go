@@ -14,9 +14,9 @@ const tableWeight = 64
 // ms where there are several processors.
 const exchangeWeight = 256
 
-// transition is the way of one Service from what it has wanted to what it wants, front end by front end. What is not
-// done yet is wanted as before: at any moment the State is one that Services could have asked for, and a front end
-// changes as a whole, with the entries that guard it.
+// transition is the change of one Service from what it has wanted to what it wants, front end by front end. What has
+// not changed yet is wanted as before: at any moment the State is one that Services could want, and a front end changes
+// as a whole, with the entries that guard it.
 type transition struct {
 	now *Fragment
 	// gone says that there is no such Service any more.
@@ -86,8 +86,8 @@ func (f *FrontEnd) same(other *FrontEnd) bool {
 		f.VirtualServer.Equal(other.VirtualServer)
 }
 
-// Begin has the owner of the Fragment go over to it by steps. What it wanted before, or had come to on its way there,
-// is wanted until its step comes.
+// Begin starts the transition of the Fragment's owner to it, by steps. What the owner wants so far stays wanted until
+// its step comes.
 func (w *Want) Begin(f Fragment) {
 	now := &f
 	is := w.inForce(f.Owner)
@@ -217,8 +217,8 @@ func (w *Want) Changing(owner cluster.Name) bool {
 	return is
 }
 
-// Step goes on with what Begin has begun, by as many objects of the kernel as there is room for, or one front end where
-// that has more. Otherwise it is as Set. over says that the Service wants now what it was to want.
+// Step continues what Begin has begun, by at most room objects of the kernel, or one front end where that has more.
+// Otherwise it is as Set. over says that the transition is complete.
 func (w *Want) Step(owner cluster.Name, room int, affected map[cluster.Name]struct{}) (touched Touched, over bool) {
 	t := w.transitions[owner]
 	w.touched.Clear()

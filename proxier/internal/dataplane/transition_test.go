@@ -12,9 +12,9 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
 )
 
-// TestSteps: Services that go over by steps of any size, and change again on their way, come to want the same as those
-// that change at once, and who loses or wins a front end is told. A key that is wanted otherwise after a step was
-// touched by it.
+// TestSteps: Services that change by steps of any size, and change again meanwhile, want the same in the end as
+// Services that change at once. A Service that loses or wins a front end is in affected. A key whose wanted value a
+// step changes is touched by it.
 func TestSteps(t *testing.T) {
 	r := seeded(t)
 	for range 60 {
@@ -87,8 +87,8 @@ func lists(ids ...dataplane.VirtualServerID) (ops []dataplane.Op) {
 	return ops
 }
 
-// TestClip: of each virtual server no more changes than there is room for, and nothing behind that on the same one; a
-// table that lives makes changes count as more, and one that is made with its virtual server makes all of them come.
+// TestClip: of each virtual server, Clip returns at most room changes, and nothing behind them. Where the virtual
+// server has a table, a change counts as several. Where it is created with its table, all changes come at once.
 func TestClip(t *testing.T) {
 	a := dataplane.VirtualServerID{Addr: node.Addresses[0], Port: 80, Protocol: cluster.TCP}
 	b := a

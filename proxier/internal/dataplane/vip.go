@@ -12,7 +12,7 @@ import (
 type VIPMode uint8
 
 // The modes. An address on our link is what other node agents know, and costs the kernel a walk over all addresses of
-// the link. A route costs the same however many there are, is no event for those who watch addresses, and lets the
+// the link. A route costs the same however many there are, is no event for programs that watch addresses, and lets the
 // node's own clients keep an address of the node as their source.
 const (
 	ByAddress VIPMode = iota
@@ -45,7 +45,7 @@ func ParseVIPMode(name string) (VIPMode, bool) {
 // for IPv6, which takes none but addresses, one of the node's by RFC 6724.
 type Sources struct{ IPv4, IPv6 netip.Addr }
 
-// UnknownSource is what a mirror of the kernel says of a route that has a source or none, nobody knows. No route is
+// UnknownSource is the source, in the mirror, of a route of which it is not known whether it has one. No route is
 // wanted with it.
 var UnknownSource = netip.IPv6Unspecified()
 

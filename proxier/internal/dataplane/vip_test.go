@@ -112,7 +112,7 @@ func TestRouteNeedsItsVirtualServer(t *testing.T) {
 	}
 }
 
-// TestClientsOnTheNode: who may reach a restricted address on the node itself, by its source in each mode.
+// TestClientsOnTheNode: which clients on the node itself may reach a restricted address, by their source in each mode.
 func TestClientsOnTheNode(t *testing.T) {
 	vip := netip.MustParseAddr("fd00:203::1")
 	clients := func(mode dataplane.VIPMode, primary ...netip.Addr) []string {

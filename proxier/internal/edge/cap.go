@@ -12,8 +12,8 @@ import (
 // takes the place of another. To refuse new ones would let a client that holds connections keep out the kubelet, whose
 // probes each come on a new one.
 //
-// The client that has the most connections gives one of its own: the one that has been idle longest. So who holds many
-// from one address loses only his own.
+// The client that has the most connections gives one of its own: the one that has been idle longest. So a client that
+// holds many from one address loses only its own.
 type Cap struct {
 	max int
 

@@ -85,15 +85,15 @@ func TestWhoTakesTooLongIsLeft(t *testing.T) {
 		limits edge.Limits
 		said   string
 	}{
-		"says nothing":                      {request, ""},
-		"half a header":                     {request, "GET / HTTP/1.1\r\nHost:"},
-		"a header without end":              {request, get[:len(get)-2]},
-		"a body that does not come":         {request, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n"},
-		"half a body":                       {request, "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab"},
-		"a chunk that does not come":        {request, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"},
-		"a body that waits to be asked for": {request, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n"},
-		"no second request":                 {within(func(l *edge.Limits) { l.Idle = short }), get},
-		"half a second request":             {request, get + "GET /"},
+		"says nothing":                       {request, ""},
+		"half a header":                      {request, "GET / HTTP/1.1\r\nHost:"},
+		"a header without end":               {request, get[:len(get)-2]},
+		"a body that does not come":          {request, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n"},
+		"half a body":                        {request, "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab"},
+		"a chunk that does not come":         {request, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"},
+		"a body that waits for 100 Continue": {request, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n"},
+		"no second request":                  {within(func(l *edge.Limits) { l.Idle = short }), get},
+		"half a second request":              {request, get + "GET /"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			client := dial(t, "127.0.0.1", serve(t, ok, c.limits))

@@ -28,8 +28,9 @@ func Probes() Limits {
 	}
 }
 
-// Operator returns the limits of the server of metrics and status. The status of thousands of Services is long and each
-// connection count in it is asked of the kernel; Prometheus asks again after a minute or less, on the same connection.
+// Operator returns the limits of the server of metrics and status. The status of thousands of Services is long, and
+// each connection count in it is read from the kernel. Prometheus scrapes again after a minute or less, on the same
+// connection.
 func Operator() Limits {
 	l := Probes()
 	l.Answer, l.Idle = 2*time.Minute, 2*time.Minute
@@ -49,7 +50,7 @@ func Server(h http.Handler, l Limits) *http.Server {
 // connKey is under which a request's context has its connection.
 type connKey struct{}
 
-// handler tells a connection when it is asked something.
+// handler marks a connection as busy during each request.
 type handler struct{ next http.Handler }
 
 // ServeHTTP implements http.Handler.

@@ -320,7 +320,7 @@ func (s *scenario) takenDown(vip netip.Addr, state *dataplane.State) bool {
 // foreignViolation reports whether the violation is that somebody else's virtual server is not ours.
 func (s *scenario) foreignViolation(text string) bool {
 	for id := range s.foreign {
-		if strings.Contains(text, "virtual server "+id.String()+" cannot be told") {
+		if strings.Contains(text, "virtual server "+id.String()+" cannot be distinguished") {
 			return true
 		}
 	}

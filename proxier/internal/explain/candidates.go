@@ -11,7 +11,7 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/scheduler/hashing"
 )
 
-// ipvs is the virtual server: whom it may choose, and what POSTROUTING does to the packet on its way there.
+// ipvs is the virtual server: which endpoints it may choose, and what POSTROUTING does to the packet on its way there.
 func (w *way) ipvs(connections func(dataplane.VirtualServerID) []dataplane.Connections) {
 	id := w.packet.id()
 	v, ours := w.seen.State.VirtualServers[id]
@@ -116,7 +116,7 @@ func (w *way) choose(v dataplane.VirtualServer, able int) bool {
 	return true
 }
 
-// postrouting says of each candidate whether it sees the client. It returns false where that cannot be told.
+// postrouting says of each candidate whether it sees the client. It returns false where that cannot be determined.
 func (w *way) postrouting() bool {
 	const hook = "nat POSTROUTING"
 	service, mark := w.dst, w.mark
@@ -135,7 +135,7 @@ func (w *way) postrouting() bool {
 			continue
 		}
 		v := w.walk("nat", "POSTROUTING")
-		if v.untold != "" {
+		if v.undecided != "" {
 			w.dst = service
 			return w.follows(hook, v)
 		}

@@ -28,7 +28,7 @@ type answer int8
 const (
 	no answer = iota
 	yes
-	untold // it hangs on something that is not known
+	undecided // it depends on something that is not known
 )
 
 func is(holds bool) answer {
@@ -39,7 +39,7 @@ func is(holds bool) answer {
 }
 
 func (a answer) unless(not bool) answer {
-	if not && a != untold {
+	if not && a != undecided {
 		return yes - a
 	}
 	return a
@@ -51,7 +51,7 @@ type verdict struct {
 	rule   string // that decided
 	// marked is the rule that set a mark on the way, "" where none did.
 	marked string
-	untold string // the rule that could not be followed; the walk went on as if it did not match
+	undecided string // the rule that could not be followed; the walk went on as if it did not match
 }
 
 // chain walks through a chain of ours.
@@ -61,8 +61,8 @@ func (w *walker) chain(id dataplane.ChainID, depth int) (v verdict) {
 	}
 	for _, rule := range w.seen.State.Chains[id].Rules {
 		matches, text := w.rule(rule), w.words.Rule(id.Family, rule)
-		if matches == untold && v.untold == "" {
-			v.untold = text
+		if matches == undecided && v.undecided == "" {
+			v.undecided = text
 		}
 		if matches != yes {
 			continue
@@ -82,10 +82,10 @@ func (w *walker) chain(id dataplane.ChainID, depth int) (v verdict) {
 		case dataplane.Jump, dataplane.Goto:
 			before := w.mark
 			sub := w.chain(dataplane.ChainID{Family: id.Family, Table: id.Table, Name: rule.Verdict.Chain}, depth+1)
-			if sub.untold != "" && v.untold == "" {
-				v.untold = sub.untold
+			if sub.undecided != "" && v.undecided == "" {
+				v.undecided = sub.undecided
 			}
-			if w.mark != before && sub.marked != "" { // who led there says more than what sets the mark
+			if w.mark != before && sub.marked != "" { // the rule that led there says more than the one that sets the mark
 				v.marked = text
 			}
 			if sub.action != 0 {
@@ -107,15 +107,15 @@ func (w *walker) chain(id dataplane.ChainID, depth int) (v verdict) {
 // rule reports whether all matches of a rule hold.
 func (w *walker) rule(rule dataplane.Rule) answer {
 	if rule.Unknown != "" {
-		return untold
+		return undecided
 	}
 	all := yes
 	for _, m := range rule.Matches {
 		switch w.match(m) {
 		case no:
 			return no
-		case untold:
-			all = untold
+		case undecided:
+			all = undecided
 		}
 	}
 	return all
@@ -146,7 +146,7 @@ func (w *walker) match(m dataplane.Match) answer {
 	case dataplane.Ping, dataplane.RouterError:
 		return no
 	}
-	return untold
+	return undecided
 }
 
 // via reports whether the packet came in by the link. What a process of the node sends comes in by none, and matches no
@@ -158,7 +158,7 @@ func (w *walker) via(m dataplane.Via) answer {
 	case w.link == "" && m.Link == "lo" && !m.Prefix: // packets from elsewhere come by another one
 		return is(false).unless(m.Not)
 	case w.link == "":
-		return untold
+		return undecided
 	case m.Prefix:
 		return is(len(w.link) >= len(m.Link) && w.link[:len(m.Link)] == m.Link).unless(m.Not)
 	}

@@ -87,13 +87,13 @@ func (w *way) hooks(table, builtin string) []dataplane.Hook {
 func (w *way) walk(table, builtin string) (v verdict) {
 	for _, hook := range w.hooks(table, builtin) {
 		switch leads := w.leads(hook); leads {
-		case untold:
-			v.untold = hook.String()
+		case undecided:
+			v.undecided = hook.String()
 		case yes:
 			before := v
 			v = w.chain(hook.Chain, 0)
-			if v.untold == "" {
-				v.untold = before.untold
+			if v.undecided == "" {
+				v.undecided = before.undecided
 			}
 			if v.marked == "" {
 				v.marked = before.marked
@@ -108,7 +108,7 @@ func (w *way) walk(table, builtin string) (v verdict) {
 
 func (w *way) leads(hook dataplane.Hook) answer {
 	if hook.Match.Unknown != "" {
-		return untold
+		return undecided
 	}
 	all := yes
 	if hook.Match.Via != (dataplane.Via{}) {
@@ -140,15 +140,15 @@ func (w *way) limits() bool {
 
 // follows says so where a rule could not be followed, and ends the way there.
 func (w *way) follows(hook string, v verdict) bool {
-	if v.untold == "" {
+	if v.undecided == "" {
 		return true
 	}
 	why := "it was written by somebody else, or by another version"
-	if w.link == "" && !w.fromNode && strings.Contains(v.untold, "-i ") {
+	if w.link == "" && !w.fromNode && strings.Contains(v.undecided, "-i ") {
 		why = "it asks by which link the packet comes: say so with --interface"
 	}
-	w.step(hook, v.untold, "this rule cannot be followed: %s", why)
-	return w.ends(Unknown, "cannot be told")
+	w.step(hook, v.undecided, "this rule cannot be followed: %s", why)
+	return w.ends(Unknown, "cannot be determined")
 }
 
 // whyDropped says which set decides.
@@ -164,7 +164,8 @@ func (w *way) whyDropped(rule string) string {
 	return "by this rule"
 }
 
-// marks is nat's PREROUTING or OUTPUT: who is to be masqueraded, and whether somebody else takes the packet away.
+// marks is nat's PREROUTING or OUTPUT: which clients are masqueraded, and whether a rule of others takes the packet
+// away.
 func (w *way) marks() bool {
 	hook := "nat PREROUTING"
 	if w.fromNode {

@@ -49,11 +49,12 @@ type Loop interface {
 	Freeze(ctx context.Context, until time.Time) error
 }
 
-// Keeper keeps the freeze that is in force. What it says is what the loop has told it.
+// Keeper keeps the freeze that is in force, as the loop has reported it.
 type Keeper struct {
 	dir string // "" keeps nothing
 	log *slog.Logger
-	// Noted is told of each begin and end, in words, without waiting; nil is nobody. It is set ahead of Serve.
+	// Noted, if not nil, is called at each begin and end with a sentence on it. It must not block, and is set before
+	// Serve.
 	Noted func(text string)
 
 	asking sync.Mutex // one request after the other
@@ -159,8 +160,8 @@ func (k *Keeper) ask(ctx context.Context, s State) error {
 	return nil
 }
 
-// Tell takes note of what the loop does: it writes nothing until then, or writes again where until is zero. It does not
-// wait for a disk.
+// Tell records what the loop does: it writes nothing until then, or writes again where until is zero. It does not wait
+// for a disk.
 func (k *Keeper) Tell(until time.Time) {
 	k.mu.Lock()
 	before := k.state
@@ -215,8 +216,8 @@ func (k *Keeper) save() {
 	k.unkept = why
 }
 
-// Do waits until nothing is frozen, and calls f; a freeze that is asked for meanwhile waits for its end. It returns
-// false, and does not call f, when ctx ends first.
+// Do waits until nothing is frozen, and calls f; a freeze that is requested meanwhile waits for the end of f. It
+// returns false, and does not call f, when ctx ends first.
 func (k *Keeper) Do(ctx context.Context, f func()) bool {
 	for {
 		k.mu.Lock()

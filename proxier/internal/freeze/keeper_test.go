@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-// fakeLoop does at once what it is asked for, unless it has an error.
+// fakeLoop begins or ends a freeze at once, unless it has an error.
 type fakeLoop struct {
 	k   *Keeper
 	err error
@@ -90,7 +90,7 @@ func TestAFreezeOutlivesItsProcess(t *testing.T) {
 	}
 }
 
-// TestFilesThatDoNotFreeze are told once, and are removed.
+// TestFilesThatDoNotFreeze: they are reported once, and removed.
 func TestFilesThatDoNotFreeze(t *testing.T) {
 	now := time.Now()
 	good := file{program, format, boot(), now, now.Add(time.Hour), ""}
@@ -123,12 +123,12 @@ func TestFilesThatDoNotFreeze(t *testing.T) {
 			t.Errorf("%q: frozen %v, %s", want, frozen, log)
 		}
 		if _, again := read(dir, now); want != "" && again != nil {
-			t.Errorf("%q: told again: %v", want, again)
+			t.Errorf("%q: reported again: %v", want, again)
 		}
 	}
 }
 
-// TestRequests: what is asked for by POST has bounds, and an error says what is in force.
+// TestRequests: what a POST requests has bounds, and an error says what is in force.
 func TestRequests(t *testing.T) {
 	k, l, _ := open("")
 	ask := func(method, body string) (int, string) {

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Request is what is asked for by POST: a freeze for so long, or its end.
+// Request is the body of a POST: a freeze for so long, or its end.
 type Request struct {
 	// Duration is such as "1h30m0s"; empty with End.
 	Duration string `json:"duration,omitempty"`
@@ -30,7 +30,7 @@ func (k *Keeper) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(k.Status()) // who asks has gone
+	_ = json.NewEncoder(w).Encode(k.Status()) // the client has gone
 }
 
 func (k *Keeper) post(w http.ResponseWriter, r *http.Request) (status int, err error) {

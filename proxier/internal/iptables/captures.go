@@ -12,7 +12,7 @@ import (
 // packets come to them. The text is what iptables-save prints, of all tables or of nat.
 //
 // Program is empty for the program by which ours are written. There the rules ahead of our jump count, and none where
-// the jump is missing: it will be put ahead of all. Otherwise all rules count: both programs' tables are asked until
+// the jump is missing: it will be put ahead of all. Otherwise all rules count: packets pass both programs' tables until
 // one of them gives the connection another destination (net/netfilter/nf_nat_core.c, nf_nat_inet_fn, Linux 6.1).
 func Captures(family cluster.Family, program, text string) []dataplane.Capture {
 	w := &walk{family: family, program: program, chains: natChains(text), parsed: map[string][]rule{}}

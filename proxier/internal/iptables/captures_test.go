@@ -60,7 +60,7 @@ func TestCaptures(t *testing.T) {
 		{"addresses that are not local", "-A PREROUTING -m addrtype ! --dst-type LOCAL -j DNAT --to-destination 10.0.0.1", ""},
 		{"broadcasts", "-A PREROUTING -m addrtype --dst-type BROADCAST -j DNAT --to-destination 10.0.0.1", ""},
 		{"some clients", "-A PREROUTING -s 10.0.0.0/8 -i eth0 -p tcp -m conntrack --ctstate NEW -m tcp --dport 80 --tcp-flags SYN,RST SYN -j REDIRECT", "a:PREROUTING"},
-		{"a set, which the text does not tell", "-A PREROUTING -m set --match-set x dst,dst -j DNAT --to-destination 10.0.0.1", ""},
+		{"a set, which is not in the text", "-A PREROUTING -m set --match-set x dst,dst -j DNAT --to-destination 10.0.0.1", ""},
 		{"a mark", "-A PREROUTING -m mark --mark 0x1 -j DNAT --to-destination 10.0.0.1", ""},
 		{"a mask with holes", "-A PREROUTING -d 10.0.0.10/255.0.0.255 -j REDIRECT", ""},
 		{"no DNAT", "-A PREROUTING -p tcp -j LOG --log-prefix \"-j DNAT \"\n-A PREROUTING -j MARK --set-xmark 0x1/0x1", ""},

@@ -35,8 +35,8 @@ type book struct {
 	path string
 	dir  *Directory
 
-	mu   sync.Mutex
-	told []string
+	mu       sync.Mutex
+	reported []string
 }
 
 func open(t *testing.T, files map[string]string) *book {
@@ -49,7 +49,7 @@ func open(t *testing.T, files map[string]string) *book {
 	b.dir, err = Open(b.path, func(file, mistake string) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		b.told = append(b.told, filepath.Base(file)+": "+mistake)
+		b.reported = append(b.reported, filepath.Base(file)+": "+mistake)
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -139,13 +139,13 @@ func TestMistakesKeepTheLastGoodContent(t *testing.T) {
 	b.dir.Scan()
 	b.want("a 10.96.0.9")
 	var kinds []string
-	for _, text := range b.told {
+	for _, text := range b.reported {
 		kinds = append(kinds, text[:min(len(text), 9)])
 	}
 	slices.Sort(kinds)
 	// Each new mistake once, each recovery once.
 	if got := strings.Join(kinds, "|"); got != "a.yaml: |a.yaml: l|a.yaml: t|d.yaml: |d.yaml: l" {
-		t.Errorf("told: %q", b.told)
+		t.Errorf("reported: %q", b.reported)
 	}
 }
 
@@ -277,7 +277,7 @@ func TestWhatIsNoFileIsNotWaitedFor(t *testing.T) {
 		os.Symlink("text", at("linked.yaml"))); err != nil {
 		t.Fatal(err)
 	}
-	if b.dir, err = Open(b.path, func(string, string) { b.told = append(b.told, "") }); err != nil {
+	if b.dir, err = Open(b.path, func(string, string) { b.reported = append(b.reported, "") }); err != nil {
 		t.Fatal(err)
 	}
 	b.remove("b.yaml")
@@ -292,8 +292,8 @@ func TestWhatIsNoFileIsNotWaitedFor(t *testing.T) {
 			t.Errorf("mistakes %q; want number %d to say %s", mistakes, i, want)
 		}
 	}
-	if len(b.told) != 5 {
-		t.Errorf("told %d times, want each of 5 mistakes once", len(b.told))
+	if len(b.reported) != 5 {
+		t.Errorf("reported %d times, want each of 5 mistakes once", len(b.reported))
 	}
 	for _, name := range []string{"b.yaml", "fifo.yaml", "socket.yaml", "device.yaml", "directory.yaml"} {
 		if err := os.RemoveAll(at(name)); err != nil {

@@ -34,7 +34,8 @@ var (
 	lists   = []string{"ServiceList", "EndpointSliceList", "List"}
 )
 
-// kindOf says what is done with an object of a type. Where it is mistaken, meant says for what, if that can be told.
+// kindOf returns what is done with an object of a type. Where the type is mistaken, meant says which one was probably
+// meant, if one is near.
 func kindOf(t metav1.TypeMeta) (of reading, meant string) {
 	group, version, grouped := strings.Cut(t.APIVersion, "/")
 	if !grouped {

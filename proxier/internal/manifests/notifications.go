@@ -62,7 +62,7 @@ func (d *Directory) Run(ctx context.Context) error {
 	}
 }
 
-// notifications are what the file system told since the last look.
+// notifications are what the file system has reported since the last scan.
 type notifications struct {
 	directory string
 	// names are the files to look at; all says that it is not known which, gone that the directory itself went.

@@ -46,8 +46,8 @@ func (k objectKey) String() string {
 type object struct {
 	// claims are sorted by file, and in a file by their place: the first one is to be in force.
 	claims []*claim
-	// told is what the watchers were told last, with that version; nil before that.
-	told    []byte
+	// sent is what the watchers were sent last, with that version; nil before that.
+	sent    []byte
 	version uint64
 }
 
@@ -127,24 +127,24 @@ func (d *Directory) publish(change *changed) {
 		switch {
 		case len(o.claims) == 0:
 			delete(d.objects, key)
-			if o.told != nil {
+			if o.sent != nil {
 				d.versions[key.kind]++
 				o.version, d.deleted[key.kind] = d.versions[key.kind], d.versions[key.kind]
 				d.send(watch.Deleted, key, o)
 			}
-		case o.told == nil:
-			d.tell(watch.Added, key, o)
-		case !bytes.Equal(o.told, o.claims[0].data):
-			d.tell(watch.Modified, key, o)
+		case o.sent == nil:
+			d.sendNewest(watch.Added, key, o)
+		case !bytes.Equal(o.sent, o.claims[0].data):
+			d.sendNewest(watch.Modified, key, o)
 		default:
-			o.told = o.claims[0].data // so that it is there once
+			o.sent = o.claims[0].data // so that it is there once
 		}
 	}
 }
 
-func (d *Directory) tell(event watch.EventType, key objectKey, o *object) {
+func (d *Directory) sendNewest(event watch.EventType, key objectKey, o *object) {
 	d.versions[key.kind]++
-	o.told, o.version = o.claims[0].data, d.versions[key.kind]
+	o.sent, o.version = o.claims[0].data, d.versions[key.kind]
 	d.send(event, key, o)
 }
 
@@ -156,9 +156,9 @@ func (d *Directory) send(event watch.EventType, key objectKey, o *object) {
 	}
 }
 
-// event tells of the object as the watchers are told of it. What is in it is the receiver's own.
+// event returns the event on the object for a watcher. Each call returns a copy of its own.
 func (o *object) event(event watch.EventType, key objectKey) watch.Event {
-	return watch.Event{Type: event, Object: unpack(key.kind, o.told, o.version)}
+	return watch.Event{Type: event, Object: unpack(key.kind, o.sent, o.version)}
 }
 
 // mistake returns what is wrong with a file, "" where nothing is. Of two files with the same object, the one whose name

@@ -158,7 +158,7 @@ items:
 	}
 }
 
-// TestMistakesAreBounded: a file that is wrong all over is told of as often as an object may be.
+// TestMistakesAreBounded: of a file that is wrong all over, as many mistakes are reported as of one object.
 func TestMistakesAreBounded(t *testing.T) {
 	found, err := Read([]byte("apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {ports: [" + strings.Repeat("{port: 0}, ", 10*budget.Problems) + "]}"))
 	if err != nil || len(found) != 1 || len(found[0].Mistakes) != budget.Problems {

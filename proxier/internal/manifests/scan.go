@@ -23,7 +23,7 @@ type file struct {
 	wrong, note string
 }
 
-// Scan looks at all files and tells the watchers what has changed.
+// Scan reads all files and sends the watchers what has changed.
 func (d *Directory) Scan() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -121,7 +121,7 @@ func (f *file) load(path string) (claims []*claim, note string, err error) {
 		return nil, "", err
 	}
 	if len(found) == 0 && len(f.claims) > 0 {
-		// More likely caught between truncating and writing than meant: who means it deletes the file.
+		// More likely it was read between truncating and writing than meant so: to remove its objects, one deletes the file.
 		return nil, "", errors.New("the file is empty")
 	}
 	for _, o := range found {

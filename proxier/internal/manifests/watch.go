@@ -27,14 +27,14 @@ func (l listerWatcher) List(metav1.ListOptions) (runtime.Object, error) {
 	defer d.mu.Unlock()
 	list := &internalversion.List{ListMeta: metav1.ListMeta{ResourceVersion: strconv.FormatUint(d.versions[l.kind], 10)}}
 	for key, o := range d.objects {
-		if key.kind == l.kind && o.told != nil {
-			list.Items = append(list.Items, item{key, o.told, o.version})
+		if key.kind == l.kind && o.sent != nil {
+			list.Items = append(list.Items, item{key, o.sent, o.version})
 		}
 	}
 	return list, nil
 }
 
-// item is an object of a list. A large list is never there as a whole: who reads it unpacks an item when its turn
+// item is an object of a list. A large list is never in memory as a whole: the reader unpacks an item when its turn
 // comes.
 type item struct {
 	key     objectKey
@@ -56,7 +56,7 @@ func (i item) GetObjectKind() schema.ObjectKind { return schema.EmptyObjectKind 
 // DeepCopyObject implements runtime.Object. Nothing in it is ever changed.
 func (i item) DeepCopyObject() runtime.Object { return i }
 
-// IsWatchListSemanticsUnSupported tells reflectors to list before they watch.
+// IsWatchListSemanticsUnSupported makes reflectors list before they watch.
 func (l listerWatcher) IsWatchListSemanticsUnSupported() bool { return true }
 
 // Watch implements cache.Watcher. It begins with what has changed since the version, such as between a list and its
@@ -88,7 +88,7 @@ func (d *Directory) since(kind string, version uint64) (newer []objectKey) {
 		return nil
 	}
 	for key, o := range d.objects {
-		if key.kind == kind && o.told != nil && o.version > version {
+		if key.kind == kind && o.sent != nil && o.version > version {
 			newer = append(newer, key)
 		}
 	}

@@ -8,14 +8,13 @@
 //
 // An object is written like this:
 //
-//   - A set is a hash of keys. Networks are told apart by their length, which is part of the key, and a rule that asks
-//     such a set has one look-up for each length in use. Intervals of the kernel would do it with one look-up, but
-//     refuse networks that lie in each other (nft_set_pipapo.c, nft_pipapo_insert: ENOTEMPTY), and copy the whole set
-//     for each change.
+//   - A set is a hash of keys. The length of a network is part of its key, and a rule that matches such a set has one
+//     look-up for each length in use. Intervals of the kernel would do it with one look-up, but refuse networks that
+//     lie in each other (nft_set_pipapo.c, nft_pipapo_insert: ENOTEMPTY), and copy the whole set for each change.
 //   - A chain is a chain, named after the table of iptables and its own name.
 //   - A hook is a rule in a base chain of ours, which lies where the rule of iptables would. First and last in a
 //     built-in chain are before and behind it.
 //
-// Each rule carries the words by which iptables would say it as its comment. Reading a rule is reading the words, and
+// Each rule has as its comment the words of the same rule in iptables. Reading a rule is reading the words, and
 // comparing the expressions with those that would be written for them: what differs is unknown.
 package nftables

@@ -53,7 +53,7 @@ func (e encoder) rule(r dataplane.Rule, besides string, lengths lengths) (encode
 		}
 		return encoded{main: ways}, nil
 	}
-	// Who is in one of the networks leaves the chain beside; who is in none gets the verdict at its end.
+	// A packet from one of the networks leaves the chain beside; a packet from none gets the verdict at its end.
 	if r.Verdict.Action == dataplane.Return || r.Verdict.Action == dataplane.Goto {
 		return encoded{}, fmt.Errorf("BUG: a chain that is jumped to cannot end the one that jumps: %s", r)
 	}
@@ -244,11 +244,11 @@ func connection(c dataplane.Connection) (ways [][]expr) {
 
 // sentByIPVS stands for a bit of the packet that nftables cannot read. IPVS changes where a packet goes that was sent
 // to a front end, or where an answer comes from: then the connection began with a packet to a front end, or the source
-// is one now. The latter is asked for those with source ranges, to which it matters: an answer may begin a connection
-// there ([dataplane.Config], noComeback).
+// is one now. The latter is checked for front ends with source ranges, where it matters: an answer may begin a
+// connection there ([dataplane.Config], noComeback).
 func (e encoder) sentByIPVS(m dataplane.SentByIPVS) ([][]expr, error) {
 	if !m.Not {
-		return nil, fmt.Errorf("BUG: packets that IPVS has sent on are told by those that it has not")
+		return nil, fmt.Errorf("BUG: only packets that IPVS has not sent on can be matched")
 	}
 	answers, err := e.inSet(
 		dataplane.InSet{Set: dataplane.SetName(dataplane.SetRestricted, e.family), By: dataplane.BySourcePort}, nil,
@@ -307,7 +307,7 @@ func (e encoder) verdict(v dataplane.Verdict) ([]expr, error) {
 }
 
 // keepDestination gives the connection the destination that it has. To accept a packet in one chain of nat does not
-// keep it from the next one, which asks its DNAT; a connection that has got a destination is asked no more
+// keep it from the next one, whose DNAT may apply. A connection that has got a destination passes no further chain
 // (net/netfilter/nf_nat_core.c, nf_nat_inet_fn, Linux 6.12). A port is never changed by this
 // (nf_nat_l4proto_unique_tuple).
 func (e encoder) keepDestination() []expr {

@@ -108,8 +108,8 @@ func readBack(exprs []expr) []expr {
 	return parse(b.Message(0)[unix.SizeofNlMsghdr:])
 }
 
-// TestEveryRuleHasItsOwnText: what is written is told from everything else that is written, and from itself with one
-// bit changed, but for bits that the kernel lists without being asked for.
+// TestEveryRuleHasItsOwnText: each rule's expressions differ from those of every other rule, and from their own with
+// one bit changed. Bits that the kernel adds to a list by itself are left out.
 func TestEveryRuleHasItsOwnText(t *testing.T) {
 	types := map[string]ipset.Type{}
 	foundation := dataplane.Foundation(dataplane.Config{

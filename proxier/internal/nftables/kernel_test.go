@@ -79,8 +79,8 @@ func apply(t testing.TB, b *Backend, ops []dataplane.Op) {
 	}
 }
 
-// TestRulesAreReadAsTheyWereWritten: whatever configuration asks for, all of it goes in and is read again by one who
-// has not written it.
+// TestRulesAreReadAsTheyWereWritten: with any configuration, all rules can be written, and a Backend that has not
+// written them reads them again.
 func TestRulesAreReadAsTheyWereWritten(t *testing.T) {
 	own(t)
 	for name, change := range map[string]func(*dataplane.Config){

@@ -16,7 +16,7 @@ func (e encoder) inSet(in dataplane.InSet, lengths lengths) (ways [][]expr, err 
 		return nil, fmt.Errorf("there is no set %s: %w", in.Set, unix.ENOENT)
 	}
 	if parts := len(t.Parts()); parts == 0 || parts != in.By.Parts() {
-		return nil, fmt.Errorf("set %s of %s cannot be asked by %d: %w", in.Set, t, in.By, unix.EINVAL)
+		return nil, fmt.Errorf("set %s of %s cannot be matched by %d: %w", in.Set, t, in.By, unix.EINVAL)
 	}
 	near, far := packetEnd{e.destination, destPort}, packetEnd{e.source, sourcePort}
 	if in.By.FromSource() {

@@ -15,7 +15,7 @@ const Table = "ipvs-proxier"
 // families are those of our tables.
 var families = []cluster.Family{cluster.IPv4, cluster.IPv6}
 
-// familyOfSet tells in which family's table a set is: a set of ports has no family but in its name.
+// familyOfSet returns the family of the table in which a set is: a set of ports has its family in its name only.
 func familyOfSet(set ipset.Set) cluster.Family {
 	six := dataplane.SetName(dataplane.Prefix, cluster.IPv6)
 	if set.Family == ipset.IPv6 || set.Family == 0 && strings.HasPrefix(set.Name, six) {

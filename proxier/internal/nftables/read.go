@@ -85,8 +85,8 @@ func (b *Backend) generation() (uint32, error) {
 	return generation, nil
 }
 
-// dump lists objects, and lists them again if the generation has changed meanwhile: the kernel does not tell that of
-// elements.
+// dump lists objects, and lists them again if the generation has changed meanwhile: for elements the kernel does not
+// report that.
 func (b *Backend) dump(
 	message uint16, family cluster.Family, attrs func(), reset func(), each func(payload []byte),
 ) error {

@@ -20,8 +20,8 @@ func (b *Backend) Generation() (uint32, error) { return b.generation() }
 // Transactions returns how many transactions this Backend has made, each of which has made the generation grow by one.
 func (b *Backend) Transactions() uint32 { return b.transactions }
 
-// ObserveChanged is Observe for who observes again and again, and changes nothing of what is seen: as long as the
-// generation is the same, what was seen before is shown again, and nothing is read. Its entries are the same Entries.
+// ObserveChanged is Observe for a caller that observes again and again, and does not change the result. As long as the
+// generation is the same, it reads nothing and returns what was read before, with the same Entries.
 func (b *Backend) ObserveChanged(s *dataplane.State) error {
 	before, err := b.generation()
 	if err != nil {

@@ -76,7 +76,7 @@ const (
 	ruleLengths = 201 // of the networks for which it was written
 )
 
-// tag appends a tag with its value. All together have room for 256 bytes.
+// tag appends a tag with its value. All tags together may have 256 bytes.
 func tag(to []byte, kind byte, value []byte) []byte {
 	return append(append(to, kind, byte(len(value))), value...)
 }

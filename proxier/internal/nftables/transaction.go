@@ -274,7 +274,7 @@ func (t *transaction) lookFor(i int, family cluster.Family, set ipset.Set, lengt
 	for _, id := range t.asking(family, set.Name) {
 		chain := table.chains[id]
 		if slices.ContainsFunc(chain.Rules, func(r dataplane.Rule) bool { return r.Unknown != "" }) {
-			continue // who puts it right writes it as a whole
+			continue // a repair writes it as a whole
 		}
 		if err := t.chain(i, chain); err != nil {
 			return err

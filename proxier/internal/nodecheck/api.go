@@ -126,7 +126,7 @@ func evaluateAccess(f Facts, _ Wanted) []result {
 		return nil // said by others
 	}
 	var needed, useful, doubtful []string
-	why := "nobody asked"
+	why := "no request was sent"
 	for _, p := range Permissions {
 		allowed, asked := f.Access[p]
 		switch {

@@ -13,7 +13,7 @@ import (
 
 const server = "https://192.0.2.1:6443"
 
-// ready is a node with which nothing is wrong, and what is asked of it.
+// ready returns a node without anything wrong, and what is needed of it.
 func ready() (Facts, Wanted) {
 	f := Facts{
 		Kernel: "6.12.3", Modules: map[string]ModuleState{}, ModulesWhy: "no list can be read",
@@ -56,13 +56,13 @@ var checkCases = map[string]struct {
 	"a scheduler that nobody asks for is missing": {func(f *Facts, _ *Wanted) { f.Modules["ip_vs_twos"] = Absent }, nil, nil},
 	"a scheduler that only the node may load": {func(_ *Facts, w *Wanted) { w.Schedulers = []string{"lblc"} },
 		[]string{"IPX-202 fails"}, []string{"modprobe ip_vs_lblc", "/etc/modules-load.d"}},
-	"and has loaded":              {func(f *Facts, w *Wanted) { w.Schedulers, f.Modules["ip_vs_lblc"] = []string{"lblc"}, Loaded }, nil, nil},
-	"no type of set":              {func(f *Facts, _ *Wanted) { f.Modules["ip_set_hash_net"] = Absent }, []string{"IPX-203 fails"}, []string{"modprobe -a ip_set_hash_net"}},
-	"no match":                    {func(f *Facts, _ *Wanted) { f.Modules["xt_set"] = Absent }, []string{"IPX-204 fails"}, []string{"xt_set"}},
-	"no match of IPVS":            {func(f *Facts, _ *Wanted) { f.Modules["xt_ipvs"] = Absent }, []string{"IPX-205 warns"}, nil},
-	"no view of conntrack":        {func(f *Facts, _ *Wanted) { f.Modules["nf_conntrack_netlink"] = Absent }, []string{"IPX-206 fails"}, nil},
-	"no dummy":                    {func(f *Facts, _ *Wanted) { f.Modules["dummy"] = Absent }, []string{"IPX-207 fails"}, []string{"--vip-mode=route"}},
-	"no dummy, and none is asked": {func(f *Facts, w *Wanted) { f.Modules["dummy"], w.Dummy = Absent, false }, nil, nil},
+	"and has loaded":               {func(f *Facts, w *Wanted) { w.Schedulers, f.Modules["ip_vs_lblc"] = []string{"lblc"}, Loaded }, nil, nil},
+	"no type of set":               {func(f *Facts, _ *Wanted) { f.Modules["ip_set_hash_net"] = Absent }, []string{"IPX-203 fails"}, []string{"modprobe -a ip_set_hash_net"}},
+	"no match":                     {func(f *Facts, _ *Wanted) { f.Modules["xt_set"] = Absent }, []string{"IPX-204 fails"}, []string{"xt_set"}},
+	"no match of IPVS":             {func(f *Facts, _ *Wanted) { f.Modules["xt_ipvs"] = Absent }, []string{"IPX-205 warns"}, nil},
+	"no view of conntrack":         {func(f *Facts, _ *Wanted) { f.Modules["nf_conntrack_netlink"] = Absent }, []string{"IPX-206 fails"}, nil},
+	"no dummy":                     {func(f *Facts, _ *Wanted) { f.Modules["dummy"] = Absent }, []string{"IPX-207 fails"}, []string{"--vip-mode=route"}},
+	"no dummy, and none is needed": {func(f *Facts, w *Wanted) { f.Modules["dummy"], w.Dummy = Absent, false }, nil, nil},
 
 	"no capability": {func(f *Facts, _ *Wanted) { f.Capabilities = Is[uint64](1 << capNetRaw) }, []string{"IPX-211 fails"}, []string{"no CAP_NET_ADMIN", "NET_ADMIN and NET_RAW"}},
 	"none known":    {func(f *Facts, _ *Wanted) { f.Capabilities = Not[uint64]("no /proc") }, []string{"IPX-211 unknown"}, []string{"no /proc"}},

@@ -28,7 +28,7 @@ var iptablesChecks = []Check{{
 		case !f.KubeletChain.Known():
 			return unknown("which variant of iptables kubelet uses: " + f.KubeletChain.Why)
 		case f.KubeletChain.Value == "":
-			return ok("kubelet has no chain by which its iptables could be told")
+			return ok("kubelet has no chain that shows its iptables")
 		case f.KubeletChain.Value != f.Iptables:
 			mend := strings.ReplaceAll(
 				"start with --iptables=V where both are installed, or: update-alternatives --set iptables /usr/sbin/iptables-V",
@@ -48,7 +48,7 @@ var iptablesChecks = []Check{{
 		case f.IPv6 && f.IPv6Programs:
 			return ok("IPv6 can be served")
 		case !w.IPv6():
-			return ok("IPv6 is not asked for: no --cluster-cidr is of it")
+			return ok("IPv6 is not needed: no --cluster-cidr is of it")
 		case f.IPv6:
 			return fails("the node has IPv6 and no ip6tables, and --cluster-cidr names an IPv6 network")
 		}

@@ -40,11 +40,11 @@ var kernelChecks = []Check{{
 	},
 }, {
 	Code: "IPX-205", Name: "IPVSMatchMissing",
-	Looks:       "whether iptables can tell what IPVS has sent on (module `xt_ipvs`)",
+	Looks:       "whether iptables can match what IPVS has sent on (module `xt_ipvs`)",
 	Consequence: "a pod that reaches itself by its own address, past its Service, is masqueraded, too",
 	Mend:        "install the kernel's package that has xt_ipvs, then: modprobe xt_ipvs",
 	evaluate: func(f Facts, _ Wanted) []result {
-		return modules(f, []string{ipvsMatch}, "iptables can tell what IPVS has sent on", Warns)
+		return modules(f, []string{ipvsMatch}, "iptables can match what IPVS has sent on", Warns)
 	},
 }, {
 	Code: "IPX-206", Name: "ConntrackEventsMissing",
@@ -141,7 +141,7 @@ func evaluateSchedulers(f Facts, w Wanted) []result {
 		}
 	}
 	if len(missing) > 0 {
-		// An older kernel is none the worse for it: who chooses one gets a Problem.
+		// An older kernel works without them: a Service that chooses one gets a Problem.
 		results[0].found += ", but for " + strings.Join(missing, ", ") + ", which no Service can choose"
 	}
 	return results

@@ -50,14 +50,14 @@ func evaluateBridges(f Facts, w Wanted) []result {
 	var found []result
 	for _, b := range f.Bridges.Value {
 		pods4, pods6 := w.carriesPods(b)
-		told := w.PodBridge != "" || len(w.ClusterCIDRs) > 0
+		said := w.PodBridge != "" || len(w.ClusterCIDRs) > 0
 		switch {
 		case pods4 && !b.Calls4, pods6 && !b.Calls6:
 			found = append(found, result{
 				severity: Fails,
 				found:    fmt.Sprintf("the bridge %s carries pods, and what passes between its ports does not pass iptables", b.Name),
 			})
-		case !told && !b.Calls4:
+		case !said && !b.Calls4:
 			found = append(found,
 				result{severity: Warns,
 					found: fmt.Sprintf("what passes between the ports of the bridge %s does not pass iptables; "+
@@ -93,7 +93,7 @@ func evaluateBinds(f Facts, w Wanted) []result {
 	case f.Running != "":
 		return ok("ipvs-proxier runs here, and has its addresses")
 	case !f.Listening.Known():
-		return unknown("who listens on this node: " + f.Listening.Why)
+		return unknown("which programs listen on this node: " + f.Listening.Why)
 	}
 	var taken []string
 	for _, flag := range slices.Sorted(maps.Keys(w.Binds)) {

@@ -55,7 +55,7 @@ func TestGenerated(t *testing.T) {
 	golden.Compare(t, page, text)
 }
 
-// TestPermissions: what is asked of the API is what the ClusterRole gives, no more and no less.
+// TestPermissions: the requests to the API need what the ClusterRole gives, no more and no less.
 func TestPermissions(t *testing.T) {
 	data, err := os.ReadFile("../../../deploy/ipvs-proxier.yaml")
 	if err != nil {
@@ -86,6 +86,6 @@ func TestPermissions(t *testing.T) {
 	slices.Sort(given)
 	slices.Sort(asked)
 	if !slices.Equal(given, asked) {
-		t.Errorf("the ClusterRole gives %v; asked for is %v", given, asked)
+		t.Errorf("the ClusterRole gives %v; needed is %v", given, asked)
 	}
 }

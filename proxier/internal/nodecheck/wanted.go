@@ -14,7 +14,7 @@ type Wanted struct {
 	Schedulers []string
 	// Sysctls are the parameters that are kept in force, by name, with their values.
 	Sysctls map[string]string
-	// ClusterCIDRs are the networks of the pods, and PodBridge their bridge; empty where they are not told so.
+	// ClusterCIDRs are the networks of the pods, and PodBridge their bridge; empty where the configuration does not say.
 	ClusterCIDRs []netip.Prefix
 	PodBridge    string
 	// Dummy says that a dummy link carries the service addresses.
@@ -72,7 +72,7 @@ const (
 	bridgeModule    = "br_netfilter"
 )
 
-// Modules are all whose state is asked for.
+// Modules returns all modules whose state is checked.
 func Modules() []string {
 	all := slices.Concat([]string{ipvsModule, ipvsMatch, conntrackEvents, dummyModule, bridgeModule}, setModules,
 		ruleModules)

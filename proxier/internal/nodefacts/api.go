@@ -58,7 +58,7 @@ func API(ctx context.Context, f *nodecheck.Facts, config *rest.Config, urls []st
 
 const noServer = "no API server answers"
 
-// greet asks a server whether it is there. /readyz answers everybody whom the server knows.
+// greet sends a server a request for /readyz, which every client may read whom the server knows.
 func greet(ctx context.Context, client *http.Client, server string) (s nodecheck.Server) {
 	s = nodecheck.Server{URL: server, Ahead: nodecheck.Not[time.Duration]("its answer has no date")}
 	ctx, cancel := context.WithTimeout(ctx, serverTimeout)

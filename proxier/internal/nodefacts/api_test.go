@@ -51,7 +51,7 @@ func apiServer(t *testing.T, status int) (url string, written *[]string) {
 				fmt.Fprint(w, `{"items": [{"metadata": {"name": "web"}, "spec": {"ports": [{"nodePort": 30080}, {"port": 80}]}}]}`)
 			}
 		default:
-			t.Errorf("asked for %s", r.URL)
+			t.Errorf("a request for %s", r.URL)
 		}
 	}))
 	t.Cleanup(server.Close)

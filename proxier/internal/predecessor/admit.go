@@ -10,16 +10,16 @@ import (
 
 // The times of waiting for a predecessor's end.
 const (
-	askAgain  = time.Second
-	tellAgain = 30 * time.Second
+	checkEvery  = time.Second
+	remindEvery = 30 * time.Second
 )
 
 // Admit returns when no other service proxy is alive. It waits until the one stops whose place is to be taken, and says
 // once in a while how to bring that about. Any other proxy is an error at once. Until it returns nothing may be
 // written. An empty takeOver waits for nobody. The error is ctx's when ctx ends first.
 func Admit(ctx context.Context, takeOver Proxy, alive func(context.Context) []Living, log *slog.Logger) error {
-	var told time.Time
-	ticker := time.NewTicker(askAgain)
+	var logged time.Time
+	ticker := time.NewTicker(checkEvery)
 	defer ticker.Stop()
 	for {
 		living := alive(ctx)
@@ -27,13 +27,13 @@ func Admit(ctx context.Context, takeOver Proxy, alive func(context.Context) []Li
 			return refusal(living[i], takeOver)
 		}
 		if len(living) == 0 {
-			if !told.IsZero() {
+			if !logged.IsZero() {
 				log.Info("the predecessor has stopped", "proxy", string(takeOver))
 			}
 			return ctx.Err()
 		}
-		if now := time.Now(); now.Sub(told) >= tellAgain {
-			told = now
+		if now := time.Now(); now.Sub(logged) >= remindEvery {
+			logged = now
 			log.Info("waiting for the end of the predecessor; nothing is changed until then", "proxy", string(takeOver),
 				"sign", living[0].Sign, "end", ending(takeOver))
 		}

@@ -92,7 +92,8 @@ func TestAlive(t *testing.T) {
 	}
 }
 
-// TestAdmit: refusals say who was found, how, and what to do; the one whose place is taken is waited for.
+// TestAdmit: an error says which proxy was found, by what sign, and what to do. The proxy whose place is taken is
+// waited for.
 func TestAdmit(t *testing.T) {
 	kubeProxy, kubeRouter := Living{Proxy: KubeProxy, Sign: "sign P"}, Living{Proxy: KubeRouter, Sign: "sign R"}
 	for name, c := range map[string]struct {

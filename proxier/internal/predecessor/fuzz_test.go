@@ -21,7 +21,7 @@ func FuzzSockets(f *testing.F) {
 		for _, one := range found {
 			rest, is := strings.CutPrefix(one, name)
 			if !is || rest != "" && rest[0] != '.' || strings.Contains(one, "\n") || !strings.Contains(text, " "+one) {
-				t.Errorf("%q is not what was asked for", one)
+				t.Errorf("%q is not of the given kind", one)
 			}
 		}
 	})

@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// TestALockIsWaitedForOnce: the tables share the lock of iptables. Who keeps it costs one wait, not one for each table.
+// TestALockIsWaitedForOnce: the tables share the lock of iptables. A program that keeps it costs one wait, not one for
+// each table.
 func TestALockIsWaitedForOnce(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("PATH", dir+string(os.PathListSeparator)+os.Getenv("PATH"))

@@ -146,8 +146,8 @@ type backEnd struct {
 }
 
 // backEnds returns the iptables programs whose rules the kernel may hold. They are those that we use ourselves, and
-// those of the other back end where they are installed: the predecessor may have brought its own. Tables of the legacy
-// back end come into being by being listed, so it is asked only where there are some.
+// those of the other back end where they are installed: the predecessor may have brought its own. A listing of the
+// legacy back end's tables creates them, so they are listed only where there are some.
 func backEnds(ctx context.Context) (found []backEnd) {
 	for _, family := range []struct{ name, tables string }{
 		{"iptables", "/proc/net/ip_tables_names"}, {"ip6tables", "/proc/net/ip6_tables_names"},
@@ -284,7 +284,8 @@ func Remove(ctx context.Context, proxy Proxy, link string) (Leftovers, error) {
 	return l, errors.Join(errs...)
 }
 
-// removeRules removes the rules and chains. Who holds the lock of iptables, which all tables share, is waited for once.
+// removeRules removes the rules and chains. All tables share the lock of iptables. A program that holds it is waited
+// for once.
 func (l *Leftovers) removeRules(ctx context.Context) error {
 	var errs []error
 	for i, r := range l.removals {

@@ -280,8 +280,8 @@ ipset create inet6:kube-router-svip-prt hash:ip,port timeout 0 family inet6; ips
 	}
 }
 
-// TestSetsOfOtherTypes (B53): sets of the predecessor's names that are something else tell of no virtual server, and
-// go.
+// TestSetsOfOtherTypes (B53): sets with the predecessor's names and another type name no virtual server, and are
+// removed.
 func TestSetsOfOtherTypes(t *testing.T) {
 	kerneltest.Own(t)
 	shell(t, `

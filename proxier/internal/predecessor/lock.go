@@ -24,7 +24,7 @@ const socket = "@ipvs-proxier"
 // Lock is held by the one ipvs-proxier that writes to this network namespace.
 type Lock struct {
 	listener net.Listener
-	// Distrusted names the sockets that look like the lock and are not root's, with who holds them.
+	// Distrusted names the sockets that look like the lock and are not root's, each with its holder.
 	Distrusted []string
 }
 
@@ -66,7 +66,7 @@ func hold(socket string, lingers time.Duration) (*Lock, error) {
 	}
 	go func() {
 		for {
-			conn, err := listener.Accept() // those who ask who we are need no answer
+			conn, err := listener.Accept() // clients that want to know our credentials need no answer
 			if err != nil {
 				return
 			}
@@ -83,8 +83,9 @@ func hold(socket string, lingers time.Duration) (*Lock, error) {
 // Release gives the lock up.
 func (l *Lock) Release() error { return l.listener.Close() }
 
-// The times of asking who holds a socket. One that is bound and does not listen, or whose queue is full, is asked
-// again: its process may be about to listen. All are asked in turn, so that many cost no more waiting than one.
+// How often a socket's holder is looked for, and the pause between. A socket that is bound and does not listen, or
+// whose queue is full, is tried again: its process may be about to listen. All are tried in turn, so that many cost no
+// more waiting than one.
 const (
 	asks     = 20
 	askPause = 10 * time.Millisecond
@@ -156,8 +157,8 @@ func socketsIn(text, name string) (names []string) {
 	return slices.Compact(names)
 }
 
-// holder returns who listens on the socket: the credentials of the process when it began to listen (unix(7),
-// SO_PEERCRED). It is nil when nobody does.
+// holder returns the credentials of the process that listens on the socket, as they were when it began to listen
+// (unix(7), SO_PEERCRED). It is nil when none does.
 func holder(name string) *unix.Ucred {
 	conn, err := net.Dial("unix", name)
 	if err != nil {
@@ -171,7 +172,7 @@ func holder(name string) *unix.Ucred {
 	return peer
 }
 
-// ofProcess returns " (pid 17)", or "" when the kernel does not tell, as for a process of another PID namespace.
+// ofProcess returns " (pid 17)", or "" when the kernel does not show it, as for a process of another PID namespace.
 func ofProcess(peer *unix.Ucred) string {
 	if peer.Pid == 0 {
 		return ""

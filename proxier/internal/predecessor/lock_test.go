@@ -43,8 +43,8 @@ func TestOnlyOneHoldsTheLock(t *testing.T) {
 	}
 }
 
-// TestTheLockOfADeadProcessIsWaitedFor: a socket that is there when it is asked for, and gone a moment later, keeps
-// nobody out.
+// TestTheLockOfADeadProcessIsWaitedFor: a socket that is there at the first try, and gone a moment later, keeps nobody
+// out.
 func TestTheLockOfADeadProcessIsWaitedFor(t *testing.T) {
 	name := testSocket(t)
 	dying, err := net.Listen("unix", name)
@@ -52,7 +52,7 @@ func TestTheLockOfADeadProcessIsWaitedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	go func() {
-		if conn, err := dying.Accept(); err == nil { // it was asked for
+		if conn, err := dying.Accept(); err == nil { // it was tried
 			conn.Close()
 		}
 		dying.Close()
@@ -68,7 +68,7 @@ func TestTheLockOfADeadProcessIsWaitedFor(t *testing.T) {
 
 const nobody = 65534
 
-// asNobody calls do on a thread of the user nobody. SO_PEERCRED tells the credentials of the thread that listens.
+// asNobody calls do on a thread of the user nobody. SO_PEERCRED has the credentials of the thread that listens.
 func asNobody(t *testing.T, do func()) {
 	t.Helper()
 	if os.Getuid() != 0 {
@@ -111,8 +111,8 @@ func TestTheLockIsRoots(t *testing.T) {
 		listen bool
 		held   string
 	}{
-		"who listens":    {true, "held by user 65534"},
-		"who only binds": {false, "does not answer"},
+		"listens":    {true, "held by user 65534"},
+		"only binds": {false, "does not answer"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			socket := strings.ReplaceAll(testSocket(t), "/", "-")
@@ -124,9 +124,9 @@ func TestTheLockIsRoots(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			told := strings.Join(first.Distrusted, "\n")
-			if len(first.Distrusted) != 3 || strings.Count(told, c.held) != 3 || !strings.Contains(told, socket+".2") {
-				t.Errorf("told of: %s", told)
+			text := strings.Join(first.Distrusted, "\n")
+			if len(first.Distrusted) != 3 || strings.Count(text, c.held) != 3 || !strings.Contains(text, socket+".2") {
+				t.Errorf("distrusted: %s", text)
 			}
 			if _, err := hold(socket, 0); err == nil || !strings.Contains(err.Error(), "another ipvs-proxier") {
 				t.Errorf("the second: %v", err)
@@ -146,8 +146,8 @@ func TestTheLockIsRoots(t *testing.T) {
 	}
 }
 
-// TestTheLockOutlivesTheSquatter: who started beside a squatter keeps out the next one when the usual name is free
-// again.
+// TestTheLockOutlivesTheSquatter: a process that started beside a squatter keeps out the next one when the usual name
+// is free again.
 func TestTheLockOutlivesTheSquatter(t *testing.T) {
 	socket := testSocket(t)
 	var squatter net.Listener

@@ -85,8 +85,8 @@ type removal struct {
 	sets []string
 }
 
-// plan decides what goes of a table. A chain to which a rule of somebody else's leads stays as it is, with the chains
-// to which it leads itself: portmap plugins, for example, can be told to use KUBE-MARK-MASQ.
+// plan decides what is removed from a table. A chain to which a rule of somebody else's leads stays as it is, with the
+// chains to which it leads itself: portmap plugins, for example, can be configured to use KUBE-MARK-MASQ.
 func plan(t table, of trace) removal {
 	p := removal{table: t.name}
 	goes := map[string]bool{}

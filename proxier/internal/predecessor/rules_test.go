@@ -90,7 +90,7 @@ func TestSetNames(t *testing.T) {
 	}
 }
 
-// TestEveryLedgerSetIsASet: the sets that tell virtual servers are among those that are removed later.
+// TestEveryLedgerSetIsASet: the sets that name virtual servers are among those that are removed later.
 func TestEveryLedgerSetIsASet(t *testing.T) {
 	for _, proxy := range Proxies() {
 		names := map[string]bool{}

@@ -10,8 +10,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 )
 
-// TestUnready: kube-proxy serves when its sets are there and, in each family that is asked for, rules that masquerade
-// and are reached.
+// TestUnready: kube-proxy serves when its sets are there and, in each requested family, rules that masquerade and are
+// reached.
 func TestUnready(t *testing.T) {
 	text, err := testdata.ReadFile("testdata/kube-proxy-ipvs.txtar")
 	if err != nil {

@@ -25,24 +25,24 @@ const (
 // retry is the delay before a port that could not be opened is tried again.
 const retry = 5 * time.Second
 
-// Service is what one port tells.
+// Service is what one port answers.
 type Service struct {
 	Name cluster.Name
 	UID  string
-	// IPv4 and IPv6 are the numbers of addresses of ready endpoints on this node. Each is told to who asks by that family,
-	// as kube-proxy's servers for each family do.
+	// IPv4 and IPv6 are the numbers of addresses of ready endpoints on this node. A request over a family gets that
+	// family's number, as from kube-proxy's servers for each family.
 	IPv4, IPv6 int
 }
 
-// Config is what Servers go by.
+// Config is what Servers need from outside.
 type Config struct {
 	// Serves says whether clients may ask on an address of the node; nil is all of them.
 	Serves func(netip.Addr) bool
 	// Healthy says whether the proxy itself is well: load balancers should not send traffic to a node whose dataplane is
 	// out of date.
 	Healthy func() bool
-	// Report is told when a port cannot be opened, once for each reason, and with a nil error when it can be after all. It
-	// must not call Servers.
+	// Report is called when a port cannot be opened, once for each reason, and with a nil error when it can be after all.
+	// It must not call Servers.
 	Report func(s Service, port uint16, err error)
 }
 
@@ -74,8 +74,8 @@ func New(c Config) *Servers {
 	return &Servers{config: c, limits: limits, all: edge.NewCap(allConnections), ports: map[uint16]*port{}}
 }
 
-// Set makes these the ports and what they tell. Ports that were not there before are opened, those that are not there
-// any more closed. One that cannot be opened is tried again at every Set, and every 5 seconds.
+// Set replaces the ports and what they answer. It opens ports that are new, and closes those that are no longer there.
+// One that cannot be opened is tried again at every Set, and every 5 seconds.
 func (s *Servers) Set(services map[uint16]Service) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -93,7 +93,7 @@ func (s *Servers) Set(services map[uint16]Service) {
 		}
 		p.mu.Lock()
 		if p.service.Name != service.Name || p.service.UID != service.UID {
-			p.failed = "" // the new Service has not been told
+			p.failed = "" // the failure is to be reported for the new Service too
 		}
 		p.service = service
 		p.mu.Unlock()

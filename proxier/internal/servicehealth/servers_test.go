@@ -66,7 +66,7 @@ func TestWhatAPortTells(t *testing.T) {
 			t.Errorf("%d endpoints, healthy %v: %d %s %v", c.endpoints, c.healthy, response.StatusCode, body, response.Header)
 		}
 	}
-	// By IPv6 the other number is told.
+	// Over IPv6 the other number is the answer.
 	if l, err := net.Listen("tcp", "[::1]:0"); err != nil {
 		t.Logf("no IPv6 here: %v", err)
 	} else {
@@ -90,7 +90,7 @@ func TestWhatAPortTells(t *testing.T) {
 	}
 }
 
-// TestAPortInUse (row 123) is told once, is tried again, and is no reason not to open the others.
+// TestAPortInUse (row 123) is reported once, is tried again, and is no reason not to open the others.
 func TestAPortInUse(t *testing.T) {
 	port, other := testport.Free(t), testport.Free(t)
 	taken, err := net.Listen("tcp", fmt.Sprintf(":%d", port))
@@ -115,7 +115,7 @@ func TestAPortInUse(t *testing.T) {
 	if err := <-reports; err == nil || len(reports) != 0 {
 		t.Errorf("%v, and %d reports more", err, len(reports))
 	}
-	// Another Service that is given the port is told, too.
+	// For another Service that is given the port, the failure is reported too.
 	next := web(1)
 	next.Name.Name = "next"
 	both[port] = next
@@ -170,7 +170,8 @@ func TestServesLimits(t *testing.T) {
 	}
 }
 
-// TestStrangersOnAPort: who opens connections without end loses the first ones, and load balancers are answered.
+// TestStrangersOnAPort: a client that opens connections without end loses the oldest ones, and load balancers are
+// answered.
 func TestStrangersOnAPort(t *testing.T) {
 	s := servicehealth.New(servicehealth.Config{Healthy: func() bool { return true }, Report: func(_ servicehealth.Service, _ uint16, err error) { t.Error(err) }})
 	t.Cleanup(s.Close)

@@ -21,7 +21,7 @@ func Client(path string) *http.Client {
 	}}
 }
 
-// Why says in words why nobody could be asked on a socket; "" where the error is of another kind.
+// Why says in words why no daemon answers on a socket; "" where the error is of another kind.
 func Why(err error) string {
 	switch {
 	case errors.Is(err, os.ErrNotExist):

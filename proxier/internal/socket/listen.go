@@ -79,7 +79,7 @@ func removeStale(path string) error {
 	case errors.Is(err, os.ErrNotExist):
 		return nil
 	}
-	return fmt.Errorf("ask who listens on %s: %w", path, err)
+	return fmt.Errorf("find the listener on %s: %w", path, err)
 }
 
 // listener accepts the connections of one user.

@@ -65,7 +65,7 @@ func TestTheSocketIsItsOwnersAlone(t *testing.T) {
 		t.Errorf("after Close the file is there: %v", err)
 	}
 	if _, err := ask(path); Why(err) != "there is no such socket" {
-		t.Errorf("then who asks is told %v", err)
+		t.Errorf("then a client gets %v", err)
 	}
 }
 
@@ -79,7 +79,7 @@ func TestADeadSocketIsReplaced(t *testing.T) {
 	dead.SetUnlinkOnClose(false) // as SIGKILL leaves it
 	dead.Close()
 	if _, err := ask(path); Why(err) != "the process that made the socket has ended" {
-		t.Errorf("who asks a dead one is told %v", err)
+		t.Errorf("a client of a dead one gets %v", err)
 	}
 	listen(t, path, os.Getuid())
 	_, err = Listen(path, os.Getuid())
