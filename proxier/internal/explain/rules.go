@@ -50,7 +50,7 @@ type verdict struct {
 	action dataplane.Action
 	rule   string // that decided
 	// marked is the rule that set a mark on the way, "" where none did.
-	marked string
+	marked    string
 	undecided string // the rule that could not be followed; the walk went on as if it did not match
 }
 
