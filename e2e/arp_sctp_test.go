@@ -29,7 +29,7 @@ func TestARP(t *testing.T) {
 		if !strict && err != nil {
 			t.Errorf("nobody answers ARP: %v", err)
 		}
-		// Who sends to the node itself is served in both cases.
+		// A client that sends to the node itself is served in both cases.
 		if _, err := harness.Ask(c.Outside, "tcp", netip.MustParseAddrPort("10.96.1.1:80")); err != nil {
 			t.Error(err)
 		}

@@ -66,7 +66,7 @@ func benchSubjects(kubeconfig, node string) (all []subject) {
 	}
 	return append(all, subject{
 		name: benchmark.KubeProxy, link: "kube-ipvs0", largest: 5000, // 40 minutes
-		// Its least time between two passes is a second by default; without it a change is told as fast as it can.
+		// Its least time between two passes is a second by default; without it a change is programmed as fast as it can.
 		command:   append(kubeProxy("ipvs"), "--ipvs-scheduler", "rr", "--ipvs-min-sync-period", "0"),
 		sets:      func(n int) []string { return []string{fmt.Sprint("KUBE-CLUSTER-IP=", n)} },
 		settled:   `iptables-save -t nat | grep -c -e '-A POSTROUTING .*-j KUBE-POSTROUTING' -e '-A KUBE-POSTROUTING .*-j MASQUERADE' -e '--match-set KUBE-CLUSTER-IP dst,dst -j ACCEPT' | grep -q '[3-9]'`,

@@ -53,8 +53,8 @@ func startBeside(t *testing.T) *beside {
 
 // TestBesideABigService: 1,000 Services are there. The largest Service that the budget allows comes, changes and goes,
 // again and again. Meanwhile changes of others arrive, health is good, and each time the kernel has what it is to have.
-// How long changes take without it and beside it, and what the process and the kernel take more, is told and not
-// judged: docs/benchmarking.md has figures.
+// The test logs how long changes take without it and beside it, and what the process and the kernel take more. It
+// compares them with nothing: docs/benchmarking.md has figures.
 func TestBesideABigService(t *testing.T) {
 	b := startBeside(t)
 	// Written beforehand: what measures has the same processor.
@@ -206,8 +206,8 @@ func (b *beside) cycle(texts map[string]string, there func()) error {
 	})
 }
 
-// isBig reports whether all of the big Service is there. What is asked for is little, since to read costs the processor
-// that others want.
+// isBig reports whether all of the big Service is there. It reads little, since reading takes processor time from the
+// others.
 func isBig(kernel *harness.Kernel, scheduler string) error {
 	for _, port := range []uint16{bigPorts, 1, bigPorts / 2} {
 		v, err := kernel.VirtualServer("tcp", netip.AddrPortFrom(netip.MustParseAddr("10.102.0.1"), port))
@@ -237,7 +237,7 @@ func kilobytes(file, field string) int {
 	return 0
 }
 
-// histograms are what the proxier tells of how long changes took, by stage: how many took no longer than each bound, in
+// histograms are the proxier's metrics of how long changes took, by stage: how many took no longer than each bound, in
 // seconds. The stage total is from the arrival of a change to the end of the pass that brought it to the kernel.
 type histograms map[string]map[float64]float64
 
@@ -265,7 +265,7 @@ func (b *beside) stages() histograms {
 // since says which bounds, in ms, hold for 50, 90 and 95 of 100 changes since then, by stage. The big Service's own
 // changes are among them, which are fewer than 5 of 100.
 func (h histograms) since(before histograms) string {
-	var told []string
+	var stages []string
 	for _, stage := range stages {
 		bounds := slices.Sorted(maps.Keys(h[stage]))
 		of := func(part float64) float64 {
@@ -277,9 +277,9 @@ func (h histograms) since(before histograms) string {
 			}
 			return 0
 		}
-		told = append(told, fmt.Sprintf("%s %g, %g, %g", stage, of(0.5), of(0.9), of(0.95)))
+		stages = append(stages, fmt.Sprintf("%s %g, %g, %g", stage, of(0.5), of(0.9), of(0.95)))
 	}
-	return strings.Join(told, "; ")
+	return strings.Join(stages, "; ")
 }
 
 func percentiles(took []time.Duration) string {

@@ -41,7 +41,7 @@ func TestBuilds(t *testing.T) {
 	for _, services := range sizes {
 		for round := range rounds {
 			for i := range subjects {
-				// Who comes first differs from round to round.
+				// The order differs from round to round.
 				s := subjects[(i+round)%len(subjects)]
 				run := b.run(s, services, options{changes: changes, idle: settle, restart: true})
 				run.Round = round

@@ -17,8 +17,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/e2e/topology"
 )
 
-// countIn has one of our chains count the datagrams to a port, and returns how many there have been. Nobody may be
-// there who repairs the chain.
+// countIn has one of our chains count the datagrams to a port, and returns how many there have been. No proxier may
+// run, which would repair the chain.
 func (c *cluster) countIn(to netip.AddrPort, table, chain string) (passed func() int) {
 	c.t.Helper()
 	program := "iptables"
@@ -82,7 +82,7 @@ func TestOnlyFirstPacketsPassOurRules(t *testing.T) {
 			sender, err := harness.DialFrom(flow.from, "udp", uint16(21000+10*i+j), flow.to)
 			c.must(err)
 			for range datagrams {
-				// A refusal is told at the next use of the socket, once, and that datagram is not sent.
+				// The next use of the socket returns a refusal, once, and that datagram is not sent.
 				_, err := sender.Write([]byte("unanswered"))
 				for flow.listens == nil && errors.Is(err, unix.ECONNREFUSED) {
 					_, err = sender.Write([]byte("unanswered"))

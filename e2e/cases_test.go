@@ -28,10 +28,10 @@ type trafficCase struct {
 	// cells are lines "CLIENT... -> TARGET...: OUTCOME". Where kube-proxy is known to differ, " [kube-proxy: OUTCOME;
 	// WHERE]" follows, WHERE being the case in docs/differences.md. A client is a host or pod. A target is "cip", "np" or
 	// "vip", each with ":PORT" for another port, "lo" for the node port on a loopback address, or "gw" for it on node1's
-	// address on the pod network. Targets that end in "/tcp", "/udp", "/4" or "/6" are asked by that protocol or in that
-	// family alone. The outcome is "refused", "timeout", or all the answers that come in turns: "p1 gw, r own" says who
-	// answers, and whose address it saw. That is the client's own, node1's on the pod network (gw) or on the LAN (node),
-	// or the Service's (vip). "p1 gw | r own" is one of the two, always the same one.
+	// address on the pod network. Targets that end in "/tcp", "/udp", "/4" or "/6" are tried by that protocol or in that
+	// family alone. The outcome is "refused", "timeout", or all the answers that come in turns: "p1 gw, r own" says which
+	// endpoint answers, and whose address it saw. That is the client's own, node1's on the pod network (gw) or on the LAN
+	// (node), or the Service's (vip). "p1 gw | r own" is one of the two, always the same one.
 	cells string
 }
 

@@ -131,7 +131,7 @@ func TestCheckNode(t *testing.T) {
 			wrong = withoutUnknownModules(wrong)
 		}
 		if len(want) > 0 && (want[0] == "IPX-211 fails" || want[0] == "IPX-212 fails") {
-			// Who may nothing reads no rules of nft, where another test has used it.
+			// A process without capabilities cannot read rules of nft, where another test has used it.
 			wrong = slices.DeleteFunc(wrong, func(text string) bool { return text == "IPX-222 unknown" })
 		}
 		expect(what, wrong, all, want...)

@@ -13,8 +13,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/e2e/harness"
 )
 
-// TestCleanupRefuses: cleanup removes nothing beside a living proxy, and nothing when it is only asked what it would
-// remove. While it removes, nobody else starts. What a dry run says is what goes.
+// TestCleanupRefuses: cleanup removes nothing beside a living proxy, and nothing in a dry run. While it removes, no
+// proxier starts. What a dry run lists is what a real run removes.
 func TestCleanupRefuses(t *testing.T) {
 	c := newCluster(t)
 	c.write("web.yaml", with(web(nodePort), c.backend(1, 10, "one")))

@@ -13,8 +13,8 @@ import (
 )
 
 // TestClearedByAnother: another program takes away everything of IPVS while we run. All of it is back without an audit
-// by time: the end of our link tells, and where the link stays, the next change of any Service. The real kube-proxy is
-// one of those programs.
+// by time: the end of our link starts one, and where the link stays, the next change of any Service does. The real
+// kube-proxy is one of those programs.
 func TestClearedByAnother(t *testing.T) {
 	c := newCluster(t)
 	client := c.pod(1, 50, "client")
@@ -45,7 +45,7 @@ func TestClearedByAnother(t *testing.T) {
 		back(damage)
 	}
 	if n := strings.Count(c.proxier.Output(), "our link has been deleted"); n != 4 {
-		t.Errorf("the log tells of the link's end %d times, want 4", n)
+		t.Errorf("the log reports the link's end %d times, want 4", n)
 	}
 	for _, pods := range [][]*topology.Host{{one}, {one, two}} { // one endpoint less, and one more
 		_, err := c.Node1.Run("ipvsadm", "-C")

@@ -157,8 +157,8 @@ func (c *cluster) createCases(client kubernetes.Interface, hosts map[string]*top
 	return cells
 }
 
-// awaitSettled waits until all cells that answer do so as expected: kube-proxy masquerades a while after it serves.
-// What does not settle is for the comparison to tell.
+// awaitSettled waits until all cells that answer do so as expected: kube-proxy masquerades a while after it serves. The
+// comparison reports cells that do not.
 func (c *cluster) awaitSettled(cells []trafficCell, hosts map[string]*topology.Host, expect func(trafficCell) string) {
 	c.t.Helper()
 	var answering []trafficCell

@@ -61,7 +61,7 @@ func TestConnectionsAreShown(t *testing.T) {
 			shown := len(s.NodeProblems) == 1 && s.NodeProblems[0].Reason == "ConnectionsLimited"
 			logged := strings.Contains(c.proxier.Output(), "reason=ConnectionsLimited")
 			if shown != want || (n == 1) != want || !logged {
-				return fmt.Errorf("problems %+v, metric %v, in the log %v; want it told: %v", s.NodeProblems, n, logged, want)
+				return fmt.Errorf("problems %+v, metric %v, in the log %v; want it reported: %v", s.NodeProblems, n, logged, want)
 			}
 			return nil
 		}))

@@ -46,7 +46,7 @@ func TestSysctls(t *testing.T) {
 	reuse := c.sysctl("net/ipv4/vs/conn_reuse_mode")
 	c.write("web.yaml", with(web(nodePort), c.backend(2, 10, "remote")))
 	c.run("--ipvs-strict-arp", "--ipvs-udp-timeout", "17s", "--conntrack-udp-timeout", "40s", "--audit-period", "1s")
-	told := []string{"name=ipvs.timeout.udp old=300 new=17", "a flow keeps its endpoint for 17s"}
+	lines := []string{"name=ipvs.timeout.udp old=300 new=17", "a flow keeps its endpoint for 17s"}
 	for name, want := range map[string]string{
 		"net/ipv4/ip_forward": "1", "net/ipv6/conf/all/forwarding": "1", "net/ipv4/vs/conntrack": "1", "net/ipv4/vs/expire_nodest_conn": "1",
 		"net/ipv4/vs/expire_quiescent_template": "1", "net/ipv4/conf/all/arp_ignore": "1", "net/ipv4/conf/all/arp_announce": "2",
@@ -55,10 +55,10 @@ func TestSysctls(t *testing.T) {
 		if got := c.sysctl(name); got != want {
 			t.Errorf("%s is %s, want %s", name, got, want)
 		}
-		told = append(told, fmt.Sprintf("name=%s old=%s new=%s", strings.ReplaceAll(name, "/", "."), wrong[name], want))
+		lines = append(lines, fmt.Sprintf("name=%s old=%s new=%s", strings.ReplaceAll(name, "/", "."), wrong[name], want))
 	}
 	c.await(func() error {
-		for _, text := range told {
+		for _, text := range lines {
 			if n := strings.Count(c.proxier.Output(), text); n != 1 {
 				return fmt.Errorf("the log says %d times %q, want once", n, text)
 			}
@@ -178,7 +178,7 @@ func TestUDPSendersLeavePodsThatAreGone(t *testing.T) {
 	send := func(each int) int {
 		for _, stream := range streams {
 			for range each {
-				// A refusal of an earlier datagram is told instead of sending this one.
+				// A send may return the refusal of an earlier datagram, and send nothing.
 				_, err := stream.Write([]byte("x"))
 				for tries := 0; errors.Is(err, unix.ECONNREFUSED) && tries < 10; tries++ {
 					_, err = stream.Write([]byte("x"))
@@ -190,8 +190,8 @@ func TestUDPSendersLeavePodsThatAreGone(t *testing.T) {
 		}
 		return each * len(streams)
 	}
-	// serving changes the endpoints and waits until the kernel has them and each sender reaches whom it should. From then
-	// on the others hear nothing.
+	// serving changes the endpoints, and waits until the kernel has them and each sender reaches the right one. From then
+	// on the others get nothing.
 	serving := func(now *ear, others ...*ear) {
 		t.Helper()
 		var pods []*topology.Host

@@ -131,7 +131,8 @@ func kubeconfigFor(token string) string {
 	return kubeconfig("https://127.0.0.1:6443", "insecure-skip-tls-verify: true", "token: "+token)
 }
 
-// kubeconfig is one for a server; trust and user are the fields that say whom to trust, and who one is.
+// kubeconfig returns one for a server. trust and user are the fields with the authorities that the client trusts, and
+// with the client's credentials.
 func kubeconfig(server, trust, user string) string {
 	return `apiVersion: v1
 kind: Config
@@ -154,7 +155,7 @@ func selfSigned() (certificate, key string, err error) {
 	}
 	now := time.Now()
 	template := &x509.Certificate{
-		// Another name each time: two authorities of one name would be told apart by their keys only.
+		// Another name each time: two authorities of one name would differ in their keys only.
 		SerialNumber: serial, Subject: pkix.Name{CommonName: "test " + serial.String()},
 		NotBefore: now.Add(-24 * time.Hour), NotAfter: now.Add(24 * time.Hour),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,

@@ -16,8 +16,8 @@ import (
 )
 
 // TestClientsAreCutOff (row 87): connections of a client that is taken off the source ranges end, whatever they are:
-// TCP that waits, TCP over which the server sends without being asked, and UDP; from outside, masqueraded or not, and
-// from the node itself. Those of a client that stays on the list go on.
+// TCP that waits, TCP over which the server sends by itself, and UDP; from outside, masqueraded or not, and from the
+// node itself. Those of a client that stays on the list go on.
 func TestClientsAreCutOff(t *testing.T) {
 	c := newCluster(t)
 	p1 := c.backend(1, 10, "p1")

@@ -34,7 +34,7 @@ const (
 	plainPort = 9091 // ipvs-load serve at each node, no Service's
 )
 
-// The Services that are asked: each has the node port of its number.
+// The Services that get requests: each has the node port of its number.
 var (
 	servingIP = netip.MustParseAddr("10.96.0.10")
 	closingIP = netip.MustParseAddr("10.96.0.11")
@@ -325,7 +325,7 @@ func create(ctx context.Context, client kubernetes.Interface, s *v1.Service, end
 	return nil
 }
 
-// answers reports whether all that will be asked of the node answers, and its last Service.
+// answers returns an error unless all targets of the node answer, and its last Service.
 func (d *dataPlane) answers(n *dataNode, last netip.Addr) error {
 	for _, ask := range []struct {
 		from    *topology.Host

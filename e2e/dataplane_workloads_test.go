@@ -23,7 +23,7 @@ type path struct {
 	name, what string
 	bystander  bool
 	from       func(*dataNode) *topology.Host
-	// connections and datagrams are what is asked; to is the host that datagrams reach.
+	// connections and datagrams are the targets; to is the host that datagrams reach.
 	connections, datagrams func(*dataNode) netip.AddrPort
 	to                     func(*dataNode) *topology.Host
 }

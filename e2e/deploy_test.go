@@ -147,7 +147,7 @@ func TestDeployment(t *testing.T) {
 		c.must(err)
 	}
 	c.await(func() error { _, err := harness.Ask(pod, "tcp", web4); return err })
-	// Users are told in Events, of the mistake and of its end.
+	// Events report to users the mistake and its end.
 	event := func(kind, reason, words string) {
 		t.Helper()
 		c.await(func() error {

@@ -73,8 +73,8 @@ func TestEventsOfTwoNodes(t *testing.T) {
 		c.must(p.AwaitReady())
 		proxiers = append(proxiers, p)
 	}
-	// told waits until the API server has been told so many Events, and so many once more.
-	told := func(created, exist float64) {
+	// await waits until so many Events were created, and so many more refused because they exist.
+	await := func(created, exist float64) {
 		t.Helper()
 		c.must(harness.Await(time.Minute, func() error {
 			seen := map[string]float64{}
@@ -93,12 +93,12 @@ func TestEventsOfTwoNodes(t *testing.T) {
 			return nil
 		}))
 	}
-	told(2, 0) // Starting
+	await(2, 0) // Starting
 	dual := v1.IPFamilyPolicyRequireDualStack
 	s := web(scheduled("fastest"), func(s *v1.Service) { s.Spec.IPFamilyPolicy = &dual })
 	s, err := client.CoreV1().Services("default").Create(ctx, s, metav1.CreateOptions{})
 	c.must(err)
-	told(3, 1)
+	await(3, 1)
 	if found := c.serviceEvents(client, s, "InvalidAnnotation"); len(found) != 1 || !strings.Contains(found[0].Note, "fastest") {
 		t.Errorf("%d Events, want one of the annotation: %+v", len(found), found)
 	}
@@ -110,7 +110,7 @@ func TestEventsOfTwoNodes(t *testing.T) {
 	s.Annotations["ipvs-proxier.io/scheduler"] = "lc"
 	s, err = client.CoreV1().Services("default").Update(ctx, s, metav1.UpdateOptions{})
 	c.must(err)
-	told(4, 2)
+	await(4, 2)
 	if found := c.serviceEvents(client, s, "Recovered"); len(found) != 1 {
 		t.Errorf("%d Events, want one Recovered: %+v", len(found), found)
 	}
@@ -123,7 +123,7 @@ func TestEventsOfTwoNodes(t *testing.T) {
 	}
 	for _, e := range c.serviceEvents(client, s, "PortInUse") {
 		if !strings.HasPrefix(e.Note, "node "+e.ReportingInstance+": ") {
-			t.Errorf("%s tells %q", e.ReportingInstance, e.Note)
+			t.Errorf("%s says %q", e.ReportingInstance, e.Note)
 		}
 	}
 }

@@ -69,7 +69,8 @@ func TestExplainAgreesWithTraffic(t *testing.T) {
 	t.Logf("%d packets explained", len(asked))
 }
 
-// sum is what is said in the words of a cell, as far as explain tells: who may answer, and whether it sees the client.
+// sum returns the explanation in the words of a cell, as far as it goes: which endpoints may answer, and whether they
+// see the client.
 func (e explained) sum(names map[netip.Addr]string) string {
 	if e.Outcome != "served" {
 		return e.Outcome

@@ -42,7 +42,7 @@ func TestAPIServersFailOver(t *testing.T) {
 		}))
 	}
 	create("first", 1)
-	// The second one is asked first: while it is not ready it says 503, or nothing.
+	// The second one is tried first: while it is not ready it answers 503, or nothing.
 	c.start("--kubeconfig", kubeconfig, "--api-servers", "https://127.0.0.1:6444,https://127.0.0.1:6443")
 	c.must(c.proxier.AwaitReady())
 	served(1)
@@ -75,7 +75,7 @@ func TestAPIServersFailOver(t *testing.T) {
 	if now := c.dataplane(); now != before {
 		t.Errorf("without an API server the dataplane is\n%s\nwant\n%s", now, before)
 	}
-	// Row 116: nor does a start change anything while no API server has told what there should be.
+	// Row 116: nor does a start change anything while no API server has listed the Services.
 	c.proxier.Kill()
 	c.start(c.args...)
 	c.awaitOutput("no API server answers")
@@ -83,7 +83,7 @@ func TestAPIServersFailOver(t *testing.T) {
 		t.Errorf("a start without an API server makes of the dataplane\n%s\nwant\n%s", now, before)
 	}
 	c.secondAPIServer()
-	// It takes its time to start, and who was turned away asks again after half a minute at most.
+	// It takes a while to start, and a reflector that was refused tries again after half a minute at most.
 	c.must(harness.Await(4*time.Minute, c.proxier.AwaitReady))
 	if now := c.writes(); now != 0 {
 		t.Errorf("%v operations when the API came back and nothing had changed", now)

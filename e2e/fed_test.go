@@ -64,7 +64,7 @@ func (f *fed) changeArrives() {
 	f.awaitMark(number)
 }
 
-// markAt is the front end of the Service of a mark, whose port tells its number.
+// markAt returns the front end of the Service of a mark, whose port is made of its number.
 func markAt(number int32) netip.AddrPort {
 	return at(netip.MustParseAddr("10.96.3.97"), uint16(1000+number))
 }

@@ -14,8 +14,8 @@ import (
 )
 
 // TestRulesOfOthersAreTold (talos#9223, kubernetes#66103): a hostPort as the CNI's portmap writes it, for the port of a
-// Service. Behind ours it is no harm, and nothing is said. Ahead of ours it takes the Service's connections, which is
-// told until it goes. The rules stay as they are.
+// Service. Behind ours it does no harm, and nothing is reported. Ahead of ours it takes the Service's connections,
+// which is a Problem until the rule is gone. The rules stay as they are.
 func TestRulesOfOthersAreTold(t *testing.T) {
 	c := newCluster(t)
 	one, hostPort := c.backend(1, 10, "one"), c.backend(1, 11, "host-port")
@@ -36,7 +36,7 @@ func TestRulesOfOthersAreTold(t *testing.T) {
 			}
 		}
 	}
-	told := func(when string, want bool) {
+	reported := func(when string, want bool) {
 		t.Helper()
 		c.must(harness.Await(2*time.Minute, func() error {
 			s, err := c.proxier.Status()
@@ -82,15 +82,15 @@ func TestRulesOfOthersAreTold(t *testing.T) {
 		-A PREROUTING -m addrtype --dst-type LOCAL -j CNI-HOSTPORT-DNAT
 		-A OUTPUT -m addrtype --dst-type LOCAL -j CNI-HOSTPORT-DNAT`)
 	c.awaitAudit()
-	told("behind ours", false)
+	reported("behind ours", false)
 	answers("behind ours", "one")
 	rules(`-I PREROUTING 1 -m addrtype --dst-type LOCAL -j CNI-HOSTPORT-DNAT
 		-I OUTPUT 1 -m addrtype --dst-type LOCAL -j CNI-HOSTPORT-DNAT`)
-	told("ahead of ours", true)
+	reported("ahead of ours", true)
 	answers("ahead of ours", "host-port")
 	rules(`-D PREROUTING 1
 		-D OUTPUT 1`)
-	told("gone", false)
+	reported("gone", false)
 	answers("gone", "one")
 }
 

@@ -11,7 +11,7 @@ import (
 )
 
 // TestFreeze: in a freeze endpoints change and a virtual server is taken away, and nothing is written, over a SIGKILL
-// too. All who look are told. Its end, early or by itself, brings the kernel in line at once.
+// too. Status, metrics and the log show it. Its end, early or by itself, brings the kernel in line at once.
 func TestFreeze(t *testing.T) {
 	c := newCluster(t)
 	client := c.pod(1, 50, "client")

@@ -20,8 +20,8 @@ import (
 
 const autoscalerTaint = "ToBeDeletedByClusterAutoscaler"
 
-// TestHealthIsTold feeds the proxier from a real API server and asks what load balancers, the kubelet and users are
-// told.
+// TestHealthIsTold feeds the proxier from a real API server, and checks what load balancers, the kubelet and users get
+// to see.
 func TestHealthIsTold(t *testing.T) {
 	c := newCluster(t)
 	ctx := t.Context()
@@ -70,7 +70,7 @@ func TestHealthIsTold(t *testing.T) {
 	taken.Close()
 	c.await(func() error { return c.healthCheck(32000) })
 
-	// Each wrong value is told, also the second in the same field and with the same reason.
+	// Each wrong value is reported, also the second in the same field and with the same reason.
 	services := client.CoreV1().Services("default")
 	wrong := create(web(scheduled("fastest")))
 	c.awaitEvent(client, wrong, "InvalidAnnotation", "fastest")

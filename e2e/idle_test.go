@@ -12,7 +12,7 @@ import (
 )
 
 // TestWhatIsNotifiedIsMendedAtOnce: an address of ours, or a route, that somebody takes away is back without an audit
-// by time, because the kernel tells of it.
+// by time, because the kernel sends a notification.
 func TestWhatIsNotifiedIsMendedAtOnce(t *testing.T) {
 	for mode, damages := range map[string][]string{
 		"address": {"ip addr del 10.96.0.10/32 dev kube-ipvs0", "ip addr del fd00:10:96::10/128 dev kube-ipvs0", "ip addr flush dev kube-ipvs0"},
@@ -42,9 +42,9 @@ func TestWhatIsNotifiedIsMendedAtOnce(t *testing.T) {
 	}
 }
 
-// TestWhatIsCountedIsMendedSoon: the kernel is asked every few seconds how many virtual servers there are and whether
-// rules have changed, and twice a minute how many set entries there are. So a wiped table, a rule and a set are back
-// without an audit by time. Rules of iptables-legacy are read with audits only.
+// TestWhatIsCountedIsMendedSoon: the loop reads from the kernel every few seconds how many virtual servers there are
+// and whether rules have changed, and twice a minute how many set entries there are. So a wiped table, a rule and a set
+// are back without an audit by time. Rules of iptables-legacy are read with audits only.
 func TestWhatIsCountedIsMendedSoon(t *testing.T) {
 	c := newCluster(t)
 	client := c.pod(1, 50, "client")

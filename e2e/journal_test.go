@@ -57,7 +57,7 @@ func TestJournalSaysWhatChanged(t *testing.T) {
 	})
 	page, _ := c.proxier.StatusText("default/web")
 	if _, changes, _ := strings.Cut(page, "LAST CHANGES"); !strings.Contains(changes, "drift") || !strings.Contains(changes, "create real-server "+added) {
-		t.Errorf("the page of the Service does not tell of it:\n%s", page)
+		t.Errorf("the page of the Service does not show it:\n%s", page)
 	}
 	text, err := c.Node1.Run(programs.Path("ipvs-proxier"), "journal")
 	c.must(err)

@@ -239,7 +239,7 @@ func TestForeignSurvives(t *testing.T) {
 	c.run("--audit-period", "1s")
 	c.awaitAudits(3)
 	if s, err := c.proxier.Status(); err != nil || s.Foreign < 2 {
-		t.Errorf("status tells of %+v virtual servers of others, %v", s, err)
+		t.Errorf("status says %+v virtual servers of others, %v", s, err)
 	}
 	c.must(c.proxier.Stop())
 	output, err := programs.Cleanup(c.Node1)

@@ -16,7 +16,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/e2e/harness"
 )
 
-// TestBrokenManifest: a file with a mistake changes nothing and is told with its line; mended, it counts again.
+// TestBrokenManifest: a file with a mistake changes nothing and is reported with its line; once corrected, it counts
+// again.
 func TestBrokenManifest(t *testing.T) {
 	c := newCluster(t)
 	backend := c.backend(1, 10, "one")
@@ -32,10 +33,10 @@ func TestBrokenManifest(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		told := strings.Join(s.Manifests, "\n")
+		said := strings.Join(s.Manifests, "\n")
 		for _, word := range []string{"web.yaml", "clusterIp", "broken-from-the-start.yaml"} {
-			if !strings.Contains(told, word) {
-				return fmt.Errorf("status tells %q, and not of %s", told, word)
+			if !strings.Contains(said, word) {
+				return fmt.Errorf("status says %q, without %s", said, word)
 			}
 		}
 		return nil
@@ -53,8 +54,8 @@ func TestBrokenManifest(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if told := strings.Join(s.Manifests, "\n"); !strings.Contains(told, "zz-copy.yaml") || !strings.Contains(told, " web.yaml") && !strings.Contains(told, "/web.yaml") {
-			return fmt.Errorf("status tells %q, want both files named", told)
+		if said := strings.Join(s.Manifests, "\n"); !strings.Contains(said, "zz-copy.yaml") || !strings.Contains(said, " web.yaml") && !strings.Contains(said, "/web.yaml") {
+			return fmt.Errorf("status says %q, want both files named", said)
 		}
 		return nil
 	})
@@ -70,7 +71,7 @@ func TestWrongUse(t *testing.T) {
 	c.must(os.WriteFile(config, []byte("apiVersion: ipvs-proxier.io/v1alpha1\nkind: Configuration\nmasqueradAll: true\n"), 0o644))
 	for _, use := range []struct {
 		args string
-		told []string
+		said []string
 	}{
 		{"run --manifests " + c.manifests + " --config " + config, []string{"masqueradAll", "masqueradeAll"}},
 		{"run --manifests " + c.manifests + " --ipvs-scheduler quickest", []string{"quickest", "rr", "lc", "sh"}},
@@ -88,7 +89,7 @@ func TestWrongUse(t *testing.T) {
 		if exit.ExitCode() != 2 && !strings.Contains(use.args, "nowhere") {
 			t.Errorf("%s: exit status %d, want 2", use.args, exit.ExitCode())
 		}
-		for _, word := range use.told {
+		for _, word := range use.said {
 			if !strings.Contains(output, word) {
 				t.Errorf("%s: %q does not name %s", use.args, output, word)
 			}
@@ -210,7 +211,7 @@ func TestEditorsAndRenames(t *testing.T) {
 	c.write("web.yaml", with(web(scheduled("sh")), backend))
 	c.awaitVirtualServer("tcp", web4, fmt.Sprintf("sh %s/256", at(backend.IPv4, 8080)))
 	if s, err := c.proxier.Status(); err != nil || len(s.Manifests) != 0 {
-		t.Errorf("status tells of %v, %v", s, err)
+		t.Errorf("status says %v, %v", s, err)
 	}
 	// As a whole directory is exchanged in a ConfigMap's mount, one level up.
 	c.must(os.RemoveAll(c.manifests))

@@ -113,8 +113,8 @@ func TestSmallerMTUBehindAClosedNode(t *testing.T) {
 	}
 }
 
-// large returns why large answers, and large requests where they are asked for, do not get through, by what they are.
-// Before each all hosts forget what they know about paths.
+// large returns why large answers, and with requests large requests, do not get through, by what they are. Before each
+// all hosts forget what they know about paths.
 func (c *cluster) large(from *topology.Host, to netip.AddrPort, requests bool, others ...*topology.Host) map[string]error {
 	c.t.Helper()
 	asks := map[string]func() error{

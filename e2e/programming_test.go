@@ -261,7 +261,7 @@ func (b *bench) node() (node *topology.Host, forget func()) {
 	}
 }
 
-// register tells the API, where there is one, that node1 has the addresses of this node.
+// register writes to the API, where there is one, that node1 has the addresses of this node.
 func (b *bench) register(node *topology.Host) {
 	b.t.Helper()
 	if b.api == nil {

@@ -42,7 +42,7 @@ func TestRefusedEndpoint(t *testing.T) {
 			return nil
 		})
 	}
-	// Longer than a node may be unsound before load balancers are told.
+	// Longer than a node may be unsound before /healthz says so.
 	for end := time.Now().Add(15 * time.Second); time.Now().Before(end); time.Sleep(500 * time.Millisecond) {
 		for _, path := range []string{"healthz", "livez"} {
 			if status, text, err := c.proxier.Get("http://127.0.0.1:10256/" + path); err != nil || status != 200 {
@@ -107,8 +107,8 @@ func TestSourceRangesFailClosed(t *testing.T) {
 		lb := service("lb", []string{"10.96.1.1", "fd00:10:96::101"}, append([]func(*v1.Service){loadBalancer(1, 30081)}, ranges...)...)
 		c.write("services.yaml", with(web(nodePort), one), with(lb, one))
 	}
-	// quiet is a connection of a client in the ranges, who says nothing while the front end is down: heard has what its
-	// endpoint asks it come to the client again.
+	// quiet is a connection of a client in the ranges, which sends nothing while the front end is down. heard makes its
+	// endpoint's packets arrive at the client again.
 	var quiet net.Conn
 	var heard func()
 	for name, fault := range map[string]func(c *cluster, one *topology.Host) (unlock func()){

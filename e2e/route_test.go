@@ -60,7 +60,7 @@ func TestVIPModeChangesLive(t *testing.T) {
 	client := c.pod(1, 50, "client")
 	one, two, three := c.backend(1, 10, "one"), c.backend(2, 10, "two"), c.backend(1, 12, "three")
 	vip4, vip6 := netip.MustParseAddrPort(external4(7)+":80"), netip.AddrPortFrom(netip.MustParseAddr(external6(7)), 80)
-	// Restricted to the node: its clients are told by their source.
+	// Restricted to the node, whose clients are recognized by their source.
 	lb := service("lb", []string{"10.96.0.20", "fd00:10:96::20"}, sourceRanges(c.Node1), func(s *v1.Service) {
 		s.Spec.Type = v1.ServiceTypeLoadBalancer
 		s.Status.LoadBalancer.Ingress = []v1.LoadBalancerIngress{{IP: vip4.Addr().String()}, {IP: vip6.Addr().String()}}
@@ -208,7 +208,7 @@ func TestRoutesPreferTheNodesAddress(t *testing.T) {
 	expect("the node is known by its address again", c.Node1.IPv4, c.Node1.IPv6)
 }
 
-// TestRouteDriftIsRepaired: somebody deletes and changes routes; the next audit mends it.
+// TestRouteDriftIsRepaired: somebody deletes and changes routes; the next audit repairs them.
 func TestRouteDriftIsRepaired(t *testing.T) {
 	c := newCluster(t)
 	c.write("web.yaml", manifest(thisNode(c.Node1)), with(web(nodePort), c.backend(1, 10, "one"), c.backend(2, 10, "two")))
@@ -228,7 +228,7 @@ func TestRouteDriftIsRepaired(t *testing.T) {
 		"ip addr add 10.96.0.10/32 dev kube-ipvs0; ip -6 addr add fd00:10:96::10/128 dev kube-ipvs0", "ip link del kube-ipvs0",
 		"ip route flush table local proto 73; ip -6 route flush table local proto 73",
 	} {
-		// While it sleeps nothing is mended, so that the damage is sure to be there.
+		// While it sleeps nothing is repaired, so that the damage is sure to be there.
 		c.must(syscall.Kill(c.proxier.PID(), syscall.SIGSTOP))
 		damaged, err := c.Node1.Run("sh", "-ec", damage+"; "+vips)
 		c.must(syscall.Kill(c.proxier.PID(), syscall.SIGCONT))

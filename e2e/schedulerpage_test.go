@@ -82,7 +82,7 @@ func (p *pictures) serving(choice string, change []func(*v1.Service), pods ...*t
 	p.change(choice, change, pods...)
 }
 
-// change has the Service as told, and waits for it.
+// change writes the Service with these changes, and waits for it.
 func (p *pictures) change(choice string, change []func(*v1.Service), pods ...*topology.Host) {
 	p.t.Helper()
 	name, flags, _ := strings.Cut(choice, " ")

@@ -39,8 +39,8 @@ const (
 // soakSeries are what must not rise.
 //
 // The tolerances of sizes are chosen by what a leak would be: at soakPace an hour has up to 14,400 changes, and where
-// each of them leaves 150 bytes behind that is 2 MiB. Memory of a Go program may move by as much from sample to
-// sample, with its collector, so that only line and medians together tell (harness.Trend). A kernel's slab is shared
+// each of them leaves 150 bytes behind that is 2 MiB. Memory of a Go program may move by as much from sample to sample,
+// with its collector, so that only line and medians together show a rise (harness.Trend). A kernel's slab is shared
 // with all that runs on it, and gets twice as much. Those of counts are what one change makes come and go: a Service
 // with its five endpoints. Connections are those of a load whose rate is even; the tolerance is a tenth of what a
 // minute of it makes.
@@ -284,7 +284,7 @@ func (s *soak) sample(after time.Duration) {
 	}
 }
 
-// ofProcess measures the proxier. Its goroutines and timers are not told; each of them has memory.
+// ofProcess measures the proxier. Its goroutines and timers are not counted; each of them has memory.
 func (s *soak) ofProcess(now map[string]float64) {
 	s.t.Helper()
 	dir := fmt.Sprintf("/proc/%d", s.proxier.PID())

@@ -38,13 +38,13 @@ func TestCommandsUseTheSocket(t *testing.T) {
 		return fmt.Sprint(text, err)
 	}
 	if said := nobody(); !strings.Contains(said, "the socket is root's") {
-		t.Errorf("nobody is told:\n%s", said)
+		t.Errorf("a user other than root gets no refusal:\n%s", said)
 	}
-	// The mode is one bar, the kernel's word for who asks the other one.
+	// The mode of the file is one barrier, the credentials of the client from the kernel the other one.
 	c.must(os.Chmod("/run/ipvs-proxier", 0o755))
 	c.must(os.Chmod(socketPath, 0o666))
 	if said := nobody(); !strings.Contains(said, "no ipvs-proxier answers") || strings.Contains(said, "the socket is root's") {
-		t.Errorf("nobody is told, whom the mode lets in:\n%s", said)
+		t.Errorf("a user whom the mode lets in gets no refusal:\n%s", said)
 	}
 
 	c.proxier.Kill()
@@ -73,7 +73,7 @@ func TestCommandsUseTheSocket(t *testing.T) {
 	c.await(func() error {
 		text, _ := run("status", "--server", "127.0.0.1:10249")
 		if !strings.Contains(text, "NotListening") || !strings.Contains(text, "socket: ") {
-			return fmt.Errorf("status does not tell of it:\n%s", text)
+			return fmt.Errorf("status does not report it:\n%s", text)
 		}
 		return nil
 	})

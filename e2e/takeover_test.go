@@ -139,7 +139,7 @@ ip6tables -A KUBE-IPVS-FILTER -m set --match-set KUBE-6-IPVS-IPS dst -j REJECT`)
 	c.awaitOutput("removed=nothing")
 }
 
-// TestTellsOfLeftovers (B52): rules of kube-proxy's iptables mode that is gone are told, left alone, and do no harm:
+// TestTellsOfLeftovers (B52): rules that kube-proxy's iptables mode has left are logged and left alone, and do no harm:
 // connections that they have led stay, new ones are ours. --take-over removes them.
 func TestTellsOfLeftovers(t *testing.T) {
 	c := newCluster(t)
@@ -168,7 +168,7 @@ iptables -t nat -A KUBE-SEP-ABCDEFGHIJKLMNOP -p tcp -j DNAT --to-destination 10.
 	c.awaitOutput("3 chains, 1 rules in chains of others")
 	check("the start")
 	if !strings.Contains(c.dataplane(), "-A KUBE-SERVICES -d 10.96.0.10/32") {
-		t.Error("the leftovers are gone without being asked for")
+		t.Error("the leftovers are gone without --take-over")
 	}
 	c.must(c.proxier.Stop())
 	c.run("--take-over", "kube-proxy")
@@ -188,8 +188,8 @@ func (c *cluster) sorted() []string {
 	return lines
 }
 
-// awaitRest waits until the proxier has nothing more to do of its own accord: no real server drains, which its weight
-// of 0 tells, and nothing is to be tried again.
+// awaitRest waits until the proxier has nothing more to do of its own accord: no real server drains, which would have
+// the weight 0, and nothing is to be tried again.
 func (c *cluster) awaitRest() {
 	c.t.Helper()
 	c.await(func() error {

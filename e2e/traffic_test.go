@@ -29,7 +29,8 @@ func gateway(like netip.Addr) netip.Addr {
 	return netip.MustParseAddr("fd00:10:244:1::1")
 }
 
-// TestWhoReachesWhatAsWhom asks from everywhere, by every way in, and looks at who is seen to ask.
+// TestWhoReachesWhatAsWhom sends requests from every client by every way in, and checks which endpoint answers and
+// which client address it sees.
 func TestWhoReachesWhatAsWhom(t *testing.T) {
 	c := newCluster(t)
 	local, remote, client := c.backend(1, 10, "local"), c.backend(2, 10, "remote"), c.pod(1, 50, "client")

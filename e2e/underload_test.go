@@ -18,7 +18,7 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/e2e/topology"
 )
 
-// seed is what a test draws its random numbers from: TEST_SEED, or the time. The test tells it, so that it can be
+// seed is what a test draws its random numbers from: TEST_SEED, or the time. The test logs it, so that it can be
 // repeated.
 func seed(t *testing.T) uint64 {
 	t.Helper()
@@ -62,8 +62,8 @@ const heldAsk = time.Minute
 func (c *cluster) putUnderLoad(client *topology.Host, rate int, most time.Duration) *underLoad {
 	c.t.Helper()
 	node4, node6 := at(c.Node1.IPv4, webNodePort), at(c.Node1.IPv6, webNodePort)
-	// No client asks the same endpoints by two ways at once, neither here nor below: should it use one source port for
-	// both, IPVS could not tell the answers apart (B40 in docs/cases.md).
+	// No client reaches the same endpoints by two ways at once, neither here nor below: with one source port for both,
+	// IPVS could not distinguish the answers (B40 in docs/cases.md).
 	u := &underLoad{c: c, broken: map[net.Conn]error{}, done: make(chan struct{}), held: slices.Concat(c.hold(client, web4, 10), c.hold(c.Outside, web6, 5), c.hold(c.Node2, node4, 5), c.hold(c.Node2, node6, 5))}
 	for _, l := range []struct {
 		from *topology.Host

@@ -176,8 +176,8 @@ func TestTraffic(t *testing.T) {
 	traffic(t, func(trafficCell) bool { return false })
 }
 
-// traffic asks for every cell of a proxier with these arguments. Where again says so a cell that is not as it should be
-// is asked once more, alone.
+// traffic tries every cell with a proxier with these arguments. A cell that is not as it should be, and for which again
+// is true, is tried once more, alone.
 func traffic(t *testing.T, again func(trafficCell) bool, args ...string) *cluster {
 	t.Helper()
 	c := newCluster(t)
@@ -189,7 +189,7 @@ func traffic(t *testing.T, again func(trafficCell) bool, args ...string) *cluste
 			continue
 		}
 		if again(cells[i]) {
-			t.Logf("asked again, alone: %s", cells[i].text(got))
+			t.Logf("tried again, alone: %s", cells[i].text(got))
 			got = c.outcomes(cells[i:i+1], hosts)[0]
 		}
 		if !cells[i].accepts(cells[i].want, got) {

@@ -106,8 +106,8 @@ func TestAChangeCostsWhatItAdds(t *testing.T) {
 	r.Report.Changes = &Changes{Part: Part{Own: 3, Took: 20}, Count: 10}
 	for idle, want := range map[*Part]float64{nil: 300, {Own: 6, Took: 60}: 100, {Own: 60, Took: 60}: 0} {
 		r.Report.Idle = idle
-		if got, told := changeCPU(&r); !told || got != want {
-			t.Errorf("idle %+v: %v ms a change (%t), want %v", idle, got, told, want)
+		if got, known := changeCPU(&r); !known || got != want {
+			t.Errorf("idle %+v: %v ms a change (%t), want %v", idle, got, known, want)
 		}
 	}
 	for _, audits := range []struct{ changes, idle float64 }{{0, 0}, {1, 0}, {0, 5}, {2, 5}} {
@@ -184,7 +184,7 @@ func TestGoalsAreJudgedByTheFigures(t *testing.T) {
 	}
 	// With a hundredth of that CPU it is not reached.
 	p.Runs[2].Report.First.Own = 10
-	if _, good, told := goals[1].value(rows(p.Runs), p); good || !told {
+	if _, good, known := goals[1].value(rows(p.Runs), p); good || !known {
 		t.Error("20 times less counts as 30")
 	}
 }
@@ -240,7 +240,7 @@ func TestNumbersAreWrittenForPeople(t *testing.T) {
 		}
 	}
 	r := &row{runs: []Run{{Report: &Control{Complete: value(1.0)}}, {Report: &Control{Complete: value(4.0)}}, {}}}
-	if v, told := r.median(complete); v != 2.5 || !told {
-		t.Errorf("the median is %v, %v", v, told)
+	if v, known := r.median(complete); v != 2.5 || !known {
+		t.Errorf("the median is %v, %v", v, known)
 	}
 }

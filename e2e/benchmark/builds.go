@@ -55,7 +55,7 @@ func (p *Page) Builds() string {
 			this, other := ofBothBuilds(all[at], base, f.of)
 			if len(this) > 0 {
 				text := "–"
-				if ratio, told := figures.Paired(this, other); told {
+				if ratio, known := figures.Paired(this, other); known {
 					text = ratio.Text()
 				}
 				write := func(v []float64) string {

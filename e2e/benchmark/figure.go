@@ -1,7 +1,7 @@
 package benchmark
 
-// A figure is one number of a run; told is false when the run has none.
-type figure = func(*Run) (v float64, told bool)
+// A figure is one number of a run; known is false when the run has none.
+type figure = func(*Run) (v float64, known bool)
 
 // report makes a figure of what ipvs-load control says.
 func report(of func(*Control) (float64, bool)) figure {
@@ -51,8 +51,8 @@ var (
 		return *c.Complete, true
 	})
 	peakRSS = report(func(c *Control) (float64, bool) {
-		n, told := count(c.PeakRSS)
-		return n / (1 << 20), told
+		n, known := count(c.PeakRSS)
+		return n / (1 << 20), known
 	})
 	changeP50 = change(func(c *Changes) float64 { return c.P50 })
 	changeP99 = change(func(c *Changes) float64 { return c.P99 })

@@ -10,8 +10,8 @@ import (
 // goal is one of the project's, with how it is read from the rows.
 type goal struct {
 	what, want string
-	// value says what there is in words, and whether that reaches the goal; told is false when it was not measured.
-	value func(all []*row, p *Page) (text string, reached, told bool)
+	// value returns the result in words, and whether it reaches the goal; known is false when it was not measured.
+	value func(all []*row, p *Page) (text string, reached, known bool)
 }
 
 // atLeast compares a ratio of two figures with what is wanted of it.
@@ -24,8 +24,8 @@ func atLeast(all []*row, over, under func([]*row) (float64, bool), want float64,
 	return fmt.Sprintf(words, ratioText(a/b, true)), a/b >= want, true
 }
 
-func atMost(v float64, told bool, want float64, write func(float64) string) (string, bool, bool) {
-	if !told {
+func atMost(v float64, known bool, want float64, write func(float64) string) (string, bool, bool) {
+	if !known {
 		return "", false, false
 	}
 	return write(v), v <= want, true
@@ -66,16 +66,16 @@ var goals = []goal{
 			"kube-proxy's is %s times as much")
 	}},
 	{"processes started for it", "fewer than 30", func(all []*row, _ *Page) (string, bool, bool) {
-		if v, told := of(Ours, 1000, executed)(all); told {
+		if v, known := of(Ours, 1000, executed)(all); known {
 			return fmt.Sprintf("%.0f programs executed", v), v < 30, true
 		}
-		v, told := of(Ours, 1000, part(first, processes))(all)
-		return fmt.Sprintf("%.0f on the machine", v), v < 30, told
+		v, known := of(Ours, 1000, part(first, processes))(all)
+		return fmt.Sprintf("%.0f on the machine", v), v < 30, known
 	}},
 	{"first full programming, 10,000 × 5, beyond the API's lists", "1.5 times the batched bare loop",
 		func(all []*row, _ *Page) (string, bool, bool) {
-			v, told := overFloor(find(all, Ours, 10_000))
-			return atMost(v, told, 1.5, times)
+			v, known := overFloor(find(all, Ours, 10_000))
+			return atMost(v, known, 1.5, times)
 		}},
 	{"system calls for it", "2,000 beyond what client-go makes", func(all []*row, _ *Page) (string, bool, bool) {
 		mine, told1 := of(Ours, 10_000, netlinkCalls)(all)
@@ -88,12 +88,12 @@ var goals = []goal{
 			return atLeast(all, of(KubeProxy, 1000, changeP50), of(Ours, 10_000, changeP99), 50, "%s times faster")
 		}},
 	{"the same p99 beside ours at 100 × 5", "1.2 times", func(all []*row, _ *Page) (string, bool, bool) {
-		v, told := ratio(of(Ours, 10_000, changeP99), of(Ours, 100, changeP99))(all)
-		return atMost(v, told, 1.2, times)
+		v, known := ratio(of(Ours, 10_000, changeP99), of(Ours, 100, changeP99))(all)
+		return atMost(v, known, 1.2, times)
 	}},
 	{"in-process part of it (watch event to kernel), p50", "below 1 ms", func(all []*row, _ *Page) (string, bool, bool) {
-		v, told := of(Ours, 10_000, inProcess)(all)
-		return atMost(v, told, 1, milliseconds)
+		v, known := of(Ours, 10_000, inProcess)(all)
+		return atMost(v, known, 1, milliseconds)
 	}},
 	{"own CPU per endpoint change at 1,000 × 5", "a twentieth of kube-proxy's",
 		func(all []*row, _ *Page) (string, bool, bool) {
@@ -101,17 +101,17 @@ var goals = []goal{
 				"kube-proxy's is %s times as much")
 		}},
 	{"ours at 10,000 × 5 beside ours at 1,000 × 5", "1.2 times", func(all []*row, _ *Page) (string, bool, bool) {
-		v, told := ratio(of(Ours, 10_000, changeCPU), of(Ours, 1000, changeCPU))(all)
-		return atMost(v, told, 1.2, times)
+		v, known := ratio(of(Ours, 10_000, changeCPU), of(Ours, 1000, changeCPU))(all)
+		return atMost(v, known, 1.2, times)
 	}},
 	{"peak memory at 10,000 × 5", "60 MiB", func(all []*row, _ *Page) (string, bool, bool) {
-		v, told := of(Ours, 10_000, peakRSS)(all)
-		return atMost(v, told, 60, func(v float64) string { return fmt.Sprintf("%.0f MiB", v) })
+		v, known := of(Ours, 10_000, peakRSS)(all)
+		return atMost(v, known, 60, func(v float64) string { return fmt.Sprintf("%.0f MiB", v) })
 	}},
 	{"restart with nothing changed at 10,000 × 5: netlink messages that write", "none",
 		func(all []*row, _ *Page) (string, bool, bool) {
-			v, told := of(Ours, 10_000, part(restart, writes))(all)
-			return atMost(v, told, 0, figures.Thousands)
+			v, known := of(Ours, 10_000, part(restart, writes))(all)
+			return atMost(v, known, 0, figures.Thousands)
 		}},
 	{"its time", "2 times the bare dumps, beyond the API's lists", func(all []*row, _ *Page) (string, bool, bool) {
 		again, told1 := of(Ours, 10_000, part(restart, took))(all)
@@ -125,8 +125,8 @@ var goals = []goal{
 			duration(again), duration(list), duration(look)), again-list <= 2*look, true
 	}},
 	{"idle: netlink messages that write", "none", func(all []*row, _ *Page) (string, bool, bool) {
-		v, told := of(Ours, 10_000, perMinute(writes))(all)
-		return atMost(v, told, 0, func(v float64) string { return figures.Thousands(v) + " a minute" })
+		v, known := of(Ours, 10_000, perMinute(writes))(all)
+		return atMost(v, known, 0, func(v float64) string { return figures.Thousands(v) + " a minute" })
 	}},
 	{"idle at 10,000 × 5, audits and the programs for them included", "1 % of a core",
 		func(all []*row, _ *Page) (string, bool, bool) {
@@ -140,10 +140,10 @@ var goals = []goal{
 func reached(b *strings.Builder, all []*row, p *Page) {
 	b.WriteString("| what | at least | here | |\n|---|---|---|---|\n")
 	for _, g := range goals {
-		text, good, told := g.value(all, p)
+		text, good, known := g.value(all, p)
 		verdict := "**not reached**"
 		switch {
-		case !told:
+		case !known:
 			text, verdict = "not measured here", ""
 		case good:
 			verdict = "reached"

@@ -5,11 +5,11 @@ import (
 	"strings"
 )
 
-// Line tells of a run in one line, for the log.
+// Line returns the run in one line, for the log.
 func (r *Run) Line() string {
 	words := []string{fmt.Sprintf("%s, %d Services:", r.Name(), r.Services)}
 	add := func(format string, of figure) {
-		if v, told := of(r); told {
+		if v, known := of(r); known {
 			words = append(words, fmt.Sprintf(format, v))
 		}
 	}

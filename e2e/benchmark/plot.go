@@ -16,7 +16,7 @@ func (p *Page) Plots() map[string]string {
 	draw := func(name, title string, of figure, write func(float64) string, only func(*row) bool) {
 		var bars []bar
 		for _, r := range all {
-			if v, told := r.median(of); told && only(r) {
+			if v, known := r.median(of); known && only(r) {
 				bars = append(bars, bar{fmt.Sprintf("%s: %s", figures.Thousands(float64(r.services)), r.name), v, write(v)})
 			}
 		}

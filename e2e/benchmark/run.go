@@ -173,7 +173,7 @@ func (r *row) values(of func(*Run) (float64, bool)) (values []float64) {
 		return nil
 	}
 	for i := range r.runs {
-		if v, told := of(&r.runs[i]); told {
+		if v, known := of(&r.runs[i]); known {
 			values = append(values, v)
 		}
 	}

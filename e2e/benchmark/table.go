@@ -23,8 +23,8 @@ func milli(of figure) func(*row) string { return cell(of, milliseconds) }
 
 func cell(of figure, write func(float64) string) func(*row) string {
 	return func(r *row) string {
-		v, told := r.median(of)
-		if !told {
+		v, known := r.median(of)
+		if !known {
 			return "–"
 		}
 		text := write(v)
@@ -113,8 +113,8 @@ var restColumns = columns(
 
 func perMinute(of func(*Part) (float64, bool)) figure {
 	return part(idle, func(p *Part) (float64, bool) {
-		v, told := of(p)
-		return v * 60 / p.Took, told && p.Took > 0
+		v, known := of(p)
+		return v * 60 / p.Took, known && p.Took > 0
 	})
 }
 
@@ -157,9 +157,9 @@ func overFloor(r *row) (float64, bool) {
 	return (whole - list) / least, true
 }
 
-func ratioText(v float64, told bool) string {
+func ratioText(v float64, known bool) string {
 	switch {
-	case !told:
+	case !known:
 		return "–"
 	case v < 9.95:
 		return fmt.Sprintf("%.1f", v)

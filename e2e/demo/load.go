@@ -14,7 +14,7 @@ import (
 
 func addr(text string) netip.AddrPort { return netip.MustParseAddrPort(text) }
 
-// load sends requests, shows who answered them, and fails when one was not answered.
+// load sends requests, shows which endpoints answered them, and fails when one was not answered.
 func (d *demo) load(from *topology.Host, title, target string, args ...string) (*harness.LoadReport, error) {
 	r, err := d.programs.Load(from, append(append([]string{"--mode", "crr", "--timeout", lossTimeout.String()}, args...),
 		"tcp://"+target)...)

@@ -43,7 +43,7 @@ func bootstrap(rounds int, value float64, again func(*rand.Rand) float64) Ratio 
 	return Ratio{Value: value, Low: drawn[resamples*25/1000], High: drawn[resamples*975/1000-1], Rounds: rounds}
 }
 
-// Text writes the ratio and its interval, where there is more than one round to tell it from.
+// Text writes the ratio and its interval, where there is more than one round to compute it from.
 func (r Ratio) Text() string {
 	if r.Rounds == 1 {
 		return fmt.Sprintf("%.2f", r.Value)

@@ -4,15 +4,15 @@ import "testing"
 
 func TestPairedTakesOutWhatSlowsBoth(t *testing.T) {
 	// The machine changes its pace sevenfold, the ratio stays.
-	ratio, told := Paired([]float64{90, 630, 180, 270, 450}, []float64{100, 700, 200, 300, 500})
-	if !told || ratio.Value < 0.899 || ratio.Value > 0.901 || ratio.Low < 0.85 || ratio.High > 0.95 {
+	ratio, known := Paired([]float64{90, 630, 180, 270, 450}, []float64{100, 700, 200, 300, 500})
+	if !known || ratio.Value < 0.899 || ratio.Value > 0.901 || ratio.Low < 0.85 || ratio.High > 0.95 {
 		t.Errorf("%+v", ratio)
 	}
-	if _, told := Paired([]float64{1}, nil); told {
+	if _, known := Paired([]float64{1}, nil); known {
 		t.Error("a ratio to nothing")
 	}
 	for _, zeros := range [][]float64{{0}, {0, 1, 2}} {
-		if ratio, told := Paired([]float64{1, 0, 3}, zeros); told {
+		if ratio, known := Paired([]float64{1, 0, 3}, zeros); known {
 			t.Errorf("a ratio to %v: %+v", zeros, ratio)
 		}
 	}

@@ -28,7 +28,7 @@ func startGuest(ctx context.Context, c config, guest int, timeout time.Duration,
 		c.self, "-inside", strconv.Itoa(guest), "-out", c.out)
 	cmd := exec.CommandContext(ctx, c.lab[0], args...)
 	cmd.Stderr = os.Stderr
-	// The lab ends its guest when it is asked to end.
+	// The lab ends its guest when it gets a signal.
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 20 * time.Second
 	go func() {
@@ -98,7 +98,7 @@ func because(err error) string {
 
 func orUnknown(on string) string {
 	if on == "" {
-		return "its kernel had not told its name"
+		return "its kernel had not said its version"
 	}
 	return on
 }

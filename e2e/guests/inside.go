@@ -11,8 +11,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/e2e/harness"
 )
 
-// The lines by which a guest tells this program, on the host, what it does; what stands between begin and end is the
-// test's.
+// The lines by which a guest reports to this program, on the host, what it does. What stands between begin and end is
+// the test's output.
 const (
 	saysWhat  = "== guests: this is "
 	saysBegin = "== guests: begin "

@@ -67,7 +67,7 @@ func run(args []string) int {
 	return 0
 }
 
-// config is what was asked for.
+// config is what the command line chooses.
 type config struct {
 	lab      []string
 	guests   int

@@ -117,7 +117,7 @@ func TestEachTestIsRunOnceInSomeGuest(t *testing.T) {
 	}
 	wantLines(t, text, "guest 1: Linux ", "guest 2: Linux ", "a", "b", "unfinished", "all 3 tests passed in 2 guests")
 	if n := strings.Count(text, "== guest "); n != 3 {
-		t.Errorf("want three tests told, got %d in\n%s", n, text)
+		t.Errorf("want three tests reported, got %d in\n%s", n, text)
 	}
 }
 
@@ -179,8 +179,8 @@ func TestALabThatCannotRunIsAskedOnce(t *testing.T) {
 // What is cut off goes on where it was: what passed is left out, what failed is tried again.
 func TestResultsAreKept(t *testing.T) {
 	results := filepath.Join(t.TempDir(), "results")
-	mended := filepath.Join(t.TempDir(), "mended")
-	programs := []string{program(t, "x", threeTests), program(t, "y", `TestA() { [ -e `+mended+` ] || { echo "--- FAIL: TestA/sub (0.01s)"; return 1; }; }`)}
+	repaired := filepath.Join(t.TempDir(), "repaired")
+	programs := []string{program(t, "x", threeTests), program(t, "y", `TestA() { [ -e `+repaired+` ] || { echo "--- FAIL: TestA/sub (0.01s)"; return 1; }; }`)}
 	if passed, text := playTests(t, 1, results, programs...); passed {
 		t.Errorf("passed\n%s", text)
 	}
@@ -189,7 +189,7 @@ func TestResultsAreKept(t *testing.T) {
 		!strings.Contains(string(text), `"failed":["TestA/sub"]`) {
 		t.Errorf("%v: %s", err, text)
 	}
-	if err := os.WriteFile(mended, nil, 0o600); err != nil {
+	if err := os.WriteFile(repaired, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	passed, said := playTests(t, 1, results, programs...)

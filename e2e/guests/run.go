@@ -11,7 +11,7 @@ import (
 
 func boardDir(out string) string { return filepath.Join(out, "board") }
 
-// mostIdle is how many guests may die without having begun a test. A lab that starts none would otherwise be asked for
+// mostIdle is how many guests may die without having begun a test. A lab that starts none would otherwise be tried for
 // ever.
 const mostIdle = 2
 
@@ -193,8 +193,7 @@ func (p *play) anyFree() bool {
 	return false
 }
 
-// sumUp tells once more and shortly what failed, where whoever reads the log looks first, and says whether everything
-// passed.
+// sumUp lists at the end of the log what failed, in short, and reports whether everything passed.
 func (p *play) sumUp() bool {
 	good := !p.broken
 	for _, t := range p.tasks {

@@ -11,7 +11,7 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/e2e/topology"
 )
 
-// Answer is who answered, and which address of the client it saw.
+// Answer is the name of the endpoint that answered, and the client's address that it saw.
 type Answer struct {
 	ID     string
 	Client netip.Addr
@@ -43,7 +43,7 @@ func DialFrom(h *topology.Host, network string, port uint16, to netip.AddrPort) 
 	return conn, err
 }
 
-// AskOn asks who is at the other end of the connection, which stays usable.
+// AskOn sends a request on the connection, which stays usable, and returns the endpoint's answer.
 func AskOn(conn net.Conn) (Answer, error) { return AskOnWithin(conn, 2*time.Second) }
 
 // AskOnWithin is AskOn with another time that the answer may take, which is lengthened as Patiently does.
@@ -74,7 +74,7 @@ func parseAnswer(line string) (Answer, error) {
 	return Answer{ID: found[1], Client: client.Addr().Unmap(), Port: client.Port()}, nil
 }
 
-// Ask asks from the host who serves the address, on a connection of its own.
+// Ask sends a request from the host to the address, on a connection of its own, and returns the endpoint's answer.
 func Ask(h *topology.Host, network string, to netip.AddrPort) (Answer, error) {
 	conn, err := Dial(h, network, to)
 	if err != nil {

@@ -76,8 +76,8 @@ func SeccompProfile(p Programs, capabilities []string) ([]byte, error) {
 	return exec.Command(p.Path("confined"), "-capabilities", strings.Join(capabilities, ","), "-print").Output()
 }
 
-// AwaitReady waits until the kernel is in line with what is wanted. (/healthz does not tell: it is 200 while starting,
-// because the dataplane of the life before still serves.)
+// AwaitReady waits until the kernel is in line with what is wanted. (/healthz does not show that: it is 200 at a start,
+// because the dataplane of the process before still serves.)
 func (p *Proxier) AwaitReady() error {
 	return Await(60*time.Second, func() error {
 		if p.Ended() {
@@ -217,7 +217,7 @@ func (p *Proxier) Metric(name string) (float64, error) {
 	return sum, nil
 }
 
-// Dump describes the node's dataplane for somebody who has to find out what went wrong.
+// Dump describes the node's dataplane, for the log of a test that has failed.
 func Dump(h *topology.Host) string {
 	var b strings.Builder
 	for _, c := range [][]string{

@@ -58,7 +58,7 @@ func relayed(t *testing.T) (*Relay, func() net.Conn) {
 	}
 }
 
-// asked writes a line and waits so long for the same one.
+// asked writes a line and waits for the same one until its time is over.
 func asked(conn net.Conn, patience time.Duration) error {
 	if _, err := conn.Write([]byte("hello\n")); err != nil {
 		return err

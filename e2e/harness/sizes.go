@@ -33,7 +33,7 @@ func AnswerSizes(h *topology.Host, at netip.AddrPort) (conn io.Closer, err error
 			}
 			line, _, _ := bytes.Cut(request[:n], []byte("\n"))
 			if size, err := strconv.Atoi(string(line)); err == nil {
-				_, _ = socket.WriteToUDPAddrPort(make([]byte, size), client) // what is too large is asked for again
+				_, _ = socket.WriteToUDPAddrPort(make([]byte, size), client) // too large: the client repeats its request
 			}
 		}
 	}()

@@ -91,7 +91,7 @@ func run(args []string) int {
 	return 0
 }
 
-// config is what was asked for.
+// config is what the command line chooses.
 type config struct{ page, out, bin, pattern, timeout string }
 
 func (c config) results(r row) string { return filepath.Join(c.out, r.name+".jsonl") }

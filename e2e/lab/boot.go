@@ -55,7 +55,7 @@ func bootOnce(ctx context.Context, bootTime time.Duration, j job, guest *exec.Cm
 	if failure == nil {
 		failure = fmt.Errorf("the guest died: it left no exit status (%w)", statusErr)
 	}
-	console.tell(os.Stderr, noise.String())
+	console.writeLast(os.Stderr, noise.String())
 	if ctx.Err() == nil && !console.announced() {
 		failure = errBoot{fmt.Errorf("the guest's kernel did not get as far as the command: %w", failure)}
 	}

@@ -9,8 +9,8 @@ import (
 	"syscall"
 )
 
-// checkInsideArg tells this program to check in the network namespace that it was started in, which is to be a fresh
-// one.
+// checkInsideArg is the argument with which this program checks the network namespace that it was started in, which is
+// to be a fresh one.
 const checkInsideArg = "check-inside"
 
 // finding is one thing that the tests need of a kernel, and how it is tried.

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// checkPeerArg tells this program to be the other side of tryVeth.
+// checkPeerArg is the argument with which this program is the other side of tryVeth.
 const checkPeerArg = "check-peer"
 
 const (

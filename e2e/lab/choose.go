@@ -20,7 +20,7 @@ var kinds = []kind{own, uml, qemu}
 // facts is what was found out about this machine; see gather.
 type facts struct {
 	root       bool
-	again      string // the command by which root does what was asked for
+	again      string // the command by which root does it
 	arch       string // as Go calls it
 	release    string // of the running kernel
 	ownLacks   string // why the machine's own kernel will not do; "" when it seems to

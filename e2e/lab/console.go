@@ -51,8 +51,8 @@ func (c *console) flush() {
 // announced says whether the command started.
 func (c *console) announced() bool { return c.state > 0 }
 
-// tell writes the last lines of the console, and of what the program that is the machine said.
-func (c *console) tell(to io.Writer, noise string) {
+// writeLast writes the last lines of the console, and of the output of the program that is the machine.
+func (c *console) writeLast(to io.Writer, noise string) {
 	for _, part := range []struct {
 		whose string
 		lines []string

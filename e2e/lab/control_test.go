@@ -99,6 +99,6 @@ func TestALockOnAFileThatIsGoneIsNone(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := stillThere(file, path); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("want another file of the name told apart, got %v", err)
+		t.Errorf("want an error for another file of the name, got %v", err)
 	}
 }

@@ -59,11 +59,11 @@ func TestTheLastLinesOfADeadGuestsConsoleAreTold(t *testing.T) {
 	}
 	io.WriteString(c, "Kernel panic")
 	c.flush()
-	var told strings.Builder
-	c.tell(&told, "")
-	lines := strings.Split(strings.TrimSpace(told.String()), "\n")
+	var text strings.Builder
+	c.writeLast(&text, "")
+	lines := strings.Split(strings.TrimSpace(text.String()), "\n")
 	if len(lines) != lastLines+2 || lines[lastLines] != "  Kernel panic" || lines[lastLines-1] != "  line 999" {
-		t.Errorf("want the last %d lines and that the program said nothing, got\n%s", lastLines, told.String())
+		t.Errorf("want the last %d lines and that the program said nothing, got\n%s", lastLines, text.String())
 	}
 }
 
@@ -172,11 +172,11 @@ func TestBootLeavesNothingBehind(t *testing.T) {
 	j := guestJob(t, "")
 	started := filepath.Join(j.Control, "started")
 	ctx, cancel := context.WithCancelCause(context.Background())
-	told := errors.New("told to end")
+	signal := errors.New("a signal")
 	go func() {
 		for {
 			if _, err := os.Stat(started); err == nil {
-				cancel(told)
+				cancel(signal)
 				return
 			}
 			time.Sleep(time.Millisecond)
@@ -186,7 +186,7 @@ func TestBootLeavesNothingBehind(t *testing.T) {
 	cmd := exec.Command("sh", "-c", script)
 	mark := "LAB_TEST_MARK=" + j.Control
 	cmd.Env = append(os.Environ(), mark)
-	if _, err := boot(ctx, j, cmd); !errors.Is(err, told) {
+	if _, err := boot(ctx, j, cmd); !errors.Is(err, signal) {
 		t.Errorf("want the reason of the end, got %v", err)
 	}
 	if left := processesWith(t, mark); len(left) > 0 {

@@ -94,10 +94,10 @@ A booted kernel is described by these variables of the environment, too:
 	return exitUsage
 }
 
-// errSignal is why the context ended when lab was told to end.
+// errSignal is why the context ended when lab got a signal.
 type errSignal struct{ syscall.Signal }
 
-func (e errSignal) Error() string { return "told to end: " + e.String() }
+func (e errSignal) Error() string { return "ended by the signal " + e.String() }
 
 // untilSignal returns a context that SIGINT, SIGTERM and SIGHUP end, with the signal as its cause.
 func untilSignal(parent context.Context) (context.Context, func()) {
@@ -203,7 +203,7 @@ func prepare(ctx context.Context, wanted string) (choice, error) {
 	}
 }
 
-// settle looks at what was asked for before anything is installed or downloaded. A suite's kernel can only be emulated.
+// settle checks the choice before anything is installed or downloaded. A suite's kernel can only be emulated.
 func settle(wanted string) (string, error) {
 	from, err := chosenSuite("")
 	if err != nil {

@@ -20,7 +20,7 @@ func TestMapCountIsRaisedWhereItIsLow(t *testing.T) {
 		if err != nil || string(got) != after {
 			t.Errorf("%q became %q (%v), want %q", before, got, err, after)
 		}
-		if told := strings.Contains(said, "was 65530"); told != (before != after) {
+		if logged := strings.Contains(said, "was 65530"); logged != (before != after) {
 			t.Errorf("%q: said %q", before, said)
 		}
 	}

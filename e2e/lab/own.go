@@ -16,7 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ownInitArg tells this program that it is the first process of new namespaces on the machine's own kernel.
+// ownInitArg is the argument with which this program is the first process of new namespaces on the machine's own
+// kernel.
 const ownInitArg = "own-init"
 
 // namespaces are those in which nothing that the command does reaches the machine: links, addresses, rules, sets,

@@ -28,8 +28,9 @@ func runAsInit(j job, env []string) int {
 	return supervise(&exec.Cmd{Path: path, Args: j.Command, Dir: j.Dir, Env: env})
 }
 
-// guardArg tells this program to be the first process of a guest's processes on the host. User-Mode Linux cannot be it
-// itself: it aborts by a signal when its kernel panics, and a namespace's first process is spared such signals.
+// guardArg is the argument with which this program is the first process of a guest's processes on the host. User-Mode
+// Linux cannot be it itself: it aborts by a signal when its kernel panics, and a namespace's first process is spared
+// such signals.
 const guardArg = "guard"
 
 // guard runs a program, and ends when it does.

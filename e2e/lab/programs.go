@@ -17,8 +17,8 @@ const (
 	guestPrograms = guestDir + "/bin"
 )
 
-// guestModules are loaded before the command starts, and those of the iptables. The rest comes by itself when it is
-// asked for, but programs that ask in namespaces of their own, or in parallel, should find these.
+// guestModules are loaded before the command starts, and those of the iptables. The kernel loads the rest on demand,
+// but programs that need them in namespaces of their own, or in parallel, should find these.
 var guestModules = []string{"nf_conntrack", "ip_vs", "ip_vs_rr", "ip_vs_lc", "ip_vs_sh", "xt_set", "dummy", "veth"}
 
 // setUpPrograms makes the programs that differ in a booted guest, and takes them for lab itself.

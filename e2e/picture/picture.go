@@ -18,7 +18,7 @@ const (
 	height = 260 // of the field of a chart of lines
 )
 
-// colours are told apart by who sees no red and green, too.
+// colours differ also for people who do not distinguish red and green.
 var colours = []string{"#4477aa", "#ee8833", "#228855", "#aa3377"}
 
 // Bar is one line of a chart: parts of it have the colours of the legend in turn.

@@ -49,13 +49,13 @@ func goalTable(r *Result) string {
 
 func (s *Scenario) goal(what, against string, least float64) goalRow {
 	row := goalRow{what: what, least: fmt.Sprint(least), is: "–", verdict: "not measured"}
-	if ratio, told := figures.Paired(s.Rates[Ours], s.Rates[against]); told {
+	if ratio, known := figures.Paired(s.Rates[Ours], s.Rates[against]); known {
 		row.is, row.verdict = ratio.Text(), ratio.Verdict(least)
 	}
-	if ratio, told := figures.Paired(s.Rates[OursNFT], s.Rates[against]); told {
+	if ratio, known := figures.Paired(s.Rates[OursNFT], s.Rates[against]); known {
 		row.nft = ratio.Text()
 	}
-	if ratio, told := figures.Paired(s.Rates[Bare], s.Rates[against]); told && against != Bare {
+	if ratio, known := figures.Paired(s.Rates[Bare], s.Rates[against]); known && against != Bare {
 		row.bare = ratio.Text()
 	}
 	return row
@@ -68,13 +68,13 @@ func stallGoals(r *Result) (rows []goalRow) {
 		}
 		ours := r.stall(name, Ours)
 		if ours != nil {
-			if ratio, told := ours.lastBesideFirst(); told {
+			if ratio, known := ours.lastBesideFirst(); known {
 				row.is, row.verdict = ratio.Text(), ratio.Verdict(0.95)
 			}
 		}
 		for variant, column := range map[string]*string{OursNFT: &row.nft, Bare: &row.bare} {
 			if other := r.stall(name, variant); other != nil {
-				if ratio, told := other.lastBesideFirst(); told {
+				if ratio, known := other.lastBesideFirst(); known {
 					*column = ratio.Text()
 				}
 			}
@@ -91,13 +91,13 @@ func stallGoals(r *Result) (rows []goalRow) {
 			if n > 0 {
 				syns.verdict = "missed"
 			}
-			if ratio, told := ours.lastBeside(r.stall(name, ProxyNFT)); told {
+			if ratio, known := ours.lastBeside(r.stall(name, ProxyNFT)); known {
 				beside.is, beside.verdict = ratio.Text(), ratio.Verdict(2)
 			}
 		}
 		if other := r.stall(name, OursNFT); other != nil {
 			syns.nft = fmt.Sprint(other.synsAgain())
-			if ratio, told := other.lastBeside(r.stall(name, ProxyNFT)); told {
+			if ratio, known := other.lastBeside(r.stall(name, ProxyNFT)); known {
 				beside.nft = ratio.Text()
 			}
 		}

@@ -104,7 +104,7 @@ func rates(s *Scenario, against string) string {
 			continue
 		}
 		beside := "–"
-		if ratio, told := figures.Paired(all, s.Rates[against]); told && v != against {
+		if ratio, known := figures.Paired(all, s.Rates[against]); known && v != against {
 			beside = ratio.Text()
 		}
 		text += fmt.Sprintf("| %s | %s | %s to %s | %s | %d |\n", v, figures.Thousands(figures.Median(all)),

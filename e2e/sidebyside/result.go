@@ -27,7 +27,7 @@ const (
 type Result struct {
 	Kernel, Machine, Date, Command string
 
-	Services  int     // beside those that are asked
+	Services  int     // beside those that get requests
 	Seconds   float64 // of one turn
 	Scenarios []*Scenario
 	Stalls    []*Stall
@@ -84,7 +84,7 @@ func (r *Result) Ran(name, what, variant string, first bool, run LongRun) {
 // Scenario is one workload, measured in rounds in each of which every variant had its turn.
 type Scenario struct {
 	Name, What string
-	// Bystander says that no Service is asked.
+	// Bystander says that no Service gets requests.
 	Bystander bool
 	// Datagrams says that they are counted, and not connections.
 	Datagrams bool
