@@ -79,7 +79,7 @@ func remainders(shares []uint32, among []int, free, total uint64, endpoints []En
 	return markFull(shares, endpoints)
 }
 
-// markFull gives those for whom no bucket is left the weight 1: at weight 0 they would count as draining.
+// markFull gives endpoints for which no bucket is left the weight 1: at weight 0 they would count as draining.
 func markFull(shares []uint32, endpoints []Endpoint) []uint32 {
 	for i, e := range endpoints {
 		if e.Weight > 0 {

@@ -14,14 +14,14 @@ func init() {
 	})
 }
 
-// The kernel counts from the greatest weight down to 1 in steps of the greatest common divisor, and at each step
-// everyone whose weight is not below the count has a turn (net/netfilter/ipvs/ip_vs_wrr.c, ip_vs_wrr_schedule, Linux
+// The kernel counts from the greatest weight down to 1 in steps of the greatest common divisor, and at each step every
+// real server whose weight is not below the count has a turn (net/netfilter/ipvs/ip_vs_wrr.c, ip_vs_wrr_schedule, Linux
 // 6.1 to 7.2). All that the heaviest is ahead of the others comes in a row: with 65535 and 32767, 32,768 connections
 // without a break. With 2 and 1 it is two.
 //
 // So the kernel gets the smallest numbers that leave each weight, beside the heaviest one, what it is but for
 // turnsError, in millionths of it. Above mostTurns none are looked for: of those up to there the ones that come closest
-// are taken, and who weighs less than one part in mostTurns of the heaviest counts as one part.
+// are taken, and a weight of less than one part in mostTurns of the heaviest counts as one part.
 const (
 	mostTurns  = 1000
 	turnsError = 5000

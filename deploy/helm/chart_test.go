@@ -194,7 +194,7 @@ func TestSwitches(t *testing.T) {
 		}
 	}
 	if of["policy-off"].has("ValidatingAdmissionPolicy") || of["policy-off"].has("ValidatingAdmissionPolicyBinding") {
-		t.Error("there is an admission policy that nobody asked for")
+		t.Error("there is an admission policy although no value enables it")
 	}
 	for name, m := range of {
 		equal("PodMonitor of "+name, m.has("PodMonitor"), name == "monitoring")

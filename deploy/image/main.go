@@ -32,7 +32,7 @@ func main() {
 	}
 }
 
-// order is what was asked for.
+// order is what the command line chooses.
 type order struct {
 	version, revision string
 	created           time.Time

@@ -25,7 +25,7 @@ func main() {
 	}
 }
 
-// release is what is asked for.
+// release is what the command line chooses.
 type release struct {
 	version, revision string
 	created           time.Time

@@ -35,7 +35,7 @@ func TestTimesOfChanges(t *testing.T) {
 		for deadline := time.After(20 * time.Second); !there(); {
 			select {
 			case <-w.Changed():
-			case <-time.After(time.Millisecond): // the store tells after it has put it
+			case <-time.After(time.Millisecond): // the store notifies after it has put it
 			case <-deadline:
 				t.Fatal("the change has not come")
 			}

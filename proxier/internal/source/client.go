@@ -23,7 +23,7 @@ type Client struct {
 	restored *restored
 }
 
-// NewClient returns a client, of which nothing has been asked yet. It speaks protobuf.
+// NewClient returns a client, without sending a request. It speaks protobuf.
 func NewClient(config *rest.Config) (*Client, error) {
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{v1.AddToScheme, discovery.AddToScheme, events.AddToScheme} {

@@ -64,8 +64,8 @@ func sliceList(n int) *discovery.EndpointSliceList {
 	return list
 }
 
-// apiServer answers every request with the body, compressed where that is asked for and wanted, and says what was asked
-// last.
+// apiServer answers every request with the body, compressed with compress where the request accepts it. asked returns
+// the last request.
 func apiServer(t *testing.T, status int, body []byte, compress bool) (from Source, asked func() *http.Request) {
 	t.Helper()
 	var last *http.Request
@@ -147,7 +147,7 @@ func TestAListIsAskedForAsAWhole(t *testing.T) {
 		}
 		q := asked().URL.Query()
 		if q.Get("resourceVersion") != want || q.Get("limit") != "" || q.Get("watch") != "" || q.Get("labelSelector") != "!service.kubernetes.io/service-proxy-name" {
-			t.Errorf("%q: asked for %v", version, q)
+			t.Errorf("%q: requested %v", version, q)
 		}
 		if accept := asked().Header.Get("Accept"); !strings.HasPrefix(accept, runtime.ContentTypeProtobuf) {
 			t.Errorf("Accept: %s", accept)
@@ -217,9 +217,9 @@ func TestAListThatIsPutOff(t *testing.T) {
 		_, _ = w.Write(body)
 	}))
 	defer busy.Close()
-	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("another server is asked") }))
+	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("another server gets a request") }))
 	defer other.Close()
-	servers, err := NewServers([]string{busy.URL, other.URL}, func(text string, _ ...any) { t.Errorf("told %q", text) })
+	servers, err := NewServers([]string{busy.URL, other.URL}, func(text string, _ ...any) { t.Errorf("logged %q", text) })
 	if err != nil {
 		t.Fatal(err)
 	}

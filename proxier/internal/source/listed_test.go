@@ -57,7 +57,7 @@ func TestTheVersionThatWasJustListedIsNotAskedFor(t *testing.T) {
 				w.Stop()
 			}
 			if lists-1 != c.asks {
-				t.Errorf("%d watches asked by a list, want %d", lists-1, c.asks)
+				t.Errorf("%d lists for watches, want %d", lists-1, c.asks)
 			}
 		})
 	}

@@ -18,7 +18,7 @@ import (
 type nodes struct {
 	name   string
 	synced *signal
-	tell   func()
+	notify func()
 
 	mu sync.Mutex
 	// own is this node, nil while it is not known.
@@ -36,9 +36,9 @@ type nodes struct {
 
 var _ cache.TransformingStore = &nodes{}
 
-func newNodes(name string, tell func()) *nodes {
+func newNodes(name string, notify func()) *nodes {
 	return &nodes{
-		name: name, synced: newSignal(), tell: tell,
+		name: name, synced: newSignal(), notify: notify,
 		at: map[netip.Addr][]string{}, known: map[string][]netip.Addr{}, ready: map[string]struct{}{}, weights: map[string]uint32{},
 	}
 }
@@ -130,12 +130,12 @@ func (n *nodes) put(after *v1.Node) {
 	}
 	n.mu.Unlock()
 	if changed {
-		n.tell()
+		n.notify()
 	}
 }
 
-// weigh takes note of the Node's annotation and reports whether it says something else now. A value that cannot be read
-// leaves the last good one in force; the node itself tells of it.
+// weigh records the Node's weight annotation, and reports whether the weight is another one now. A value that cannot be
+// read leaves the last good one in force; that node's proxier reports it.
 func (n *nodes) weigh(node *v1.Node) bool {
 	key, _ := annotation.Lookup(annotation.Node, annotation.Weight)
 	text, written := node.Annotations[key.String()]
@@ -168,7 +168,7 @@ func (n *nodes) drop(name string) {
 	}
 	n.version++
 	n.mu.Unlock()
-	n.tell()
+	n.notify()
 }
 
 func (n *nodes) forget(name string) {
@@ -217,11 +217,11 @@ func (w *Watcher) Node() *v1.Node {
 	return w.nodes.own
 }
 
-// NodesKnown reports whether the source has told which Nodes there are.
+// NodesKnown reports whether the Nodes have been listed.
 func (w *Watcher) NodesKnown() bool { return w.nodes.synced.sent() }
 
-// ReadyNodes returns the names of the nodes on which a proxier may run, sorted; none while the source has not told
-// which Nodes there are. It is no part of NodesVersion.
+// ReadyNodes returns the names of the nodes on which a proxier may run, sorted; none before the Nodes are listed. A
+// change of it does not change NodesVersion.
 func (w *Watcher) ReadyNodes() []string {
 	if !w.NodesKnown() {
 		return nil

@@ -19,7 +19,7 @@ const (
 		runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
 )
 
-// follows returns an error where a watch after that version would not tell all that is different from what was seen,
+// follows returns an error where a watch after that version would not send all that is different from what was seen,
 // because the API server was started with an older copy of its data. The error has a reflector list again. (A restore
 // can raise the versions, etcdutl snapshot restore --bump-revision, but need not.)
 //
@@ -28,9 +28,9 @@ const (
 // version the object that was written last was another one than the one that was seen, or there was none; or an object
 // that was deleted after that is still there.
 //
-// It asks for that object's metadata. It asks a second time where the last event was a deletion, and where the object
-// was changed since. It does not notice a copy that has all that was seen of the resource, when something else was
-// written to that copy before it reached the version. Another resource may show that (restored.go).
+// It requests that object's metadata. It sends a second request where the last event was a deletion, and where the
+// object was changed since. It does not notice a copy that has all that was seen of the resource, when something else
+// was written to that copy before it reached the version. Another resource may show that (restored.go).
 func (l lister) follows(ctx context.Context, after uint64) error {
 	there, gone := l.past.last()
 	after = max(after, there.version, gone.version)
@@ -89,7 +89,7 @@ func (l lister) ask(ctx context.Context, of edition, after uint64, exactly bool)
 	return edition{}, nil
 }
 
-// metadata is all that is read of the objects that are asked for.
+// metadata is all that is read of the objects that follows requests.
 var metadata = decode(func(o *metav1.PartialObjectMetadata) (runtime.Object, error) { return o, nil })
 
 // selectorOf selects one object, whatever it is of: by both fields the API server looks up a key and reads no list

@@ -55,11 +55,11 @@ func TestAPIServersThatGoOnAreNotListedAgain(t *testing.T) {
 
 // TestDataThatIsOlderIsListedAgain: an API server that starts on an older copy of its data may have any version by the
 // time that a watch goes on after the last one that was seen. What the copy lacks, and what it has instead, is listed
-// anew, once. So is what nobody can tell any more.
+// anew, once. So it is where the data no longer shows it.
 func TestDataThatIsOlderIsListedAgain(t *testing.T) {
 	for _, h := range []history{
 		{name: "nothing", copied: 50, reached: 70},
-		{name: "nobody can tell", seen: "a=2@60", then: "a=3@120", reached: 150, compacted: 110},
+		{name: "the data no longer shows it", seen: "a=2@60", then: "a=3@120", reached: 150, compacted: 110},
 	} {
 		h.lists, h.asks = 1, 2
 		t.Run(h.name, func(t *testing.T) { t.Parallel(); h.isFollowed(t) })
@@ -113,7 +113,7 @@ func (h history) isFollowed(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx, end := context.WithCancel(t.Context())
-	store, told := newToldStore()
+	store, changed := newNotifyingStore()
 	r := cache.NewReflectorWithOptions(client.Source(Selection{}).Services, &v1.Service{}, store.ofServices(), soon)
 	over := make(chan struct{})
 	go func() { defer close(over); r.RunWithContext(ctx) }()
@@ -130,7 +130,7 @@ func (h history) isFollowed(t *testing.T) {
 	patience := time.After(30 * time.Second)
 	for store.service(cluster.Name{Namespace: namespace, Name: "last"}) == nil {
 		select {
-		case <-told:
+		case <-changed:
 		case <-patience:
 			t.Fatalf("what was written last has not arrived; the requests were\n%s", strings.Join(api.asked(), "\n"))
 		}

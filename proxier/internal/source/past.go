@@ -35,7 +35,7 @@ func versionOf(o interface{ GetResourceVersion() string }) (version uint64, is b
 	return version, err == nil && version > 0
 }
 
-// tailMost is how many objects a tail has at most. One is asked for; the others are there for when it is deleted.
+// tailMost is how many objects a tail has at most. One is requested; the others replace it when it is deleted.
 const tailMost = 8
 
 // tail is what has happened last to the objects of a resource. The zero value is that of a resource without objects.

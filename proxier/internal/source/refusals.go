@@ -23,7 +23,8 @@ var meanings = map[int]string{
 	http.StatusForbidden:    "Forbidden: the role of the account lacks the permission (deploy/ipvs-proxier.yaml has the ClusterRole)",
 }
 
-// answered takes note of an answer. It returns what is to be told: news of a refusal, or that one is over.
+// answered records an answer. It returns what is to be logged: a refusal that is new, or the request that is no longer
+// refused.
 func (r *refusals) answered(method string, server, at *url.URL, status int) (refused, over string) {
 	what := asked(method, at)
 	if what == "" {
@@ -56,7 +57,7 @@ func (r *refusals) all() []string {
 	return slices.Sorted(maps.Values(r.said))
 }
 
-// asked names what a request is for: "list or watch services"; "" where it is none of ours.
+// asked returns the purpose of a request, such as "list or watch services"; "" where it is none of ours.
 func asked(method string, at *url.URL) string {
 	parts := strings.Split(strings.Trim(at.Path, "/"), "/")
 	resource := parts[len(parts)-1]

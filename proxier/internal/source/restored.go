@@ -7,31 +7,32 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 )
 
-// elsewhere is what a reflector is told that lists again because of another one's find.
+// elsewhere is the error with which a reflector lists again because of what another one has found.
 var elsewhere = apierrors.NewResourceExpired("another resource shows that the API server has an older copy of its data")
 
-// restored is what the listers of one client tell each other: that the API server's data is an older copy. One of them
-// finds that by what was lost of its resource. Of another resource nothing may have been lost, and yet something have
-// been written to the copy before it reached the version after which its watch goes on. Its methods may be called from
-// any goroutine.
+// restored is what the listers of one client share: whether the API server's data is an older copy. One of them finds
+// that when objects of its resource are lost. Another resource may have lost nothing, and yet something may have been
+// written to the copy before it reached the version after which its watch goes on. Its methods may be called from any
+// goroutine.
 type restored struct {
 	mu   sync.Mutex
 	next restoration
 }
 
-// restoration is closed when somebody finds that the data was restored. Nobody finds one that is nil.
+// restoration is closed when a lister finds that the data was restored. A nil one is never found.
 type restoration chan struct{}
 
 func newRestored() *restored { return &restored{next: make(restoration)} }
 
-// awaited returns the restoration that nobody has found yet.
+// awaited returns the next restoration, which no lister has found yet.
 func (r *restored) awaited() restoration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.next
 }
 
-// find tells all that the data is another one than that of before the restoration. It tells nobody a second time.
+// find has all listers list again, because the API server's data is an older copy since this restoration. Found again,
+// it has no effect.
 func (r *restored) find(found restoration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -27,7 +27,7 @@ func TestWhatIsRestoredIsListedAgainOfAllResources(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			services, endpoints := newRevisions(t, ""), newRevisions(t, "a=2@60")
 			endpoints.ofSlices = true
-			may := make(chan struct{}) // Services be asked for after the restart
+			may := make(chan struct{}) // Services be requested after the restart
 			again := func(w http.ResponseWriter, r *http.Request) {
 				if services.isAgain() {
 					<-may
@@ -44,7 +44,7 @@ func TestWhatIsRestoredIsListedAgainOfAllResources(t *testing.T) {
 				t.Fatal(err)
 			}
 			ctx, end := context.WithCancel(t.Context())
-			store, told := newToldStore()
+			store, changed := newNotifyingStore()
 			source := client.Source(Selection{})
 			ofServices := cache.NewReflectorWithOptions(source.Services, &v1.Service{}, store.ofServices(), soon)
 			ofSlices := cache.NewReflectorWithOptions(source.Slices, &discovery.EndpointSlice{}, store.ofSlices(), soon)
@@ -73,9 +73,9 @@ func TestWhatIsRestoredIsListedAgainOfAllResources(t *testing.T) {
 			patience := time.After(30 * time.Second)
 			for store.service(cluster.Name{Namespace: namespace, Name: "new"}) == nil {
 				select {
-				case <-told:
+				case <-changed:
 				case <-patience:
-					t.Fatalf("the Service has not arrived; it was asked for by\n%s", strings.Join(services.asked(), "\n"))
+					t.Fatalf("the Service has not arrived; the requests were\n%s", strings.Join(services.asked(), "\n"))
 				}
 			}
 			for _, api := range []*revisions{services, endpoints} {

@@ -61,7 +61,7 @@ func writesOf(t *testing.T, text string) (writes []write) {
 }
 
 // revisions is an API server with the Services, or EndpointSlices, of a data store that keeps earlier versions, as etcd
-// does. Its first list is of listedAt, its first watch tells the writes after it, and then a bookmark.
+// does. Its first list is of listedAt, its first watch sends the writes after it, and then a bookmark.
 type revisions struct {
 	t        *testing.T
 	began    chan struct{} // a watch
@@ -76,7 +76,7 @@ type revisions struct {
 	queries            []string
 }
 
-// restart changes the data, cuts off watches, and forgets what was asked.
+// restart changes the data, cuts off watches, and forgets the requests.
 func (s *revisions) restart(h history) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -109,7 +109,7 @@ func (s *revisions) asked() []string {
 	return slices.Clone(s.queries)
 }
 
-// count returns how many lists of all were asked for, and how many of one object or of the version alone.
+// count returns how many lists of all were requested, and how many of one object or of the version alone.
 func (s *revisions) count() (lists, asks int) {
 	for _, query := range s.asked() {
 		switch {
@@ -244,16 +244,16 @@ func (s *revisions) list(after int, match, selector string) (runtime.Object, *ap
 	return s.listOf(at, objects), nil
 }
 
-// watch tells the writes after a version as they come, with a bookmark after those of the first watch.
+// watch sends the writes after a version as they come, with a bookmark after those of the first watch.
 func (s *revisions) watch(w http.ResponseWriter, r *http.Request, after int) {
 	w.Header().Set("Content-Type", runtime.ContentTypeJSON+";stream=watch")
-	tell := func(what string, o runtime.Object) {
+	send := func(what string, o runtime.Object) {
 		_ = json.NewEncoder(w).Encode(map[string]any{"type": what, "object": o})
 	}
 	s.mu.Lock()
 	first := s.first
 	s.mu.Unlock()
-	for told := false; ; told = true {
+	for caughtUp := false; ; caughtUp = true {
 		s.mu.Lock()
 		there := s.at(after)
 		for _, one := range s.writes {
@@ -262,21 +262,21 @@ func (s *revisions) watch(w http.ResponseWriter, r *http.Request, after int) {
 			case one.version <= after || one.version > s.reached:
 				continue
 			case one.port == 0:
-				tell("DELETED", s.object(one))
+				send("DELETED", s.object(one))
 				delete(there, one.name)
 			case known:
-				tell("MODIFIED", s.object(one))
+				send("MODIFIED", s.object(one))
 			default:
-				tell("ADDED", s.object(one))
+				send("ADDED", s.object(one))
 				there[one.name] = one
 			}
 		}
 		after = max(after, s.reached)
 		changed := s.changed
 		s.mu.Unlock()
-		if !told {
+		if !caughtUp {
 			if first {
-				tell("BOOKMARK", s.object(write{version: heardUpTo}))
+				send("BOOKMARK", s.object(write{version: heardUpTo}))
 			}
 			s.began <- struct{}{}
 		}
@@ -298,13 +298,13 @@ func (s *revisions) watch(w http.ResponseWriter, r *http.Request, after int) {
 // soon has a reflector try again at once.
 var soon = cache.ReflectorOptions{Backoff: &wait.Backoff{Duration: time.Millisecond, Factor: 1, Steps: 1}}
 
-// newToldStore returns a store, and a channel that has an element after it has changed.
-func newToldStore() (*store, <-chan struct{}) {
-	told := make(chan struct{}, 1)
+// newNotifyingStore returns a store, and a channel that has an element after it has changed.
+func newNotifyingStore() (*store, <-chan struct{}) {
+	changed := make(chan struct{}, 1)
 	return newStore(func() {
 		select {
-		case told <- struct{}{}:
+		case changed <- struct{}{}:
 		default:
 		}
-	}), told
+	}), changed
 }

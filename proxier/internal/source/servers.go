@@ -18,8 +18,8 @@ type patience struct {
 	// minute, and ends it after the whole (k8s.io/apiserver 0.37, pkg/server/filters/priority-and-fairness.go,
 	// getRequestWaitContext). To ask again earlier makes the queue longer, by every node of the cluster at once.
 	longest time.Duration
-	// silence is after how long, and then again and again, a server is asked for a sign of life where there is another one
-	// to turn to. sign is how long that may take. /readyz waits in no queue (flow schema "probes", level "exempt").
+	// silence is how often a server that says nothing gets a request for /readyz, where there is another server to use.
+	// sign is how long the answer may take. /readyz waits in no queue (flow schema "probes", level "exempt").
 	silence, sign time.Duration
 }
 
@@ -28,8 +28,9 @@ func usual() patience {
 }
 
 // Servers are the API servers of a cluster. Each request goes to the one that answered last; when that one does not
-// answer, or says that it cannot serve (503), the next one is asked. A watch that ends so begins again on the next one,
-// by the reflectors' own doing. The names in the URLs are those that the servers' certificates have to show.
+// answer, or says that it cannot serve (503), the request goes to the next one. A watch that ends so begins again on
+// the next one, by the reflectors' own doing. The names in the URLs are those that the servers' certificates have to
+// show.
 type Servers struct {
 	patience
 	urls []*url.URL
@@ -43,8 +44,8 @@ type Servers struct {
 	err   error
 }
 
-// NewServers returns the servers with these URLs, at least one, of scheme, host and port. tell is told, for a log, when
-// another one is turned to, when none answers, and when one does again.
+// NewServers returns the servers with these URLs, at least one, of scheme, host and port. tell is called, for a log,
+// when another one is used, when none answers, and when one does again.
 func NewServers(urls []string, tell func(text string, args ...any)) (*Servers, error) {
 	s := &Servers{patience: usual(), tell: tell}
 	for _, text := range urls {

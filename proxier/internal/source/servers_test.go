@@ -30,7 +30,7 @@ func apiServers(t *testing.T, n int) (*source.Servers, []*httptest.Server, func(
 		all, urls = append(all, s), append(urls, s.URL)
 	}
 	log := &logLines{}
-	servers, err := source.NewServers(urls, log.tell)
+	servers, err := source.NewServers(urls, log.add)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +58,7 @@ type logLines struct {
 	text []string
 }
 
-func (l *logLines) tell(text string, _ ...any) {
+func (l *logLines) add(text string, _ ...any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.text = append(l.text, text)
@@ -85,10 +85,10 @@ func TestServersFailOver(t *testing.T) {
 		t.Errorf("nobody is there, and %q answers", got)
 	}
 	if _, since, err := servers.Reach(); since.IsZero() || err == nil {
-		t.Errorf("not told that nobody answers: %v %v", since, err)
+		t.Errorf("not reported that no server answers: %v %v", since, err)
 	}
 	if want := "another API server is turned to|another API server is turned to|another API server is turned to|another API server is turned to|no API server answers; the dataplane stays as it is"; strings.Join(log.text, "|") != want {
-		t.Errorf("told %q", log.text)
+		t.Errorf("logged %q", log.text)
 	}
 }
 
@@ -110,7 +110,7 @@ func TestServersThatCannotServe(t *testing.T) {
 	well := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "well") }))
 	defer well.Close()
 	log := &logLines{}
-	servers, err := source.NewServers([]string{sick.URL, well.URL}, log.tell)
+	servers, err := source.NewServers([]string{sick.URL, well.URL}, log.add)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,7 +137,7 @@ func TestServersThatCannotServe(t *testing.T) {
 		t.Errorf("the server is back: %v %v", err, since)
 	}
 	if last := log.text[len(log.text)-1]; last != "the API answers again" {
-		t.Errorf("told %q at last", last)
+		t.Errorf("logged %q at last", last)
 	}
 }
 
@@ -149,7 +149,7 @@ func TestServersLeaveTheAskersWish(t *testing.T) {
 	defer slow.Close()
 	defer close(hangs)
 	log := &logLines{}
-	servers, err := source.NewServers([]string{slow.URL, slow.URL}, log.tell)
+	servers, err := source.NewServers([]string{slow.URL, slow.URL}, log.add)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,7 +163,7 @@ func TestServersLeaveTheAskersWish(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	if len(log.text) != 0 {
-		t.Errorf("told %q", log.text)
+		t.Errorf("logged %q", log.text)
 	}
 }
 
@@ -210,7 +210,7 @@ func TestABusyServerIsWaitedFor(t *testing.T) {
 			letGo := func() { once.Do(func() { close(release) }) }
 			defer letGo()
 			log := &logLines{}
-			servers, err := source.NewServers([]string{slow.URL, other.URL}[:c.servers], log.tell)
+			servers, err := source.NewServers([]string{slow.URL, other.URL}[:c.servers], log.add)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -220,7 +220,7 @@ func TestABusyServerIsWaitedFor(t *testing.T) {
 			}
 			if c.waits {
 				go func() {
-					for range map[int]int{1: 1, 2: 3}[c.servers] { // it was asked for a sign of life, and gave it
+					for range map[int]int{1: 1, 2: 3}[c.servers] { // /readyz was requested of it, and it answered
 						<-asked
 					}
 					letGo()
@@ -235,10 +235,10 @@ func TestABusyServerIsWaitedFor(t *testing.T) {
 			want := map[bool]string{true: "slow", false: "other"}[c.waits]
 			// One that is not waited for may be left before the request has come to it.
 			if string(body) != want || lists.Load() > 1 || c.waits && lists.Load() == 0 {
-				t.Errorf("answered by %q, the slow one was asked %d times; want %s and once", body, lists.Load(), want)
+				t.Errorf("answered by %q, the slow one got %d requests; want %s and one", body, lists.Load(), want)
 			}
 			if turned := len(log.text) > 0; turned == c.waits {
-				t.Errorf("told %q", log.text)
+				t.Errorf("logged %q", log.text)
 			}
 		})
 	}

@@ -32,8 +32,8 @@ type Watcher struct {
 // NewWatcher returns a watcher, for the node of that name, that has not begun.
 func NewWatcher(s Source, nodeName string) *Watcher {
 	w := &Watcher{source: s, changed: make(chan struct{}, 1)}
-	w.store = newStore(w.tell)
-	w.services, w.slices, w.nodes = w.store.ofServices(), w.store.ofSlices(), newNodes(nodeName, w.tell)
+	w.store = newStore(w.notify)
+	w.services, w.slices, w.nodes = w.store.ofServices(), w.store.ofSlices(), newNodes(nodeName, w.notify)
 	return w
 }
 
@@ -104,10 +104,10 @@ func (w *Watcher) Names() []cluster.Name {
 	return w.store.serviceNames()
 }
 
-// tell makes Changed deliver.
-func (w *Watcher) tell() {
+// notify makes Changed deliver.
+func (w *Watcher) notify() {
 	select {
 	case w.changed <- struct{}{}:
-	default: // somebody has been told already
+	default: // a notification waits already
 	}
 }

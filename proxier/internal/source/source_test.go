@@ -324,7 +324,7 @@ func TestNodes(t *testing.T) {
 			labelled := node("n2", "192.0.2.3")
 			labelled.Labels = map[string]string{"a": "b"}
 			s.put(labelled)
-			// Whoever lists an address takes it from nobody who lists it too, and leaves it to them.
+			// A Node that lists an address takes it from no other Node that lists it too, and leaves it to those when it goes.
 			s.put(node("n3", "192.0.2.3", "192.0.2.3"))
 			await("a second node with the address", func() bool { return true })
 			if !at("192.0.2.3", "n2")() {
@@ -336,7 +336,7 @@ func TestNodes(t *testing.T) {
 			s.remove(node("n2"))
 			await("its end", at("192.0.2.3", ""))
 			if version != before+1 {
-				t.Errorf("%d changes were told, want 1", version-before)
+				t.Errorf("%d changes, want 1", version-before)
 			}
 			s.remove(node("n1"))
 			await("this node's end", func() bool { return watcher.Node() == nil })
@@ -383,7 +383,7 @@ func TestReadyNodes(t *testing.T) {
 	api.put(node("new"))
 	watcher := source.NewWatcher(api.source(), "n1")
 	if known := watcher.ReadyNodes(); known != nil {
-		t.Errorf("before the source has told: %v", known)
+		t.Errorf("before the first lists: %v", known)
 	}
 	go watcher.Run(t.Context())
 	if !watcher.WaitForSync(t.Context()) {
@@ -400,7 +400,7 @@ func TestReadyNodes(t *testing.T) {
 	before := watcher.NodesVersion()
 	api.put(ready(node("n2"), v1.ConditionFalse, "linux"))
 	api.put(ready(node("new"), v1.ConditionTrue, "linux"))
-	api.remove(node("n3")) // which is told
+	api.remove(node("n3")) // which is a change
 	for deadline := time.After(20 * time.Second); watcher.NodesVersion() == before; {
 		select {
 		case <-watcher.Changed():
@@ -409,7 +409,7 @@ func TestReadyNodes(t *testing.T) {
 		}
 	}
 	if n := watcher.NodesVersion() - before; n != 1 {
-		t.Errorf("%d changes were told, want 1", n)
+		t.Errorf("%d changes, want 1", n)
 	}
 	wants("new")
 }

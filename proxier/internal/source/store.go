@@ -21,7 +21,7 @@ import (
 type store struct {
 	// started is when it was made: what happened before is nothing that it could have been late with.
 	started time.Time
-	tell    func()
+	notify  func()
 
 	mu       sync.Mutex
 	services map[cluster.Name]*service
@@ -43,9 +43,9 @@ type endpointSlice struct {
 	data []byte
 }
 
-func newStore(tell func()) *store {
+func newStore(notify func()) *store {
 	return &store{
-		started: time.Now(), tell: tell,
+		started: time.Now(), notify: notify,
 		services: map[cluster.Name]*service{}, of: map[cluster.Name]*service{}, dirty: map[cluster.Name]cluster.Change{},
 	}
 }
@@ -143,7 +143,7 @@ func (s *store) change(f func()) {
 	dirty := len(s.dirty) > 0
 	s.mu.Unlock()
 	if dirty {
-		s.tell()
+		s.notify()
 	}
 }
 
@@ -249,7 +249,7 @@ func (s *store) take() []cluster.Change {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	changes := slices.SortedFunc(maps.Values(s.dirty), func(a, b cluster.Change) int { return a.Name.Compare(b.Name) })
-	s.dirty = map[cluster.Name]cluster.Change{} // a map keeps the room of what was once in it
+	s.dirty = map[cluster.Name]cluster.Change{} // a map keeps the memory of what was once in it
 	return changes
 }
 

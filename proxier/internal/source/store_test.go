@@ -187,14 +187,14 @@ func TestStoreKeepsWhatIsThere(t *testing.T) {
 			if random.IntN(3) > 0 {
 				continue
 			}
-			told := map[string]bool{}
+			changed := map[string]bool{}
 			for _, change := range s.take() {
-				told[change.Name.Name] = true
+				changed[change.Name.Name] = true
 			}
 			for i := range 4 {
 				of := fmt.Sprintf("s%d", i)
-				if taken[of] != picture(of) && !told[of] {
-					t.Fatalf("seed %d, step %d: %s changed from %q to %q and is not told", seed, step, of, taken[of], picture(of))
+				if taken[of] != picture(of) && !changed[of] {
+					t.Fatalf("seed %d, step %d: %s changed from %q to %q and is not in the changes", seed, step, of, taken[of], picture(of))
 				}
 				taken[of] = picture(of)
 			}
@@ -214,8 +214,8 @@ func TestStoreKeepsWhatIsThere(t *testing.T) {
 // TestTheSameAgainIsNoChange: a list that comes again, and a slice that has nothing new but the time of its last
 // change.
 func TestTheSameAgainIsNoChange(t *testing.T) {
-	told := 0
-	s := newStore(func() { told++ })
+	notified := 0
+	s := newStore(func() { notified++ })
 	services, slicesOf := s.ofServices(), s.ofSlices()
 	if err := services.Replace([]any{fullService()}, ""); err != nil {
 		t.Fatal(err)
@@ -226,7 +226,7 @@ func TestTheSameAgainIsNoChange(t *testing.T) {
 	if !services.synced.sent() || len(s.take()) != 1 {
 		t.Fatal("the first list is no change")
 	}
-	told = 0
+	notified = 0
 	again := fullSlice()
 	again.Annotations[v1.EndpointsLastChangeTriggerTime] = time.Now().Add(time.Hour).Format(time.RFC3339Nano)
 	for _, err := range []error{services.Replace([]any{fullService()}, ""), slicesOf.Replace([]any{fullSlice()}, ""), slicesOf.Update(again)} {
@@ -234,8 +234,8 @@ func TestTheSameAgainIsNoChange(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if changes := s.take(); told != 0 || len(changes) != 0 {
-		t.Errorf("told %d times of %v", told, changes)
+	if changes := s.take(); notified != 0 || len(changes) != 0 {
+		t.Errorf("notified %d times, of %v", notified, changes)
 	}
 }
 

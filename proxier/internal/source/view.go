@@ -7,10 +7,10 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 )
 
-// View is how old what is known of the API is. It is measured by what the API server says anyway: a list is as old as
-// its request, and each event of a watch shows that nothing is missing up to it, bookmarks too, of which the server
-// sends one a minute (k8s.io/apiserver 0.37, pkg/storage/cacher/cacher.go, bookmarkFrequency). So nobody asks for its
-// sake. A server that is stopped keeps its connections open: nothing else tells.
+// View is the age of what is known from the API. It needs no requests of its own. A list is as old as its request. Each
+// event of a watch shows that nothing is missing up to it, bookmarks too, of which the server sends one a minute
+// (k8s.io/apiserver 0.37, pkg/storage/cacher/cacher.go, bookmarkFrequency). A server process that is suspended keeps
+// its connections open: nothing else shows that.
 type View struct {
 	now func() time.Time
 
