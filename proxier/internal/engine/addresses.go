@@ -9,12 +9,12 @@ import (
 type AddressChange struct {
 	// Gone is the address that a link has lost; it is not valid where a link has got one.
 	Gone netip.Addr
-	// Missed says that the kernel had more to say than there was room for.
+	// Missed says that changes were lost, because there were more than the socket's buffer holds.
 	Missed bool
 }
 
-// addressChanges are the changes of the node's addresses that the loop has not looked at yet. Another goroutine tells
-// of them.
+// addressChanges are the changes of the node's addresses that the loop has not looked at yet. Another goroutine adds
+// them.
 type addressChanges struct {
 	// told has an element while there are any.
 	told chan struct{}

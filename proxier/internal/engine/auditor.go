@@ -58,15 +58,15 @@ type AuditCost struct{ Thread, Programs time.Duration }
 // sparingPeriod. Where they take more than a hundredth of a core each period, they come less often. Half of each part
 // is for the reading, whose cost is known: to compare what was read and to collect what is left of it takes the loop
 // and the collector as long again (2.6 s for 1.35 s of reading, of 10,000 Services in User-Mode Linux:
-// docs/benchmarking.md). Periods below sparingPeriod are kept: who asks for one has reasons.
+// docs/benchmarking.md). Periods below sparingPeriod are kept: an operator who sets one has reasons.
 const (
 	auditPart     = 200
 	thriftyPart   = 2000
 	sparingPeriod = 30 * time.Second
 )
 
-// partsRest is how long parts are not looked at again; it is longer where reading them takes more than half a hundredth
-// of it. So who changes the node all the time does not have it read all the time.
+// partsRest is how long parts are not read again; it is longer where reading them takes more than half a percent of it.
+// So a program that changes the node all the time does not have it read all the time.
 const partsRest = time.Second
 
 // newAuditor starts the goroutine, which opens the Reader when it needs one. It ends with close, as soon as the kernel
@@ -84,7 +84,7 @@ func newAuditor(
 	return a
 }
 
-// answer reads the kernel whenever it is asked to.
+// answer reads the kernel at each request of the loop.
 func (a *auditor) answer(open func() (dataplane.Reader, error)) {
 	var reader dataplane.Reader
 	defer func() {

@@ -11,12 +11,12 @@ type backgroundRunner struct {
 	mu    sync.Mutex
 	jobs  []func()
 	there chan struct{} // some are
-	told  func()        // when one is done
+	done  func()        // when one is done
 }
 
-// newBackgroundRunner starts the goroutine, which ends with ctx. told is called after each job.
-func newBackgroundRunner(ctx context.Context, told func()) *backgroundRunner {
-	m := &backgroundRunner{there: make(chan struct{}, 1), told: told}
+// newBackgroundRunner starts the goroutine, which ends with ctx. done is called after each job.
+func newBackgroundRunner(ctx context.Context, done func()) *backgroundRunner {
+	m := &backgroundRunner{there: make(chan struct{}, 1), done: done}
 	go m.run(ctx)
 	return m
 }
@@ -30,7 +30,7 @@ func (m *backgroundRunner) run(ctx context.Context) {
 		}
 		for job := m.next(); job != nil && ctx.Err() == nil; job = m.next() {
 			job()
-			m.told()
+			m.done()
 		}
 	}
 }

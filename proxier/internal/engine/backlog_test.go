@@ -71,7 +71,7 @@ func TestBacklogLosesNothing(t *testing.T) {
 }
 
 // TestStartGoesByPasses: a start is as many passes as its Services need; the API's own Service is in the first of them,
-// a change that comes meanwhile in the next one, and what nobody wants goes when everybody has been asked. A restart
+// a change that comes meanwhile in the next one, and what no Service wants is removed after the last of them. A restart
 // finds nothing to do.
 func TestStartGoesByPasses(t *testing.T) {
 	s := newScenario(t, 0, 0)
@@ -192,7 +192,7 @@ func TestStartFillsTheFoundation(t *testing.T) {
 	}
 }
 
-// TestAuditThatEndsTheStart: an audit by the last pass of a start mends what has happened to Services of the passes
+// TestAuditThatEndsTheStart: an audit by the last pass of a start repairs what has happened to Services of the passes
 // before it, too.
 func TestAuditThatEndsTheStart(t *testing.T) {
 	s := newScenario(t, 0, 0)

@@ -179,7 +179,7 @@ func hairpins(h *hostileObjects) *hostileObjects { return h.endpoints(16, 1000, 
 
 // BenchmarkBesideABigService is the longest pass while the largest Service comes, gets another limit for each of its
 // endpoints, and goes: others wait for it. It is the processor time of the thread, so that other programs do not count;
-// what the kernel takes comes on top. What is made beside the passes is told apart.
+// what the kernel takes comes on top. The work beside the passes is a figure of its own.
 func BenchmarkBesideABigService(b *testing.B) {
 	for _, name := range slices.Sorted(maps.Keys(bigServices)) {
 		b.Run(name, func(b *testing.B) {

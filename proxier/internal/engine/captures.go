@@ -12,9 +12,8 @@ import (
 // rulesUnread is the reason of rules of others that could not be looked at.
 var rulesUnread = cluster.Reason{Name: "RulesUnread", OfNode: true}
 
-// recordCaptures takes note of the rules of others that come before IPVS. It returns the Services of which they take
-// packets that they did not take before, or take none any more. Such a rule is reported and never touched: who wrote it
-// may mean it.
+// recordCaptures records the rules of others that come before IPVS. It returns the Services whose packets they take now
+// and did not before, or no longer take. Such a rule is reported and never touched: it may be intended.
 func (e *Engine) recordCaptures(seen dataplane.Observation) (dirty []cluster.Name) {
 	e.unreadRules = nil
 	for _, err := range seen.UnreadRules {

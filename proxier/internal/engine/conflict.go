@@ -8,8 +8,8 @@ import (
 // frontEndConflict is the reason of a front end that another Service has: the same address, port and protocol.
 var frontEndConflict = cluster.Reason{Name: "FrontEndConflict"}
 
-// addConflict adds the Problem of a Service that wants a front end which another Service has. Who has it is decided in
-// dataplane/merge.go.
+// addConflict adds the Problem of a Service that wants a front end which another Service has. dataplane/merge.go
+// decides which one has it.
 func addConflict(
 	problems *cluster.Problems, front *dataplane.FrontEnd, winner cluster.Name, as dataplane.FrontEndKind,
 ) {

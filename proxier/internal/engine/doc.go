@@ -6,7 +6,7 @@
 // goroutine owns both.
 //
 // The package knows no API client, no kernel, no log and no metrics. A [Lister] has the objects, a [dataplane.Kernel]
-// carries out operations, and who wants to know what was done is an [Observer].
+// carries out operations, and an [Observer] gets the Reports.
 //
 // The files by what they are about; each line begins with the one to read first:
 //

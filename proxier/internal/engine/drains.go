@@ -12,8 +12,8 @@ import (
 // drainPoll is how often the connections of draining real servers are counted.
 const drainPoll = time.Second
 
-// drains remembers since when a real server drains. It is only a clock: that the real server drains at all is told by
-// the kernel, where it has weight 0. After a restart the deadline starts anew.
+// drains remembers since when a real server drains. It is only a clock: the kernel shows that the real server drains,
+// by the weight 0. After a restart the deadline starts anew.
 type drains map[dataplane.VirtualServerID]map[netip.AddrPort]*drain
 
 type drain struct {

@@ -11,8 +11,8 @@ import (
 // big one.
 const mostPasses = 1_000_000
 
-// DryRun returns the operations by which an engine that starts now would bring a kernel that was seen in line with
-// what l lists, in their order, and its last Report. Nothing is written. What only time brings is not in it: the end of
+// DryRun returns the operations by which an engine that starts now would bring a kernel that was seen in line with what
+// l lists, in their order, and its last Report. Nothing is written. It leaves out what comes with time only: the end of
 // draining endpoints, the growing weights of new ones.
 func DryRun(
 	s Settings, seen dataplane.Observation, l Lister,

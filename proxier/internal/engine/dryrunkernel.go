@@ -7,8 +7,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
 
-// DryRunKernel is a kernel on which nothing happens: it begins as one that was seen, and keeps what is done to it. An
-// Engine on it says what a sync would do there.
+// DryRunKernel is a kernel in memory that takes notes: it begins as one that was observed, and keeps the operations
+// that are applied to it. They are what a sync would do on the observed kernel.
 type DryRunKernel struct {
 	seen dataplane.Observation
 	ops  []dataplane.Op
@@ -17,7 +17,7 @@ type DryRunKernel struct {
 }
 
 // NewDryRunKernel returns a kernel that holds what was seen, and owns it from now on. connections reads those of a
-// virtual server, because draining goes by them; nil is none anywhere.
+// virtual server, on which draining depends; nil is none anywhere.
 func NewDryRunKernel(
 	seen dataplane.Observation, connections func(dataplane.VirtualServerID) ([]dataplane.Connections, error),
 ) *DryRunKernel {

@@ -35,7 +35,7 @@ type Lister interface {
 	NodesVersion() uint64
 }
 
-// Settings are what the engine goes by; they do not change while it runs.
+// Settings are the engine's configuration; they do not change while it runs.
 type Settings struct {
 	NodeName  string
 	ProxyName string
@@ -47,20 +47,23 @@ type Settings struct {
 	ExternalIPCIDRs []netip.Prefix
 	// Exclude are networks in which virtual servers of others are left alone even where a Service wants theirs.
 	Exclude []netip.Prefix
-	// Predecessor says which virtual servers another proxy has made whose place is taken: they count as ours. It says so
-	// until its place is taken, so that what could not be deleted at first is tried again. Nil is nobody.
+	// Predecessor reports whether the proxy whose place is taken has created the virtual server: such ones count as ours.
+	// It does so until the takeover is complete, so that a deletion that failed at first is tried again. Nil is no
+	// predecessor.
 	Predecessor func(dataplane.VirtualServerID) bool
 	// APIServers returns the addresses and ports of API servers that are known beside those of the Service
 	// default/kubernetes. Nil is none.
 	APIServers func() []netip.AddrPort
-	// Protected says which ports of the node's own addresses no external front end gets. Nil is none.
+	// Protected reports whether the port, of the node's own addresses, is one that no external front end gets. Nil
+	// protects none.
 	Protected func(protocol cluster.Protocol, port uint16) bool
-	// NoNodeWeights says that the annotations of Nodes have no weight to give.
+	// NoNodeWeights says that the weight annotations of Nodes have no effect.
 	NoNodeWeights bool
 }
 
-// Engine decides and does: it holds what is wanted, what the kernel holds, and what is still to be done. One goroutine
-// owns it. Time is an argument, so that tests are their own clock; a real one measures only how long something took.
+// Engine decides and applies: it has the desired state, the mirror of the kernel, and what is still to be done. One
+// goroutine owns it. Time is an argument, so that tests have a clock of their own; the real clock measures durations
+// only.
 type Engine struct {
 	settings Settings
 	kernel   dataplane.Kernel

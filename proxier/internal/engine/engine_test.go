@@ -81,7 +81,7 @@ func TestOneChangeIsOneService(t *testing.T) {
 			operations = r.OpCount()
 		}
 		if created != 1 || renewed > 4 || r.OpCount() != created+renewed || r.OpCount() != operations || r.Services != 1 || len(r.Changed) != 1 || counting.applied != operations || counting.observed+counting.counted != 0 {
-			t.Errorf("among %d Services: %d operations, %d Services, %d rows; the kernel was asked %+v", n, r.OpCount(), r.Services, len(r.Changed), counting)
+			t.Errorf("among %d Services: %d operations, %d Services, %d rows; the kernel was read %+v", n, r.OpCount(), r.Services, len(r.Changed), counting)
 		}
 	}
 }
@@ -114,7 +114,7 @@ func (b *brokenKernel) Apply(ops []dataplane.Op) []error {
 }
 
 // TestOneServiceFailsAlone: what the kernel refuses one Service does no harm to another, is tried again ever more
-// rarely, is shown, and mends by itself.
+// rarely, is shown, and succeeds by itself in the end.
 func TestOneServiceFailsAlone(t *testing.T) {
 	s := newScenario(t, 0, 0)
 	broken := &brokenKernel{Kernel: s.memory, refuse: func(op dataplane.Op) bool { return strings.Contains(op.String(), "10.96.0.2:80") }}
@@ -156,7 +156,7 @@ func TestOneServiceFailsAlone(t *testing.T) {
 	s.now = s.engine.retries.next()
 	r = s.engine.Pass(s.now, nil, false)
 	if len(s.memory.State().VirtualServers) != 3 || r.Pending != 0 || len(r.Changed) != 1 || len(r.Changed[0].Errors) != 0 {
-		t.Errorf("not mended: %+v", r)
+		t.Errorf("not repaired: %+v", r)
 	}
 }
 
@@ -241,8 +241,8 @@ func (forgetless) Forget(map[dataplane.VirtualServerID][]netip.AddrPort) (int, e
 	return 0, syscall.EPROTONOSUPPORT
 }
 
-// TestFlowsThatCannotBeForgotten are told and tried again, and are no reason to call the node unhealthy: the kernel is
-// in line.
+// TestFlowsThatCannotBeForgotten are reported and tried again, and are no reason to call the node unhealthy: the kernel
+// is in line.
 func TestFlowsThatCannotBeForgotten(t *testing.T) {
 	s := newScenario(t, 0, 0)
 	s.engine.kernel = forgetless{s.memory}
@@ -256,14 +256,14 @@ func TestFlowsThatCannotBeForgotten(t *testing.T) {
 	}
 	s.engine.kernel = s.memory
 	if r := s.engine.Pass(s.now, nil, false); len(r.Warnings) != 1 {
-		t.Error("a pass before it is due does not tell any more")
+		t.Error("a pass before it is due does not report it any more")
 	}
 	if r := s.engine.Pass(s.now.Add(forgetAgain), nil, false); len(r.Warnings) != 0 || !s.engine.stale.next().IsZero() {
 		t.Errorf("after a try that did it: %v, next %v", r.Warnings, s.engine.stale.next())
 	}
 }
 
-// TestPrimaryAddressesUnknown: node ports that are limited to addresses which nobody knows are told.
+// TestPrimaryAddressesUnknown: node ports that are limited to unknown addresses are reported.
 func TestPrimaryAddressesUnknown(t *testing.T) {
 	s := newScenario(t, 0, 0)
 	s.engine.settings.Dataplane.NodePortsOnPrimary = true

@@ -9,7 +9,7 @@ import (
 // freezeRequest asks the loop to write nothing until then; the zero time ends a freeze.
 type freezeRequest struct {
 	until time.Time
-	// done takes the answer, and has room for it: who asks may have gone.
+	// done takes the answer, and has a buffer for it: the client may have gone.
 	done chan<- error
 }
 
@@ -75,8 +75,8 @@ func (l *Loop) release() error {
 	}
 }
 
-// stayFrozen waits for the end of the freeze, and writes nothing. It returns false when ctx ends. Whatever comes
-// meanwhile waits where it is told: the Services' changes at the source, addresses in their lists.
+// stayFrozen waits for the end of the freeze, and writes nothing. It returns false when ctx ends. Changes that come
+// meanwhile wait where they are recorded: the Services' changes at the source, addresses in their lists.
 func (l *Loop) stayFrozen(ctx context.Context) bool {
 	l.audits.drop()
 	timer := time.NewTimer(0)
@@ -121,7 +121,7 @@ func (l *Loop) thaw() error {
 	return nil
 }
 
-// awaitStart waits until the source has told what it has, and a freeze that was in force before is over. It returns
+// awaitStart waits until the source has listed the objects, and a freeze that was in force before is over. It returns
 // false when ctx ends.
 func (l *Loop) awaitStart(ctx context.Context) bool {
 	synced := make(chan bool, 1)

@@ -35,11 +35,11 @@ type frozenLoop struct {
 	*Loop
 	changes *fakeChanges
 	// turn orders what test and loop do: see sleep.
-	turn   sync.Mutex
-	passes int
-	begun  int
-	told   []time.Time
-	ended  error
+	turn     sync.Mutex
+	passes   int
+	begun    int
+	reported []time.Time
+	ended    error
 }
 
 const frozenService = `apiVersion: v1
@@ -64,7 +64,7 @@ func runFrozen(t *testing.T, until time.Time, change func(*frozenLoop)) *frozenL
 		TellFrozen: func(until time.Time) {
 			f.turn.Lock()
 			defer f.turn.Unlock()
-			f.told = append(f.told, until)
+			f.reported = append(f.reported, until)
 		},
 		Begin: func() error { f.begun++; return nil },
 	})
@@ -87,7 +87,7 @@ func (f *frozenLoop) sleep(d time.Duration) {
 	synctest.Wait()
 }
 
-// wants changes the Service to this port, and tells the loop.
+// wants changes the Service to this port, and notifies the loop.
 func (f *frozenLoop) wants(port int) {
 	f.t.Helper()
 	for _, name := range f.apply([]byte(fmt.Sprintf(frozenService, port))) {
@@ -151,8 +151,8 @@ func TestAFrozenLoopWritesNothing(t *testing.T) {
 		f.serves("after the freeze", 82)
 		f.wants(83)
 		f.serves("after another change", 83)
-		if len(f.told) != 2 || !f.told[0].Equal(until) || !f.told[1].IsZero() {
-			t.Errorf("told %v", f.told)
+		if len(f.reported) != 2 || !f.reported[0].Equal(until) || !f.reported[1].IsZero() {
+			t.Errorf("reported %v", f.reported)
 		}
 	})
 }
@@ -194,8 +194,8 @@ func TestAStartInAFreeze(t *testing.T) {
 			}
 			synctest.Wait()
 			f.serves("after it", 81)
-			if f.begun != 1 || len(f.told) != 1 || !f.told[0].IsZero() {
-				t.Errorf("begun %d times, told %v", f.begun, f.told)
+			if f.begun != 1 || len(f.reported) != 1 || !f.reported[0].IsZero() {
+				t.Errorf("begun %d times, reported %v", f.begun, f.reported)
 			}
 		})
 	}

@@ -127,7 +127,8 @@ func (refusingKernel) Apply(ops []dataplane.Op) []error {
 	return errs
 }
 
-// CheckManyFailures checks that of one Service some failures are told and the others counted. observer sees all passes.
+// CheckManyFailures checks that of one Service some failures are reported and the others counted. observer sees all
+// passes.
 func CheckManyFailures(t *testing.T, observer Observer) {
 	s := newScenario(t, 0, 0)
 	h := newHostile().ports(10).endpoints(10, 1000, "n2")
@@ -141,13 +142,13 @@ func CheckManyFailures(t *testing.T, observer Observer) {
 		for _, row := range r.Changed {
 			seen = seen || row.Name == hostileName
 			if n := len(row.Errors); row.Name == hostileName && (n != budget.Problems+1 || !strings.Contains(row.Errors[n-1], fmt.Sprintf("and %d more", 10_000-budget.Problems))) {
-				t.Errorf("%d errors are told, the last one %q", n, row.Errors[n-1])
+				t.Errorf("%d errors are reported, the last one %q", n, row.Errors[n-1])
 			}
 		}
 		observer.Observe(r)
 		backlog = r.Backlog > 0
 	}
 	if !seen {
-		t.Error("nothing tells of a failure")
+		t.Error("no failure is reported")
 	}
 }

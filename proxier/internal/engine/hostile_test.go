@@ -259,7 +259,7 @@ func testHostileKernel(t *testing.T, state *dataplane.State) {
 // HostileWords checks what observers say of a Service: the limits are those of the budget.
 type HostileWords func(t *testing.T, name cluster.Name, reports []Report)
 
-// testHostileWords: what is told is short, also when all of it changes.
+// testHostileWords: reports are short, also when all of them change.
 func testHostileWords(t *testing.T, s *scenario, words HostileWords) {
 	t.Helper()
 	if n := len(s.rows[hostileName].Problems); n > 2*budget.Problems+2 {
@@ -272,7 +272,7 @@ func testHostileWords(t *testing.T, s *scenario, words HostileWords) {
 	words(t, hostileName, reports)
 }
 
-// TestHostileNode: what a node's credential writes to its Node is told within the same bounds.
+// TestHostileNode: what a node's credential writes to its Node is reported within the same bounds.
 func TestHostileNode(t *testing.T) {
 	s := newScenario(t, 0, 0)
 	s.converge(s.apply([]byte(manyServices(3))), false)

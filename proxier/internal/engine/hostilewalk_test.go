@@ -168,8 +168,8 @@ func (a author) node() map[string]*v1.Node {
 }
 
 // TestHostileWalk goes from hostile objects to others, with faults, audits and restarts on the way. Wherever it is,
-// nothing is left to be tried again, no operation is refused for good, and what is told can be printed. Without wrong
-// annotations the kernel is as it would be had these objects been the first.
+// nothing is left to be tried again, no operation is refused for good, and what is reported can be printed. Without
+// wrong annotations the kernel is as it would be had these objects been the first.
 func TestHostileWalk(t *testing.T) {
 	seed := anySeed(t)
 	a := author{rand.New(rand.NewPCG(seed, 3))}
@@ -190,7 +190,7 @@ func TestHostileWalk(t *testing.T) {
 		s.now = s.now.Add(25 * time.Hour) // all drains and slow starts are over
 		s.converge(nil, false)
 		s.testPrintable()
-		s.walkTo(s.mended())
+		s.walkTo(s.corrected())
 		s.now = s.now.Add(25 * time.Hour)
 		s.converge(nil, false)
 		s.testAsFresh()
@@ -220,9 +220,9 @@ func (s *scenario) testPrintable() {
 	}
 }
 
-// mended returns the objects without the annotations of Services where one is wrong: there the last good value is in
-// force, of which an engine that begins knows nothing.
-func (s *scenario) mended() objects {
+// corrected returns the objects without the annotations of Services where one is wrong: there the last good value is in
+// force, which a new engine does not know.
+func (s *scenario) corrected() objects {
 	to := s.objects.clone()
 	for name, row := range s.rows {
 		service := to.services[name]

@@ -7,8 +7,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
 
-// Inquiry finds out what becomes of the endpoints of a Service, beside the passes, by the code that they go by. The
-// zero value finds out nothing. What it looks at never changes, so that any goroutine may have it.
+// Inquiry finds out what becomes of the endpoints of a Service, beside the passes, by the same code as they. The zero
+// value finds out nothing. What it reads never changes, so that any goroutine may use it.
 type Inquiry struct {
 	settings   *Settings
 	lister     Lister
@@ -16,14 +16,15 @@ type Inquiry struct {
 	broadcasts []netip.Addr
 }
 
-// Basis is what a Service was made on: what is in force where something is rejected. It never changes.
+// Basis is the state in which a Service was parsed: the values that are in force where something is rejected. It never
+// changes.
 type Basis struct{ before *service }
 
 // Answer is what an Inquiry finds out about one Service, as its objects are now.
 type Answer struct {
 	// Unserved says why the Service is not served at all; empty where it is, or could be.
 	Unserved string
-	// Service is the Service as it is understood, Fates are those of the endpoints of its ports, in their order.
+	// Service is the Service as it was parsed, Fates are those of the endpoints of its ports, in their order.
 	Service cluster.Service
 	Fates   [][]dataplane.Fate
 	// Unlisted are endpoints that no port gets. SliceOf names the EndpointSlice of an address.

@@ -53,7 +53,7 @@ func TestLargeServiceIsMadeBeside(t *testing.T) {
 			t.Errorf("the loop waits for %v, the change counts as waiting: %t", wait, s.engine.waits(hostileName))
 		}
 		if slices.ContainsFunc(r.Changed, func(row Row) bool { return row.Name == hostileName && row.Gone }) {
-			t.Error("a Service that is to come is told to be gone")
+			t.Error("a Service that is to come is reported as gone")
 		}
 		finish()
 		s.converge(nil, false)
@@ -169,7 +169,7 @@ func TestMadeWithWhatIsInForce(t *testing.T) {
 	}
 }
 
-// TestBackgroundRunner does all jobs in their order, and tells of it.
+// TestBackgroundRunner does all jobs in their order, and calls done after each.
 func TestBackgroundRunner(t *testing.T) {
 	told := make(chan struct{}, 100)
 	m := newBackgroundRunner(t.Context(), func() { told <- struct{}{} })

@@ -62,7 +62,7 @@ func (s *service) places() map[servedKey]*PortRow {
 	return at
 }
 
-// question is what is asked of the kernel: the setting of a virtual server by the name of its annotation.
+// question is a setting that is read from the kernel: of a virtual server, by the name of its annotation.
 type question struct {
 	key string
 	id  dataplane.VirtualServerID

@@ -32,7 +32,7 @@ type Loop struct {
 	audits    *auditor
 	addresses *addressChanges
 	ours      *addressChanges // what our link has lost, or what our routes led to
-	// glances is when the kernel is asked next what it can tell; the zero time is never. count is how often it was.
+	// glances is when the next Glance at the kernel is due; the zero time is never. count is how many there were.
 	glances  time.Time
 	count    int
 	link     chan struct{} // ours is gone
@@ -47,7 +47,7 @@ type Loop struct {
 	// outdated says what has changed that only a new start can take note of; nil when nothing can.
 	outdated func() error
 	// freezes are requests to write nothing; frozen is until when that is so, the zero time when it is not. tellUntil is
-	// told; nil is nobody.
+	// [Config.TellFrozen].
 	freezes   chan freezeRequest
 	frozen    time.Time
 	tellUntil func(time.Time)
@@ -76,8 +76,8 @@ type Config struct {
 	Outdated func() error
 	// Frozen is until when nothing is written to the kernel from the start on; the zero time is that it is.
 	Frozen time.Time
-	// TellFrozen is told, in the loop's goroutine, until when nothing is written when that changes, the zero time when it
-	// is written again; nil is nobody.
+	// TellFrozen, if not nil, is called in the loop's goroutine when it changes until when nothing is written; the zero
+	// time is that the kernel is written again.
 	TellFrozen func(until time.Time)
 	// Begin is what writes to the kernel once, ahead of the first pass; its error ends Run. Nil is nothing.
 	Begin func() error
@@ -232,8 +232,8 @@ func (l *Loop) missed() {
 	}
 }
 
-// auditNext has the kernel audited when our link is gone: who deletes the link has as a rule deleted the virtual
-// servers, too, of whose end nothing else tells.
+// auditNext has the kernel audited when our link is gone: a program that deletes the link has as a rule deleted the
+// virtual servers, too, for which the kernel sends no notification.
 func (l *Loop) auditNext() { l.engine.auditNext(time.Now()) }
 
 // audit lets an audit go on, and repairs what it has found.

@@ -112,7 +112,7 @@ func TestSourcesComeBackWithTheirAddress(t *testing.T) {
 	}{
 		"from Linux 6.6 on":                           {told: AddressChange{Gone: theNodes.IPv6}, write: 1},
 		"up to Linux 6.5":                             {told: AddressChange{Gone: theNodes.IPv6}, keeps: true, write: 1},
-		"when the kernel told less than there was":    {told: AddressChange{Missed: true}, write: 1},
+		"when changes were missed":                    {told: AddressChange{Missed: true}, write: 1},
 		"when the node lost no address of its own":    {told: AddressChange{Gone: netip.MustParseAddr("fd00:50::8")}, keeps: true},
 		"when it lost its IPv4 address":               {told: AddressChange{Gone: theNodes.IPv4}, keeps: true},
 		"when another address came and none has gone": {keeps: true},
@@ -154,7 +154,7 @@ func TestMoreAddressesGoThanAreRemembered(t *testing.T) {
 		t.Error("an address that went, or may have gone, is there")
 	}
 	if gone := changes.take(); gone(first) {
-		t.Error("what was told once is told again")
+		t.Error("what was taken once is taken again")
 	}
 }
 
@@ -217,14 +217,14 @@ func TestLookingAtAddressesCanHang(t *testing.T) {
 	l := &Loop{engine: s.engine, work: at, addresses: newAddressChanges()}
 	l.readAddresses()
 	if asked != 1 {
-		t.Errorf("asked %d times, want 1", asked)
+		t.Errorf("read %d times, want 1", asked)
 	}
 	if at.Elapsed(time.Now().Add(time.Hour)) != 0 {
 		t.Error("a loop that waits is taken to be at work")
 	}
 }
 
-// askedKernel says when it is asked for addresses.
+// askedKernel calls asked when its addresses are read.
 type askedKernel struct {
 	dataplane.Kernel
 	asked func()

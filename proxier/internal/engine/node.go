@@ -94,12 +94,12 @@ func (e *Engine) readAddresses() ([]cluster.Name, error) {
 // whose source is not an address of the node any more; what becomes of its source is described at lose.
 func (e *Engine) sourcesMoved() bool { return e.want.Sources() != e.node.Sources() }
 
-// lose takes note of addresses that have gone, whether or not they are back, and reports whether routes preferred one
-// of them as their source. From Linux 6.6 on an IPv6 route loses its preferred source with the address, and nobody is
-// told (net/ipv6/route.c, fib6_remove_prefsrc); it does not get it back with the address. Before that only routes on
-// the address's own link did, and ours are on another one. So what the kernel has is not known, and all of these routes
-// are written by the next pass. IPv4 routes keep their source: fib_sync_down_addr (net/ipv4/fib_semantics.c) looks at
-// no route in the table of local ones.
+// lose records addresses that have gone, whether or not they are back, and reports whether routes preferred one of them
+// as their source. From Linux 6.6 on an IPv6 route loses its preferred source with the address, without a notification
+// (net/ipv6/route.c, fib6_remove_prefsrc); it does not get it back with the address. Before that only routes on the
+// address's own link did, and ours are on another one. So what the kernel has is not known, and all of these routes are
+// written by the next pass. IPv4 routes keep their source: fib_sync_down_addr (net/ipv4/fib_semantics.c) looks at no
+// route in the table of local ones.
 func (e *Engine) lose(gone func(netip.Addr) bool) (lost bool) {
 	source := e.want.Sources().IPv6
 	if e.have == nil || !source.IsValid() || !gone(source) {

@@ -13,7 +13,7 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 )
 
-// TestClaimsAreToldInOneOrder: of more cluster IPs than are told, every node and every pass tells the same ones.
+// TestClaimsAreToldInOneOrder: of more cluster IPs than are reported, every node and every pass reports the same ones.
 func TestClaimsAreToldInOneOrder(t *testing.T) {
 	var before []cluster.Problem
 	for range 5 {
@@ -26,10 +26,10 @@ func TestClaimsAreToldInOneOrder(t *testing.T) {
 		s.objects.version++
 		s.converge(s.apply([]byte(manyServices(60))), false)
 		if len(s.node) < 2 || len(s.node) >= 60 {
-			t.Fatalf("%d Problems are told of 60", len(s.node))
+			t.Fatalf("%d Problems are reported of 60", len(s.node))
 		}
 		if before != nil && !slices.Equal(before, s.node) {
-			t.Fatalf("told before:\n%v\ntold now:\n%v", before, s.node)
+			t.Fatalf("reported before:\n%v\nreported now:\n%v", before, s.node)
 		}
 		before = s.node
 	}

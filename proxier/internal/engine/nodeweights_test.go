@@ -10,7 +10,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 )
 
-// TestNodeWeights: --node-weights says whether what is written on Nodes counts; where it does not, the Node is told.
+// TestNodeWeights: --node-weights says whether what is written on Nodes counts; where it does not, the Node has a
+// Problem.
 func TestNodeWeights(t *testing.T) {
 	const objects = `apiVersion: v1
 kind: Service

@@ -137,14 +137,14 @@ func (w healthWatch) Answers() (healthz, livez int) {
 }
 
 // TestWrongValuesAreTold: wrong values of every key of Services, alone and combined, change nothing in the kernel; each
-// is told by an Event, counted by the gauge and shown by status, and Recovered follows when they are mended.
+// is reported by an Event, counted by the gauge and shown by status, and Recovered follows when they are corrected.
 func TestWrongValuesAreTold(t *testing.T) {
 	engine.CheckWrongValues(t, func(t *testing.T) engine.ProblemWatch { return newProblemWatch(t) })
 }
 
-// TestRefusalsAreTold: what the kernel refuses of a Service again and again is told by one Event, counted by the gauge
-// and shown by status, also after audits, and Recovered follows once, when the kernel takes it. So it is with a front
-// end that is not served because nothing would keep clients to its source ranges.
+// TestRefusalsAreTold: what the kernel refuses of a Service again and again is reported by one Event, counted by the
+// gauge and shown by status, also after audits, and Recovered follows once, when the kernel takes it. So it is with a
+// front end that is not served because nothing would keep clients to its source ranges.
 func TestRefusalsAreTold(t *testing.T) {
 	engine.CheckRefusals(t, func(t *testing.T) engine.RefusalWatch { return newProblemWatch(t) })
 }
@@ -224,7 +224,7 @@ func (w *problemWatch) Recovered(times int) {
 
 func (w *problemWatch) Mended() {
 	if got := w.series(); got != "" {
-		w.Errorf("mended, the gauge has %q", got)
+		w.Errorf("corrected, the gauge has %q", got)
 	}
 	w.client.await(w.T, v1.EventTypeNormal, "Recovered", "")
 }
@@ -327,7 +327,7 @@ func TestSysctlsAreToldOnce(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	if again := told(); len(again) > 0 {
-		t.Errorf("told again: %q", again)
+		t.Errorf("logged again: %q", again)
 	}
 	memory.State().Sysctls["net.ipv4.vs.conntrack"] = "0"
 	if diff := cmp.Diff([]string{`name=net.ipv4.vs.conntrack old=0 new=1`}, told()); diff != "" {

@@ -61,8 +61,8 @@ type operations struct {
 	causes causes
 }
 
-// Operations returns what the pass has carried out, or left out, in that order. It is to be asked for within
-// [Observer.Observe]; after that there are none, so that nobody who keeps a Report keeps them.
+// Operations returns what the pass has carried out, or left out, in that order. It is to be called within
+// [Observer.Observe]; after that there are none, so that a Report that is kept does not keep them.
 func (r Report) Operations() iter.Seq[Operation] {
 	return func(yield func(Operation) bool) {
 		if r.operations == nil {

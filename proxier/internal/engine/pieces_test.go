@@ -40,8 +40,8 @@ func (s *scenario) passes(dirty ...cluster.Name) (ops []int) {
 	}
 }
 
-// TestBigServiceComesInPieces: no pass does more than a piece of it, also while it changes and goes; its status is told
-// when it is done; and what it has in the end is what it has where it comes at once.
+// TestBigServiceComesInPieces: no pass does more than a piece of it, also while it changes and goes; its status is
+// reported when it is done; and what it has in the end is what it has where it comes at once.
 func TestBigServiceComesInPieces(t *testing.T) {
 	h := newHostile().ports(40).balancers(1).endpoints(40, 5, "n1")
 	h.service.Spec.LoadBalancerSourceRanges = []string{"192.0.2.0/24", "198.51.100.0/24"}
@@ -77,7 +77,7 @@ func TestBigServiceComesInPieces(t *testing.T) {
 		}
 		row, whole := s.rows[hostileName], at.rows[hostileName]
 		if row.Gone != whole.Gone || len(row.FrontEnds) != len(whole.FrontEnds) {
-			t.Errorf("status tells of %d front ends, gone: %t", len(row.FrontEnds), row.Gone)
+			t.Errorf("status has %d front ends, gone: %t", len(row.FrontEnds), row.Gone)
 		}
 	}
 }
@@ -237,10 +237,10 @@ func TestPiecesWalk(t *testing.T) {
 		if a.IntN(8) == 0 {
 			s.restart()
 		}
-		s.walkTo(s.mended())
+		s.walkTo(s.corrected())
 		s.now = s.now.Add(25 * time.Hour)
 		s.converge(nil, false)
-		s.walkTo(s.mended())
+		s.walkTo(s.corrected())
 		s.now = s.now.Add(25 * time.Hour)
 		s.converge(nil, false)
 		s.testAsFresh()

@@ -104,12 +104,12 @@ func CheckHealthIsTheNodes(t *testing.T, watch func(now func() time.Time) Health
 				t.Errorf("%s, %s: /healthz and /livez %v, want %d and %d: %v", name, errno, worst, c.healthz, c.livez, last.Error())
 			}
 			if text := w.problems(); strings.Contains(text, "KernelRefused") != c.told {
-				t.Errorf("%s, %s: told as refused is not %v: %s", name, errno, c.told, text)
+				t.Errorf("%s, %s: reported as refused is not %v: %s", name, errno, c.told, text)
 			}
 			// An audit finds it as well, and nobody else is to blame for that.
 			audited := w.pass(nil, true)
 			if text := w.problems(); strings.Contains(text, "KernelRefused") != c.told {
-				t.Errorf("%s, %s: after an audit, told as refused is not %v: %s", name, errno, c.told, text)
+				t.Errorf("%s, %s: after an audit, reported as refused is not %v: %s", name, errno, c.told, text)
 			}
 			if c.told && (audited.Refused != last.Refused || len(audited.Failures[cluster.Name{}]) > 0) {
 				t.Errorf("%s, %s: after an audit %d Services are refused, want %d: %v", name, errno, audited.Refused, last.Refused, audited.Error())
@@ -123,10 +123,10 @@ func CheckHealthIsTheNodes(t *testing.T, watch func(now func() time.Time) Health
 				mended = lastRetry + firstRetry
 			}
 			if last, _ := w.goOn(nil, mended); last.Pending != 0 || w.problems() != "" {
-				t.Errorf("%s, %s: mended, and still %d wait, problems %q: %v", name, errno, last.Pending, w.problems(), last.Error())
+				t.Errorf("%s, %s: accepted, and still %d wait, problems %q: %v", name, errno, last.Pending, w.problems(), last.Error())
 			}
 			if _, worst := w.goOn(nil, time.Second); worst != [2]int{200, 200} {
-				t.Errorf("%s, %s: mended, and /healthz and /livez %v", name, errno, worst)
+				t.Errorf("%s, %s: accepted, and /healthz and /livez %v", name, errno, worst)
 			}
 		}
 	}
@@ -221,17 +221,17 @@ func CheckHealthOfWhatChanges(t *testing.T, watch func(now func() time.Time) Hea
 			}
 			refuse = false
 			if _, _ = w.goOn(nil, lastOfOne); w.engine.retries.next() != (time.Time{}) {
-				t.Error("mended, and something is still to be tried again")
+				t.Error("accepted, and something is still to be tried again")
 			}
 			if _, worst := w.goOn(nil, time.Second); worst != [2]int{200, 200} {
-				t.Errorf("mended, and /healthz and /livez %v", worst)
+				t.Errorf("accepted, and /healthz and /livez %v", worst)
 			}
 		})
 	}
 }
 
-// TestAServiceThatIsPutRightIsWell (kubernetes#101506): with the endpoint that was refused its retry goes, and what is
-// told of it, at once.
+// TestAServiceThatIsPutRightIsWell (kubernetes#101506): with the endpoint that was refused its retry and its Problem go
+// at once.
 func TestAServiceThatIsPutRightIsWell(t *testing.T) {
 	w := &watched{newScenario(t, 0, 0), unwatched{}}
 	w.engine.kernel = &brokenKernel{Kernel: w.memory, errno: syscall.EINVAL, refuse: func(op dataplane.Op) bool { return strings.Contains(op.String(), "10.244.1.3:8080") }}

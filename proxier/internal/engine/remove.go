@@ -8,14 +8,15 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
 
-// Removing is what remove goes by.
+// Removing are the options of Remove.
 type Removing struct {
 	// Link is the name of our link; Shared says that another proxy has one of that name.
 	Link   string
 	Shared bool
 	// HandOver leaves virtual servers, addresses and the link to another proxy.
 	HandOver bool
-	// Force takes for ours what a shared link carries, also where no set of ours says that it is.
+	// Force takes the addresses on a shared link, and their virtual servers, for ours, also where no set of ours says that
+	// they are.
 	Force bool
 	// DryRun removes nothing.
 	DryRun bool
@@ -29,8 +30,8 @@ type Removal struct {
 	Left string
 }
 
-// Remove removes what is ours of a kernel that holds have, which is the caller's no more. UDP flows through what has
-// gone are forgotten. With an error, the removal is what has gone all the same.
+// Remove removes what is ours from a kernel that holds have, which the caller must not use any more. UDP flows through
+// what has gone are forgotten. With an error, the removal is what has gone all the same.
 func Remove(k dataplane.Kernel, have *dataplane.State, o Removing) (Removal, error) {
 	done := Removal{Left: o.leave(have)}
 	touched := dataplane.All(nil, have)

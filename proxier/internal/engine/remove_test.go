@@ -56,7 +56,7 @@ func TestCleanup(t *testing.T) {
 	}
 }
 
-// TestCleanupGoesOn: what the kernel does not remove is told, and the rest goes.
+// TestCleanupGoesOn: what the kernel does not remove is reported, and the rest goes.
 func TestCleanupGoesOn(t *testing.T) {
 	s := newScenario(t, 0, 0)
 	s.converge(s.apply([]byte(manyServices(3))), false)

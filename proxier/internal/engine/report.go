@@ -51,17 +51,17 @@ type Report struct {
 	// Foreign counts virtual servers of others, Draining real servers that are on their way out, Pending Services (and
 	// the foundation) that have something to be tried again.
 	Foreign, Draining, Pending int
-	// Unsound says that what all Services stand on is not in place, or that the kernel could not be read.
+	// Unsound says that the foundation is incomplete, or that the kernel could not be read.
 	Unsound bool
 	// Refused counts the Services of which something is to be tried again. MostRefused says that they are so many of those
 	// that came to the kernel lately that it must be the node's fault.
 	Refused     int
 	MostRefused bool
-	// Connections is how many connections the real servers had together when all of the kernel was read last.
+	// Connections is how many connections the real servers had together when the whole kernel was last read.
 	Connections int
 	// Forgotten counts the UDP flows that connection tracking was made to forget.
 	Forgotten int
-	// Inquiry finds out about the endpoints of Services, as this pass understood the node.
+	// Inquiry finds out about the endpoints of Services, by what this pass knew of the node.
 	Inquiry Inquiry
 	// CutOff counts the connections of clients outside of source ranges that connection tracking was made to forget.
 	CutOff int
@@ -86,7 +86,7 @@ type OpLabel struct {
 	Kind dataplane.Kind
 }
 
-// Row is what there is to know about one Service after a pass.
+// Row is the status of one Service after a pass.
 type Row struct {
 	Name cluster.Name
 	UID  string
@@ -100,13 +100,13 @@ type Row struct {
 	Problems []cluster.Problem
 	Errors   []string
 	// HealthCheckPort is the healthCheckNodePort, 0 for none; LocalReady the number of addresses of ready endpoints on
-	// this node, which it tells.
+	// this node, which that port reports.
 	HealthCheckPort uint16
 	LocalReady      dataplane.LocalReady
 	// NoLocalInternal and NoLocalExternal count the ports, in each family, whose endpoints are all on other nodes while
 	// the traffic policy is Local.
 	NoLocalInternal, NoLocalExternal int
-	// Basis is what an Inquiry is to be asked with.
+	// Basis is what an Inquiry needs.
 	Basis Basis
 }
 

@@ -34,10 +34,10 @@ func TestRestlessWalk(t *testing.T) {
 			}
 		}
 		s.faulty.Rate = 0.1
-		s.walkTo(s.mended())
+		s.walkTo(s.corrected())
 		s.now = s.now.Add(25 * time.Hour)
 		s.converge(nil, false)
-		s.walkTo(s.mended())
+		s.walkTo(s.corrected())
 		s.now = s.now.Add(25 * time.Hour)
 		s.converge(nil, false)
 		s.testAsFresh()

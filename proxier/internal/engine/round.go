@@ -108,7 +108,7 @@ func (r *round) compare() iter.Seq[struct{}] {
 				return
 			}
 		}
-		// The kernel is asked in one order, whatever that of the maps.
+		// The kernel is read in one order, whatever that of the maps.
 		slices.SortFunc(suspects, dataplane.VirtualServerID.Compare)
 		for _, id := range suspects {
 			if _, touched := r.touches.keys.VirtualServers[id]; !touched {

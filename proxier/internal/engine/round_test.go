@@ -224,7 +224,7 @@ type besideLoop struct {
 	*Loop
 	s       *scenario
 	reports []Report
-	waits   chan struct{} // told when the Reader waits
+	waits   chan struct{} // has an element when the Reader waits
 	read    chan struct{} // lets it read on
 	fails   error
 }
@@ -267,7 +267,7 @@ func (b *besideLoop) finish() {
 }
 
 // TestChangesDoNotWaitForAudits: while an audit reads, a change comes to the kernel; the audit, which has seen the half
-// of it, does not undo it, mends what has drifted beside it, and counts as one.
+// of it, does not undo it, repairs what has drifted beside it, and counts as one.
 func TestChangesDoNotWaitForAudits(t *testing.T) {
 	b := newBesideLoop(t)
 	b.s.apply([]byte(manyServices(50)))
@@ -360,7 +360,7 @@ func TestHungReader(t *testing.T) {
 	}
 }
 
-// TestUnreadableBeside: that audits cannot read the kernel is told until they can, and tried again soon. That it
+// TestUnreadableBeside: that audits cannot read the kernel is reported until they can, and tried again soon. That it
 // changes too fast is not, at first.
 func TestUnreadableBeside(t *testing.T) {
 	b := newBesideLoop(t)
@@ -379,7 +379,7 @@ func TestUnreadableBeside(t *testing.T) {
 		t.Errorf("%+v, want EPERM", r)
 	}
 	if b.pass(nil, nil, false); b.last().Error() == nil {
-		t.Error("the next pass does not tell")
+		t.Error("the next pass does not report it")
 	}
 	if wait := time.Until(b.audits.next()); wait > readAgain {
 		t.Errorf("tried again after %s", wait)
@@ -396,17 +396,17 @@ func TestUnreadableBeside(t *testing.T) {
 	var err error
 	for i := range tooFast {
 		if err != nil {
-			t.Errorf("told after %d", i)
+			t.Errorf("reported after %d", i)
 		}
 		err = b.audits.ended(now, reading{err: fmt.Errorf("dump: %w", syscall.EINTR)})
 	}
 	if err == nil {
-		t.Error("a kernel that always changes too fast is not told")
+		t.Error("a kernel that always changes too fast is not reported")
 	}
 }
 
 // TestAuditsTakeAHundredth: audits come as often as a thousandth of a core allows, at least each period, unless that
-// would take more than a hundredth, and unless somebody has asked for a short period.
+// would take more than a hundredth, and unless the configured period is short.
 func TestAuditsTakeAHundredth(t *testing.T) {
 	for _, c := range []struct{ period, cost, wait time.Duration }{
 		{10 * time.Minute, 0, 30 * time.Second},
@@ -439,7 +439,7 @@ func TestAuditsTakeAHundredth(t *testing.T) {
 			t.Errorf("with a period of %s and a cost of %s the next one comes after %s, want %s", c.period, c.cost, wait, c.wait)
 		}
 		if want := (AuditCost{c.cost / 2, c.cost / 2}); told != want {
-			t.Errorf("of an audit that took %s it is told that it took %+v, want %+v", c.cost, told, want)
+			t.Errorf("of an audit that took %s the cost is reported as %+v, want %+v", c.cost, told, want)
 		}
 	}
 }

@@ -191,7 +191,7 @@ func (o objects) clone() objects {
 	return objects{maps.Clone(o.services), maps.Clone(o.slices), maps.Clone(o.nodes), o.version}
 }
 
-// scenario is an engine on a kernel in memory, with a clock that only moves when it is told to.
+// scenario is an engine on a kernel in memory, with a clock that only the test moves.
 type scenario struct {
 	limit int // of a pass, 0 for what it is
 	piece int // of a big Service, 0 for what it is

@@ -15,8 +15,8 @@ import (
 const pinnedTables = "testdata/tables.golden"
 
 // TestTablesOfAllVersions pins where sh and mh send each client. While a cluster is upgraded two versions run on two
-// nodes, and a client whose packets come to the other node has to find the same endpoint there. Who changes the file
-// breaks that for one upgrade: the commit says so, and docs/installing.md, "Upgrade and removal", warns of it.
+// nodes, and a client whose packets come to the other node has to find the same endpoint there. A change of the file
+// breaks that for one upgrade: the commit has to say so, and docs/installing.md, "Upgrade and removal", to warn of it.
 func TestTablesOfAllVersions(t *testing.T) {
 	var got strings.Builder
 	for _, c := range []struct {

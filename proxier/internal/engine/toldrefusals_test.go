@@ -26,7 +26,7 @@ endpoints: [{addresses: [10.244.1.1], nodeName: n1}, {addresses: [10.244.1.2], n
 // RefusalWatch is what shows Problems of the Service ns/web to users.
 type RefusalWatch interface {
 	Observer
-	// Told checks that it shows one Problem of each of these reasons, with these fields, and no other one.
+	// Told checks that the observer shows one Problem of each of these reasons, with these fields, and no other one.
 	Told(reasons map[string]string)
 	// Recovered checks that it shows that all is well, and that it has reported so as often.
 	Recovered(times int)

@@ -61,9 +61,9 @@ func (e *Engine) missingInKernel(op dataplane.Op, err error) bool {
 	return false
 }
 
-// auditNext has the next pass audit, whatever it is for, and brings one about after the first delay of a retry: who
-// takes things away may not be done yet. While somebody does so again and again, the passes for its sake alone come
-// ever more rarely.
+// auditNext has the next pass audit, whatever it is for, and causes one after the first delay of a retry: a program
+// that deletes objects may not be done yet. While that happens again and again, the passes for its sake alone come ever
+// more rarely.
 func (e *Engine) auditNext(now time.Time) {
 	e.auditDue = true
 	e.retries.put(now, cluster.Name{}, dataplane.NewTouched(), true)

@@ -9,8 +9,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
 
-// TestUpgradeKeepsRulesUntilSetsAreFull: a version whose rules asked another set has run. Its rules stay until all
-// Services are in the set that ours ask, however many passes and failures that takes; then they go, with their set.
+// TestUpgradeKeepsRulesUntilSetsAreFull: a version whose rules used another set has run. Its rules stay until all
+// Services are in the set that ours use, however many passes and failures that takes; then they go, with their set.
 // What they keep to source ranges by another set is served all the time.
 func TestUpgradeKeepsRulesUntilSetsAreFull(t *testing.T) {
 	for _, rate := range []float64{0, 0.1} {

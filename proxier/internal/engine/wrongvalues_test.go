@@ -53,7 +53,7 @@ type ProblemWatch interface {
 	Observer
 	// Wrong checks that it shows a Problem for each of these annotations, and no other value of the Service.
 	Wrong(annotations map[string]string)
-	// Mended checks that it shows that all is well again.
+	// Mended checks that the observer shows that all Problems are resolved.
 	Mended()
 }
 

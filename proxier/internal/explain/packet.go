@@ -27,7 +27,7 @@ func (p Packet) id() dataplane.VirtualServerID {
 	return dataplane.VirtualServerID{Addr: p.To.Addr(), Port: p.To.Port(), Protocol: p.Protocol}
 }
 
-// Validate returns what makes no sense in the packet, by the names of the command's flags.
+// Validate returns an error that names what is invalid in the packet, by the names of the command's flags.
 func (p Packet) Validate() error {
 	switch {
 	case !p.To.Addr().IsValid() || p.To.Port() == 0:
@@ -86,7 +86,7 @@ type Candidate struct {
 	Rule       string `json:"rule,omitempty"`
 }
 
-// Explanation is what there is to say.
+// Explanation is what becomes of a packet, step by step.
 type Explanation struct {
 	Steps      []Step      `json:"steps"`
 	Candidates []Candidate `json:"candidates,omitempty"`

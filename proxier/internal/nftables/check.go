@@ -16,7 +16,7 @@ import (
 const checkTable = Table + "-check"
 
 // Check reports whether the kernel takes the operations, and says what it lacks for them. It changes nothing: it sends
-// them for a table of another name, in a transaction that ends with what the kernel must refuse.
+// them for a table of another name, in a transaction whose last message the kernel must refuse.
 func Check(ops []dataplane.Op) error {
 	b, err := New()
 	if err != nil {

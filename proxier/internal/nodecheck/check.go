@@ -10,7 +10,7 @@ type Check struct {
 	Name string
 	// Looks says what is looked at.
 	Looks string
-	// Consequence says what comes of it where it is wrong, Mend how to mend it in general. A finding may say both more
+	// Consequence says what follows where it is wrong, Mend what to do about it in general. A finding may say both more
 	// exactly.
 	Consequence, Mend string
 	// Stops says that `run` ends, before it changes anything, where the check fails.

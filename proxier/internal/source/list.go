@@ -115,7 +115,8 @@ func (l lister) Watch(options metav1.ListOptions) (watch.Interface, error) {
 }
 
 // WatchWithContext implements cache.WatcherWithContext. It does not begin after a version that the API server has not
-// reached, or has reached by other writes (older.go). A version that was listed a moment ago is spared the question.
+// reached, or has reached by other writes (older.go). For a version that was listed a moment ago it sends no such
+// request.
 func (l lister) WatchWithContext(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 	lost, until := l.past.isLost()
 	if lost {

@@ -21,7 +21,7 @@ type Reached struct {
 	at map[netip.AddrPort]struct{}
 }
 
-// Name takes note of the URL's host where that is an address. It has a port, or that of its scheme.
+// Name adds the URL's host where that is an address, with its port or that of its scheme.
 func (r *Reached) Name(u *url.URL) {
 	addr, err := netip.ParseAddr(u.Hostname())
 	if err != nil {
@@ -37,7 +37,7 @@ func (r *Reached) Name(u *url.URL) {
 	r.add(netip.AddrPortFrom(addr.Unmap().WithZone(""), uint16(port)))
 }
 
-// Dial connects, as client-go does by itself, and takes note of where it has arrived.
+// Dial connects, as client-go does by itself, and adds the address that it has reached.
 func (r *Reached) Dial(ctx context.Context, network, address string) (net.Conn, error) {
 	// The values are those of client-go 0.37 (transport/cache.go, tlsTransportCache.get).
 	dialer := net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}

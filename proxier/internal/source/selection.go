@@ -10,7 +10,7 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 )
 
-// Selection is what a client asks the API for.
+// Selection is which objects a client requests from the API.
 type Selection struct {
 	// ProxyName is the value of the label service.kubernetes.io/service-proxy-name; empty is for Services without it.
 	ProxyName string

@@ -1,5 +1,5 @@
 // Package source delivers Services and EndpointSlices, from the Kubernetes API or from a directory of manifests,
-// through the same reflectors. It hands out keys; what a key stands for is looked up when its turn comes.
+// through the same reflectors. It hands out keys; the engine looks up the object of a key when it needs it.
 package source
 
 import (

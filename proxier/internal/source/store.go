@@ -88,7 +88,7 @@ func (k kind) Update(o any) error {
 	return nil
 }
 
-// Delete implements cache.ReflectorStore. What the object says of its last change is of an earlier one.
+// Delete implements cache.ReflectorStore. The time of the last change in the object belongs to an earlier change.
 func (k kind) Delete(o any) error {
 	p, err := pack(o)
 	if err != nil {
