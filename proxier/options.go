@@ -207,7 +207,7 @@ var options = []Option{
 		Docs: "how often at least the whole kernel is compared with the desired state, beside the changes, which do not wait for " +
 			"it; `0` never, else at least `1s`; from `30s` on more often, each 30 s at most, where a thousandth of a core is enough, " +
 			"and less often where it would take more than a hundredth. What others change is as a rule found sooner: " +
-			"[operating.md](operating.md#how-soon-drift-is-mended)",
+			"[operating.md](operating.md#how-soon-drift-is-repaired)",
 	}, {
 		Field: "minSyncPeriod", Flags: []string{"ipvs-min-sync-period"}, Unset: "`0s`",
 		Help: "least time between syncs; changes gather meanwhile",

@@ -104,11 +104,17 @@ func TestLinksOfPagesLead(t *testing.T) {
 	}
 }
 
+// earlier is the anchor of a heading's earlier name, ahead of the heading: links from outside still lead there.
+var earlier = regexp.MustCompile(`^<a id="([^"]+)"></a>$`)
+
 // headings returns the anchors of a page's headings, made as GitHub makes them: lower case, hyphens for spaces, no
-// other punctuation.
+// other punctuation. The anchors of earlier names are among them.
 func headings(text string) map[string]bool {
 	anchors := map[string]bool{}
 	for _, line := range prose(text) {
+		if name := earlier.FindStringSubmatch(line); name != nil {
+			anchors[name[1]] = true
+		}
 		title := strings.TrimLeft(line, "#")
 		if title == line || !strings.HasPrefix(title, " ") {
 			continue
