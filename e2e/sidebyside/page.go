@@ -259,6 +259,6 @@ const reproduce = `
 
 ROUNDS is how often each variant has its turn, TURN how long a turn lasts, STALL how long a long run lasts (0: none),
 LONGRUNS how many there are of each variant, SERVICES how many Services the proxies have beside those asked, ONLY a
-pattern for the names of scenarios, VARIANTS those to measure, PAGE the page in docs that is written. The figures are also
+pattern of their names, VARIANTS those to measure, PAGE the page in docs that is written. The figures are also
 in bin/out/PAGE.json. The variants with nftables need a kernel with nf_tables for IPv4, and nft.
 `
