@@ -92,6 +92,9 @@ type serversTripper struct {
 	next    http.RoundTripper
 }
 
+// WrappedRoundTripper is what client-go closes idle connections by.
+func (t *serversTripper) WrappedRoundTripper() http.RoundTripper { return t.next }
+
 // RoundTrip implements http.RoundTripper.
 func (t *serversTripper) RoundTrip(request *http.Request) (*http.Response, error) {
 	for try := 1; ; try++ {
