@@ -27,14 +27,19 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/e2e/harness"
 )
 
-// chaosAPI is the API that the proxier under harm follows: by way of a relay, as a service account, whose token and
-// whose view of the server's authority are files that can be exchanged.
+// chaosAPI is the API that the proxier under harm follows: by way of a relay, as a service account or by a client
+// certificate. Its token, its pair, and its view of the server's authority are files that can be exchanged.
 type chaosAPI struct {
 	*controlPlane
 	relay *harness.Relay
 	// token is the proxier's, with the Secret whose end revokes it.
 	token, secret string
 	tokens        int
+	// clients is the authority of client certificates that the server trusts, pair the last one that it has made.
+	clients authority
+	pair    pair
+	// byCertificate says that the proxier's kubeconfig has the pair, and not the token.
+	byCertificate bool
 	// older is a directory with an earlier copy of etcd's data.
 	older string
 }
@@ -60,6 +65,8 @@ func (f *fed) followAPI() []string {
 	c.must(err)
 	a.exchangeCertificate()
 	a.file("ca.pem", a.authority())
+	a.exchangeClientAuthority()
+	a.bringPair(lifeOfPairs)
 	a.startEtcd()
 	a.startAgain()
 	a.awaitServer()
@@ -74,15 +81,26 @@ func (f *fed) followAPI() []string {
 	c.must(err)
 	c.t.Cleanup(a.relay.Close)
 	f.api = a
-	trust, user := "certificate-authority: "+filepath.Join(a.dir, "ca.pem"), "tokenFile: "+filepath.Join(a.dir, "token")
-	return []string{"--kubeconfig", a.file("kubeconfig", kubeconfig("https://"+relayed, trust, user))}
+	return []string{"--kubeconfig", a.kubeconfig()}
+}
+
+// kubeconfig writes the proxier's, and returns its path.
+func (a *chaosAPI) kubeconfig() string {
+	a.c.t.Helper()
+	user := "tokenFile: " + filepath.Join(a.dir, "token")
+	if a.byCertificate {
+		user = "client-certificate: " + filepath.Join(a.dir, "client.pem") + ", client-key: " + filepath.Join(a.dir, "client.key")
+	}
+	trust := "certificate-authority: " + filepath.Join(a.dir, "ca.pem")
+	return a.file("kubeconfig", kubeconfig("https://"+relayed, trust, user))
 }
 
 // startAgain starts kube-apiserver, with the certificate that is in force.
 func (a *chaosAPI) startAgain() {
 	a.c.t.Helper()
 	a.server = a.startServer(6443, "--tls-cert-file", filepath.Join(a.dir, "server.pem"),
-		"--tls-private-key-file", filepath.Join(a.dir, "server.key"))
+		"--tls-private-key-file", filepath.Join(a.dir, "server.key"),
+		"--client-ca-file", filepath.Join(a.dir, "client-ca.pem"))
 }
 
 // exchangeCertificate gives the server another certificate, by another authority. One that runs takes it up by itself.
@@ -359,6 +377,7 @@ var apiHarms = []harm{
 	{name: "older copy that others wrote to", weight: 1, do: func(c *chaos) { c.olderData(true) }, expect: followsThenArrives},
 	{name: "token exchanged", weight: 2, do: (*chaos).otherToken, expect: staysThenArrives},
 	{name: "certificate exchanged", weight: 1, do: (*chaos).otherCertificate, expect: staysThenArrives},
+	{name: "client certificate exchanged", weight: 1, do: (*chaos).otherPair, expect: staysThenArrives},
 }
 
 const (
@@ -508,6 +527,7 @@ func (c *chaos) olderData(beyond bool) {
 
 // otherToken revokes the proxier's token, and brings another one a while later.
 func (c *chaos) otherToken() {
+	c.authenticate(false)
 	c.staysAsItIs(20*time.Second, func() {
 		c.api.revokeToken()
 		c.api.relay.Cut() // who asks anew is asked who he is
