@@ -2,6 +2,8 @@ package dataplane
 
 import (
 	"math"
+	"net/netip"
+	"slices"
 
 	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
 )
@@ -11,13 +13,15 @@ import (
 // Diff returns what is left out, by the list as it is then: each operation leaves a list that serves. Operations behind
 // it on the same virtual server wait with it, such as a change of the scheduler, which is to begin with its final list.
 //
-// whole are virtual servers of which nothing is left out: after a failed operation the next try reaches the operations
-// behind it too, and not the same first ones alone.
+// What refused says has failed of a real server is left out, and not counted: those behind it have their turn. It is the
+// zero Verb where nothing has; nil is that nothing has anywhere.
 //
 // Where the kernel builds a table for each change, a change counts as [tableWeight] others. But a virtual server that
-// is created with such a scheduler gets all of its real servers at once, because then the table is built once.
-func Clip(ops []Op, have *State, room int, whole map[VirtualServerID]struct{}) (now []Op, rest []VirtualServerID) {
-	c := clipper{have: have, room: room, whole: whole}
+// is made with such a scheduler gets all of its real servers at once, because then the table is built once.
+func Clip(
+	ops []Op, have *State, room int, refused func(VirtualServerID, netip.AddrPort) Verb,
+) (now []Op, rest []VirtualServerID) {
+	c := clipper{have: have, room: room, refused: refused}
 	if !c.clips(ops) {
 		return ops, nil
 	}
@@ -31,11 +35,11 @@ func Clip(ops []Op, have *State, room int, whole map[VirtualServerID]struct{}) (
 }
 
 type clipper struct {
-	have  *State
-	room  int
-	whole map[VirtualServerID]struct{}
-	left  map[VirtualServerID]*allowance
-	rest  []VirtualServerID
+	have    *State
+	room    int
+	refused func(VirtualServerID, netip.AddrPort) Verb
+	left    map[VirtualServerID]*allowance
+	rest    []VirtualServerID
 }
 
 // allowance is how many operations on real servers of a virtual server may still be done, and whether something was
@@ -52,15 +56,21 @@ func (c *clipper) clips(ops []Op) bool {
 		if n > c.room/tableWeight && n > c.roomOf(ops[0].Object.(RealServerObject).VirtualServer) {
 			return true
 		}
+		if c.refused != nil && slices.ContainsFunc(ops[:n], c.wasRefused) {
+			return true
+		}
 		ops = ops[max(1, n):]
 	}
 	return false
 }
 
+// wasRefused reports whether the operation, which is one on a real server, has failed before.
+func (c *clipper) wasRefused(op Op) bool {
+	o := op.Object.(RealServerObject)
+	return c.refused(o.VirtualServer, netip.AddrPortFrom(o.RealServer.Addr, o.RealServer.Port)) == op.Verb
+}
+
 func (c *clipper) roomOf(id VirtualServerID) int {
-	if _, is := c.whole[id]; is {
-		return math.MaxInt
-	}
 	if c.have.VirtualServers[id].costly() {
 		return max(1, c.room/tableWeight)
 	}
@@ -96,6 +106,9 @@ func (c *clipper) realServers(id VirtualServerID, ops []Op) []Op {
 	if left == nil {
 		left = &allowance{room: c.roomOf(id)}
 		c.left[id] = left
+	}
+	if c.refused != nil && slices.ContainsFunc(ops, c.wasRefused) {
+		ops = slices.DeleteFunc(slices.Clone(ops), c.wasRefused)
 	}
 	if n := min(left.room, len(ops)); n < len(ops) {
 		if !left.cut {

@@ -50,13 +50,7 @@ func (f *Fragment) Weight() int {
 	return n
 }
 
-func (f *FrontEnd) weight() int {
-	n := 1 + len(f.VirtualServer.RealServers) + len(f.Entries)
-	if f.VirtualServer.costly() {
-		n += tableWeight
-	}
-	return n
-}
+func (f *FrontEnd) weight() int { return f.VirtualServer.Weight() + len(f.Entries) }
 
 // costly reports whether the kernel builds a large table for each change of the virtual server.
 func (v VirtualServer) costly() bool {

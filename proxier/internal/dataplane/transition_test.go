@@ -1,6 +1,7 @@
 package dataplane_test
 
 import (
+	"net/netip"
 	"slices"
 	"testing"
 
@@ -101,12 +102,13 @@ func TestClip(t *testing.T) {
 	}
 	update := dataplane.Op{Verb: dataplane.Update, Object: dataplane.VirtualServerObject{ID: a, Scheduler: "rr"}}
 	for name, c := range map[string]struct {
-		have  *dataplane.State
-		ops   []dataplane.Op
-		room  int
-		whole bool
-		now   int
-		rest  int
+		have *dataplane.State
+		ops  []dataplane.Op
+		room int
+		// refused says that the first real server was.
+		refused bool
+		now     int
+		rest    int
 	}{
 		"room for all":              {plain, lists(a, b), 100, false, 200, 0},
 		"of two":                    {plain, lists(a, b), 70, false, 140, 2},
@@ -116,14 +118,21 @@ func TestClip(t *testing.T) {
 		"little room and a table":   {costly, lists(a), 1, false, 1, 1},
 		"a table that comes":        {plain, slices.Insert(lists(a), 0, create(table.Kernel)), 10, false, 101, 0},
 		"no table that comes":       {plain, slices.Insert(lists(a), 0, create("rr")), 10, false, 11, 1},
-		"after a failure":           {plain, append(lists(a), update), 10, true, 101, 0},
+		"after a refusal":           {plain, append(lists(a), update), 50, true, 50, 1},
+		"after nearly all of them":  {plain, append(lists(a), update), 99, true, 100, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			whole := map[dataplane.VirtualServerID]struct{}{}
-			if c.whole {
-				whole[a] = struct{}{}
+			first, verb := netip.AddrPort{}, dataplane.Verb(0)
+			if c.refused {
+				o := lists(a)[0].Object.(dataplane.RealServerObject).RealServer
+				first, verb = netip.AddrPortFrom(o.Addr, o.Port), dataplane.Create
 			}
-			now, rest := dataplane.Clip(c.ops, c.have, c.room, whole)
+			now, rest := dataplane.Clip(c.ops, c.have, c.room, func(_ dataplane.VirtualServerID, at netip.AddrPort) dataplane.Verb {
+				if at == first {
+					return verb
+				}
+				return 0
+			})
 			if len(now) != c.now || len(rest) != c.rest {
 				t.Errorf("%d operations now, %d virtual servers with a rest; want %d, %d", len(now), len(rest), c.now, c.rest)
 			}

@@ -136,14 +136,20 @@ func keys(op dataplane.Op, owner cluster.Name) dataplane.Touched {
 
 // scheduleRetries puts what failed back, with the Service it belongs to. An unexpected errno shows that the mirror is
 // wrong: a virtual server is inspected before it is tried again, for all else there is an audit. Where something
-// is gone, everything may be: the next pass audits. Services that are better or worse off than before are added to
-// affected.
+// is gone, everything may be: the next pass audits. failed are keys of which something has failed before, and was left
+// out now. Services that are better or worse off than before are added to affected.
 func (e *Engine) scheduleRetries(
-	now time.Time, r *Report, looked dataplane.Touched, affected map[cluster.Name]struct{},
+	now time.Time, r *Report, looked dataplane.Touched, failed map[cluster.Name]dataplane.Touched,
+	affected map[cluster.Name]struct{},
 ) {
 	missing, foundationFailed := false, e.retries.foundationFailed()
+	if failed == nil {
+		failed = map[cluster.Name]dataplane.Touched{}
+	}
 	for owner, failures := range r.Failures {
 		again, audit := dataplane.NewTouched(), false
+		again.Add(failed[owner])
+		failed[owner] = again
 		for _, f := range failures {
 			again.Add(keys(f.Op, owner))
 			missing = missing || e.missingInKernel(f.Op, f.Err)
@@ -157,10 +163,16 @@ func (e *Engine) scheduleRetries(
 		e.retries.put(now, owner, again, audit)
 		affected[owner] = struct{}{}
 	}
+	for owner, again := range failed {
+		if len(r.Failures[owner]) == 0 {
+			e.retries.put(now, owner, again, false)
+		}
+	}
 	if missing {
 		e.auditNext(now)
 	}
-	e.retries.succeed(r.Failures, looked, affected)
+	e.noteTries(r.Failures, affected)
+	e.retries.succeed(failed, looked, affected)
 	if foundationFailed && !e.retries.foundationFailed() {
 		e.retries.allDueNow(now)
 	}

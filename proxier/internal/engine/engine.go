@@ -177,7 +177,7 @@ func (e *Engine) repair(now time.Time, found *drift) Report { return e.pass(now,
 
 func (e *Engine) pass(now time.Time, dirty []cluster.Name, audit bool, found *drift) Report {
 	r, began := Report{Start: now, Failures: map[cluster.Name][]Failure{}, Inquiry: e.inquiry()}, time.Now()
-	touched, dueAudit := e.retries.take(now)
+	touched, dueAudit := e.takeRetries(now)
 	var why causes
 	if e.spare.Entries != nil {
 		why.retried, touched, e.spare = touched, e.spare, dataplane.Touched{}
@@ -241,10 +241,14 @@ func (e *Engine) pass(now time.Time, dirty []cluster.Name, audit bool, found *dr
 	}
 	ahead := slices.ContainsFunc(dirty, func(name cluster.Name) bool { return !e.want.Changing(name) })
 	if goOn {
-		touched.Add(e.nextPiece(now, ahead, affected))
+		piece, of := e.nextPiece(now, ahead, affected)
+		touched.Add(piece)
+		if of == pieceOfTries {
+			why.addRetried(piece)
+		}
 	}
 	why.starting = e.starting
-	started := e.starting && e.backlog.len()+e.pieces.len()+len(e.compiling) == 0
+	started := e.starting && e.backlog.len()+e.pieces.changing()+len(e.compiling) == 0
 	if r.Audit || e.starting {
 		e.adoptWanted(&touched)
 	}
@@ -287,12 +291,12 @@ func (e *Engine) pass(now time.Time, dirty []cluster.Name, audit bool, found *dr
 	}
 	e.drains.dropEnded(e.have, e.want.State, touched)
 	e.have.Share(e.want.State, touched)
-	e.scheduleRetries(now, &r, touched, affected)
+	e.scheduleRetries(now, &r, touched, e.recordRest(&r, touched), affected)
 	e.taken.note(now, r.operations, e.retries)
-	e.recordRest(&r, touched)
 	e.reportLosers(now, affected)
 	r.Backlog = e.waiting() + len(e.compiling)
-	r.Changed = e.rows(affected, r.Failures)
+	r.Changed = e.rows(affected, &r)
+	e.endTries()
 	e.reportNodeClaims()
 	r.NodeProblems, r.NodeVersion = slices.Concat(e.nodeProblems, e.claims.own, e.unreadRules), e.nodeVersion
 	r.OtherNodes, r.Inquiry = e.claims.others, e.inquiry()

@@ -90,7 +90,7 @@ func TestRowsAreLinear(t *testing.T) {
 		s.engine.retries[names[0]] = &retry{delay: time.Hour, keys: dataplane.NewTouched()}
 		for i, failed := range []map[cluster.Name][]Failure{nil, nil, {names[0]: failures}} {
 			name := map[cluster.Name]struct{}{names[i%2]: {}}
-			allocations[i] = testing.AllocsPerRun(3, func() { s.engine.rows(name, failed) })
+			allocations[i] = testing.AllocsPerRun(3, func() { s.engine.rows(name, &Report{Failures: failed}) })
 		}
 		return allocations
 	}

@@ -129,6 +129,14 @@ type causes struct {
 	asked dataplane.Touched
 }
 
+// addRetried adds keys of what had failed.
+func (c *causes) addRetried(keys dataplane.Touched) {
+	all := dataplane.NewTouched()
+	all.Add(c.retried)
+	all.Add(keys)
+	c.retried = all
+}
+
 func (c *causes) of(op dataplane.Op) Cause {
 	switch {
 	case c.starting:

@@ -22,6 +22,10 @@ func (e *Engine) nameOwners(r *Report) {
 		if name != nobody {
 			nameFrom(named.Entries, unnamed.Entries, retry.keys.Entries, name)
 			nameFrom(named.Addresses, unnamed.Addresses, retry.keys.Addresses, name)
+			for _, piece := range retry.pieces {
+				nameFrom(named.Entries, unnamed.Entries, piece.Entries, name)
+				nameFrom(named.Addresses, unnamed.Addresses, piece.Addresses, name)
+			}
 		}
 	}
 	e.want.NameOwners(unnamed)

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"net/netip"
 	"slices"
 	"time"
 
@@ -25,26 +26,56 @@ type pieces struct {
 	objects, servers int // of a pass
 	// queue are the Services that go over to what they want by steps (dataplane.Want.Begin); each has its turn.
 	queue []cluster.Name
-	// rest are virtual servers of whose real servers not all have changed yet; each has its turn. whole are those of
-	// which something failed meanwhile: with the next try of that all of their real servers change.
-	rest  []dataplane.VirtualServerID
-	whole map[dataplane.VirtualServerID]struct{}
-	// passed says that the last pass has left the pieces to the next one; stepped that the last piece was a step.
-	passed, stepped bool
+	// rest are virtual servers of whose real servers not all have changed yet; each has its turn. refused is what the
+	// kernel has refused of these meanwhile.
+	rest    []dataplane.VirtualServerID
+	refused map[dataplane.VirtualServerID]*refused
+	// tries are the Services that have pieces to be tried again; each has its turn. trying are those whose tries are not
+	// over.
+	tries  []cluster.Name
+	trying map[cluster.Name]struct{}
+	// passed says that the last pass has left the pieces to the next one; last is of which kind the last piece was.
+	passed bool
+	last   pieceKind
 	// held are front ends of which connection tracking is notified later, since when the first of them is.
 	held  map[dataplane.VirtualServerID]struct{}
 	since time.Time
 }
 
+// pieceKind is where a piece comes from. Kinds have their turns one after another.
+type pieceKind int
+
+const (
+	pieceOfQueue pieceKind = iota
+	pieceOfRest
+	pieceOfTries
+	pieceKinds
+)
+
+// refused is what the kernel has refused of a virtual server since it is one of the rest, and whose it is.
+type refused struct {
+	owner cluster.Name
+	ops   map[netip.AddrPort]dataplane.Verb
+}
+
 func newPieces() pieces {
 	return pieces{
 		objects: pieceObjects, servers: pieceServers,
-		whole: map[dataplane.VirtualServerID]struct{}{}, held: map[dataplane.VirtualServerID]struct{}{},
+		refused: map[dataplane.VirtualServerID]*refused{}, trying: map[cluster.Name]struct{}{},
+		held: map[dataplane.VirtualServerID]struct{}{},
 	}
 }
 
 // len counts the Services and virtual servers that are not done.
-func (p *pieces) len() int { return len(p.queue) + len(p.rest) }
+func (p *pieces) len() int { return p.changing() + len(p.tries) }
+
+// changing is len without what is tried again.
+func (p *pieces) changing() int { return len(p.queue) + len(p.rest) }
+
+// of counts those of one kind.
+func (p *pieces) of(kind pieceKind) int {
+	return [pieceKinds]int{len(p.queue), len(p.rest), len(p.tries)}[kind]
+}
 
 // put has the Fragment wanted: at once where that is little, else by steps, of which the first one is taken by next.
 func (e *Engine) put(f dataplane.Fragment) dataplane.Touched {
@@ -85,21 +116,31 @@ func (e *Engine) goOver(name cluster.Name) {
 }
 
 // nextPiece takes the next piece. Services that have just changed go ahead of it, but not twice in a row.
-func (e *Engine) nextPiece(now time.Time, changed bool, affected map[cluster.Name]struct{}) dataplane.Touched {
+func (e *Engine) nextPiece(
+	now time.Time, changed bool, affected map[cluster.Name]struct{},
+) (touched dataplane.Touched, kind pieceKind) {
 	p := &e.pieces
-	if p.passed = p.len() > 0 && changed && !p.passed; p.passed {
-		return dataplane.Touched{}
+	if p.passed = p.len() > 0 && changed && !p.passed; p.passed || p.len() == 0 {
+		return dataplane.Touched{}, p.last
 	}
-	if len(p.rest) > 0 && (p.stepped || len(p.queue) == 0) {
-		p.stepped = false
-		touched := dataplane.NewTouched()
+	for p.last = (p.last + 1) % pieceKinds; p.of(p.last) == 0; {
+		p.last = (p.last + 1) % pieceKinds
+	}
+	switch p.last {
+	case pieceOfQueue:
+		touched = e.nextStep(now, affected)
+	case pieceOfRest:
+		touched = dataplane.NewTouched()
 		touched.VirtualServers[p.rest[0]] = e.want.Owner(p.rest[0])
-		return touched
+	default:
+		touched = e.nextTry(now)
 	}
-	if len(p.queue) == 0 {
-		return dataplane.Touched{}
-	}
-	p.stepped = true
+	return touched, p.last
+}
+
+// nextStep takes a Service's next step.
+func (e *Engine) nextStep(now time.Time, affected map[cluster.Name]struct{}) dataplane.Touched {
+	p := &e.pieces
 	name := p.queue[0]
 	touched, over := e.want.Step(name, p.objects, e.losers.names)
 	p.queue = p.queue[1:]
@@ -124,7 +165,11 @@ func (p *pieces) hold(now time.Time, id dataplane.VirtualServerID) {
 // clip leaves out what is beyond a piece of one virtual server.
 func (e *Engine) clip(now time.Time, ops []dataplane.Op, touched dataplane.Touched) []dataplane.Op {
 	p := &e.pieces
-	ops, rest := dataplane.Clip(ops, e.have, p.servers, p.whole)
+	var before func(dataplane.VirtualServerID, netip.AddrPort) dataplane.Verb
+	if len(p.refused) > 0 {
+		before = p.refusedBefore
+	}
+	ops, rest := dataplane.Clip(ops, e.have, p.servers, before)
 	p.rest = slices.DeleteFunc(p.rest, func(id dataplane.VirtualServerID) bool {
 		_, looked := touched.VirtualServers[id]
 		return looked
@@ -136,34 +181,67 @@ func (e *Engine) clip(now time.Time, ops []dataplane.Op, touched dataplane.Touch
 	return ops
 }
 
-// recordRest takes virtual servers of which something failed out of the rest: that is tried again later, and the rest
-// with it.
-func (e *Engine) recordRest(r *Report, touched dataplane.Touched) {
+// recordRest takes note of what has failed of virtual servers that are among the rest, and takes out those that are not
+// there at all: they are tried again as a whole. It returns the keys of the pass of which something has failed since it
+// is one of the rest. That waits until all of the rest was tried, so that those behind it have their turn.
+func (e *Engine) recordRest(r *Report, touched dataplane.Touched) map[cluster.Name]dataplane.Touched {
 	p := &e.pieces
-	if len(p.rest) == 0 && len(p.whole) == 0 {
-		return
+	if len(p.rest)+len(p.refused) == 0 {
+		return nil
 	}
-	failed := map[dataplane.VirtualServerID]struct{}{}
-	for _, failures := range r.Failures {
+	waits := map[dataplane.VirtualServerID]struct{}{}
+	for _, id := range p.rest {
+		waits[id] = struct{}{}
+	}
+	for owner, failures := range r.Failures {
 		for _, f := range failures {
-			if id, is := virtualServerOf(f.Op); is {
-				failed[id] = struct{}{}
+			id, is := virtualServerOf(f.Op)
+			if _, of := waits[id]; !is || !of {
+				continue
+			}
+			if _, there := e.have.VirtualServers[id]; !there {
+				delete(waits, id)
+			} else if o, real := f.Op.Object.(dataplane.RealServerObject); real {
+				p.refuse(owner, f.Op.Verb, o)
 			}
 		}
 	}
-	for id := range p.whole {
-		_, looked := touched.VirtualServers[id]
-		if _, again := failed[id]; looked && !again {
-			delete(p.whole, id)
+	p.rest = slices.DeleteFunc(p.rest, func(id dataplane.VirtualServerID) bool {
+		_, still := waits[id]
+		return !still
+	})
+	failed := map[cluster.Name]dataplane.Touched{}
+	for id, of := range p.refused {
+		_, still := waits[id]
+		if _, looked := touched.VirtualServers[id]; looked {
+			again, known := failed[of.owner]
+			if !known {
+				again = dataplane.NewTouched()
+				failed[of.owner] = again
+			}
+			again.VirtualServers[id] = of.owner
+		}
+		if !still {
+			delete(p.refused, id)
 		}
 	}
-	p.rest = slices.DeleteFunc(p.rest, func(id dataplane.VirtualServerID) bool {
-		_, is := failed[id]
-		if _, there := e.have.VirtualServers[id]; is && there {
-			p.whole[id] = struct{}{}
-		}
-		return is
-	})
+	return failed
+}
+
+func (p *pieces) refusedBefore(id dataplane.VirtualServerID, at netip.AddrPort) dataplane.Verb {
+	if of := p.refused[id]; of != nil {
+		return of.ops[at]
+	}
+	return 0
+}
+
+func (p *pieces) refuse(owner cluster.Name, verb dataplane.Verb, o dataplane.RealServerObject) {
+	of := p.refused[o.VirtualServer]
+	if of == nil {
+		of = &refused{owner, map[netip.AddrPort]dataplane.Verb{}}
+		p.refused[o.VirtualServer] = of
+	}
+	of.ops[netip.AddrPortFrom(o.RealServer.Addr, o.RealServer.Port)] = verb
 }
 
 // toForget lets go of what was held when nothing is left to be done, or it was held for long.

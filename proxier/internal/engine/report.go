@@ -196,16 +196,16 @@ func (r *Report) countRetries(e *Engine) {
 	r.Refused, r.MostRefused = e.retries.refused(), e.retries.mostRefused(&e.taken, e.oneNamespace)
 }
 
-// rows returns the rows of the Services. One that changes piece by piece has its row when it has changed, a new one
-// that is made beside the passes when it is made.
-func (e *Engine) rows(names map[cluster.Name]struct{}, failed map[cluster.Name][]Failure) []Row {
+// rows returns the rows of the Services. One that changes, or is tried again, piece by piece has its row when that is
+// over, a new one that is made beside the passes when it is made.
+func (e *Engine) rows(names map[cluster.Name]struct{}, r *Report) []Row {
 	rows := make([]Row, 0, len(names))
 	for name := range names {
 		if e.compiling[name] != nil && e.services[name] == nil {
 			continue
 		}
-		if name != (cluster.Name{}) && !e.want.Changing(name) {
-			rows = append(rows, e.row(name, failed[name]))
+		if name != (cluster.Name{}) && !e.want.Changing(name) && !e.tries(name) {
+			rows = append(rows, e.row(name, e.failuresOf(name, r)))
 		}
 	}
 	slices.SortFunc(rows, func(a, b Row) int { return a.Name.Compare(b.Name) })

@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
@@ -32,6 +34,11 @@ type retry struct {
 	began time.Time
 	// taken says that the keys were handed out for the pass that runs now.
 	taken bool
+	// pieces are what is still to be tried of what was due; trying says that this try is not over, failed is what has
+	// failed of it so far (tries.go).
+	pieces []dataplane.Touched
+	trying bool
+	failed []Failure
 }
 
 // put notes keys of a Service that failed at time now.
@@ -120,17 +127,16 @@ func (rs retries) audited() {
 	}
 }
 
-// take returns the keys that are due, and whether one of them asks for an audit.
-func (rs retries) take(now time.Time) (dataplane.Touched, bool) {
-	due, audit := dataplane.NewTouched(), false
-	for _, r := range rs {
-		if !r.due.After(now) {
-			due.Add(r.keys)
-			audit = audit || r.audit
-			r.taken = true
+// dueBy returns those whose keys are due, in the order in which they are.
+func (rs retries) dueBy(now time.Time) []cluster.Name {
+	var names []cluster.Name
+	for name, r := range rs {
+		if !r.due.After(now) && len(r.pieces) == 0 {
+			names = append(names, name)
 		}
 	}
-	return due, audit
+	slices.SortFunc(names, func(a, b cluster.Name) int { return cmp.Or(rs[a].due.Compare(rs[b].due), a.Compare(b)) })
+	return names
 }
 
 // takeDirty returns the Services that were noted by dirty.
@@ -148,10 +154,10 @@ func (rs retries) takeDirty() []cluster.Name {
 // succeed forgets the retries that were taken and did not fail again, and adds those Services to affected: they are
 // well again. So is a Service whose failed keys were all looked at for another reason: it, or the kernel, has changed.
 func (rs retries) succeed(
-	failed map[cluster.Name][]Failure, looked dataplane.Touched, affected map[cluster.Name]struct{},
+	failed map[cluster.Name]dataplane.Touched, looked dataplane.Touched, affected map[cluster.Name]struct{},
 ) {
 	for name, r := range rs {
-		if _, again := failed[name]; again || r.dirty {
+		if _, again := failed[name]; again || r.dirty || len(r.pieces) > 0 {
 			continue
 		}
 		if !r.taken && !r.audit {
@@ -164,10 +170,10 @@ func (rs retries) succeed(
 	}
 }
 
-// next returns when the earliest retry is due; the zero time when there is none.
+// next returns when the earliest retry is due; the zero time when there is none. What is tried now does not count.
 func (rs retries) next() (due time.Time) {
 	for _, r := range rs {
-		if due.IsZero() || r.due.Before(due) {
+		if len(r.pieces) == 0 && (due.IsZero() || r.due.Before(due)) {
 			due = r.due
 		}
 	}
