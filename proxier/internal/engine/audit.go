@@ -41,6 +41,7 @@ func (e *Engine) audit(now time.Time, dirty *[]cluster.Name) error {
 	e.forgetTouches(e.touches)
 	e.unread, e.auditDue = nil, false
 	clear(e.doubts)
+	e.pieces.drift = nil
 	e.retries.audited()
 	before := e.excludedServers()
 	e.have, e.foreign, e.connections = seen.State, seen.Foreign, seen.Connections

@@ -196,7 +196,7 @@ func (e *Engine) pass(now time.Time, dirty []cluster.Name, audit bool, found *dr
 		}
 	} else if found != nil {
 		r.Audit, r.Whole = true, found.seen.Parts == dataplane.AllParts
-		why.drifted = e.recordDrift(found, &r, now, &others)
+		why.drifted = e.driftOfNow(e.recordDrift(found, &r, now, &others))
 		touched.Add(why.drifted)
 	}
 	if err := e.inspectDoubts(); err != nil {
@@ -219,9 +219,8 @@ func (e *Engine) pass(now time.Time, dirty []cluster.Name, audit bool, found *dr
 	others = append(others, e.readServers(dirty, others)...)
 	// What an audit has found of what is wanted until now is brought in line first: what lacks its address and its entry
 	// would be somebody else's, if nobody wanted it any more.
-	goOn := !r.Audit || e.starting
 	var done []*backgroundCompile
-	if goOn {
+	if !r.Audit && len(e.pieces.drift) == 0 || e.starting {
 		var again []cluster.Name
 		done, again = e.takeCompiled()
 		others = append(others, again...)
@@ -240,12 +239,10 @@ func (e *Engine) pass(now time.Time, dirty []cluster.Name, audit bool, found *dr
 		touched.Add(e.compile(name))
 	}
 	ahead := slices.ContainsFunc(dirty, func(name cluster.Name) bool { return !e.want.Changing(name) })
-	if goOn {
-		piece, of := e.nextPiece(now, ahead, affected)
+	if !r.Audit || e.starting {
+		piece, kind := e.nextPiece(now, ahead, affected)
 		touched.Add(piece)
-		if of == pieceOfTries {
-			why.addRetried(piece)
-		}
+		why.addPiece(kind, piece)
 	}
 	why.starting = e.starting
 	started := e.starting && e.backlog.len()+e.pieces.changing()+len(e.compiling) == 0

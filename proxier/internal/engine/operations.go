@@ -79,8 +79,8 @@ func (r Report) Operations() iter.Seq[Operation] {
 // Drift returns the Operations that have repaired what had drifted.
 func (r Report) Drift() iter.Seq[Operation] {
 	return func(yield func(Operation) bool) {
-		if !r.Audit { // only an audit finds any
-			return
+		if r.operations == nil || !r.operations.causes.whole && r.operations.causes.drifted.Empty() {
+			return // only an audit finds any
 		}
 		for o := range r.Operations() {
 			if o.Cause == Drifted && o.Err == nil && !yield(o) {
@@ -129,12 +129,21 @@ type causes struct {
 	asked dataplane.Touched
 }
 
-// addRetried adds keys of what had failed.
-func (c *causes) addRetried(keys dataplane.Touched) {
+// addPiece adds the keys of a piece.
+func (c *causes) addPiece(kind pieceKind, keys dataplane.Touched) {
+	var to *dataplane.Touched
+	switch kind {
+	case pieceOfTries:
+		to = &c.retried
+	case pieceOfDrift:
+		to = &c.drifted
+	default:
+		return
+	}
 	all := dataplane.NewTouched()
-	all.Add(c.retried)
+	all.Add(*to)
 	all.Add(keys)
-	c.retried = all
+	*to = all
 }
 
 func (c *causes) of(op dataplane.Op) Cause {

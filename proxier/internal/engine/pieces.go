@@ -34,6 +34,8 @@ type pieces struct {
 	// over.
 	tries  []cluster.Name
 	trying map[cluster.Name]struct{}
+	// drift are pieces of what an audit has found of big Services.
+	drift []dataplane.Touched
 	// passed says that the last pass has left the pieces to the next one; last is of which kind the last piece was.
 	passed bool
 	last   pieceKind
@@ -46,9 +48,12 @@ type pieces struct {
 type pieceKind int
 
 const (
-	pieceOfQueue pieceKind = iota
+	noPiece pieceKind = iota
+	pieceOfQueue
 	pieceOfRest
 	pieceOfTries
+	// pieceOfDrift comes ahead of all others.
+	pieceOfDrift
 	pieceKinds
 )
 
@@ -67,14 +72,22 @@ func newPieces() pieces {
 }
 
 // len counts the Services and virtual servers that are not done.
-func (p *pieces) len() int { return p.changing() + len(p.tries) }
+func (p *pieces) len() int { return p.changing() + len(p.tries) + len(p.drift) }
 
-// changing is len without what is tried again.
+// changing is len without what is tried again or repaired.
 func (p *pieces) changing() int { return len(p.queue) + len(p.rest) }
 
-// of counts those of one kind.
-func (p *pieces) of(kind pieceKind) int {
-	return [pieceKinds]int{len(p.queue), len(p.rest), len(p.tries)}[kind]
+// next returns which kind has its turn now; there is a piece of one.
+func (p *pieces) next() pieceKind {
+	if len(p.drift) > 0 {
+		return pieceOfDrift
+	}
+	left := [...]int{pieceOfQueue: len(p.queue), pieceOfRest: len(p.rest), pieceOfTries: len(p.tries), pieceOfDrift: 0}
+	kind := p.last
+	for kind = (kind + 1) % pieceKinds; left[kind] == 0; {
+		kind = (kind + 1) % pieceKinds
+	}
+	return kind
 }
 
 // put has the Fragment wanted: at once where that is little, else by steps, of which the first one is taken by next.
@@ -121,19 +134,18 @@ func (e *Engine) nextPiece(
 ) (touched dataplane.Touched, kind pieceKind) {
 	p := &e.pieces
 	if p.passed = p.len() > 0 && changed && !p.passed; p.passed || p.len() == 0 {
-		return dataplane.Touched{}, p.last
+		return dataplane.Touched{}, noPiece
 	}
-	for p.last = (p.last + 1) % pieceKinds; p.of(p.last) == 0; {
-		p.last = (p.last + 1) % pieceKinds
-	}
-	switch p.last {
-	case pieceOfQueue:
-		touched = e.nextStep(now, affected)
+	switch p.last = p.next(); p.last {
+	case pieceOfDrift:
+		touched, p.drift = p.drift[0], p.drift[1:]
+	case pieceOfTries:
+		touched = e.nextTry(now)
 	case pieceOfRest:
 		touched = dataplane.NewTouched()
 		touched.VirtualServers[p.rest[0]] = e.want.Owner(p.rest[0])
 	default:
-		touched = e.nextTry(now)
+		touched = e.nextStep(now, affected)
 	}
 	return touched, p.last
 }
