@@ -59,7 +59,7 @@ func (e *Engine) driftOfNow(found dataplane.Touched) dataplane.Touched {
 	}
 	now.Foundation = found.Foundation
 	for _, name := range slices.SortedFunc(maps.Keys(later), cluster.Name.Compare) {
-		e.pieces.drift = append(e.pieces.drift, later[name].Split(e.pieces.objects, e.weigh)...)
+		e.pieces.drift = append(e.pieces.drift, later[name].Split(e.pieces.room(), e.weigh)...)
 	}
 	return now
 }

@@ -177,6 +177,7 @@ func (e *Engine) repair(now time.Time, found *drift) Report { return e.pass(now,
 
 func (e *Engine) pass(now time.Time, dirty []cluster.Name, audit bool, found *drift) Report {
 	r, began := Report{Start: now, Failures: map[cluster.Name][]Failure{}, Inquiry: e.inquiry()}, time.Now()
+	pieceBegan := e.pieces.clock()
 	touched, dueAudit := e.takeRetries(now)
 	var why causes
 	if e.spare.Entries != nil {
@@ -239,8 +240,10 @@ func (e *Engine) pass(now time.Time, dirty []cluster.Name, audit bool, found *dr
 		touched.Add(e.compile(name))
 	}
 	ahead := slices.ContainsFunc(dirty, func(name cluster.Name) bool { return !e.want.Changing(name) })
+	kind := noPiece
 	if !r.Audit || e.starting {
-		piece, kind := e.nextPiece(now, ahead, affected)
+		var piece dataplane.Touched
+		piece, kind = e.nextPiece(now, ahead, affected)
 		touched.Add(piece)
 		why.addPiece(kind, piece)
 	}
@@ -278,6 +281,9 @@ func (e *Engine) pass(now time.Time, dirty []cluster.Name, audit bool, found *dr
 	e.nameOwners(&r)
 	r.Compile, r.Kernel = compiled.Sub(began), time.Since(compiled)
 	e.backlog.took(r.Services, r.Compile+r.Kernel, e.starting)
+	if kind != noPiece {
+		e.pieces.took(e.pieces.clock().Sub(pieceBegan), e.starting)
+	}
 	if started {
 		e.stale.noteAll(e.have)
 		e.cutoffs.noteAll(e.want)

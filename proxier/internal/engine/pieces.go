@@ -17,6 +17,12 @@ const (
 	pieceServers = 1024
 )
 
+// A piece is half as large as the last one where a pass took longer than passLong that had one, down to a
+// 2^pieceHalves-th, and twice as large again where it took less than a quarter of that: an addition of a real server may
+// take a thousand times as long as another one, while the kernel still has what was deleted of late
+// (docs/benchmarking.md, BenchmarkTrash).
+const pieceHalves = 5
+
 // holdForgetting is how long connection tracking may wait to be notified of the front ends of Services that change
 // piece by piece: its whole table is read each time.
 const holdForgetting = time.Second
@@ -24,6 +30,9 @@ const holdForgetting = time.Second
 // pieces are what is left to be done of big Services.
 type pieces struct {
 	objects, servers int // of a pass
+	// halved is how often they are halved now, by how long passes take on this clock.
+	halved int
+	clock  func() time.Time
 	// queue are the Services that go over to what they want by steps (dataplane.Want.Begin); each has its turn.
 	queue []cluster.Name
 	// rest are virtual servers of whose real servers not all have changed yet; each has its turn. refused is what the
@@ -65,7 +74,7 @@ type refused struct {
 
 func newPieces() pieces {
 	return pieces{
-		objects: pieceObjects, servers: pieceServers,
+		objects: pieceObjects, servers: pieceServers, clock: time.Now,
 		refused: map[dataplane.VirtualServerID]*refused{}, trying: map[cluster.Name]struct{}{},
 		held: map[dataplane.VirtualServerID]struct{}{},
 	}
@@ -128,6 +137,24 @@ func (e *Engine) goOver(name cluster.Name) {
 	e.retries.dueNow(name)
 }
 
+// room and serversRoom are objects and servers, as they are now.
+func (p *pieces) room() int        { return max(1, p.objects>>p.halved) }
+func (p *pieces) serversRoom() int { return max(1, p.servers>>p.halved) }
+
+// took takes note of how long a pass took that had a piece.
+func (p *pieces) took(d time.Duration, starting bool) {
+	long := passLong
+	if starting {
+		long = passLongStart
+	}
+	switch {
+	case d > long:
+		p.halved = min(p.halved+1, pieceHalves)
+	case d < long/4:
+		p.halved = max(p.halved-1, 0)
+	}
+}
+
 // nextPiece takes the next piece. Services that have just changed go ahead of it, but not twice in a row.
 func (e *Engine) nextPiece(
 	now time.Time, changed bool, affected map[cluster.Name]struct{},
@@ -154,7 +181,7 @@ func (e *Engine) nextPiece(
 func (e *Engine) nextStep(now time.Time, affected map[cluster.Name]struct{}) dataplane.Touched {
 	p := &e.pieces
 	name := p.queue[0]
-	touched, over := e.want.Step(name, p.objects, e.losers.names)
+	touched, over := e.want.Step(name, p.room(), e.losers.names)
 	p.queue = p.queue[1:]
 	if over {
 		affected[name] = struct{}{}
@@ -181,7 +208,7 @@ func (e *Engine) clip(now time.Time, ops []dataplane.Op, touched dataplane.Touch
 	if len(p.refused) > 0 {
 		before = p.refusedBefore
 	}
-	ops, rest := dataplane.Clip(ops, e.have, p.servers, before)
+	ops, rest := dataplane.Clip(ops, e.have, p.serversRoom(), before)
 	p.rest = slices.DeleteFunc(p.rest, func(id dataplane.VirtualServerID) bool {
 		_, looked := touched.VirtualServers[id]
 		return looked

@@ -343,7 +343,7 @@ func (s *scenario) restart() {
 		},
 	}, s.trace, s.objects)
 	atOnce := func() time.Time { return s.now } // what is read takes no time, so that nothing waits for it
-	s.engine.stale.clock, s.engine.cutoffs.clock = atOnce, atOnce
+	s.engine.stale.clock, s.engine.cutoffs.clock, s.engine.pieces.clock = atOnce, atOnce, atOnce
 	if s.limit > 0 {
 		s.engine.backlog.limit, s.engine.backlog.most = s.limit, s.limit
 	}

@@ -19,7 +19,8 @@ const triesOfPass = 4
 // What a Service has, and is no more than a piece, is taken at once, in the order in which it is due, until there is no
 // room in the pass; of all others a try begins. What all Services stand on is always taken.
 func (e *Engine) takeRetries(now time.Time) (due dataplane.Touched, audit bool) {
-	due, room := dataplane.NewTouched(), triesOfPass*e.pieces.objects
+	due, piece := dataplane.NewTouched(), e.pieces.room()
+	room := triesOfPass * piece
 	for _, name := range e.retries.dueBy(now) {
 		r := e.retries[name]
 		weight := 0
@@ -27,8 +28,8 @@ func (e *Engine) takeRetries(now time.Time) (due dataplane.Touched, audit bool) 
 			weight = r.keys.Weigh(e.weigh)
 		}
 		switch {
-		case weight > e.pieces.objects:
-			r.pieces, r.keys = r.keys.Split(e.pieces.objects, e.weigh), dataplane.NewTouched()
+		case weight > piece:
+			r.pieces, r.keys = r.keys.Split(piece, e.weigh), dataplane.NewTouched()
 			e.pieces.tries = append(e.pieces.tries, name)
 			e.beginTry(name)
 		case weight > room:
