@@ -71,7 +71,7 @@ func (c *clipper) wasRefused(op Op) bool {
 }
 
 func (c *clipper) roomOf(id VirtualServerID) int {
-	if c.have.VirtualServers[id].costly() {
+	if c.have.VirtualServers[id].Costly() {
 		return max(1, c.room/tableWeight)
 	}
 	return c.room

@@ -77,7 +77,7 @@ func copyKey[K comparable](to, from map[K]cluster.Name, key K) {
 // Weight is the number of objects of the kernel that the virtual server is, a table counted as more.
 func (v VirtualServer) Weight() int {
 	n := 1 + len(v.RealServers)
-	if v.costly() {
+	if v.Costly() {
 		n += tableWeight
 	}
 	return n

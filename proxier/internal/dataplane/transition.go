@@ -52,8 +52,8 @@ func (f *Fragment) Weight() int {
 
 func (f *FrontEnd) weight() int { return f.VirtualServer.Weight() + len(f.Entries) }
 
-// costly reports whether the kernel builds a large table for each change of the virtual server.
-func (v VirtualServer) costly() bool {
+// Costly reports whether the kernel builds a large table for each change of the virtual server.
+func (v VirtualServer) Costly() bool {
 	s, _ := scheduler.OfKernel(v.Scheduler)
 	return s.CostlyTable
 }

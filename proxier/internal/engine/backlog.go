@@ -28,6 +28,8 @@ type backlog struct {
 	most   int // the limit when nothing takes long
 	queue  []cluster.Name
 	queued map[cluster.Name]struct{}
+	// back are those that were put back.
+	back []cluster.Name
 }
 
 // add puts Services at the end. One that waits already keeps its place.
@@ -44,6 +46,17 @@ func (b *backlog) add(names ...cluster.Name) {
 	}
 }
 
+// putBack puts back what next has returned, and the pass had no room for. They come first with the next pass.
+func (b *backlog) putBack(names []cluster.Name) {
+	if b.queued == nil {
+		b.queued = map[cluster.Name]struct{}{}
+	}
+	b.back = names
+	for _, name := range names {
+		b.queued[name] = struct{}{}
+	}
+}
+
 func (b *backlog) has(name cluster.Name) bool {
 	_, waits := b.queued[name]
 	return waits
@@ -51,10 +64,17 @@ func (b *backlog) has(name cluster.Name) bool {
 
 func (b *backlog) len() int { return len(b.queued) }
 
-// next returns what the next pass looks at: first what has just changed, but at least a quarter of those that wait, so
-// that they are not kept out for ever. What does not fit waits.
-func (b *backlog) next(changed []cluster.Name) map[cluster.Name]struct{} {
-	now := map[cluster.Name]struct{}{}
+// next returns what the next pass looks at: first what was put back, then what has just changed, but at least a quarter
+// of those that wait, so that they are not kept out for ever. What does not fit waits. The names are in the order in
+// which they are to be looked at.
+func (b *backlog) next(changed []cluster.Name) (now map[cluster.Name]struct{}, names []cluster.Name) {
+	now = map[cluster.Name]struct{}{}
+	first := b.back
+	for _, name := range first {
+		now[name] = struct{}{}
+		delete(b.queued, name)
+	}
+	b.back = nil
 	room := b.limit
 	if b.len() > 0 {
 		room -= min(b.len(), max(1, b.limit/4))
@@ -63,7 +83,7 @@ func (b *backlog) next(changed []cluster.Name) map[cluster.Name]struct{} {
 		if _, already := now[name]; already {
 			continue
 		}
-		if len(now) == room {
+		if len(now) >= room {
 			b.add(name)
 			continue
 		}
@@ -80,7 +100,17 @@ func (b *backlog) next(changed []cluster.Name) map[cluster.Name]struct{} {
 	if b.queue = b.queue[at:]; b.len() == 0 {
 		*b = backlog{limit: b.limit, most: b.most}
 	}
-	return now
+	back := make(map[cluster.Name]struct{}, len(first))
+	for _, name := range first {
+		back[name] = struct{}{}
+	}
+	for name := range now {
+		if _, is := back[name]; !is {
+			names = append(names, name)
+		}
+	}
+	slices.SortFunc(names, cluster.Name.Compare)
+	return now, append(first, names...)
 }
 
 // took takes note of how long a pass took that looked at so many Services.

@@ -40,17 +40,28 @@ func TestBacklogLosesNothing(t *testing.T) {
 			for _, n := range changed {
 				waiting[n] += 0
 			}
-			now := b.next(changed)
+			wereBack := len(b.back)
+			now, names := b.next(changed)
+			if len(names) != len(now) {
+				t.Fatalf("seed %d: %v are %d Services", seed, names, len(now))
+			}
 			if len(now) > limit || len(now) == 0 && len(waiting) > 0 {
 				t.Fatalf("seed %d: %d Services in a pass of %d, %d wait", seed, len(now), limit, len(waiting))
 			}
 			for i, n := range changed {
-				if _, is := now[n]; !is && i < limit-max(1, limit/4) {
+				if _, is := now[n]; !is && i < limit-max(1, limit/4)-wereBack {
 					t.Fatalf("seed %d: %v changed and waits, in a pass of %d", seed, n, limit)
 				}
 			}
 			for n := range now {
 				delete(waiting, n)
+			}
+			if len(names) > 1 && random.IntN(4) == 0 { // the pass has no room for all
+				back := names[1+random.IntN(len(names)-1):]
+				b.putBack(back)
+				for _, n := range back {
+					waiting[n] += 0
+				}
 			}
 			for n := range waiting {
 				if !b.has(n) {

@@ -229,15 +229,15 @@ func (e *Engine) pass(now time.Time, dirty []cluster.Name, audit bool, found *dr
 	urgentFirst(others)
 	e.backlog.add(others...)
 
-	affected := e.backlog.next(dirty)
-	names := slices.SortedFunc(maps.Keys(affected), cluster.Name.Compare)
+	affected, names := e.backlog.next(dirty)
 	r.Services = len(names) + len(done)
 	for _, m := range done {
 		affected[m.name] = struct{}{}
 		touched.Add(e.putCompiled(m.name, m.result))
 	}
-	for _, name := range names {
-		touched.Add(e.compile(name))
+	for _, later := range e.compileAll(names, &touched) {
+		delete(affected, later)
+		r.Services--
 	}
 	ahead := slices.ContainsFunc(dirty, func(name cluster.Name) bool { return !e.want.Changing(name) })
 	kind := noPiece

@@ -23,6 +23,14 @@ const (
 // (docs/benchmarking.md, BenchmarkTrash).
 const pieceHalves = 5
 
+// pieceTables is how many tables of schedulers the Services of a pass may have built anew, or one Service if that has
+// more: each takes as long as some 15 additions of a real server (BenchmarkMaglev), so these are as much as a piece.
+// The Services behind it wait for the next pass.
+const pieceTables = 32
+
+// startTables is how many times as many a pass of a start has.
+const startTables = 4
+
 // holdForgetting is how long connection tracking may wait to be notified of the front ends of Services that change
 // piece by piece: its whole table is read each time.
 const holdForgetting = time.Second
@@ -153,6 +161,35 @@ func (p *pieces) took(d time.Duration, starting bool) {
 	case d < long/4:
 		p.halved = max(p.halved-1, 0)
 	}
+}
+
+// builds counts the tables of schedulers that are built anew for the keys.
+func (e *Engine) builds(touched dataplane.Touched) (tables int) {
+	for id := range touched.VirtualServers {
+		v, wanted := e.want.State.VirtualServers[id]
+		if have, there := e.have.VirtualServers[id]; wanted && v.Costly() && (!there || !have.Same(v)) {
+			tables++
+		}
+	}
+	return tables
+}
+
+// compileAll compiles the Services, until the tables of a piece are to be built anew. It puts back and returns those
+// that are left.
+func (e *Engine) compileAll(names []cluster.Name, touched *dataplane.Touched) (later []cluster.Name) {
+	tables, most := 0, pieceTables
+	if e.starting {
+		most *= startTables
+	}
+	for i, name := range names {
+		news := e.compile(name)
+		touched.Add(news)
+		if tables += e.builds(news); tables >= most && i+1 < len(names) {
+			e.backlog.putBack(names[i+1:])
+			return names[i+1:]
+		}
+	}
+	return nil
 }
 
 // nextPiece takes the next piece. Services that have just changed go ahead of it, but not twice in a row.
