@@ -152,6 +152,32 @@ func BenchmarkRound(b *testing.B) {
 	}
 }
 
+// BenchmarkWipe is what the loop does to repair all Services of which everything is gone, without what the kernel takes.
+func BenchmarkWipe(b *testing.B) {
+	for _, n := range []int{1000, 10_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			s := newScenario(b, 0, 0)
+			s.memory.AfterEach = nil
+			s.engine.lister = indexed{s.objects}
+			s.converge(s.apply([]byte(manyServices(n))), false)
+			for b.Loop() {
+				b.StopTimer()
+				s.takeAway()
+				s.round(s.memory.Reader(), dataplane.AllParts, func() {})
+				s.engine.kernel = willingKernel{s.memory}
+				b.StartTimer()
+				if r := s.engine.repair(s.now, s.found); r.OpCount() < 7*n || r.Backlog > 0 {
+					b.Fatal(r.OpCount(), r.Error())
+				}
+				b.StopTimer()
+				s.engine.kernel, s.found = s.memory, nil
+				s.converge(nil, true)
+				b.StartTimer()
+			}
+		})
+	}
+}
+
 // bigServices are of the most that one Service may have on a node, in several shapes.
 var bigServices = map[string]func() *hostileObjects{
 	"4095x8":            func() *hostileObjects { return newHostile().ports(4095).endpoints(4095, 8, "n2") },

@@ -51,8 +51,9 @@ type pieces struct {
 	// over.
 	tries  []cluster.Name
 	trying map[cluster.Name]struct{}
-	// drift are pieces of what an audit has found of big Services.
+	// drift are pieces of what an audit has found of Services that are big.
 	drift []dataplane.Touched
+	big   map[cluster.Name]struct{}
 	// passed says that the last pass has left the pieces to the next one; last is of which kind the last piece was.
 	passed bool
 	last   pieceKind
@@ -84,7 +85,7 @@ func newPieces() pieces {
 	return pieces{
 		objects: pieceObjects, servers: pieceServers, clock: time.Now,
 		refused: map[dataplane.VirtualServerID]*refused{}, trying: map[cluster.Name]struct{}{},
-		held: map[dataplane.VirtualServerID]struct{}{},
+		big: map[cluster.Name]struct{}{}, held: map[dataplane.VirtualServerID]struct{}{},
 	}
 }
 
@@ -127,9 +128,15 @@ func (e *Engine) remove(name cluster.Name) dataplane.Touched {
 	return dataplane.Touched{}
 }
 
-// big reports whether a Service has, or is to have, more than fits into a piece.
+// big reports whether a Service has, or is to have, more than fits into a piece, and takes note whether it is to.
 func (e *Engine) big(f dataplane.Fragment) bool {
-	if e.want.Changing(f.Owner) || f.Weight() > e.pieces.objects {
+	more := f.Weight() > e.pieces.objects
+	if more {
+		e.pieces.big[f.Owner] = struct{}{}
+	} else {
+		delete(e.pieces.big, f.Owner)
+	}
+	if more || e.want.Changing(f.Owner) {
 		return true
 	}
 	before, _ := e.want.Fragment(f.Owner)
