@@ -335,8 +335,15 @@ func (p *pieces) toForget(now time.Time) map[dataplane.VirtualServerID]struct{} 
 	return p.held
 }
 
-// waiting is how much there is to be done by the passes to come.
-func (e *Engine) waiting() int { return e.backlog.len() + e.pieces.len() + e.losers.waiting() }
+// waiting is how much there is to be done by the passes to come. The end of a start is something, too: the pass that has
+// taken the last piece has not looked at what nobody wants.
+func (e *Engine) waiting() int {
+	n := e.backlog.len() + e.pieces.len() + e.losers.waiting()
+	if n == 0 && e.starting && len(e.compiling) == 0 {
+		n = 1
+	}
+	return n
+}
 
 // waits reports whether the Service is not in the kernel yet as it is to be, though nothing of it has failed.
 func (e *Engine) waits(name cluster.Name) bool {

@@ -151,6 +151,27 @@ func TestManyRealServersComeInPieces(t *testing.T) {
 	})
 }
 
+// TestAStartEndsWithItsLastPiece: also where that is one of many real servers. What nobody wants goes then.
+func TestAStartEndsWithItsLastPiece(t *testing.T) {
+	s := bigOthers(t, newHostile().ports(1).endpoints(1, 200, "n2"), 50, 50)
+	s.passes(hostileName)
+	before := s.memory.State().Text()
+	id := frontEndAt("10.97.0.1", 1)
+	v := s.memory.State().VirtualServers[id]
+	v.RealServers = nil
+	s.tampered = true
+	s.memory.State().SetVirtualServer(id, v)
+	unwanted := s.object([]string{"entry", "IPVSP-FRONT-END", "hash:ip,port", "10.99.0.1,tcp:80"})
+	s.memory.State().Apply(dataplane.Op{Verb: dataplane.Create, Object: unwanted})
+	lister := s.engine.lister
+	s.restart()
+	s.engine.pieces.objects, s.engine.pieces.servers, s.engine.lister = 50, 50, lister
+	ops := s.passes()
+	if diff := gocmp.Diff(before, s.memory.State().Text()); diff != "" || s.engine.starting || len(ops) < 4 {
+		t.Errorf("passes of %v operations, starting: %t; (-before +after):\n%s", ops, s.engine.starting, diff)
+	}
+}
+
 // TestForgettingWaitsForPieces: the table of connections is looked at once for all pieces of a Service, and at once for
 // others.
 func TestForgettingWaitsForPieces(t *testing.T) {
