@@ -59,6 +59,10 @@ type Settings struct {
 	Protected func(protocol cluster.Protocol, port uint16) bool
 	// NoNodeWeights says that the weight annotations of Nodes have no effect.
 	NoNodeWeights bool
+	// ContestAfter is how many repairs of an object within ContestWindow make it contested; 0 is that none is. It is
+	// repaired once in a tenth of the window then.
+	ContestAfter  int
+	ContestWindow time.Duration
 }
 
 // Engine decides and applies: it has the desired state, the mirror of the kernel, and what is still to be done. One
@@ -136,6 +140,8 @@ type Engine struct {
 	touches *touches
 	unread  error
 	glanced glanced
+	// contests are the objects that others undo again and again.
+	contests contests
 }
 
 func New(s Settings, kernel dataplane.Kernel, l Lister) *Engine {
@@ -161,6 +167,7 @@ func New(s Settings, kernel dataplane.Kernel, l Lister) *Engine {
 		claims:    newNodeClaims(),
 		stale:     stale{newPendingFrontEnds()},
 		cutoffs:   cutoffs{newPendingFrontEnds()},
+		contests:  newContests(s.ContestAfter, s.ContestWindow),
 	}
 }
 
@@ -200,6 +207,7 @@ func (e *Engine) pass(now time.Time, dirty []cluster.Name, audit bool, found *dr
 		why.drifted = e.driftOfNow(e.recordDrift(found, &r, now, &others))
 		touched.Add(why.drifted)
 	}
+	e.takeContested(now, &why, &touched)
 	if err := e.inspectDoubts(); err != nil {
 		return e.abandonPass(r, err, touched, append(dirty, others...))
 	}
@@ -273,10 +281,12 @@ func (e *Engine) pass(now time.Time, dirty []cluster.Name, audit bool, found *dr
 	}
 
 	ops := e.clip(now, dataplane.Diff(e.have, e.target(now, touched), touched), touched)
+	ops = e.holdBack(now, ops, &why, touched)
 	e.touches.note(touched, ops)
 	r.operations = &operations{ops: ops, owner: e.ownerOf(touched), causes: why}
 	compiled := time.Now()
 	e.apply(&r, ops, touched)
+	e.countRepairs(now, r.operations)
 	e.shutExposed(&r, touched)
 	e.nameOwners(&r)
 	r.Compile, r.Kernel = compiled.Sub(began), time.Since(compiled)
@@ -301,7 +311,9 @@ func (e *Engine) pass(now time.Time, dirty []cluster.Name, audit bool, found *dr
 	r.Changed = e.rows(affected, &r)
 	e.endTries()
 	e.reportNodeClaims()
-	r.NodeProblems, r.NodeVersion = slices.Concat(e.nodeProblems, e.claims.own, e.unreadRules), e.nodeVersion
+	r.Contested = e.contests.report()
+	r.NodeProblems = slices.Concat(e.nodeProblems, e.claims.own, e.unreadRules, r.Contested.Problems)
+	r.NodeVersion = e.nodeVersion
 	r.OtherNodes, r.Inquiry = e.claims.others, e.inquiry()
 	r.Connections = e.connections
 	if r.Backlog > 0 {

@@ -54,6 +54,18 @@ type Loop struct {
 	mirrors   chan mirrorRequest
 	// begin is called once ahead of the first pass; nil is nothing.
 	begin func() error
+	// nameWriter finds out who undoes contested objects; named takes the answer, and asking says that it is on its way.
+	nameWriter func(context.Context) Writer
+	named      chan Writer
+	asking     bool
+}
+
+// Writer is who else writes to this node's kernel.
+type Writer struct {
+	// Name is a clause of a sentence, such as "kube-proxy runs on this node (process 812)".
+	Name string
+	// Known is false where the clause says that nobody was found.
+	Known bool
 }
 
 // Config is what a Loop goes by; all but Outdated, AuditCost and what is behind them is to be given.
@@ -81,6 +93,8 @@ type Config struct {
 	TellFrozen func(until time.Time)
 	// Begin is what writes to the kernel once, ahead of the first pass; its error ends Run. Nil is nothing.
 	Begin func() error
+	// NameWriter finds out who undoes contested objects. It is called in a goroutine of its own; nil is that nobody knows.
+	NameWriter func(context.Context) Writer
 }
 
 // NewLoop returns a loop that has not begun.
@@ -95,6 +109,7 @@ func NewLoop(e *Engine, c Config) *Loop {
 		waiting:   map[cluster.Name]cluster.Change{},
 		freezes:   make(chan freezeRequest), frozen: c.Frozen, tellUntil: c.TellFrozen, begin: c.Begin,
 		mirrors: make(chan mirrorRequest),
+		nameWriter: c.NameWriter, named: make(chan Writer, 1),
 	}
 	l.audits.cost = c.AuditCost
 	if c.AuditPeriod > 0 {
@@ -155,6 +170,7 @@ func (l *Loop) Run(ctx context.Context) error {
 				return err
 			}
 		}
+		l.askWriter(ctx)
 		timer.Reset(l.wait(time.Now()))
 		select {
 		case <-ctx.Done():
@@ -183,6 +199,10 @@ func (l *Loop) Run(ctx context.Context) error {
 			l.auditNext()
 		case <-l.compiled:
 			l.pass(l.source.Take(), nil, false)
+		case w := <-l.named:
+			l.asking = false
+			l.engine.contests.name(w.Name, w.Known)
+			l.pass(l.source.Take(), nil, false)
 		case now := <-timer.C:
 			if l.audits.start(now) || l.glance(now) {
 				continue
@@ -198,7 +218,7 @@ func (l *Loop) wait(now time.Time) time.Duration {
 	wait := time.Hour
 	for _, due := range []time.Time{
 		l.audits.next(), l.glances, l.engine.retries.next(), l.engine.drains.next(), l.engine.stale.next(),
-		l.engine.cutoffs.next(), l.engine.starts.next(now, l.engine.want),
+		l.engine.cutoffs.next(), l.engine.starts.next(now, l.engine.want), l.engine.contests.next(),
 	} {
 		if !due.IsZero() {
 			wait = min(wait, due.Sub(now))
@@ -211,6 +231,19 @@ func (l *Loop) wait(now time.Time) time.Duration {
 		wait = min(wait, l.ended.Add(l.rest).Sub(now))
 	}
 	return max(wait, time.Millisecond)
+}
+
+// askWriter has somebody find out who undoes contested objects, when that is not known.
+func (l *Loop) askWriter(ctx context.Context) {
+	if l.asking || !l.engine.contests.unasked() {
+		return
+	}
+	l.asking = true
+	if l.nameWriter == nil {
+		l.named <- Writer{Name: "it is not known by whom", Known: true}
+		return
+	}
+	go func() { l.named <- l.nameWriter(ctx) }()
 }
 
 // readAddresses reads the node's addresses, and makes a pass when something depends on those that came or went.

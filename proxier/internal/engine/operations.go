@@ -42,6 +42,8 @@ func (c Cause) String() string {
 type Operation struct {
 	Op    dataplane.Op
 	Cause Cause
+	// Contested says that the object was so before the pass: others undo it again and again.
+	Contested bool
 	// Err is nil where it succeeded.
 	Err   error
 	owner func(dataplane.Op) cluster.Name
@@ -69,7 +71,9 @@ func (r Report) Operations() iter.Seq[Operation] {
 			return
 		}
 		for i, op := range r.operations.ops {
-			if !yield(Operation{op, r.operations.causes.of(op), r.operations.errs[i], r.operations.owner}) {
+			causes := &r.operations.causes
+			contested := causes.contested != nil && causes.contested[dataplane.IdentityOf(op.Object)]
+			if !yield(Operation{op, causes.of(op), contested, r.operations.errs[i], r.operations.owner}) {
 				return
 			}
 		}
@@ -80,7 +84,7 @@ func (r Report) Operations() iter.Seq[Operation] {
 func (r Report) Drift() iter.Seq[Operation] {
 	return func(yield func(Operation) bool) {
 		if r.operations == nil || !r.operations.causes.whole && r.operations.causes.drifted.Empty() {
-			return // only an audit finds any
+			return
 		}
 		for o := range r.Operations() {
 			if o.Cause == Drifted && o.Err == nil && !yield(o) {
@@ -127,6 +131,8 @@ type causes struct {
 	// touched anyway, has drifted.
 	whole bool
 	asked dataplane.Touched
+	// contested are the objects that were so before the pass.
+	contested map[dataplane.Identity]bool
 }
 
 // addPiece adds the keys of a piece.

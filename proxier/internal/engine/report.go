@@ -46,6 +46,8 @@ type Report struct {
 	NodeProblems []cluster.Problem
 	// OtherNodes are the Nodes, by their names as UID, that list addresses that are not theirs.
 	OtherNodes []Row
+	// Contested is what others undo again and again.
+	Contested Contested
 	// NodeVersion is this Node's resourceVersion when its annotations were read.
 	NodeVersion string
 	// Foreign counts virtual servers of others, Draining real servers that are on their way out, Pending Services (and
