@@ -114,7 +114,7 @@ func runChaos(t *testing.T, seed uint64, duration time.Duration, api bool) {
 	c.must(err)
 	source := c.follow(api)
 	c.set("web", with(web(nodePort), c.one, c.two))
-	c.start(append(source, "--audit-period", "1s")...)
+	c.start(append(source, "--audit-period", "1s", "--contest-after", "0")...)
 	c.must(c.proxier.AwaitReady())
 	c.awaitVirtualServer("tcp", web6, fmt.Sprintf("rr %s/1 %s/1", at(c.one.IPv6, 8080), at(c.two.IPv6, 8080)))
 	load := c.putUnderLoad(client, 20, 2*duration+time.Hour)

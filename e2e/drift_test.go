@@ -44,7 +44,7 @@ func TestDriftOfRandomKinds(t *testing.T) {
 	_, err := c.Node1.Run("sh", "-ec", strings.Join(foreignObjects, "\n"))
 	c.must(err)
 	c.write("many.yaml", manyOfAllKinds(40)...)
-	c.run("--audit-period", "1s")
+	c.run("--audit-period", "1s", "--contest-after", "0")
 	state := func() []string {
 		others, err := c.Node1.Run("ip", "-o", "addr", "show", "dev", "other")
 		c.must(err)

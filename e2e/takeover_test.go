@@ -247,11 +247,11 @@ func (c *cluster) startKubeProxy(node *topology.Host, kubeconfig string) *harnes
 }
 
 // startKubeProxyIn starts the real kube-proxy on the node in a mode of it. For nftables the kernel must have nf_tables,
-// and the machine nft.
-func (c *cluster) startKubeProxyIn(mode string, node *topology.Host, kubeconfig string) *harness.Process {
+// and the machine nft. more are flags of it.
+func (c *cluster) startKubeProxyIn(mode string, node *topology.Host, kubeconfig string, more ...string) *harness.Process {
 	c.t.Helper()
-	p, err := harness.Start(node, filepath.Join(peers, "kube-proxy"), "--kubeconfig", kubeconfig, "--proxy-mode", mode, "--hostname-override", node.Name,
-		"--cluster-cidr", topology.PodCIDRs, "--ipvs-scheduler", "rr", "--conntrack-max-per-core", "0", "--conntrack-min", "0")
+	p, err := harness.Start(node, filepath.Join(peers, "kube-proxy"), append([]string{"--kubeconfig", kubeconfig, "--proxy-mode", mode, "--hostname-override", node.Name,
+		"--cluster-cidr", topology.PodCIDRs, "--ipvs-scheduler", "rr", "--conntrack-max-per-core", "0", "--conntrack-min", "0"}, more...)...)
 	c.must(err)
 	c.t.Cleanup(func() {
 		p.Kill()

@@ -99,6 +99,11 @@ type Config struct {
 	// beginning; 0 is never. From 30 s on it is done more often, but not more often than each 30 s, where a thousandth
 	// of a core is enough for it, and less often where it would take more than a hundredth.
 	AuditPeriod Duration `json:"auditPeriod"`
+	// ContestAfter is how many repairs of an object of the kernel within ContestWindow make it contested: others undo it
+	// again and again. Then it is repaired at most once in a tenth of the window, until nobody has undone it for a whole
+	// one. 0 is that nothing is contested.
+	ContestAfter  int      `json:"contestAfter"`
+	ContestWindow Duration `json:"contestWindow"`
 	// MinSyncPeriod is the least time from the end of a pass to the start of the next that changes cause; meanwhile
 	// changes gather.
 	MinSyncPeriod Duration `json:"minSyncPeriod,omitzero"`
@@ -305,5 +310,6 @@ func (c Config) settings(d dataplane.Config) engine.Settings {
 		NodeName: c.NodeName, ProxyName: c.ServiceProxyName, Dataplane: d, Operator: c.operator(), NoAliases: c.IgnoreAliases,
 		ExternalIPCIDRs: networks(c.ExternalIPCIDRs), Exclude: networks(c.ExcludeCIDRs),
 		Protected: c.protects(), NoNodeWeights: c.NodeWeights == NoNodeWeights,
+		ContestAfter: c.ContestAfter, ContestWindow: c.ContestWindow.Duration,
 	}
 }

@@ -28,6 +28,8 @@ func Default() Config {
 		MasqueradeBit:      14, // kube-proxy's, known to be free
 		DrainTimeout:       Duration{cluster.DefaultDrainTimeout},
 		AuditPeriod:        Duration{10 * time.Minute}, // what others do to us is as a rule found within seconds without it
+		ContestAfter:       5,                          // of one object, which is no chance
+		ContestWindow:      Duration{10 * time.Minute},
 		HealthzBindAddress: "0.0.0.0:10256",
 		MetricsBindAddress: "127.0.0.1:10249",
 		Socket:             runDirectory + "/ipvs-proxier.sock",

@@ -209,6 +209,17 @@ var options = []Option{
 			"and less often where it would take more than a hundredth. What others change is as a rule found sooner: " +
 			"[operating.md](operating.md#how-soon-drift-is-repaired)",
 	}, {
+		Field: "contestAfter", Flags: []string{"contest-after"},
+		Help: "how often others may undo an object in the kernel within --contest-window before it is repaired only once in a tenth of that; 0 is any number",
+		Docs: "how often somebody may undo an object in the kernel within `--contest-window` before it is repaired only once in a " +
+			"tenth of that, reported as `Contested`, and `/readyz` bad: [operating.md](operating.md#who-undoes-it-again-and-again); " +
+			"`0` is any number, else from `2` to `100`",
+	}, {
+		Field: "contestWindow", Flags: []string{"contest-window"},
+		Help: "the time within which --contest-after counts, and for which an object has to stay as it is afterwards",
+		Docs: "the time within which `--contest-after` counts, and for which an object has to stay as it is until it is contested " +
+			"no more; from `10s` to `24h`",
+	}, {
 		Field: "minSyncPeriod", Flags: []string{"ipvs-min-sync-period"}, Unset: "`0s`",
 		Help: "least time between syncs; changes gather meanwhile",
 	}, {

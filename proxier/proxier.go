@@ -18,6 +18,7 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/freeze"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/observe"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/predecessor"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/servicehealth"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/source"
 	"github.com/ipvs-proxier/ipvs-proxier/scheduler"
@@ -140,6 +141,10 @@ func Run(ctx context.Context, c Config, version string, log *slog.Logger) error 
 		OpenReader:  openReader(linux, log), ProcessorTime: kernel.ProcessorTime, AuditCost: metrics.CountAudit,
 		Passing: passing, Reading: reading,
 		Frozen: frozen.State().Until, TellFrozen: frozen.Tell, Begin: begin,
+		NameWriter: func(ctx context.Context) engine.Writer {
+			name, known := predecessor.NameWriter(ctx, predecessor.NewDetector(), c.Link)
+			return engine.Writer{Name: name, Known: known}
+		},
 	}
 	if c.DetectLocalMode == DetectNodeCIDR {
 		config.Outdated = func() error { return podCIDRsChanged(watcher.Node(), plan.Pods.CIDRs) }

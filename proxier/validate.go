@@ -68,6 +68,13 @@ func (c Config) Validate() error {
 	if p := c.AuditPeriod.Duration; p != 0 && p < time.Second {
 		bad("auditPeriod", "%s is below 1s; 0 turns audits by time off", c.AuditPeriod)
 	}
+	if n := c.ContestAfter; n != 0 && (n < 2 || n > mostContestAfter) {
+		bad("contestAfter", "%d is not a number of repairs from 2 to %d; 0 has nothing contested", n, mostContestAfter)
+	}
+	if w := c.ContestWindow.Duration; w < minContestWindow || w > maxContestWindow {
+		bad("contestWindow", "%s is not from %s to %s; contestAfter 0 has nothing contested",
+			c.ContestWindow, minContestWindow, maxContestWindow)
+	}
 	for field, address := range map[string]string{
 		"healthzBindAddress": c.HealthzBindAddress, "metricsBindAddress": c.MetricsBindAddress,
 	} {
@@ -110,6 +117,13 @@ func (c Config) validateNetworks(bad func(field, format string, args ...any)) {
 		}
 	}
 }
+
+// The bounds of contests: what is remembered of an object has one time for each repair.
+const (
+	mostContestAfter = 100
+	minContestWindow = 10 * time.Second
+	maxContestWindow = 24 * time.Hour
+)
 
 // mostServiceMetrics is the most that serviceMetrics may be: five series each are as many as one scrape should bring.
 const mostServiceMetrics = 10000

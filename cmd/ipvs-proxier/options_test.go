@@ -57,6 +57,7 @@ func TestEveryFlagCounts(t *testing.T) {
 	values := map[string]string{
 		"manifests": "/m", "kubeconfig": "/k", "node-name": "other", "hostname-override": "other", "link": "l0", "cluster-cidr": "10.0.0.0/8", "masquerade-all": "true",
 		"iptables-masquerade-bit": "3", "nodeport-addresses": "10.0.0.0/8", "ipvs-scheduler": "lc", "ipvs-strict-arp": "true", "drain-timeout": "1s", "audit-period": "1h", "ipvs-sync-period": "1h",
+		"contest-after": "7", "contest-window": "1m",
 		"api-servers": "https://192.0.2.1:6443", "service-proxy-name": "other", "detect-local-mode": "NodeCIDR", "pod-bridge-interface": "cbr0", "pod-interface-name-prefix": "veth",
 		"external-ip-cidrs": "192.0.2.0/24", "answer-ping": "true", "ipvs-exclude-cidrs": "192.0.2.0/24", "ipvs-tcp-timeout": "1h", "ipvs-tcpfin-timeout": "1m", "ipvs-udp-timeout": "1m",
 		"ipvs-min-sync-period": "1s", "conntrack-max-per-core": "1", "conntrack-min": "1", "conntrack-tcp-timeout-established": "1h", "conntrack-tcp-timeout-close-wait": "1m",

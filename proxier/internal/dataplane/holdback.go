@@ -8,7 +8,8 @@ import (
 )
 
 // HoldBack parts operations, which are in their order and lead from have to want. held are those that wait, and those
-// that would be blocked or refused without them; now are the others. What is urgent is never held, nor is what it needs.
+// that would be blocked or refused without them; now are the others. What is urgent is never held, nor is what it
+// needs.
 func HoldBack(ops []Op, have, want *State, waits, urgent func(Op) bool) (now, held []Op) {
 	first := -1
 	for i, op := range ops {

@@ -7,8 +7,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 )
 
-// Identity is which object of the kernel something is, whatever that is like now. It is comparable. All chains and hooks
-// of one family and table are one object, because a table is exchanged as a whole.
+// Identity is which object of the kernel something is, whatever that is like now. It is comparable. All chains and
+// hooks of one family and table are one object, because a table is exchanged as a whole.
 type Identity struct {
 	// Kind is KindChain for hooks, too.
 	Kind Kind
@@ -62,7 +62,8 @@ func IdentityOf(object Object) Identity {
 	return Identity{}
 }
 
-// String returns for example "virtual-server tcp 10.96.0.1:443", "rules ipv4 nat", or "many objects of kind address at once".
+// String returns for example "virtual-server tcp 10.96.0.1:443", "rules ipv4 nat", or "many objects of kind address at
+// once".
 func (i Identity) String() string {
 	switch of := i.of.(type) {
 	case nil:
@@ -104,7 +105,8 @@ func (i Identity) IsIn(s *State) (is bool) {
 	case VirtualServerID:
 		_, is = s.VirtualServers[of]
 	case realServerID:
-		is = slices.ContainsFunc(s.VirtualServers[of.of].RealServers, func(r RealServer) bool { return r.endpoint() == of.at })
+		is = slices.ContainsFunc(s.VirtualServers[of.of].RealServers,
+			func(r RealServer) bool { return r.endpoint() == of.at })
 	case netip.Addr:
 		if i.Kind == KindAddress {
 			_, is = s.Addresses[of]

@@ -15,8 +15,8 @@ import (
 // it is for a whole window. Two writers that both go by what they want would else undo each other's work for ever, as
 // fast as they can.
 //
-// Times come from outside. What is remembered has a bound: mostTracked objects, the one that was repaired longest ago is
-// forgotten first.
+// Times come from outside. What is remembered has a bound: mostTracked objects, of which the one that was repaired
+// longest ago is forgotten first.
 type contests struct {
 	// after is how many repairs within the window make an object contested; 0 is that none is.
 	after   int

@@ -396,3 +396,34 @@ func TestTheWriterIsNamedOnce(t *testing.T) {
 		t.Errorf("it is asked for again: %v", r.NodeProblems)
 	}
 }
+
+// CheckContest shows observers a contest from the first undoing to its end, with eight repairs; its writer is named.
+func CheckContest(t *testing.T, observers ...Observer) {
+	c := newContestScenario(t, 1)
+	show := func(r Report) {
+		for _, o := range observers {
+			o.Observe(r)
+		}
+	}
+	for range 5 {
+		c.now = c.now.Add(time.Second)
+		c.undoServer()
+		show(c.repair())
+	}
+	c.engine.contests.name("kube-proxy runs here (process 7)", true)
+	show(c.wake())
+	for range 3 {
+		c.now = c.now.Add(10 * time.Second)
+		c.undoServer()
+		show(c.repair())
+		c.now = c.engine.contests.next()
+		show(c.wake())
+	}
+	for _, o := range observers {
+		if m, is := o.(interface{ During() }); is {
+			m.During()
+		}
+	}
+	c.now = c.engine.contests.next()
+	show(c.wake())
+}

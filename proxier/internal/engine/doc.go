@@ -20,6 +20,7 @@
 //	                     freeze.go
 //	audits               auditor.go, round.go (one audit), drift.go (what it finds), touches.go, audit.go (one that all
 //	                     waits for), glance.go, upgrade.go (rules of another version), onlyin.go
+//	what others undo     contests.go (again and again), heldback.go (what waits then)
 //	what was done        report.go, operations.go (and why), owners.go (whose failure it is), refusals.go (the node's or
 //	                     a Service's), inquiry.go (the fate of endpoints)
 //	without a loop       dryrun.go, dryrunkernel.go, remove.go (cleanup)

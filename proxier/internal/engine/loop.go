@@ -108,7 +108,7 @@ func NewLoop(e *Engine, c Config) *Loop {
 		compiled:  make(chan struct{}, 1),
 		waiting:   map[cluster.Name]cluster.Change{},
 		freezes:   make(chan freezeRequest), frozen: c.Frozen, tellUntil: c.TellFrozen, begin: c.Begin,
-		mirrors: make(chan mirrorRequest),
+		mirrors:    make(chan mirrorRequest),
 		nameWriter: c.NameWriter, named: make(chan Writer, 1),
 	}
 	l.audits.cost = c.AuditCost

@@ -109,6 +109,61 @@ func TestDriftIsNamed(t *testing.T) {
 	}
 }
 
+// during calls a function while the contest of CheckContest goes on.
+type during struct{ check func() }
+
+func (during) Observe(engine.Report) {}
+func (d during) During()             { d.check() }
+
+// TestAContestIsToldOnce: the log has each repair up to the one that makes it a contest, then one line that names
+// object, Service and writer, none for later repairs, and one for the end. The metric counts it meanwhile.
+func TestAContestIsToldOnce(t *testing.T) {
+	log, text := textLog()
+	m := observe.NewMetrics(nil, "v1")
+	contested := func() (n float64) {
+		families, err := m.Registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, family := range families {
+			for _, one := range family.GetMetric() {
+				if family.GetName() == "ipvs_proxier_contested_objects" && one.GetLabel()[0].GetValue() == "virtual-server" {
+					n = one.GetGauge().GetValue()
+				}
+			}
+		}
+		return n
+	}
+	engine.CheckContest(t, observe.NewLog(log), m, during{func() {
+		if n := contested(); n != 1 {
+			t.Errorf("meanwhile the metric is %v", n)
+		}
+	}})
+	if n := contested(); n != 0 {
+		t.Errorf("at last the metric is %v", n)
+	}
+	var problems, ends []string
+	drift := 0
+	for line := range strings.Lines(text.String()) {
+		switch {
+		case strings.Contains(line, "drift is repaired"):
+			drift++
+		case strings.Contains(line, "msg=problem "):
+			problems = append(problems, line)
+		case strings.Contains(line, `msg="problem is gone"`):
+			ends = append(ends, line)
+		}
+	}
+	if drift != 5 || len(problems) != 1 || len(ends) != 1 {
+		t.Fatalf("%d lines of drift, %d of the begin, %d of the end, want 5, 1 and 1:\n%s", drift, len(problems), len(ends), text)
+	}
+	for _, words := range []string{"level=WARN", "reason=Contested", "virtual-server tcp 10.96.0.1:80", "service default/s0", "kube-proxy runs here (process 7)"} {
+		if !strings.Contains(problems[0], words) {
+			t.Errorf("the log does not say %q: %s", words, problems[0])
+		}
+	}
+}
+
 // TestHealthIsTheNodes: what the kernel refuses of Services is their Problem. It touches health only where it is so
 // much that it must be the node. What all Services stand on does.
 func TestHealthIsTheNodes(t *testing.T) {

@@ -39,6 +39,8 @@ type Status struct {
 	// Differences counts the virtual and real servers that are not in the kernel as they are wanted, at the time of the
 	// request.
 	Differences int `json:"differences"`
+	// Contested counts the objects that others undo again and again, and that are repaired only now and then.
+	Contested int `json:"contestedObjects,omitempty"`
 	// APIServer is the API server in use, "" with manifests. APIUnreachable says since when none answers, and why; it
 	// is empty while one does. The dataplane stays as it is meanwhile.
 	APIServer      string `json:"apiServer,omitempty"`
@@ -64,6 +66,8 @@ type Status struct {
 	Services []ServiceStatus `json:"services"`
 	// Unserved says why the Service that the request named is not served here.
 	Unserved string `json:"unserved,omitempty"`
+	// contested says which they are, in a clause.
+	contested string
 }
 
 // ServiceStatus is one Service.
@@ -321,7 +325,8 @@ func (b *Board) look(only func(cluster.Name) bool) (s Status, passes int) {
 		Schedulers: b.Schedulers, VIPMode: b.VIPMode.String(), Foreign: b.last.Foreign, Draining: b.last.Draining,
 		Services: []ServiceStatus{},
 	}
-	s.NodeProblems = NewProblemStatus(b.last.ProblemsOfNodes())
+	s.NodeProblems, s.Contested = NewProblemStatus(b.last.ProblemsOfNodes()), b.last.Contested.Count()
+	s.contested = contestedReason(b.last.Contested)
 	if err := b.last.Error(); err != nil {
 		s.Errors = strings.Split(err.Error(), "\n")
 	}

@@ -88,6 +88,8 @@ func (s *Status) setVerdict() {
 		s.Verdict = "starting: the first sync is not done"
 	case !s.Healthy:
 		s.Verdict = "NOT HEALTHY: something could not be programmed, and is tried again"
+	case s.Contested > 0:
+		s.Verdict = "CONTESTED: " + s.contested
 	case s.Differences > 0:
 		s.Verdict = fmt.Sprintf("DRIFT: %s in the kernel not as wanted; the next audit repairs it",
 			many(s.Differences, "object is", "objects are"))

@@ -93,7 +93,7 @@ func TestStatusComparesWithTheKernel(t *testing.T) {
 // TestTheVerdictIsTheWorst: of several things that are wrong the first line names the worst.
 func TestTheVerdictIsTheWorst(t *testing.T) {
 	all := Status{
-		Healthy: true, LastPass: time.Unix(1, 0), Differences: 1, APIUnreachable: "x", Unready: []string{"old"}, Errors: []string{"e"},
+		Healthy: true, LastPass: time.Unix(1, 0), Contested: 1, contested: "link l is undone", Differences: 1, APIUnreachable: "x", Unready: []string{"old"}, Errors: []string{"e"},
 		Services: []ServiceStatus{{FrontEnds: []FrontEndStatus{{}}, Problems: []ProblemStatus{{}}}}, NodeProblems: []ProblemStatus{{}},
 	}
 	for _, step := range []struct {
@@ -101,6 +101,7 @@ func TestTheVerdictIsTheWorst(t *testing.T) {
 		mend func(*Status)
 	}{
 		{"NOT HEALTHY", func(s *Status) { s.Healthy = true }},
+		{"CONTESTED: link l is undone", func(s *Status) { s.Contested = 0 }},
 		{"DRIFT: 1 object is", func(s *Status) { s.Differences = 0 }},
 		{"NO API", func(s *Status) { s.APIUnreachable = "" }},
 		{"NOT READY: old", func(s *Status) { s.Unready = nil }},

@@ -114,6 +114,9 @@ func (l *Log) drift(r engine.Report) {
 	var named []string
 	count := 0
 	for o := range r.Drift() {
+		if o.Contested {
+			continue // which a Problem says, and not each repair
+		}
 		if count++; count > maxDrift {
 			continue
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/engine"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/events"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/kernel"
@@ -29,6 +30,7 @@ type Metrics struct {
 	duration                                                        prometheus.Histogram
 	changes                                                         *prometheus.HistogramVec
 	services, waiting, draining, pending, foreign, synced           prometheus.Gauge
+	contested                                                       *prometheus.GaugeVec
 	nodeProblems                                                    []cluster.Problem
 	problems                                                        *prometheus.GaugeVec
 	messages, sends, processes                                      *trafficCount
@@ -90,11 +92,16 @@ func NewMetrics(k traffic, version string) *Metrics {
 		problems: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "ipvs_proxier_problems", Help: "What is rejected or not supported, by Service and reason. Namespace and service are empty for Nodes: the annotations, addresses and kernel of this one, addresses on which the proxier cannot serve, and addresses of others.",
 		}, []string{"namespace", "service", "reason"}),
+		contested: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "ipvs_proxier_contested_objects",
+			Help: "Objects of the kernel that others undo again and again, by kind; each is repaired once in a tenth of --contest-window.",
+		}, []string{"kind"}),
 	}
 	for _, result := range events.Results {
 		m.events.WithLabelValues(result)
 	}
 	m.CountAudit(engine.AuditCost{})
+	m.countContested(engine.Contested{})
 	code := func(path string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "kubeproxy_proxy_" + path + "_total", Help: "Answers of /" + path + ", by status.",
@@ -141,8 +148,8 @@ func NewMetrics(k traffic, version string) *Metrics {
 	build.Set(1)
 	m.Registry.MustRegister(build, m.passes, m.audits, m.auditCPU, m.ops, m.drift, m.failures, m.forgotten, m.cutOff,
 		m.events, m.duration, m.services, m.waiting, m.draining, m.pending, m.foreign, m.synced,
-		m.messages, m.sends, m.processes, m.problems, m.healthz, m.livez, m.readyz, m.noLocal, m.syncDuration, m.syncLast,
-		m.programming, m.changes, info, collectors.NewGoCollector(),
+		m.messages, m.sends, m.processes, m.problems, m.contested, m.healthz, m.livez, m.readyz, m.noLocal,
+		m.syncDuration, m.syncLast, m.programming, m.changes, info, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -190,12 +197,22 @@ func (m *Metrics) Observe(r engine.Report) {
 		m.countProblems(cluster.Name{}, m.nodeProblems, now)
 		m.nodeProblems = now
 	}
+	m.countContested(r.Contested)
 	m.services.Set(float64(r.Served))
 	if m.kernel != nil {
 		t := m.kernel.Traffic()
 		m.messages.set(t.Messages)
 		m.sends.set(t.Sends)
 		m.processes.set(t.Processes)
+	}
+}
+
+// countContested sets the number of each kind, so that alerts find it from the start.
+func (m *Metrics) countContested(c engine.Contested) {
+	for kind := dataplane.KindLink; kind <= dataplane.KindRoute; kind++ {
+		if kind != dataplane.KindHook { // hooks count as the rules of their table
+			m.contested.WithLabelValues(kind.String()).Set(float64(c.Objects[kind]))
+		}
 	}
 }
 

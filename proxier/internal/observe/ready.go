@@ -74,6 +74,9 @@ func (h *Health) ready(now time.Time) readyBody {
 	if !serving {
 		bad("the kernel refuses half of the Services that have changed, of more than one namespace")
 	}
+	if reason := h.Board.contested(); reason != "" {
+		bad("%s", reason)
+	}
 	if h.hung(now) {
 		bad("a sync has taken more than %s", hangGrace)
 	}

@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 
+	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/engine"
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/source"
 )
@@ -52,11 +53,15 @@ func TestReadyIsWhatTheAPIWantsNow(t *testing.T) {
 		waits   string
 		reasons []string
 	}{
-		"all is well":                 {view: listedView(t), bound: time.Hour, report: &engine.Report{}},
-		"manifests":                   {report: &engine.Report{}},
-		"no bound":                    {view: listedView(t), report: &engine.Report{}},
-		"too old":                     {view: listedView(t), bound: time.Nanosecond, report: &engine.Report{}, reasons: []string{"--max-view-age"}},
-		"not listed, no pass":         {view: unlisted.View, bound: time.Hour, reasons: []string{"have not been listed", "first sync"}},
+		"all is well":         {view: listedView(t), bound: time.Hour, report: &engine.Report{}},
+		"manifests":           {report: &engine.Report{}},
+		"no bound":            {view: listedView(t), report: &engine.Report{}},
+		"too old":             {view: listedView(t), bound: time.Nanosecond, report: &engine.Report{}, reasons: []string{"--max-view-age"}},
+		"not listed, no pass": {view: unlisted.View, bound: time.Hour, reasons: []string{"have not been listed", "first sync"}},
+		"somebody undoes": {
+			report:  &engine.Report{Contested: engine.Contested{Objects: map[dataplane.Kind]int{dataplane.KindLink: 1}, First: "link l", Writer: "x runs"}},
+			reasons: []string{"link l is undone again and again, and repaired only now and then; x runs"},
+		},
 		"not all Services looked at":  {report: &engine.Report{Backlog: 3}, reasons: []string{"first sync"}},
 		"no foundation":               {report: &engine.Report{Unsound: true}, later: healthGrace, reasons: []string{"foundation"}},
 		"no foundation for a moment":  {report: &engine.Report{Unsound: true}, later: healthGrace - 1},

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -48,7 +49,7 @@ func NewDetector() *Detector {
 
 // Alive returns the proxies that are alive, each once.
 func (d *Detector) Alive(ctx context.Context) []Living {
-	signs, routerProxies := d.processes()
+	signs, routerProxies := d.processes(false)
 	sign, mode, found := d.kubeProxyAnswers(ctx)
 	if found {
 		signs[KubeProxy] = append(signs[KubeProxy], sign)
@@ -112,8 +113,9 @@ func (d *Detector) get(ctx context.Context, url string) (int, []byte, error) {
 }
 
 // processes looks for processes by name in our network namespace. routerProxies is false when kube-router is seen to
-// run without its service proxy, as a router or firewall: then it is none of our concern.
-func (d *Detector) processes() (signs map[Proxy][]string, routerProxies bool) {
+// run without its service proxy, as a router or firewall: then it is none of our concern. unseen has those count whose
+// namespace may not be read: the kernel shows it only to who has all capabilities of the other one (ptrace_may_access).
+func (d *Detector) processes(unseen bool) (signs map[Proxy][]string, routerProxies bool) {
 	signs, routerProxies = map[Proxy][]string{}, true
 	ours, err := os.Readlink(filepath.Join(d.proc, "self/ns/net"))
 	if err != nil {
@@ -133,7 +135,8 @@ func (d *Detector) processes() (signs map[Proxy][]string, routerProxies bool) {
 		if err != nil || !slices.Contains(Proxies(), name) {
 			continue
 		}
-		if namespace, err := os.Readlink(filepath.Join(dir, "ns/net")); err != nil || namespace != ours {
+		namespace, err := os.Readlink(filepath.Join(dir, "ns/net"))
+		if err != nil && !(unseen && errors.Is(err, os.ErrPermission)) || err == nil && namespace != ours {
 			continue
 		}
 		if name == KubeRouter && withoutServiceProxy(dir) {

@@ -8,6 +8,6 @@
 // of the lists.
 //
 // The parts: names.go has the lists. rules.go decides from the text of iptables-save what goes. leftovers.go reads and
-// removes. ledger.go says whose a virtual server is. alive.go and admit.go look for living proxies. lock.go lets one
-// ipvs-proxier run.
+// removes. ledger.go says whose a virtual server is. alive.go and admit.go look for living proxies, writer.go for one
+// that writes beside us. lock.go lets one ipvs-proxier run.
 package predecessor
