@@ -46,9 +46,9 @@ func (c *cluster) contestedObjects(kind string) (float64, error) {
 }
 
 // TestASecondWriter: a shell takes a virtual server, an address and rules away as often as they come. Five times they
-// are repaired as soon as that is found, and then once in a tenth of the window. Status, /readyz, metric and log say so,
-// and name object and Service. What the API changes is written at once. When the shell stops, all is in line at the next
-// time, and a window later nothing is reported any more.
+// are repaired as soon as that is found, and then once in a tenth of the window. Status, /readyz, metric and log say
+// so, and name object and Service. What the API changes is written at once. When the shell stops, all is in line at the
+// next time, and a window later nothing is reported any more.
 func TestASecondWriter(t *testing.T) {
 	const window = 30 * time.Second
 	c := newCluster(t)

@@ -79,14 +79,13 @@ func (cs *contests) rests(id dataplane.Identity, now time.Time) bool {
 	return cs.is(id) && now.Before(cs.tracked[id].due)
 }
 
-// hold notes that the object is undone, and what is held back.
+// hold notes that an object which rests is undone.
 func (cs *contests) hold(id dataplane.Identity, now time.Time) {
-	if c := cs.tracked[id]; c != nil {
-		if !c.held {
-			c.undone = now
-		}
-		c.held = true
+	c := cs.tracked[id]
+	if !c.held {
+		c.undone = now
 	}
+	c.held = true
 }
 
 // repaired counts a repair.
@@ -156,18 +155,11 @@ func (cs *contests) next() (next time.Time) {
 	return next
 }
 
-// takeDue reports whether something that is held back may be repaired. Then all of that is to be looked at, and what is
-// still undone, and not due, is held again.
-func (cs *contests) takeDue(now time.Time) (due bool) {
+// takeDue lets go of what may be repaired now: the pass holds it again if it has to.
+func (cs *contests) takeDue(now time.Time) {
 	for _, c := range cs.tracked {
-		due = due || c.held && !now.Before(c.due)
+		c.held = c.held && now.Before(c.due)
 	}
-	if due {
-		for _, c := range cs.tracked {
-			c.held = false
-		}
-	}
-	return due
 }
 
 // any reports whether an object is contested.

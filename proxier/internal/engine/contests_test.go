@@ -163,6 +163,83 @@ func TestOthersAreRepairedAtOnce(t *testing.T) {
 	}
 }
 
+// TestWhatNeedsWhatWaits: a virtual server is taken away after its ledger entry is held back. It waits without a failure,
+// and both come when the entry is due.
+func TestWhatNeedsWhatWaits(t *testing.T) {
+	c := newContestScenario(t, 1)
+	entry := dataplane.SetEntry{}
+	for e := range c.memory.State().Entries.All() {
+		if e.Set == "IPVSP-FRONT-END" {
+			entry = e
+		}
+	}
+	for range 5 {
+		c.now = c.now.Add(10 * time.Second)
+		c.undo(entry)
+		c.repair()
+	}
+	c.now = c.now.Add(time.Second)
+	c.undo(entry)
+	c.repair()
+	c.now = c.now.Add(time.Second)
+	c.undoServer()
+	c.undo(dataplane.Address{Addr: c.web.Addr})
+	c.repair()
+	c.served(false, "without its entry")
+	c.now = c.now.Add(time.Second)
+	if r := c.wake(); r.OpCount() > 0 {
+		t.Errorf("a pass between does %d operations", r.OpCount())
+	}
+	if next := c.engine.contests.next(); !next.After(c.now) {
+		t.Errorf("the loop wakes up at %s, and it is %s", next, c.now)
+	}
+	c.now = c.engine.contests.next()
+	c.wake()
+	c.served(true, "when its entry is due")
+	if !c.present(dataplane.Address{Addr: c.web.Addr}) || !c.engine.contests.waiting.Empty() {
+		t.Error("something is left")
+	}
+}
+
+// TestTwoThatNeedEachOther: an address and its virtual server are contested, and due at different times. The loop does
+// not wake up in between for what cannot be done yet.
+func TestTwoThatNeedEachOther(t *testing.T) {
+	c := newContestScenario(t, 1)
+	address := dataplane.Address{Addr: c.web.Addr}
+	for range 5 {
+		c.now = c.now.Add(5 * time.Second)
+		c.undo(address)
+		c.repair()
+		c.now = c.now.Add(5 * time.Second)
+		c.undoServer()
+		c.repair()
+	}
+	c.now = c.now.Add(time.Second)
+	c.undo(address)
+	c.undoServer()
+	c.repair()
+	for wakes := 0; !c.present(address); wakes++ {
+		next := c.engine.contests.next()
+		if wakes > 2 || !next.After(c.now) {
+			t.Fatalf("wake %d is at %s, and it is %s", wakes, next, c.now)
+		}
+		c.now = next
+		c.wake()
+	}
+	c.served(true, "with its address")
+}
+
+// TestABlindContestEnds: while the kernel cannot be read a contest ends in time, and does not keep the loop busy.
+func TestABlindContestEnds(t *testing.T) {
+	c := newContestScenario(t, 1)
+	c.contest()
+	c.now = c.engine.contests.next()
+	r := c.engine.abandonPass(Report{Start: c.now, Failures: map[cluster.Name][]Failure{}}, fmt.Errorf("blind"), dataplane.NewTouched(), nil)
+	if r.Contested.Count() != 0 || !c.engine.contests.next().IsZero() {
+		t.Errorf("contested are %+v, and the loop wakes up at %s", r.Contested, c.engine.contests.next())
+	}
+}
+
 // TestAChangeOfAContestedServiceIsWrittenAtOnce, and with it what is held back of it. A Service that goes takes its
 // contest along.
 func TestAChangeOfAContestedServiceIsWrittenAtOnce(t *testing.T) {

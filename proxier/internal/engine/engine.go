@@ -207,7 +207,6 @@ func (e *Engine) pass(now time.Time, dirty []cluster.Name, audit bool, found *dr
 		why.drifted = e.driftOfNow(e.recordDrift(found, &r, now, &others))
 		touched.Add(why.drifted)
 	}
-	e.takeContested(now, &why, &touched)
 	if err := e.inspectDoubts(); err != nil {
 		return e.abandonPass(r, err, touched, append(dirty, others...))
 	}
@@ -280,6 +279,7 @@ func (e *Engine) pass(now time.Time, dirty []cluster.Name, audit bool, found *dr
 		why.timed = e.touchTimed(append(polled, e.starts.grow(now, e.want)...), touched)
 	}
 
+	e.touchWaiting(now, &why, &touched)
 	ops := e.clip(now, dataplane.Diff(e.have, e.target(now, touched), touched), touched)
 	ops = e.holdBack(now, ops, &why, touched)
 	e.touches.note(touched, ops)

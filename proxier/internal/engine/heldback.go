@@ -7,16 +7,22 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
 
-// takeContested touches what is held back, when something of it may be repaired. It counts as drift that is found now.
-func (e *Engine) takeContested(now time.Time, why *causes, touched *dataplane.Touched) {
-	if !e.contests.takeDue(now) {
+// touchWaiting touches what is held back: what a pass does may need it, and some of it may be due. What nothing else has
+// touched counts as drift that is found now.
+func (e *Engine) touchWaiting(now time.Time, why *causes, touched *dataplane.Touched) {
+	cs := &e.contests
+	cs.takeDue(now)
+	if cs.waiting.Empty() {
 		return
 	}
+	rest := dataplane.NewTouched()
+	rest.Add(cs.waiting)
+	rest.Remove(*touched)
 	if why.drifted.Entries == nil {
 		why.drifted = dataplane.NewTouched()
 	}
-	why.drifted.Add(e.contests.waiting)
-	touched.Add(e.contests.waiting)
+	why.drifted.Add(rest)
+	touched.Add(rest)
 }
 
 // holdBack leaves out what repairs contested objects before their time, and what cannot be done without it. A change of
@@ -57,7 +63,9 @@ func (e *Engine) holdBack(
 	}
 	rest, held := dataplane.HoldBack(ops, e.have, e.want.State, waits, urgent)
 	for _, op := range held {
-		cs.hold(one(dataplane.IdentityOf(op.Object)), now)
+		if id := one(dataplane.IdentityOf(op.Object)); cs.rests(id, now) {
+			cs.hold(id, now)
+		}
 		cs.waiting.Add(keys(op, e.owner(op, touched)))
 	}
 	return rest
@@ -69,7 +77,7 @@ func (e *Engine) countRepairs(now time.Time, done *operations) {
 	if cs.after == 0 {
 		return
 	}
-	defer cs.expire(now, func(id dataplane.Identity) bool { return id.IsIn(e.want.State) })
+	defer e.expireContests(now)
 	if !done.causes.whole && done.causes.drifted.Empty() && !cs.any() {
 		return
 	}
@@ -84,6 +92,11 @@ func (e *Engine) countRepairs(now time.Time, done *operations) {
 		}
 		cs.repaired(root.Identity, now, owner, root.IsIn(e.want.State) && !root.many)
 	}
+}
+
+// expireContests ends contests that are over.
+func (e *Engine) expireContests(now time.Time) {
+	e.contests.expire(now, func(id dataplane.Identity) bool { return id.IsIn(e.want.State) })
 }
 
 // root is an object that is to be repaired, with the first operation on it; or many of one kind.

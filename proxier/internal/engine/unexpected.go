@@ -105,7 +105,8 @@ func (e *Engine) inspectDoubts() error {
 // abandonPass is the end of a pass that could not read what it had to: nothing is done, and nothing forgotten.
 func (e *Engine) abandonPass(r Report, err error, touched dataplane.Touched, dirty []cluster.Name) Report {
 	r.Err, e.abandoned = err, true
-	r.Contested = e.contests.reported
+	e.expireContests(r.Start)
+	r.Contested = e.contests.report()
 	e.retries.putUnread(r.Start, touched)
 	for _, name := range dirty {
 		e.retries.dirty(name)
