@@ -265,7 +265,7 @@ func (b *beside) stages() histograms {
 // since says which bounds, in ms, hold for 50, 90 and 95 of 100 changes since then, by stage. The big Service's own
 // changes are among them, which are fewer than 5 of 100.
 func (h histograms) since(before histograms) string {
-	var stages []string
+	var texts []string
 	for _, stage := range stages {
 		bounds := slices.Sorted(maps.Keys(h[stage]))
 		of := func(part float64) float64 {
@@ -277,9 +277,9 @@ func (h histograms) since(before histograms) string {
 			}
 			return 0
 		}
-		stages = append(stages, fmt.Sprintf("%s %g, %g, %g", stage, of(0.5), of(0.9), of(0.95)))
+		texts = append(texts, fmt.Sprintf("%s %g, %g, %g", stage, of(0.5), of(0.9), of(0.95)))
 	}
-	return strings.Join(stages, "; ")
+	return strings.Join(texts, "; ")
 }
 
 func percentiles(took []time.Duration) string {
