@@ -69,7 +69,7 @@ func admitted(c Config, by kernel.NetfilterChoice, log *slog.Logger) error {
 			errs = append(errs, errors.New(f.String()))
 		case f.Severity > nodecheck.Unknown:
 			log.Warn("this node lacks something", "code", f.Code, "name", f.Name, "found", f.Found, "consequence",
-				f.Consequence, "mend", f.Mend)
+				f.Consequence, "mend", f.Fix)
 		}
 	}
 	return errors.Join(errs...)

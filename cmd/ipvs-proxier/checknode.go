@@ -12,10 +12,10 @@ import (
 func checkNodeCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "node",
-		Short: "Report what this node lacks for `run`, with the command that mends it",
+		Short: "Report what this node lacks for `run`, with the command that fixes it",
 		Long: "Look at this node and at the API servers, and report what run would miss there: modules, capabilities, kernel parameters,\n" +
 			"iptables, bridges, other proxies, node ports, tables, API servers, permissions, clocks. Each finding has a code, the\n" +
-			"consequence and the command that mends it. Give it the flags and the configuration of run: what is right depends on them.\n\n" +
+			"consequence and the command that fixes it. Give it the flags and the configuration of run: what is right depends on them.\n\n" +
 			"It writes nothing and loads no module, before the installation and later. Run it as root, or in the container of the\n" +
 			"DaemonSet: what it may not look at, it says.\n\n" +
 			"The exit status is 1 when something fails. What only warns leaves it 0.",

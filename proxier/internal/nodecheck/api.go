@@ -16,7 +16,7 @@ var apiChecks = []Check{{
 	Code: "IPX-251", Name: "SourceMissing",
 	Looks:       "whether there is a source of Services: a kubeconfig, a pod's ServiceAccount, or a directory of manifests",
 	Consequence: "the program ends: it has nothing to program",
-	Mend:        "give --kubeconfig or --manifests, or run it in a pod with a ServiceAccount",
+	Fix:         "give --kubeconfig or --manifests, or run it in a pod with a ServiceAccount",
 	evaluate: func(f Facts, w Wanted) []result {
 		switch {
 		case f.Source != "":
@@ -30,7 +30,7 @@ var apiChecks = []Check{{
 	Code: "IPX-252", Name: "APIServerSilent",
 	Looks:       "whether each API server answers",
 	Consequence: "without any API server the node keeps what it has and learns of no change; one of several that is missing is missing when the others fail",
-	Mend:        "look at the address (apiServers, or server of the kubeconfig), the route to it, and its certificate: curl -vk URL/readyz",
+	Fix:         "look at the address (apiServers, or server of the kubeconfig), the route to it, and its certificate: curl -vk URL/readyz",
 	evaluate: func(f Facts, _ Wanted) (results []result) {
 		severity := Fails
 		if slices.ContainsFunc(f.Servers, func(s Server) bool { return s.Err == "" }) {
@@ -39,7 +39,7 @@ var apiChecks = []Check{{
 		for _, s := range f.Servers {
 			switch {
 			case s.Err != "":
-				results = append(results, result{severity: severity, found: s.URL + ": " + s.Err, mend: "curl -vk " + s.URL +
+				results = append(results, result{severity: severity, found: s.URL + ": " + s.Err, fix: "curl -vk " + s.URL +
 					"/readyz; the address is that of apiServers, or of server in the kubeconfig"})
 			default:
 				results = append(results, result{severity: OK, found: s.URL + " answers"})
@@ -51,7 +51,7 @@ var apiChecks = []Check{{
 	Code: "IPX-253", Name: "Unauthorized",
 	Looks:       "whether the API servers accept our token or certificate",
 	Consequence: "nothing is learned of Services",
-	Mend:        "make the kubeconfig anew, or look at the pod's ServiceAccount and at the servers' authorities: kubectl auth whoami",
+	Fix:         "make the kubeconfig anew, or look at the pod's ServiceAccount and at the servers' authorities: kubectl auth whoami",
 	evaluate: func(f Facts, _ Wanted) (results []result) {
 		for _, s := range f.Servers {
 			if s.Status == 401 {
@@ -67,13 +67,13 @@ var apiChecks = []Check{{
 	Code: "IPX-254", Name: "Forbidden",
 	Looks:       "whether the API allows what the ClusterRole of deploy/ipvs-proxier.yaml gives, verb by verb",
 	Consequence: "nothing is learned of what may not be listed or watched",
-	Mend:        "kubectl apply -f deploy/ipvs-proxier.yaml, whose ClusterRole has it; look: kubectl auth can-i VERB RESOURCE --as=system:serviceaccount:NAMESPACE:NAME",
+	Fix:         "kubectl apply -f deploy/ipvs-proxier.yaml, whose ClusterRole has it; look: kubectl auth can-i VERB RESOURCE --as=system:serviceaccount:NAMESPACE:NAME",
 	evaluate:    evaluateAccess,
 }, {
 	Code: "IPX-255", Name: "APIServerIsService",
 	Looks:       "whether the API servers are reached by an address that is no Service's",
 	Consequence: "after the node has started, nobody serves that address until this program has reached the API by it: it waits for itself",
-	Mend:        "write the servers' own addresses, or those of a load balancer outside of the cluster, in apiServers",
+	Fix:         "write the servers' own addresses, or those of a load balancer outside of the cluster, in apiServers",
 	evaluate: func(f Facts, _ Wanted) (results []result) {
 		for _, s := range f.Servers {
 			if u, err := url.Parse(s.URL); err == nil && isService(u.Hostname(), f.KubernetesIPs) {
@@ -89,7 +89,7 @@ var apiChecks = []Check{{
 	Code: "IPX-256", Name: "NodeMissing",
 	Looks:       "whether the API has a Node of this node's name",
 	Consequence: "no endpoint counts as this node's, and /healthz is 503: Services with the policy Local get nothing here",
-	Mend:        "start with --node-name=NAME, by one of: kubectl get nodes",
+	Fix:         "start with --node-name=NAME, by one of: kubectl get nodes",
 	evaluate: func(f Facts, w Wanted) []result {
 		switch {
 		case w.Manifests || len(f.Servers) == 0:
@@ -105,7 +105,7 @@ var apiChecks = []Check{{
 	Code: "IPX-257", Name: "ClockOff",
 	Looks:       "whether this node's clock and the API servers' go together, to 10 seconds",
 	Consequence: "certificates and tokens count as expired or as not valid yet; latencies and the age of the view are wrong",
-	Mend:        "timedatectl set-ntp true, on whichever is wrong",
+	Fix:         "timedatectl set-ntp true, on whichever is wrong",
 	evaluate: func(f Facts, _ Wanted) (results []result) {
 		for _, s := range f.Servers {
 			if s.Err == "" && s.Ahead.Known() && s.Ahead.Value.Abs() > mostAhead {

@@ -10,27 +10,27 @@ type Check struct {
 	Name string
 	// Looks says what is looked at.
 	Looks string
-	// Consequence says what follows where it is wrong, Mend what to do about it in general. A finding may say both more
+	// Consequence says what follows where it is wrong, Fix what to do about it in general. A finding may say both more
 	// exactly.
-	Consequence, Mend string
+	Consequence, Fix string
 	// Stops says that `run` ends, before it changes anything, where the check fails.
 	Stops    bool
 	evaluate func(f Facts, w Wanted) []result
 }
 
-// result is what a check says. An empty consequence or mend is the check's.
+// result is what a check says. An empty consequence or fix is the check's.
 type result struct {
-	severity                 Severity
-	found, consequence, mend string
+	severity                Severity
+	found, consequence, fix string
 }
 
 func ok(found string) []result    { return []result{{severity: OK, found: found}} }
 func unknown(why string) []result { return []result{{severity: Unknown, found: why}} }
 func warns(found string) []result { return []result{{severity: Warns, found: found}} }
 func fails(found string) []result { return []result{{severity: Fails, found: found}} }
-func by(mend string, r ...result) []result {
+func by(fix string, r ...result) []result {
 	for i := range r {
-		r[i].mend = mend
+		r[i].fix = fix
 	}
 	return r
 }
@@ -78,10 +78,10 @@ func (c Check) finding(r result) Finding {
 	}
 	switch {
 	case r.severity == Unknown:
-	case r.mend != "":
-		finding.Mend = r.mend
+	case r.fix != "":
+		finding.Fix = r.fix
 	default:
-		finding.Mend = c.Mend
+		finding.Fix = c.Fix
 	}
 	finding.Stops = c.Stops && r.severity == Fails
 	return finding

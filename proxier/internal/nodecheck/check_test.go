@@ -160,8 +160,8 @@ func TestJudge(t *testing.T) {
 					continue
 				}
 				got, text = append(got, finding.Code+" "+finding.Severity.String()), append(text, finding.String())
-				if finding.Found == "" || finding.Severity != Unknown && (finding.Consequence == "" || finding.Mend == "") {
-					t.Errorf("%s does not say what was found, what comes of it and what mends it", finding)
+				if finding.Found == "" || finding.Severity != Unknown && (finding.Consequence == "" || finding.Fix == "") {
+					t.Errorf("%s does not say what was found, what comes of it and what fixes it", finding)
 				}
 			}
 			if diff := cmp.Diff(c.want, got); diff != "" {

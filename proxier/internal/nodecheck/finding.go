@@ -45,10 +45,10 @@ type Finding struct {
 	Severity Severity `json:"severity"`
 	// Found is what is there.
 	Found string `json:"found"`
-	// Consequence is what comes of it, and Mend the command or the change that mends it. Both are empty where nothing is
+	// Consequence is what comes of it, and Fix the command or the change that fixes it. Both are empty where nothing is
 	// wrong.
 	Consequence string `json:"consequence,omitempty"`
-	Mend        string `json:"mend,omitempty"`
+	Fix         string `json:"mend,omitempty"`
 	// Stops says that `run` ends instead of starting on such a node.
 	Stops bool `json:"stops,omitempty"`
 }
@@ -59,8 +59,8 @@ func (f Finding) String() string {
 	if f.Consequence != "" {
 		text += ": " + f.Consequence
 	}
-	if f.Mend != "" {
-		text += "; mend it by: " + f.Mend
+	if f.Fix != "" {
+		text += "; fix it by: " + f.Fix
 	}
 	return text
 }
@@ -100,12 +100,12 @@ func verdict(node string, all []Finding) string {
 	}
 	switch {
 	case n[Fails] > 0 && n[Warns] > 0:
-		return fmt.Sprintf("%s is not ready: %s must be mended, and %s looked after%s.",
+		return fmt.Sprintf("%s is not ready: %s must be fixed, and %s looked after%s.",
 			node, count(n[Fails], "thing"), count(n[Warns], "other"), unknown)
 	case n[Fails] > 0:
-		return fmt.Sprintf("%s is not ready: %s must be mended%s.", node, count(n[Fails], "thing"), unknown)
+		return fmt.Sprintf("%s is not ready: %s must be fixed%s.", node, count(n[Fails], "thing"), unknown)
 	case n[Warns] > 0:
-		return fmt.Sprintf("%s will do, but %s should be mended%s.", node, count(n[Warns], "thing"), unknown)
+		return fmt.Sprintf("%s will do, but %s should be fixed%s.", node, count(n[Warns], "thing"), unknown)
 	case n[Unknown] > 0:
 		return fmt.Sprintf("nothing wrong was found on %s, but %s could not be looked at.", node, count(n[Unknown], "thing"))
 	}

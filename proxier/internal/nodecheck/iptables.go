@@ -9,7 +9,7 @@ var iptablesChecks = []Check{{
 	Code: "IPX-221", Name: "IptablesMissing", Stops: true,
 	Looks:       "whether the programs of iptables are installed",
 	Consequence: "no rule can be written: nothing is programmed",
-	Mend:        "apt-get install iptables (Debian and Ubuntu), dnf install iptables-nft (RHEL and Fedora)",
+	Fix:         "apt-get install iptables (Debian and Ubuntu), dnf install iptables-nft (RHEL and Fedora)",
 	evaluate: func(f Facts, _ Wanted) []result {
 		if len(f.Programs) > 0 {
 			return fails(strings.Join(f.Programs, ", ") + ": not installed")
@@ -20,7 +20,7 @@ var iptablesChecks = []Check{{
 	Code: "IPX-222", Name: "IptablesVariant",
 	Looks:       "whether kubelet uses the same variant of iptables, nft or legacy",
 	Consequence: "rules of both are in force, and neither program sees the other one's: rules of others can take the packets of Services",
-	Mend:        "start with --iptables=VARIANT where both are installed, or: update-alternatives --set iptables /usr/sbin/iptables-VARIANT",
+	Fix:         "start with --iptables=VARIANT where both are installed, or: update-alternatives --set iptables /usr/sbin/iptables-VARIANT",
 	evaluate: func(f Facts, _ Wanted) []result {
 		switch {
 		case len(f.Programs) > 0:
@@ -30,10 +30,10 @@ var iptablesChecks = []Check{{
 		case f.KubeletChain.Value == "":
 			return ok("kubelet has no chain that shows its iptables")
 		case f.KubeletChain.Value != f.Iptables:
-			mend := strings.ReplaceAll(
+			fix := strings.ReplaceAll(
 				"start with --iptables=V where both are installed, or: update-alternatives --set iptables /usr/sbin/iptables-V",
 				"V", f.KubeletChain.Value)
-			return by(mend, warns(fmt.Sprintf("kubelet's chains are those of %s, and this program uses %s",
+			return by(fix, warns(fmt.Sprintf("kubelet's chains are those of %s, and this program uses %s",
 				f.KubeletChain.Value, f.Iptables))...)
 		}
 		return ok("kubelet uses " + f.Iptables + ", too")
@@ -42,7 +42,7 @@ var iptablesChecks = []Check{{
 	Code: "IPX-223", Name: "IPv6Missing",
 	Looks:       "whether IPv6 can be served where the cluster has it",
 	Consequence: "Services get no IPv6 address on this node",
-	Mend:        "install ip6tables, or switch IPv6 on (ipv6.disable=0)",
+	Fix:         "install ip6tables, or switch IPv6 on (ipv6.disable=0)",
 	evaluate: func(f Facts, w Wanted) []result {
 		switch {
 		case f.IPv6 && f.IPv6Programs:

@@ -12,7 +12,7 @@ var kernelChecks = []Check{{
 	Code: "IPX-201", Name: "IPVSMissing", Stops: true,
 	Looks:       "whether the kernel has IPVS (module `ip_vs`)",
 	Consequence: "no Service can be programmed",
-	Mend:        "install the kernel's package that has ip_vs (on Debian linux-image-KIND, on RHEL kernel-modules), then: modprobe ip_vs",
+	Fix:         "install the kernel's package that has ip_vs (on Debian linux-image-KIND, on RHEL kernel-modules), then: modprobe ip_vs",
 	evaluate: func(f Facts, _ Wanted) []result {
 		return modules(f, []string{ipvsModule}, "IPVS is in the kernel", Fails)
 	},
@@ -20,13 +20,13 @@ var kernelChecks = []Check{{
 	Code: "IPX-202", Name: "SchedulerMissing",
 	Looks:       "whether the kernel has the schedulers that the configuration names, or the default one",
 	Consequence: "Services whose scheduler is missing are not programmed",
-	Mend:        "install the kernel's package that has ip_vs_NAME, then: modprobe ip_vs_NAME",
+	Fix:         "install the kernel's package that has ip_vs_NAME, then: modprobe ip_vs_NAME",
 	evaluate:    evaluateSchedulers,
 }, {
 	Code: "IPX-203", Name: "SetTypeMissing",
 	Looks:       "whether the kernel has ipset and the types of sets that the rules ask",
 	Consequence: "sets cannot be made, nor the rules that ask them: nothing is programmed",
-	Mend:        "install the kernel's package that has the modules, then: modprobe -a NAME",
+	Fix:         "install the kernel's package that has the modules, then: modprobe -a NAME",
 	evaluate: func(f Facts, _ Wanted) []result {
 		return modules(f, setModules, "the types of sets are in the kernel", Fails)
 	},
@@ -34,7 +34,7 @@ var kernelChecks = []Check{{
 	Code: "IPX-204", Name: "MatchMissing",
 	Looks:       "whether the kernel has what the iptables rules need",
 	Consequence: "the rules cannot be written: nothing is programmed",
-	Mend:        "install the kernel's package that has the modules, then: modprobe -a NAME",
+	Fix:         "install the kernel's package that has the modules, then: modprobe -a NAME",
 	evaluate: func(f Facts, _ Wanted) []result {
 		return modules(f, ruleModules, "what the rules need is in the kernel", Fails)
 	},
@@ -42,7 +42,7 @@ var kernelChecks = []Check{{
 	Code: "IPX-205", Name: "IPVSMatchMissing",
 	Looks:       "whether iptables can match what IPVS has sent on (module `xt_ipvs`)",
 	Consequence: "a pod that reaches itself by its own address, past its Service, is masqueraded, too",
-	Mend:        "install the kernel's package that has xt_ipvs, then: modprobe xt_ipvs",
+	Fix:         "install the kernel's package that has xt_ipvs, then: modprobe xt_ipvs",
 	evaluate: func(f Facts, _ Wanted) []result {
 		return modules(f, []string{ipvsMatch}, "iptables can match what IPVS has sent on", Warns)
 	},
@@ -50,7 +50,7 @@ var kernelChecks = []Check{{
 	Code: "IPX-206", Name: "ConntrackEventsMissing",
 	Looks:       "whether the kernel shows its connection tracking (module `nf_conntrack_netlink`)",
 	Consequence: "UDP clients stay with endpoints that are gone, and connections from outside of the source ranges are not cut off",
-	Mend:        "install the kernel's package that has nf_conntrack_netlink, then: modprobe nf_conntrack_netlink",
+	Fix:         "install the kernel's package that has nf_conntrack_netlink, then: modprobe nf_conntrack_netlink",
 	evaluate: func(f Facts, _ Wanted) []result {
 		return modules(f, []string{conntrackEvents}, "the kernel shows its connection tracking", Fails)
 	},
@@ -58,7 +58,7 @@ var kernelChecks = []Check{{
 	Code: "IPX-207", Name: "DummyMissing",
 	Looks:       "whether the kernel has links of the kind `dummy`, with `--vip-mode=address`",
 	Consequence: "service addresses cannot be made local: nothing is programmed",
-	Mend:        "install the kernel's package that has dummy, then: modprobe dummy; or start with --vip-mode=route",
+	Fix:         "install the kernel's package that has dummy, then: modprobe dummy; or start with --vip-mode=route",
 	evaluate: func(f Facts, w Wanted) []result {
 		if !w.Dummy {
 			return nil
@@ -85,7 +85,7 @@ func modules(f Facts, names []string, right string, severity Severity) []result 
 			severity: severity,
 			found: fmt.Sprintf("kernel %s has no %s: it is not loaded, not built in, and in no list below /lib/modules",
 				f.Kernel, strings.Join(absent, ", ")),
-			mend: "install the kernel's package that has it, then: modprobe -a " + strings.Join(absent, " "),
+			fix: "install the kernel's package that has it, then: modprobe -a " + strings.Join(absent, " "),
 		}}
 	case len(doubtful) > 0:
 		more := ""

@@ -17,7 +17,7 @@ var limitChecks = []Check{{
 	Code: "IPX-241", Name: "NodePortMasqueraded",
 	Looks:       "whether the source ports that masquerading may take (`--masquerade-ports`) hold node ports",
 	Consequence: "should connection tracking forget a connection that got such a port, its answers are taken for requests to the node port",
-	Mend:        "start with --masquerade-ports outside of the API server's --service-node-port-range",
+	Fix:         "start with --masquerade-ports outside of the API server's --service-node-port-range",
 	evaluate: func(f Facts, w Wanted) []result {
 		if !f.NodePorts.Known() {
 			return unknown("node ports: " + f.NodePorts.Why)
@@ -35,7 +35,7 @@ var limitChecks = []Check{{
 	Code: "IPX-242", Name: "NodePortLocal",
 	Looks:       "whether the node gives node ports to its own connections (`net.ipv4.ip_local_port_range`)",
 	Consequence: "the answer to a connection of the node itself that got such a port is taken for a request to the node port",
-	Mend:        "sysctl -w net.ipv4.ip_local_reserved_ports=30000-32767, and in /etc/sysctl.d",
+	Fix:         "sysctl -w net.ipv4.ip_local_reserved_ports=30000-32767, and in /etc/sysctl.d",
 	evaluate: func(f Facts, _ Wanted) []result {
 		switch {
 		case !f.LocalPorts.Known():
@@ -56,7 +56,7 @@ var limitChecks = []Check{{
 	Code: "IPX-243", Name: "ConntrackSmall",
 	Looks:       "whether the limit of tracked connections can be raised to what `--conntrack-max-per-core` asks for",
 	Consequence: "more connections than that are dropped, of the whole node",
-	Mend:        "in the node's own network namespace: sysctl -w net.netfilter.nf_conntrack_max=N; or leave it: --conntrack-max-per-core=0",
+	Fix:         "in the node's own network namespace: sysctl -w net.netfilter.nf_conntrack_max=N; or leave it: --conntrack-max-per-core=0",
 	evaluate: func(f Facts, _ Wanted) []result {
 		c := f.Conntrack
 		switch {
@@ -73,7 +73,7 @@ var limitChecks = []Check{{
 	Code: "IPX-244", Name: "ConntrackFull",
 	Looks:       "whether nine tenths of the tracked connections that there may be are there",
 	Consequence: "new connections of the whole node are dropped when the table is full (dmesg: nf_conntrack: table full)",
-	Mend:        "sysctl -w net.netfilter.nf_conntrack_max=N",
+	Fix:         "sysctl -w net.netfilter.nf_conntrack_max=N",
 	evaluate: func(f Facts, _ Wanted) []result {
 		c := f.Conntrack
 		switch {
@@ -89,7 +89,7 @@ var limitChecks = []Check{{
 	Code: "IPX-245", Name: "ConnectionTableSmall",
 	Looks:       "whether IPVS's table of connections is large enough (`conn_tab_bits`; up to Linux 7.0 it does not grow)",
 	Consequence: "each packet looks at many connections: everything gets slower, and nothing is refused",
-	Mend:        "echo options ip_vs conn_tab_bits=20 > /etc/modprobe.d/ip_vs.conf, and start the node anew",
+	Fix:         "echo options ip_vs conn_tab_bits=20 > /etc/modprobe.d/ip_vs.conf, and start the node anew",
 	evaluate: func(f Facts, _ Wanted) []result {
 		c := f.Connections
 		switch {
@@ -108,7 +108,7 @@ var limitChecks = []Check{{
 	Code: "IPX-246", Name: "ConnectionsLimited",
 	Looks:       "whether nine tenths of the connections that IPVS may have (`net.ipv4.vs.conn_max`, Linux 7.2) are there",
 	Consequence: "IPVS drops each connection beyond",
-	Mend:        "sysctl -w net.ipv4.vs.conn_max=N",
+	Fix:         "sysctl -w net.ipv4.vs.conn_max=N",
 	evaluate: func(f Facts, _ Wanted) []result {
 		c := f.Connections
 		switch {

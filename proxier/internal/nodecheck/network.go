@@ -13,13 +13,13 @@ var networkChecks = []Check{{
 	Looks: "whether packets between the ports of a bridge of pods pass iptables (`net.bridge.bridge-nf-call-iptables`)",
 	Consequence: "a pod that reaches another pod of its node through a Service gets no answer: the answer takes the short way over the " +
 		"bridge, past IPVS",
-	Mend:     "modprobe br_netfilter; sysctl -w net.bridge.bridge-nf-call-iptables=1; name both in /etc/modules-load.d and /etc/sysctl.d",
+	Fix:      "modprobe br_netfilter; sysctl -w net.bridge.bridge-nf-call-iptables=1; name both in /etc/modules-load.d and /etc/sysctl.d",
 	evaluate: evaluateBridges,
 }, {
 	Code: "IPX-232", Name: "ProxyAlive",
 	Looks:       "whether another service proxy is alive on the node",
 	Consequence: "two service proxies undo each other's work, so that this one does not start",
-	Mend:        "end it (kubectl -n kube-system delete daemonset NAME), and start this program with --take-over=NAME",
+	Fix:         "end it (kubectl -n kube-system delete daemonset NAME), and start this program with --take-over=NAME",
 	evaluate: func(f Facts, w Wanted) []result {
 		for _, p := range f.Proxies {
 			if p.Name != w.TakeOver {
@@ -39,7 +39,7 @@ var networkChecks = []Check{{
 	Code: "IPX-233", Name: "AddressInUse",
 	Looks:       "whether the addresses of `/healthz` and `/metrics` are free",
 	Consequence: "Services are served, but nobody can ask this program: the kubelet ends the pod",
-	Mend:        "end the other program, or give another address: --healthz-bind-address, --metrics-bind-address",
+	Fix:         "end the other program, or give another address: --healthz-bind-address, --metrics-bind-address",
 	evaluate:    evaluateBinds,
 }}
 

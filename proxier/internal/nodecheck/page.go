@@ -12,7 +12,7 @@ func Sections() string {
 	var b strings.Builder
 	for _, c := range Checks() {
 		fmt.Fprintf(&b, "\n### %s %s\n\n", c.Code, c.Name)
-		for _, item := range [][2]string{{"Looked at", c.Looks}, {"Consequence", c.Consequence}, {"Mend", c.Mend}} {
+		for _, item := range [][2]string{{"Looked at", c.Looks}, {"Consequence", c.Consequence}, {"Fix", c.Fix}} {
 			b.WriteString(marks.Wrap("* **"+item[0]+":** "+item[1]+".", "  ") + "\n")
 		}
 		if c.Stops {

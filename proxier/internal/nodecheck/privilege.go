@@ -17,7 +17,7 @@ var privilegeChecks = []Check{{
 	Code: "IPX-211", Name: "CapabilityMissing", Stops: true,
 	Looks:       "whether this process has `CAP_NET_ADMIN` and `CAP_NET_RAW`",
 	Consequence: "the kernel refuses IPVS, links, sets and rules; ipset's part of iptables needs CAP_NET_RAW",
-	Mend:        "run it as root, or give the container the capabilities NET_ADMIN and NET_RAW (securityContext.capabilities.add)",
+	Fix:         "run it as root, or give the container the capabilities NET_ADMIN and NET_RAW (securityContext.capabilities.add)",
 	evaluate: func(f Facts, _ Wanted) []result {
 		if !f.Capabilities.Known() {
 			return unknown("which capabilities this process has: " + f.Capabilities.Why)
@@ -40,7 +40,7 @@ var privilegeChecks = []Check{{
 	Code: "IPX-212", Name: "UserNamespace", Stops: true,
 	Looks:       "whether this process is in a user namespace of its own",
 	Consequence: "no capability counts there for IPVS (Linux 6.1 to 7.2)",
-	Mend:        "run it outside of one: rootless nodes, and pods with hostUsers: false, cannot run it",
+	Fix:         "run it outside of one: rootless nodes, and pods with hostUsers: false, cannot run it",
 	evaluate: func(f Facts, _ Wanted) []result {
 		if f.UserNamespace {
 			return fails("this process is in a user namespace (/proc/self/uid_map: " + f.UIDMap + ")")
@@ -51,13 +51,13 @@ var privilegeChecks = []Check{{
 	Code: "IPX-213", Name: "SysctlReadOnly", Stops: true,
 	Looks:       "whether the kernel parameters can be written that have to be changed, or kept in force",
 	Consequence: "the program cannot set what it needs, and ends",
-	Mend:        "in a container mount the node's /proc/sys/net at /host/proc/sys/net, or set it on the node: sysctl -w NAME=VALUE",
+	Fix:         "in a container mount the node's /proc/sys/net at /host/proc/sys/net, or set it on the node: sysctl -w NAME=VALUE",
 	evaluate:    evaluateSysctls,
 }, {
 	Code: "IPX-214", Name: "SELinuxConfined",
 	Looks:       "whether SELinux confines this process as a container",
 	Consequence: "a confined container may not write the network's parameters",
-	Mend:        "give the container the type spc_t (securityContext.seLinuxOptions: {type: spc_t})",
+	Fix:         "give the container the type spc_t (securityContext.seLinuxOptions: {type: spc_t})",
 	evaluate: func(f Facts, _ Wanted) []result {
 		if strings.HasPrefix(f.SELinux, "container_") {
 			return warns("SELinux enforces, and this process has the type " + f.SELinux)
@@ -91,7 +91,7 @@ func evaluateSysctls(f Facts, w Wanted) []result {
 			severity:    Warns,
 			found:       fmt.Sprintf("cannot be written (%s): %s", why[0], strings.Join(right, ", ")),
 			consequence: "they have the right values now, and are not repaired when somebody changes them",
-			mend:        "in a container mount the node's /proc/sys/net at /host/proc/sys/net",
+			fix:         "in a container mount the node's /proc/sys/net at /host/proc/sys/net",
 		}}
 	}
 	return ok("kernel parameters can be written, or are right")

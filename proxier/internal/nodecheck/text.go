@@ -33,7 +33,7 @@ func (r Report) WriteText(w io.Writer, printable func(string) string) error {
 		quiet = false
 		b.WriteString(head + f.Name + "\n")
 		for _, part := range []struct{ label, text string }{
-			{"found", f.Found}, {"therefore", f.Consequence}, {"mend", f.Mend},
+			{"found", f.Found}, {"therefore", f.Consequence}, {"fix", f.Fix},
 		} {
 			if part.text != "" {
 				wrap(&b, fmt.Sprintf("  %-9s  ", part.label), strings.Repeat(" ", 13), printable(part.text))

@@ -22,7 +22,7 @@ func TestText(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := out.String()
-	begin := "node n1 is not ready: 1 thing must be mended, and 1 other looked after, and 1\nthing could not be looked at.\n\nfails    IPX-211  CapabilityMissing\n  found      "
+	begin := "node n1 is not ready: 1 thing must be fixed, and 1 other looked after, and 1\nthing could not be looked at.\n\nfails    IPX-211  CapabilityMissing\n  found      "
 	if !strings.HasPrefix(text, begin) {
 		t.Errorf("want it to begin with\n%s\ngot\n%s", begin, text)
 	}
