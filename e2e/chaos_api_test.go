@@ -530,7 +530,7 @@ func (c *chaos) otherToken() {
 	c.authenticate(false)
 	c.staysAsItIs(20*time.Second, func() {
 		c.api.revokeToken()
-		c.api.relay.Cut() // who asks anew is asked who he is
+		c.api.relay.Cut() // a new connection has to authenticate
 		c.set("others", others(c.r, c.one, c.two)...)
 	}, c.api.exchangeToken)
 }

@@ -160,7 +160,7 @@ func chooseHarms(patterns string, api bool) (chosen []harm, err error) {
 	return slices.DeleteFunc(slices.Clone(all), func(h harm) bool { return !picked[h.name] }), nil
 }
 
-// TestHarmsAreChosenByPattern: each pattern has to mean something; what is known is told where one does not.
+// TestHarmsAreChosenByPattern: each pattern has to mean something; the error lists what is known where one does not.
 func TestHarmsAreChosenByPattern(t *testing.T) {
 	for _, c := range []struct {
 		patterns string
@@ -183,7 +183,7 @@ func TestHarmsAreChosenByPattern(t *testing.T) {
 		}
 	}
 	if _, err := chooseHarms("nobody", false); err == nil || !strings.Contains(err.Error(), "clock stepped") {
-		t.Errorf("what is known is not told: %v", err)
+		t.Errorf("the error does not list what is known: %v", err)
 	}
 	if chosen, err := chooseHarms("token", false); err != nil || len(chosen) != 0 {
 		t.Errorf("harm to an API without an API: %v, %v", chosen, err)
@@ -193,7 +193,7 @@ func TestHarmsAreChosenByPattern(t *testing.T) {
 	}
 }
 
-// doHarm does each harm once, in random order, and then any of them until the time is over. It tells and counts them.
+// doHarm does each harm once, in random order, and then any of them until the time is over. It logs and counts them.
 func (c *chaos) doHarm(chosen []harm, duration time.Duration) map[string]int {
 	done := map[string]int{}
 	var possible []harm

@@ -171,7 +171,7 @@ func (c *cluster) outcome(from *topology.Host, network string, to netip.AddrPort
 // caseExternalCIDRs are where the external IPs of the cases are, one of them on the LAN.
 const caseExternalCIDRs = topology.ExternalCIDRs + ",192.168.50.150/32"
 
-// TestTraffic sends packets from inside and outside by every way in, and holds what comes back against the cases.
+// TestTraffic sends packets from inside and outside by every way in, and compares what comes back with the cases.
 func TestTraffic(t *testing.T) {
 	traffic(t, func(trafficCell) bool { return false })
 }

@@ -301,7 +301,7 @@ func ratioOfMedians(a, b []time.Duration) (low, high float64) {
 	return ratios[len(ratios)*25/1000], ratios[len(ratios)*975/1000]
 }
 
-// awaitTenant waits until the object is in the kernel as far as it may be, and its refusal is told.
+// awaitTenant waits until the object is in the kernel as far as it may be, and its refusal is reported.
 func (b *beside) awaitTenant(reason string) error {
 	kernel, err := harness.OpenKernel(b.Node1)
 	if err != nil {

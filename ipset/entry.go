@@ -22,7 +22,7 @@ const (
 	BitmapPort    Type = "bitmap:port"
 )
 
-// types says of what the entries of each type consist. All that depends on a type goes by it: text here, netlink in
+// types says of what the entries of each type consist. All that depends on a type uses it: text here, netlink in
 // package client, keys and look-ups in another backend.
 var types = []struct {
 	name  Type

@@ -237,7 +237,7 @@ func (c Config) operator() cluster.Operator {
 	return o
 }
 
-// dataplane returns what the dataplane goes by. The Config is valid.
+// dataplane returns the configuration of the dataplane. The Config is valid.
 func (c Config) dataplane(families []cluster.Family, facts dataplane.Facts) dataplane.Config {
 	mode, _ := dataplane.ParseVIPMode(c.VIPMode)
 	return dataplane.Config{
@@ -304,7 +304,7 @@ func (c Config) protects() func(cluster.Protocol, uint16) bool {
 	}
 }
 
-// settings returns what the engine goes by. The Config is valid.
+// settings returns the configuration of the engine. The Config is valid.
 func (c Config) settings(d dataplane.Config) engine.Settings {
 	return engine.Settings{
 		NodeName: c.NodeName, ProxyName: c.ServiceProxyName, Dataplane: d, Operator: c.operator(), NoAliases: c.IgnoreAliases,

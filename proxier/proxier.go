@@ -199,7 +199,7 @@ func (c Config) healthCheckOn(w *source.Watcher) func(netip.Addr) bool {
 	}
 }
 
-// readyNodes returns what names the nodes that share the telling of Events: none where only this node is watched.
+// readyNodes returns what names the nodes that share the reporting of Events: none where only this node is watched.
 func (c Config) readyNodes(w *source.Watcher) func() []string {
 	if c.WatchNodes == OwnNode {
 		return func() []string { return nil }

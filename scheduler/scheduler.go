@@ -51,7 +51,7 @@ type Scheduler struct {
 	Weigh func(here Place, endpoints []Endpoint) []uint32
 }
 
-// Order is an order of endpoints. The kernel's schedulers go by the order of their list.
+// Order is an order of endpoints. The kernel's schedulers depend on the order of their list.
 type Order uint8
 
 // The orders.
@@ -70,8 +70,8 @@ type Idle uint8
 const (
 	// IdleSkipped: the scheduler passes over it.
 	IdleSkipped Idle = iota
-	// IdleRenewed: the scheduler goes by the last weight above 0, and would refuse its clients or move them on. A real
-	// server that is deleted and added with weight 0 has no such weight, and keeps its connections.
+	// IdleRenewed: the scheduler uses the last weight above 0, and would refuse its clients or move them on. A real server
+	// that is deleted and added with weight 0 has no such weight, and keeps its connections.
 	IdleRenewed
 	// IdleLast: the scheduler's table would hold it, unless those in front of it fill the table.
 	IdleLast
@@ -82,7 +82,7 @@ const (
 // Place is where something is in the cluster; a name that is not known is empty.
 type Place struct{ Node, Zone string }
 
-// Endpoint is what a policy may go by.
+// Endpoint is what a policy may use.
 type Endpoint struct {
 	Place
 	// Weight is 0 to 65535: what annotations of EndpointSlices, the Service and Nodes say, else 1.

@@ -64,7 +64,7 @@ type freezeWish struct {
 	reason string
 }
 
-// readFreezeWish reads the arguments before anybody is asked.
+// readFreezeWish reads the arguments before a request is sent.
 func readFreezeWish(args []string, reason string) (w freezeWish, err error) {
 	wrong := func(format string, args ...any) (freezeWish, error) {
 		return freezeWish{}, usageError{Err: fmt.Errorf(format, args...)}

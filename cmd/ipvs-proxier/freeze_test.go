@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// TestFreezeChecksItsArguments before anybody is asked.
+// TestFreezeChecksItsArguments before a request is sent.
 func TestFreezeChecksItsArguments(t *testing.T) {
 	none := filepath.Join(t.TempDir(), "s")
 	for _, c := range []struct {

@@ -45,7 +45,7 @@ func TestJournalTable(t *testing.T) {
 	golden.Compare(t, "testdata/journal.txt", out.String())
 }
 
-// TestJournalShowsWhatIsAskedFor, and says what is used wrongly before the daemon is asked.
+// TestJournalShowsWhatIsAskedFor, and reports wrong use before it sends a request.
 func TestJournalShowsWhatIsAskedFor(t *testing.T) {
 	asked := ""
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -1,5 +1,5 @@
-// A kernel without Multipath TCP runs modprobe twice when it is asked for it. Package net asks when a process first
-// listens.
+// A kernel without Multipath TCP runs modprobe twice when a process opens such a socket. Package net does that when a
+// process first listens.
 //
 //go:debug multipathtcp=0
 

@@ -132,7 +132,8 @@ func (w *statusWish) unserved(s proxier.Status) error {
 // text reports whether the output is for people.
 func (w *statusWish) text() bool { return w.output == "table" || w.output == "wide" }
 
-// read checks the arguments and flags before anybody is asked: a wrong use is none of a daemon's that does not answer.
+// read checks the arguments and flags before it sends a request: wrong use must not look like a daemon that does not
+// answer.
 func (w *statusWish) read(c *cobra.Command, args []string) (err error) {
 	if !slices.Contains(statusOutputs, w.output) {
 		return unknownOutput(w.output)

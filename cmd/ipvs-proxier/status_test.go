@@ -15,8 +15,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier"
 )
 
-// TestStatusShowsWhatIsAskedFor: names, namespaces, problems, and a server with or without a scheme. What is used
-// wrongly is said before the daemon is asked.
+// TestStatusShowsWhatIsAskedFor: names, namespaces, problems, and a server with or without a scheme. Wrong use is
+// reported before a request is sent.
 func TestStatusShowsWhatIsAskedFor(t *testing.T) {
 	good := []proxier.FrontEndStatus{{Programmed: true}}
 	all := []proxier.ServiceStatus{

@@ -128,8 +128,8 @@ func (p *play) keep(r result) error {
 	return appendResult(p.config.results, r)
 }
 
-// over takes note of a guest's end. When it died, the tests that it had taken are free again, and another guest takes
-// its place; a test that died twice fails. Any other end that is not a good one would only come again.
+// over records a guest's end. When it died, the tests that it had taken are free again, and another guest takes its
+// place; a test that died twice fails. Any other end that is not a good one would only come again.
 func (p *play) over(ctx context.Context, e event, g *guest) error {
 	delete(p.guests, e.guest)
 	if e.status == 0 {

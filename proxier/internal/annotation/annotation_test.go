@@ -30,7 +30,7 @@ func TestGenerated(t *testing.T) {
 	}
 }
 
-// corpusText is the corpus with what the parser says of it, by which a real API server's verdicts are judged (e2e,
+// corpusText is the corpus with what the parser says of it, with which a real API server's verdicts are compared (e2e,
 // TestPolicy).
 func corpusText(t *testing.T) string {
 	t.Helper()
@@ -90,7 +90,7 @@ func TestValues(t *testing.T) {
 	}
 }
 
-// TestCorpus: the corpus by which the admission policy is held against the parser has plenty of both kinds for every
+// TestCorpus: the corpus by which the admission policy is compared with the parser has plenty of both kinds for every
 // key.
 func TestCorpus(t *testing.T) {
 	good, bad := map[string]int{}, map[string]int{}

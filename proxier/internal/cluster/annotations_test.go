@@ -157,7 +157,7 @@ func ours(text string) map[string]string {
 	return annotations
 }
 
-// TestLastGoodStays: what cannot be honoured leaves what is in force, whatever the operator has chosen.
+// TestLastGoodStays: a rejected value leaves what is in force, whatever the operator has chosen.
 func TestLastGoodStays(t *testing.T) {
 	for key, value := range map[string]string{
 		annotation.Scheduler: "lc", annotation.SchedulerFlags: "none", annotation.SlowStart: "1m0s", annotation.MaxConnections: "9/8",

@@ -145,7 +145,7 @@ func (h *claimHeap) Push(c any) {
 func (h *claimHeap) Pop() any {
 	last := len(h.list) - 1
 	c := h.list[last]
-	h.list[last] = claim{} // which a Fragment hangs on
+	h.list[last] = claim{} // which keeps a Fragment in memory
 	h.list = h.list[:last]
 	delete(h.at, c.owner())
 	return c

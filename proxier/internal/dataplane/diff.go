@@ -231,9 +231,9 @@ func (d *differ) virtualServer(id VirtualServerID, have, want *State) {
 // several processors, the kernel has taken the old one away and not put the new one in place, and refuses new
 // connections (net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_edit_service, Linux 6.12). A refusal reaches the user; a lost SYN
 // is sent again after a second. So the front end stands in a set meanwhile whose new connections are dropped, for its
-// own exchange and no other's: the kernel makes one after the other, whoever asks. Should the entry fail, the exchange
-// goes on without: late is worse than a refusal. One that a proxier left behind that was killed here is taken away by
-// this, or by the next audit.
+// own exchange and no other's: the kernel makes one after the other, whichever program requests it. Should the entry
+// fail, the exchange goes on without: a late exchange is worse than a refusal. A proxier that was killed here has left
+// an entry; this, or the next audit, deletes it.
 func (d *differ) exchange(o VirtualServerObject, have *State) {
 	hold := frontEndEntry(SetHold, o.ID)
 	if !have.Entries.Has(hold) {

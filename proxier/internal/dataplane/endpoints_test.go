@@ -36,7 +36,7 @@ func where(endpoints []cluster.Endpoint, is func(cluster.Endpoint) bool) []clust
 	return slices.DeleteFunc(slices.Clone(endpoints), func(e cluster.Endpoint) bool { return !is(e) })
 }
 
-// TestChooseOfAllPairs goes through every pair of states that two endpoints can have, and holds them against the rules
+// TestChooseOfAllPairs goes through every pair of states that two endpoints can have, and compares them with the rules
 // as they are written: KEP-1669 for what terminates, KEP-2433 and KEP-3015 for hints, KEP-2086 for local policies.
 func TestChooseOfAllPairs(t *testing.T) {
 	ready := func(e cluster.Endpoint) bool { return e.Ready }

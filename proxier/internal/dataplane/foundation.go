@@ -268,8 +268,9 @@ func (r ruler) notPods() []Match {
 	return nil
 }
 
-// postrouting masquerades what IPVS has sent on, and nothing else: whoever asks an endpoint straight keeps address and
-// port. IPVS sets the bit that the match reads on each packet that it changes (include/linux/skbuff.h, ipvs_property).
+// postrouting masquerades what IPVS has sent on, and nothing else: a client that sends to an endpoint straight keeps
+// its address and port. IPVS sets the bit that the match reads on each packet that it changes (include/linux/skbuff.h,
+// ipvs_property).
 func (r ruler) postrouting() []Rule {
 	var rules []Rule
 	if r.config.Facts.IPVSMatch {
@@ -288,8 +289,8 @@ func (r ruler) postrouting() []Rule {
 
 // noComeback is for an answer of a restricted front end that begins a conntrack entry, because the one of its
 // connection was forgotten ([Cutoff]). The entry would let the client's packets through as replies of an open
-// connection. With another source port than the front end's they are none, and are judged as what they are, the first
-// ones of a new connection.
+// connection. With another source port than the front end's they are none, and count as what they are, the first ones
+// of a new connection.
 func (r ruler) noComeback() []Rule {
 	return []Rule{rule(goBack, r.in(SetClients, BySourcePortDestination)), rule(jump(ChainMasquerade))}
 }

@@ -31,7 +31,7 @@ func TestFoundationGolden(t *testing.T) {
 	}
 }
 
-// TestSysctls: which parameters are set hangs on the kernel's version, the families and what the operator chose.
+// TestSysctls: which parameters are set depends on the kernel's version, the families and what the operator chose.
 func TestSysctls(t *testing.T) {
 	always := map[string]string{
 		"net.ipv4.vs.conntrack": "1", "net.ipv4.vs.expire_nodest_conn": "1", "net.ipv4.vs.expire_quiescent_template": "1", "net.ipv4.ip_forward": "1",

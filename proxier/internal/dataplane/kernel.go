@@ -38,9 +38,9 @@ type Kernel interface {
 	// of the networks that are given for it. It returns how many are gone; with an error some may stay, and calling it
 	// again is right.
 	//
-	// Call it after Apply has taken the clients out of the set: the next packet of such a connection is judged as the
-	// first one of a new connection then. The entry comes back neither by the client's packets, which are dropped, nor
-	// by the answers of the real server, which the rules send from another port ([ChainNoComeback]).
+	// Call it after Apply has taken the clients out of the set: the next packet of such a connection counts as the first
+	// one of a new connection then. The entry comes back neither by the client's packets, which are dropped, nor by the
+	// answers of the real server, which the rules send from another port ([ChainNoComeback]).
 	CutOff(allowed map[VirtualServerID][]netip.Prefix) (deleted int, err error)
 }
 

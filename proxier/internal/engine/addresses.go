@@ -16,7 +16,7 @@ type AddressChange struct {
 // addressChanges are the changes of the node's addresses that the loop has not looked at yet. Another goroutine adds
 // them.
 type addressChanges struct {
-	// told has an element while there are any.
+	// told has an element while there are changes to take.
 	told chan struct{}
 
 	mu   sync.Mutex

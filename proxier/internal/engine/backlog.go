@@ -113,7 +113,7 @@ func (b *backlog) next(changed []cluster.Name) (now map[cluster.Name]struct{}, n
 	return now, append(first, names...)
 }
 
-// took takes note of how long a pass took that looked at so many Services.
+// took records how long a pass took that looked at so many Services.
 func (b *backlog) took(services int, d time.Duration, starting bool) {
 	long, least := passLong, passLeast
 	if starting {

@@ -7,8 +7,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
 
-// DryRunKernel is a kernel in memory that takes notes: it begins as one that was observed, and keeps the operations
-// that are applied to it. They are what a sync would do on the observed kernel.
+// DryRunKernel is a kernel in memory for dry runs: it begins as one that was observed, and keeps the operations that
+// are applied to it. They are what a sync would do on the observed kernel.
 type DryRunKernel struct {
 	seen dataplane.Observation
 	ops  []dataplane.Op

@@ -69,7 +69,7 @@ func (p *pendingFrontEnds) isDue(now time.Time, held map[dataplane.VirtualServer
 	return false
 }
 
-// read has the table read, and takes note of what came of it.
+// read has the table read, and records the result.
 func (p *pendingFrontEnds) read(now time.Time, table func() error) {
 	began := p.clock()
 	err := table()

@@ -201,7 +201,7 @@ func TestAStartInAFreeze(t *testing.T) {
 	}
 }
 
-// TestAFrozenLoopEnds with its context, and what only a new start can take note of waits for the end of the freeze.
+// TestAFrozenLoopEnds with its context, and what only a new start can take over waits for the end of the freeze.
 func TestAFrozenLoopEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := runFrozen(t, time.Time{}, nil)

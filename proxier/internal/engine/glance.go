@@ -114,8 +114,8 @@ func (l *Loop) glance(now time.Time) bool {
 	return true
 }
 
-// recordSurplus takes note of how many virtual servers and entries the kernel has, after all was brought in line: what
-// is more than the mirror has is somebody else's.
+// recordSurplus records how many virtual servers and entries the kernel has, after all was brought in line: what is
+// more than the mirror has is somebody else's.
 func (l *Loop) recordSurplus() {
 	if l.engine.have == nil || l.engine.starting || l.glances.IsZero() {
 		return

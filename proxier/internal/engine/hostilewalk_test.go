@@ -242,7 +242,7 @@ func (s *scenario) corrected() objects {
 	return to
 }
 
-// testAsFresh holds kernel and mirror against those of an engine that begins with these objects.
+// testAsFresh compares kernel and mirror with those of an engine that begins with these objects.
 func (s *scenario) testAsFresh() {
 	s.t.Helper()
 	fresh := newScenario(s.t, 0, 0)

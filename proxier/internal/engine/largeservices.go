@@ -205,7 +205,7 @@ type answered struct {
 func (e *Engine) startCompile(name cluster.Name, answers map[question]answered) {
 	m := &backgroundCompile{compileInput: e.compileInput(name), answers: answers}
 	m.pause = e.background.pause
-	// The kernel's mirror is the passes'. What is missing of it is asked for, and the Service compiled again
+	// The kernel's mirror is the passes'. What is missing of it is requested from the loop, and the Service compiled again
 	// with the answers.
 	m.programmed = func(q question) (string, bool) {
 		a, known := m.answers[q]

@@ -23,9 +23,9 @@ func (s sockets) hear(id dataplane.VirtualServerID) bool {
 	return slices.ContainsFunc(s[id.Port], func(l dataplane.Listener) bool { return l.Hears(id) })
 }
 
-// recordListeners takes note of the node's sockets. It returns the Services that have a front end on a port where one
-// came or went. Only front ends on addresses of the node itself can be in a socket's way: nothing reaches a socket by
-// an address of our link.
+// recordListeners records the node's sockets. It returns the Services that have a front end on a port where one came or
+// went. Only front ends on addresses of the node itself can be in a socket's way: nothing reaches a socket by an
+// address of our link.
 func (e *Engine) recordListeners(listeners []dataplane.Listener) (dirty []cluster.Name) {
 	changed := map[uint16]struct{}{}
 	same := func(l dataplane.Listener) dataplane.Listener { return l }

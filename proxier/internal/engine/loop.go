@@ -44,7 +44,7 @@ type Loop struct {
 	gathering bool
 	// waiting are changes that have not come to the kernel yet, because something of their Services failed.
 	waiting map[cluster.Name]cluster.Change
-	// outdated says what has changed that only a new start can take note of; nil when nothing can.
+	// outdated says what has changed that only a new start can take over; nil when nothing can.
 	outdated func() error
 	// freezes are requests to write nothing; frozen is until when that is so, the zero time when it is not. tellUntil is
 	// [Config.TellFrozen].
@@ -84,7 +84,7 @@ type Config struct {
 	AuditCost func(AuditCost)
 	// Passing goes on while the loop is at work, Reading while an audit reads the kernel beside it.
 	Passing, Reading *Stopwatch
-	// Outdated says what has changed that only a new start can take note of; nil where nothing can.
+	// Outdated says what has changed that only a new start can take over; nil where nothing can.
 	Outdated func() error
 	// Frozen is until when nothing is written to the kernel from the start on; the zero time is that it is.
 	Frozen time.Time
@@ -118,15 +118,14 @@ func NewLoop(e *Engine, c Config) *Loop {
 	return l
 }
 
-// AddressChanged takes note of a change of the node's addresses. It does not block, and may be called from any
-// goroutine.
+// AddressChanged records a change of the node's addresses. It does not block, and may be called from any goroutine.
 func (l *Loop) AddressChanged(c AddressChange) { l.addresses.tell(c) }
 
-// OursGone takes note that our link has lost an address, or that a route of ours is gone, whoever took it away; as
+// OursGone records that our link has lost an address, or that a route of ours is gone, whoever took it away; as
 // AddressChanged does.
 func (l *Loop) OursGone(c AddressChange) { l.ours.tell(c) }
 
-// LinkGone takes note of the end of our link, as AddressChanged does.
+// LinkGone records the end of our link, as AddressChanged does.
 func (l *Loop) LinkGone() { signal(l.link)() }
 
 // signal notifies the loop, unless a notification already waits.

@@ -13,7 +13,7 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
 
-// readNode takes note of the Nodes and returns the Services that are compiled otherwise for it: all when this node has
+// readNode records the Nodes and returns the Services that are compiled otherwise for it: all when this node has
 // another zone or address, else those that might have the address of another node.
 func (e *Engine) readNode() (dirty []cluster.Name) {
 	version := e.lister.NodesVersion()
@@ -121,9 +121,9 @@ func addressOf(a v1.NodeAddress) (addr netip.Addr, is bool) {
 	return addr.Unmap(), err == nil
 }
 
-// recordAddresses takes note of the addresses of the node's links, and of the broadcast addresses of their networks,
-// and returns the Services that depend on those that came or went: by node ports, by clients whose address stands for
-// the node, by endpoints that may be at it, or because the address is theirs, or one of their endpoints'.
+// recordAddresses records the addresses of the node's links, and the broadcast addresses of their networks, and returns
+// the Services that depend on those that came or went: by node ports, by clients whose address stands for the node, by
+// endpoints that may be at it, or because the address is theirs, or one of their endpoints'.
 func (e *Engine) recordAddresses(addresses, broadcasts []netip.Addr) (dirty []cluster.Name) {
 	own, shared := !slices.Equal(e.node.Addresses, addresses), !slices.Equal(e.broadcasts, broadcasts)
 	if !own && !shared {

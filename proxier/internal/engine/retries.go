@@ -120,7 +120,7 @@ func (rs retries) dirty(owner cluster.Name) {
 	rs[owner].dirty = true
 }
 
-// audited takes note of an audit: those who asked for one have it.
+// audited records that an audit has been made: no retry waits for one any more.
 func (rs retries) audited() {
 	for _, r := range rs {
 		r.audit = false

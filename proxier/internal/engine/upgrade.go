@@ -20,7 +20,7 @@ func (e *Engine) inherited() bool {
 }
 
 // keepRules leaves inherited rules, and the sets that they ask, in force until a start has looked at all Services. Our
-// own rules would judge by sets that are half filled until then: new connections to Services that are not in them yet
+// own rules would match sets that are half filled until then: new connections to Services that are not in them yet
 // would be refused.
 func (e *Engine) keepRules(target *dataplane.State) {
 	sets := make(map[string]ipset.Set, len(target.Sets)+len(e.have.Sets))

@@ -98,7 +98,7 @@ func text(e explain.Explanation) string {
 	return strings.Join(append(lines, e.Client), "\n")
 }
 
-// TestExplain: each way in says what decides there. End to end the same is held against real packets.
+// TestExplain: each way in says what decides there. End to end the same is compared with real packets.
 func TestExplain(t *testing.T) {
 	bridge := func(c *dataplane.Config) { c.Pods = dataplane.Pods{Bridge: "cbr0"} }
 	for _, c := range []struct {

@@ -80,7 +80,7 @@ type walk struct {
 	found         []dataplane.Capture
 }
 
-// rules returns the chain's rules that can be judged and concern front ends.
+// rules returns the chain's rules that can be parsed and concern front ends.
 func (w *walk) rules(chain string) []rule {
 	rules, done := w.parsed[chain]
 	if !done {

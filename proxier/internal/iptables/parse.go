@@ -52,8 +52,8 @@ func ParseHookMatch(text string) dataplane.HookMatch {
 	return dataplane.HookMatch{Unknown: text}
 }
 
-// parser takes word after word. It may read what was never printed: whoever asks it prints what it has read, and
-// compares.
+// parser takes word after word. It may also accept words that are never printed: its callers print the result, and
+// compare.
 type parser struct {
 	words   []string
 	family  cluster.Family

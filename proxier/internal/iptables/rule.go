@@ -22,7 +22,7 @@ type rule struct {
 	leaves bool // -g: what the chain does not decide does not come back
 }
 
-// matches are the modules whose options parse knows. A rule with another one is not judged: what a set, a mark or a
+// matches are the modules whose options parse knows. A rule with another one is not evaluated: what a set, a mark or a
 // program says of a packet is not in its text.
 var matches = map[string]bool{
 	"tcp": true, "udp": true, "sctp": true, "multiport": true, "addrtype": true, "comment": true, "conntrack": true,

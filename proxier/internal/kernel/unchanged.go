@@ -63,8 +63,7 @@ func (u *unchanged) at(family cluster.Family, generation uint32, known bool) (ru
 	return last.listedRules, is && last.generation == generation
 }
 
-// put takes note of what was listed after the ruleset had that generation. What changes while it is listed has another
-// one.
+// put records what was listed after the ruleset had that generation. What changes while it is listed has another one.
 func (u *unchanged) put(family cluster.Family, generation uint32, known bool, rules listedRules) {
 	if u == nil {
 		return

@@ -18,7 +18,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/servicehealth"
 )
 
-// TestEligibility (row 124): /healthz tells load balancers to leave a node that is about to go; /livez does not care.
+// TestEligibility (row 124): /healthz makes load balancers leave a node that is about to go; /livez does not depend on
+// that.
 func TestEligibility(t *testing.T) {
 	now := metav1.NewTime(time.Unix(1e9, 0))
 	node := func(change func(*v1.Node)) *v1.Node {

@@ -35,7 +35,7 @@ type Metrics struct {
 	problems                                                        *prometheus.GaugeVec
 	messages, sends, processes                                      *trafficCount
 
-	// Those of kube-proxy that dashboards and alerts go by, under its names.
+	// Those of kube-proxy that dashboards and alerts use, under its names.
 	healthz, livez, readyz *prometheus.CounterVec
 	noLocal                *prometheus.GaugeVec
 	syncDuration           prometheus.Histogram

@@ -159,7 +159,7 @@ func (of portFronts) endpoint(fate dataplane.Fate, slice string) EndpointStatus 
 	return e
 }
 
-// takes notes what the kernel does with an endpoint that the front end is to have.
+// takes records what the kernel does with an endpoint that the front end is to have.
 func (e *EndpointStatus) takes(f *FrontEndStatus, r RealServerStatus, errors []string) {
 	switch {
 	case r.State == Missing:

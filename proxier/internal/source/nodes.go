@@ -14,7 +14,7 @@ import (
 )
 
 // nodes are the Nodes of the cluster, of which one is this node. Heartbeats wake nobody: a change counts when something
-// is different that a proxy goes by. Of the other nodes it keeps no objects.
+// is different that a proxy uses. Of the other nodes it keeps no objects.
 type nodes struct {
 	name   string
 	synced *signal
@@ -191,7 +191,7 @@ func runs(node *v1.Node) bool {
 		func(c v1.NodeCondition) bool { return c.Type == v1.NodeReady && c.Status == v1.ConditionTrue })
 }
 
-// differs reports whether something is different that a proxy goes by on the node itself.
+// differs reports whether something is different that a proxy uses on the node itself.
 func differs(a, b *v1.Node) bool {
 	return !maps.Equal(a.Labels, b.Labels) || !maps.Equal(a.Annotations, b.Annotations) ||
 		!slices.Equal(a.Spec.PodCIDRs, b.Spec.PodCIDRs) || !reflect.DeepEqual(a.Spec.Taints, b.Spec.Taints) ||

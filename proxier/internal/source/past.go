@@ -87,7 +87,7 @@ func (p *past) list(listed tail, until restoration) {
 	p.tail, p.lost, p.until = listed, false, until
 }
 
-// hear takes note of an event of a watch.
+// hear records an event of a watch.
 func (p *past) hear(e watch.Event) {
 	o, is := e.Object.(metav1.Object)
 	if !is || e.Type == watch.Error || e.Type == watch.Bookmark {

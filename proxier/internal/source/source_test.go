@@ -272,8 +272,7 @@ func TestBothSourcesTellTheSame(t *testing.T) {
 	}
 }
 
-// TestNodes: of this Node everything counts that a proxy goes by, of the others their addresses; heartbeats wake
-// nobody.
+// TestNodes: of this Node everything counts that a proxy uses, of the others their addresses; heartbeats wake nobody.
 func TestNodes(t *testing.T) {
 	for name, open := range map[string]func(t *testing.T) store{
 		"api":       func(t *testing.T) store { return newAPI(t) },

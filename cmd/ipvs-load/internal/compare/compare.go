@@ -74,7 +74,7 @@ type Errors struct {
 	Verdict string  `json:"verdict"`
 }
 
-// Compare holds every other side against the first.
+// Compare compares every other side with the first.
 func Compare(sides []Side, threshold float64) (*Comparison, error) {
 	if len(sides) < 2 {
 		return nil, errors.New("there is only one set of runs; comparing needs a base and at least one other")

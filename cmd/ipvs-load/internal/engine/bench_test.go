@@ -21,7 +21,7 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/cmd/ipvs-load/internal/target"
 )
 
-// The benchmarks hold the engine against a loop that only connects, asks, reads and closes, with nothing measured:
+// The benchmarks compare the engine with a loop that only connects, sends, reads and closes, with nothing measured:
 //
 //	go test -run '^$' -bench 'BareLoop|Engine' -benchtime 20000x -count 5 ./cmd/ipvs-load/internal/engine
 //

@@ -34,7 +34,7 @@ type page struct {
 	Runs     []section
 }
 
-// overview holds several runs against each other.
+// overview compares several runs.
 type overview struct {
 	Figure figure
 	Table  table

@@ -78,7 +78,7 @@ func TestNewOutcome(t *testing.T) {
 	}
 }
 
-// service answers as whoever it is told to.
+// service answers with the name that the test stores.
 func service(t *testing.T) (target.Target, *atomic.Value) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

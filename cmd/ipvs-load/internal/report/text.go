@@ -90,7 +90,7 @@ func (p *Report) phases(b *strings.Builder) {
 	t.Flush()
 }
 
-// fairness holds the endpoints of each target against what was expected of them.
+// fairness compares the endpoints of each target with what was expected of them.
 func (p *Report) fairness(b *strings.Builder) {
 	for _, x := range p.Targets {
 		f := x.Fairness

@@ -1,4 +1,4 @@
-// Package annotationtest makes values of annotations, good and bad ones, by which the readers of them are held against
+// Package annotationtest makes values of annotations, good and bad ones, by which the readers of them are compared with
 // each other.
 package annotationtest
 

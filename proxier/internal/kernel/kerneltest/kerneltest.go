@@ -359,7 +359,7 @@ func (s *suite) updates() {
 	}
 }
 
-// list: the order of the kernel's list is what some schedulers go by, and what Diff arranges.
+// list: some schedulers depend on the order of the kernel's list, which Diff arranges.
 func (s *suite) list() {
 	s.do(everything()...)
 	real := func(last int, weight uint32) dataplane.RealServerObject {
