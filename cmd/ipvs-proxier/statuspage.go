@@ -101,7 +101,7 @@ func (p *portPage) write(s screen) {
 		r := row{cells: []string{"  " + f.Kind, f.Address}}
 		r.state, r.colour, r.detail = frontEndState(f)
 		if r.state == string(proxier.StateOK) {
-			r.detail = emptiness(f)
+			r.detail = unanswered(f)
 		}
 		ways.add(r)
 	}
@@ -185,8 +185,9 @@ func zoneText(e proxier.EndpointStatus) string {
 	return ", zone " + e.Zone
 }
 
-// emptiness says what becomes of clients where there are no endpoints for them; empty where there are.
-func emptiness(f proxier.FrontEndStatus) string {
+// unanswered says which clients of the front end get no connection because there is no endpoint for them, and what they
+// get instead; "" where each client has one.
+func unanswered(f proxier.FrontEndStatus) string {
 	switch {
 	case f.NoLocal && len(f.RealServers) == 0:
 		return "no endpoint on this node, so clients are refused"

@@ -40,7 +40,7 @@ func frontEndRow(f proxier.FrontEndStatus) row {
 	r := row{cells: []string{text, "", "", ""}, span: true}
 	r.state, r.colour, r.detail = frontEndState(f)
 	if len(f.RealServers) == 0 && r.state == string(proxier.StateOK) {
-		r.detail = "no endpoint, so clients are refused"
+		r.detail = unanswered(f)
 	}
 	return r
 }

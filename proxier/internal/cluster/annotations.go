@@ -76,6 +76,12 @@ func (o Operator) setting(namespace, key, otherwise string) Setting {
 // whole Service. It is in force when the present value is rejected.
 type LastGood func(key string, port *ServicePort) (value string, known bool)
 
+// A value comes from the annotations of the Service ([parser.read]: our own key, else an alias), from the values in
+// force before (LastGood, where the annotation is rejected) or from the operator (Operator). [parser.inForce] chooses
+// one of them. It goes as a Setting into Service.Settings and ServicePort.Settings, which status shows, and in which
+// the next parse finds the last good value. In our types it goes into the other fields of both, from which package
+// dataplane compiles the front ends.
+
 // written is what the annotations of a Service say about one key.
 type written struct {
 	key    annotation.Key
@@ -343,19 +349,19 @@ func (p *parser) portsNamed(s written, ports []ServicePort) {
 		"the service has no port %s; the rest is in force", budget.List(names))
 }
 
-// withoutEffect reports annotations that change nothing, for the sake of others.
+// withoutEffect reports annotations that change nothing because of other settings.
 func (p *parser) withoutEffect(ports []ServicePort) {
 	says := func(key string) (string, bool) {
 		s := p.read(key)
 		return strings.TrimPrefix(s.source, "annotation "), s.values != nil
 	}
-	tell := func(key, why string, useful func(ServicePort) bool, asked func(string) bool) {
+	report := func(key, why string, useful func(ServicePort) bool, wants func(string) bool) {
 		written, said := says(key)
 		values := p.read(key).values
 		if !said {
 			return
 		}
-		wanted := slices.ContainsFunc(sortedKeys(values), func(name string) bool { return asked(values[name]) })
+		wanted := slices.ContainsFunc(sortedKeys(values), func(name string) bool { return wants(values[name]) })
 		if wanted && !slices.ContainsFunc(ports, useful) {
 			p.problem(AnnotationWithoutEffect, annotation.Field(written), "%s has no effect: %s",
 				budget.Quote(values.String()), why)
@@ -371,17 +377,17 @@ func (p *parser) withoutEffect(ports []ServicePort) {
 	if p.sticky && slices.ContainsFunc(ports, unchosen) { // on every node, whether its kernel has a hash or not
 		flagless, inForce = "session affinity chooses the scheduler, and its flags with it; name a scheduler to choose others", affinityFlags
 	}
-	tell(annotation.SchedulerFlags, flagless,
+	report(annotation.SchedulerFlags, flagless,
 		func(port ServicePort) bool { return chosen(port).Supported != 0 && !byAffinity(port) },
 		func(value string) bool { return value != inForce.String() })
 	slowStarters := scheduler.NamesOf(func(s scheduler.Scheduler) bool { return s.SlowStart })
-	tell(annotation.SlowStart, "it needs a scheduler that goes by growing weights ("+strings.Join(slowStarters, ", ")+
+	report(annotation.SlowStart, "it needs a scheduler that goes by growing weights ("+strings.Join(slowStarters, ", ")+
 		"); in force is off",
 		func(port ServicePort) bool { return chosen(port).SlowStart },
 		func(value string) bool { return annotation.ParseDuration(value) > 0 })
-	tell(annotation.OnePacket, "the service has no UDP port; in force is false",
+	report(annotation.OnePacket, "the service has no UDP port; in force is false",
 		func(port ServicePort) bool { return port.Protocol == UDP }, annotation.ParseBool)
-	tell(annotation.Weight, "no port has a scheduler that goes by weights; of weights only 0 counts",
+	report(annotation.Weight, "no port has a scheduler that goes by weights; of weights only 0 counts",
 		func(port ServicePort) bool { return chosen(port).Weighted }, anything)
 }
 
@@ -442,7 +448,8 @@ func (p *parser) exposure(s *Service) {
 	}
 }
 
-// others reads the keys that have no effect on front ends, and those of others that have one.
+// others reads the keys that have no effect on front ends, and those annotations of other projects that have an effect
+// and no key of ours.
 func (p *parser) others(s *Service) {
 	p.serviceSetting(annotation.Forwarding, "nat")
 	annotations := p.in.Service.Annotations
