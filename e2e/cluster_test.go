@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -218,3 +219,14 @@ func withoutErrors(t *testing.T, r *harness.LoadReport) {
 }
 
 func at(addr netip.Addr, port uint16) netip.AddrPort { return netip.AddrPortFrom(addr, port) }
+
+// withoutNFTables says why nftables cannot be used by hand on nodes here, and by no proxier; "" where they can.
+func (c *cluster) withoutNFTables() string {
+	if _, err := exec.LookPath("nft"); err != nil {
+		return "The machine has no program nft (Debian's package nftables)."
+	}
+	if _, err := c.Node2.Run("nft", "add table ip probe; add chain ip probe nat { type nat hook postrouting priority 0; }; delete table ip probe"); err != nil {
+		return "This kernel has no nf_tables for IPv4."
+	}
+	return ""
+}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -104,7 +103,7 @@ func (c *cluster) dataPlane(result *sidebyside.Result) *dataPlane {
 			continue
 		}
 		if variant == sidebyside.ProxyNFT || variant == sidebyside.OursNFT {
-			if why := d.withoutNFTables(); why != "" {
+			if why := d.c.withoutNFTables(); why != "" {
 				result.Without[variant] = why
 				continue
 			}
@@ -160,17 +159,6 @@ func (d *dataPlane) run(h *topology.Host, name string, args ...string) {
 	d.c.t.Helper()
 	_, err := h.Run(name, args...)
 	d.c.must(err)
-}
-
-// withoutNFTables says why no nftables mode can be run here.
-func (d *dataPlane) withoutNFTables() string {
-	if _, err := exec.LookPath("nft"); err != nil {
-		return "The machine has no program nft (Debian's package nftables)."
-	}
-	if _, err := d.c.Node2.Run("nft", "add table ip probe; add chain ip probe nat { type nat hook postrouting priority 0; }; delete table ip probe"); err != nil {
-		return "This kernel has no nf_tables for IPv4."
-	}
-	return ""
 }
 
 // program gives each node what its variant has. The proxies read one API server, and all of them are ended when every
