@@ -413,6 +413,12 @@ func (c *chaos) atRest() (lines []string) {
 	c.t.Helper()
 	c.changeArrives()
 	c.must(c.proxier.AwaitReady())
+	began := time.Now()
+	defer func() {
+		if took := time.Since(began); took > 20*time.Second {
+			c.t.Logf("at rest after %s", took.Round(time.Second))
+		}
+	}()
 	c.must(harness.Await(arrival, func() error {
 		before := c.sorted()
 		c.awaitAudits(2)
