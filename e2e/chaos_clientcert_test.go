@@ -67,7 +67,8 @@ func (a authority) pair(life time.Duration) (pair, error) {
 	}
 	now := time.Now()
 	template := &x509.Certificate{
-		SerialNumber: serial, Subject: pkix.Name{CommonName: account}, NotBefore: now.Add(-24 * time.Hour), NotAfter: now.Add(life),
+		SerialNumber: serial, Subject: pkix.Name{CommonName: account},
+		NotBefore: now.Add(-24 * time.Hour), NotAfter: now.Add(life),
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, a.certificate, &key.PublicKey, a.key)

@@ -56,7 +56,8 @@ func (c *cluster) lockTables(chain string) (unlock func()) {
 func (c *cluster) flushInSpite(chain string) {
 	c.t.Helper()
 	for _, program := range []string{"iptables", "ip6tables"} {
-		_, err := c.Node1.Run("env", "XTABLES_LOCKFILE="+filepath.Join(c.t.TempDir(), "lock"), program, "-t", "filter", "-F", chain)
+		lock := "XTABLES_LOCKFILE=" + filepath.Join(c.t.TempDir(), "lock")
+		_, err := c.Node1.Run("env", lock, program, "-t", "filter", "-F", chain)
 		c.must(err)
 	}
 }
@@ -116,7 +117,7 @@ func (c *cluster) ownTables(string) (end func()) {
 	c.t.Cleanup(end)
 	var line string
 	for _, family := range []string{"ip", "ip6"} {
-		line += fmt.Sprintf("add table %[1]s ipvs-proxier; delete table %[1]s ipvs-proxier; add table %[1]s ipvs-proxier { flags owner; }; ", family)
+		line += fmt.Sprintf("add table %[1]s; delete table %[1]s; add table %[1]s { flags owner; }; ", family+" ipvs-proxier")
 	}
 	_, err = commands.Write([]byte(line + "\n"))
 	c.must(err)
@@ -163,7 +164,8 @@ type shut struct {
 
 // apply puts the Services in place: web, which all may reach, and one with these source ranges.
 func (s *shut) apply(ranges ...func(*v1.Service)) {
-	lb := service("lb", []string{"10.96.1.1", "fd00:10:96::101"}, append([]func(*v1.Service){loadBalancer(1, 30081)}, ranges...)...)
+	change := append([]func(*v1.Service){loadBalancer(1, 30081)}, ranges...)
+	lb := service("lb", []string{"10.96.1.1", "fd00:10:96::101"}, change...)
 	s.write("services.yaml", with(web(nodePort), s.one), with(lb, s.one))
 }
 
