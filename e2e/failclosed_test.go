@@ -68,8 +68,11 @@ var deepTables = barrier{raise: (*cluster).deepenTables, says: "too many links"}
 
 func (c *cluster) deepenTables(chain string) (undo func()) {
 	c.t.Helper()
-	if chain == "" {
+	switch chain {
+	case "":
 		chain = "IPVSP-INPUT" // empty, before there are others
+	case "IPVSP-CLIENTS":
+		chain = "IPVSP-FRONT-END" // which leads there: a chain that leads nowhere can be written
 	}
 	const depth = 14 // with the hook and the chain itself the most that there may be
 	var raise, lower strings.Builder
