@@ -24,9 +24,9 @@
 //	all Services         contenders.go (the claims to one front end), ration.go (space in the sets that all share),
 //	                     transition.go (big Services by steps)
 //	real servers         arrange.go (the order of the kernel's list), tabledigest.go (what a hash table makes of it)
-//	operations           clip.go (a piece of them), gate.go (what a failure leaves out), holdback.go (what is left
-//	                     for later, and what needs it), guard.go (what keeps to source
-//	                     ranges), applyall.go (what they make of a State), cutoff.go (whose connections end)
+//	operations           split.go (keys in pieces), clip.go (a piece of operations), gate.go (what a failure leaves
+//	                     out), guard.go (what keeps to source ranges), applyall.go (what they make of a State),
+//	                     cutoff.go (whose connections end)
 //	the kernel's side    kernel.go (the boundary), parts.go, summary.go (a State for comparing), glance.go, capture.go
 //	                     (rules of others)
 //	values               entries.go (many set entries in little memory), compare.go (their order), identity.go (which object

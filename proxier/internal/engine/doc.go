@@ -16,11 +16,11 @@
 //	one Service          service.go, frontends.go, conflict.go, losers.go (of a conflict), exposed.go (source ranges
 //	                     that nothing keeps), ration.go, lastgood.go, sharedsettings.go, slowstart.go
 //	this node            node.go, addresses.go, nodeclaims.go, listeners.go (its sockets), captures.go (rules of others)
-//	what takes time      retries.go, drains.go, forget.go and cutoff.go (connection tracking), unexpected.go (doubt),
-//	                     freeze.go
-//	audits               auditor.go, round.go (one audit), drift.go (what it finds), touches.go, audit.go (one that all
-//	                     waits for), glance.go, upgrade.go (rules of another version), onlyin.go
-//	what others undo     contests.go (again and again), heldback.go (what waits then)
+//	what takes time      retries.go, tries.go (those of a big Service), drains.go, forget.go and cutoff.go (connection
+//	                     tracking), unexpected.go (doubt), freeze.go
+//	audits               auditor.go, round.go (one audit), drift.go (what it finds), driftpieces.go (of a big Service),
+//	                     touches.go, audit.go (one that all waits for), glance.go, upgrade.go (rules of another
+//	                     version), onlyin.go
 //	what was done        report.go, operations.go (and why), owners.go (whose failure it is), refusals.go (the node's or
 //	                     a Service's), inquiry.go (the fate of endpoints)
 //	without a loop       dryrun.go, dryrunkernel.go, remove.go (cleanup)
