@@ -13,8 +13,8 @@ import (
 // Diff returns what is left out, by the list as it is then: each operation leaves a list that serves. Operations behind
 // it on the same virtual server wait with it, such as a change of the scheduler, which is to begin with its final list.
 //
-// What refused says has failed of a real server is left out, and not counted: those behind it have their turn. It is the
-// zero Verb where nothing has; nil is that nothing has anywhere.
+// What refused says has failed of a real server is left out, and not counted: those behind it have their turn. It is
+// the zero Verb where nothing has; nil is that nothing has anywhere.
 //
 // Where the kernel builds a table for each change, a change counts as [tableWeight] others. But a virtual server that
 // is made with such a scheduler gets all of its real servers at once, because then the table is built once.

@@ -152,7 +152,8 @@ func BenchmarkRound(b *testing.B) {
 	}
 }
 
-// BenchmarkWipe is what the loop does to repair all Services of which everything is gone, without what the kernel takes.
+// BenchmarkWipe is what the loop does to repair all Services of which everything is gone, without what the kernel
+// takes.
 func BenchmarkWipe(b *testing.B) {
 	for _, n := range []int{1000, 10_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {

@@ -10,11 +10,11 @@ import (
 )
 
 // What an audit has found of a Service, and is more than a piece, is repaired piece by piece, and what changes goes
-// ahead. All else is repaired at once: where somebody has taken everything away, each Service is out of order as long as
-// it waits, and pieces would make none of them come sooner.
+// ahead. All else is repaired at once: where somebody has taken everything away, each Service is out of order as long
+// as it waits, and pieces would make none of them come sooner.
 
-// driftOfNow returns what of a drift is repaired with this pass, and queues the rest. It looks at big Services alone, of
-// which there are few.
+// driftOfNow returns what of a drift is repaired with this pass, and queues the rest. It looks at big Services alone,
+// of which there are few.
 func (e *Engine) driftOfNow(found dataplane.Touched) dataplane.Touched {
 	for _, name := range slices.SortedFunc(maps.Keys(e.pieces.big), cluster.Name.Compare) {
 		own := e.takeOwn(found, name)

@@ -18,8 +18,8 @@ const (
 )
 
 // A piece is half as large as the last one where a pass took longer than passLong that had one, down to a
-// 2^pieceHalves-th, and twice as large again where it took less than a quarter of that: an addition of a real server may
-// take a thousand times as long as another one, while the kernel still has what was deleted of late
+// 2^pieceHalves-th, and twice as large again where it took less than a quarter of that: an addition of a real server
+// may take a thousand times as long as another one, while the kernel still has what was deleted of late
 // (docs/benchmarking.md, BenchmarkTrash).
 const pieceHalves = 5
 
@@ -47,8 +47,8 @@ type pieces struct {
 	// kernel has refused of these meanwhile.
 	rest    []dataplane.VirtualServerID
 	refused map[dataplane.VirtualServerID]*refused
-	// tries are the Services that have pieces to be tried again; each has its turn. trying are those whose tries are not
-	// over.
+	// tries are the Services that have pieces to be tried again; each has its turn. trying are those whose tries are
+	// not over.
 	tries  []cluster.Name
 	trying map[cluster.Name]struct{}
 	// drift are pieces of what an audit has found of Services that are big.
@@ -335,8 +335,8 @@ func (p *pieces) toForget(now time.Time) map[dataplane.VirtualServerID]struct{} 
 	return p.held
 }
 
-// waiting is how much there is to be done by the passes to come. The end of a start is something, too: the pass that has
-// taken the last piece has not looked at what nobody wants.
+// waiting is how much there is to be done by the passes to come. The end of a start is something, too: the pass that
+// has taken the last piece has not looked at what nobody wants.
 func (e *Engine) waiting() int {
 	n := e.backlog.len() + e.pieces.len() + e.losers.waiting()
 	if n == 0 && e.starting && len(e.compiling) == 0 {
