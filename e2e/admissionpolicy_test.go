@@ -56,7 +56,9 @@ func (c *cluster) newAsker() asker {
 // ask returns the warnings for an object with these annotations.
 func (a asker) ask(ctx context.Context, object string, annotations map[string]string) ([]string, error) {
 	a.said.texts = nil
-	meta, dry := metav1.ObjectMeta{Name: "judged", Annotations: annotations}, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}}
+	meta, dry := metav1.ObjectMeta{
+		Name: "judged", Annotations: annotations,
+	}, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}}
 	var err error
 	switch object {
 	case "Service":
@@ -64,7 +66,8 @@ func (a asker) ask(ctx context.Context, object string, annotations map[string]st
 		s.ObjectMeta = meta
 		_, err = a.client.CoreV1().Services("default").Create(ctx, s, dry)
 	case "EndpointSlice":
-		_, err = a.client.DiscoveryV1().EndpointSlices("default").Create(ctx, &discovery.EndpointSlice{ObjectMeta: meta, AddressType: discovery.AddressTypeIPv4}, dry)
+		_, err = a.client.DiscoveryV1().EndpointSlices("default").Create(ctx,
+			&discovery.EndpointSlice{ObjectMeta: meta, AddressType: discovery.AddressTypeIPv4}, dry)
 	case "Node":
 		_, err = a.client.CoreV1().Nodes().Create(ctx, &v1.Node{ObjectMeta: meta}, dry)
 	default:
@@ -84,13 +87,16 @@ func TestPolicy(t *testing.T) {
 	for _, object := range []string{"Service", "EndpointSlice", "Node"} { // policies come into force one by one
 		c.must(harness.Await(time.Minute, func() error {
 			texts, err := a.ask(ctx, object, map[string]string{"ipvs-proxier.io/schedular": "x"})
-			if err == nil && !slices.ContainsFunc(texts, func(text string) bool { return strings.Contains(text, "unknown key") }) {
+			if err == nil &&
+				!slices.ContainsFunc(texts, func(text string) bool { return strings.Contains(text, "unknown key") }) {
 				err = fmt.Errorf("no warning of an unknown key on a %s: %q", object, texts)
 			}
 			return err
 		}))
 	}
-	texts, err := a.ask(ctx, "Service", map[string]string{"ipvs-proxier.io/scheduler": "mhh", "example.com/scheduler": "mhh"})
+	texts, err := a.ask(
+		ctx, "Service", map[string]string{"ipvs-proxier.io/scheduler": "mhh", "example.com/scheduler": "mhh"},
+	)
 	c.must(err)
 	t.Logf("what a user sees: %q", texts)
 
@@ -115,7 +121,8 @@ func TestPolicy(t *testing.T) {
 				j := cases[i]
 				texts, err := a.ask(ctx, j.Object, map[string]string{j.Key: j.Value})
 				if err != nil || len(texts) == 0 != j.Good {
-					t.Errorf("%s %s: %q: the parser takes it: %t; the API server: %q, %v", j.Object, j.Key, j.Value, j.Good, texts, err)
+					t.Errorf("%s %s: %q: the parser takes it: %t; the API server: %q, %v",
+						j.Object, j.Key, j.Value, j.Good, texts, err)
 				}
 				if !j.Good {
 					bad.Add(1)

@@ -18,7 +18,9 @@ import (
 
 // startAPIServer starts etcd and kube-apiserver on the host, where everybody may do everything, or what RBAC lets them.
 // It returns a kubeconfig file, a client, and what ends the API server.
-func (c *cluster) startAPIServer(h *topology.Host, authorization ...string) (kubeconfig string, client kubernetes.Interface, stop func()) {
+func (c *cluster) startAPIServer(
+	h *topology.Host, authorization ...string,
+) (kubeconfig string, client kubernetes.Interface, stop func()) {
 	c.t.Helper()
 	p := c.newControlPlane(h, authorization...)
 	p.startEtcd()

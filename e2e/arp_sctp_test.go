@@ -19,7 +19,8 @@ func TestARP(t *testing.T) {
 	for _, strict := range []bool{false, true} {
 		c := newCluster(t)
 		lan := netip.MustParseAddrPort("192.168.50.200:80")
-		s := service("lan", []string{"10.96.1.1", "fd00:10:96::101"}, func(s *v1.Service) { s.Spec.ExternalIPs = []string{lan.Addr().String()} })
+		s := service("lan", []string{"10.96.1.1", "fd00:10:96::101"},
+			func(s *v1.Service) { s.Spec.ExternalIPs = []string{lan.Addr().String()} })
 		c.write("services.yaml", with(s, c.backend(1, 10, "p1")))
 		c.run("--external-ip-cidrs", "192.168.50.0/24", fmt.Sprintf("--ipvs-strict-arp=%v", strict))
 		answer, err := harness.Ask(c.Outside, "tcp", lan)

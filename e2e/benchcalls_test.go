@@ -36,7 +36,9 @@ func (b *bench) calls(s subject, services int) *benchmark.Calls {
 	}
 	file := filepath.Join(b.t.TempDir(), "calls")
 	// The tracer is a grandchild, so that the process that is measured, and ended, is the proxy itself.
-	run := b.run(s, services, options{under: []string{strace, "-D", "-f", "-qq", "-y", "-s", "0", "-e", "trace=%network,execve,exit_group", "-e", "signal=none", "-o", file}})
+	run := b.run(s, services, options{under: []string{
+		strace, "-D", "-f", "-qq", "-y", "-s", "0", "-e", "trace=%network,execve,exit_group", "-e", "signal=none", "-o", file,
+	}})
 	if run.Failure != "" {
 		return &benchmark.Calls{NotCounted: "under strace: " + firstLine(run.Failure)}
 	}

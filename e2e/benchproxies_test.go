@@ -51,8 +51,11 @@ func benchSubjects(kubeconfig, node string) (all []subject) {
 		}
 		all = append(all, subject{
 			name: benchmark.Ours, arguments: v, link: link, largest: 50_000,
-			command: append([]string{programs.Path("ipvs-proxier"), "run", "--kubeconfig", kubeconfig, "--node-name", node, "--cluster-cidr", topology.PodCIDRs}, strings.Fields(v)...),
-			sets:    func(n int) []string { return []string{fmt.Sprint("IPVSP-FRONT-END=", n), fmt.Sprint("IPVSP-VIP=", n)} },
+			command: append([]string{
+				programs.Path("ipvs-proxier"), "run", "--kubeconfig", kubeconfig, "--node-name", node, "--cluster-cidr",
+				topology.PodCIDRs,
+			}, strings.Fields(v)...),
+			sets: func(n int) []string { return []string{fmt.Sprint("IPVSP-FRONT-END=", n), fmt.Sprint("IPVSP-VIP=", n)} },
 			// A table comes as a whole: with the hook there is what it leads to.
 			settled:   `iptables-save -t nat | grep -q -e '-A POSTROUTING .*-j IPVSP-POSTROUTING'`,
 			ready:     ownMetrics + ` ^kubeproxy_sync_proxy_rules_last_timestamp_seconds(\{[^}]*\})? [1-9]`,
@@ -61,12 +64,14 @@ func benchSubjects(kubeconfig, node string) (all []subject) {
 		})
 	}
 	kubeProxy := func(mode string) []string {
-		return []string{filepath.Join(peers, "kube-proxy"), "--kubeconfig", kubeconfig, "--hostname-override", node, "--cluster-cidr", topology.PodCIDRs, "--proxy-mode", mode,
+		return []string{filepath.Join(peers, "kube-proxy"), "--kubeconfig", kubeconfig, "--hostname-override", node,
+			"--cluster-cidr", topology.PodCIDRs, "--proxy-mode", mode,
 			"--conntrack-max-per-core", "0", "--conntrack-min", "0"}
 	}
 	return append(all, subject{
 		name: benchmark.KubeProxy, link: "kube-ipvs0", largest: 5000, // 40 minutes
-		// Its least time between two passes is a second by default; without it a change is programmed as fast as it can.
+		// Its least time between two passes is a second by default; without it a change is programmed as fast as it
+		// can.
 		command:   append(kubeProxy("ipvs"), "--ipvs-scheduler", "rr", "--ipvs-min-sync-period", "0"),
 		sets:      func(n int) []string { return []string{fmt.Sprint("KUBE-CLUSTER-IP=", n)} },
 		settled:   `iptables-save -t nat | grep -c -e '-A POSTROUTING .*-j KUBE-POSTROUTING' -e '-A KUBE-POSTROUTING .*-j MASQUERADE' -e '--match-set KUBE-CLUSTER-IP dst,dst -j ACCEPT' | grep -q '[3-9]'`,
@@ -93,7 +98,8 @@ func benchSubjects(kubeconfig, node string) (all []subject) {
 		},
 	}, subject{
 		name: benchmark.KubeRouter, link: "kube-dummy-if", largest: 1000,
-		command: []string{filepath.Join(peers, "kube-router"), "--kubeconfig", kubeconfig, "--hostname-override", node, "--run-service-proxy=true", "--run-router=false", "--run-firewall=false",
+		command: []string{filepath.Join(peers, "kube-router"), "--kubeconfig", kubeconfig, "--hostname-override", node,
+			"--run-service-proxy=true", "--run-router=false", "--run-firewall=false",
 			"--metrics-port", "10249", "--metrics-addr", "127.0.0.1", "--health-port", "10256"},
 		sets: func(n int) []string {
 			return []string{fmt.Sprint("kube-router-svip-prt=", n), fmt.Sprint("kube-router-svip=", n)}

@@ -20,7 +20,8 @@ func TestBundleIsReadAsTheNodeIs(t *testing.T) {
 	c := newCluster(t)
 	one, two := c.backend(1, 10, "one"), c.backend(2, 10, "two")
 	client := c.pod(1, 50, "client")
-	c.write("web.yaml", with(web(nodePort, externalLocal, scheduled("sh"), annotated("example.com/token", "hunter2")), one, two))
+	c.write("web.yaml", with(web(nodePort, externalLocal, scheduled("sh"), annotated("example.com/token", "hunter2")),
+		one, two))
 	c.plan() // which loads modules that the proxier may not load, and goes by in its rules
 	c.run("--audit-period", "0s")
 	c.awaitRest()
@@ -29,7 +30,8 @@ func TestBundleIsReadAsTheNodeIs(t *testing.T) {
 	make := func(name string, args ...string) (path, said string) {
 		t.Helper()
 		path = filepath.Join(dir, name)
-		said, err := c.Node1.Run(programs.Path("ipvs-proxier"), append([]string{"bundle", path, "--node-name", c.Node1.Name, "--cluster-cidr", topology.PodCIDRs}, args...)...)
+		said, err := c.Node1.Run(programs.Path("ipvs-proxier"),
+			append([]string{"bundle", path, "--node-name", c.Node1.Name, "--cluster-cidr", topology.PodCIDRs}, args...)...)
 		if err != nil {
 			t.Fatalf("%v: %s", err, said)
 		}
@@ -41,7 +43,11 @@ func TestBundleIsReadAsTheNodeIs(t *testing.T) {
 	}
 	list, err := c.Node1.Run("tar", "tzf", whole)
 	c.must(err)
-	for _, name := range []string{"index.json", "README.txt", "version.json", "config.yaml", "status.json", "journal.json", "metrics.txt", "healthz.txt", "livez.txt", "readyz.txt", "kernel.txt", "kernel.json", "check-node.txt", "check-node.json", "objects.yaml", "plan.txt"} {
+	for _, name := range []string{
+		"index.json", "README.txt", "version.json", "config.yaml", "status.json", "journal.json", "metrics.txt",
+		"healthz.txt", "livez.txt", "readyz.txt", "kernel.txt", "kernel.json", "check-node.txt", "check-node.json",
+		"objects.yaml", "plan.txt",
+	} {
 		if !strings.Contains(list, "/"+name+"\n") {
 			t.Errorf("there is no %s:\n%s", name, list)
 		}
@@ -52,7 +58,10 @@ func TestBundleIsReadAsTheNodeIs(t *testing.T) {
 		c.must(err)
 		return text
 	}
-	for name, word := range map[string]string{"plan.txt": "nothing to do", "kernel.txt": "virtual-server tcp " + web4.String() + " sh", "metrics.txt": "ipvs_proxier_build_info", "readyz.txt": "200 OK", "objects.yaml": "kind: EndpointSlice"} {
+	for name, word := range map[string]string{
+		"plan.txt": "nothing to do", "kernel.txt": "virtual-server tcp " + web4.String() + " sh",
+		"metrics.txt": "ipvs_proxier_build_info", "readyz.txt": "200 OK", "objects.yaml": "kind: EndpointSlice",
+	} {
 		if text := inside(whole, name); !strings.Contains(text, word) {
 			t.Errorf("%s does not hold %q:\n%s", name, word, text)
 		}
@@ -69,7 +78,9 @@ func TestBundleIsReadAsTheNodeIs(t *testing.T) {
 		}
 		return text, status[:min(len(status), len("exit status 1"))]
 	}
-	for _, args := range [][]string{{"status", "-o", "wide"}, {"status"}, {"status", "default/web"}, {"status", "default/none"}} {
+	for _, args := range [][]string{
+		{"status", "-o", "wide"}, {"status"}, {"status", "default/web"}, {"status", "default/none"},
+	} {
 		live, liveStatus := run(args...)
 		read, readStatus := run(append(args, "--bundle", whole)...)
 		_, rest, _ := strings.Cut(read, "by the bundle:\n")
@@ -111,7 +122,8 @@ func TestBundleIsReadAsTheNodeIs(t *testing.T) {
 	if diff := cmp.Diff(explain(), explain("--bundle", dead)); diff != "" {
 		t.Errorf("without daemon and API explain says of the bundle (-live +bundle):\n%s", diff)
 	}
-	if text, status := run("status", "--bundle", dead); status != "exit status 1" || !strings.Contains(text, "status.json is missing in the archive: ") {
+	if text, status := run("status", "--bundle", dead); status != "exit status 1" ||
+		!strings.Contains(text, "status.json is missing in the archive: ") {
 		t.Errorf("status of it ends with %s and says %s", status, text)
 	}
 	if now := c.sorted(); !cmp.Equal(now, before) {

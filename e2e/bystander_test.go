@@ -92,7 +92,8 @@ func TestOnlyFirstPacketsPassOurRules(t *testing.T) {
 			c.must(sender.Close())
 			c.await(func() error {
 				if n := passed(); n != flow.want {
-					return fmt.Errorf("%s, %s: %d of %d datagrams passed the rules, want %d", flow.what, flow.to, n, datagrams, flow.want)
+					return fmt.Errorf("%s, %s: %d of %d datagrams passed the rules, want %d",
+						flow.what, flow.to, n, datagrams, flow.want)
 				}
 				return nil
 			})

@@ -20,18 +20,18 @@ import (
 type trafficCase struct {
 	rows, name string
 	change     []func(*v1.Service)
-	// endpoints are names of pods, "p1 p2 r" (r is on node2; "host" is node1 itself), each with its state where it is not
-	// just ready: "p1(dead)" neither serves nor is ready, "p1(leaving)" terminates and serves, "p1(zone=a)" has a hint,
-	// "p1(node=node1)" too. After "|" they stand in further slices, and "ports(NAME)" gives the ports of the slices
-	// another name than the Service's.
+	// endpoints are names of pods, "p1 p2 r" (r is on node2; "host" is node1 itself), each with its state where it is
+	// not just ready: "p1(dead)" neither serves nor is ready, "p1(leaving)" terminates and serves, "p1(zone=a)" has a
+	// hint, "p1(node=node1)" too. After "|" they stand in further slices, and "ports(NAME)" gives the ports of the
+	// slices another name than the Service's.
 	endpoints string
 	// cells are lines "CLIENT... -> TARGET...: OUTCOME". Where kube-proxy is known to differ, " [kube-proxy: OUTCOME;
-	// WHERE]" follows, WHERE being the case in docs/differences.md. A client is a host or pod. A target is "cip", "np" or
-	// "vip", each with ":PORT" for another port, "lo" for the node port on a loopback address, or "gw" for it on node1's
-	// address on the pod network. Targets that end in "/tcp", "/udp", "/4" or "/6" are tried by that protocol or in that
-	// family alone. The outcome is "refused", "timeout", or all the answers that come in turns: "p1 gw, r own" says which
-	// endpoint answers, and whose address it saw. That is the client's own, node1's on the pod network (gw) or on the LAN
-	// (node), or the Service's (vip). "p1 gw | r own" is one of the two, always the same one.
+	// WHERE]" follows, WHERE being the case in docs/differences.md. A client is a host or pod. A target is "cip", "np"
+	// or "vip", each with ":PORT" for another port, "lo" for the node port on a loopback address, or "gw" for it on
+	// node1's address on the pod network. Targets that end in "/tcp", "/udp", "/4" or "/6" are tried by that protocol
+	// or in that family alone. The outcome is "refused", "timeout", or all the answers that come in turns: "p1 gw, r
+	// own" says which endpoint answers, and whose address it saw. That is the client's own, node1's on the pod network
+	// (gw) or on the LAN (node), or the Service's (vip). "p1 gw | r own" is one of the two, always the same one.
 	cells string
 }
 
@@ -187,7 +187,8 @@ func withoutNodePorts(s *v1.Service) {
 
 // objects are the Service and the slices of the case with this number.
 func (tc trafficCase) objects(number int, pods map[string]*topology.Host) (*v1.Service, []*discovery.EndpointSlice) {
-	s := service(tc.name, []string{fmt.Sprintf("10.96.2.%d", number+1), fmt.Sprintf("fd00:10:96::2%02x", number+1)}, tc.change...)
+	s := service(tc.name, []string{fmt.Sprintf("10.96.2.%d", number+1), fmt.Sprintf("fd00:10:96::2%02x", number+1)},
+		tc.change...)
 	dual := v1.IPFamilyPolicyRequireDualStack
 	s.Spec.IPFamilyPolicy = &dual
 	fill := func(text *string) {
@@ -240,7 +241,9 @@ func endpointOf(pod *topology.Host, family discovery.AddressType, states string)
 	if node == "" {
 		node = pod.Name
 	}
-	e := discovery.Endpoint{Addresses: []string{addr.String()}, NodeName: &node, Conditions: discovery.EndpointConditions{Ready: new(true), Serving: new(true), Terminating: new(false)}}
+	e := discovery.Endpoint{Addresses: []string{addr.String()}, NodeName: &node, Conditions: discovery.EndpointConditions{
+		Ready: new(true), Serving: new(true), Terminating: new(false),
+	}}
 	for state := range strings.SplitSeq(states, ",") {
 		name, value, _ := strings.Cut(state, "=")
 		if e.Hints == nil && value != "" {
@@ -309,7 +312,8 @@ func (tc trafficCase) expand(c *cluster, s *v1.Service) []trafficCell {
 						if (only == "tcp" || only == "udp") && only != network {
 							continue
 						}
-						cells = append(cells, trafficCell{tc.rows, tc.name, from, target, network, c.target(s, target, addr), found[3], found[4], found[5]})
+						cells = append(cells,
+							trafficCell{tc.rows, tc.name, from, target, network, c.target(s, target, addr), found[3], found[4], found[5]})
 					}
 				}
 			}

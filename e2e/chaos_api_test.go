@@ -89,7 +89,8 @@ func (a *chaosAPI) kubeconfig() string {
 	a.c.t.Helper()
 	user := "tokenFile: " + filepath.Join(a.dir, "token")
 	if a.byCertificate {
-		user = "client-certificate: " + filepath.Join(a.dir, "client.pem") + ", client-key: " + filepath.Join(a.dir, "client.key")
+		user = "client-certificate: " + filepath.Join(a.dir, "client.pem") + ", client-key: " +
+			filepath.Join(a.dir, "client.key")
 	}
 	trust := "certificate-authority: " + filepath.Join(a.dir, "ca.pem")
 	return a.file("kubeconfig", kubeconfig("https://"+relayed, trust, user))

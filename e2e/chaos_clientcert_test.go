@@ -141,12 +141,12 @@ func (c *chaos) otherPair() {
 	c.staysAsItIs(20*time.Second, func() {
 		if expires {
 			c.api.bringPair(harness.Patiently(2 * time.Second))
-			c.api.relay.Cut() // shown by who asks anew
+			c.api.relay.Cut() // a new connection shows it
 		} else {
 			c.api.exchangeClientAuthority()
 		}
 		c.api.awaitPairRefused()
-		c.api.relay.Cut() // who asks anew is asked who he is
+		c.api.relay.Cut() // a new connection is authenticated anew
 		c.set("others", others(c.r, c.one, c.two)...)
 	}, func() { c.api.bringPair(lifeOfPairs) })
 }

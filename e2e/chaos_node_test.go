@@ -155,7 +155,8 @@ func (c *chaos) smallBuffers() {
 const cgroups = "/sys/fs/cgroup"
 
 func noMemoryController(*chaos) string {
-	if text, err := os.ReadFile(filepath.Join(cgroups, "cgroup.controllers")); err != nil || !strings.Contains(string(text), "memory") {
+	if text, err := os.ReadFile(filepath.Join(cgroups, "cgroup.controllers")); err != nil ||
+		!strings.Contains(string(text), "memory") {
 		return "no memory controller of cgroup v2"
 	}
 	return ""
@@ -166,7 +167,9 @@ func (c *chaos) shortMemory() {
 	group := filepath.Join(cgroups, "ipvsp-chaos")
 	c.must(os.WriteFile(filepath.Join(cgroups, "cgroup.subtree_control"), []byte("+memory"), 0o644))
 	c.must(os.MkdirAll(group, 0o755))
-	if err := os.WriteFile(filepath.Join(group, "cgroup.procs"), []byte(strconv.Itoa(c.proxier.PID())), 0o644); err != nil && !c.proxier.Ended() {
+	if err := os.WriteFile(
+		filepath.Join(group, "cgroup.procs"), []byte(strconv.Itoa(c.proxier.PID())), 0o644,
+	); err != nil && !c.proxier.Ended() {
 		c.t.Fatal(err)
 	}
 	limit := fmt.Sprint((12 + c.r.IntN(36)) << 20)

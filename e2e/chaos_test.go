@@ -114,9 +114,10 @@ func runChaos(t *testing.T, seed uint64, duration time.Duration, api bool, owed 
 		t.Fatal(err)
 	}
 	c := &chaos{fed: &fed{cluster: newCluster(t)}, r: drawn(seed, 4)}
-	c.drift = &drift{cluster: c.cluster, r: drawn(seed, 5), harmed: map[string]int{}, sparing: true, ours: func(address string) bool {
-		return strings.HasPrefix(address, "10.96.3.") || strings.HasPrefix(address, "fd00:10:96::3")
-	}}
+	c.drift = &drift{cluster: c.cluster, r: drawn(seed, 5), harmed: map[string]int{}, sparing: true,
+		ours: func(address string) bool {
+			return strings.HasPrefix(address, "10.96.3.") || strings.HasPrefix(address, "fd00:10:96::3")
+		}}
 	c.one, c.two = c.backend(1, 10, "one"), c.backend(2, 10, "two")
 	client := c.pod(1, 50, "client")
 	neighbour := netip.MustParseAddrPort("10.96.7.7:80")
@@ -136,7 +137,8 @@ func runChaos(t *testing.T, seed uint64, duration time.Duration, api bool, owed 
 	c.changeArrives()
 	c.awaitAudits(2) // what drifted in the last moment is repaired, too
 	load.judge(fmt.Sprintf("%s of harm (%s; drift: %s)", duration, counts(done), counts(c.drift.harmed)))
-	if text, err := c.Node1.Run("ipvsadm", "-Sn"); err != nil || !strings.Contains(text, "-A -t "+neighbour.String()+" -s wrr\n") {
+	if text, err := c.Node1.Run("ipvsadm", "-Sn"); err != nil ||
+		!strings.Contains(text, "-A -t "+neighbour.String()+" -s wrr\n") {
 		t.Errorf("somebody else's virtual server is %q, %v", text, err)
 	}
 	c.sameAsFresh(c.args...)
@@ -253,7 +255,8 @@ func (c *chaos) doHarm(chosen []harm, owed func(harm) bool, duration time.Durati
 
 // hostile are Services that the kernel refuses, that ask for too much, or that say what nobody understands.
 func (c *chaos) hostile() []string {
-	refused := with(service("refused", []string{"10.96.4.1", "fd00:10:96::401"}), &topology.Host{Node: "elsewhere", IPv4: netip.MustParseAddr("192.168.50.255"), IPv6: c.one.IPv6})
+	refused := with(service("refused", []string{"10.96.4.1", "fd00:10:96::401"}),
+		&topology.Host{Node: "elsewhere", IPv4: netip.MustParseAddr("192.168.50.255"), IPv6: c.one.IPv6})
 	var names []string
 	for i := range 2000 {
 		names = append(names, fmt.Sprintf("p%d=rr%d", i, c.r.IntN(1000)))
@@ -267,5 +270,7 @@ func (c *chaos) hostile() []string {
 	}
 	taker := service("taker", []string{"10.96.4.4", "fd00:10:96::404"}, loadBalancer(1, 0))
 	taker.Status.LoadBalancer.Ingress[0].IP = web4.Addr().String()
-	return [][]string{{refused}, {wordy}, {manifest(large)}, {manifest(taker)}, {refused, wordy, manifest(taker)}}[c.r.IntN(5)]
+	return [][]string{
+		{refused}, {wordy}, {manifest(large)}, {manifest(taker)}, {refused, wordy, manifest(taker)},
+	}[c.r.IntN(5)]
 }

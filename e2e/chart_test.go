@@ -53,7 +53,8 @@ func TestChart(t *testing.T) {
 	daemons, err := client.AppsV1().DaemonSets("ipvs-proxier").Get(t.Context(), "ipvs-proxier", metav1.GetOptions{})
 	c.must(err)
 	if daemons.Generation != 2 || daemons.Spec.Template.Annotations["checksum/config"] == "" {
-		t.Errorf("the DaemonSet is of generation %d, with annotations %v; want what the chart makes", daemons.Generation, daemons.Spec.Template.Annotations)
+		t.Errorf("the DaemonSet is of generation %d, with annotations %v; want what the chart makes",
+			daemons.Generation, daemons.Spec.Template.Annotations)
 	}
 }
 
@@ -87,7 +88,8 @@ func (o deployedObject) apply(t *testing.T, client kubernetes.Interface, manager
 	if collection == "" {
 		t.Fatalf("where are objects of the kind %s?", o.Kind)
 	}
-	r := client.CoreV1().RESTClient().Patch("application/apply-patch+yaml").AbsPath(strings.Replace(collection, "NS", o.Namespace, 1), o.Name).
+	r := client.CoreV1().RESTClient().Patch("application/apply-patch+yaml").AbsPath(strings.Replace(collection, "NS",
+		o.Namespace, 1), o.Name).
 		Param("fieldManager", manager).Param("force", "true").Param("fieldValidation", "Strict").Body(o.text)
 	if dry {
 		r = r.Param("dryRun", "All")

@@ -36,7 +36,8 @@ func TestChartByHelm(t *testing.T) {
 		helm := func(args ...string) (string, error) {
 			t.Helper()
 			home := filepath.Join(t.TempDir(), "home")
-			return c.Node1.Run("env", append([]string{"HOME=" + home, "KUBECONFIG=" + kubeconfig, programs.Path(name)}, args...)...)
+			return c.Node1.Run("env", append([]string{"HOME=" + home, "KUBECONFIG=" + kubeconfig, programs.Path(name)},
+				args...)...)
 		}
 		good := func(args ...string) string {
 			t.Helper()
@@ -59,7 +60,9 @@ func TestChartByHelm(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error()+output, "shceduler") {
 			t.Errorf("%s: a misspelt option: %v\n%s", name, err, output)
 		}
-		if output := good(append([]string{"install"}, release...)...); !strings.Contains(output, "rollout status daemonset ipvs-proxier") {
+		if output := good(append([]string{
+			"install",
+		}, release...)...); !strings.Contains(output, "rollout status daemonset ipvs-proxier") {
 			t.Errorf("%s says not what to do next:\n%s", name, output)
 		}
 		first, before := daemons()
@@ -76,8 +79,11 @@ func TestChartByHelm(t *testing.T) {
 		if _, back := daemons(); back != before {
 			t.Errorf("%s: after the way back the checksum is %s, want %s", name, back, before)
 		}
-		good("upgrade", "ipvs-proxier", chart, "--namespace", "ipvs-proxier", "--reuse-values", "--set", "cleanUp.enabled=true")
-		if d, err := client.AppsV1().DaemonSets("ipvs-proxier").Get(t.Context(), "ipvs-proxier", metav1.GetOptions{}); err != nil ||
+		good("upgrade", "ipvs-proxier", chart, "--namespace", "ipvs-proxier", "--reuse-values", "--set",
+			"cleanUp.enabled=true")
+		if d, err := client.AppsV1().DaemonSets("ipvs-proxier").Get(
+			t.Context(), "ipvs-proxier", metav1.GetOptions{},
+		); err != nil ||
 			len(d.Spec.Template.Spec.Containers) != 1 || d.Spec.Template.Spec.InitContainers[0].Args[0] != "cleanup" {
 			t.Errorf("%s: the pods do not clean up: %+v, %v", name, d.Spec.Template.Spec, err)
 		}

@@ -31,7 +31,8 @@ type nodeFinding struct{ Code, Severity, Found, Consequence, Mend string }
 // as "IPX-211 fails", and all findings. The exit status must be 1 where something fails, else 0.
 func (c *cluster) checkNode(before []string, args ...string) (wrong []string, all []nodeFinding) {
 	c.t.Helper()
-	command := append(slices.Clone(before), programs.Path("ipvs-proxier"), "check", "node", "-o", "json", "--node-name", "node1", "--cluster-cidr", topology.PodCIDRs,
+	command := append(slices.Clone(before), programs.Path("ipvs-proxier"), "check", "node", "-o", "json", "--node-name",
+		"node1", "--cluster-cidr", topology.PodCIDRs,
 		"--conntrack-max-per-core=0")
 	command = append(command, args...)
 	cmd := exec.Command(command[0], command[1:]...)
@@ -141,8 +142,10 @@ func TestCheckNode(t *testing.T) {
 	if listed {
 		check("a module is missing", hide("ip_set_hash_net"), nil, "IPX-203 fails")
 		check("a scheduler is missing", hide("ip_vs_wlc"), []string{"--ipvs-scheduler=wlc"}, "IPX-202 fails")
-		check("no lists of modules", isolated("mount -t tmpfs none "+lists+"; : > /tmp/none-loaded; mount --bind /tmp/none-loaded /proc/modules; rm -f /tmp/none-loaded"), nil,
-			"IPX-202 unknown", "IPX-203 unknown", "IPX-204 unknown", "IPX-205 unknown", "IPX-206 unknown", "IPX-207 unknown", "IPX-222 unknown")
+		check("no lists of modules", isolated("mount -t tmpfs none "+lists+
+			"; : > /tmp/none-loaded; mount --bind /tmp/none-loaded /proc/modules; rm -f /tmp/none-loaded"), nil,
+			"IPX-202 unknown", "IPX-203 unknown", "IPX-204 unknown", "IPX-205 unknown", "IPX-206 unknown", "IPX-207 unknown",
+			"IPX-222 unknown")
 	}
 	check("no NET_ADMIN", confined("CAP_NET_RAW"), nil, "IPX-211 fails")
 	check("no NET_RAW", confined("CAP_NET_ADMIN"), nil, "IPX-211 fails")
@@ -150,9 +153,11 @@ func TestCheckNode(t *testing.T) {
 	check("read-only parameters", isolated("mount -o bind,ro /proc/sys /proc/sys"), nil, "IPX-213 fails")
 	check("masquerade ports over node ports", nil, []string{"--masquerade-ports=1024-65535"}, "IPX-241 fails")
 	if _, err := c.Node1.Run("test", "-e", "/proc/net/ip_vs_status"); err != nil { // from Linux 7.1 on it grows
-		check("a small table of connections", isolated("echo 8 > /tmp/bits; mount --bind /tmp/bits /sys/module/ip_vs/parameters/conn_tab_bits; rm -f /tmp/bits"), nil, "IPX-245 warns")
+		check("a small table of connections",
+			isolated("echo 8 > /tmp/bits; mount --bind /tmp/bits /sys/module/ip_vs/parameters/conn_tab_bits; rm -f /tmp/bits"), nil, "IPX-245 warns")
 	}
-	check("a directory that is not there", nil, []string{"--manifests", "/no/such"}, "IPX-251 fails", "IPX-241 unknown", "IPX-242 unknown")
+	check("a directory that is not there", nil, []string{"--manifests", "/no/such"}, "IPX-251 fails", "IPX-241 unknown",
+		"IPX-242 unknown")
 	if after := modulesLoaded(t); after != before {
 		t.Errorf("modules were loaded:\n%s\nbefore:\n%s", after, before)
 	}
@@ -193,7 +198,10 @@ func TestCheckNode(t *testing.T) {
 	end()
 
 	// A bridge of pods, past iptables.
-	for _, line := range []string{"link add cni0 type bridge", "link add port0 type dummy", "link set port0 master cni0", "addr add 10.244.1.129/25 dev cni0"} {
+	for _, line := range []string{
+		"link add cni0 type bridge", "link add port0 type dummy", "link set port0 master cni0",
+		"addr add 10.244.1.129/25 dev cni0",
+	} {
 		run("ip", strings.Fields(line)...)
 	}
 	check("a bridge of pods", nil, nil, "IPX-231 fails")
@@ -224,9 +232,12 @@ func TestNothingIsTouchedWithoutCapabilities(t *testing.T) {
 	}
 	_, err := c.Node1.Run("sysctl", "-qw", "net.ipv4.ip_forward=0")
 	c.must(err)
-	for capabilities, code := range map[string]string{"CAP_NET_RAW": "no CAP_NET_ADMIN", "CAP_NET_ADMIN": "no CAP_NET_RAW"} {
+	for capabilities, code := range map[string]string{
+		"CAP_NET_RAW": "no CAP_NET_ADMIN", "CAP_NET_ADMIN": "no CAP_NET_RAW",
+	} {
 		before := look()
-		p, err := harness.Start(c.Node1, programs.Path("confined"), "-capabilities", capabilities, programs.Path("ipvs-proxier"),
+		p, err := harness.Start(c.Node1, programs.Path("confined"), "-capabilities", capabilities,
+			programs.Path("ipvs-proxier"),
 			"run", "--node-name", "node1", "--manifests", c.manifests)
 		c.must(err)
 		t.Cleanup(p.Kill)
@@ -251,7 +262,8 @@ func TestCheckNodeAsksTheAPI(t *testing.T) {
 	ctx := t.Context()
 	_, client, _ := c.startAPIServer(c.Node1, "RBAC")
 	c.deployed(client, "deploy/ipvs-proxier.yaml", func(string, []byte) {})
-	token, err := client.CoreV1().ServiceAccounts("ipvs-proxier").CreateToken(ctx, "ipvs-proxier", &authv1.TokenRequest{}, metav1.CreateOptions{})
+	token, err := client.CoreV1().ServiceAccounts("ipvs-proxier").CreateToken(ctx, "ipvs-proxier", &authv1.TokenRequest{},
+		metav1.CreateOptions{})
 	c.must(err)
 	c.readyNode(client, "node1")
 	dir := t.TempDir()
@@ -274,9 +286,12 @@ func TestCheckNodeAsksTheAPI(t *testing.T) {
 	}
 	expect("all is right", right)
 	expect("another name", append(right, "--node-name=node9"), "IPX-256 fails")
-	expect("one of two servers", append(right, "--api-servers=https://127.0.0.1:6443,https://127.0.0.1:6444"), "IPX-252 warns")
-	expect("no server", append(right, "--api-servers=https://127.0.0.1:6444"), "IPX-252 fails", "IPX-241 unknown", "IPX-242 unknown", "IPX-256 unknown")
-	expect("a wrong token", kubeconfig("wrong", "nobody's"), "IPX-253 fails", "IPX-241 unknown", "IPX-242 unknown", "IPX-256 unknown")
+	expect("one of two servers", append(right, "--api-servers=https://127.0.0.1:6443,https://127.0.0.1:6444"),
+		"IPX-252 warns")
+	expect("no server", append(right, "--api-servers=https://127.0.0.1:6444"), "IPX-252 fails", "IPX-241 unknown",
+		"IPX-242 unknown", "IPX-256 unknown")
+	expect("a wrong token", kubeconfig("wrong", "nobody's"), "IPX-253 fails", "IPX-241 unknown", "IPX-242 unknown",
+		"IPX-256 unknown")
 	// The Service default/kubernetes, as a node has it whose proxy runs.
 	c.must(c.Node1.AddDummy("service"))
 	c.must(c.Node1.AddAddress("service", netip.MustParsePrefix("10.96.0.1/32")))

@@ -56,10 +56,12 @@ func TestCleanupRefuses(t *testing.T) {
 	c.must(err)
 	leaves("after a dry run")
 	count := len(said) - 1
-	if strings.Join(said, "\n") != strings.Join(again, "\n") || said[count] != fmt.Sprintf("%d objects would be removed", count) {
+	if strings.Join(said, "\n") != strings.Join(again, "\n") ||
+		said[count] != fmt.Sprintf("%d objects would be removed", count) {
 		t.Errorf("by force it would remove\n%s\nand without\n%s", strings.Join(said, "\n"), strings.Join(again, "\n"))
 	}
-	for _, object := range []string{"virtual-server tcp " + web4.String(), "link kube-ipvs0", "address " + web4.Addr().String()} {
+	for _, object := range []string{"virtual-server tcp " + web4.String(), "link kube-ipvs0", "address " +
+		web4.Addr().String()} {
 		if !strings.Contains(strings.Join(said, "\n"), object) {
 			t.Errorf("it would leave %s:\n%s", object, strings.Join(said, "\n"))
 		}
@@ -70,9 +72,11 @@ func TestCleanupRefuses(t *testing.T) {
 	c.must(err)
 	dir := t.TempDir()
 	waits, goOn := filepath.Join(dir, "waits"), filepath.Join(dir, "go-on")
-	script := "#!/bin/sh\ncase $* in *noflush*) >" + waits + "; until [ -e " + goOn + " ]; do sleep 0.1; done;; esac\nexec " + restore + ` "$@"` + "\n"
+	script := "#!/bin/sh\ncase $* in *noflush*) >" + waits + "; until [ -e " + goOn +
+		" ]; do sleep 0.1; done;; esac\nexec " + restore + ` "$@"` + "\n"
 	c.must(os.WriteFile(filepath.Join(dir, "iptables-restore"), []byte(script), 0o755))
-	cleaning, err := harness.Start(c.Node1, "sh", "-c", "PATH="+dir+":$PATH exec "+programs.Path("ipvs-proxier")+" cleanup")
+	cleaning, err := harness.Start(c.Node1, "sh", "-c", "PATH="+dir+":$PATH exec "+programs.Path("ipvs-proxier")+
+		" cleanup")
 	c.must(err)
 	t.Cleanup(cleaning.Kill)
 	c.await(func() error {

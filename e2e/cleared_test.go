@@ -37,7 +37,9 @@ func TestClearedByAnother(t *testing.T) {
 		c.ask(client, "tcp", at(c.Node1.IPv4, webNodePort))
 	}
 	kubeProxy := filepath.Join(peers, "kube-proxy") + " --cleanup"
-	for _, damage := range []string{"ipvsadm -C; ip link del kube-ipvs0", "ip link del kube-ipvs0; ipvsadm -C", "ip link del kube-ipvs0", kubeProxy} {
+	for _, damage := range []string{
+		"ipvsadm -C; ip link del kube-ipvs0", "ip link del kube-ipvs0; ipvsadm -C", "ip link del kube-ipvs0", kubeProxy,
+	} {
 		output, err := c.Node1.Run("sh", "-c", damage)
 		if err != nil {
 			t.Fatalf("%s: %v\n%s", damage, err, output)

@@ -225,7 +225,9 @@ func (c *cluster) withoutNFTables() string {
 	if _, err := exec.LookPath("nft"); err != nil {
 		return "The machine has no program nft (Debian's package nftables)."
 	}
-	if _, err := c.Node2.Run("nft", "add table ip probe; add chain ip probe nat { type nat hook postrouting priority 0; }; delete table ip probe"); err != nil {
+	if _, err := c.Node2.Run(
+		"nft", "add table ip probe; add chain ip probe nat { type nat hook postrouting priority 0; }; delete table ip probe",
+	); err != nil {
 		return "This kernel has no nf_tables for IPv4."
 	}
 	return ""

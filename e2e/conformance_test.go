@@ -51,7 +51,8 @@ func TestConformance(t *testing.T) {
 		if !cell.accepts(cell.want, ours[i]) {
 			t.Errorf("ipvs-proxier: %s", cell.text(ours[i]))
 		}
-		// What kube-proxy gives only now and then, such as a timeout while it writes a set anew, need not be met this time.
+		// What kube-proxy gives only now and then, such as a timeout while it writes a set anew, need not be met this
+		// time.
 		switch same := cell.accepts(cell.want, theirs[i]); {
 		case same && cell.kubeProxy != "" && !cell.accepts(cell.kubeProxy, theirs[i]):
 			t.Errorf("kube-proxy does not differ any more: %s", cell.text(theirs[i]))
@@ -208,7 +209,8 @@ func conformanceTable(kernel string, cells []trafficCell, ours, theirs []string)
 		if count[l] != 4 {
 			which = fmt.Sprintf("%d of 4", count[l])
 		}
-		fmt.Fprintf(&b, "| %s |\n", strings.Join([]string{l.rows, l.service, l.from, l.target, which, l.ours, l.theirs, l.where}, " | "))
+		fmt.Fprintf(&b, "| %s |\n",
+			strings.Join([]string{l.rows, l.service, l.from, l.target, which, l.ours, l.theirs, l.where}, " | "))
 	}
 	same := 0
 	for i := range cells {

@@ -27,13 +27,16 @@ func TestConnectionsAreShown(t *testing.T) {
 		if last = s; err != nil {
 			return err
 		}
-		if s.Connections.Connections < held || s.Connections.Buckets == 0 || s.Connections.MaxBuckets < s.Connections.Buckets {
+		if s.Connections.Connections < held || s.Connections.Buckets == 0 ||
+			s.Connections.MaxBuckets < s.Connections.Buckets {
 			return fmt.Errorf("%+v, want %d connections", s.Connections, held)
 		}
 		return nil
 	})
 	t.Logf("%+v", last.Connections)
-	for name, want := range map[string]int{"connections": last.Connections.Connections, "connection_table_max_buckets": last.Connections.MaxBuckets} {
+	for name, want := range map[string]int{
+		"connections": last.Connections.Connections, "connection_table_max_buckets": last.Connections.MaxBuckets,
+	} {
 		if n, err := c.proxier.Metric("ipvs_proxier_" + name); err != nil || int(n) < want {
 			t.Errorf("%s is %v, %v; want %d", name, n, err, want)
 		}

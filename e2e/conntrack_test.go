@@ -36,8 +36,10 @@ func (c *cluster) sysctl(name string) (value string) {
 func TestSysctls(t *testing.T) {
 	c := newCluster(t)
 	wrong := map[string]string{
-		"net/ipv4/ip_forward": "0", "net/ipv6/conf/all/forwarding": "0", "net/ipv4/vs/conntrack": "0", "net/ipv4/vs/expire_nodest_conn": "0",
-		"net/ipv4/vs/expire_quiescent_template": "0", "net/ipv4/conf/all/arp_ignore": "0", "net/ipv4/conf/all/arp_announce": "0",
+		"net/ipv4/ip_forward": "0", "net/ipv6/conf/all/forwarding": "0", "net/ipv4/vs/conntrack": "0",
+		"net/ipv4/vs/expire_nodest_conn":        "0",
+		"net/ipv4/vs/expire_quiescent_template": "0", "net/ipv4/conf/all/arp_ignore": "0",
+		"net/ipv4/conf/all/arp_announce":         "0",
 		"net/netfilter/nf_conntrack_udp_timeout": "30",
 	}
 	for name, value := range wrong {
@@ -48,8 +50,10 @@ func TestSysctls(t *testing.T) {
 	c.run("--ipvs-strict-arp", "--ipvs-udp-timeout", "17s", "--conntrack-udp-timeout", "40s", "--audit-period", "1s")
 	lines := []string{"name=ipvs.timeout.udp old=300 new=17", "a flow keeps its endpoint for 17s"}
 	for name, want := range map[string]string{
-		"net/ipv4/ip_forward": "1", "net/ipv6/conf/all/forwarding": "1", "net/ipv4/vs/conntrack": "1", "net/ipv4/vs/expire_nodest_conn": "1",
-		"net/ipv4/vs/expire_quiescent_template": "1", "net/ipv4/conf/all/arp_ignore": "1", "net/ipv4/conf/all/arp_announce": "2",
+		"net/ipv4/ip_forward": "1", "net/ipv6/conf/all/forwarding": "1", "net/ipv4/vs/conntrack": "1",
+		"net/ipv4/vs/expire_nodest_conn":        "1",
+		"net/ipv4/vs/expire_quiescent_template": "1", "net/ipv4/conf/all/arp_ignore": "1",
+		"net/ipv4/conf/all/arp_announce":         "2",
 		"net/netfilter/nf_conntrack_udp_timeout": "40",
 	} {
 		if got := c.sysctl(name); got != want {
@@ -71,7 +75,8 @@ func TestSysctls(t *testing.T) {
 	}
 	for _, addr := range []netip.Addr{c.Node1.IPv4, c.Node1.IPv6} {
 		for _, network := range []string{"tcp", "udp"} {
-			if answer := c.ask(c.Outside, network, at(addr, webNodePort)); answer.ID != "remote" || answer.Client != hostAddr(c.Node1, addr) {
+			if answer := c.ask(c.Outside, network, at(addr, webNodePort)); answer.ID != "remote" ||
+				answer.Client != hostAddr(c.Node1, addr) {
 				t.Errorf("%s %s: %+v, want the remote pod, and the node as its client", network, addr, answer)
 			}
 		}
@@ -183,15 +188,16 @@ func TestUDPSendersLeavePodsThatAreGone(t *testing.T) {
 				for tries := 0; errors.Is(err, unix.ECONNREFUSED) && tries < 10; tries++ {
 					_, err = stream.Write([]byte("x"))
 				}
-				if err != nil && !errors.Is(err, unix.ECONNREFUSED) && !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.ENETUNREACH) {
+				if err != nil && !errors.Is(err, unix.ECONNREFUSED) && !errors.Is(err, unix.EPERM) &&
+					!errors.Is(err, unix.ENETUNREACH) {
 					t.Fatal(err)
 				}
 			}
 		}
 		return each * len(streams)
 	}
-	// serving changes the endpoints, and waits until the kernel has them and each sender reaches the right one. From then
-	// on the others get nothing.
+	// serving changes the endpoints, and waits until the kernel has them and each sender reaches the right one. From
+	// then on the others get nothing.
 	serving := func(now *ear, others ...*ear) {
 		t.Helper()
 		var pods []*topology.Host

@@ -124,7 +124,8 @@ func TestASecondWriter(t *testing.T) {
 	third := service("third", []string{"10.96.0.30", "fd00:10:96::30"})
 	c.write("third.yaml", with(third, two))
 	c.await(func() error {
-		if answer, err := harness.Ask(client, "tcp", at(netip.MustParseAddr("10.96.0.30"), 80)); err != nil || answer.ID != "two" {
+		if answer, err := harness.Ask(client, "tcp", at(netip.MustParseAddr("10.96.0.30"), 80)); err != nil ||
+			answer.ID != "two" {
 			return fmt.Errorf("%+v, %w", answer, err)
 		}
 		return nil
@@ -139,7 +140,8 @@ func TestASecondWriter(t *testing.T) {
 		return nil
 	}))
 	c.must(harness.Await(3*window, func() error { return c.readiness(true, "") }))
-	if text, err := c.Node1.Run(programs.Path("ipvs-proxier"), "status"); err != nil || strings.Contains(text, "Contested") {
+	if text, err := c.Node1.Run(programs.Path("ipvs-proxier"), "status"); err != nil ||
+		strings.Contains(text, "Contested") {
 		t.Errorf("at last status ends with %v:\n%s", err, text)
 	}
 	for kind := range contested {
@@ -169,7 +171,8 @@ func TestASecondWriterIsKubeProxy(t *testing.T) {
 	}
 	c.start("--kubeconfig", kubeconfig, "--audit-period", "1s", "--contest-window", "2m")
 	c.must(c.proxier.AwaitReady())
-	kubeProxy := c.startKubeProxyIn("ipvs", c.Node1, kubeconfig, "--ipvs-sync-period", "3s", "--ipvs-min-sync-period", "1s")
+	kubeProxy := c.startKubeProxyIn("ipvs", c.Node1, kubeconfig, "--ipvs-sync-period", "3s", "--ipvs-min-sync-period",
+		"1s")
 	want := fmt.Sprintf("kube-proxy runs on this node (process %d)", kubeProxy.PID())
 	c.must(harness.Await(4*time.Minute, func() error {
 		if kubeProxy.Ended() {
@@ -178,7 +181,8 @@ func TestASecondWriterIsKubeProxy(t *testing.T) {
 		return c.readiness(false, want)
 	}))
 	text, err := c.Node1.Run(programs.Path("ipvs-proxier"), "status")
-	if flat := strings.Join(strings.Fields(text), " "); err == nil || !strings.Contains(flat, want) || !strings.Contains(flat, "KUBE-") {
+	if flat := strings.Join(strings.Fields(text), " "); err == nil || !strings.Contains(flat, want) ||
+		!strings.Contains(flat, "KUBE-") {
 		t.Errorf("status ends with %v:\n%s", err, text)
 	}
 }

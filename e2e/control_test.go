@@ -26,7 +26,8 @@ func TestControlPlaneCost(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%v\n%s", err, text)
 		}
-		if !r.Converged || r.First.Took <= 0 || r.First.Own <= 0 || r.First.Netlink == nil || *r.First.Netlink == 0 || r.Changes.Count != 5 || r.Changes.Max < r.Changes.P50 || r.RSS < 1<<20 {
+		if !r.Converged || r.First.Took <= 0 || r.First.Own <= 0 || r.First.Netlink == nil || *r.First.Netlink == 0 ||
+			r.Changes.Count != 5 || r.Changes.Max < r.Changes.P50 || r.RSS < 1<<20 {
 			t.Errorf("%s", text)
 		}
 		// A change starts no process, and costs the kernel a few messages.
@@ -48,7 +49,9 @@ func TestControlPlaneCost(t *testing.T) {
 		command       []string
 	}{
 		// A program that ends is noticed at once, however long a busy machine takes to start it.
-		{"the proxy has ended (exit status 2)", harness.Patiently(time.Minute).String(), []string{programs.Path("ipvs-proxier"), "run", "--no-such-flag", "{manifests}"}},
+		{"the proxy has ended (exit status 2)", harness.Patiently(time.Minute).String(), []string{
+			programs.Path("ipvs-proxier"), "run", "--no-such-flag", "{manifests}",
+		}},
 		{"the kernel did not get everything", "2s", []string{"sh", "-c", "test -d {manifests} && exec sleep 1000"}},
 	} {
 		args := []string{"control", "--services", "1", "--endpoints", "1", "--timeout", failure.timeout, "--"}
@@ -111,18 +114,24 @@ func TestControlKnowsWhatIsComplete(t *testing.T) {
 	c := newCluster(t)
 	record := filepath.Join(t.TempDir(), "writes")
 	measure := func(addresses, entries, timeout string, more ...string) (*controlReport, string, error) {
-		args := append([]string{"control", "--json", "--services", "50", "--endpoints", "4", "--changes", "3", "--idle", "0s", "--timeout", timeout,
-			"--vips", "kube-ipvs0=" + addresses, "--set", "IPVSP-FRONT-END=" + entries, "--settled", "iptables-save -t nat | grep -q IPVSP-MASQUERADE",
-			"--ready", ownMetrics + " ^kubeproxy_sync_proxy_rules_last_timestamp_seconds [1-9]", "--metrics", ownMetrics, "--histogram", "ipvs_proxier_change_duration_seconds",
+		args := append([]string{"control", "--json", "--services", "50", "--endpoints", "4", "--changes", "3", "--idle",
+			"0s", "--timeout", timeout,
+			"--vips", "kube-ipvs0=" + addresses, "--set", "IPVSP-FRONT-END=" + entries, "--settled",
+			"iptables-save -t nat | grep -q IPVSP-MASQUERADE",
+			"--ready", ownMetrics + " ^kubeproxy_sync_proxy_rules_last_timestamp_seconds [1-9]", "--metrics", ownMetrics,
+			"--histogram", "ipvs_proxier_change_duration_seconds",
 			"--counter", changePasses}, more...)
-		return c.control(append(args, "--", programs.Path("ipvs-proxier"), "run", "--node-name", "node1", "--manifests", "{manifests}")...)
+		return c.control(append(args, "--", programs.Path("ipvs-proxier"), "run", "--node-name", "node1", "--manifests",
+			"{manifests}")...)
 	}
 	r, text, err := measure("50", "50", "1m", "--restart", "--record", record)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, text)
 	}
-	// A change is seen in the kernel before the pass that brought it has ended, so the last pass may not be counted yet.
-	if r.Complete == nil || *r.Complete < r.First.Took || r.Ready == nil || r.Restart == nil || r.Restart.Took <= 0 || len(r.Histograms) == 0 || r.Changes.Counters[changePasses] < 2 {
+	// A change is seen in the kernel before the pass that brought it has ended, so the last pass may not be counted
+	// yet.
+	if r.Complete == nil || *r.Complete < r.First.Took || r.Ready == nil || r.Restart == nil || r.Restart.Took <= 0 ||
+		len(r.Histograms) == 0 || r.Changes.Counters[changePasses] < 2 {
 		t.Errorf("%s", text)
 	}
 	if n := r.First.ByKind["ipvs new-dest"]; n != 200 {
@@ -138,7 +147,9 @@ func TestControlKnowsWhatIsComplete(t *testing.T) {
 	if servers, ends := strings.Count(kernel, "-A -t "), strings.Count(kernel, "-a -t "); servers != 50 || ends != 200 {
 		t.Errorf("a replay makes %d virtual servers and %d real servers, want 50 and 200\n%s", servers, ends, output)
 	}
-	for want, counts := range map[string][2]string{"link kube-ipvs0 has 50 addresses of 51": {"51", "50"}, "set IPVSP-FRONT-END has 50 entries of 51": {"50", "51"}} {
+	for want, counts := range map[string][2]string{
+		"link kube-ipvs0 has 50 addresses of 51": {"51", "50"}, "set IPVSP-FRONT-END has 50 entries of 51": {"50", "51"},
+	} {
 		// All of it passes: it must be enough for the rest on a busy machine.
 		_, text, err := measure(counts[0], counts[1], "20s")
 		if err == nil || !strings.Contains(text, want) {
@@ -156,7 +167,8 @@ func TestProbe(t *testing.T) {
 	c.write("one", with(web(), one))
 	c.run()
 	put := func(name string) string {
-		return "cp " + filepath.Join(c.manifests, name) + " " + c.manifests + "/.new && mv " + c.manifests + "/.new " + c.manifests + "/web.yaml"
+		return "cp " + filepath.Join(c.manifests, name) + " " + c.manifests + "/.new && mv " + c.manifests + "/.new " +
+			c.manifests + "/web.yaml"
 	}
 	for network, to := range map[string]string{"tcp": web4.String(), "udp": web6.String()} {
 		for _, expect := range []string{"endpoint=two", "not-endpoint=one"} {
@@ -166,7 +178,8 @@ func TestProbe(t *testing.T) {
 				c.write("two", with(web(), two))
 				change = put("two")
 			}
-			cmd := exec.Command(programs.Path("ipvs-load"), "probe", "--json", "--rate", "100", "--expect", expect, "--repetitions", "2", "--change", change, "--undo", put("one"), network+"://"+to)
+			cmd := exec.Command(programs.Path("ipvs-load"), "probe", "--json", "--rate", "100", "--expect", expect,
+				"--repetitions", "2", "--change", change, "--undo", put("one"), network+"://"+to)
 			var output, log strings.Builder
 			cmd.Stdout, cmd.Stderr = &output, &log
 			c.must(client.Start(cmd))

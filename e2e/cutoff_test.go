@@ -23,11 +23,13 @@ func TestClientsAreCutOff(t *testing.T) {
 	p1 := c.backend(1, 10, "p1")
 	c.run()
 	for name, policy := range map[string]func(*v1.Service){"Cluster": func(*v1.Service) {}, "Local": externalLocal} {
-		for _, vip := range []netip.AddrPort{at(netip.MustParseAddr(external4(1)), 80), at(netip.MustParseAddr(external6(1)), 80)} {
+		for _, vip := range []netip.AddrPort{at(netip.MustParseAddr(external4(1)), 80), at(netip.MustParseAddr(external6(1)),
+			80)} {
 			for _, client := range []*topology.Host{c.Outside, c.Node1} {
 				t.Logf("policy %s, %s, from %s", name, vip, client.Name)
 				write := func(hosts ...*topology.Host) {
-					s := service("lb", []string{"10.96.1.1", "fd00:10:96::101"}, loadBalancer(1, 30081), policy, sourceRanges(hosts...))
+					s := service("lb", []string{"10.96.1.1", "fd00:10:96::101"}, loadBalancer(1, 30081), policy,
+						sourceRanges(hosts...))
 					c.write("services.yaml", with(s, p1))
 				}
 				write(client, c.Denied)

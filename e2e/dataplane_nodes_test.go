@@ -98,7 +98,8 @@ func (c *cluster) dataPlane(result *sidebyside.Result) *dataPlane {
 	}
 	wanted := strings.Split(os.Getenv("IPVSP_BENCH_VARIANTS"), ",")
 	for i, variant := range sidebyside.Variants {
-		if len(wanted) > 0 && wanted[0] != "" && !slices.ContainsFunc(wanted, func(w string) bool { return strings.TrimSpace(w) == variant }) {
+		if len(wanted) > 0 && wanted[0] != "" &&
+			!slices.ContainsFunc(wanted, func(w string) bool { return strings.TrimSpace(w) == variant }) {
 			result.Without[variant] = "VARIANTS does not name it."
 			continue
 		}
@@ -149,7 +150,8 @@ func (d *dataPlane) addNode(number int, variant string) *dataNode {
 		d.run(h, "ip", "route", "add", fmt.Sprintf("10.244.%d.0/24", number), "via", n.IPv4.String())
 	}
 	d.c.serve(n.pod, n.pod.Name)
-	d.c.serve(n.Host, n.Name, "--listen", fmt.Sprintf("tcp://0.0.0.0:%d", ownPort), "--listen", fmt.Sprintf("tcp://0.0.0.0:%d", plainPort))
+	d.c.serve(n.Host, n.Name, "--listen", fmt.Sprintf("tcp://0.0.0.0:%d", ownPort), "--listen",
+		fmt.Sprintf("tcp://0.0.0.0:%d", plainPort))
 	d.listenDeaf(n.pod)
 	d.listenDeaf(n.Host)
 	return n
@@ -204,7 +206,9 @@ func (d *dataPlane) programBare(n *dataNode, masquerade ...string) {
 			}
 		}
 	}
-	rule := []string{"-t", "nat", "-A", "POSTROUTING", "-d", d.endpoint.IPv4.String(), "!", "-s", fmt.Sprintf("10.244.%d.0/24", n.number), "-j", "MASQUERADE"}
+	rule := []string{"-t", "nat", "-A", "POSTROUTING", "-d", d.endpoint.IPv4.String(), "!", "-s", fmt.Sprintf(
+		"10.244.%d.0/24", n.number,
+	), "-j", "MASQUERADE"}
 	d.run(n.Host, "iptables", append(rule, masquerade...)...)
 }
 
@@ -255,9 +259,12 @@ func (d *dataPlane) createServices(client kubernetes.Interface, proxies []*dataN
 	d.c.t.Helper()
 	ctx := d.c.t.Context()
 	for _, n := range proxies {
-		node, err := client.CoreV1().Nodes().Create(ctx, &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: n.Name}}, metav1.CreateOptions{})
+		node, err := client.CoreV1().Nodes().Create(ctx, &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: n.Name}},
+			metav1.CreateOptions{})
 		d.c.must(err)
-		node.Status.Addresses = []v1.NodeAddress{{Type: v1.NodeInternalIP, Address: n.IPv4.String()}, {Type: v1.NodeInternalIP, Address: n.IPv6.String()}}
+		node.Status.Addresses = []v1.NodeAddress{
+			{Type: v1.NodeInternalIP, Address: n.IPv4.String()}, {Type: v1.NodeInternalIP, Address: n.IPv6.String()},
+		}
 		_, err = client.CoreV1().Nodes().UpdateStatus(ctx, node, metav1.UpdateOptions{})
 		d.c.must(err)
 	}
@@ -289,7 +296,8 @@ func (d *dataPlane) createServices(client kubernetes.Interface, proxies []*dataN
 	for part := range errs {
 		all.Go(func() {
 			for i := part; i < d.result.Services; i += len(errs) {
-				errs[part] = errors.Join(errs[part], create(ctx, client, service(fmt.Sprint("more-", i), []string{number(i).String()}), &endpoint))
+				errs[part] = errors.Join(errs[part],
+					create(ctx, client, service(fmt.Sprint("more-", i), []string{number(i).String()}), &endpoint))
 			}
 		})
 	}

@@ -43,9 +43,11 @@ func (d *dataPlane) paths() []path {
 	return []path{
 		{"node to node", "Another host asks a listener of the node, which is no endpoint.", true, outside, of(itself, plainPort), of(itself, floodPort), itself},
 		{"pod to pod", "A pod asks another pod of the node, which is no endpoint: the node forwards.", true, client, of(pod, servePort), of(pod, floodPort), pod},
-		{"an endpoint asked straight", "A pod asks an endpoint of Services at its own address: the node forwards.", true, client,
+		{"an endpoint asked straight", "A pod asks an endpoint of Services at its own address: the node forwards.", true,
+			client,
 			of(endpoint, servePort), of(endpoint, floodPort), endpoint},
-		{"an endpoint on the host network asked from its node", "The node asks itself at its address, where an endpoint of a Service listens.", true, itself,
+		{"an endpoint on the host network asked from its node",
+			"The node asks itself at its address, where an endpoint of a Service listens.", true, itself,
 			of(itself, ownPort), nil, nil},
 		{sidebyside.Unmasqueraded, "The endpoint sees the pod's address.", false, client, always(servingIP, 80), always(floodIP, 80), endpoint},
 		{"the node asks a cluster IP", "Masqueraded.", false, itself, always(servingIP, 80), always(floodIP, 80), endpoint},
@@ -55,14 +57,19 @@ func (d *dataPlane) paths() []path {
 
 func (d *dataPlane) workloads() (all []*workload) {
 	for _, p := range d.paths() {
-		all = append(all, &workload{&sidebyside.Scenario{Name: p.name + ", connections", What: p.what, Bystander: p.bystander}, func(n *dataNode) (float64, int64) {
-			r := d.c.load(p.from(n), "--mode", "crr", "--closed", "--concurrency", "8", "--warmup", "200ms", "--duration", fmt.Sprint(d.result.Seconds, "s"), "tcp://"+p.connections(n).String())
+		all = append(all, &workload{&sidebyside.Scenario{
+			Name: p.name + ", connections", What: p.what, Bystander: p.bystander,
+		}, func(n *dataNode) (float64, int64) {
+			r := d.c.load(p.from(n), "--mode", "crr", "--closed", "--concurrency", "8", "--warmup", "200ms", "--duration",
+				fmt.Sprint(d.result.Seconds, "s"), "tcp://"+p.connections(n).String())
 			return r.Rate.Achieved, r.Requests.Errors
 		}})
 		if p.datagrams == nil {
 			continue
 		}
-		all = append(all, &workload{&sidebyside.Scenario{Name: p.name + ", datagrams", What: p.what, Bystander: p.bystander, Datagrams: true}, func(n *dataNode) (float64, int64) {
+		all = append(all, &workload{&sidebyside.Scenario{
+			Name: p.name + ", datagrams", What: p.what, Bystander: p.bystander, Datagrams: true,
+		}, func(n *dataNode) (float64, int64) {
 			rate, err := harness.Flood(p.from(n), p.datagrams(n), p.to(n), time.Duration(d.result.Seconds*float64(time.Second)))
 			d.c.must(err)
 			return rate, 0
@@ -88,31 +95,40 @@ func (d *dataPlane) longRuns() []longRun {
 		sources += outsideClient(i).String()
 	}
 	all := []longRun{
-		{sidebyside.OneClient, "The node asks a cluster IP, four connections at once, one endpoint that closes first.", itself, func(*dataNode) []string {
-			return []string{"--mode", "crr", "--closed", "--concurrency", "4", "tcp://" + at(closingIP, 80).String()}
-		}},
+		{sidebyside.OneClient, "The node asks a cluster IP, four connections at once, one endpoint that closes first.",
+			itself, func(*dataNode) []string {
+				return []string{"--mode", "crr", "--closed", "--concurrency", "4", "tcp://" + at(closingIP, 80).String()}
+			}},
 		{sidebyside.FiftyClients, "Fifty addresses ask a node port, fifty connections at once, one endpoint that closes first.",
 			func(*dataNode) *topology.Host { return d.c.Outside }, func(n *dataNode) []string {
-				return []string{"--mode", "crr", "--closed", "--concurrency", "50", "--source", sources, "tcp://" + at(n.IPv4, 30081).String()}
+				return []string{"--mode", "crr", "--closed", "--concurrency", "50", "--source", sources, "tcp://" +
+					at(n.IPv4, 30081).String()}
 			}},
-		{sidebyside.UDPTimeouts, "The node asks a cluster IP, four datagrams under way at once, each from a socket of its own.", itself, func(*dataNode) []string {
-			return []string{"--mode", "udp-rr", "--closed", "--concurrency", "4", "--timeout", "1s", "udp://" + at(servingIP, 80).String()}
-		}},
+		{sidebyside.UDPTimeouts,
+			"The node asks a cluster IP, four datagrams under way at once, each from a socket of its own.", itself, func(*dataNode) []string {
+				return []string{"--mode", "udp-rr", "--closed", "--concurrency", "4", "--timeout", "1s", "udp://" +
+					at(servingIP, 80).String()}
+			}},
 		{sidebyside.FiftyUDP, "Fifty addresses ask a node port, fifty datagrams under way at once, each from a socket of its own.",
 			func(*dataNode) *topology.Host { return d.c.Outside }, func(n *dataNode) []string {
-				return []string{"--mode", "udp-rr", "--closed", "--concurrency", "50", "--timeout", "1s", "--source", sources, "udp://" + at(n.IPv4, 30080).String()}
+				return []string{
+					"--mode", "udp-rr", "--closed", "--concurrency", "50", "--timeout", "1s", "--source", sources,
+					"udp://" + at(n.IPv4, 30080).String(),
+				}
 			}},
 	}
 	if !d.sctp {
 		return all
 	}
 	return append(all,
-		longRun{sidebyside.OneSCTP, "The node asks a cluster IP, four associations at once, one endpoint.", itself, func(*dataNode) []string {
-			return []string{"--mode", "crr", "--closed", "--concurrency", "4", "sctp://" + at(servingIP, 80).String()}
-		}},
+		longRun{sidebyside.OneSCTP, "The node asks a cluster IP, four associations at once, one endpoint.", itself,
+			func(*dataNode) []string {
+				return []string{"--mode", "crr", "--closed", "--concurrency", "4", "sctp://" + at(servingIP, 80).String()}
+			}},
 		longRun{sidebyside.FiftySCTP, "Fifty addresses ask a node port, fifty associations at once, one endpoint.",
 			func(*dataNode) *topology.Host { return d.c.Outside }, func(n *dataNode) []string {
-				return []string{"--mode", "crr", "--closed", "--concurrency", "50", "--source", sources, "sctp://" + at(n.IPv4, 30080).String()}
+				return []string{"--mode", "crr", "--closed", "--concurrency", "50", "--source", sources, "sctp://" +
+					at(n.IPv4, 30080).String()}
 			}})
 }
 
@@ -140,7 +156,9 @@ func (d *dataPlane) stall(l longRun, n *dataNode, seconds int) sidebyside.LongRu
 	report, err := load.Wait()
 	d.c.must(err)
 	at = append(at, read())
-	result := sidebyside.LongRun{Errors: report.Errors, EachSecond: sidebyside.EachSecond(report.Series.Answered, report.Series.Step, seconds)}
+	result := sidebyside.LongRun{
+		Errors: report.Errors, EachSecond: sidebyside.EachSecond(report.Series.Answered, report.Series.Step, seconds),
+	}
 	for i := 1; i < len(at); i++ {
 		step := sidebyside.Step{Seconds: float64(min(10, seconds-(i-1)*10))}
 		for s := (i - 1) * 10; s < min(i*10, len(result.EachSecond)); s++ {

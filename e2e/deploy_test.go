@@ -53,7 +53,8 @@ func (c *cluster) deployed(client kubernetes.Interface, path string, each func(k
 		}
 		var head metav1.PartialObjectMetadata
 		c.must(json.Unmarshal(object, &head))
-		err = client.CoreV1().RESTClient().Post().AbsPath(strings.Replace(collections[head.Kind], "NS", head.Namespace, 1)).Param("fieldValidation", "Strict").
+		err = client.CoreV1().RESTClient().Post().AbsPath(strings.Replace(collections[head.Kind], "NS", head.Namespace,
+			1)).Param("fieldValidation", "Strict").
 			SetHeader("Content-Type", "application/json").Body(object).Do(c.t.Context()).Error()
 		if err != nil {
 			c.t.Fatalf("%s: %s is not accepted: %v", path, head.Kind, err)
@@ -87,7 +88,8 @@ func TestDeployment(t *testing.T) {
 		}
 	})
 	c.loadDeployed(client)
-	token, err := client.CoreV1().ServiceAccounts("ipvs-proxier").CreateToken(ctx, "ipvs-proxier", &authv1.TokenRequest{}, metav1.CreateOptions{})
+	token, err := client.CoreV1().ServiceAccounts("ipvs-proxier").CreateToken(ctx, "ipvs-proxier", &authv1.TokenRequest{},
+		metav1.CreateOptions{})
 	c.must(err)
 	c.readyNode(client, "node1")
 
@@ -97,7 +99,8 @@ func TestDeployment(t *testing.T) {
 	if !slices.Equal(capabilities, harness.Capabilities) {
 		t.Errorf("the container has %v; all other tests run the program with %v", capabilities, harness.Capabilities)
 	}
-	if profile := container.SecurityContext.SeccompProfile; profile == nil || profile.Type != v1.SeccompProfileTypeRuntimeDefault {
+	if profile := container.SecurityContext.SeccompProfile; profile == nil ||
+		profile.Type != v1.SeccompProfileTypeRuntimeDefault {
 		t.Errorf("the container's seccomp profile is %v; all tests run the program with the engine's default", profile)
 	}
 	dir := t.TempDir()
@@ -135,7 +138,8 @@ func TestDeployment(t *testing.T) {
 	}
 	// As it comes it says what is left to be written.
 	says(start(config.Data["config.yaml"]), "placeholder")
-	filled := regexp.MustCompile(`https://REPLACE\S*`).ReplaceAllString(config.Data["config.yaml"], "https://127.0.0.1:6443")
+	filled := regexp.MustCompile(`https://REPLACE\S*`).ReplaceAllString(config.Data["config.yaml"],
+		"https://127.0.0.1:6443")
 	p := start(filled)
 	pod := c.pod(1, 50, "client")
 	dual := v1.IPFamilyPolicyRequireDualStack
@@ -156,7 +160,8 @@ func TestDeployment(t *testing.T) {
 				return err
 			}
 			for _, e := range all.Items {
-				if e.Regarding.Kind == kind && e.Reason == reason && strings.Contains(e.Note, words) && e.ReportingController == "ipvs-proxier" {
+				if e.Regarding.Kind == kind && e.Reason == reason && strings.Contains(e.Note, words) &&
+					e.ReportingController == "ipvs-proxier" {
 					return nil
 				}
 			}
@@ -174,7 +179,9 @@ func TestDeployment(t *testing.T) {
 
 	metrics, err := client.CoreV1().RESTClient().Get().AbsPath("/metrics").DoRaw(ctx)
 	c.must(err)
-	if denied := regexp.MustCompile(`(?m)^apiserver_request_total\{code="403".*$`).FindAllString(string(metrics), -1); len(denied) > 0 {
+	if denied := regexp.MustCompile(`(?m)^apiserver_request_total\{code="403".*$`).FindAllString(
+		string(metrics), -1,
+	); len(denied) > 0 {
 		t.Errorf("the API server has denied requests: %q", denied)
 	}
 	if strings.Contains(p.Output(), "level=ERROR") {
@@ -243,7 +250,10 @@ func (c *cluster) loadDeployed(client kubernetes.Interface) {
 	backend := c.pod(1, 30, "load-server")
 	arguments := func(container v1.Container, values map[string]string) []string {
 		user := fmt.Sprint(*container.SecurityContext.RunAsUser)
-		args := []string{"--reuid", user, "--regid", user, "--clear-groups", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs", program}
+		args := []string{
+			"--reuid", user, "--regid", user, "--clear-groups", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs",
+			program,
+		}
 		for _, arg := range container.Args {
 			for name, value := range values {
 				arg = strings.ReplaceAll(arg, "$("+name+")", value)
@@ -252,18 +262,23 @@ func (c *cluster) loadDeployed(client kubernetes.Interface) {
 		}
 		return args
 	}
-	p, err := harness.Start(backend, "setpriv", arguments(server.Spec.Template.Spec.Containers[0], map[string]string{"POD_NAME": "ipvs-load-server-1"})...)
+	p, err := harness.Start(backend, "setpriv", arguments(server.Spec.Template.Spec.Containers[0],
+		map[string]string{"POD_NAME": "ipvs-load-server-1"})...)
 	c.must(err)
 	c.t.Cleanup(p.Kill)
 	c.await(func() error { _, err := harness.Ask(backend, "tcp", at(backend.IPv4, 8080)); return err })
 	// The endpoint itself in the place of the Service, and fewer requests: what is tried is the Job, not the proxy.
-	args := arguments(job.Spec.Template.Spec.Containers[0], map[string]string{"IPVS_LOAD_SERVICE_HOST": backend.IPv4.String()})
-	args = append(args[:len(args)-1], strings.Replace(args[len(args)-1], ":80", ":8080", 1), "--rate", "10", "--duration", "1s", "--warmup", "0s")
+	args := arguments(job.Spec.Template.Spec.Containers[0],
+		map[string]string{"IPVS_LOAD_SERVICE_HOST": backend.IPv4.String()})
+	args = append(args[:len(args)-1], strings.Replace(args[len(args)-1], ":80", ":8080", 1), "--rate", "10", "--duration",
+		"1s", "--warmup", "0s")
 	output, err := c.pod(1, 31, "load-client").Run("setpriv", args...)
-	if err != nil || !strings.Contains(output, "10 answered, 0 errors") || !strings.Contains(output, "ipvs-load-server-1") {
+	if err != nil || !strings.Contains(output, "10 answered, 0 errors") ||
+		!strings.Contains(output, "ipvs-load-server-1") {
 		c.t.Errorf("the Job: %v\n%s", err, output)
 	}
-	if service.Spec.Ports[0].TargetPort.IntValue() != 8080 || !maps.Equal(service.Spec.Selector, server.Spec.Template.Labels) {
+	if service.Spec.Ports[0].TargetPort.IntValue() != 8080 ||
+		!maps.Equal(service.Spec.Selector, server.Spec.Template.Labels) {
 		c.t.Errorf("the Service does not lead to its servers: %+v", service.Spec)
 	}
 }

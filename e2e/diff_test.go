@@ -14,9 +14,9 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/e2e/topology"
 )
 
-// TestDiff: at rest nothing differs. What somebody changes in the kernel, and what the
-// daemon has not done, is told by the side that is behind, and nothing is written. Without a daemon or without an API
-// the others are compared, and without both there is an error.
+// TestDiff: at rest nothing differs. What somebody changes in the kernel, and what the daemon has not done, is reported
+// with the side that is behind, and nothing is written. Without a daemon or without an API the others are compared, and
+// without both there is an error.
 func TestDiff(t *testing.T) {
 	c := newCluster(t)
 	c.write("many.yaml", manyOfAllKinds(12)...)
@@ -25,10 +25,12 @@ func TestDiff(t *testing.T) {
 	c.awaitRest()
 	diff := func(manifests string, args ...string) (text string, err error) {
 		return c.Node1.Run(programs.Path("ipvs-proxier"), append([]string{
-			"diff", "--manifests", manifests, "--node-name", c.Node1.Name, "--cluster-cidr", topology.PodCIDRs, "--timeout", "3s",
+			"diff", "--manifests", manifests, "--node-name", c.Node1.Name, "--cluster-cidr", topology.PodCIDRs, "--timeout",
+			"3s",
 		}, args...)...)
 	}
-	if text, err := diff(c.manifests); err != nil || !strings.Contains(text, "nothing differs: API, memory and kernel have the same ") {
+	if text, err := diff(c.manifests); err != nil ||
+		!strings.Contains(text, "nothing differs: API, memory and kernel have the same ") {
 		t.Fatalf("at rest: %v\n%s", err, text)
 	}
 
@@ -36,7 +38,8 @@ func TestDiff(t *testing.T) {
 	c.must(err)
 	for _, command := range []string{
 		"ipvsadm -D -t 10.96.20.1:80", "ipvsadm -A -t 10.96.77.7:80", "ip addr del 10.96.20.2/32 dev kube-ipvs0",
-		"ipset del IPVSP-FRONT-END 10.96.20.3,tcp:80", "iptables -w -F IPVSP-CLIENTS", "sysctl -qw net.ipv4.vs.expire_nodest_conn=0",
+		"ipset del IPVSP-FRONT-END 10.96.20.3,tcp:80", "iptables -w -F IPVSP-CLIENTS",
+		"sysctl -qw net.ipv4.vs.expire_nodest_conn=0",
 	} {
 		_, err := c.Node1.Run("sh", "-c", command)
 		c.must(err)
@@ -53,8 +56,9 @@ func TestDiff(t *testing.T) {
 		behind[row.Object] = row.Behind
 	}
 	for object, want := range map[string]string{
-		"virtual-server tcp 10.96.20.1:80": "kernel", "address 10.96.20.2": "kernel", "entry IPVSP-FRONT-END 10.96.20.3,tcp:80": "kernel",
-		"chain ipv4 filter IPVSP-CLIENTS": "kernel", "sysctl net.ipv4.vs.expire_nodest_conn": "kernel",
+		"virtual-server tcp 10.96.20.1:80": "kernel", "address 10.96.20.2": "kernel",
+		"entry IPVSP-FRONT-END 10.96.20.3,tcp:80": "kernel",
+		"chain ipv4 filter IPVSP-CLIENTS":         "kernel", "sysctl net.ipv4.vs.expire_nodest_conn": "kernel",
 		"virtual-server tcp 10.96.30.30:80": "memory", "address 10.96.30.30": "memory",
 	} {
 		if behind[object] != want {
@@ -80,11 +84,13 @@ func TestDiff(t *testing.T) {
 		t.Errorf("without an API: %v\n%s", err, text)
 	}
 	c.proxier.Kill()
-	if text, err := diff(c.manifests); err == nil || !strings.Contains(text, "the daemon is left out: no ipvs-proxier answers") ||
+	if text, err := diff(c.manifests); err == nil ||
+		!strings.Contains(text, "the daemon is left out: no ipvs-proxier answers") ||
 		!strings.Contains(text, "virtual-server tcp 10.96.30.30:80") {
 		t.Errorf("without a daemon: %v\n%s", err, text)
 	}
-	if text, err := diff(none); err == nil || !strings.Contains(fmt.Sprint(text, err), "neither the API nor the daemon can be asked") {
+	if text, err := diff(none); err == nil ||
+		!strings.Contains(fmt.Sprint(text, err), "neither the API nor the daemon can be asked") {
 		t.Errorf("without both: %v\n%s", err, text)
 	}
 	c.must(os.RemoveAll(state))
@@ -101,7 +107,8 @@ func readDiff(t *testing.T, text string) []struct{ Object, Behind string } {
 	var d struct {
 		Differences []struct{ Object, Behind string }
 	}
-	if start := strings.Index(text, "{"); start < 0 || json.Unmarshal([]byte(text[start:strings.LastIndex(text, "}")+1]), &d) != nil {
+	if start := strings.Index(text, "{"); start < 0 ||
+		json.Unmarshal([]byte(text[start:strings.LastIndex(text, "}")+1]), &d) != nil {
 		t.Fatalf("not JSON: %s", text)
 	}
 	return d.Differences

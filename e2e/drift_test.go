@@ -40,7 +40,10 @@ func TestDriftOfRandomKinds(t *testing.T) {
 		want = asked
 	}
 	c := newCluster(t)
-	d := &drift{cluster: c, r: drawn(seed(t), 3), harmed: map[string]int{}, ours: func(a string) bool { return !strings.HasPrefix(a, "10.96.7.") && a != "fd00:10:96::77" }}
+	d := &drift{
+		cluster: c, r: drawn(seed(t), 3), harmed: map[string]int{},
+		ours: func(a string) bool { return !strings.HasPrefix(a, "10.96.7.") && a != "fd00:10:96::77" },
+	}
 	_, err := c.Node1.Run("sh", "-ec", strings.Join(foreignObjects, "\n"))
 	c.must(err)
 	c.write("many.yaml", manyOfAllKinds(40)...)
@@ -107,7 +110,8 @@ func counts(of map[string]int) string {
 // node ports.
 func manyOfAllKinds(n int) (texts []string) {
 	for i := range n {
-		s := service(fmt.Sprintf("of-many-%d", i), []string{fmt.Sprintf("10.96.20.%d", 1+i), fmt.Sprintf("fd00:10:96::20%02x", i)})
+		s := service(fmt.Sprintf("of-many-%d",
+			i), []string{fmt.Sprintf("10.96.20.%d", 1+i), fmt.Sprintf("fd00:10:96::20%02x", i)})
 		if i%4 == 0 {
 			nodePort(s)
 			for p := range s.Spec.Ports {
@@ -116,8 +120,10 @@ func manyOfAllKinds(n int) (texts []string) {
 		}
 		var pods []*topology.Host
 		for e := range 3 {
-			pods = append(pods, &topology.Host{Node: fmt.Sprintf("node%d", 1+e), IPv4: netip.AddrFrom4([4]byte{10, 244, byte(1 + e), byte(100 + i)}),
-				IPv6: netip.MustParseAddr(fmt.Sprintf("fd00:10:244:%d::%d", 1+e, 100+i))})
+			pods = append(pods,
+				&topology.Host{Node: fmt.Sprintf("node%d", 1+e),
+					IPv4: netip.AddrFrom4([4]byte{10, 244, byte(1 + e), byte(100 + i)}),
+					IPv6: netip.MustParseAddr(fmt.Sprintf("fd00:10:244:%d::%d", 1+e, 100+i))})
 		}
 		texts = append(texts, with(s, pods...))
 	}
@@ -130,14 +136,17 @@ type drift struct {
 	r *rand.Rand
 	// ours says of an address whether objects that begin with it may be harmed; what begins with none may where all is.
 	ours func(address string) bool
-	// sparing leaves alone what all Services share: chains, link, sysctls, sets that do not begin with a service address.
+	// sparing leaves alone what all Services share: chains, link, sysctls, sets that do not begin with a service
+	// address.
 	sparing bool
 	// harmed counts.
 	harmed map[string]int
 }
 
 // driftingSysctls are those that are taken away, with the wrong value.
-var driftingSysctls = map[string]string{"net/ipv4/vs/conntrack": "0", "net/ipv4/vs/expire_nodest_conn": "0", "net/ipv4/ip_forward": "0"}
+var driftingSysctls = map[string]string{
+	"net/ipv4/vs/conntrack": "0", "net/ipv4/vs/expire_nodest_conn": "0", "net/ipv4/ip_forward": "0",
+}
 
 // batch harms n objects, each of a random kind, and returns how many of them were there to be harmed.
 func (d *drift) batch(n int) (done int) {
@@ -189,7 +198,8 @@ func (d *drift) batch(n int) (done int) {
 		}},
 		{"address deleted", 3, func() bool { return anyOf(d, addresses, d.deleteAddress) }},
 		{"address added", 1, func() bool {
-			return d.Node1.AddAddress("kube-ipvs0", netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 96, 3, byte(150 + d.r.IntN(100))}), 32)) == nil
+			return d.Node1.AddAddress("kube-ipvs0",
+				netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 96, 3, byte(150 + d.r.IntN(100))}), 32)) == nil
 		}},
 		{"set entry deleted", 6, func() bool {
 			return anyOf(d, entries, func(line string) error {

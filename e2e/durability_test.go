@@ -84,7 +84,9 @@ const holdEvery = 10
 
 // leaveHold leaves the hold of a front end behind, as a kill within the exchange of its scheduler does.
 func (c *cluster) leaveHold() error {
-	for set, entry := range map[string]string{"IPVSP-HOLD": "10.96.3.99,tcp:80", "IPVSP-6-HOLD": "fd00:10:96::399,tcp:80"} {
+	for set, entry := range map[string]string{
+		"IPVSP-HOLD": "10.96.3.99,tcp:80", "IPVSP-6-HOLD": "fd00:10:96::399,tcp:80",
+	} {
 		if _, err := c.Node1.Run("ipset", "-exist", "add", set, entry); err != nil {
 			return err
 		}
@@ -141,7 +143,8 @@ func (ch *churn) end() {
 func others(r *rand.Rand, pods ...*topology.Host) []string {
 	var texts []string
 	for i := range r.IntN(6) {
-		s := service(fmt.Sprintf("other-%d", i), []string{fmt.Sprintf("10.96.3.%d", 1+i), fmt.Sprintf("fd00:10:96::3%02x", i)}, func(s *v1.Service) {
+		s := service(fmt.Sprintf("other-%d", i), []string{fmt.Sprintf("10.96.3.%d", 1+i), fmt.Sprintf("fd00:10:96::3%02x",
+			i)}, func(s *v1.Service) {
 			if r.IntN(2) == 0 {
 				nodePort(s)
 				for p := range s.Spec.Ports {
@@ -204,7 +207,8 @@ func TestRollingUpdate(t *testing.T) {
 	roll(0, 0, 0)
 	c.run()
 	held := append(c.hold(client, web4, 100), c.hold(c.Outside, web6, 100)...)
-	load := c.startLoad(client, "--mode", "crr", "--rate", rollingRate(), "--duration", "25s", "--timeout", lossTimeout.String(), "tcp://"+web4.String())
+	load := c.startLoad(client, "--mode", "crr", "--rate", rollingRate(), "--duration", "25s", "--timeout",
+		lossTimeout.String(), "tcp://"+web4.String())
 	weights := func(ready, draining int) {
 		t.Helper()
 		c.await(func() error {
@@ -262,7 +266,8 @@ func TestMasqueradePortsAreNoNodePorts(t *testing.T) {
 				t.Fatal(err, output)
 			}
 		}()
-		report := c.load(c.Node1, "--mode", "crr", "--rate", strconv.Itoa(harness.Unhurriedly(100, 25)), "--count", strconv.Itoa(requests),
+		report := c.load(c.Node1, "--mode", "crr", "--rate", strconv.Itoa(harness.Unhurriedly(100, 25)), "--count",
+			strconv.Itoa(requests),
 			"--timeout", lossTimeout.String(), "tcp://"+web4.String())
 		return int(report.Requests.Errors + report.Requests.Unfinished)
 	}

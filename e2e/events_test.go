@@ -22,7 +22,8 @@ import (
 // readyNode makes a Node that is ready.
 func (c *cluster) readyNode(client kubernetes.Interface, name string) {
 	c.t.Helper()
-	node, err := client.CoreV1().Nodes().Create(c.t.Context(), &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
+	node, err := client.CoreV1().Nodes().Create(c.t.Context(), &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}},
+		metav1.CreateOptions{})
 	c.must(err)
 	c.becomeReady(client, node)
 }
@@ -62,7 +63,8 @@ func TestEventsOfTwoNodes(t *testing.T) {
 		t.Cleanup(func() { taken.Close() })
 	}
 	for _, node := range []*topology.Host{c.Node1, c.Node2} {
-		p, err := programs.StartProxier(node, "--kubeconfig", kubeconfig, "--api-servers", "https://"+at(c.Node1.IPv4, 6443).String())
+		p, err := programs.StartProxier(node, "--kubeconfig", kubeconfig, "--api-servers",
+			"https://"+at(c.Node1.IPv4, 6443).String())
 		c.must(err)
 		t.Cleanup(func() {
 			p.Kill()
@@ -87,7 +89,9 @@ func TestEventsOfTwoNodes(t *testing.T) {
 					seen[result] += n
 				}
 			}
-			if want := map[string]float64{"created": created, "exists": exist, "failed": 0, "dropped": 0}; !maps.Equal(seen, want) {
+			if want := map[string]float64{
+				"created": created, "exists": exist, "failed": 0, "dropped": 0,
+			}; !maps.Equal(seen, want) {
 				return fmt.Errorf("%v, want %v", seen, want)
 			}
 			return nil
@@ -99,11 +103,14 @@ func TestEventsOfTwoNodes(t *testing.T) {
 	s, err := client.CoreV1().Services("default").Create(ctx, s, metav1.CreateOptions{})
 	c.must(err)
 	await(3, 1)
-	if found := c.serviceEvents(client, s, "InvalidAnnotation"); len(found) != 1 || !strings.Contains(found[0].Note, "fastest") {
+	if found := c.serviceEvents(client, s, "InvalidAnnotation"); len(found) != 1 ||
+		!strings.Contains(found[0].Note, "fastest") {
 		t.Errorf("%d Events, want one of the annotation: %+v", len(found), found)
 	}
 	for _, p := range proxiers {
-		if n, err := p.Metric(`ipvs_proxier_problems\{namespace="default",reason="InvalidAnnotation",service="web"\}`); err != nil || n != 1 {
+		if n, err := p.Metric(
+			`ipvs_proxier_problems\{namespace="default",reason="InvalidAnnotation",service="web"\}`,
+		); err != nil || n != 1 {
 			t.Errorf("the metric of the Problem is %v, %v", n, err)
 		}
 	}

@@ -31,7 +31,8 @@ func (c *cluster) explain(from *topology.Host, network string, to netip.AddrPort
 	if from != c.Node1 {
 		client = hostAddr(from, to.Addr()).String()
 	}
-	args := append([]string{"explain", "--from", client, "--to", to.String(), "--protocol", network, "-o", "json"}, more...)
+	args := append([]string{"explain", "--from", client, "--to", to.String(), "--protocol", network, "-o", "json"},
+		more...)
 	text, err := c.Node1.Run(programs.Path("ipvs-proxier"), args...)
 	c.must(err)
 	var said explained
@@ -63,7 +64,8 @@ func TestExplainAgreesWithTraffic(t *testing.T) {
 		}
 		said := c.explain(hosts[cell.from], cell.network, cell.to)
 		if got := said.sum(names); !agrees(cell.want, got) {
-			t.Errorf("%s -> %s (%s), %s %s: it happens: %s; it says: %s\n%+v", cell.from, cell.to, cell.service, cell.network, cell.target, cell.want, got, said)
+			t.Errorf("%s -> %s (%s), %s %s: it happens: %s; it says: %s\n%+v",
+				cell.from, cell.to, cell.service, cell.network, cell.target, cell.want, got, said)
 		}
 	}
 	t.Logf("%d packets explained", len(asked))
@@ -118,7 +120,8 @@ func TestExplainRefusesWhatMakesNoSense(t *testing.T) {
 		{"--from 224.0.0.1 --to 10.96.0.10:80", "--from"},
 		{"--from 10.244.1.9 --to 10.96.0.10:80 -o yml", "output"},
 	} {
-		text, err := c.Node1.Run("sh", "-c", fmt.Sprintf("%s explain %s 2>&1; echo status $?", programs.Path("ipvs-proxier"), q.args))
+		text, err := c.Node1.Run("sh", "-c", fmt.Sprintf("%s explain %s 2>&1; echo status $?",
+			programs.Path("ipvs-proxier"), q.args))
 		c.must(err)
 		if !strings.Contains(text, q.want) || !strings.HasSuffix(strings.TrimSpace(text), "status 2") {
 			t.Errorf("explain %s: %s; want %s and status 2", q.args, text, q.want)

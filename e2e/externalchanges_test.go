@@ -18,8 +18,10 @@ func TestUnderAPolicyOfDrop(t *testing.T) {
 	c := newCluster(t)
 	p1, p2, r := c.backend(1, 10, "p1"), c.pod(1, 11, "p2"), c.backend(2, 10, "r")
 	for _, rule := range []string{
-		"iptables -A INPUT -i lo -j ACCEPT", "iptables -A INPUT -p tcp --dport 22 -j ACCEPT", "iptables -P INPUT DROP", "iptables -P FORWARD DROP",
-		"ip6tables -A INPUT -p tcp --dport 22 -j ACCEPT", "ip6tables -A INPUT -p ipv6-icmp -j ACCEPT", "ip6tables -P INPUT DROP", "ip6tables -P FORWARD DROP",
+		"iptables -A INPUT -i lo -j ACCEPT", "iptables -A INPUT -p tcp --dport 22 -j ACCEPT", "iptables -P INPUT DROP",
+		"iptables -P FORWARD DROP",
+		"ip6tables -A INPUT -p tcp --dport 22 -j ACCEPT", "ip6tables -A INPUT -p ipv6-icmp -j ACCEPT",
+		"ip6tables -P INPUT DROP", "ip6tables -P FORWARD DROP",
 	} {
 		words := strings.Fields(rule)
 		if out, err := c.Node1.Run(words[0], append([]string{"-w"}, words[1:]...)...); err != nil {
@@ -27,17 +29,22 @@ func TestUnderAPolicyOfDrop(t *testing.T) {
 		}
 	}
 	lb := service("lb", []string{"10.96.1.1", "fd00:10:96::101"}, loadBalancer(1, 30081))
-	local := service("local", []string{"10.96.1.2", "fd00:10:96::102"}, loadBalancer(2, 30082), externalLocal, healthCheck(32000))
-	remote := service("remote", []string{"10.96.1.3", "fd00:10:96::103"}, loadBalancer(3, 30083), externalLocal, healthCheck(32001))
+	local := service("local", []string{"10.96.1.2", "fd00:10:96::102"}, loadBalancer(2, 30082), externalLocal,
+		healthCheck(32000))
+	remote := service("remote", []string{"10.96.1.3", "fd00:10:96::103"}, loadBalancer(3, 30083), externalLocal,
+		healthCheck(32001))
 	c.write("services.yaml", with(lb, p1, r), with(local, p1, r), with(remote, r))
 	c.run()
 	const masqueraded = "p1 gw, r node"
-	c.matrix("129", lb, cell{c.Outside, "vip", masqueraded}, cell{c.Outside, "np", masqueraded}, cell{c.Outside, "cip", masqueraded}, cell{p2, "cip", "p1 own, r own"}, cell{p2, "vip", masqueraded})
+	c.matrix("129", lb, cell{c.Outside, "vip", masqueraded}, cell{c.Outside, "np", masqueraded},
+		cell{c.Outside, "cip", masqueraded}, cell{p2, "cip", "p1 own, r own"}, cell{p2, "vip", masqueraded})
 	// Rows 121, 122: load balancers ask on the health check node ports.
 	for url, want := range map[string]int{
-		"http://192.168.50.1:32000/": 200, "http://[fd00:50::1]:32000/": 200, "http://192.168.50.1:32001/": 503, "http://[fd00:50::1]:32001/": 503,
+		"http://192.168.50.1:32000/": 200, "http://[fd00:50::1]:32000/": 200, "http://192.168.50.1:32001/": 503,
+		"http://[fd00:50::1]:32001/": 503,
 	} {
-		if status, body, err := harness.Get(c.Outside, url); err != nil || status != want || !strings.Contains(body, `"serviceProxyHealthy":true`) {
+		if status, body, err := harness.Get(c.Outside, url); err != nil || status != want ||
+			!strings.Contains(body, `"serviceProxyHealthy":true`) {
 			t.Errorf("row 121: %s: %d %s %v, want %d", url, status, body, err, want)
 		}
 	}
@@ -67,7 +74,8 @@ func TestDetectLocalMode(t *testing.T) {
 	s := service("web", []string{"10.96.1.1", "fd00:10:96::101"})
 	c.write("services.yaml", with(s, p1))
 	c.run("--cluster-cidr", "", "--detect-local-mode", "InterfaceNamePrefix", "--pod-interface-name-prefix", "veth")
-	c.matrix("7", s, cell{p2, "cip", "p1 own"}, cell{c.Outside, "cip", "p1 gw"}, cell{c.Node1, "cip", "p1 gw"}, cell{p1, "cip", "p1 gw"})
+	c.matrix("7", s, cell{p2, "cip", "p1 own"}, cell{c.Outside, "cip", "p1 gw"}, cell{c.Node1, "cip", "p1 gw"},
+		cell{p1, "cip", "p1 gw"})
 }
 
 // TestExternalChangesLive: policy and source ranges change under open connections.

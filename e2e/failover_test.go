@@ -27,7 +27,8 @@ func TestAPIServersFailOver(t *testing.T) {
 	dual := v1.IPFamilyPolicyRequireDualStack
 	create := func(name string, number int) {
 		t.Helper()
-		s := service(name, []string{fmt.Sprintf("10.96.5.%d", number), fmt.Sprintf("fd00:10:96::5%02x", number)}, func(s *v1.Service) { s.Spec.IPFamilyPolicy = &dual })
+		s := service(name, []string{fmt.Sprintf("10.96.5.%d", number), fmt.Sprintf("fd00:10:96::5%02x", number)},
+			func(s *v1.Service) { s.Spec.IPFamilyPolicy = &dual })
 		_, err := client.CoreV1().Services("default").Create(ctx, s, metav1.CreateOptions{})
 		c.must(err)
 	}

@@ -51,7 +51,8 @@ func TestFreeze(t *testing.T) {
 		return nil
 	})
 	unchanged("after a change")
-	if until, err := c.proxier.Metric("ipvs_proxier_frozen_until_timestamp_seconds"); err != nil || until < float64(time.Now().Unix()) {
+	if until, err := c.proxier.Metric("ipvs_proxier_frozen_until_timestamp_seconds"); err != nil ||
+		until < float64(time.Now().Unix()) {
 		t.Errorf("the metric is %v, %v", until, err)
 	}
 	if !strings.Contains(c.proxier.Output(), "frozen: nothing is written to the kernel") {

@@ -34,7 +34,9 @@ func TestHealthIsTold(t *testing.T) {
 	// run.
 	nodes := client.CoreV1().Nodes()
 	c.awaitHealth("the Node is missing", false)
-	node, err := nodes.Create(ctx, &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node1", Finalizers: []string{"example.com/held"}}}, metav1.CreateOptions{})
+	node, err := nodes.Create(ctx,
+		&v1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node1", Finalizers: []string{"example.com/held"}}},
+		metav1.CreateOptions{})
 	c.must(err)
 	c.awaitHealth("the Node has come", true)
 	c.becomeReady(client, node)
@@ -43,7 +45,8 @@ func TestHealthIsTold(t *testing.T) {
 		_, err := nodes.Patch(ctx, node.Name, "application/merge-patch+json", []byte(text), metav1.PatchOptions{})
 		c.must(err)
 	}
-	patch(`{"spec": {"taints": [{"key": "dedicated", "effect": "NoSchedule"}, {"key": "` + autoscalerTaint + `", "effect": "NoSchedule"}]}}`)
+	patch(`{"spec": {"taints": [{"key": "dedicated", "effect": "NoSchedule"}, {"key": "` + autoscalerTaint +
+		`", "effect": "NoSchedule"}]}}`)
 	c.awaitHealth("the Node is tainted by the autoscaler", false)
 
 	// Row 123: a health check node port that a program of the node has is an Event of its Service, and tried again. Row
@@ -63,8 +66,10 @@ func TestHealthIsTold(t *testing.T) {
 		}
 		return made
 	}
-	blocked := create(service("blocked", []string{"10.96.1.1", "fd00:10:96::101"}, loadBalancer(1, 30081), externalLocal, healthCheck(32000)))
-	create(service("free", []string{"10.96.1.2", "fd00:10:96::102"}, loadBalancer(2, 30082), externalLocal, healthCheck(32001)))
+	blocked := create(service("blocked", []string{"10.96.1.1", "fd00:10:96::101"}, loadBalancer(1, 30081), externalLocal,
+		healthCheck(32000)))
+	create(service("free", []string{"10.96.1.2", "fd00:10:96::102"}, loadBalancer(2, 30082), externalLocal,
+		healthCheck(32001)))
 	c.awaitEvent(client, blocked, "FailedToStartServiceHealthcheck", "32000")
 	c.await(func() error { return c.healthCheck(32001) })
 	taken.Close()
@@ -84,7 +89,8 @@ func TestHealthIsTold(t *testing.T) {
 
 	// Row 93: neither the status of a Service nor that of a Node takes away what is another's: the health port of this
 	// node, a cluster IP.
-	taker := create(service("taker", []string{"10.96.1.3", "fd00:10:96::103"}, loadBalancer(3, 0), func(s *v1.Service) { s.Spec.Ports[0].Port = 10256 }))
+	taker := create(service("taker", []string{"10.96.1.3", "fd00:10:96::103"}, loadBalancer(3, 0),
+		func(s *v1.Service) { s.Spec.Ports[0].Port = 10256 }))
 	taker.Status.LoadBalancer.Ingress = []v1.LoadBalancerIngress{{IP: c.Node1.IPv4.String()}}
 	_, err = services.UpdateStatus(ctx, taker, metav1.UpdateOptions{})
 	c.must(err)
@@ -95,7 +101,8 @@ func TestHealthIsTold(t *testing.T) {
 	_, err = nodes.UpdateStatus(ctx, liar, metav1.UpdateOptions{})
 	c.must(err)
 	c.awaitEventOn(client, "default", "Node", "liar", "NodeListsClusterIP", wrong.Spec.ClusterIP)
-	if status, text, err := c.proxier.Get("http://" + at(c.Node1.IPv4, 10256).String() + "/livez"); err != nil || status != 200 {
+	if status, text, err := c.proxier.Get("http://" + at(c.Node1.IPv4, 10256).String() + "/livez"); err != nil ||
+		status != 200 {
 		t.Errorf("/livez at the node's address is %d %s, %v; want 200", status, text, err)
 	}
 	if answer := c.ask(c.pod(1, 50, "client"), "tcp", web4); answer.ID != "p1" {
@@ -106,7 +113,10 @@ func TestHealthIsTold(t *testing.T) {
 	patch(`{"metadata": {"finalizers": null}}`)
 	c.awaitHealth("the Node is gone", false)
 
-	for _, name := range []string{"kubeproxy_proxy_healthz_total", "kubeproxy_proxy_livez_total", "kubeproxy_sync_proxy_rules_last_timestamp_seconds", "kubeproxy_sync_proxy_rules_duration_seconds_count"} {
+	for _, name := range []string{
+		"kubeproxy_proxy_healthz_total", "kubeproxy_proxy_livez_total", "kubeproxy_sync_proxy_rules_last_timestamp_seconds",
+		"kubeproxy_sync_proxy_rules_duration_seconds_count",
+	} {
 		if n, err := c.proxier.Metric(name); err != nil || n == 0 {
 			t.Errorf("%s is %v, %v; want more than 0", name, n, err)
 		}
@@ -131,7 +141,8 @@ func (c *cluster) awaitHealth(what string, eligible bool) {
 		if err := json.Unmarshal([]byte(text), &body); err != nil {
 			return fmt.Errorf("/healthz: %w: %s", err, text)
 		}
-		if status != want || body.NodeEligible == nil || *body.NodeEligible != eligible || !body.Healthy || !body.Status["IPv4"].Healthy || !body.Status["IPv6"].Healthy {
+		if status != want || body.NodeEligible == nil || *body.NodeEligible != eligible || !body.Healthy ||
+			!body.Status["IPv4"].Healthy || !body.Status["IPv6"].Healthy {
 			return fmt.Errorf("%s: /healthz is %d %s, want %d", what, status, text, want)
 		}
 		return nil
@@ -160,7 +171,9 @@ func (c *cluster) awaitEvent(client kubernetes.Interface, s *v1.Service, reason,
 	c.awaitEventOn(client, s.Namespace, "Service", s.UID, reason, words)
 }
 
-func (c *cluster) awaitEventOn(client kubernetes.Interface, namespace, kind string, uid types.UID, reason, words string) {
+func (c *cluster) awaitEventOn(
+	client kubernetes.Interface, namespace, kind string, uid types.UID, reason, words string,
+) {
 	c.t.Helper()
 	c.await(func() error {
 		all, err := client.EventsV1().Events(namespace).List(c.t.Context(), metav1.ListOptions{})

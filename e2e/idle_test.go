@@ -15,8 +15,14 @@ import (
 // by time, because the kernel sends a notification.
 func TestWhatIsNotifiedIsMendedAtOnce(t *testing.T) {
 	for mode, damages := range map[string][]string{
-		"address": {"ip addr del 10.96.0.10/32 dev kube-ipvs0", "ip addr del fd00:10:96::10/128 dev kube-ipvs0", "ip addr flush dev kube-ipvs0"},
-		"route":   {"ip route del local 10.96.0.10/32 dev lo table local proto 73", "ip -6 route del local fd00:10:96::10/128 dev lo table local proto 73"},
+		"address": {
+			"ip addr del 10.96.0.10/32 dev kube-ipvs0", "ip addr del fd00:10:96::10/128 dev kube-ipvs0",
+			"ip addr flush dev kube-ipvs0",
+		},
+		"route": {
+			"ip route del local 10.96.0.10/32 dev lo table local proto 73",
+			"ip -6 route del local fd00:10:96::10/128 dev lo table local proto 73",
+		},
 	} {
 		t.Run(mode, func(t *testing.T) {
 			c := newCluster(t)

@@ -43,7 +43,9 @@ func TestImage(t *testing.T) {
 	c.must(err)
 
 	b := c.unpackImage("ipvs-proxier")
-	run := []string{"run", "--node-name", "node1", "--cluster-cidr", "10.244.0.0/16,fd00:10:244::/48", "--manifests", "/manifests"}
+	run := []string{
+		"run", "--node-name", "node1", "--cluster-cidr", "10.244.0.0/16,fd00:10:244::/48", "--manifests", "/manifests",
+	}
 	c.startContainer(b, run...)
 	c.must(c.proxier.AwaitReady())
 	c.awaitOutput("variant=" + variant)
@@ -126,7 +128,9 @@ func (c *cluster) startContainer(b *bundle, args ...string) {
 
 // args are those of crun. A guest has no control groups for it.
 func (b *bundle) args(name string) []string {
-	return []string{"--root", filepath.Join(b.dir, "state"), "--cgroup-manager", "disabled", "run", "--bundle", b.dir, name}
+	return []string{
+		"--root", filepath.Join(b.dir, "state"), "--cgroup-manager", "disabled", "run", "--bundle", b.dir, name,
+	}
 }
 
 // configure writes the container's configuration.
@@ -162,13 +166,16 @@ func (b *bundle) configure(args ...string) *bundle {
 			if mount.ReadOnly {
 				options[1] = "ro"
 			}
-			mounts = append(mounts, object{"destination": mount.MountPath, "type": "none", "source": volume.HostPath.Path, "options": options})
+			mounts = append(
+				mounts, object{"destination": mount.MountPath, "type": "none", "source": volume.HostPath.Path, "options": options},
+			)
 		}
 	}
 	config, err := json.Marshal(object{
 		"ociVersion": "1.0.2",
 		"process": object{
-			"user": object{"uid": 0, "gid": 0}, "cwd": "/", "env": b.image.Config.Env, "args": append(b.image.Config.Entrypoint, args...),
+			"user": object{"uid": 0, "gid": 0}, "cwd": "/", "env": b.image.Config.Env,
+			"args":            append(b.image.Config.Entrypoint, args...),
 			"noNewPrivileges": !*b.container.SecurityContext.AllowPrivilegeEscalation,
 			"capabilities":    object{"bounding": capabilities, "effective": capabilities, "permitted": capabilities},
 		},

@@ -42,7 +42,8 @@ func TestJournalSaysWhatChanged(t *testing.T) {
 	c.write("web.yaml", with(web(), one, two))
 	added := "tcp 10.96.0.10:80 -> " + at(two.IPv4, 8080).String() + " weight 1"
 	c.await(func() error {
-		if causes, text := journal("default/web"); !strings.HasPrefix(causes, "change web;") || !strings.Contains(text, added) {
+		if causes, text := journal("default/web"); !strings.HasPrefix(causes, "change web;") ||
+			!strings.Contains(text, added) {
 			return fmt.Errorf("after a change the journal says %q:\n%s", causes, text)
 		}
 		return nil
@@ -56,7 +57,8 @@ func TestJournalSaysWhatChanged(t *testing.T) {
 		return nil
 	})
 	page, _ := c.proxier.StatusText("default/web")
-	if _, changes, _ := strings.Cut(page, "LAST CHANGES"); !strings.Contains(changes, "drift") || !strings.Contains(changes, "create real-server "+added) {
+	if _, changes, _ := strings.Cut(page, "LAST CHANGES"); !strings.Contains(changes, "drift") ||
+		!strings.Contains(changes, "create real-server "+added) {
 		t.Errorf("the page of the Service does not show it:\n%s", page)
 	}
 	text, err := c.Node1.Run(programs.Path("ipvs-proxier"), "journal")

@@ -44,7 +44,8 @@ func TestTheJournalSurvives(t *testing.T) {
 		}
 		return before, now, operations
 	}
-	added := []string{web4.String() + " -> " + at(two.IPv4, 8080).String(), web6.String() + " -> " + at(two.IPv6, 8080).String()}
+	added := []string{web4.String() + " -> " + at(two.IPv4, 8080).String(), web6.String() + " -> " +
+		at(two.IPv6, 8080).String()}
 	changed := func(operations string) bool {
 		return strings.Contains(operations, added[0]) && strings.Contains(operations, added[1])
 	}
@@ -56,7 +57,8 @@ func TestTheJournalSurvives(t *testing.T) {
 		return nil
 	})
 	c.proxier.Kill()
-	if before, now, operations := journal(); before != "" || !strings.HasPrefix(now, "start change") || !changed(operations) {
+	if before, now, operations := journal(); before != "" || !strings.HasPrefix(now, "start change") ||
+		!changed(operations) {
 		t.Errorf("of the dead daemon the journal says %q, %q:\n%s", before, now, operations)
 	}
 	c.again()
@@ -99,7 +101,8 @@ func TestTheJournalSurvives(t *testing.T) {
 	if text, err := c.proxier.StatusText(); err != nil {
 		t.Errorf("with a full disk status ends with %v:\n%s", err, text)
 	}
-	if text, err := c.Node1.Run(programs.Path("ipvs-proxier"), "journal"); err != nil || !strings.Contains(text, "not kept over a restart: write") {
+	if text, err := c.Node1.Run(programs.Path("ipvs-proxier"), "journal"); err != nil ||
+		!strings.Contains(text, "not kept over a restart: write") {
 		t.Errorf("with a full disk journal ends with %v:\n%s", err, text)
 	}
 }

@@ -60,7 +60,8 @@ var changing = regexp.MustCompile(`(?m)^#.*\n|\[\d+:\d+\]|\\? +valid_lft.*|^\d+:
 func (c *cluster) dataplane() string {
 	c.t.Helper()
 	var text strings.Builder
-	for _, command := range [][]string{{"ipvsadm", "-Sn"}, {"ipset", "save"}, {"iptables-save"}, {"ip6tables-save"}, {"ip", "-o", "addr", "show", "dev", "kube-ipvs0"},
+	for _, command := range [][]string{{"ipvsadm", "-Sn"}, {"ipset", "save"}, {"iptables-save"}, {"ip6tables-save"},
+		{"ip", "-o", "addr", "show", "dev", "kube-ipvs0"},
 		{"ip", "route", "show", "table", "local", "proto", "73"}, {"ip", "-6", "route", "show", "table", "local", "proto", "73"}} {
 		output, err := c.Node1.Run(command[0], command[1:]...)
 		if err != nil {
@@ -91,7 +92,8 @@ func (c *cluster) untilStopped(from *topology.Host, mode string, rate int, targe
 func TestRestartIsNotNoticed(t *testing.T) {
 	c := newCluster(t)
 	client := c.pod(1, 50, "client")
-	c.write("web.yaml", with(web(nodePort, affinity(3600), scheduled("lc")), c.backend(1, 10, "one"), c.backend(2, 10, "two")),
+	c.write("web.yaml", with(web(nodePort, affinity(3600), scheduled("lc")), c.backend(1, 10, "one"),
+		c.backend(2, 10, "two")),
 		with(service("dns", []string{"fd00:10:96::53", "10.96.0.53"})))
 	c.run()
 	held := append(c.hold(client, web4, 2), c.hold(c.Outside, at(c.Node1.IPv6, webNodePort), 2)...)
@@ -193,10 +195,14 @@ func TestDriftIsRepaired(t *testing.T) {
 	before := c.dataplane()
 	for _, damage := range []string{
 		"ipvsadm -D -t 10.96.0.10:80", "ipvsadm -D -t [fd00:10:96::10]:80", "ipvsadm -d -t 10.96.0.10:80 -r 10.244.1.10:8080",
-		"ipvsadm -E -t 10.96.0.10:80 -s wlc", "ipvsadm -e -t 10.96.0.10:80 -r 10.244.1.10:8080 -m -w 7", "ipvsadm -a -t 10.96.0.10:80 -r 10.244.9.9:8080 -m",
-		"ip addr del 10.96.0.10/32 dev kube-ipvs0", "ip -6 addr del fd00:10:96::10/128 dev kube-ipvs0", "ip link del kube-ipvs0", "ip addr add 10.96.0.99/32 dev kube-ipvs0",
-		"ipset del IPVSP-FRONT-END 10.96.0.10,tcp:80", "ipset add IPVSP-FRONT-END 10.96.0.99,tcp:80", "ipset flush IPVSP-6-VIP",
-		"iptables -t nat -F IPVSP-POSTROUTING", "ip6tables -t nat -D PREROUTING 1", "iptables -t nat -A IPVSP-SERVICES -j RETURN", "iptables -F INPUT",
+		"ipvsadm -E -t 10.96.0.10:80 -s wlc", "ipvsadm -e -t 10.96.0.10:80 -r 10.244.1.10:8080 -m -w 7",
+		"ipvsadm -a -t 10.96.0.10:80 -r 10.244.9.9:8080 -m",
+		"ip addr del 10.96.0.10/32 dev kube-ipvs0", "ip -6 addr del fd00:10:96::10/128 dev kube-ipvs0",
+		"ip link del kube-ipvs0", "ip addr add 10.96.0.99/32 dev kube-ipvs0",
+		"ipset del IPVSP-FRONT-END 10.96.0.10,tcp:80", "ipset add IPVSP-FRONT-END 10.96.0.99,tcp:80",
+		"ipset flush IPVSP-6-VIP",
+		"iptables -t nat -F IPVSP-POSTROUTING", "ip6tables -t nat -D PREROUTING 1",
+		"iptables -t nat -A IPVSP-SERVICES -j RETURN", "iptables -F INPUT",
 		"ipvsadm -C",
 	} {
 		if _, err := c.Node1.Run("sh", "-c", damage); err != nil {
@@ -218,8 +224,10 @@ var foreignObjects = []string{
 	"ip link add other type dummy", "ip addr add 10.96.7.7/32 dev other",
 	"ipvsadm -A -t 10.96.7.7:80 -s wrr", "ipvsadm -a -t 10.96.7.7:80 -r 10.244.1.10:8080 -m -w 3",
 	"ipvsadm -A -u [fd00:10:96::77]:53 -s rr", "ipvsadm -A -f 7 -s rr",
-	"ipset create KUBE-CLUSTER-IP hash:ip,port", "ipset add KUBE-CLUSTER-IP 10.96.7.7,tcp:80", "ipset create mine hash:net",
-	"iptables -t nat -N KUBE-SERVICES", "iptables -t nat -A PREROUTING -j KUBE-SERVICES", "iptables -t nat -A KUBE-SERVICES -m set --match-set KUBE-CLUSTER-IP dst,dst -j RETURN",
+	"ipset create KUBE-CLUSTER-IP hash:ip,port", "ipset add KUBE-CLUSTER-IP 10.96.7.7,tcp:80",
+	"ipset create mine hash:net",
+	"iptables -t nat -N KUBE-SERVICES", "iptables -t nat -A PREROUTING -j KUBE-SERVICES",
+	"iptables -t nat -A KUBE-SERVICES -m set --match-set KUBE-CLUSTER-IP dst,dst -j RETURN",
 	"iptables -A INPUT -p tcp --dport 22 -j ACCEPT", "ip6tables -A FORWARD -s fd00::/8 -j ACCEPT",
 }
 

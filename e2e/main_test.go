@@ -21,7 +21,8 @@ var peers string
 
 func TestMain(m *testing.M) {
 	programs, peers = harness.Programs(os.Getenv("IPVSP_BIN")), os.Getenv("IPVSP_PEERS")
-	for _, need := range []string{programs.Path("ipvs-proxier"), programs.Path("ipvs-load"), filepath.Join(peers, "kube-apiserver"), filepath.Join(peers, "kube-proxy"), filepath.Join(peers, "etcd")} {
+	for _, need := range []string{programs.Path("ipvs-proxier"), programs.Path("ipvs-load"), filepath.Join(peers,
+		"kube-apiserver"), filepath.Join(peers, "kube-proxy"), filepath.Join(peers, "etcd")} {
 		if info, err := os.Stat(need); err != nil || info.Mode()&0o111 == 0 {
 			fmt.Fprintf(os.Stderr, "e2e: no program %q: IPVSP_BIN must name the directory with ipvs-proxier and ipvs-load, IPVSP_PEERS the one with kube-apiserver, kube-proxy and etcd; make e2e sets both\n", need)
 			os.Exit(1)

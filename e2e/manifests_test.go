@@ -54,7 +54,8 @@ func TestBrokenManifest(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if said := strings.Join(s.Manifests, "\n"); !strings.Contains(said, "zz-copy.yaml") || !strings.Contains(said, " web.yaml") && !strings.Contains(said, "/web.yaml") {
+		if said := strings.Join(s.Manifests, "\n"); !strings.Contains(said, "zz-copy.yaml") ||
+			!strings.Contains(said, " web.yaml") && !strings.Contains(said, "/web.yaml") {
 			return fmt.Errorf("status says %q, want both files named", said)
 		}
 		return nil
@@ -68,7 +69,8 @@ func TestBrokenManifest(t *testing.T) {
 func TestWrongUse(t *testing.T) {
 	c := newCluster(t)
 	config := filepath.Join(t.TempDir(), "config.yaml")
-	c.must(os.WriteFile(config, []byte("apiVersion: ipvs-proxier.io/v1alpha1\nkind: Configuration\nmasqueradAll: true\n"), 0o644))
+	c.must(os.WriteFile(config, []byte("apiVersion: ipvs-proxier.io/v1alpha1\nkind: Configuration\nmasqueradAll: true\n"),
+		0o644))
 	for _, use := range []struct {
 		args string
 		said []string
@@ -140,7 +142,9 @@ func TestOneChangeCostsTheSameAmongMany(t *testing.T) {
 				for _, m := range []struct {
 					name string
 					into *float64
-				}{{"operations_total", &now.Operations}, {"netlink_messages_total", &now.Messages}, {"netlink_sends_total", &now.Sends}, {"processes_started_total", &now.Processes}} {
+				}{{"operations_total", &now.Operations}, {
+					"netlink_messages_total", &now.Messages,
+				}, {"netlink_sends_total", &now.Sends}, {"processes_started_total", &now.Processes}} {
 					v, err := c.proxier.Metric("ipvs_proxier_" + m.name)
 					c.must(err)
 					*m.into = v
@@ -180,11 +184,15 @@ func TestOneChangeCostsTheSameAmongMany(t *testing.T) {
 				}
 				return nil
 			})
-			costOfOne[n] = cost{after.Operations - first.Operations, after.Messages - first.Messages, after.Sends - first.Sends, after.Processes - first.Processes}
+			costOfOne[n] = cost{
+				after.Operations - first.Operations, after.Messages - first.Messages, after.Sends - first.Sends,
+				after.Processes - first.Processes,
+			}
 			t.Logf("one endpoint exchanged among %d Services: %+v", n, costOfOne[n])
 		})
 	}
-	// Messages are shown and not compared: the kernel's news of addresses may have made the proxier list them meanwhile.
+	// Messages are shown and not compared: the kernel's news of addresses may have made the proxier list them
+	// meanwhile.
 	a, b := costOfOne[10], costOfOne[1000]
 	// One comes, one goes, and the first four of the list may have to be put into their order of this node.
 	if a.Operations > 6 || a.Operations != b.Operations || b.Processes != 0 {

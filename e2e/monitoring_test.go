@@ -36,7 +36,9 @@ func TestMonitoring(t *testing.T) {
 			t.Skipf("no %s: make test-monitoring installs it (Debian's package prometheus)", program)
 		}
 	}
-	if out, err := exec.Command("promtool", "test", "rules", "deploy/monitoring/rules_test.yaml").CombinedOutput(); err != nil {
+	if out, err := exec.Command(
+		"promtool", "test", "rules", "deploy/monitoring/rules_test.yaml",
+	).CombinedOutput(); err != nil {
 		t.Errorf("the rules do not fire as they should: %v\n%s", err, out)
 	}
 	c := newCluster(t)
@@ -64,7 +66,8 @@ scrape_configs:
   honor_labels: true
   static_configs: [{targets: ["127.0.0.1:10249"]}]
 `), 0o600))
-	p, err := harness.Start(c.Node1, "prometheus", "--config.file", config, "--storage.tsdb.path", filepath.Join(dir, "data"), "--web.listen-address", "127.0.0.1:9090")
+	p, err := harness.Start(c.Node1, "prometheus", "--config.file", config, "--storage.tsdb.path",
+		filepath.Join(dir, "data"), "--web.listen-address", "127.0.0.1:9090")
 	c.must(err)
 	t.Cleanup(func() {
 		p.Kill()
@@ -83,7 +86,10 @@ scrape_configs:
 				delete(missing, query)
 			}
 		}
-		if taken != nil && !slices.ContainsFunc(slices.Collect(maps.Keys(missing)), func(q string) bool { return strings.Contains(q, `service=""`) }) {
+		if taken != nil &&
+			!slices.ContainsFunc(
+				slices.Collect(maps.Keys(missing)), func(q string) bool { return strings.Contains(q, `service=""`) },
+			) {
 			taken.Close()
 			taken = nil
 		}

@@ -89,7 +89,8 @@ func TestSmallerMTUBehindAClosedNode(t *testing.T) {
 			}
 			objects, services := []string{manifest(thisNode(c.Node1))}, make([]*v1.Service, len(cases))
 			for i, of := range cases {
-				services[i] = service(of.name, []string{fmt.Sprintf("10.96.1.%d", i+1), fmt.Sprintf("fd00:10:96::10%d", i+1)}, loadBalancer(i+1, int32(30081+i)))
+				services[i] = service(of.name, []string{fmt.Sprintf("10.96.1.%d", i+1), fmt.Sprintf("fd00:10:96::10%d", i+1)},
+					loadBalancer(i+1, int32(30081+i)))
 				if of.change != nil {
 					of.change(services[i])
 				}
@@ -115,7 +116,9 @@ func TestSmallerMTUBehindAClosedNode(t *testing.T) {
 
 // large returns why large answers, and with requests large requests, do not get through, by what they are. Before each
 // all hosts forget what they know about paths.
-func (c *cluster) large(from *topology.Host, to netip.AddrPort, requests bool, others ...*topology.Host) map[string]error {
+func (c *cluster) large(
+	from *topology.Host, to netip.AddrPort, requests bool, others ...*topology.Host,
+) map[string]error {
 	c.t.Helper()
 	asks := map[string]func() error{
 		"answer by TCP": func() error { return stream(from, to, harness.Download) },

@@ -29,7 +29,9 @@ func (c *cluster) plan(args ...string) (operations []string, summary string) {
 
 // planning are the arguments of plan that correspond to those of run.
 func (c *cluster) planning(args ...string) []string {
-	return append([]string{"plan", "--manifests", c.manifests, "--node-name", c.Node1.Name, "--cluster-cidr", topology.PodCIDRs}, args...)
+	return append([]string{
+		"plan", "--manifests", c.manifests, "--node-name", c.Node1.Name, "--cluster-cidr", topology.PodCIDRs,
+	}, args...)
 }
 
 // TestPlanIsWhatRunDoes: plan changes nothing; after run has done it there is nothing to do, beside a living proxier
@@ -51,7 +53,8 @@ func TestPlanIsWhatRunDoes(t *testing.T) {
 		t.Errorf("beside a proxier that is at rest there is something to do: %q", operations)
 	}
 	for _, command := range []string{
-		"ipvsadm -D -t 10.96.20.1:80", "ip addr del 10.96.20.2/32 dev kube-ipvs0", "ipset del IPVSP-FRONT-END 10.96.20.3,tcp:80",
+		"ipvsadm -D -t 10.96.20.1:80", "ip addr del 10.96.20.2/32 dev kube-ipvs0",
+		"ipset del IPVSP-FRONT-END 10.96.20.3,tcp:80",
 		"iptables -w -F IPVSP-CLIENTS", "sysctl -qw net.ipv4.vs.conntrack=0",
 	} {
 		_, err := c.Node1.Run("sh", "-c", command)
@@ -60,7 +63,8 @@ func TestPlanIsWhatRunDoes(t *testing.T) {
 	harmed := c.sorted()
 	drift, summary := c.plan()
 	for _, want := range []string{
-		"create virtual-server tcp 10.96.20.1:80 rr", "create address 10.96.20.2", "create entry IPVSP-FRONT-END 10.96.20.3,tcp:80",
+		"create virtual-server tcp 10.96.20.1:80 rr", "create address 10.96.20.2",
+		"create entry IPVSP-FRONT-END 10.96.20.3,tcp:80",
 		"update chain ipv4 filter IPVSP-CLIENTS", "update sysctl net.ipv4.vs.conntrack=1",
 	} {
 		if !slices.Contains(drift, want) {
@@ -86,7 +90,9 @@ func TestPlanIsWhatRunDoes(t *testing.T) {
 	if !slices.ContainsFunc(routes, func(o string) bool { return strings.HasPrefix(o, "create route 10.96.20.1") }) {
 		t.Errorf("with routes this is planned: %q", routes)
 	}
-	if text, err := c.Node1.Run(programs.Path("ipvs-proxier"), c.planning("--vip-mode", "route", "--exit-code")...); err == nil {
+	if text, err := c.Node1.Run(
+		programs.Path("ipvs-proxier"), c.planning("--vip-mode", "route", "--exit-code")...,
+	); err == nil {
 		t.Errorf("--exit-code with something to do ends with 0: %s", text)
 	}
 }

@@ -33,7 +33,8 @@ func TestMasqueradingKeepsPorts(t *testing.T) {
 				t.Errorf("%s, the node asks %s from port %d: the endpoint sees %d", network, clusterIP, kept, seen)
 			}
 			if seen := c.portSeen(c.Node1, network, outOfRange, clusterIP); seen < first {
-				t.Errorf("%s, the node asks %s from port %d: the endpoint sees %d, want %d or more", network, clusterIP, outOfRange, seen, first)
+				t.Errorf("%s, the node asks %s from port %d: the endpoint sees %d, want %d or more",
+					network, clusterIP, outOfRange, seen, first)
 			}
 			// Two clients with one port, both of which become the node.
 			if seen := c.portSeen(c.Outside, network, kept+1, port); !keeps(network, seen, kept+1) {

@@ -134,7 +134,8 @@ func (b *bench) startAPI() {
 	text, err := os.ReadFile(kubeconfig)
 	b.must(err)
 	b.kubeconfig = filepath.Join(filepath.Dir(kubeconfig), "kubeconfig-from-nodes")
-	b.must(os.WriteFile(b.kubeconfig, []byte(strings.ReplaceAll(string(text), "127.0.0.1", b.Outside.IPv4.String())), 0o600))
+	b.must(os.WriteFile(b.kubeconfig, []byte(strings.ReplaceAll(string(text), "127.0.0.1", b.Outside.IPv4.String())),
+		0o600))
 	b.api, err = kubernetes.NewForConfig(b.rest)
 	b.must(err)
 }
@@ -146,7 +147,10 @@ func (b *bench) begin() {
 	b.say("the guest is ready")
 	kernel, err := b.Node1.Run("uname", "-sr")
 	b.must(err)
-	b.page = benchmark.Page{Command: os.Getenv("IPVSP_BENCH_COMMAND"), Kernel: strings.TrimSpace(kernel), Guest: os.Getenv("LAB_GUEST"), Processors: processors(), Endpoints: benchEndpoints}
+	b.page = benchmark.Page{
+		Command: os.Getenv("IPVSP_BENCH_COMMAND"), Kernel: strings.TrimSpace(kernel), Guest: os.Getenv("LAB_GUEST"),
+		Processors: processors(), Endpoints: benchEndpoints,
+	}
 }
 
 // tryOut has a program run once: reading it from the machine's disk into the guest is no matter of its own.
@@ -270,10 +274,13 @@ func (b *bench) register(node *topology.Host) {
 	nodes := b.api.CoreV1().Nodes()
 	object, err := nodes.Get(b.t.Context(), benchNode, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
-		object, err = nodes.Create(b.t.Context(), &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: benchNode}}, metav1.CreateOptions{})
+		object, err = nodes.Create(b.t.Context(), &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: benchNode}},
+			metav1.CreateOptions{})
 	}
 	b.must(err)
-	object.Status.Addresses = []v1.NodeAddress{{Type: v1.NodeInternalIP, Address: node.IPv4.String()}, {Type: v1.NodeInternalIP, Address: node.IPv6.String()}}
+	object.Status.Addresses = []v1.NodeAddress{
+		{Type: v1.NodeInternalIP, Address: node.IPv4.String()}, {Type: v1.NodeInternalIP, Address: node.IPv6.String()},
+	}
 	_, err = nodes.UpdateStatus(b.t.Context(), object, metav1.UpdateOptions{})
 	b.must(err)
 }
@@ -283,8 +290,10 @@ func (b *bench) run(s subject, services int, o options) benchmark.Run {
 	b.t.Helper()
 	node, forget := b.node()
 	defer forget()
-	args := []string{"control", "--json", "--services", fmt.Sprint(services), "--endpoints", fmt.Sprint(benchEndpoints), "--changes", fmt.Sprint(o.changes), "--pause", "200ms",
-		"--idle", o.idle.String(), "--timeout", cmp.Or(o.timeout, b.timeout()).String(), "--settled", s.settled, "--ready", s.ready,
+	args := []string{"control", "--json", "--services", fmt.Sprint(services), "--endpoints", fmt.Sprint(benchEndpoints),
+		"--changes", fmt.Sprint(o.changes), "--pause", "200ms",
+		"--idle", o.idle.String(), "--timeout", cmp.Or(o.timeout, b.timeout()).String(), "--settled", s.settled, "--ready",
+		s.ready,
 		"--metrics", ownMetrics, "--histogram", s.histogram}
 	if s.name == benchmark.Ours {
 		args = append(args, "--counter", benchmark.OwnAudits)

@@ -42,7 +42,8 @@ func TestReadyIsTheAgeOfTheView(t *testing.T) {
 
 	token := filepath.Join(t.TempDir(), "token")
 	c.must(os.WriteFile(token, []byte("wrong"), 0o600))
-	config := p.file("kubeconfig", kubeconfig("https://127.0.0.1:6443", "insecure-skip-tls-verify: true", "tokenFile: "+token))
+	config := p.file("kubeconfig", kubeconfig("https://127.0.0.1:6443", "insecure-skip-tls-verify: true",
+		"tokenFile: "+token))
 	c.start("--kubeconfig", config, "--max-view-age", "1m")
 	c.awaitOutput("refuses to list or watch services: Unauthorized")
 	c.awaitReadiness(false, "have not been listed")
@@ -71,7 +72,8 @@ func TestReadyIsTheAgeOfTheView(t *testing.T) {
 	if age, err := c.proxier.Metric("ipvs_proxier_api_view_age_seconds"); err != nil || age < 60 {
 		t.Errorf("the metric says %v, %v", age, err)
 	}
-	if text, err := c.proxier.StatusText(); err == nil || !strings.Contains(text, "what is known of the API (https://127.0.0.1:6443) is 1m") ||
+	if text, err := c.proxier.StatusText(); err == nil ||
+		!strings.Contains(text, "what is known of the API (https://127.0.0.1:6443) is 1m") ||
 		!strings.Contains(text, "NOT READY") && !strings.Contains(text, "NO API") {
 		t.Errorf("status ends with %v and says\n%s", err, text)
 	}

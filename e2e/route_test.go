@@ -40,7 +40,8 @@ func (c *cluster) localBy(mode string, vips ...netip.Addr) error {
 		if err != nil {
 			return err
 		}
-		words[list.mode] = append(words[list.mode], strings.Fields(strings.NewReplacer("/32", "", "/128", "").Replace(text))...)
+		words[list.mode] = append(words[list.mode],
+			strings.Fields(strings.NewReplacer("/32", "", "/128", "").Replace(text))...)
 	}
 	for _, vip := range vips {
 		for _, by := range []string{"address", "route"} {
@@ -80,7 +81,8 @@ func TestVIPModeChangesLive(t *testing.T) {
 	mode("address")
 
 	// No client asks the same endpoints by two ways at once: see putUnderLoad.
-	held := slices.Concat(c.hold(client, web6, 4), c.hold(c.Denied, at(c.Node1.IPv4, webNodePort), 2), c.hold(c.Outside, web6, 4),
+	held := slices.Concat(c.hold(client, web6, 4), c.hold(c.Denied, at(c.Node1.IPv4, webNodePort), 2), c.hold(c.Outside,
+		web6, 4),
 		c.hold(c.Node1, web4, 4), c.hold(c.Node1, vip4, 2), c.hold(c.Node1, vip6, 2))
 	for _, from := range []*topology.Host{client, c.Node1} {
 		conn, err := harness.Dial(from, "udp", web6)
@@ -96,7 +98,8 @@ func TestVIPModeChangesLive(t *testing.T) {
 		{client, "crr", "tcp://" + web4.String()}, {c.Outside, "crr", "tcp://" + web4.String()}, {c.Node1, "crr", "tcp://" + web6.String()},
 		{client, "udp-rr", "udp://" + web4.String()}, {c.Node1, "udp-rr", "udp://" + web4.String()},
 	} {
-		loads = append(loads, c.startLoad(l.from, "--mode", l.mode, "--rate", strconv.Itoa(harness.Unhurriedly(20, 5)), "--duration", "5m", "--timeout", lossTimeout.String(), l.to))
+		loads = append(loads, c.startLoad(l.from, "--mode", l.mode, "--rate", strconv.Itoa(harness.Unhurriedly(20, 5)),
+			"--duration", "5m", "--timeout", lossTimeout.String(), l.to))
 	}
 	for i, name := range []string{"route", "address", "route"} {
 		mode(name)
@@ -143,7 +146,8 @@ func TestRoutesPreferTheNodesAddress(t *testing.T) {
 		node := thisNode(c.Node1)
 		node.Status.Addresses = nil
 		for _, addr := range addrs {
-			node.Status.Addresses = append(node.Status.Addresses, v1.NodeAddress{Type: v1.NodeInternalIP, Address: addr.String()})
+			node.Status.Addresses = append(node.Status.Addresses,
+				v1.NodeAddress{Type: v1.NodeInternalIP, Address: addr.String()})
 		}
 		c.write("node.yaml", manifest(node))
 	}
@@ -221,10 +225,14 @@ func TestRouteDriftIsRepaired(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, damage := range []string{
-		"ip route del local 10.96.0.10/32 dev lo table local proto 73", "ip -6 route del local fd00:10:96::10/128 dev lo table local proto 73",
-		"ip route replace local 10.96.0.10/32 dev lo table local proto 73 metric 73", "ip -6 route replace local fd00:10:96::10/128 dev lo table local proto 73 metric 73",
-		"ip route replace local 10.96.0.10/32 dev lo table local proto 73 metric 73 src 10.244.1.1", "ip -6 route replace local fd00:10:96::10/128 dev lo table local proto 73 metric 73 src fd00:10:244:1::1",
-		"ip route add local 10.96.0.99/32 dev lo table local proto 73 metric 73", "ip -6 route add local fd00:10:96::99/128 dev lo table local proto 73 metric 73",
+		"ip route del local 10.96.0.10/32 dev lo table local proto 73",
+		"ip -6 route del local fd00:10:96::10/128 dev lo table local proto 73",
+		"ip route replace local 10.96.0.10/32 dev lo table local proto 73 metric 73",
+		"ip -6 route replace local fd00:10:96::10/128 dev lo table local proto 73 metric 73",
+		"ip route replace local 10.96.0.10/32 dev lo table local proto 73 metric 73 src 10.244.1.1",
+		"ip -6 route replace local fd00:10:96::10/128 dev lo table local proto 73 metric 73 src fd00:10:244:1::1",
+		"ip route add local 10.96.0.99/32 dev lo table local proto 73 metric 73",
+		"ip -6 route add local fd00:10:96::99/128 dev lo table local proto 73 metric 73",
 		"ip addr add 10.96.0.10/32 dev kube-ipvs0; ip -6 addr add fd00:10:96::10/128 dev kube-ipvs0", "ip link del kube-ipvs0",
 		"ip route flush table local proto 73; ip -6 route flush table local proto 73",
 	} {
@@ -291,7 +299,8 @@ func TestRoutesAndTheLAN(t *testing.T) {
 	s := web(func(s *v1.Service) { s.Spec.ExternalIPs = []string{lan.Addr().String()} })
 	c.write("services.yaml", with(s, c.backend(1, 10, "p1")))
 	for _, allowed := range []bool{false, true} {
-		c.run("--vip-mode", "route", "--external-ip-cidrs", "192.168.50.0/24", fmt.Sprintf("--ipvs-strict-arp=%v", !allowed), fmt.Sprintf("--answer-ping=%v", allowed))
+		c.run("--vip-mode", "route", "--external-ip-cidrs", "192.168.50.0/24", fmt.Sprintf("--ipvs-strict-arp=%v",
+			!allowed), fmt.Sprintf("--answer-ping=%v", allowed))
 		// Nobody takes it back.
 		c.must(c.Node1.Sysctl("net/ipv4/conf/all/arp_ignore", map[bool]string{false: "1", true: "0"}[allowed]))
 		ask := func() error { _, err := harness.Ask(c.Outside, "tcp", lan); return err }

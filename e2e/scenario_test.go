@@ -52,7 +52,8 @@ func (c *cluster) scenario(h *topology.Host, name string, values ...string) *sce
 	for _, v := range r.Variants {
 		for _, p := range v.Rounds {
 			if p.Requests.Answered == 0 || p.Requests.Errors > 0 {
-				c.t.Errorf("%s, %s: %d answered, %d errors, events %+v", name, v.Name, p.Requests.Answered, p.Requests.Errors, p.Events)
+				c.t.Errorf("%s, %s: %d answered, %d errors, events %+v",
+					name, v.Name, p.Requests.Answered, p.Requests.Errors, p.Events)
 			}
 		}
 	}
@@ -76,9 +77,11 @@ func TestScenarios(t *testing.T) {
 	c.run()
 	target, rate := "TARGET=tcp://"+web4.String(), fmt.Sprint("RATE=", harness.Unhurriedly(50, 5))
 
-	r := c.scenario(client, "rolling-update", target, rate, "DURATION=18s", "NEW=new", "ADD="+three, "OLD=old", "REMOVE="+without)
+	r := c.scenario(client, "rolling-update", target, rate, "DURATION=18s", "NEW=new", "ADD="+three, "OLD=old",
+		"REMOVE="+without)
 	events := r.Variants[0].Rounds[0].Events
-	if len(events) != 2 || events[0].FirstAnswer == nil || *events[0].FirstAnswer < events[0].At || events[1].Failure != "" {
+	if len(events) != 2 || events[0].FirstAnswer == nil || *events[0].FirstAnswer < events[0].At ||
+		events[1].Failure != "" {
 		t.Errorf("rolling-update: %+v", events)
 	}
 	// What was open when the endpoint went may still be answered by it, nothing that was begun long after.
@@ -92,8 +95,10 @@ func TestScenarios(t *testing.T) {
 	}
 
 	// The proxy is killed, and started again by a command, as an operator would.
-	start := programs.Path("ipvs-proxier") + " run --node-name node1 --cluster-cidr " + topology.PodCIDRs + " --manifests " + c.manifests + " >/tmp/again.log 2>&1 & echo $! >/tmp/again.pid"
-	r = c.scenario(c.Node1, "proxy-restart", target, rate, "DURATION=14s", fmt.Sprint("KILL=kill -9 ", c.proxier.PID()), "START="+start)
+	start := programs.Path("ipvs-proxier") + " run --node-name node1 --cluster-cidr " + topology.PodCIDRs +
+		" --manifests " + c.manifests + " >/tmp/again.log 2>&1 & echo $! >/tmp/again.pid"
+	r = c.scenario(c.Node1, "proxy-restart", target, rate, "DURATION=14s", fmt.Sprint("KILL=kill -9 ", c.proxier.PID()),
+		"START="+start)
 	for _, e := range r.Variants[0].Rounds[0].Events {
 		if e.Failure != "" {
 			t.Errorf("proxy-restart: %s: %s", e.Name, e.Failure)

@@ -134,7 +134,8 @@ func (p *pictures) measure(from *topology.Host, name, run string, values ...stri
 	var result struct {
 		Variants []struct{ Rounds []json.RawMessage }
 	}
-	if decode := json.Unmarshal([]byte(output.String()), &result); decode != nil || len(result.Variants) != 1 || len(result.Variants[0].Rounds) != 1 {
+	if decode := json.Unmarshal([]byte(output.String()), &result); decode != nil || len(result.Variants) != 1 ||
+		len(result.Variants[0].Rounds) != 1 {
 		p.t.Fatalf("%s: %v, %v\n%s\n%s", name, err, decode, log.String(), output.String())
 	}
 	r := &scenarioReport{}
@@ -178,16 +179,19 @@ func (p *pictures) slowEndpoint(slow *topology.Host) {
 	pods := append(slices.Clone(p.pods[:3]), slow)
 	var bars []picture.Bar
 	var table strings.Builder
-	for _, choice := range p.known("rr", "wrr", "lc", "wlc", "sed", "nq", "twos", "sh", "mh", "sh fallback,port", "mh fallback,port") {
+	for _, choice := range p.known("rr", "wrr", "lc", "wlc", "sed", "nq", "twos", "sh", "mh", "sh fallback,port",
+		"mh fallback,port") {
 		p.serving(choice, nil, pods...)
 		r := p.measure(p.client, "slow-endpoint", choice)
 		share := r.share("slow")
 		bars = append(bars, picture.Bar{Name: choice, Parts: []float64{share, 1 - share}, Value: percent(share) + " slow"})
-		fmt.Fprintf(&table, "| %s | %s | %.0f ms | %.0f ms |\n", choice, percent(share), r.Latency.P50/1000, r.Latency.P90/1000)
+		fmt.Fprintf(&table, "| %s | %s | %.0f ms | %.0f ms |\n",
+			choice, percent(share), r.Latency.P50/1000, r.Latency.P90/1000)
 	}
 	p.section("One endpoint is slow", "slow-endpoint", "--set TARGET=tcp://10.96.0.10:80 --set SOURCES=...",
 		fmt.Sprintf("Four endpoints: three answer after 5 ms, one after 150 ms. %d client addresses open 80 connections a second, at times that do not depend on the answers.", p.clients))
-	p.draw("slow-endpoint", picture.Bars("Share of the connections that the slow one of four endpoints got", []string{"slow endpoint", "the three others"}, 1, bars))
+	p.draw("slow-endpoint", picture.Bars("Share of the connections that the slow one of four endpoints got",
+		[]string{"slow endpoint", "the three others"}, 1, bars))
 	fmt.Fprintf(&p.page, "| scheduler | to the slow endpoint | latency p50 | p90 |\n|---|---|---|---|\n%s\n", table.String())
 }
 
@@ -197,7 +201,9 @@ func (p *pictures) newEndpoint() {
 	for _, c := range []struct {
 		name, choice string
 		change       []func(*v1.Service)
-	}{{"rr", "rr", nil}, {"lc", "lc", nil}, {"wlc, slow-start 10s", "wlc", []func(*v1.Service){annotated("ipvs-proxier.io/slow-start", "10s")}},
+	}{{"rr", "rr", nil}, {
+		"lc", "lc", nil,
+	}, {"wlc, slow-start 10s", "wlc", []func(*v1.Service){annotated("ipvs-proxier.io/slow-start", "10s")}},
 		{"wrr, slow-start 10s", "wrr", []func(*v1.Service){annotated("ipvs-proxier.io/slow-start", "10s")}}} {
 		p.serving(c.choice, c.change, p.pods[:3]...)
 		for i := range 5 { // what an established Service has: some seconds of connections
@@ -214,10 +220,12 @@ func (p *pictures) newEndpoint() {
 		"Three endpoints have served 80 connections a second for five seconds when a fourth one comes: its share of the new connections, second by second. "+
 			"Least connection counts connections closed in the last two minutes (256 count as one open). So a new endpoint gets every short connection at first, "+
 			"until it has had as many as the others. `slow-start` softens this; `wrr` does not have it.")
-	p.draw("new-endpoint", picture.Lines("Share of the new connections that the new one of four endpoints got", " %", "seconds since it came", 100, lines))
+	p.draw("new-endpoint", picture.Lines("Share of the new connections that the new one of four endpoints got", " %",
+		"seconds since it came", 100, lines))
 	fmt.Fprint(&p.page, "| share of the new endpoint | first second | most | last second |\n|---|---|---|---|\n")
 	for _, l := range lines {
-		fmt.Fprintf(&p.page, "| %s | %.0f %% | %.0f %% | %.0f %% |\n", l.Name, l.Values[0], slices.Max(l.Values), l.Values[len(l.Values)-1])
+		fmt.Fprintf(&p.page, "| %s | %.0f %% | %.0f %% | %.0f %% |\n",
+			l.Name, l.Values[0], slices.Max(l.Values), l.Values[len(l.Values)-1])
 	}
 	fmt.Fprintln(&p.page)
 }
@@ -228,7 +236,9 @@ func (p *pictures) whoMoves() {
 	for _, c := range []struct {
 		name, choice string
 		change       []func(*v1.Service)
-	}{{"mh", "mh", nil}, {"sh", "sh", nil}, {"rr, session affinity", "rr", []func(*v1.Service){affinity(600)}}, {"rr", "rr", nil}} {
+	}{{
+		"mh", "mh", nil,
+	}, {"sh", "sh", nil}, {"rr, session affinity", "rr", []func(*v1.Service){affinity(600)}}, {"rr", "rr", nil}} {
 		for _, step := range []struct {
 			name  string
 			after []*topology.Host
@@ -237,14 +247,17 @@ func (p *pictures) whoMoves() {
 			p.measure(p.client, "who-moves", c.name+" "+step.name+" before", count)
 			p.change(c.choice, c.change, step.after...)
 			p.measure(p.client, "who-moves", c.name+" "+step.name+" after", count)
-			clients := p.moved(p.report("who-moves", c.name+" "+step.name+" before"), p.report("who-moves", c.name+" "+step.name+" after"))
-			bars = append(bars, picture.Bar{Name: c.name + ": " + step.name, Parts: []float64{clients.Share}, Value: fmt.Sprintf("%d of %d", clients.Moved, clients.Both)})
+			clients := p.moved(p.report("who-moves", c.name+" "+step.name+" before"),
+				p.report("who-moves", c.name+" "+step.name+" after"))
+			bars = append(bars, picture.Bar{Name: c.name + ": " +
+				step.name, Parts: []float64{clients.Share}, Value: fmt.Sprintf("%d of %d", clients.Moved, clients.Both)})
 		}
 	}
 	p.section("Endpoints come and go", "who-moves", "--set TARGET=tcp://10.96.0.10:80 --set SOURCES=... "+"--set "+count,
 		fmt.Sprintf("%d clients make two connections each, before and after one of four endpoints goes, or a fifth one comes. Counted are the clients that have another endpoint afterwards though theirs is still there. "+
 			"When a fifth comes, a fifth of the clients has to move if the new one is to have its share.", p.clients))
-	p.draw("who-moves", picture.Bars("Clients that changed their endpoint though it was still there", []string{"moved"}, 1, bars))
+	p.draw("who-moves", picture.Bars("Clients that changed their endpoint though it was still there", []string{"moved"},
+		1, bars))
 	for _, b := range bars {
 		fmt.Fprintf(&p.page, "- %s: %s\n", b.Name, b.Value)
 	}
@@ -309,12 +322,14 @@ func (p *pictures) manyNodes() {
 		most = max(most, got[pod.Name])
 	}
 	for _, pod := range p.pods {
-		bars = append(bars, picture.Bar{Name: "endpoint " + pod.Name, Parts: []float64{float64(got[pod.Name])}, Value: fmt.Sprint(got[pod.Name], " of ", 3*nodes)})
+		bars = append(bars, picture.Bar{Name: "endpoint " +
+			pod.Name, Parts: []float64{float64(got[pod.Name])}, Value: fmt.Sprint(got[pod.Name], " of ", 3*nodes)})
 	}
 	p.section("Many nodes with few connections each", "many-nodes", "--set TARGET=tcp://10.96.0.10:80",
 		fmt.Sprintf("`rr` on %d nodes (the proxier is started with one node name after the other), three connections from each, to five endpoints. The mean is %d. "+
 			"Were the order the same on all nodes, three endpoints would have %d each, and two none.", nodes, 3*nodes/len(p.pods), nodes))
-	p.draw("many-nodes", picture.Bars("Connections of many nodes to each endpoint, under rr", []string{"connections"}, float64(nodes), bars))
+	p.draw("many-nodes", picture.Bars("Connections of many nodes to each endpoint, under rr", []string{"connections"},
+		float64(nodes), bars))
 	fmt.Fprintf(&p.page, "The busiest has %.2f times the mean.\n\n", float64(most)*float64(len(p.pods))/float64(3*nodes))
 
 	count := fmt.Sprint("COUNT=", 2*p.clients)

@@ -63,7 +63,8 @@ func table(choices []choice, change ...func(*v1.Service)) *v1.Service {
 	for i, choice := range choices {
 		for _, protocol := range []v1.Protocol{v1.ProtocolTCP, v1.ProtocolUDP} {
 			name := fmt.Sprintf("%s-%d", strings.ToLower(string(protocol)), i)
-			s.Spec.Ports = append(s.Spec.Ports, v1.ServicePort{Name: name, Protocol: protocol, Port: tablePort(i), TargetPort: intstr.FromInt32(tableTarget(i))})
+			s.Spec.Ports = append(s.Spec.Ports,
+				v1.ServicePort{Name: name, Protocol: protocol, Port: tablePort(i), TargetPort: intstr.FromInt32(tableTarget(i))})
 			schedulers = append(schedulers, name+"="+choice.scheduler)
 			flags = append(flags, name+"="+strings.ReplaceAll(choice.flags, ",", "+"))
 		}
@@ -199,7 +200,9 @@ func TestEverySchedulerUnderLoad(t *testing.T) {
 	var loads []*harness.Load
 	began := time.Now()
 	for _, l := range []struct{ mode, network string }{{"crr", "tcp"}, {"udp-rr", "udp"}} {
-		loads = append(loads, c.startLoad(client, append([]string{"--mode", l.mode, "--rate", "150", "--duration", "5m", "--timeout", harness.Patiently(5 * time.Second).String()}, tableTargets(l.network, len(choices))...)...))
+		loads = append(loads, c.startLoad(client, append([]string{
+			"--mode", l.mode, "--rate", "150", "--duration", "5m", "--timeout", harness.Patiently(5 * time.Second).String(),
+		}, tableTargets(l.network, len(choices))...)...))
 	}
 	for _, step := range []struct {
 		name  string
@@ -238,7 +241,9 @@ func terminating(s *v1.Service, going *topology.Host, pods ...*topology.Host) st
 	for _, slice := range endpointSlices(s, pods...) {
 		for i, e := range slice.Endpoints {
 			if e.Addresses[0] == going.IPv4.String() || e.Addresses[0] == going.IPv6.String() {
-				slice.Endpoints[i].Conditions = discovery.EndpointConditions{Ready: new(false), Serving: new(true), Terminating: new(true)}
+				slice.Endpoints[i].Conditions = discovery.EndpointConditions{
+					Ready: new(false), Serving: new(true), Terminating: new(true),
+				}
 			}
 		}
 		text += "---\n" + manifest(slice)
@@ -269,10 +274,15 @@ func TestEveryTransition(t *testing.T) {
 	c.write("table.yaml", with(table(at(0), annotated("ipvs-proxier.io/weight", "*=1000")), one, two, three))
 	c.settled("the start", at(0), one, two, three)
 	held := c.holdAll(client, n)
-	tcp := c.startLoad(client, append([]string{"--mode", "crr", "--rate", "150", "--duration", "8m", "--timeout", harness.Patiently(10 * time.Second).String()}, tableTargets("tcp", n)...)...)
-	udp := c.startLoad(client, append([]string{"--mode", "udp-rr", "--rate", "150", "--duration", "8m", "--timeout", harness.Patiently(5 * time.Second).String()}, tableTargets("udp", n)...)...)
+	tcp := c.startLoad(client, append([]string{
+		"--mode", "crr", "--rate", "150", "--duration", "8m", "--timeout", harness.Patiently(10 * time.Second).String(),
+	}, tableTargets("tcp", n)...)...)
+	udp := c.startLoad(client, append([]string{
+		"--mode", "udp-rr", "--rate", "150", "--duration", "8m", "--timeout", harness.Patiently(5 * time.Second).String(),
+	}, tableTargets("udp", n)...)...)
 	for step := 1; step < n; step++ {
-		change := []func(*v1.Service){annotated("ipvs-proxier.io/weight", fmt.Sprintf("node=node1:%d,*=1000", 1000*(1+step%4)))}
+		change := []func(*v1.Service){annotated("ipvs-proxier.io/weight", fmt.Sprintf("node=node1:%d,*=1000",
+			1000*(1+step%4)))}
 		if step%3 == 0 {
 			change = append(change, affinity(int32(60*step)))
 		}
@@ -364,7 +374,8 @@ func TestSharesFollowWeights(t *testing.T) {
 				p := float64(weights[j]) / 8
 				want, off := connections*p, 2.576*math.Sqrt(connections*p*(1-p))
 				got := after[pod.IPv4] - before[pod.IPv4]
-				t.Logf("%s: %s of weight %d has %d of %d connections, expected %.0f ± %.1f", choice.scheduler, pod.Name, weights[j], got, connections, want, off)
+				t.Logf("%s: %s of weight %d has %d of %d connections, expected %.0f ± %.1f",
+					choice.scheduler, pod.Name, weights[j], got, connections, want, off)
 				inside = inside && math.Abs(float64(got)-want) <= off
 			}
 			return inside
@@ -389,7 +400,9 @@ func uids(s *v1.Service, generation string, pods ...*topology.Host) string {
 			if i == len(pods)-1 {
 				uid += generation
 			}
-			slice.Endpoints[i].TargetRef = &v1.ObjectReference{Kind: "Pod", Namespace: s.Namespace, Name: pod.Name, UID: types.UID(uid)}
+			slice.Endpoints[i].TargetRef = &v1.ObjectReference{
+				Kind: "Pod", Namespace: s.Namespace, Name: pod.Name, UID: types.UID(uid),
+			}
 		}
 		text += "---\n" + manifest(slice)
 	}

@@ -22,7 +22,8 @@ func TestServiceMetrics(t *testing.T) {
 		t.Helper()
 		_, text, err := c.proxier.Get("http://127.0.0.1:10249/metrics")
 		c.must(err)
-		m := regexp.MustCompile(`(?m)^ipvs_proxier_service_` + regexp.QuoteMeta(name+labels) + ` (\S+)$`).FindStringSubmatch(text)
+		m := regexp.MustCompile(`(?m)^ipvs_proxier_service_` + regexp.QuoteMeta(name+labels) +
+			` (\S+)$`).FindStringSubmatch(text)
 		if m == nil {
 			return 0, false
 		}

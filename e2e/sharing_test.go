@@ -37,7 +37,8 @@ func TestRoundRobinSharesAreEqual(t *testing.T) {
 func TestLeastConnectionSparesTheSlow(t *testing.T) {
 	c := newCluster(t)
 	client := c.pod(1, 50, "client")
-	c.write("web.yaml", with(web(scheduled("lc")), c.backend(1, 10, "quick-1"), c.backend(1, 11, "quick-2"), c.backend(2, 10, "slow", "--delay", "1500ms")))
+	c.write("web.yaml", with(web(scheduled("lc")), c.backend(1, 10, "quick-1"), c.backend(1, 11, "quick-2"),
+		c.backend(2, 10, "slow", "--delay", "1500ms")))
 	c.run()
 	r := c.load(client, "--mode", "crr", "--rate", "50", "--count", "200", "tcp://"+web4.String())
 	withoutErrors(t, r)
@@ -52,7 +53,8 @@ func TestLeastConnectionSparesTheSlow(t *testing.T) {
 // TestSourceHashSticks: a client stays with its endpoint; different clients spread.
 func TestSourceHashSticks(t *testing.T) {
 	c := newCluster(t)
-	c.write("web.yaml", with(web(scheduled("source-hashing")), c.backend(1, 10, "one"), c.backend(1, 11, "two"), c.backend(2, 10, "three")))
+	c.write("web.yaml", with(web(scheduled("source-hashing")), c.backend(1, 10, "one"), c.backend(1, 11, "two"),
+		c.backend(2, 10, "three")))
 	var clients []*topology.Host
 	for i := range 8 {
 		clients = append(clients, c.pod(1, 50+i, fmt.Sprintf("client-%d", i)))
@@ -82,8 +84,10 @@ func TestAnnotationChangesLive(t *testing.T) {
 	buckets := strings.ReplaceAll(servers, "/1", "/128") // of the 256 that sh has
 	c.write("web.yaml", with(web(), one, two))
 	c.run()
-	load := c.startLoad(client, "--mode", "crr", "--rate", "40", "--duration", "8s", "--timeout", lossTimeout.String(), "tcp://"+web4.String())
-	for _, step := range []struct{ value, kernel string }{{"lc", "lc" + servers}, {"source-hash", "sh" + buckets}, {"round-robin", "rr" + servers}, {"least-connection", "lc" + servers}} {
+	load := c.startLoad(client, "--mode", "crr", "--rate", "40", "--duration", "8s", "--timeout", lossTimeout.String(),
+		"tcp://"+web4.String())
+	for _, step := range []struct{ value, kernel string }{{"lc", "lc" + servers}, {"source-hash", "sh" +
+		buckets}, {"round-robin", "rr" + servers}, {"least-connection", "lc" + servers}} {
 		c.write("web.yaml", with(web(scheduled(step.value)), one, two))
 		c.awaitVirtualServer("tcp", web4, step.kernel)
 	}

@@ -114,7 +114,8 @@ func TestSoak(t *testing.T) {
 	s.set("web", with(web(nodePort), s.one, two))
 	s.services = make([]soaked, soakServices)
 	for i := range s.services {
-		// As many of each kind as later: a scheduler has memory in the kernel, and an endpoint of this node a set entry.
+		// As many of each kind as later: a scheduler has memory in the kernel, and an endpoint of this node a set
+		// entry.
 		s.services[i] = soaked{scheduler: s.scheduler(), away: i < soakAway, weight: s.weight(), rolled: s.r.IntN(30)}
 		if i < soakAway {
 			s.gone = append(s.gone, i)

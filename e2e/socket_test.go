@@ -24,7 +24,8 @@ func TestCommandsUseTheSocket(t *testing.T) {
 	run := func(args ...string) (string, error) {
 		return c.Node1.Run(programs.Path("ipvs-proxier"), args...)
 	}
-	if text, err := run("status"); err != nil || !strings.Contains(text, web4.String()) || !strings.Contains(text, web6.String()) {
+	if text, err := run("status"); err != nil || !strings.Contains(text, web4.String()) ||
+		!strings.Contains(text, web6.String()) {
 		t.Errorf("status ends with %v:\n%s", err, text)
 	}
 	if text, err := run("journal"); err != nil || !strings.Contains(text, "start") {
@@ -43,12 +44,14 @@ func TestCommandsUseTheSocket(t *testing.T) {
 	// The mode of the file is one barrier, the credentials of the client from the kernel the other one.
 	c.must(os.Chmod("/run/ipvs-proxier", 0o755))
 	c.must(os.Chmod(socketPath, 0o666))
-	if said := nobody(); !strings.Contains(said, "no ipvs-proxier answers") || strings.Contains(said, "the socket is root's") {
+	if said := nobody(); !strings.Contains(said, "no ipvs-proxier answers") ||
+		strings.Contains(said, "the socket is root's") {
 		t.Errorf("a user whom the mode lets in gets no refusal:\n%s", said)
 	}
 
 	c.proxier.Kill()
-	if text, err := run("status"); err == nil || !strings.Contains(err.Error()+text, "the process that made the socket has ended") {
+	if text, err := run("status"); err == nil ||
+		!strings.Contains(err.Error()+text, "the process that made the socket has ended") {
 		t.Errorf("after SIGKILL status ends with %v:\n%s", err, text)
 	}
 	c.again()

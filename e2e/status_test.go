@@ -48,7 +48,8 @@ func TestStatusShowsWhatTheKernelLacks(t *testing.T) {
 	}
 	_, err := c.Node1.Run("ipvsadm", "-C")
 	c.must(err)
-	if text, err := c.proxier.StatusText("--problems"); err == nil || strings.Count(text, "MISSING") < 4 || strings.Contains(text, "none: refused") {
+	if text, err := c.proxier.StatusText("--problems"); err == nil || strings.Count(text, "MISSING") < 4 ||
+		strings.Contains(text, "none: refused") {
 		t.Errorf("after ipvsadm -C status ends with %v and says\n%s", err, text)
 	}
 	c.proxier.Kill()

@@ -50,7 +50,10 @@ func TestStatusPageSaysWhyEndpointsAreLeftOut(t *testing.T) {
 			t.Errorf("a line of %d columns: %s", n, line)
 		}
 	}
-	for _, word := range []string{"all is right", "scheduler lc (annotation ipvs-proxier.io/scheduler)", "externalTrafficPolicy Local", "NodePort", web4.String(), web6.String()} {
+	for _, word := range []string{
+		"all is right", "scheduler lc (annotation ipvs-proxier.io/scheduler)", "externalTrafficPolicy Local", "NodePort",
+		web4.String(), web6.String(),
+	} {
 		if !strings.Contains(page, word) {
 			t.Errorf("the page does not say %q", word)
 		}
@@ -96,7 +99,8 @@ func TestStatusPageSaysWhyEndpointsAreLeftOut(t *testing.T) {
 			t.Errorf("%s %s: left out %q, want %q", e.Protocol, e.Address, got, want[at.Addr()])
 		}
 		// The kernel agrees with it.
-		for kind, vip := range map[string]string{"ClusterIP": web4.String(), "NodePort": fmt.Sprintf("%s:%d", c.Node1.IPv4, webNodePort)} {
+		for kind, vip := range map[string]string{"ClusterIP": web4.String(), "NodePort": fmt.Sprintf("%s:%d",
+			c.Node1.IPv4, webNodePort)} {
 			out, err := c.Node1.Run("ipvsadm", "-Ln", map[string]string{"tcp": "-t", "udp": "-u"}[e.Protocol], vip)
 			c.must(err)
 			takes := false
@@ -115,15 +119,19 @@ func TestStatusPageSaysWhyEndpointsAreLeftOut(t *testing.T) {
 	}
 	_, err = c.Node1.Run("ipvsadm", "-d", "-t", web4.String(), "-r", here.IPv4.String()+":8080")
 	c.must(err)
-	if page, err = c.proxier.StatusText("default/web"); err == nil || !strings.Contains(page, "left out of ClusterIP: the kernel does not have it") {
+	if page, err = c.proxier.StatusText("default/web"); err == nil ||
+		!strings.Contains(page, "left out of ClusterIP: the kernel does not have it") {
 		t.Errorf("without the real server status ends with %v and says\n%s", err, page)
 	}
-	for name, why := range map[string]string{"default/headless": "it is headless", "default/nothing": "no such Service is known"} {
+	for name, why := range map[string]string{
+		"default/headless": "it is headless", "default/nothing": "no such Service is known",
+	} {
 		if page, err = c.proxier.StatusText(name); err == nil || !strings.Contains(err.Error()+page, why) {
 			t.Errorf("%s: status ends with %v and says\n%s\nwant %q", name, err, page, why)
 		}
 	}
-	if names, err := c.proxier.StatusText("-o", "name"); err == nil || strings.Count(names, "\n") != 2 || !strings.HasPrefix(names, "default/web\nipvs-proxier: DRIFT") {
+	if names, err := c.proxier.StatusText("-o", "name"); err == nil || strings.Count(names, "\n") != 2 ||
+		!strings.HasPrefix(names, "default/web\nipvs-proxier: DRIFT") {
 		t.Errorf("the names are %q, %v; want that of the one that is served, and exit status 1 for the drift", names, err)
 	}
 	tree, _ := c.proxier.StatusText() // the drift ends it with 1, which it says in a line of its own

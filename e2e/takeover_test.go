@@ -83,7 +83,8 @@ func TestOnlyOneProxy(t *testing.T) {
 	end := c.imitate()
 	for _, args := range [][]string{nil, {"--take-over", "kube-router"}} {
 		c.start(append([]string{"--manifests", c.manifests}, args...)...)
-		refused(t, c.proxier, "kube-proxy is alive", "http://127.0.0.1:10249/proxyMode", "--take-over=kube-proxy", "kubectl -n kube-system delete daemonset kube-proxy", "convert")
+		refused(t, c.proxier, "kube-proxy is alive", "http://127.0.0.1:10249/proxyMode", "--take-over=kube-proxy",
+			"kubectl -n kube-system delete daemonset kube-proxy", "convert")
 	}
 	if now := c.dataplane(); now != before {
 		t.Errorf("it wrote:\n%s", now)
@@ -248,10 +249,14 @@ func (c *cluster) startKubeProxy(node *topology.Host, kubeconfig string) *harnes
 
 // startKubeProxyIn starts the real kube-proxy on the node in a mode of it. For nftables the kernel must have nf_tables,
 // and the machine nft. more are flags of it.
-func (c *cluster) startKubeProxyIn(mode string, node *topology.Host, kubeconfig string, more ...string) *harness.Process {
+func (c *cluster) startKubeProxyIn(
+	mode string, node *topology.Host, kubeconfig string, more ...string,
+) *harness.Process {
 	c.t.Helper()
-	p, err := harness.Start(node, filepath.Join(peers, "kube-proxy"), append([]string{"--kubeconfig", kubeconfig, "--proxy-mode", mode, "--hostname-override", node.Name,
-		"--cluster-cidr", topology.PodCIDRs, "--ipvs-scheduler", "rr", "--conntrack-max-per-core", "0", "--conntrack-min", "0"}, more...)...)
+	p, err := harness.Start(node, filepath.Join(peers, "kube-proxy"),
+		append([]string{"--kubeconfig", kubeconfig, "--proxy-mode", mode, "--hostname-override", node.Name,
+			"--cluster-cidr", topology.PodCIDRs, "--ipvs-scheduler", "rr", "--conntrack-max-per-core", "0", "--conntrack-min",
+			"0"}, more...)...)
 	c.must(err)
 	c.t.Cleanup(func() {
 		p.Kill()
@@ -274,7 +279,9 @@ func TestTakeOverFromKubeProxy(t *testing.T) {
 	node := &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: c.Node1.Name}}
 	made, err := api.CoreV1().Nodes().Create(ctx, node, metav1.CreateOptions{})
 	c.must(err)
-	made.Status.Addresses = []v1.NodeAddress{{Type: v1.NodeInternalIP, Address: c.Node1.IPv4.String()}, {Type: v1.NodeInternalIP, Address: c.Node1.IPv6.String()}}
+	made.Status.Addresses = []v1.NodeAddress{
+		{Type: v1.NodeInternalIP, Address: c.Node1.IPv4.String()}, {Type: v1.NodeInternalIP, Address: c.Node1.IPv6.String()},
+	}
 	_, err = api.CoreV1().Nodes().UpdateStatus(ctx, made, metav1.UpdateOptions{})
 	c.must(err)
 	dual := v1.IPFamilyPolicyRequireDualStack
@@ -302,7 +309,9 @@ func TestTakeOverFromKubeProxy(t *testing.T) {
 	for _, ask := range []struct {
 		from *topology.Host
 		to   netip.AddrPort
-	}{{client, web4}, {client, web6}, {c.Outside, np4}, {c.Outside, np6}, {c.Outside, at(c.Node1.IPv4, webNodePort+1)}, {c.Outside, at(c.Node1.IPv6, webNodePort+1)}} {
+	}{{client, web4}, {client, web6}, {
+		c.Outside, np4,
+	}, {c.Outside, np6}, {c.Outside, at(c.Node1.IPv4, webNodePort+1)}, {c.Outside, at(c.Node1.IPv6, webNodePort+1)}} {
 		c.must(harness.Await(2*time.Minute, func() error {
 			if kubeProxy.Ended() {
 				t.Fatal("kube-proxy has ended")
@@ -316,11 +325,15 @@ func TestTakeOverFromKubeProxy(t *testing.T) {
 			return nil
 		}))
 	}
-	held := slices.Concat(c.hold(client, web4, 4), c.hold(client, web6, 2), c.hold(c.Outside, np4, 4), c.hold(c.Outside, np6, 2))
+	held := slices.Concat(c.hold(client, web4, 4), c.hold(client, web6, 2), c.hold(c.Outside, np4, 4),
+		c.hold(c.Outside, np6, 2))
 	loads := []*harness.Load{
-		c.startLoad(client, "--mode", "crr", "--rate", "20", "--duration", "40s", "--timeout", lossTimeout.String(), "tcp://"+web4.String()),
-		c.startLoad(c.Outside, "--mode", "crr", "--rate", "20", "--duration", "40s", "--timeout", lossTimeout.String(), "tcp://"+np6.String()),
-		c.startLoad(c.Outside, "--mode", "udp-rr", "--rate", "10", "--duration", "40s", "--timeout", lossTimeout.String(), "udp://"+np4.String()),
+		c.startLoad(client, "--mode", "crr", "--rate", "20", "--duration", "40s", "--timeout", lossTimeout.String(),
+			"tcp://"+web4.String()),
+		c.startLoad(c.Outside, "--mode", "crr", "--rate", "20", "--duration", "40s", "--timeout", lossTimeout.String(),
+			"tcp://"+np6.String()),
+		c.startLoad(c.Outside, "--mode", "udp-rr", "--rate", "10", "--duration", "40s", "--timeout", lossTimeout.String(),
+			"udp://"+np4.String()),
 	}
 	args := []string{"--kubeconfig", kubeconfig}
 	c.start(args...)
@@ -354,7 +367,8 @@ func TestTakeOverFromKubeProxy(t *testing.T) {
 	np := at(c.Node1.IPv4, webNodePort)
 	held = slices.Concat(c.hold(client, web4, 4), c.hold(client, web6, 2), c.hold(c.Outside, np, 4))
 	c.must(c.proxier.Stop())
-	if output, err := programs.Cleanup(c.Node1, "--hand-over"); err == nil || !strings.Contains(err.Error()+output, "no living kube-proxy") {
+	if output, err := programs.Cleanup(c.Node1, "--hand-over"); err == nil ||
+		!strings.Contains(err.Error()+output, "no living kube-proxy") {
 		t.Errorf("hand-over to nobody: %v, %s", err, output)
 	}
 	stillUsable(t, held, "our end")
@@ -363,7 +377,8 @@ func TestTakeOverFromKubeProxy(t *testing.T) {
 		_, err := programs.Cleanup(c.Node1, "--hand-over")
 		return err
 	}))
-	if output, err := programs.Cleanup(c.Node1); err == nil || !strings.Contains(err.Error()+output, "kube-proxy is alive") {
+	if output, err := programs.Cleanup(c.Node1); err == nil ||
+		!strings.Contains(err.Error()+output, "kube-proxy is alive") {
 		t.Errorf("cleanup beside kube-proxy: %v, %s", err, output)
 	}
 	stillUsable(t, held, "the hand-over")
@@ -413,9 +428,12 @@ ipvsadm -A -t 10.96.0.99:80 -s rr; ipvsadm -A -t %[3]s:30999 -s rr
 	c.must(err)
 	held := slices.Concat(c.hold(client, web4, 4), c.hold(client, web6, 2), c.hold(c.Outside, np4, 4))
 	loads := []*harness.Load{
-		c.startLoad(client, "--mode", "crr", "--rate", "20", "--duration", "15s", "--timeout", lossTimeout.String(), "tcp://"+web4.String()),
-		c.startLoad(client, "--mode", "crr", "--rate", "10", "--duration", "15s", "--timeout", lossTimeout.String(), "tcp://"+web6.String()),
-		c.startLoad(c.Outside, "--mode", "crr", "--rate", "10", "--duration", "15s", "--timeout", lossTimeout.String(), "tcp://"+np4.String()),
+		c.startLoad(client, "--mode", "crr", "--rate", "20", "--duration", "15s", "--timeout", lossTimeout.String(),
+			"tcp://"+web4.String()),
+		c.startLoad(client, "--mode", "crr", "--rate", "10", "--duration", "15s", "--timeout", lossTimeout.String(),
+			"tcp://"+web6.String()),
+		c.startLoad(c.Outside, "--mode", "crr", "--rate", "10", "--duration", "15s", "--timeout", lossTimeout.String(),
+			"tcp://"+np4.String()),
 	}
 	c.run("--take-over", "kube-router")
 	c.awaitOutput("took the place of the predecessor")

@@ -34,7 +34,8 @@ func gateway(like netip.Addr) netip.Addr {
 func TestWhoReachesWhatAsWhom(t *testing.T) {
 	c := newCluster(t)
 	local, remote, client := c.backend(1, 10, "local"), c.backend(2, 10, "remote"), c.pod(1, 50, "client")
-	toLocal, toRemote := service("to-local", []string{"10.96.0.11", "fd00:10:96::11"}, nodePort), service("to-remote", []string{"10.96.0.12", "fd00:10:96::12"}, nodePort)
+	toLocal, toRemote := service("to-local", []string{"10.96.0.11", "fd00:10:96::11"}, nodePort), service("to-remote",
+		[]string{"10.96.0.12", "fd00:10:96::12"}, nodePort)
 	for i := range toRemote.Spec.Ports {
 		toRemote.Spec.Ports[i].NodePort = webNodePort + 1
 	}
@@ -60,11 +61,12 @@ func TestWhoReachesWhatAsWhom(t *testing.T) {
 			c.Node2:   {nil, asGateway},
 			c.Outside: {asGateway, asGateway},
 		}},
-		{"to-remote", toRemote.Spec.ClusterIPs, webNodePort + 1, "remote", map[*topology.Host]struct{ byClusterIP, byNodePort as }{
-			client:    {own, asNode},
-			c.Node1:   {asNode, asNode},
-			c.Outside: {asNode, asNode},
-		}},
+		{"to-remote", toRemote.Spec.ClusterIPs, webNodePort + 1, "remote",
+			map[*topology.Host]struct{ byClusterIP, byNodePort as }{
+				client:    {own, asNode},
+				c.Node1:   {asNode, asNode},
+				c.Outside: {asNode, asNode},
+			}},
 	} {
 		for _, ip := range service.ips {
 			clusterIP := netip.MustParseAddr(ip)
@@ -87,7 +89,8 @@ func TestWhoReachesWhatAsWhom(t *testing.T) {
 							continue
 						}
 						if want := expect(from, clusterIP); answer.ID != service.backend || answer.Client != want {
-							t.Errorf("%s asks %s %s of %s: %s answers and saw %s, want %s", from.Name, network, way, service.name, answer.ID, answer.Client, want)
+							t.Errorf("%s asks %s %s of %s: %s answers and saw %s, want %s",
+								from.Name, network, way, service.name, answer.ID, answer.Client, want)
 						}
 					}
 				}
@@ -174,7 +177,8 @@ func TestNodePortAddresses(t *testing.T) {
 // TestSessionAffinity: one client keeps its endpoint over many connections, by any scheduler.
 func TestSessionAffinity(t *testing.T) {
 	c := newCluster(t)
-	c.write("web.yaml", with(web(affinity(600)), c.backend(1, 10, "one"), c.backend(1, 11, "two"), c.backend(2, 10, "three")))
+	c.write("web.yaml", with(web(affinity(600)), c.backend(1, 10, "one"), c.backend(1, 11, "two"),
+		c.backend(2, 10, "three")))
 	client := c.pod(1, 50, "client")
 	c.run()
 	for _, network := range []string{"tcp", "udp"} {

@@ -64,7 +64,8 @@ func (c *cluster) putUnderLoad(client *topology.Host, rate int, most time.Durati
 	node4, node6 := at(c.Node1.IPv4, webNodePort), at(c.Node1.IPv6, webNodePort)
 	// No client reaches the same endpoints by two ways at once, neither here nor below: with one source port for both,
 	// IPVS could not distinguish the answers (B40 in docs/cases.md).
-	u := &underLoad{c: c, broken: map[net.Conn]error{}, done: make(chan struct{}), held: slices.Concat(c.hold(client, web4, 10), c.hold(c.Outside, web6, 5), c.hold(c.Node2, node4, 5), c.hold(c.Node2, node6, 5))}
+	u := &underLoad{c: c, broken: map[net.Conn]error{}, done: make(chan struct{}), held: slices.Concat(c.hold(client,
+		web4, 10), c.hold(c.Outside, web6, 5), c.hold(c.Node2, node4, 5), c.hold(c.Node2, node6, 5))}
 	for _, l := range []struct {
 		from *topology.Host
 		mode string
@@ -78,7 +79,8 @@ func (c *cluster) putUnderLoad(client *topology.Host, rate int, most time.Durati
 		{c.Denied, "udp-rr", rate / 2, "udp://" + node6.String()},
 		{c.Outside, "udp-rr", rate / 2, "udp://" + web4.String()},
 	} {
-		u.loads = append(u.loads, c.startLoad(l.from, "--mode", l.mode, "--rate", strconv.Itoa(l.rate), "--duration", most.String(), "--timeout", lossTimeout.String(), l.at))
+		u.loads = append(u.loads, c.startLoad(l.from, "--mode", l.mode, "--rate", strconv.Itoa(l.rate), "--duration",
+			most.String(), "--timeout", lossTimeout.String(), l.at))
 	}
 	u.over.Go(func() {
 		for {
@@ -123,7 +125,8 @@ func (u *underLoad) judge(after string) {
 		answered += report.Requests.Answered
 		failed += report.Requests.Errors
 	}
-	u.c.t.Logf("%s: %d requests answered, %d failed; %d connections held, %d broken", after, answered, failed, len(u.held), len(u.broken))
+	u.c.t.Logf("%s: %d requests answered, %d failed; %d connections held, %d broken",
+		after, answered, failed, len(u.held), len(u.broken))
 }
 
 // TestLoadsCountWhatIsOpenAtTheirEnd: requests that have no answer when a load is stopped are lost like those before.
@@ -136,7 +139,8 @@ func TestLoadsCountWhatIsOpenAtTheirEnd(t *testing.T) {
 		c.must(err)
 		return counters["TcpPassiveOpens"]
 	}
-	load := c.startLoad(client, "--mode", "crr", "--rate", "20", "--duration", "1h", "--timeout", "3s", "tcp://"+at(pod.IPv4, 8080).String())
+	load := c.startLoad(client, "--mode", "crr", "--rate", "20", "--duration", "1h", "--timeout", "3s",
+		"tcp://"+at(pod.IPv4, 8080).String())
 	awaitOpened := func(until int64) {
 		c.await(func() error {
 			if n := opened(); n < until {

@@ -39,7 +39,8 @@ func upgrade(t *testing.T, earlier string) {
 		with(web(nodePort, affinity(3600), scheduled("lc")), local, remote),
 		with(service("table", []string{"10.96.1.1", "fd00:10:96::101"}, scheduled("mh")), local, remote),
 		with(service("hash", []string{"10.96.1.2", "fd00:10:96::102"}, scheduled("sh")), local),
-		with(service("restricted", []string{"10.96.1.3", "fd00:10:96::103"}, loadBalancer(1, 30081), sourceRanges(c.Outside)), local, remote),
+		with(service("restricted", []string{"10.96.1.3", "fd00:10:96::103"}, loadBalancer(1, 30081),
+			sourceRanges(c.Outside)), local, remote),
 		with(service("empty", []string{"10.96.1.4", "fd00:10:96::104"})))
 
 	version := func(program string) {

@@ -46,7 +46,8 @@ func internalLocal(s *v1.Service) {
 func sourceRanges(hosts ...*topology.Host) func(*v1.Service) {
 	return func(s *v1.Service) {
 		for _, h := range hosts {
-			s.Spec.LoadBalancerSourceRanges = append(s.Spec.LoadBalancerSourceRanges, h.IPv4.String()+"/32", h.IPv6.String()+"/128")
+			s.Spec.LoadBalancerSourceRanges = append(s.Spec.LoadBalancerSourceRanges, h.IPv4.String()+"/32",
+				h.IPv6.String()+"/128")
 		}
 	}
 }
@@ -81,7 +82,8 @@ func (trafficCell) accepts(want, got string) bool {
 }
 
 func (cell trafficCell) text(got string) string {
-	return fmt.Sprintf("row %s: %s asks %s %s (%s of %s): %s; want %s", cell.rows, cell.from, cell.network, cell.to, cell.target, cell.service, got, cell.want)
+	return fmt.Sprintf("row %s: %s asks %s %s (%s of %s): %s; want %s",
+		cell.rows, cell.from, cell.network, cell.to, cell.target, cell.service, got, cell.want)
 }
 
 // outcomes asks for all cells, several at a time.

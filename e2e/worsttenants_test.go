@@ -255,7 +255,8 @@ func (b *beside) worst(w worstTenant, changes int, m *worstMeasures) {
 
 func (m *worstMeasures) row(w worstTenant) string {
 	low, high := ratioOfMedians(m.without, m.with)
-	return fmt.Sprintf("| %s | %d | %.1f, %.1f, **%.1f** | %d, %d | %.1f (%.1f to %.1f) | %g, %g |\n", w.name, len(w.text()),
+	return fmt.Sprintf("| %s | %d | %.1f, %.1f, **%.1f** | %d, %d | %.1f (%.1f to %.1f) | %g, %g |\n",
+		w.name, len(w.text()),
 		float64(m.of[0])/1024, float64(m.of[1])/1024, float64(m.most)/1024, median(m.without).Milliseconds(),
 		median(m.with).Milliseconds(), float64(median(m.with))/float64(median(m.without)), low, high,
 		upTo(0.95, m.inProxier[0]), upTo(0.95, m.inProxier[1]))
@@ -331,7 +332,9 @@ func (b *beside) awaitTenant(reason string) error {
 		if err != nil {
 			return err
 		}
-		if !strings.Contains(text, fmt.Sprintf(`ipvs_proxier_problems{namespace="default",reason=%q,service="tenant"}`, reason)) {
+		if !strings.Contains(
+			text, fmt.Sprintf(`ipvs_proxier_problems{namespace="default",reason=%q,service="tenant"}`, reason),
+		) {
 			return fmt.Errorf("no Problem %s of the Service", reason)
 		}
 		if !strings.Contains(text, "\nipvs_proxier_waiting_services 0\n") {

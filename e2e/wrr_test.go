@@ -17,7 +17,8 @@ func TestTurnsOnTheKernel(t *testing.T) {
 	c := newCluster(t)
 	client := c.pod(1, 50, "client")
 	heavy, light := c.backend(1, 10, "heavy"), c.backend(2, 10, "light")
-	s := web(scheduled("wrr"), annotated("ipvs-proxier.io/weight", "node=node1:65535,node=node2:32767"), func(s *v1.Service) { s.Spec.Ports = s.Spec.Ports[:1] })
+	s := web(scheduled("wrr"), annotated("ipvs-proxier.io/weight", "node=node1:65535,node=node2:32767"),
+		func(s *v1.Service) { s.Spec.Ports = s.Spec.Ports[:1] })
 	c.write("web.yaml", with(s, heavy, light))
 	c.run()
 	for family, to := range map[string]netip.AddrPort{"IPv4": web4, "IPv6": web6} {

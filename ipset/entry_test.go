@@ -145,7 +145,10 @@ func TestMatching(t *testing.T) {
 }
 
 func FuzzParseEntry(f *testing.F) {
-	for _, text := range []string{"10.96.0.10", "10.0.0.0/8", "10.96.0.10,tcp:80", "fd00::1,udp:53,fd00::1", "fd00::1,udp:53,fd00::/64", "30080", "::/0", "1.2.3.4,,", "fe80::1%x"} {
+	for _, text := range []string{
+		"10.96.0.10", "10.0.0.0/8", "10.96.0.10,tcp:80", "fd00::1,udp:53,fd00::1", "fd00::1,udp:53,fd00::/64", "30080",
+		"::/0", "1.2.3.4,,", "fe80::1%x",
+	} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

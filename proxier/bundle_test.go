@@ -23,12 +23,15 @@ func TestExplainReadsABundle(t *testing.T) {
 		Pods:  dataplane.Pods{CIDRs: []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16")}},
 		Facts: dataplane.Facts{KernelMajor: 6, KernelMinor: 12, RandomFully: true, IPVSMatch: true},
 	}
-	seen := dataplane.Observation{State: dataplane.Foundation(c), NodeAddresses: []netip.Addr{netip.MustParseAddr("192.168.50.1")}}
+	seen := dataplane.Observation{
+		State: dataplane.Foundation(c), NodeAddresses: []netip.Addr{netip.MustParseAddr("192.168.50.1")},
+	}
 	id := dataplane.VirtualServerID{Addr: netip.MustParseAddr("10.96.0.1"), Port: 80, Protocol: cluster.TCP}
 	service := cluster.Service{
 		Name: cluster.Name{Namespace: "shop", Name: "web"}, ClusterIPs: []netip.Addr{id.Addr},
 		Ports: []cluster.ServicePort{{Protocol: cluster.TCP, Port: 80, Scheduler: "rr", Endpoints: []cluster.Endpoint{
-			{Addr: netip.MustParseAddr("10.244.1.10"), Port: 8080, Ready: true, Weight: 1}, {Addr: netip.MustParseAddr("10.244.1.11"), Port: 8080, Ready: true, Weight: 1},
+			{Addr: netip.MustParseAddr("10.244.1.10"), Port: 8080, Ready: true, Weight: 1},
+			{Addr: netip.MustParseAddr("10.244.1.11"), Port: 8080, Ready: true, Weight: 1},
 		}}},
 	}
 	service.Ports[0].Limit.Upper, service.Ports[0].Limit.Lower = 5, 4
@@ -38,7 +41,9 @@ func TestExplainReadsABundle(t *testing.T) {
 		seen.State.Entries.Put(e)
 	}
 	seen.State.Addresses[id.Addr] = struct{}{}
-	counts := map[dataplane.VirtualServerID][]dataplane.Connections{id: {{Addr: netip.MustParseAddr("10.244.1.10"), Port: 8080, Active: 5}}}
+	counts := map[dataplane.VirtualServerID][]dataplane.Connections{
+		id: {{Addr: netip.MustParseAddr("10.244.1.10"), Port: 8080, Active: 5}},
+	}
 	text, err := bundle.Kernel{Seen: seen, Connections: counts}.Encode()
 	if err != nil {
 		t.Fatal(err)
@@ -68,7 +73,8 @@ func TestExplainReadsABundle(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := explain.Explain(packet, seen, iptables.Words{}, func(id dataplane.VirtualServerID) []dataplane.Connections { return counts[id] })
+		want := explain.Explain(packet, seen, iptables.Words{},
+			func(id dataplane.VirtualServerID) []dataplane.Connections { return counts[id] })
 		got, err := b.Explain(q)
 		if err != nil {
 			t.Fatal(err)

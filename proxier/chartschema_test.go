@@ -92,7 +92,9 @@ func chartOption(o Option) object {
 			name, _, _ := strings.Cut(reflect.TypeFor[Namespace]().Field(i).Tag.Get("json"), ",")
 			fields[name] = text
 		}
-		s = object{"type": "object", "additionalProperties": object{"type": "object", "additionalProperties": false, "properties": fields}}
+		s = object{"type": "object", "additionalProperties": object{
+			"type": "object", "additionalProperties": false, "properties": fields,
+		}}
 	default:
 		panic("BUG: " + o.Field + " has a type that is not expected here")
 	}

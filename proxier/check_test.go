@@ -88,7 +88,9 @@ func wantWords(t *testing.T, who, text, words string) {
 // TestCheckPassesOver: a directory for kubectl may hold files that are no objects at all.
 func TestCheckPassesOver(t *testing.T) {
 	checker := NewChecker(Default())
-	if err := checker.Read("kustomization.yaml", strings.NewReader("resources: [web.yaml]\n---\n{}\n---\n# nothing\n")); err != nil {
+	if err := checker.Read(
+		"kustomization.yaml", strings.NewReader("resources: [web.yaml]\n---\n{}\n---\n# nothing\n"),
+	); err != nil {
 		t.Fatal(err)
 	}
 	if all := checker.Result(); len(all) != 0 {

@@ -54,6 +54,7 @@ func TestEveryCommandHasATimeout(t *testing.T) {
 // startsPrograms reports whether it is one of the ways to start a program.
 func startsPrograms(s *ast.SelectorExpr) bool {
 	of, is := s.X.(*ast.Ident)
-	return is && (of.Name == "exec" && (s.Sel.Name == "Command" || s.Sel.Name == "CommandContext" || s.Sel.Name == "Cmd") ||
-		of.Name == "os" && s.Sel.Name == "StartProcess" || of.Name == "syscall" && s.Sel.Name == "ForkExec")
+	return is &&
+		(of.Name == "exec" && (s.Sel.Name == "Command" || s.Sel.Name == "CommandContext" || s.Sel.Name == "Cmd") ||
+			of.Name == "os" && s.Sel.Name == "StartProcess" || of.Name == "syscall" && s.Sel.Name == "ForkExec")
 }

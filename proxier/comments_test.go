@@ -40,7 +40,8 @@ func longLines(text []byte) (long []int) {
 		first := file.Line(at)
 		for i := range strings.Count(literal, "\n") + 1 {
 			line := bytes.TrimSpace(lines[first-1+i])
-			free := bytes.Contains(line, []byte("://")) || bytes.HasPrefix(line, []byte("//go:")) || bytes.HasPrefix(line, []byte("//\t"))
+			free := bytes.Contains(line, []byte("://")) || bytes.HasPrefix(line, []byte("//go:")) ||
+				bytes.HasPrefix(line, []byte("//\t"))
 			if !free && utf8.RuneCount(lines[first-1+i]) > 120 {
 				long = append(long, first+i)
 			}
@@ -50,7 +51,8 @@ func longLines(text []byte) (long []int) {
 
 func TestLongLines(t *testing.T) {
 	x := strings.Repeat("x", 130)
-	text := "package a\n// " + x + "\nvar a = 1 // " + x + "\nvar b = `\n// " + x + "\n`\n/* a\n" + x + "*/\n//\texample " + x + "\n// https://" + x + "\n//go:generate " + x + "\n"
+	text := "package a\n// " + x + "\nvar a = 1 // " + x + "\nvar b = `\n// " + x + "\n`\n/* a\n" + x +
+		"*/\n//\texample " + x + "\n// https://" + x + "\n//go:generate " + x + "\n"
 	if got := longLines([]byte(text)); !slices.Equal(got, []int{2, 3, 8}) {
 		t.Errorf("lines %v, want 2, 3 and 8", got)
 	}

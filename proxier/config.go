@@ -27,11 +27,11 @@ type Config struct {
 	// WatchNodes says which Nodes to watch: AllNodes, so that no Service takes the address of another node, or OwnNode,
 	// which is cheaper where there are thousands.
 	WatchNodes string `json:"watchNodes,omitempty"`
-	// NodeWeights says whether the annotation ipvs-proxier.io/weight of Nodes counts: AllNodes, or NoNodeWeights, because
-	// whoever has a node's credential may write it.
+	// NodeWeights says whether the annotation ipvs-proxier.io/weight of Nodes counts: AllNodes, or NoNodeWeights,
+	// because whoever has a node's credential may write it.
 	NodeWeights string `json:"nodeWeights,omitempty"`
-	// ServiceProxyName is the value of the label service.kubernetes.io/service-proxy-name of the Services to serve; empty
-	// serves those without the label.
+	// ServiceProxyName is the value of the label service.kubernetes.io/service-proxy-name of the Services to serve;
+	// empty serves those without the label.
 	ServiceProxyName string `json:"serviceProxyName,omitempty"`
 	// Link is the name of the dummy link.
 	Link string `json:"link,omitempty"`
@@ -56,11 +56,12 @@ type Config struct {
 	MasqueradeAll bool `json:"masqueradeAll,omitempty"`
 	// MasqueradeBit is the bit of the packet mark, 0 to 31, that asks for masquerading.
 	MasqueradeBit int `json:"masqueradeBit"`
-	// MasqueradePorts are the source ports that masquerading may take; the zero range is no limit. A limit should hold no
-	// node ports: where connection tracking has forgotten the connection, a reply to one is taken for a request to it.
+	// MasqueradePorts are the source ports that masquerading may take; the zero range is no limit. A limit should hold
+	// no node ports: where connection tracking has forgotten the connection, a reply to one is taken for a request to
+	// it.
 	MasqueradePorts PortRange `json:"masqueradePorts"`
-	// NodePortAddresses limits node ports to the node's addresses in these networks. The words "primary" (the node's own
-	// address of each family) and "all" stand for networks.
+	// NodePortAddresses limits node ports to the node's addresses in these networks. The words "primary" (the node's
+	// own address of each family) and "all" stand for networks.
 	NodePortAddresses []string `json:"nodePortAddresses,omitempty"`
 	// ExternalIPCIDRs are the networks from which Services may take externalIPs; none are served outside of them.
 	ExternalIPCIDRs []string `json:"externalIPCIDRs,omitempty"`
@@ -83,8 +84,8 @@ type Config struct {
 	// Scheduler is in force for Services that choose none; Namespaces overrides it. Empty is rr, but for
 	// Services with session affinity a hash of the client's address, the same on every node.
 	Scheduler string `json:"scheduler,omitempty"`
-	// SchedulerFlags, SlowStart and MaxConnections are in force for Services without the annotations of these names, and
-	// have their values.
+	// SchedulerFlags, SlowStart and MaxConnections are in force for Services without the annotations of these names,
+	// and have their values.
 	SchedulerFlags string               `json:"schedulerFlags,omitempty"`
 	SlowStart      string               `json:"slowStart,omitempty"`
 	MaxConnections string               `json:"maxConnections,omitempty"`
@@ -99,9 +100,9 @@ type Config struct {
 	// beginning; 0 is never. From 30 s on it is done more often, but not more often than each 30 s, where a thousandth
 	// of a core is enough for it, and less often where it would take more than a hundredth.
 	AuditPeriod Duration `json:"auditPeriod"`
-	// ContestAfter is how many repairs of an object of the kernel within ContestWindow make it contested: others undo it
-	// again and again. Then it is repaired at most once in a tenth of the window, until nobody has undone it for a whole
-	// one. 0 is that nothing is contested.
+	// ContestAfter is how many repairs of an object of the kernel within ContestWindow make it contested: others undo
+	// it again and again. Then it is repaired at most once in a tenth of the window, until nobody has undone it for a
+	// whole one. 0 is that nothing is contested.
 	ContestAfter  int      `json:"contestAfter"`
 	ContestWindow Duration `json:"contestWindow"`
 	// MinSyncPeriod is the least time from the end of a pass to the start of the next that changes cause; meanwhile
@@ -143,7 +144,8 @@ func (c Config) choices() map[string]string {
 
 // Conntrack are settings of connection tracking, with kube-proxy's names and defaults. 0 leaves what the node has.
 type Conntrack struct {
-	// MaxPerCore times the number of processors, at least Min, is what nf_conntrack_max is raised to; it is never lowered.
+	// MaxPerCore times the number of processors, at least Min, is what nf_conntrack_max is raised to; it is never
+	// lowered.
 	MaxPerCore int `json:"maxPerCore"`
 	Min        int `json:"min"`
 	// TCPEstablishedTimeout and the others are timeouts in whole seconds.

@@ -36,7 +36,9 @@ metricsBindAddress: ""
 `)
 	got, err := ReadConfig(path, Default())
 	want := Default()
-	want.NodeName, want.ClusterCIDRs, want.MasqueradeBit, want.Scheduler = "n1", []string{"10.244.0.0/16", "fd00::/56"}, 3, "least-connection"
+	want.NodeName, want.ClusterCIDRs, want.MasqueradeBit, want.Scheduler = "n1", []string{
+		"10.244.0.0/16", "fd00::/56",
+	}, 3, "least-connection"
 	want.Namespaces = map[string]Namespace{"cache": {Scheduler: "sh"}}
 	want.DrainTimeout, want.AuditPeriod, want.MetricsBindAddress = Duration{5 * time.Minute}, Duration{}, ""
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
@@ -45,7 +47,8 @@ metricsBindAddress: ""
 	if err := got.Validate(); err != nil {
 		t.Error(err)
 	}
-	if s := got.operator(); s.Global["scheduler"] != "lc" || s.Global["drain-timeout"] != "5m0s" || s.Namespaces["cache"]["scheduler"] != "sh" {
+	if s := got.operator(); s.Global["scheduler"] != "lc" || s.Global["drain-timeout"] != "5m0s" ||
+		s.Namespaces["cache"]["scheduler"] != "sh" {
 		t.Errorf("schedulers %+v", s)
 	}
 	for text, says := range map[string]string{
@@ -175,7 +178,8 @@ func TestFormsOfNodePortAddresses(t *testing.T) {
 }
 
 func FuzzConfig(f *testing.F) {
-	for _, text := range []string{head, head + "scheduler: rr\n", "", "- a", head + "namespaces: {a: null}\n", head + "drainTimeout: -1s\n", "\x00"} {
+	for _, text := range []string{head, head + "scheduler: rr\n", "", "- a", head + "namespaces: {a: null}\n", head +
+		"drainTimeout: -1s\n", "\x00"} {
 		f.Add([]byte(text))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {

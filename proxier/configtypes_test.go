@@ -20,7 +20,8 @@ func TestWrongTypesAreNamed(t *testing.T) {
 		"apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\nmode: ipvs\niptables: {}": "ipvs-proxier convert",
 		"apiVersion: v1\nkind: ConfigMap\ndata: {config.conf: x}":                                              "ipvs-proxier convert",
 	} {
-		if _, err := parseConfig([]byte(text), Default()); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "Go struct") {
+		if _, err := parseConfig([]byte(text), Default()); err == nil || !strings.Contains(err.Error(), want) ||
+			strings.Contains(err.Error(), "Go struct") {
 			t.Errorf("%s\n%v, want %q", text, err, want)
 		}
 	}

@@ -20,7 +20,8 @@ import (
 // pure are the packages that decide: they reach no kernel, no log, no file and no clock, by themselves or by another
 // package of this module. What they need comes as an argument.
 var pure = []string{
-	"internal/document", "internal/marks", "internal/spelling", "internal/version", "internal/version/command", "internal/wronguse",
+	"internal/document", "internal/marks", "internal/spelling", "internal/version", "internal/version/command",
+	"internal/wronguse",
 	"ipset", "proxier/internal/annotation",
 	"proxier/internal/budget", "proxier/internal/bundle", "proxier/internal/cluster", "proxier/internal/dataplane",
 	"proxier/internal/explain", "proxier/internal/iptables",
@@ -81,14 +82,17 @@ func TestRoomsKnowTheirPlace(t *testing.T) {
 		doors []string
 	}{
 		{"proxier/internal/engine", []string{
-			"log", "os", "net/http", "golang.org/x/sys", "github.com/prometheus", "k8s.io/client-go", module + "proxier/internal/observe", module + "proxier/internal/events",
+			"log", "os", "net/http", "golang.org/x/sys", "github.com/prometheus", "k8s.io/client-go",
+			module + "proxier/internal/observe", module + "proxier/internal/events",
 			module + "proxier/internal/kernel", module + "proxier/internal/source", module + "proxier/internal/predecessor",
 		}, nil},
 		// What observers ask of the kernel's adapter is TestObserversDoNotWrite's.
 		{"proxier/internal/observe", []string{
 			module + "proxier/internal/predecessor", module + "internal/netlink", module + "internal/ipvs", "golang.org/x/sys",
 		}, []string{"proxier/internal/kernel", "proxier/internal/statedir"}},
-		{"proxier/internal/events", []string{module + "proxier/internal/kernel", module + "proxier/internal/observe", "github.com/prometheus"}, nil},
+		{"proxier/internal/events", []string{
+			module + "proxier/internal/kernel", module + "proxier/internal/observe", "github.com/prometheus",
+		}, nil},
 	} {
 		if packages[room.name] == nil {
 			t.Errorf("%s is not there", room.name)
@@ -150,7 +154,10 @@ func TestExists(t *testing.T) {
 // TestObserversDoNotWrite: what package observe calls of the kernel's adapter reads two things, the table of
 // connections and the counters of virtual servers, and no observer has a [dataplane.Kernel].
 func TestObserversDoNotWrite(t *testing.T) {
-	reads := []string{"ReadConnectionTable", "ConnectionTable", "ConnectionMax", "ConnectionTabBits", "Traffic", "ServiceTraffic", "ReadServiceTraffic"}
+	reads := []string{
+		"ReadConnectionTable", "ConnectionTable", "ConnectionMax", "ConnectionTabBits", "Traffic", "ServiceTraffic",
+		"ReadServiceTraffic",
+	}
 	for _, dir := range []string{"internal/observe", "internal/events"} {
 		files, err := filepath.Glob(dir + "/*.go")
 		if err != nil || len(files) == 0 {

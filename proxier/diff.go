@@ -50,8 +50,8 @@ const (
 const lookAgain = time.Second
 
 // MakeDiff compares the three. It writes nothing, and needs either the source of Services or the daemon on the socket
-// of the configuration: with one of them missing it compares the other with the kernel. It fails where both are missing,
-// or where the kernel cannot be read. patience bounds how long it waits for the source.
+// of the configuration: with one of them missing it compares the other with the kernel. It fails where both are
+// missing, or where the kernel cannot be read. patience bounds how long it waits for the source.
 func MakeDiff(
 	ctx context.Context, c Config, version string, patience time.Duration, log *slog.Logger,
 ) (Diff, error) {

@@ -67,7 +67,9 @@ func TestConfigurationsHaveABound(t *testing.T) {
 			t.Errorf("%d bytes more: node %q, %v; want %v", more, c.NodeName, err, want)
 		}
 	}
-	if _, err := ReadConfig("/dev/zero", Default()); !errors.Is(err, inputfile.TooLargeError{Allowed: inputfile.MaxSmall}) {
+	if _, err := ReadConfig("/dev/zero", Default()); !errors.Is(err, inputfile.TooLargeError{
+		Allowed: inputfile.MaxSmall,
+	}) {
 		t.Errorf("a file without an end: %v", err)
 	}
 }
@@ -75,7 +77,10 @@ func TestConfigurationsHaveABound(t *testing.T) {
 // TestTheIndexListsWhatThereIs: / of each address names all paths that answer there, and no other one does.
 func TestTheIndexListsWhatThereIs(t *testing.T) {
 	m := observe.NewMetrics(nil, "v1")
-	b := observe.NewBoard("n1", "v1", func() (observe.ConnectionCounter, error) { return nil, errors.New("connections cannot be counted") }, observe.Origin{Mistakes: func() []string { return nil }})
+	b := observe.NewBoard(
+		"n1", "v1", func() (observe.ConnectionCounter, error) { return nil, errors.New("connections cannot be counted") },
+		observe.Origin{Mistakes: func() []string { return nil }},
+	)
 	h := &observe.Health{Board: b, Answered: m.CountAnswer, Node: func() (*v1.Node, bool) { return nil, false }}
 	for _, at := range httpServersOf(Config{}, h, b, m, freeze.Open("", slog.New(slog.DiscardHandler)), &mirror{}) {
 		get := func(path string) (int, string) {
@@ -106,7 +111,8 @@ func TestTheIndexListsWhatThereIs(t *testing.T) {
 func TestNobodyAnswersStatus(t *testing.T) {
 	server := httptest.NewServer(nil)
 	server.Close()
-	if _, err := FetchStatus(t.Context(), strings.TrimPrefix(server.URL, "http://"), ""); err == nil || !strings.Contains(err.Error(), "--server") {
+	if _, err := FetchStatus(t.Context(), strings.TrimPrefix(server.URL, "http://"), ""); err == nil ||
+		!strings.Contains(err.Error(), "--server") {
 		t.Errorf("nobody answers: %v", err)
 	}
 }

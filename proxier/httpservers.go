@@ -37,7 +37,8 @@ type httpServers struct {
 	// changed is called with the Problems before and now when they change.
 	changed func(before, now []cluster.Problem)
 	listen  func(address string) (net.Listener, error)
-	// rest is the time to the second try; it doubles up to maxRest. A failure that stays is said again after each remind.
+	// rest is the time to the second try; it doubles up to maxRest. A failure that stays is said again after each
+	// remind.
 	rest, maxRest, remind time.Duration
 
 	mu     sync.Mutex

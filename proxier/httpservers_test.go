@@ -80,7 +80,10 @@ func TestAPortOfOursInUse(t *testing.T) {
 			} else {
 				c.MetricsBindAddress, path = taken, "/metrics"
 			}
-			b := observe.NewBoard("n1", "v1", func() (observe.ConnectionCounter, error) { return nil, errors.New("connections cannot be counted") }, observe.Origin{Mistakes: func() []string { return nil }})
+			b := observe.NewBoard(
+				"n1", "v1", func() (observe.ConnectionCounter, error) { return nil, errors.New("connections cannot be counted") },
+				observe.Origin{Mistakes: func() []string { return nil }},
+			)
 			b.ListenerProblems = d.problems
 			h := &observe.Health{Board: b, Answered: m.CountAnswer, Node: func() (*v1.Node, bool) { return nil, false }}
 			stop := d.serve(httpServersOf(c, h, b, m, http.NotFoundHandler(), http.NotFoundHandler()))
@@ -99,14 +102,16 @@ func TestAPortOfOursInUse(t *testing.T) {
 				t.Errorf("the other address: %s", got)
 			}
 			problems := b.Status(nil).NodeProblems
-			if len(problems) != 1 || problems[0].Reason != "NotListening" || problems[0].Field != field || !strings.Contains(problems[0].Message, taken) ||
+			if len(problems) != 1 || problems[0].Reason != "NotListening" || problems[0].Field != field ||
+				!strings.Contains(problems[0].Message, taken) ||
 				!strings.Contains(problems[0].Message, "address already in use") {
 				t.Errorf("status says %+v", problems)
 			}
 			if n, err := testutil.GatherAndCount(m.Registry, "ipvs_proxier_problems"); n != 1 || err != nil {
 				t.Errorf("the metric has %d series, want 1; %v", n, err)
 			}
-			if text := log.String(); !strings.Contains(text, "level=ERROR") || !strings.Contains(text, "field="+field) || !strings.Contains(text, taken) {
+			if text := log.String(); !strings.Contains(text, "level=ERROR") || !strings.Contains(text, "field="+field) ||
+				!strings.Contains(text, taken) {
 				t.Errorf("the log says %q", text)
 			}
 			other.Close()
@@ -152,7 +157,8 @@ func TestStrangersOnOurAddresses(t *testing.T) {
 	m := observe.NewMetrics(nil, "v1")
 	b := observe.NewBoard("n1", "v1", nil, observe.Origin{})
 	h := &observe.Health{Board: b, Answered: m.CountAnswer, Node: func() (*v1.Node, bool) { return nil, false }}
-	for _, at := range httpServersOf(Config{HealthzBindAddress: "127.0.0.1:0", MetricsBindAddress: "127.0.0.1:0"}, h, b, m, http.NotFoundHandler(), http.NotFoundHandler()) {
+	for _, at := range httpServersOf(Config{HealthzBindAddress: "127.0.0.1:0", MetricsBindAddress: "127.0.0.1:0"}, h, b,
+		m, http.NotFoundHandler(), http.NotFoundHandler()) {
 		if at.address == "" {
 			continue
 		}

@@ -49,7 +49,8 @@ func TestMapsNameAllFiles(t *testing.T) {
 func TestMapOfTheLoadGenerator(t *testing.T) {
 	const internal = "../cmd/ipvs-load/internal"
 	var named []string
-	for _, line := range regexp.MustCompile(`(?m)^\t  ([a-z]+) +`).FindAllStringSubmatch(mapOf(t, "../cmd/ipvs-load"), -1) {
+	for _, line := range regexp.MustCompile(`(?m)^\t  ([a-z]+) +`).FindAllStringSubmatch(mapOf(t, "../cmd/ipvs-load"),
+		-1) {
 		named = append(named, line[1])
 	}
 	entries, err := os.ReadDir(internal)

@@ -43,7 +43,7 @@ func (m *mirror) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(mirrored{m.version, state.Listing(iptables.Words{})}) // who asks has gone
+	_ = json.NewEncoder(w).Encode(mirrored{m.version, state.Listing(iptables.Words{})}) // the client has gone
 }
 
 // fetchMirror asks the daemon on a socket.

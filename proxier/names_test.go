@@ -67,7 +67,8 @@ func oneLetter(a, b string) bool {
 
 func TestOneLetter(t *testing.T) {
 	for pair, want := range map[string]bool{
-		"rule rules": true, "rules rule": true, "want wart": true, "order border": true, "abc abxc": true, "a b": true, "main main": false,
+		"rule rules": true, "rules rule": true, "want wart": true, "order border": true, "abc abxc": true, "a b": true,
+		"main main":  false,
 		"rule ruler": true, "rule foundation": false, "text test": true, "apply applyall": false, "abcd abdc": false,
 	} {
 		a, b, _ := strings.Cut(pair, " ")

@@ -15,7 +15,9 @@ import (
 func pages(t *testing.T) map[string]string {
 	t.Helper()
 	texts := map[string]string{}
-	for _, pattern := range []string{"README.md", "docs/*.md", "findings/README.md", ".github/*.md", "e2e/peers/README.md"} {
+	for _, pattern := range []string{
+		"README.md", "docs/*.md", "findings/README.md", ".github/*.md", "e2e/peers/README.md",
+	} {
 		found, err := filepath.Glob("../" + pattern)
 		if err != nil {
 			t.Fatal(err)
@@ -53,7 +55,8 @@ func prose(text string) []string {
 func TestEveryPageIsOnTheMap(t *testing.T) {
 	texts := pages(t)
 	for path := range texts {
-		if name, is := strings.CutPrefix(path, "docs/"); is && name != "README.md" && !strings.Contains(texts["docs/README.md"], "]("+name+")") {
+		if name, is := strings.CutPrefix(path, "docs/"); is && name != "README.md" &&
+			!strings.Contains(texts["docs/README.md"], "]("+name+")") {
 			t.Errorf("docs/README.md does not lead to %s", path)
 		}
 	}
@@ -68,7 +71,8 @@ var (
 // do not count.
 func TestLinesOfPagesAreShort(t *testing.T) {
 	for path, text := range pages(t) {
-		text = generated.ReplaceAllStringFunc(text, func(block string) string { return strings.Repeat("\n", strings.Count(block, "\n")) })
+		text = generated.ReplaceAllStringFunc(text,
+			func(block string) string { return strings.Repeat("\n", strings.Count(block, "\n")) })
 		for i, line := range prose(text) {
 			if n := utf8.RuneCountInString(link.ReplaceAllString(line, "]")); n > 120 && !strings.HasPrefix(line, "|") {
 				t.Errorf("%s:%d has %d characters, want 120 at most", path, i+1, n)

@@ -26,8 +26,11 @@ func TestProtectedPorts(t *testing.T) {
 			t.Errorf("%s %d is protected: %v, want %v", p.protocol, p.port, got, p.want)
 		}
 	}
-	for _, wrong := range []string{"", "/udp", "22/", "22/icmp", "22/udp/tcp", "22udp", "0/udp", "65536", "3-2/udp", "udp/22"} {
-		if _, err := parsePorts([]string{"22", wrong}); err == nil || !strings.Contains(err.Error(), `"`+wrong+`" is not a port`) ||
+	for _, wrong := range []string{
+		"", "/udp", "22/", "22/icmp", "22/udp/tcp", "22udp", "0/udp", "65536", "3-2/udp", "udp/22",
+	} {
+		if _, err := parsePorts([]string{"22", wrong}); err == nil ||
+			!strings.Contains(err.Error(), `"`+wrong+`" is not a port`) ||
 			!strings.Contains(err.Error(), "4789/udp") {
 			t.Errorf("%q: %v", wrong, err)
 		}

@@ -23,9 +23,11 @@ func TestIdleUDP(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			values := map[string]string{
-				"ipvs.timeout.udp": c.ipvs, "net.netfilter.nf_conntrack_udp_timeout": c.conntrack, "net.netfilter.nf_conntrack_udp_timeout_stream": c.streamed,
+				"ipvs.timeout.udp": c.ipvs, "net.netfilter.nf_conntrack_udp_timeout": c.conntrack,
+				"net.netfilter.nf_conntrack_udp_timeout_stream": c.streamed,
 			}
-			got, err := idleUDP(dataplane.Config{UDPTimeout: c.wanted}, func(name string) (string, error) { return values[name], nil })
+			got, err := idleUDP(dataplane.Config{UDPTimeout: c.wanted},
+				func(name string) (string, error) { return values[name], nil })
 			if err != nil || c.want == "" && got != "" || !strings.Contains(got, c.want) {
 				t.Errorf("%q, %v; want %q", got, err, c.want)
 			}

@@ -44,7 +44,9 @@ func TestLeftoversGoAfterACleanPass(t *testing.T) {
 		if calls != 4 {
 			t.Errorf("%d attempts, want 4", calls)
 		}
-		for text, times := range map[string]int{"stay until": 1, "busy": 3, "took the place": 1, "removed=\"11 chains\"": 1, "kept, because": 1} {
+		for text, times := range map[string]int{
+			"stay until": 1, "busy": 3, "took the place": 1, "removed=\"11 chains\"": 1, "kept, because": 1,
+		} {
 			if got := strings.Count(log.String(), text); got != times {
 				t.Errorf("the log says %q %d times, want %d:\n%s", text, got, times, log.String())
 			}
@@ -54,12 +56,14 @@ func TestLeftoversGoAfterACleanPass(t *testing.T) {
 
 // TestNobodysPlaceIsTaken without the option --take-over.
 func TestNobodysPlaceIsTaken(t *testing.T) {
-	s := &succession{log: slog.New(slog.DiscardHandler), ctx: t.Context(), remove: func(context.Context, predecessor.Proxy, string) (predecessor.Leftovers, error) {
-		t.Error("removes")
-		return predecessor.Leftovers{}, nil
-	}}
+	s := &succession{log: slog.New(slog.DiscardHandler), ctx: t.Context(),
+		remove: func(context.Context, predecessor.Proxy, string) (predecessor.Leftovers, error) {
+			t.Error("removes")
+			return predecessor.Leftovers{}, nil
+		}}
 	s.Observe(engine.Report{})
-	if s.begun || s.owns(dataplane.VirtualServerID{Addr: netip.MustParseAddr("10.96.0.1"), Port: 80, Protocol: cluster.TCP}) {
+	if s.begun ||
+		s.owns(dataplane.VirtualServerID{Addr: netip.MustParseAddr("10.96.0.1"), Port: 80, Protocol: cluster.TCP}) {
 		t.Error("somebody's place is taken")
 	}
 }

@@ -65,7 +65,9 @@ func TestUpgradingNamesWhatIs(t *testing.T) {
 			t.Errorf("there is no metric %s", name[1])
 		}
 	}
-	old := regexp.MustCompile("(?m)^\\| `(ipvs_proxier_[a-z_]+)` \\| `(ipvs_proxier_[a-z_]+)` \\|").FindAllStringSubmatch(page, -1)
+	old := regexp.MustCompile("(?m)^\\| `(ipvs_proxier_[a-z_]+)` \\| `(ipvs_proxier_[a-z_]+)` \\|").FindAllStringSubmatch(
+		page, -1,
+	)
 	for name, text := range help {
 		said := false
 		for _, row := range old {
@@ -78,7 +80,8 @@ func TestUpgradingNamesWhatIs(t *testing.T) {
 	_, reasons, _ := strings.Cut(page, "## Reasons")
 	reasons, _, _ = strings.Cut(reasons, "\n## ")
 	declared := declaredReasons(t)
-	for _, row := range regexp.MustCompile("(?m)^\\| (`.*`) \\| (this node|all nodes) \\|").FindAllStringSubmatch(reasons, -1) {
+	for _, row := range regexp.MustCompile("(?m)^\\| (`.*`) \\| (this node|all nodes) \\|").FindAllStringSubmatch(reasons,
+		-1) {
 		for reason := range strings.SplitSeq(strings.ReplaceAll(row[1], "`", ""), ", ") {
 			if declared[reason] != row[2] {
 				t.Errorf("%s is of %q, and not of %s", reason, declared[reason], row[2])

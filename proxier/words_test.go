@@ -82,7 +82,8 @@ func TestRejectedPhrases(t *testing.T) {
 		t.Fatalf("read from the table: %v", words.instead)
 	}
 	for text, want := range map[string]int{
-		"// a tells of\n": 1, "// a tells\n\t// of it, Told so": 2, "A page tells\nof": 1, "// log tells often": 0, "// tell": 0,
+		"// a tells of\n": 1, "// a tells\n\t// of it, Told so": 2, "A page tells\nof": 1, "// log tells often": 0,
+		"// tell": 0,
 	} {
 		if got := words.in(text); len(got) != want {
 			t.Errorf("%q: %q, want %d", text, got, want)

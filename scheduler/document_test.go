@@ -65,10 +65,14 @@ func TestDocument(t *testing.T) {
 	run("vet", "./scheduler", "./proxier/internal/dataplane")
 	run("test", "-skip", "^TestDocument$", "./scheduler")
 	run("test", "-run", "^(TestTable|TestValues|TestCorpus)$", "./proxier/internal/annotation")
-	if out := run("test", "-run", "^TestNear$", "-v", "./proxier/internal/dataplane"); !strings.Contains(out, "--- PASS: TestNear") {
+	if out := run(
+		"test", "-run", "^TestNear$", "-v", "./proxier/internal/dataplane",
+	); !strings.Contains(out, "--- PASS: TestNear") {
 		t.Errorf("the weights were not looked at:\n%s", out)
 	}
-	if out := run("run", "./cmd/ipvs-proxier", "check", "scheduler=Zone-First"); !strings.Contains(out, "ipvs-proxier.io/scheduler=near") {
+	if out := run(
+		"run", "./cmd/ipvs-proxier", "check", "scheduler=Zone-First",
+	); !strings.Contains(out, "ipvs-proxier.io/scheduler=near") {
 		t.Errorf("check says %q", out)
 	}
 }

@@ -22,8 +22,8 @@ type Scheduler struct {
 	Kernel string
 	// Summary says in one line what it does and what it is good for.
 	Summary string
-	// Caution, when set, says why a Service that chooses it may not get what its author expects; it becomes a Problem of
-	// the Service, and the choice is in force all the same.
+	// Caution, when set, says why a Service that chooses it may not get what its author expects; it becomes a Problem
+	// of the Service, and the choice is in force all the same.
 	Caution string
 	// CautionUnweighted is the same for a port none of whose endpoints has a weight above 1.
 	CautionUnweighted string
@@ -33,21 +33,23 @@ type Scheduler struct {
 	// CostlyTable says whether the kernel builds a large table anew for each real server that is added, changed or
 	// removed.
 	CostlyTable bool
-	// LoadedByNode says whether the node has to load the scheduler's module, because the kernel must not do so on behalf
-	// of IPVS.
+	// LoadedByNode says whether the node has to load the scheduler's module, because the kernel must not do so on
+	// behalf of IPVS.
 	LoadedByNode bool
 	// Weighted says whether weights other than 0 and 1 make a difference.
 	Weighted bool
-	// SlowStart says whether a growing weight lets an endpoint's share grow with it, without moving other clients about.
+	// SlowStart says whether a growing weight lets an endpoint's share grow with it, without moving other clients
+	// about.
 	SlowStart bool
-	// Supported are the flags that the kernel's scheduler understands, Default those in force when a Service says nothing.
+	// Supported are the flags that the kernel's scheduler understands, Default those in force when a Service says
+	// nothing.
 	Supported, Default Flags
 	// Order is the order in which the kernel has the endpoints.
 	Order Order
 	// Idle is what has to be done with an endpoint of weight 0, so that no new connection is refused on its account.
 	Idle Idle
-	// Weigh, when set, returns the weight that the kernel gets for each of the endpoints, which are those of one virtual
-	// server, in their order. A weight of 0 stays 0. It looks at nothing but its arguments.
+	// Weigh, when set, returns the weight that the kernel gets for each of the endpoints, which are those of one
+	// virtual server, in their order. A weight of 0 stays 0. It looks at nothing but its arguments.
 	Weigh func(here Place, endpoints []Endpoint) []uint32
 }
 
@@ -70,12 +72,13 @@ type Idle uint8
 const (
 	// IdleSkipped: the scheduler passes over it.
 	IdleSkipped Idle = iota
-	// IdleRenewed: the scheduler uses the last weight above 0, and would refuse its clients or move them on. A real server
-	// that is deleted and added with weight 0 has no such weight, and keeps its connections.
+	// IdleRenewed: the scheduler uses the last weight above 0, and would refuse its clients or move them on. A real
+	// server that is deleted and added with weight 0 has no such weight, and keeps its connections.
 	IdleRenewed
 	// IdleLast: the scheduler's table would hold it, unless those in front of it fill the table.
 	IdleLast
-	// IdleAside: the scheduler takes one place of the list ([DestinationHashPlace]): another endpoint has to stand there.
+	// IdleAside: the scheduler takes one place of the list ([DestinationHashPlace]): another endpoint has to stand
+	// there.
 	IdleAside
 )
 

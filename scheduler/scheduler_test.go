@@ -10,7 +10,8 @@ import (
 
 func TestLookup(t *testing.T) {
 	for word, want := range map[string]string{
-		"rr": "rr", "RR": "rr", "round-robin": "rr", "Least-Connection": "lc", "leastconn": "lc", "sh": "sh", "source-hash": "sh", "source-hashing": "sh",
+		"rr": "rr", "RR": "rr", "round-robin": "rr", "Least-Connection": "lc", "leastconn": "lc", "sh": "sh",
+		"source-hash": "sh", "source-hashing": "sh",
 		"": "", "wrr2": "", "round robin": "",
 	} {
 		s, known := scheduler.Lookup(word)
@@ -38,7 +39,8 @@ func TestRegistry(t *testing.T) {
 			t.Errorf("%s has flags %s by default and supports %s", name, s.Default, s.Supported)
 		}
 		for _, alias := range s.Aliases {
-			if other, known := scheduler.Lookup(alias); !known || other.Name != name || !slices.Contains(scheduler.Words(), alias) {
+			if other, known := scheduler.Lookup(alias); !known || other.Name != name ||
+				!slices.Contains(scheduler.Words(), alias) {
 				t.Errorf("%q is %q, want %q", alias, other.Name, name)
 			}
 		}

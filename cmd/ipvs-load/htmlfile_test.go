@@ -22,7 +22,9 @@ func TestRunAndReportWriteAPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	args := []string{"run", "--mode", "crr", "--rate", "500", "--count", "100", "--json", "--html", in("link.html"), address}
+	args := []string{
+		"run", "--mode", "crr", "--rate", "500", "--count", "100", "--json", "--html", in("link.html"), address,
+	}
 	if status := run(context.Background(), args, &out, os.Stderr); status != 0 {
 		t.Fatalf("exit status %d", status)
 	}
@@ -30,7 +32,9 @@ func TestRunAndReportWriteAPage(t *testing.T) {
 	if err := os.WriteFile(in("saved.json"), append(out.Bytes(), out.Bytes()...), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if status := run(context.Background(), []string{"report", in("saved.json"), "--html", in("saved.html")}, io.Discard, os.Stderr); status != 0 {
+	if status := run(context.Background(), []string{
+		"report", in("saved.json"), "--html", in("saved.html"),
+	}, io.Discard, os.Stderr); status != 0 {
 		t.Fatalf("exit status %d", status)
 	}
 	for name, parts := range map[string][]string{
@@ -75,7 +79,9 @@ func TestAScenarioWritesAPage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, part := range []string{"ipvs-load: 4 runs", "slow, round 1", "slow, round 2", "fast, round 1", "fast, round 2"} {
+	for _, part := range []string{
+		"ipvs-load: 4 runs", "slow, round 1", "slow, round 2", "fast, round 1", "fast, round 2",
+	} {
 		if !strings.Contains(string(got), part) {
 			t.Errorf("the page lacks %q", part)
 		}
@@ -108,7 +114,8 @@ func TestAPageThatCannotBeWrittenStopsTheRunBeforeItBegins(t *testing.T) {
 		var errs bytes.Buffer
 		// A load of an hour would not end within the test's time.
 		args := []string{"run", "--mode", "crr", "--rate", "1", "--duration", "1h", "--html", path, "tcp://127.0.0.1:1"}
-		if status := run(context.Background(), args, io.Discard, &errs); status != exitUsage || !strings.Contains(errs.String(), want) {
+		if status := run(context.Background(), args, io.Discard, &errs); status != exitUsage ||
+			!strings.Contains(errs.String(), want) {
 			t.Errorf("%s: exit status %d, error %q; want 2 and %q", path, status, &errs, want)
 		}
 	}
@@ -121,9 +128,13 @@ func TestAFileThatIsNoRunIsNotDrawn(t *testing.T) {
 	if err := os.WriteFile(text, []byte("200 answered"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	for path, want := range map[string]string{text: "it is no JSON of ipvs-load", filepath.Join(dir, "none.json"): "no such file"} {
+	for path, want := range map[string]string{
+		text: "it is no JSON of ipvs-load", filepath.Join(dir, "none.json"): "no such file",
+	} {
 		var errs bytes.Buffer
-		if status := run(context.Background(), []string{"report", path, "--html", filepath.Join(dir, "out.html")}, io.Discard, &errs); status != exitUsage || !strings.Contains(errs.String(), want) {
+		if status := run(context.Background(), []string{
+			"report", path, "--html", filepath.Join(dir, "out.html"),
+		}, io.Discard, &errs); status != exitUsage || !strings.Contains(errs.String(), want) {
 			t.Errorf("%s: exit status %d, error %q; want 2 and %q", path, status, &errs, want)
 		}
 	}

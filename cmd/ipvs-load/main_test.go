@@ -67,7 +67,8 @@ func program(t *testing.T, args ...string) *exec.Cmd {
 func TestServeAndRun(t *testing.T) {
 	address, end := serveProcess(t)
 	var out, errs bytes.Buffer
-	status := run(context.Background(), []string{"run", "--mode", "crr", "--rate", "500", "--count", "100", "--json", address}, &out, &errs)
+	status := run(context.Background(),
+		[]string{"run", "--mode", "crr", "--rate", "500", "--count", "100", "--json", address}, &out, &errs)
 	if status != 0 || errs.Len() > 0 {
 		t.Fatalf("exit status %d, %s", status, &errs)
 	}
@@ -77,7 +78,8 @@ func TestServeAndRun(t *testing.T) {
 	if err := d.Decode(&p); err != nil {
 		t.Fatal(err)
 	}
-	if p.Schema != "ipvs-load/v1" || p.Requests.Answered != 100 || len(p.Endpoints) != 1 || p.Endpoints[0].ID != "web-1" || p.Endpoints[0].Share != 1 {
+	if p.Schema != "ipvs-load/v1" || p.Requests.Answered != 100 || len(p.Endpoints) != 1 || p.Endpoints[0].ID != "web-1" ||
+		p.Endpoints[0].Share != 1 {
 		t.Errorf("%+v %+v", p.Requests, p.Endpoints)
 	}
 	if p.Settings.Timeout != 5 || p.Settings.ConnectionsMax == 0 || p.Settings.Duration != 0.2 {
@@ -89,10 +91,13 @@ func TestServeAndRun(t *testing.T) {
 
 	// The server is gone, so its port is refused: nothing answers.
 	out.Reset()
-	if status := run(context.Background(), []string{"run", "--mode", "crr", "--rate", "500", "--count", "10", address}, &out, &errs); status != report.ExitRefused {
+	if status := run(context.Background(), []string{
+		"run", "--mode", "crr", "--rate", "500", "--count", "10", address,
+	}, &out, &errs); status != report.ExitRefused {
 		t.Errorf("exit status %d without any answer, want %d", status, report.ExitRefused)
 	}
-	if !strings.Contains(out.String(), "refused            10") || !strings.Contains(out.String(), "no endpoint answered") {
+	if !strings.Contains(out.String(), "refused            10") ||
+		!strings.Contains(out.String(), "no endpoint answered") {
 		t.Errorf("the summary hides the refusals:\n%s", &out)
 	}
 }
@@ -120,7 +125,8 @@ func TestAnInterruptedRunPrintsWhatItHas(t *testing.T) {
 		if err := c.Start(); err != nil {
 			t.Fatal(err)
 		}
-		// A connection that the client has closed stays in its table as TIME_WAIT; that is the sign that the run is at work.
+		// A connection that the client has closed stays in its table as TIME_WAIT; that is the sign that the run is at
+		// work.
 		_, port, _ := strings.Cut(strings.TrimPrefix(address, "tcp://"), ":")
 		awaitTraffic(t, port)
 		_ = c.Process.Signal(signal)
@@ -130,7 +136,8 @@ func TestAnInterruptedRunPrintsWhatItHas(t *testing.T) {
 			t.Fatalf("%v: %v in %q", signal, err, &out)
 		}
 		r := p.Requests
-		if !p.Interrupted || r.Answered == 0 || r.Planned != r.Answered+r.Errors+r.Unfinished || c.ProcessState.ExitCode() != 0 {
+		if !p.Interrupted || r.Answered == 0 || r.Planned != r.Answered+r.Errors+r.Unfinished ||
+			c.ProcessState.ExitCode() != 0 {
 			t.Errorf("%v: interrupted %v, %+v, exit status %d", signal, p.Interrupted, r, c.ProcessState.ExitCode())
 		}
 	}
@@ -245,7 +252,9 @@ func TestTheProgressLine(t *testing.T) {
 	interval := func(worker int, answered int64) engine.Interval {
 		d := account.NewDistribution()
 		d.Record(2 * time.Millisecond)
-		return engine.Interval{Worker: worker, At: 3 * time.Second, Answered: answered, Errors: 1, InFlight: 2, Backlog: 4, Latency: d}
+		return engine.Interval{
+			Worker: worker, At: 3 * time.Second, Answered: answered, Errors: 1, InFlight: 2, Backlog: 4, Latency: d,
+		}
 	}
 	var l progressLine
 	if got := l.add(interval(0, 10), 2, 10*time.Second); got != "" {
@@ -256,7 +265,8 @@ func TestTheProgressLine(t *testing.T) {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
 	l.add(interval(0, 1), 2, time.Second)
-	if got := l.add(interval(0, 2), 2, time.Second); !strings.HasPrefix(got, "1 answered/s") || !strings.HasSuffix(got, "waiting for the last answers") {
+	if got := l.add(interval(0, 2), 2, time.Second); !strings.HasPrefix(got, "1 answered/s") ||
+		!strings.HasSuffix(got, "waiting for the last answers") {
 		t.Errorf("a worker that is too busy to report holds the line up: %q", got)
 	}
 }
@@ -286,13 +296,15 @@ func TestEventsStandBesideTheRun(t *testing.T) {
 	address, end := serveProcess(t)
 	defer end()
 	dir := t.TempDir()
-	status, out, errs := invoke("run", "--mode", "crr", "--rate", "200", "--duration", "500ms", "--json", "--weights", "web-1=1,web-2=1",
+	status, out, errs := invoke("run", "--mode", "crr", "--rate", "200", "--duration", "500ms", "--json", "--weights",
+		"web-1=1,web-2=1",
 		"--hdr-log", dir+"/run.hlog", "--event", "100ms removed web-1 echo done", "--event", "200ms scheduler", address)
 	var p report.Report
 	if err := json.Unmarshal([]byte(out), &p); err != nil || status != 0 {
 		t.Fatalf("exit status %d, %v, %s", status, err, errs)
 	}
-	if len(p.Events) != 2 || p.Events[0].Endpoint != "web-1" || p.Events[0].LastRequest == nil || *p.Events[0].LastRequest <= p.Events[0].At || p.Events[1].Kind != "scheduler" {
+	if len(p.Events) != 2 || p.Events[0].Endpoint != "web-1" || p.Events[0].LastRequest == nil ||
+		*p.Events[0].LastRequest <= p.Events[0].At || p.Events[1].Kind != "scheduler" {
 		t.Errorf("events %+v", p.Events)
 	}
 	if p.Events[0].Answered+p.Events[1].Answered == 0 || !strings.Contains(errs, "done\n") {
@@ -306,7 +318,8 @@ func TestEventsStandBesideTheRun(t *testing.T) {
 		t.Errorf("%v, HdrHistogram log %.200q", err, log)
 	}
 
-	status, out, _ = invoke("run", "--mode", "crr", "--rate", "200", "--duration", "200ms", "--event", "10ms sh -c 'exit 3'", address)
+	status, out, _ = invoke("run", "--mode", "crr", "--rate", "200", "--duration", "200ms", "--event",
+		"10ms sh -c 'exit 3'", address)
 	if status != report.ExitErrors || !strings.Contains(out, "exit status 3") {
 		t.Errorf("an event that fails: exit status %d\n%s", status, out)
 	}
@@ -329,7 +342,8 @@ func TestScenariosAndComparisonsEndToEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	status, out, errs = invoke("compare", result)
-	if status > 1 || !strings.Contains(out, "b against a (2 and 2 rounds, fewer than 5, so blocks of time within them)") || !strings.Contains(out, "the mode is crr in a and connect in b") {
+	if status > 1 || !strings.Contains(out, "b against a (2 and 2 rounds, fewer than 5, so blocks of time within them)") ||
+		!strings.Contains(out, "the mode is crr in a and connect in b") {
 		t.Errorf("exit status %d\n%s%s", status, out, errs)
 	}
 	if status, out, _ := invoke("scenario", "--list"); status != 0 || !strings.Contains(out, "rolling-update") {

@@ -103,7 +103,10 @@ func TestBundle(t *testing.T) {
 		}
 	}))
 	at := strings.TrimPrefix(daemon.URL, "http://")
-	options := []string{"--manifests", manifests, "--node-name", "n1", "--metrics-bind-address", at, "--healthz-bind-address", at, "--socket", "", "--state-dir", ""}
+	options := []string{
+		"--manifests", manifests, "--node-name", "n1", "--metrics-bind-address", at, "--healthz-bind-address", at, "--socket",
+		"", "--state-dir", "",
+	}
 	file := filepath.Join(dir, "b.tar.gz")
 	out, errs, err := execute(t, append([]string{"bundle", file}, options...)...)
 	if err != nil || out != file+"\n" {
@@ -119,9 +122,11 @@ func TestBundle(t *testing.T) {
 	}
 	all := files(t, archive)
 	for name, want := range map[string]string{
-		"status.json": `"shop"`, "metrics.txt": "says /metrics", "livez.txt": "200 OK\nsays /livez", "readyz.txt": "503 Service Unavailable\ntoo old",
-		"objects.yaml": "ipvs-proxier.io/scheduler: lc", "config.yaml": "nodeName: n1", "version.json": `"kernel"`, "check-node.json": `"`,
-		"journal.json": "IPVSP-CLIENTS", "index.json": `"format": 1`, "README.txt": "status.json",
+		"status.json": `"shop"`, "metrics.txt": "says /metrics", "livez.txt": "200 OK\nsays /livez",
+		"readyz.txt":   "503 Service Unavailable\ntoo old",
+		"objects.yaml": "ipvs-proxier.io/scheduler: lc", "config.yaml": "nodeName: n1", "version.json": `"kernel"`,
+		"check-node.json": `"`,
+		"journal.json":    "IPVSP-CLIENTS", "index.json": `"format": 1`, "README.txt": "status.json",
 	} {
 		if !strings.Contains(all[name], want) {
 			t.Errorf("%s does not hold %q:\n%s", name, want, all[name])
@@ -132,24 +137,29 @@ func TestBundle(t *testing.T) {
 			t.Errorf("%s has an annotation that is not ours", name)
 		}
 	}
-	if objects := all["objects.yaml"]; !strings.Contains(objects, "kubernetes.io/service-name: web") || !strings.Contains(objects, "kind: Node") {
+	if objects := all["objects.yaml"]; !strings.Contains(objects, "kubernetes.io/service-name: web") ||
+		!strings.Contains(objects, "kind: Node") {
 		t.Errorf("the objects are not whole:\n%s", objects)
 	}
 
 	out, _, err = execute(t, "status", "--bundle", file, "shop/web")
-	if err == nil || !strings.Contains(err.Error(), "asks for what cannot be done") || !strings.Contains(out, "by the bundle:") || !strings.Contains(out, "left out: it is not ready") {
+	if err == nil || !strings.Contains(err.Error(), "asks for what cannot be done") ||
+		!strings.Contains(out, "by the bundle:") || !strings.Contains(out, "left out: it is not ready") {
 		t.Errorf("status of the bundle: %v\n%s", err, out)
 	}
-	if out, _, err = execute(t, "status", "--bundle", file, "shop/none"); err == nil || !strings.Contains(err.Error(), "no Service shop/none") {
+	if out, _, err = execute(t, "status", "--bundle", file, "shop/none"); err == nil ||
+		!strings.Contains(err.Error(), "no Service shop/none") {
 		t.Errorf("of a Service that is not in it: %v\n%s", err, out)
 	}
 
-	if out, _, err = execute(t, "journal", "--bundle", file, "shop/web"); err != nil || !strings.Contains(out, "10.244.1.3:8080") || strings.Contains(out, "IPVSP-CLIENTS") {
+	if out, _, err = execute(t, "journal", "--bundle", file, "shop/web"); err != nil ||
+		!strings.Contains(out, "10.244.1.3:8080") || strings.Contains(out, "IPVSP-CLIENTS") {
 		t.Errorf("the journal of the bundle: %v\n%s", err, out)
 	}
 
 	daemon.Close()
-	if _, _, err = execute(t, append([]string{"bundle", file}, options...)...); err == nil || !strings.Contains(err.Error(), "is there already") {
+	if _, _, err = execute(t, append([]string{"bundle", file}, options...)...); err == nil ||
+		!strings.Contains(err.Error(), "is there already") {
 		t.Errorf("a file that is there: %v", err)
 	}
 	out, errs, err = execute(t, append([]string{"bundle", "-"}, options...)...)
@@ -164,7 +174,8 @@ func TestBundle(t *testing.T) {
 	if err := os.WriteFile(dead, []byte(out), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err = execute(t, "status", "--bundle", dead); err == nil || !strings.Contains(err.Error(), "status.json is missing in the archive: ") {
+	if _, _, err = execute(t, "status", "--bundle", dead); err == nil ||
+		!strings.Contains(err.Error(), "status.json is missing in the archive: ") {
 		t.Errorf("status of an archive without one: %v", err)
 	}
 }
@@ -179,13 +190,16 @@ func TestBundleIsUsedRightly(t *testing.T) {
 		"explain --bundle b --link x --from 10.0.0.1 --to 10.96.0.1:80":     "--link has no meaning",
 		"explain --bundle b --from 10.0.0.1 --to 10.96.0.1:80 --iptables x": "--iptables has no meaning",
 	} {
-		if _, _, err := execute(t, strings.Fields(line)...); !errors.As(err, new(usageError)) || !strings.Contains(err.Error(), want) {
+		if _, _, err := execute(t, strings.Fields(line)...); !errors.As(err, new(usageError)) ||
+			!strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want wrong use and %q", line, err, want)
 		}
 	}
 	none := filepath.Join(t.TempDir(), "none")
-	for _, line := range []string{"status --bundle " + none, "explain --from 10.0.0.1 --to 10.96.0.1:80 --bundle " + none} {
-		if _, _, err := execute(t, strings.Fields(line)...); err == nil || errors.As(err, new(usageError)) || !strings.Contains(err.Error(), "no such file") {
+	for _, line := range []string{"status --bundle " + none, "explain --from 10.0.0.1 --to 10.96.0.1:80 --bundle " +
+		none} {
+		if _, _, err := execute(t, strings.Fields(line)...); err == nil || errors.As(err, new(usageError)) ||
+			!strings.Contains(err.Error(), "no such file") {
 			t.Errorf("%s: %v", line, err)
 		}
 	}

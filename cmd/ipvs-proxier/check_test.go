@@ -96,7 +96,9 @@ func TestCheckManifests(t *testing.T) {
 		}
 	}
 	got, _ := checked(t, "--settings", "-")
-	if want := "Service shop/good: port 80/tcp: scheduler mh (annotation ipvs-proxier.io/scheduler)\nService shop/good: port 80/tcp: scheduler-flags port (annotation ipvs-proxier.io/scheduler-flags)\n"; !strings.Contains(got, want) {
+	if want := "Service shop/good: port 80/tcp: scheduler mh (annotation ipvs-proxier.io/scheduler)\nService shop/good: port 80/tcp: scheduler-flags port (annotation ipvs-proxier.io/scheduler-flags)\n"; !strings.Contains(
+		got, want,
+	) {
 		t.Errorf("settings:\n%s\nwant\n%s", got, want)
 	}
 	if got, _ := checked(t, "-o", "json", "-"); !strings.Contains(got, `"object": "Node n1"`) {
@@ -181,7 +183,8 @@ func TestCompletion(t *testing.T) {
 		if got, want := complete("run", "--ipvs-scheduler", ""), "\n"+word+"\t"+s.Summary+"\n"; !strings.Contains(got, want) {
 			t.Errorf("--ipvs-scheduler: no %q in\n%s", want, got)
 		}
-		if got, want := complete("check", "scheduler=http=rr,*="), "\nscheduler=http=rr,*="+word+"\t"+s.Summary+"\n"; !strings.Contains(got, want) {
+		if got, want := complete("check", "scheduler=http=rr,*="), "\nscheduler=http=rr,*="+word+"\t"+s.Summary+
+			"\n"; !strings.Contains(got, want) {
 			t.Errorf("check: no %q in\n%s", want, got)
 		}
 	}

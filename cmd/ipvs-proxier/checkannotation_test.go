@@ -24,7 +24,8 @@ func TestCheckAnnotationsOfTheCommandLine(t *testing.T) {
 		}
 		text, _ := checked(t, "-o", "json", arg)
 		var objects []proxier.Checked
-		if err := json.Unmarshal([]byte(text), &objects); err != nil || len(objects) != 1 || len(objects[0].Problems) > 0 != strings.HasPrefix(want, "problem") {
+		if err := json.Unmarshal([]byte(text), &objects); err != nil || len(objects) != 1 ||
+			len(objects[0].Problems) > 0 != strings.HasPrefix(want, "problem") {
 			t.Errorf("check -o json %s: %v\n%s", arg, err, text)
 		}
 	}

@@ -23,7 +23,8 @@ func TestCheckNodeIsASubcommand(t *testing.T) {
 	}
 	for _, args := range [][]string{{"node/weight=3"}, {"./node"}, {"node/web.yaml"}} {
 		out, err := checked(t, args...)
-		if of := "Service default/web"; strings.Contains(args[0], "weight") != (out == "node/ipvs-proxier.io/weight=3\n" || out == "ipvs-proxier.io/weight=3\n") ||
+		if of := "Service default/web"; strings.Contains(args[0], "weight") != (out == "node/ipvs-proxier.io/weight=3\n" ||
+			out == "ipvs-proxier.io/weight=3\n") ||
 			!strings.Contains(args[0], "weight") && !strings.Contains(out, of) {
 			t.Errorf("check %v: %v\n%s", args, err, out)
 		}
@@ -39,7 +40,9 @@ func TestCheckNodeIsASubcommand(t *testing.T) {
 			t.Errorf("check %v: %v\n%s", args, err, out)
 		}
 	}
-	for _, args := range [][]string{{"node", "web.yaml"}, {"node", "-o", "yaml"}, {"node", "--node-name", "n1", "--vip-mode", "x"}} {
+	for _, args := range [][]string{
+		{"node", "web.yaml"}, {"node", "-o", "yaml"}, {"node", "--node-name", "n1", "--vip-mode", "x"},
+	} {
 		if out, err := checked(t, args...); !errors.As(err, new(usageError)) {
 			t.Errorf("check %v: %v, want wrong use\n%s", args, err, out)
 		}

@@ -43,7 +43,8 @@ func TestCommandsAskTheSocket(t *testing.T) {
 	}
 	bundle := []string{"bundle", filepath.Join(dir, "b.tar.gz"), "--manifests", dir, "--node-name", "n1", "--socket", path,
 		"--metrics-bind-address", "", "--healthz-bind-address", "", "--state-dir", "", "--timeout", "1s"}
-	if _, errs, err := execute(t, bundle...); err != nil || strings.Contains(errs, "status.json") || strings.Contains(errs, "readyz.txt") {
+	if _, errs, err := execute(t, bundle...); err != nil || strings.Contains(errs, "status.json") ||
+		strings.Contains(errs, "readyz.txt") {
 		t.Errorf("bundle: %v\n%s", err, errs)
 	}
 	daemon.Close()
@@ -71,7 +72,8 @@ func TestJournalOfADeadDaemon(t *testing.T) {
 	}
 	args := []string{"journal", "--socket", filepath.Join(dir, "s"), "--state-dir", dir}
 	out, errs, err := execute(t, args...)
-	web, line, pay := strings.Index(out, "shop/web"), strings.Index(out, "before the last start"), strings.Index(out, "shop/pay")
+	web, line, pay := strings.Index(out, "shop/web"), strings.Index(out, "before the last start"), strings.Index(out,
+		"shop/pay")
 	if err != nil || web < 0 || line < web || pay < line || !strings.Contains(errs, "This is what it has kept in "+dir) {
 		t.Errorf("%v\n%s%s", err, errs, out)
 	}
@@ -84,7 +86,8 @@ func TestJournalOfADeadDaemon(t *testing.T) {
 	if err := os.WriteFile(file, []byte("no journal\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err = execute(t, args...); err == nil || !strings.Contains(err.Error(), "there is no such socket") || !strings.Contains(err.Error(), "is no journal of ipvs-proxier") {
+	if _, _, err = execute(t, args...); err == nil || !strings.Contains(err.Error(), "there is no such socket") ||
+		!strings.Contains(err.Error(), "is no journal of ipvs-proxier") {
 		t.Errorf("with another file: %v", err)
 	}
 }

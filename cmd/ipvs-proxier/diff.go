@@ -27,7 +27,9 @@ func diffCommand() *cobra.Command {
 	}
 	o := newOptions(c.Flags())
 	output := c.Flags().StringP("output", "o", "table", "table or json")
-	all := c.Flags().Bool("all", false, fmt.Sprintf("print all objects that differ, and not %d of each kind of difference", mostDifferences))
+	all := c.Flags().Bool(
+		"all", false, fmt.Sprintf("print all objects that differ, and not %d of each kind of difference", mostDifferences),
+	)
 	timeout := c.Flags().Duration("timeout", 20*time.Second, "how long to wait for the Services")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if err := tableOrJSON(*output); err != nil {

@@ -38,7 +38,8 @@ func TestDiffText(t *testing.T) {
 func TestDiffIsShort(t *testing.T) {
 	var d proxier.Diff
 	for i := range 60 {
-		d.Differences = append(d.Differences, proxier.DiffDifference{Object: fmt.Sprintf("address 10.96.0.%d", i), Behind: proxier.DiffKernel})
+		d.Differences = append(d.Differences, proxier.DiffDifference{Object: fmt.Sprintf("address 10.96.0.%d",
+			i), Behind: proxier.DiffKernel})
 	}
 	for all, want := range map[bool]string{false: "and 10 more (--all prints them)", true: "address 10.96.0.59"} {
 		var out bytes.Buffer

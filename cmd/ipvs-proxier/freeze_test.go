@@ -36,7 +36,8 @@ func TestFreezeChecksItsArguments(t *testing.T) {
 	}
 	for _, args := range [][]string{{"1h"}, {"off"}, {}} {
 		_, _, err := execute(t, append([]string{"freeze", "--socket", none}, args...)...)
-		if err == nil || errors.As(err, new(usageError)) || !strings.Contains(err.Error(), "no ipvs-proxier answers on "+none) {
+		if err == nil || errors.As(err, new(usageError)) ||
+			!strings.Contains(err.Error(), "no ipvs-proxier answers on "+none) {
 			t.Errorf("%q without a daemon: %v", args, err)
 		}
 	}
@@ -50,15 +51,16 @@ func TestFreezeAsksTheSocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	asked, answer := "", "{}"
-	daemon := &httptest.Server{Listener: l, Config: &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body)
-		asked = r.Method + " " + r.URL.Path + " " + string(body)
-		if answer == "" {
-			http.Error(w, "the sync has not ended", http.StatusServiceUnavailable)
-			return
-		}
-		io.WriteString(w, answer)
-	})}}
+	daemon := &httptest.Server{Listener: l,
+		Config: &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			body, _ := io.ReadAll(r.Body)
+			asked = r.Method + " " + r.URL.Path + " " + string(body)
+			if answer == "" {
+				http.Error(w, "the sync has not ended", http.StatusServiceUnavailable)
+				return
+			}
+			io.WriteString(w, answer)
+		})}}
 	daemon.Start()
 	t.Cleanup(daemon.Close)
 	const frozen = `{"frozen":{"since":"2026-11-30T06:00:00Z","until":"2026-11-30T07:00:00Z","reason":"why"}`
@@ -78,7 +80,8 @@ func TestFreezeAsksTheSocket(t *testing.T) {
 		}
 	}
 	answer = ""
-	if _, _, err := execute(t, "freeze", "1h", "--socket", path); err == nil || !strings.Contains(err.Error(), "the sync has not ended") {
+	if _, _, err := execute(t, "freeze", "1h", "--socket", path); err == nil ||
+		!strings.Contains(err.Error(), "the sync has not ended") {
 		t.Errorf("a daemon that does not do it: %v", err)
 	}
 	answer = frozen + "}"

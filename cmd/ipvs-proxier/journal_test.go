@@ -54,9 +54,11 @@ func TestJournalShowsWhatIsAskedFor(t *testing.T) {
 	}))
 	defer server.Close()
 	for line, want := range map[string]string{
-		"": "start change drift retry", "--cause drift": "drift", "-n shop": "change", "--failed": "retry", "--since 150m": "drift retry", "shop/web": "start change drift retry",
+		"": "start change drift retry", "--cause drift": "drift", "-n shop": "change", "--failed": "retry",
+		"--since 150m": "drift retry", "shop/web": "start change drift retry",
 	} {
-		out, _, err := execute(t, append([]string{"journal", "-o", "json", "--server", server.URL}, strings.Fields(line)...)...)
+		out, _, err := execute(t, append([]string{"journal", "-o", "json", "--server", server.URL},
+			strings.Fields(line)...)...)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -68,19 +70,24 @@ func TestJournalShowsWhatIsAskedFor(t *testing.T) {
 		for _, e := range j.Entries {
 			got = append(got, e.Cause)
 		}
-		if strings.Join(got, " ") != want || !strings.HasPrefix(asked, "/journal?service=") || line == "shop/web" && !strings.HasSuffix(asked, "=shop/web") {
+		if strings.Join(got, " ") != want || !strings.HasPrefix(asked, "/journal?service=") ||
+			line == "shop/web" && !strings.HasSuffix(asked, "=shop/web") {
 			t.Errorf("journal %s asks %s and shows %q, want %q", line, asked, got, want)
 		}
 	}
-	if out, _, err := execute(t, "journal", "--server", server.URL, "--cause", "timer"); err != nil || !strings.Contains(out, "nothing that was asked for") {
+	if out, _, err := execute(t, "journal", "--server", server.URL, "--cause", "timer"); err != nil ||
+		!strings.Contains(out, "nothing that was asked for") {
 		t.Errorf("with nothing to show: %v\n%s", err, out)
 	}
 	asked = ""
 	for line, want := range map[string]string{
-		"--cause drft": "allowed are start, drift", "--since -1s": "--since", "web": "did you mean default/web?", "a/b c/d": "one NAMESPACE/NAME", "-o yaml": "allowed are table, json",
+		"--cause drft": "allowed are start, drift", "--since -1s": "--since", "web": "did you mean default/web?",
+		"a/b c/d": "one NAMESPACE/NAME", "-o yaml": "allowed are table, json",
 		"--bundle x --server y:1": "--server has no meaning", "--server https://x:1": "without TLS",
 	} {
-		if _, _, err := execute(t, append([]string{"journal"}, strings.Fields(line)...)...); !errors.As(err, new(usageError)) || !strings.Contains(err.Error(), want) {
+		if _, _, err := execute(t, append([]string{
+			"journal",
+		}, strings.Fields(line)...)...); !errors.As(err, new(usageError)) || !strings.Contains(err.Error(), want) {
 			t.Errorf("journal %s: %v, want wrong use and %q", line, err, want)
 		}
 	}
@@ -88,7 +95,8 @@ func TestJournalShowsWhatIsAskedFor(t *testing.T) {
 		t.Errorf("the daemon was asked: %s", asked)
 	}
 	server.Close()
-	if _, _, err := execute(t, "journal", "--server", server.URL); err == nil || errors.As(err, new(usageError)) || !strings.Contains(err.Error(), "goes to journal as --server") {
+	if _, _, err := execute(t, "journal", "--server", server.URL); err == nil || errors.As(err, new(usageError)) ||
+		!strings.Contains(err.Error(), "goes to journal as --server") {
 		t.Errorf("of a daemon that is dead: %v", err)
 	}
 }

@@ -59,11 +59,13 @@ func rootCommand() *cobra.Command {
 		SilenceUsage:  true,
 		Args:          cobra.ArbitraryArgs,
 		RunE:          noCommand,
-		// No template of our own: with one the linker keeps all methods of all types, 4 MiB more (cobra 1.10, text/template).
+		// No template of our own: with one the linker keeps all methods of all types, 4 MiB more (cobra 1.10,
+		// text/template).
 		Version: version,
 	}
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(runCommand(), statusCommand(), checkCommand(), cleanupCommand(), explainCommand(), planCommand(), diffCommand(),
+	root.AddCommand(runCommand(), statusCommand(), checkCommand(), cleanupCommand(), explainCommand(), planCommand(),
+		diffCommand(),
 		journalCommand(), freezeCommand(), bundleCommand(), convertCommand(), versioncommand.New(version))
 	completeFlags(root)
 	strictHelp(root)

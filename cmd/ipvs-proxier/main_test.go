@@ -21,7 +21,8 @@ func TestUnknownCommandsAreWrongUse(t *testing.T) {
 		root.SetArgs(strings.Fields(line))
 		root.SetOut(new(strings.Builder))
 		err := root.Execute()
-		if isUsage := errors.As(err, new(usageError)); isUsage != (want != "") || want != "" && !strings.Contains(err.Error(), want) {
+		if isUsage := errors.As(err, new(usageError)); isUsage != (want != "") ||
+			want != "" && !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", line, err, want)
 		}
 	}

@@ -32,14 +32,19 @@ func TestFlagsOverrideTheFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := proxier.Default()
-	want.NodeName, want.Scheduler, want.DrainTimeout.Duration, want.MetricsBindAddress, want.ClusterCIDRs = "from-file", "lc", time.Minute, "127.0.0.1:1", []string{"10.0.0.0/8"}
+	want.NodeName, want.Scheduler, want.DrainTimeout.Duration, want.MetricsBindAddress, want.ClusterCIDRs = "from-file", "lc", time.Minute, "127.0.0.1:1", []string{
+		"10.0.0.0/8",
+	}
 	got, err := complete(t, "--config", file)
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Errorf("the file: %v\n%s", err, diff)
 	}
 	// A flag with its default value, and an empty one, override too.
-	want.Scheduler, want.MetricsBindAddress, want.NodeName, want.ClusterCIDRs = "rr", "", "from-flag", []string{"10.1.0.0/16", "fd00::/8"}
-	got, err = complete(t, "--config", file, "--ipvs-scheduler", "rr", "--metrics-bind-address", "", "--hostname-override", "from-flag", "--cluster-cidr", "10.1.0.0/16,fd00::/8")
+	want.Scheduler, want.MetricsBindAddress, want.NodeName, want.ClusterCIDRs = "rr", "", "from-flag", []string{
+		"10.1.0.0/16", "fd00::/8",
+	}
+	got, err = complete(t, "--config", file, "--ipvs-scheduler", "rr", "--metrics-bind-address", "",
+		"--hostname-override", "from-flag", "--cluster-cidr", "10.1.0.0/16,fd00::/8")
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Errorf("flags over the file: %v\n%s", err, diff)
 	}
@@ -55,15 +60,24 @@ func TestFlagsOverrideTheFile(t *testing.T) {
 // TestEveryFlagCounts: each flag changes the configuration.
 func TestEveryFlagCounts(t *testing.T) {
 	values := map[string]string{
-		"manifests": "/m", "kubeconfig": "/k", "node-name": "other", "hostname-override": "other", "link": "l0", "cluster-cidr": "10.0.0.0/8", "masquerade-all": "true",
-		"iptables-masquerade-bit": "3", "nodeport-addresses": "10.0.0.0/8", "ipvs-scheduler": "lc", "ipvs-strict-arp": "true", "drain-timeout": "1s", "audit-period": "1h", "ipvs-sync-period": "1h",
+		"manifests": "/m", "kubeconfig": "/k", "node-name": "other", "hostname-override": "other", "link": "l0",
+		"cluster-cidr": "10.0.0.0/8", "masquerade-all": "true",
+		"iptables-masquerade-bit": "3", "nodeport-addresses": "10.0.0.0/8", "ipvs-scheduler": "lc",
+		"ipvs-strict-arp": "true", "drain-timeout": "1s", "audit-period": "1h", "ipvs-sync-period": "1h",
 		"contest-after": "7", "contest-window": "1m",
-		"api-servers": "https://192.0.2.1:6443", "service-proxy-name": "other", "detect-local-mode": "NodeCIDR", "pod-bridge-interface": "cbr0", "pod-interface-name-prefix": "veth",
-		"external-ip-cidrs": "192.0.2.0/24", "answer-ping": "true", "ipvs-exclude-cidrs": "192.0.2.0/24", "ipvs-tcp-timeout": "1h", "ipvs-tcpfin-timeout": "1m", "ipvs-udp-timeout": "1m",
-		"ipvs-min-sync-period": "1s", "conntrack-max-per-core": "1", "conntrack-min": "1", "conntrack-tcp-timeout-established": "1h", "conntrack-tcp-timeout-close-wait": "1m",
-		"conntrack-udp-timeout": "1m", "conntrack-udp-timeout-stream": "1m", "conntrack-tcp-be-liberal": "true", "take-over": "kube-proxy", "watch-nodes": "own", "vip-mode": "route", "netfilter": "nftables", "iptables": "legacy", "max-view-age": "5m", "service-metrics": "100", "masquerade-ports": "40000-50000", "node-weights": "none", "protected-ports": "22,2379-2381",
+		"api-servers": "https://192.0.2.1:6443", "service-proxy-name": "other", "detect-local-mode": "NodeCIDR",
+		"pod-bridge-interface": "cbr0", "pod-interface-name-prefix": "veth",
+		"external-ip-cidrs": "192.0.2.0/24", "answer-ping": "true", "ipvs-exclude-cidrs": "192.0.2.0/24",
+		"ipvs-tcp-timeout": "1h", "ipvs-tcpfin-timeout": "1m", "ipvs-udp-timeout": "1m",
+		"ipvs-min-sync-period": "1s", "conntrack-max-per-core": "1", "conntrack-min": "1",
+		"conntrack-tcp-timeout-established": "1h", "conntrack-tcp-timeout-close-wait": "1m",
+		"conntrack-udp-timeout": "1m", "conntrack-udp-timeout-stream": "1m", "conntrack-tcp-be-liberal": "true",
+		"take-over": "kube-proxy", "watch-nodes": "own", "vip-mode": "route", "netfilter": "nftables", "iptables": "legacy",
+		"max-view-age": "5m", "service-metrics": "100", "masquerade-ports": "40000-50000", "node-weights": "none",
+		"protected-ports": "22,2379-2381",
 		"scheduler-flags": "port", "slow-start": "30s", "max-connections": "100", "ignore-aliases": "true",
-		"healthz-bind-address": "", "metrics-bind-address": "", "socket": "", "state-dir": "", "log-level": "debug", "log-format": "json",
+		"healthz-bind-address": "", "metrics-bind-address": "", "socket": "", "state-dir": "", "log-level": "debug",
+		"log-format": "json",
 	}
 	before, err := complete(t, "--node-name", "n")
 	if err != nil {
@@ -127,13 +141,15 @@ func TestWrongFlagValues(t *testing.T) {
 func TestStatusTable(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	s := proxier.Status{
-		Node: "n1", Healthy: true, Draining: 1, Verdict: "DRIFT: 3 objects", Wrong: true, Unready: []string{"too old"}, Manifests: []string{"a.yaml: line 3: bad"},
+		Node: "n1", Healthy: true, Draining: 1, Verdict: "DRIFT: 3 objects", Wrong: true, Unready: []string{"too old"},
+		Manifests: []string{"a.yaml: line 3: bad"},
 		Services: []proxier.ServiceStatus{
 			{Namespace: "ns", Name: "web", Changed: now.Add(-90 * time.Second), FrontEnds: []proxier.FrontEndStatus{
-				{Kind: "ClusterIP", Protocol: "tcp", Address: "10.96.0.1:80", Scheduler: "sh", Flags: "fallback", Affinity: 600, Source: "default", Programmed: true, RealServers: []proxier.RealServerStatus{
-					{Address: "10.0.0.1:80", Weight: 1, Active: 3, Inactive: 4, Wanted: true, State: "ok"}, {Address: "10.0.0.2:80", Active: 1, State: "draining"},
-					{Address: "10.0.0.3:80", Wanted: true, State: "missing", Differs: "want weight 7"},
-				}, State: "differs", Differs: "scheduler lc, want sh"},
+				{Kind: "ClusterIP", Protocol: "tcp", Address: "10.96.0.1:80", Scheduler: "sh", Flags: "fallback", Affinity: 600,
+					Source: "default", Programmed: true, RealServers: []proxier.RealServerStatus{
+						{Address: "10.0.0.1:80", Weight: 1, Active: 3, Inactive: 4, Wanted: true, State: "ok"}, {Address: "10.0.0.2:80", Active: 1, State: "draining"},
+						{Address: "10.0.0.3:80", Wanted: true, State: "missing", Differs: "want weight 7"},
+					}, State: "differs", Differs: "scheduler lc, want sh"},
 				{Kind: "NodePort", Protocol: "tcp", Address: "192.0.2.1:30080", Scheduler: "rr", Flags: "none", LostTo: "ns/old"},
 				{Kind: "ClusterIP", Protocol: "udp", Address: "10.96.0.1:53", Scheduler: "rr", Flags: "none", Programmed: true, State: "ok"},
 				{Kind: "ClusterIP", Protocol: "udp", Address: "10.96.0.1:55", Scheduler: "rr", Flags: "none", Programmed: true, State: "missing"},
@@ -148,7 +164,8 @@ func TestStatusTable(t *testing.T) {
 	}
 	text := out.String()
 	for _, want := range []string{
-		"node n1: DRIFT: 3 objects\n", "2 services, 1 real servers drain", "sh (fallback), affinity 600s", "1m       DIFFERS: scheduler lc, want sh; ok\n", "  draining\n",
+		"node n1: DRIFT: 3 objects\n", "2 services, 1 real servers drain", "sh (fallback), affinity 600s",
+		"1m       DIFFERS: scheduler lc, want sh; ok\n", "  draining\n",
 		"MISSING: want weight 7\n", "lost to ns/old", "none: refused", "NOT PROGRAMMED", "  MISSING\n", "not ready: too old",
 		"problem: ns/web InvalidAnnotation: f: m", "manifest: a.yaml: line 3: bad",
 	} {
@@ -160,7 +177,8 @@ func TestStatusTable(t *testing.T) {
 		out.Reset()
 		hostile := s
 		hostile.Manifests = []string{raw}
-		hostile.Services = []proxier.ServiceStatus{{Namespace: "ns", Name: raw, Problems: []proxier.ProblemStatus{{Reason: "InvalidField", Field: raw, Message: raw}},
+		hostile.Services = []proxier.ServiceStatus{{Namespace: "ns", Name: raw,
+			Problems:  []proxier.ProblemStatus{{Reason: "InvalidField", Field: raw, Message: raw}},
 			FrontEnds: []proxier.FrontEndStatus{{LostTo: raw}}}}
 		if err := printStatus(plain(&out), hostile, "wide", false, now); err != nil || strings.Contains(out.String(), raw) {
 			t.Errorf("%v; the table shows %q as it is:\n%q", err, raw, out.String())
@@ -175,7 +193,8 @@ func TestStatusTable(t *testing.T) {
 	} {
 		out.Reset()
 		s.Connections = connections
-		if err := printStatus(plain(&out), s, "wide", false, now); err != nil || !strings.Contains(out.String(), want) || want == "" && strings.Contains(out.String(), "connections:") {
+		if err := printStatus(plain(&out), s, "wide", false, now); err != nil || !strings.Contains(out.String(), want) ||
+			want == "" && strings.Contains(out.String(), "connections:") {
 			t.Errorf("%v; the table does not show %q:\n%s", err, want, out.String())
 		}
 	}

@@ -41,7 +41,9 @@ func TestStatusIsPrintable(t *testing.T) {
 		programmed bool
 		format     string
 		page       bool
-	}{{false, "wide", false}, {true, "wide", false}, {false, "table", false}, {true, "table", false}, {false, "table", true}, {true, "table", true}} {
+	}{{false, "wide", false}, {
+		true, "wide", false,
+	}, {false, "table", false}, {true, "table", false}, {false, "table", true}, {true, "table", true}} {
 		programmed := c.programmed
 		var s proxier.Status
 		fields := fill(reflect.ValueOf(&s).Elem(), "a\x1b[2J\tb\u202ec")

@@ -63,7 +63,8 @@ func TestGridKeepsToTheWidth(t *testing.T) {
 		"notes":         {{cells: []string{"a", "1", "2"}, state: "ok", notes: []string{strings.Repeat("note ", 40) + "end"}}},
 		"a span":        {{cells: []string{long(60), "", ""}, span: true, state: "NOT PROGRAMMED"}, {cells: []string{"b", "1", "2"}, state: "ok"}},
 		"a long span":   {{cells: []string{long(75), "", ""}, span: true, state: "MISSING"}, {cells: []string{"b", "1", "2"}, state: "ok"}},
-		"long everything": {{cells: []string{long(45), long(30), "3"}, state: "ok"}, {cells: []string{long(20), "", "4"}, state: "MISSING", detail: "want weight 1"},
+		"long everything": {{cells: []string{long(45), long(30), "3"}, state: "ok"},
+			{cells: []string{long(20), "", "4"}, state: "MISSING", detail: "want weight 1"},
 			{cells: []string{long(50), "", ""}, span: true, state: "ok"}},
 	} {
 		g := &grid{}

@@ -70,7 +70,8 @@ func TestStatusShowsWhatIsAskedFor(t *testing.T) {
 				t.Fatalf("want the error %q, got %v", c.err, err)
 			}
 			var wrong usageError
-			if used := c.err != "" && !strings.HasPrefix(c.err, "no Service"); used != errors.As(err, &wrong) || used && asked != before {
+			if used := c.err != "" && !strings.HasPrefix(c.err, "no Service"); used != errors.As(err, &wrong) ||
+				used && asked != before {
 				t.Errorf("%v: a wrong use is %t; the daemon was asked %d times", err, used, asked-before)
 			}
 			var s proxier.Status
@@ -109,7 +110,8 @@ func TestWatchGoesOn(t *testing.T) {
 		return nil
 	})
 	const clear = "\x1b[H\x1b[2J"
-	if want := clear + "page 1\n" + clear + "page 2\n\nno ipvs-proxier answers\n" + clear + "page 3\n"; err != nil || out.String() != want {
+	if want := clear + "page 1\n" + clear + "page 2\n\nno ipvs-proxier answers\n" + clear + "page 3\n"; err != nil ||
+		out.String() != want {
 		t.Errorf("%v, %q, want %q", err, out.String(), want)
 	}
 }

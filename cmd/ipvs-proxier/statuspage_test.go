@@ -49,7 +49,10 @@ func TestStatusTexts(t *testing.T) {
 // TestStatusTree: what is wrong with a front end or a real server stands in its line, or right below it.
 func TestStatusTree(t *testing.T) {
 	now := time.Unix(1e9, 0)
-	front := proxier.FrontEndStatus{Kind: "ClusterIP", Protocol: "tcp", Address: "10.96.0.1:80", Scheduler: "rr", Flags: "none", Programmed: true, State: "ok"}
+	front := proxier.FrontEndStatus{
+		Kind: "ClusterIP", Protocol: "tcp", Address: "10.96.0.1:80", Scheduler: "rr", Flags: "none", Programmed: true,
+		State: "ok",
+	}
 	with := func(change func(*proxier.FrontEndStatus)) proxier.FrontEndStatus {
 		f := front
 		change(&f)
@@ -57,10 +60,14 @@ func TestStatusTree(t *testing.T) {
 	}
 	for want, f := range map[string]proxier.FrontEndStatus{
 		"ok: no endpoint, so clients are refused": front,
-		"NOT PROGRAMMED":                 with(func(f *proxier.FrontEndStatus) { f.Programmed = false }),
-		"LOST: to shop/old":              with(func(f *proxier.FrontEndStatus) { f.Programmed, f.LostTo = false, "shop/old" }),
-		"MISSING\n":                      with(func(f *proxier.FrontEndStatus) { f.State = "missing" }),
-		"DIFFERS: scheduler lc, want rr": with(func(f *proxier.FrontEndStatus) { f.State, f.Differs = "differs", "scheduler lc, want rr" }),
+		"NOT PROGRAMMED": with(func(f *proxier.FrontEndStatus) { f.Programmed = false }),
+		"LOST: to shop/old": with(
+			func(f *proxier.FrontEndStatus) { f.Programmed, f.LostTo = false, "shop/old" },
+		),
+		"MISSING\n": with(func(f *proxier.FrontEndStatus) { f.State = "missing" }),
+		"DIFFERS: scheduler lc, want rr": with(
+			func(f *proxier.FrontEndStatus) { f.State, f.Differs = "differs", "scheduler lc, want rr" },
+		),
 		"    10.0.0.1:80  ": with(func(f *proxier.FrontEndStatus) {
 			f.RealServers = []proxier.RealServerStatus{{Address: "10.0.0.1:80", Wanted: true, State: "ok"}}
 		}),
@@ -71,11 +78,18 @@ func TestStatusTree(t *testing.T) {
 			f.RealServers = []proxier.RealServerStatus{{Address: "10.0.0.1:80"}}
 		}),
 		"MISSING: want weight 7": with(func(f *proxier.FrontEndStatus) {
-			f.RealServers = []proxier.RealServerStatus{{Address: "[2001:db8:ffff:ffff:ffff:ffff:ffff:ffff]:65535", Wanted: true, State: "missing", Differs: "want weight 7"}}
+			f.RealServers = []proxier.RealServerStatus{
+				{
+					Address: "[2001:db8:ffff:ffff:ffff:ffff:ffff:ffff]:65535", Wanted: true, State: "missing",
+					Differs: "want weight 7",
+				},
+			}
 		}),
 	} {
 		var out bytes.Buffer
-		s := proxier.Status{Node: "n1", Services: []proxier.ServiceStatus{{Namespace: "shop", Name: "web", Changed: now, FrontEnds: []proxier.FrontEndStatus{f}}}}
+		s := proxier.Status{Node: "n1", Services: []proxier.ServiceStatus{
+			{Namespace: "shop", Name: "web", Changed: now, FrontEnds: []proxier.FrontEndStatus{f}},
+		}}
 		statusTree(plain(&out), s, now)
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("it does not show %q:\n%s", want, out.String())

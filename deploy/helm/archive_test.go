@@ -22,8 +22,10 @@ func TestArchive(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if m := c.Metadata; m.Version != "1.2.3" || m.AppVersion != "v1.2.3" || len(c.Schema) == 0 || len(c.Templates) < 8 || len(c.Files) == 0 {
-			t.Errorf("the archive has chart %s of version %s, with %d templates and %d files", m.Version, m.AppVersion, len(c.Templates), len(c.Files))
+		if m := c.Metadata; m.Version != "1.2.3" || m.AppVersion != "v1.2.3" || len(c.Schema) == 0 || len(c.Templates) < 8 ||
+			len(c.Files) == 0 {
+			t.Errorf("the archive has chart %s of version %s, with %d templates and %d files",
+				m.Version, m.AppVersion, len(c.Templates), len(c.Files))
 		}
 		text, err := os.ReadFile(path)
 		if err != nil {

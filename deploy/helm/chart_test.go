@@ -173,7 +173,10 @@ func TestValuesAreRefused(t *testing.T) {
 // TestSwitches: each value does what values.yaml says of it.
 func TestSwitches(t *testing.T) {
 	of := map[string]made{}
-	for _, name := range []string{"minimal", "digest", "deny", "policy-off", "monitoring", "modules", "takeover", "kubeconfig", "configfile", "bare", "loopback", "names", "cleanup"} {
+	for _, name := range []string{
+		"minimal", "digest", "deny", "policy-off", "monitoring", "modules", "takeover", "kubeconfig", "configfile", "bare",
+		"loopback", "names", "cleanup",
+	} {
 		of[name] = makeOf(t, matrixValues(t, name))
 	}
 	equal := func(what string, got, want any) {
@@ -188,7 +191,9 @@ func TestSwitches(t *testing.T) {
 	equal("image by digest", of["digest"].container().Image,
 		"registry.example.com:5000/net/ipvs-proxier:v1.2.3@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef")
 	equal("secrets", of["digest"].pod().ImagePullSecrets[0].Name, "registry")
-	for name, want := range map[string]string{"minimal": "validationActions: [Warn]", "deny": "validationActions: [Deny]"} {
+	for name, want := range map[string]string{
+		"minimal": "validationActions: [Warn]", "deny": "validationActions: [Deny]",
+	} {
 		if n := strings.Count(of[name].all, want); n != 3 {
 			t.Errorf("%s: %d bindings with %s, want 3", name, n, want)
 		}
@@ -207,7 +212,8 @@ func TestSwitches(t *testing.T) {
 		equal("capabilities of "+name, with.SecurityContext.Capabilities.Add, []string{"NET_ADMIN", "NET_RAW"})
 	}
 	equal("cleaning up", of["cleanup"].pod().InitContainers[0].Args, []string{"cleanup", "--link=ipvs0"})
-	equal("capabilities when cleaned up", of["cleanup"].container().SecurityContext.Capabilities, v1.Capabilities{Drop: []v1.Capability{"ALL"}})
+	equal("capabilities when cleaned up", of["cleanup"].container().SecurityContext.Capabilities,
+		v1.Capabilities{Drop: []v1.Capability{"ALL"}})
 	if !strings.Contains(of["cleanup"].notes, "--selector app.kubernetes.io/name=ipvs-proxier") {
 		t.Errorf("the notes of a clean-up do not say how to find nodes that are not done:\n%s", of["cleanup"].notes)
 	}
@@ -216,7 +222,8 @@ func TestSwitches(t *testing.T) {
 	equal("modules", append(module.Command, module.Args...), []string{"modprobe", "--all", "ip_vs_lblc", "ip_vs_lblcr"})
 	equal("capabilities of the init container", module.SecurityContext.Capabilities.Add, []string{"SYS_MODULE"})
 	equal("host's processes", of["takeover"].pod().HostPID, true)
-	if !strings.Contains(of["takeover"].notes, "delete daemonset kube-proxy") || strings.Contains(of["minimal"].notes, "delete daemonset") {
+	if !strings.Contains(of["takeover"].notes, "delete daemonset kube-proxy") ||
+		strings.Contains(of["minimal"].notes, "delete daemonset") {
 		t.Errorf("the notes do not say what to do next:\n%s\n%s", of["takeover"].notes, of["minimal"].notes)
 	}
 	equal("names", of["kubeconfig"].pod().HostAliases[0].Hostnames, []string{"api.example.com"})
@@ -231,7 +238,8 @@ func TestSwitches(t *testing.T) {
 	equal("AppArmor of the init container", string(module.SecurityContext.AppArmorProfile.Type), "RuntimeDefault")
 	// A node without AppArmor refuses a pod that asks for any profile.
 	equal("no AppArmor", of["minimal"].container().SecurityContext.AppArmorProfile == nil, true)
-	equal("selector", maps.Clone(of["names"].daemons.Spec.Selector.MatchLabels), map[string]string{"app.kubernetes.io/name": "proxy-of-pool-a"})
+	equal("selector", maps.Clone(of["names"].daemons.Spec.Selector.MatchLabels),
+		map[string]string{"app.kubernetes.io/name": "proxy-of-pool-a"})
 	for name, want := range map[string][2]string{
 		"minimal": {"10256/readyz", ""}, "configfile": {"20256/readyz", ""}, "loopback": {"10256/readyz", "::1"}, "bare": {"", ""},
 	} {
@@ -242,7 +250,9 @@ func TestSwitches(t *testing.T) {
 	if err := yaml.Unmarshal([]byte(of["configfile"].config), &file); err != nil {
 		t.Fatal(err)
 	}
-	equal("options over a file", []any{file.AnswerPing, file.ProtectedPorts, file.Conntrack.MaxPerCore, file.Conntrack.Min, file.APIServers},
+	equal("options over a file", []any{
+		file.AnswerPing, file.ProtectedPorts, file.Conntrack.MaxPerCore, file.Conntrack.Min, file.APIServers,
+	},
 		[]any{false, []string{}, 16384, 2000000, []string{"https://192.0.2.1:6443"}})
 }
 
@@ -251,6 +261,7 @@ func TestAChangeRolls(t *testing.T) {
 	const api = "config: {apiServers: ['https://192.0.2.1:6443'], scheduler: "
 	a, b, again := makeOf(t, api+"lc}"), makeOf(t, api+"rr}"), makeOf(t, api+"lc}\nadmissionPolicy: Deny")
 	if a.checksum() == "" || a.checksum() == b.checksum() || a.checksum() != again.checksum() {
-		t.Errorf("checksums are %s, with another scheduler %s, with another policy %s", a.checksum(), b.checksum(), again.checksum())
+		t.Errorf("checksums are %s, with another scheduler %s, with another policy %s",
+			a.checksum(), b.checksum(), again.checksum())
 	}
 }

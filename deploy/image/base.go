@@ -53,7 +53,8 @@ func (o order) base(ctx context.Context, platform string, parts *contents) (*tre
 		wanted = append(wanted, multi)
 		for _, command := range []string{"iptables", "ip6tables"} {
 			for _, suffix := range []string{"", "-save", "-restore"} {
-				// By their usual names in a directory for each variant, of which the program chooses one, and for people.
+				// By their usual names in a directory for each variant, of which the program chooses one, and for
+				// people.
 				t.link(filepath.Join("usr/lib/ipvs-proxier/iptables", variant, command+suffix), "/"+multi)
 				t.link(filepath.Join("usr/sbin", command+"-"+variant+suffix), filepath.Base(multi))
 			}

@@ -41,7 +41,9 @@ func TestATreeIsAWholeArchiveInOrder(t *testing.T) {
 		}
 		got = append(got, header.Name)
 	}
-	if want := []string{"bin", "etc/", "etc/passwd", "usr/", "usr/local/", "usr/local/bin/", "usr/local/bin/program"}; !slices.Equal(got, want) {
+	if want := []string{
+		"bin", "etc/", "etc/passwd", "usr/", "usr/local/", "usr/local/bin/", "usr/local/bin/program",
+	}; !slices.Equal(got, want) {
 		t.Errorf("want %q, got %q", want, got)
 	}
 	// Two empty blocks are the end; without them other programs refuse the archive.
@@ -52,8 +54,10 @@ func TestATreeIsAWholeArchiveInOrder(t *testing.T) {
 
 func TestLinksOnTheWayAreTaken(t *testing.T) {
 	root := t.TempDir()
-	if err := errors.Join(os.MkdirAll(filepath.Join(root, "usr/lib"), 0o755), os.WriteFile(filepath.Join(root, "usr/lib/libx.so.1.2"), []byte("x"), 0o644),
-		os.Symlink("libx.so.1", filepath.Join(root, "usr/lib/libx.so")), os.Symlink("/usr/lib/libx.so.1.2", filepath.Join(root, "usr/lib/libx.so.1")),
+	if err := errors.Join(os.MkdirAll(filepath.Join(root, "usr/lib"), 0o755),
+		os.WriteFile(filepath.Join(root, "usr/lib/libx.so.1.2"), []byte("x"), 0o644),
+		os.Symlink("libx.so.1", filepath.Join(root, "usr/lib/libx.so")),
+		os.Symlink("/usr/lib/libx.so.1.2", filepath.Join(root, "usr/lib/libx.so.1")),
 		os.Symlink("round", filepath.Join(root, "usr/lib/round"))); err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +65,9 @@ func TestLinksOnTheWayAreTaken(t *testing.T) {
 	if err := files.take(root, "usr/lib/libx.so"); err != nil {
 		t.Fatal(err)
 	}
-	if files.files["usr/lib/libx.so"].target != "libx.so.1" || files.files["usr/lib/libx.so.1"].target != "/usr/lib/libx.so.1.2" || string(files.files["usr/lib/libx.so.1.2"].content) != "x" {
+	if files.files["usr/lib/libx.so"].target != "libx.so.1" ||
+		files.files["usr/lib/libx.so.1"].target != "/usr/lib/libx.so.1.2" ||
+		string(files.files["usr/lib/libx.so.1.2"].content) != "x" {
 		t.Errorf("got %+v", files.files)
 	}
 	if err := files.take(root, "usr/lib/round"); err == nil {

@@ -54,7 +54,8 @@ func TestEachAlertHasARunbook(t *testing.T) {
 			}
 		}
 	}
-	for _, found := range regexp.MustCompile(`(?m)^## (IPVSProxier\w+)$`).FindAllStringSubmatch(read(t, "../../docs/runbooks.md"), -1) {
+	for _, found := range regexp.MustCompile(`(?m)^## (IPVSProxier\w+)$`).FindAllStringSubmatch(read(t,
+		"../../docs/runbooks.md"), -1) {
 		sections = append(sections, found[1])
 	}
 	if diff := cmp.Diff(alerts, sections); diff != "" {

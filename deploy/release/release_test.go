@@ -27,13 +27,16 @@ func made(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for path, data := range map[string][]byte{"programs/linux-amd64/ipvs-proxier": self, "LICENSE": []byte("free"), "chart-1.2.3.tgz": []byte("chart")} {
+	for path, data := range map[string][]byte{
+		"programs/linux-amd64/ipvs-proxier": self, "LICENSE": []byte("free"), "chart-1.2.3.tgz": []byte("chart"),
+	} {
 		path = filepath.Join(dir, path)
 		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, data, 0o600)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	r := release{version: "v1.2.3", revision: "abc", created: time.Unix(1764460000, 0).UTC(), programs: dir + "/programs", out: dir + "/out", notices: []string{dir + "/LICENSE"}}
+	r := release{version: "v1.2.3", revision: "abc", created: time.Unix(1764460000, 0).UTC(), programs: dir +
+		"/programs", out: dir + "/out", notices: []string{dir + "/LICENSE"}}
 	if err := r.make([]string{dir + "/chart-1.2.3.tgz"}); err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +51,9 @@ func made(t *testing.T) string {
 func TestRelease(t *testing.T) {
 	dir := made(t)
 	output, err := exec.Command("sh", "-c", "cd "+dir+" && sha256sum --check --strict SHA256SUMS").CombinedOutput()
-	want := []string{"chart-1.2.3.tgz", "ipvs-proxier-v1.2.3-linux-amd64.spdx.json", "ipvs-proxier-v1.2.3-linux-amd64.tar.gz"}
+	want := []string{
+		"chart-1.2.3.tgz", "ipvs-proxier-v1.2.3-linux-amd64.spdx.json", "ipvs-proxier-v1.2.3-linux-amd64.tar.gz",
+	}
 	checked := ""
 	for _, name := range want {
 		checked += name + ": OK\n"
@@ -86,7 +91,8 @@ func TestRelease(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(string(text), lines); diff != "" || statement.Predicate.BuildDefinition.ResolvedDependencies[0].Digest.GitCommit != "abc" {
+	if diff := cmp.Diff(string(text), lines); diff != "" ||
+		statement.Predicate.BuildDefinition.ResolvedDependencies[0].Digest.GitCommit != "abc" {
 		t.Errorf("the provenance is of other files (-SHA256SUMS +provenance):\n%s", diff)
 	}
 	var list document
@@ -94,7 +100,9 @@ func TestRelease(t *testing.T) {
 	if len(list.Packages) < 2 || list.Packages[1].Name != "stdlib" {
 		t.Errorf("the list of the program leaves out Go itself: %+v", list.Packages)
 	}
-	if names := archived(t, filepath.Join(dir, want[2])); !slices.Equal(names, []string{"-rwxr-xr-x ipvs-proxier-v1.2.3-linux-amd64/ipvs-proxier", "-rw-r--r-- ipvs-proxier-v1.2.3-linux-amd64/LICENSE"}) {
+	if names := archived(t, filepath.Join(dir, want[2])); !slices.Equal(names, []string{
+		"-rwxr-xr-x ipvs-proxier-v1.2.3-linux-amd64/ipvs-proxier", "-rw-r--r-- ipvs-proxier-v1.2.3-linux-amd64/LICENSE",
+	}) {
 		t.Errorf("the archive has %q", names)
 	}
 	again, err := os.ReadFile(filepath.Join(made(t), "SHA256SUMS"))
@@ -109,10 +117,11 @@ func TestRelease(t *testing.T) {
 // TestContents: each module of a program is listed by the package URL of what was built, which is what it was replaced
 // by.
 func TestContents(t *testing.T) {
-	text, err := release{version: "v1.2.3"}.contents("ipvs-load", "linux-arm64", &debug.BuildInfo{GoVersion: "go1.26.8", Deps: []*debug.Module{
-		{Path: "example.com/a/b", Version: "v1.0.0+incompatible"},
-		{Path: "example.com/c", Version: "v1.0.0", Replace: &debug.Module{Path: "example.com/d", Version: "v2.0.0"}},
-	}})
+	text, err := release{version: "v1.2.3"}.contents("ipvs-load", "linux-arm64",
+		&debug.BuildInfo{GoVersion: "go1.26.8", Deps: []*debug.Module{
+			{Path: "example.com/a/b", Version: "v1.0.0+incompatible"},
+			{Path: "example.com/c", Version: "v1.0.0", Replace: &debug.Module{Path: "example.com/d", Version: "v2.0.0"}},
+		}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +133,9 @@ func TestContents(t *testing.T) {
 	for _, p := range list.Packages[1:] {
 		urls = append(urls, p.Refs[0].Locator)
 	}
-	want := []string{"pkg:golang/stdlib@1.26.8", "pkg:golang/example.com/a/b@v1.0.0%2Bincompatible", "pkg:golang/example.com/d@v2.0.0"}
+	want := []string{
+		"pkg:golang/stdlib@1.26.8", "pkg:golang/example.com/a/b@v1.0.0%2Bincompatible", "pkg:golang/example.com/d@v2.0.0",
+	}
 	if diff := cmp.Diff(want, urls); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}

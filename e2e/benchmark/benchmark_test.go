@@ -14,10 +14,17 @@ func value[T any](v T) *T { return &v }
 // sampleRun is a run whose figures all follow from f.
 func sampleRun(proxy string, services, round int, f float64) Run {
 	return Run{Proxy: proxy, Source: "API", Services: services, Round: round, Report: &Control{
-		First:    &Part{Took: f, Own: f / 2, Children: f / 4, Processes: int64(10 * f), Requests: value(int64(100 * f)), Writes: value(int64(60 * f))},
-		Complete: value(2 * f), Changes: &Changes{Part: Part{Own: f / 10, Writes: value(int64(20))}, Count: 10, P50: f, P99: 2 * f, Max: 3 * f},
-		Histograms: []Histogram{{Name: OwnHistogram, Labels: `stage="total"`, P50: f / 10_000}, {Name: OwnHistogram, Labels: `stage="watch"`, P50: 7}},
-		Idle:       &Part{Took: 30, Own: f / 100, Writes: value(int64(0))}, Restart: &Part{Took: f, Writes: value(int64(3))}, PeakRSS: value(int64(f * (1 << 20))),
+		First: &Part{
+			Took: f, Own: f / 2, Children: f / 4, Processes: int64(10 * f), Requests: value(int64(100 * f)),
+			Writes: value(int64(60 * f)),
+		},
+		Complete: value(2 * f),
+		Changes:  &Changes{Part: Part{Own: f / 10, Writes: value(int64(20))}, Count: 10, P50: f, P99: 2 * f, Max: 3 * f},
+		Histograms: []Histogram{{
+			Name: OwnHistogram, Labels: `stage="total"`, P50: f / 10_000,
+		}, {Name: OwnHistogram, Labels: `stage="watch"`, P50: 7}},
+		Idle: &Part{Took: 30, Own: f / 100, Writes: value(int64(0))}, Restart: &Part{Took: f, Writes: value(int64(3))},
+		PeakRSS: value(int64(f * (1 << 20))),
 	}}
 }
 
@@ -30,7 +37,8 @@ func samplePage() *Page {
 	}
 	p.Runs = append(p.Runs, sampleRun(Ours, 100, 0, 2), sampleRun(KubeRouter, 100, 0, 1),
 		Run{Proxy: KubeRouter, Source: "API", Services: 1000, Failure: "the proxy has ended\n(exit | status 1)"},
-		Run{Proxy: Ours, Source: "API", Services: 1000, Calls: &Calls{Netlink: 321, Processes: 12}}, Run{Proxy: KubeProxy, Source: "API", Services: 100, Calls: &Calls{NotCounted: "there is no strace"}})
+		Run{Proxy: Ours, Source: "API", Services: 1000, Calls: &Calls{Netlink: 321, Processes: 12}},
+		Run{Proxy: KubeProxy, Source: "API", Services: 100, Calls: &Calls{NotCounted: "there is no strace"}})
 	return p
 }
 
@@ -57,7 +65,9 @@ func TestThePageSaysWhatWasMeasured(t *testing.T) {
 
 // TestBuildsAreComparedRoundByRound: a round that one build could not be measured in counts for neither.
 func TestBuildsAreComparedRoundByRound(t *testing.T) {
-	p := &Page{Kernel: "Linux 6.1", Guest: "User-Mode Linux 6.1", Processors: 1, Endpoints: 5, Command: "make bench-builds"}
+	p := &Page{
+		Kernel: "Linux 6.1", Guest: "User-Mode Linux 6.1", Processors: 1, Endpoints: 5, Command: "make bench-builds",
+	}
 	for round, pace := range []float64{1, 4, 2} {
 		this, base := sampleRun(Ours, 1000, round, pace), sampleRun(Ours, 1000, round, 2*pace)
 		base.Build = "abc1234"
@@ -82,13 +92,18 @@ func TestBuildsAreComparedRoundByRound(t *testing.T) {
 }
 
 func TestPagesOfOneGuestAreJoined(t *testing.T) {
-	page := Page{Kernel: "Linux 6.1", Guest: "QEMU", Command: "make bench", Runs: []Run{sampleRun(Ours, 100, 0, 1), sampleRun(KubeProxy, 100, 0, 500)}}
-	more := Page{Kernel: "Linux 6.1", Guest: "QEMU", Command: "make bench SIZE=5000", Runs: []Run{sampleRun(Ours, 100, 0, 3), sampleRun(KubeProxy, 5000, 0, 900)}}
+	page := Page{Kernel: "Linux 6.1", Guest: "QEMU", Command: "make bench", Runs: []Run{sampleRun(Ours, 100, 0,
+		1), sampleRun(KubeProxy, 100, 0, 500)}}
+	more := Page{Kernel: "Linux 6.1", Guest: "QEMU", Command: "make bench SIZE=5000", Runs: []Run{sampleRun(Ours, 100, 0,
+		3), sampleRun(KubeProxy, 5000, 0, 900)}}
 	if err := page.Join(more); err != nil {
 		t.Fatal(err)
 	}
 	text := page.Markdown("")
-	for _, want := range []string{"by `make bench`, `make bench SIZE=5000`", "up to 2 rounds", "| 100 | ipvs-proxier | 2.00 s (1.00 s–3.00 s) |", "| 5,000 | kube-proxy ipvs | 900 s |"} {
+	for _, want := range []string{
+		"by `make bench`, `make bench SIZE=5000`", "up to 2 rounds", "| 100 | ipvs-proxier | 2.00 s (1.00 s–3.00 s) |",
+		"| 5,000 | kube-proxy ipvs | 900 s |",
+	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
 		}
@@ -159,7 +174,8 @@ func TestGoalsAreJudgedByTheFigures(t *testing.T) {
 	ten := sampleRun(Ours, 10_000, 0, 1)
 	ten.List, ten.Floor = value(0.5), &Floor{Took: 1}
 	ten.Floor.Look.Took = 0.1
-	p := &Page{Guest: "QEMU 6.12", Runs: []Run{ten, sampleRun(Ours, 1000, 0, 1), sampleRun(KubeProxy, 1000, 0, 30), sampleRun(Ours, 100, 0, 2)}}
+	p := &Page{Guest: "QEMU 6.12", Runs: []Run{ten, sampleRun(Ours, 1000, 0, 1), sampleRun(KubeProxy, 1000,
+		0, 30), sampleRun(Ours, 100, 0, 2)}}
 	verdicts := map[string]string{}
 	var b strings.Builder
 	reached(&b, rows(p.Runs), p)
@@ -231,7 +247,8 @@ func TestTextTakesThePlaceOfItsKindOfGuest(t *testing.T) {
 
 func TestNumbersAreWrittenForPeople(t *testing.T) {
 	for want, got := range map[string]string{
-		"1,234,567": figures.Thousands(1234567), "999": figures.Thousands(999), "–1,000": figures.Thousands(-1000), "0": figures.Thousands(0),
+		"1,234,567": figures.Thousands(1234567), "999": figures.Thousands(999), "–1,000": figures.Thousands(-1000),
+		"0":     figures.Thousands(0),
 		"12 ms": duration(0.012), "1.00 s": duration(0.9999), "99.9 s": duration(99.9), "2,273 s": duration(2273),
 		"1.50 ms": milliseconds(1.5), "51.0 s": milliseconds(51_000),
 	} {

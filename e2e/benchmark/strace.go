@@ -6,8 +6,8 @@ import (
 )
 
 var (
-	// straceCall is a line of strace -f -y -o: the process, the call, and its first argument, if that is a descriptor with
-	// what it is.
+	// straceCall is a line of strace -f -y -o: the process, the call, and its first argument, if that is a descriptor
+	// with what it is.
 	straceCall = regexp.MustCompile(`^(\d+) +(\w+)\((?:\d+<([^>]*)>+, ?)?(.*)`)
 	// straceSocket is a socket that was made: its family, its protocol, and its name.
 	straceSocket = regexp.MustCompile(`^(AF_\w+), [^,]*, (\w+)\) += \d+<([^>]*)>`)

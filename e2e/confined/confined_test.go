@@ -30,7 +30,10 @@ func TestAProgramHasWhatItsContainerWouldHave(t *testing.T) {
 		return string(out)
 	}
 	status := ask("cat /proc/self/status")
-	for _, line := range []string{"Seccomp:\t2\n", "NoNewPrivs:\t1\n", "CapEff:\t0000000000003000\n", "CapPrm:\t0000000000003000\n", "CapBnd:\t0000000000003000\n", "CapInh:\t0000000000000000\n"} {
+	for _, line := range []string{
+		"Seccomp:\t2\n", "NoNewPrivs:\t1\n", "CapEff:\t0000000000003000\n", "CapPrm:\t0000000000003000\n",
+		"CapBnd:\t0000000000003000\n", "CapInh:\t0000000000000000\n",
+	} {
 		if !strings.Contains(status, line) {
 			t.Errorf("want %q in\n%s", line, status)
 		}

@@ -47,7 +47,8 @@ func fakeLab(args []string) int {
 // once says true as often as it is allowed to, whatever the process.
 func once(what string, often int) bool {
 	for n := range often {
-		file, err := os.OpenFile(filepath.Join(os.Getenv("FAKE_DIR"), fmt.Sprintf("%s-%d", what, n)), os.O_CREATE|os.O_EXCL, 0o600)
+		file, err := os.OpenFile(filepath.Join(os.Getenv("FAKE_DIR"), fmt.Sprintf("%s-%d", what, n)), os.O_CREATE|os.O_EXCL,
+			0o600)
 		if err == nil {
 			file.Close()
 			return true
@@ -92,7 +93,8 @@ func playTests(t *testing.T, guests int, results string, programs ...string) (pa
 		t.Fatal(err)
 	}
 	var to strings.Builder
-	passed, err = runAll(t.Context(), config{lab: []string{self, "fake-lab"}, guests: guests, out: t.TempDir(), what: "tests", results: results,
+	passed, err = runAll(t.Context(), config{lab: []string{self, "fake-lab"}, guests: guests, out: t.TempDir(),
+		what: "tests", results: results,
 		timeout: time.Minute, programs: programs, self: self}, &to)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, to.String())
@@ -122,7 +124,9 @@ func TestEachTestIsRunOnceInSomeGuest(t *testing.T) {
 }
 
 func TestAFailureIsTellingAndNamed(t *testing.T) {
-	passed, text := playTests(t, 1, "", program(t, "x", threeTests+`TestD() { echo "    d_test.go:7: want 1, got 2"; return 1; }`))
+	passed, text := playTests(
+		t, 1, "", program(t, "x", threeTests+`TestD() { echo "    d_test.go:7: want 1, got 2"; return 1; }`),
+	)
 	if passed || strings.Contains(text, "passed in") {
 		t.Errorf("passed: %t\n%s", passed, text)
 	}
@@ -138,7 +142,8 @@ func TestATestThatADeadGuestHadTakenIsRunAgain(t *testing.T) {
 		if !passed {
 			t.Error("not passed")
 		}
-		wantLines(t, text, "TestB goes to another guest", fmt.Sprintf("all 3 tests passed in %d guests, 1 of them in a second one", guests+1))
+		wantLines(t, text, "TestB goes to another guest",
+			fmt.Sprintf("all 3 tests passed in %d guests, 1 of them in a second one", guests+1))
 	}
 }
 
@@ -180,12 +185,14 @@ func TestALabThatCannotRunIsAskedOnce(t *testing.T) {
 func TestResultsAreKept(t *testing.T) {
 	results := filepath.Join(t.TempDir(), "results")
 	repaired := filepath.Join(t.TempDir(), "repaired")
-	programs := []string{program(t, "x", threeTests), program(t, "y", `TestA() { [ -e `+repaired+` ] || { echo "--- FAIL: TestA/sub (0.01s)"; return 1; }; }`)}
+	programs := []string{program(t, "x", threeTests), program(t, "y",
+		`TestA() { [ -e `+repaired+` ] || { echo "--- FAIL: TestA/sub (0.01s)"; return 1; }; }`)}
 	if passed, text := playTests(t, 1, results, programs...); passed {
 		t.Errorf("passed\n%s", text)
 	}
 	text, err := os.ReadFile(results)
-	if err != nil || strings.Count(string(text), "\n") != 4 || !strings.Contains(string(text), `"test":"y:TestA","verdict":"FAIL"`) ||
+	if err != nil || strings.Count(string(text), "\n") != 4 ||
+		!strings.Contains(string(text), `"test":"y:TestA","verdict":"FAIL"`) ||
 		!strings.Contains(string(text), `"failed":["TestA/sub"]`) {
 		t.Errorf("%v: %s", err, text)
 	}
@@ -197,7 +204,8 @@ func TestResultsAreKept(t *testing.T) {
 		t.Errorf("not passed\n%s", said)
 	}
 	wantLines(t, said, "== guest 1: y:TestA", "all 1 tests passed in 1 guests; 3 had passed before")
-	if passed, said = playTests(t, 1, results, programs...); !passed || !strings.Contains(said, "all 4 tests had passed already") {
+	if passed, said = playTests(t, 1, results, programs...); !passed ||
+		!strings.Contains(said, "all 4 tests had passed already") {
 		t.Errorf("%t\n%s", passed, said)
 	}
 }

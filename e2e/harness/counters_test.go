@@ -7,10 +7,14 @@ func TestCounters(t *testing.T) {
 	if err := c.addPairs("TcpExt: SyncookiesSent TCPSynRetrans\nTcpExt: 0 7\nIpExt: InNoRoutes\nIpExt: 3\n"); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.addProcessors("entries insert_failed drop\n0000000a 00000001 00000000\n0000000a 0000001f 00000002\n"); err != nil {
+	if err := c.addProcessors(
+		"entries insert_failed drop\n0000000a 00000001 00000000\n0000000a 0000001f 00000002\n",
+	); err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]int64{"TcpExtTCPSynRetrans": 7, "IpExtInNoRoutes": 3, "Conntrackinsert_failed": 32, "Conntrackdrop": 2} {
+	for name, want := range map[string]int64{
+		"TcpExtTCPSynRetrans": 7, "IpExtInNoRoutes": 3, "Conntrackinsert_failed": 32, "Conntrackdrop": 2,
+	} {
 		if got, there := c[name]; got != want || !there {
 			t.Errorf("%s is %d, want %d", name, got, want)
 		}

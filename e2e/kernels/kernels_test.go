@@ -28,7 +28,8 @@ func TestARowShowsTheLatestResultOfEachTest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	line, passed := summary(someRow, results, []string{"kernel:TestA", "kernel:TestB"}, []string{"TestC", "TestD", "TestE"})
+	line, passed := summary(someRow, results, []string{"kernel:TestA", "kernel:TestB"},
+		[]string{"TestC", "TestD", "TestE"})
 	want := "| `" + someRow.name + "` | Linux 6.1.1 with iptables v1 | 2026-11-27 to 2026-11-28 | 2 of 2 passed | 0 of 2 passed, 1 not run | " +
 		`TestC (its guest died twice), TestD (a\|b) |`
 	if line != want {
@@ -124,7 +125,8 @@ func TestARowGoesOnFromThePage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, gotPassed := summary(someRow, results, []string{"kernel:TestA", "kernel:TestB", "kernel:TestC"}, []string{"TestD", "TestE", "TestX", "TestNew"})
+	got, gotPassed := summary(someRow, results, []string{"kernel:TestA", "kernel:TestB", "kernel:TestC"},
+		[]string{"TestD", "TestE", "TestX", "TestNew"})
 	want := strings.Replace(strings.Replace(line, "2 of 3 passed, 1 not run", "2 of 3 passed", 1), "2026-11-27 to ", "", 1)
 	if got != want || gotPassed != passed {
 		t.Errorf("want %s\n%s got %s\n%s", want, passed, got, gotPassed)

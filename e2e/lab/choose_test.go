@@ -33,7 +33,8 @@ func TestChoose(t *testing.T) {
 		{"a fresh machine gets all packages", "auto", func(f *facts) { f.has = nothing }, own,
 			"iproute2 iptables ipset ipvsadm conntrack kmod", ""},
 		{"a fresh machine without IPVS gets all packages and User-Mode Linux", "auto",
-			func(f *facts) { f.has = nothing; f.ownLacks = "no ip_vs" }, uml, "iproute2 iptables ipset ipvsadm conntrack kmod user-mode-linux", ""},
+			func(f *facts) { f.has = nothing; f.ownLacks = "no ip_vs" }, uml,
+			"iproute2 iptables ipset ipvsadm conntrack kmod user-mode-linux", ""},
 		{"only what is missing is installed", "uml", func(f *facts) { f.has = lackingPrograms("ipset", "modprobe") }, uml, "ipset kmod", ""},
 		{"where the archive has no User-Mode Linux, QEMU is used", "auto", func(f *facts) {
 			f.ownLacks = "no ip_vs"
@@ -44,7 +45,8 @@ func TestChoose(t *testing.T) {
 			f.ownLacks, f.listsEmpty = "no ip_vs", true
 			f.has, f.offers = lackingPrograms("linux.uml"), nothing
 		}, uml, "user-mode-linux", ""},
-		{"missing packages without apt-get are named", "auto", func(f *facts) { f.ownLacks, f.has, f.apt = "no ip_vs", nothing, false }, "", "",
+		{"missing packages without apt-get are named", "auto",
+			func(f *facts) { f.ownLacks, f.has, f.apt = "no ip_vs", nothing, false }, "", "",
 			"user-mode-linux"},
 		{"nothing is booted on another architecture", "auto", func(f *facts) { f.ownLacks, f.arch = "no ip_vs", "arm64" }, "", "", "arm64"},
 		{"the own kernel serves on another architecture", "auto", func(f *facts) { f.arch = "arm64" }, own, "", ""},

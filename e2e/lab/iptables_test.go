@@ -62,7 +62,9 @@ func TestAProgramOfAnotherReleaseHasItsOwnLibraries(t *testing.T) {
 	if err != nil || len(libraries) == 0 {
 		t.Skip("no libc where Debian has it")
 	}
-	for from, to := range map[string]string{loader: triplet + "/ld-linux-x86-64.so.2", sh: "usr/sbin/xtables-nft-multi", libraries[0]: triplet + "/libc.so.6"} {
+	for from, to := range map[string]string{
+		loader: triplet + "/ld-linux-x86-64.so.2", sh: "usr/sbin/xtables-nft-multi", libraries[0]: triplet + "/libc.so.6",
+	} {
 		text, err := os.ReadFile(from)
 		if err != nil {
 			t.Fatal(err)
@@ -80,12 +82,16 @@ func TestAProgramOfAnotherReleaseHasItsOwnLibraries(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := os.Symlink("../lib/x86_64-linux-gnu/ld-linux-x86-64.so.2", filepath.Join(root, "usr/lib64/ld-linux-x86-64.so.2")); err != nil {
+	if err := os.Symlink(
+		"../lib/x86_64-linux-gnu/ld-linux-x86-64.so.2", filepath.Join(root, "usr/lib64/ld-linux-x86-64.so.2"),
+	); err != nil {
 		t.Fatal(err)
 	}
 	// The name by which the program is called is a script here, which says what it was given.
 	called := filepath.Join(root, "iptables")
-	if err := os.WriteFile(called, []byte(`echo "$XTABLES_LIBDIR $1"; tr '\0' '\n' </proc/$$/maps | grep -o "[^ ]*libc.so.6" | sort -u`), 0o700); err != nil {
+	if err := os.WriteFile(
+		called, []byte(`echo "$XTABLES_LIBDIR $1"; tr '\0' '\n' </proc/$$/maps | grep -o "[^ ]*libc.so.6" | sort -u`), 0o700,
+	); err != nil {
 		t.Fatal(err)
 	}
 	script, err := iptables{Backend: nft, Root: root}.wrapper("xtables-nft-multi", called)
@@ -93,7 +99,8 @@ func TestAProgramOfAnotherReleaseHasItsOwnLibraries(t *testing.T) {
 		t.Fatal(err)
 	}
 	out, err := exec.Command("sh", "-c", script, "sh", "--version").CombinedOutput()
-	if want := filepath.Join(root, triplet, "xtables") + " --version\n" + filepath.Join(root, triplet, "libc.so.6") + "\n"; err != nil || string(out) != want {
+	if want := filepath.Join(root, triplet, "xtables") + " --version\n" + filepath.Join(root, triplet, "libc.so.6") +
+		"\n"; err != nil || string(out) != want {
 		t.Errorf("want %q, got %q, %v", want, out, err)
 	}
 	if _, err := (iptables{Backend: legacy, Root: root}).wrapper("xtables-legacy-multi", "iptables"); err == nil {

@@ -91,7 +91,9 @@ func TestBootNoticesAGuestThatAborts(t *testing.T) {
 	needRoot(t)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	if _, err := boot(ctx, guestJob(t, ""), exec.Command("sh", "-c", "while :; do kill -ABRT $$; done")); !errors.Is(err, os.ErrNotExist) {
+	if _, err := boot(
+		ctx, guestJob(t, ""), exec.Command("sh", "-c", "while :; do kill -ABRT $$; done"),
+	); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("want the guest to be noticed as gone, got %v", err)
 	}
 }
@@ -158,7 +160,9 @@ func TestAGuestThatHasBootedMayTakeItsTime(t *testing.T) {
 }
 
 func TestBytesOf(t *testing.T) {
-	for size, want := range map[string]uint64{"3G": 3 << 30, "512m": 512 << 20, "64K": 64 << 10, "4096": 4096, "much": 0, "": 0} {
+	for size, want := range map[string]uint64{
+		"3G": 3 << 30, "512m": 512 << 20, "64K": 64 << 10, "4096": 4096, "much": 0, "": 0,
+	} {
 		if got := bytesOf(size); got != want {
 			t.Errorf("%q: want %d, got %d", size, want, got)
 		}

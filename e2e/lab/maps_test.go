@@ -9,7 +9,9 @@ import (
 )
 
 func TestMapCountIsRaisedWhereItIsLow(t *testing.T) {
-	for before, after := range map[string]string{"65530\n": "1048576", "1048576\n": "1048576\n", "2000000": "2000000", "what\n": "what\n"} {
+	for before, after := range map[string]string{
+		"65530\n": "1048576", "1048576\n": "1048576\n", "2000000": "2000000", "what\n": "what\n",
+	} {
 		file := filepath.Join(t.TempDir(), "max_map_count")
 		if err := os.WriteFile(file, []byte(before), 0o644); err != nil {
 			t.Fatal(err)

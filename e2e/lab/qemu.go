@@ -38,8 +38,8 @@ func runQEMU(ctx context.Context, j job) (int, error) {
 type processors struct {
 	count   int
 	threads string // multi: each is a thread of the machine, and they truly run at once; single: they take turns
-	// shift is the logarithm of the nanoseconds that the guest's clock advances by with each instruction; -1 where it is
-	// the machine's own.
+	// shift is the logarithm of the nanoseconds that the guest's clock advances by with each instruction; -1 where it
+	// is the machine's own.
 	shift int
 }
 

@@ -42,7 +42,9 @@ func TestInitramfsIsWhatCpioReads(t *testing.T) {
 	if out, err := list.CombinedOutput(); err != nil {
 		t.Fatalf("cpio: %v: %s", err, out)
 	}
-	for name, want := range map[string]string{"init": "program", "modules/order": "9pnet.ko\n9p.ko\n", "modules/9p.ko": "12345"} {
+	for name, want := range map[string]string{
+		"init": "program", "modules/order": "9pnet.ko\n9p.ko\n", "modules/9p.ko": "12345",
+	} {
 		got, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil || string(got) != want {
 			t.Errorf("%s: want %q, got %q, %v", name, want, got, err)
@@ -55,14 +57,16 @@ func TestArchiveEntry(t *testing.T) {
 	a.file("init", 0o500, []byte("abcde"))
 	got := a.String()
 	want := "070701" + "00000001" + "00008140" + "00000000" + "00000000" + "00000001" + "00000000" + "00000005" +
-		"00000000" + "00000000" + "00000000" + "00000000" + "00000005" + "00000000" + "init\x00" + "\x00" + "abcde" + "\x00\x00\x00"
+		"00000000" + "00000000" + "00000000" + "00000000" + "00000005" + "00000000" + "init\x00" + "\x00" + "abcde" +
+		"\x00\x00\x00"
 	if got != want {
 		t.Errorf("want %q\n got %q", want, got)
 	}
 }
 
 func TestQEMUArgsShareReadOnlyUnlessAskedFor(t *testing.T) {
-	args := qemuArgs(job{Mem: "1G", Control: "/tmp/c", Shares: []share{{"/tmp/a,b", false}, {"/tmp/c", true}}}, processors{2, "single", -1}, "vmlinuz", "initramfs")
+	args := qemuArgs(job{Mem: "1G", Control: "/tmp/c", Shares: []share{{"/tmp/a,b", false}, {"/tmp/c", true}}},
+		processors{2, "single", -1}, "vmlinuz", "initramfs")
 	for _, want := range []string{
 		"local,id=root,path=/,security_model=none,readonly=on,multidevs=remap",
 		"local,id=share0,path=/tmp/a,,b,security_model=none,readonly=on,multidevs=remap",
@@ -81,7 +85,9 @@ func TestModuleIsFoundByItsKernelName(t *testing.T) {
 	if err := os.WriteFile(list, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for module, want := range map[string]bool{"ip_vs": true, "dummy": true, "virtio_rng": true, "libcrc32c": false, "ip": false} {
+	for module, want := range map[string]bool{
+		"ip_vs": true, "dummy": true, "virtio_rng": true, "libcrc32c": false, "ip": false,
+	} {
 		if got := fileNamesModule(list, module); got != want {
 			t.Errorf("%s: want %t, got %t", module, want, got)
 		}

@@ -14,7 +14,8 @@ func TestASuiteKeepsItsListsApart(t *testing.T) {
 	for _, name := range suites {
 		t.Setenv("LAB_SUITE", name)
 		s, err = chosenSuite("/cache")
-		if text := strings.Join(s.Options(), " "); err != nil || !strings.Contains(text, "Dir::State::Lists=/cache/"+name+"/lists") {
+		if text := strings.Join(s.Options(), " "); err != nil ||
+			!strings.Contains(text, "Dir::State::Lists=/cache/"+name+"/lists") {
 			t.Errorf("%s: %s, %v", name, text, err)
 		}
 	}

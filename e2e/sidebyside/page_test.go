@@ -14,7 +14,9 @@ func TestPage(t *testing.T) {
 	r := &Result{
 		Kernel: "Linux 7.2.13", Command: "make bench-data", Seconds: 2, Services: 100,
 		Scenarios: []*Scenario{
-			{Name: "node to node, datagrams", Bystander: true, Datagrams: true, Rates: map[string][]float64{Tracked: same, Bare: half, Ours: same, OursNFT: half, ProxyNFT: half}},
+			{Name: "node to node, datagrams", Bystander: true, Datagrams: true, Rates: map[string][]float64{
+				Tracked: same, Bare: half, Ours: same, OursNFT: half, ProxyNFT: half,
+			}},
 			{Name: Unmasqueraded + ", connections", Rates: map[string][]float64{Bare: same, Ours: half}},
 		},
 		Stalls: []*Stall{{
@@ -24,8 +26,12 @@ func TestPage(t *testing.T) {
 			}},
 		}, {
 			Name: OneClient, Variant: OursNFT, Runs: []LongRun{
-				{EachSecond: append(repeat(1000, 10), repeat(500, 10)...), Steps: []Step{{Seconds: 10, Answered: 10000, SYNsAgain: 1}}},
-				{EachSecond: append(repeat(1000, 10), repeat(700, 10)...), Steps: []Step{{Seconds: 10, Answered: 20000, SYNsAgain: 2}}},
+				{EachSecond: append(repeat(1000, 10), repeat(500, 10)...), Steps: []Step{
+					{Seconds: 10, Answered: 10000, SYNsAgain: 1},
+				}},
+				{EachSecond: append(repeat(1000, 10), repeat(700, 10)...), Steps: []Step{
+					{Seconds: 10, Answered: 20000, SYNsAgain: 2},
+				}},
 			},
 		}},
 		Without: map[string]string{ProxyVS: "It would not start."},
@@ -57,13 +63,18 @@ func TestPage(t *testing.T) {
 func TestAdd(t *testing.T) {
 	before := &Result{
 		Kernel: "Linux 7.2.13", Date: "monday", Command: "make a", Seconds: 2, Services: 100,
-		Scenarios: []*Scenario{{Name: "a", Rates: map[string][]float64{Ours: {1}}}, {Name: "b", Rates: map[string][]float64{Ours: {1}}}},
+		Scenarios: []*Scenario{
+			{Name: "a", Rates: map[string][]float64{Ours: {1}}}, {Name: "b", Rates: map[string][]float64{Ours: {1}}},
+		},
 		Stalls: []*Stall{
-			{Name: OneClient, Variant: Ours, Runs: []LongRun{{InsertFailed: 1}, {InsertFailed: 2}}}, {Name: OneClient, Variant: ProxyNFT},
+			{Name: OneClient, Variant: Ours, Runs: []LongRun{{InsertFailed: 1}, {InsertFailed: 2}}},
+			{Name: OneClient, Variant: ProxyNFT},
 		},
 		Without: map[string]string{ProxyVS: "It would not start."},
 	}
-	now := &Result{Kernel: "Linux 7.2.13", Date: "tuesday", Command: "make b", Services: 100, Without: map[string]string{ProxyVS: "left", ProxyNFT: "left"}}
+	now := &Result{Kernel: "Linux 7.2.13", Date: "tuesday", Command: "make b", Services: 100, Without: map[string]string{
+		ProxyVS: "left", ProxyNFT: "left",
+	}}
 	if err := now.Add(before); err != nil {
 		t.Fatal(err)
 	}
@@ -71,14 +82,16 @@ func TestAdd(t *testing.T) {
 	now.Ran(OneClient, "", Ours, true, LongRun{InsertFailed: 7})
 	now.Ran(OneClient, "", Ours, false, LongRun{InsertFailed: 8})
 	now.Ran(FiftyClients, "", Ours, true, LongRun{})
-	if len(now.Scenarios) != 2 || now.Scenarios[0].Rates[Ours][0] != 1 || now.Scenarios[1].Rates[Ours][0] != 2 || len(now.Stalls) != 3 ||
+	if len(now.Scenarios) != 2 || now.Scenarios[0].Rates[Ours][0] != 1 || now.Scenarios[1].Rates[Ours][0] != 2 ||
+		len(now.Stalls) != 3 ||
 		len(now.Stalls[0].Runs) != 2 || now.Stalls[0].Runs[0].InsertFailed != 7 || now.Stalls[0].Runs[1].InsertFailed != 8 {
 		t.Errorf("scenarios %v, long runs %v", now.Scenarios, now.Stalls)
 	}
 	if len(now.Without) != 1 || now.Seconds != 2 || !strings.Contains(Page(now), "| `make a`, then `make b` |") {
 		t.Errorf("left out %v, %v s, page\n%s", now.Without, now.Seconds, Page(now))
 	}
-	if err := (&Result{Kernel: "Linux 6.1", Services: 100}).Add(before); err == nil || !strings.Contains(err.Error(), "Linux 6.1") {
+	if err := (&Result{Kernel: "Linux 6.1", Services: 100}).Add(before); err == nil ||
+		!strings.Contains(err.Error(), "Linux 6.1") {
 		t.Errorf("another kernel: %v", err)
 	}
 }

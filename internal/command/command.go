@@ -23,8 +23,8 @@ const (
 // Error is how a program failed.
 type Error struct {
 	Program string
-	// Err is context.DeadlineExceeded where it has not ended in time, exec.ErrWaitDelay where a child has kept its output
-	// open.
+	// Err is context.DeadlineExceeded where it has not ended in time, exec.ErrWaitDelay where a child has kept its
+	// output open.
 	Err error
 	// Words are what it wrote to its standard error.
 	Words string

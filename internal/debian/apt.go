@@ -13,7 +13,8 @@ func Apt(ctx context.Context, dir string, args ...string) error {
 	options := []string{"-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=3", "-o", "APT::Sandbox::User=root"}
 	cmd := exec.CommandContext(ctx, "apt-get", append(options, args...)...)
 	cmd.Dir = dir
-	// Killed at the wrong moment it leaves packages half installed. On SIGINT it ends where it can, and it waits for dpkg.
+	// Killed at the wrong moment it leaves packages half installed. On SIGINT it ends where it can, and it waits for
+	// dpkg.
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	// needrestart would ask about, or restart, the machine's services.
 	cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive", "NEEDRESTART_SUSPEND=1", "LC_ALL=C")

@@ -32,9 +32,13 @@ Enabled: yes
 Signed-By: /usr/share/keyrings/debian.gpg
 Check-Valid-Until: no
 `, "2", "URIs: http://mirror.example/debian\nSigned-By: /usr/share/keyrings/debian.gpg\nCheck-Valid-Until: no\n"},
-		{"a key in the paragraph", "a.sources", "Types: deb\nURIs: mirror+file:/etc/apt/mirrors.list\nSuites: bookworm\n" + key, "1",
+		{"a key in the paragraph", "a.sources", "Types: deb\nURIs: mirror+file:/etc/apt/mirrors.list\nSuites: bookworm\n" +
+			key, "1",
 			"URIs: mirror+file:/etc/apt/mirrors.list\nSigned-By: \n" + strings.SplitAfterN(key, "\n", 2)[1]},
-		{"a line", "a.list", "# x\ndeb http://mirror.example/debian bookworm main\n", "2", "URIs: http://mirror.example/debian\n"},
+		{
+			"a line", "a.list", "# x\ndeb http://mirror.example/debian bookworm main\n", "2",
+			"URIs: http://mirror.example/debian\n",
+		},
 		{"a line with options", "a.list", "deb [ arch=amd64,arm64 signed-by=/k.gpg,/l.gpg trusted=yes ] http://mirror.example/debian bookworm main\n", "1",
 			"URIs: http://mirror.example/debian\nArchitectures: amd64 arm64\nsigned-by: /k.gpg /l.gpg\ntrusted: yes\n"},
 	} {
@@ -57,7 +61,10 @@ func TestASourceThatIsNoneIsAnError(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, place := range []string{"a.list:1", "a.list:2", "a.list:3", "a.list:4", "a.list:9", "a.list:0", "a.list", "a.sources:1", "a.sources:2", "a.sources:3", "b.list:1"} {
+	for _, place := range []string{
+		"a.list:1", "a.list:2", "a.list:3", "a.list:4", "a.list:9", "a.list:0", "a.list", "a.sources:1", "a.sources:2",
+		"a.sources:3", "b.list:1",
+	} {
 		if s, err := readSource(filepath.Join(dir, place)); err == nil {
 			t.Errorf("%s: want an error, got %q", place, s.of("sid", ""))
 		}

@@ -20,11 +20,14 @@ func TestDependencies(t *testing.T) {
 
 func TestAnotherArchitectureIsAskedFor(t *testing.T) {
 	s := Suite{Name: "trixie", Dir: "/cache", Arch: "arm64"}
-	if text := strings.Join(s.Options(), " "); !strings.Contains(text, "APT::Architecture=arm64") || !strings.Contains(text, "APT::Architectures::=arm64") {
+	if text := strings.Join(s.Options(), " "); !strings.Contains(text, "APT::Architecture=arm64") ||
+		!strings.Contains(text, "APT::Architectures::=arm64") {
 		t.Errorf("got %s", text)
 	}
 	from := source{{"URIs", "mirror"}, {"Architectures", "amd64"}, {"Signed-By", "key"}}
-	if got, want := from.of("trixie", "arm64"), "Types: deb\nSuites: trixie\nComponents: main\nArchitectures: arm64\nURIs: mirror\nSigned-By: key\n"; got != want {
+	if got, want := from.of(
+		"trixie", "arm64",
+	), "Types: deb\nSuites: trixie\nComponents: main\nArchitectures: arm64\nURIs: mirror\nSigned-By: key\n"; got != want {
 		t.Errorf("want\n%s got\n%s", want, got)
 	}
 }

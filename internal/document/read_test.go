@@ -19,12 +19,14 @@ func all(t *testing.T, text string, repeated func(Mistake)) (objects []*Object, 
 // TestKeysThatStandTwice: they end the reading, unless somebody takes the mistake. Then the last one counts.
 func TestKeysThatStandTwice(t *testing.T) {
 	const text = "kind: A\n---\nkind: B\nkind: C\n---\nkind: D\n"
-	if objects, err := all(t, text, nil); len(objects) != 1 || err == nil || !strings.HasPrefix(err.Error(), "line 4 (document 2): ") {
+	if objects, err := all(t, text, nil); len(objects) != 1 || err == nil ||
+		!strings.HasPrefix(err.Error(), "line 4 (document 2): ") {
 		t.Errorf("%d objects, %v; want A, and a mistake in line 4", len(objects), err)
 	}
 	var mistakes []string
 	objects, err := all(t, text, func(m Mistake) { mistakes = append(mistakes, m.Error()) })
-	if err != nil || len(objects) != 3 || objects[1].Kind != "C" || len(mistakes) != 1 || !strings.HasPrefix(mistakes[0], "line 4 (document 2): ") {
+	if err != nil || len(objects) != 3 || objects[1].Kind != "C" || len(mistakes) != 1 ||
+		!strings.HasPrefix(mistakes[0], "line 4 (document 2): ") {
 		t.Errorf("%v, %q, %v; want A, C, D, and one mistake", objects, mistakes, err)
 	}
 	if _, err := all(t, "kind: [\n", func(m Mistake) { t.Errorf("%v is no key that stands twice", m) }); err == nil {

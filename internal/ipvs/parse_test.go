@@ -58,7 +58,8 @@ func TestTraffic(t *testing.T) {
 // FuzzParse: no answer of the kernel brings the parsers down, and what they take of one has an address of its family.
 func FuzzParse(f *testing.F) {
 	f.Add([]byte{1, 1, 0, 0, 12, 0, 1, 0x80, 6, 0, 1, 0, 2, 0, 0, 0}, false)
-	f.Add([]byte{8, 1, 0, 0, 28, 0, 2, 0x80, 8, 0, 1, 0, 10, 0, 0, 1, 6, 0, 2, 0, 0, 80, 0, 0, 8, 0, 4, 0, 1, 0, 0, 0}, true)
+	f.Add([]byte{8, 1, 0, 0, 28, 0, 2, 0x80, 8, 0, 1, 0, 10, 0, 0, 1, 6, 0, 2, 0, 0, 80, 0, 0, 8, 0, 4, 0, 1, 0, 0, 0},
+		true)
 	f.Fuzz(func(t *testing.T, payload []byte, v6 bool) {
 		if s, ok := ParseService(payload); ok != s.Addr.IsValid() || len(s.Scheduler) > len(payload) {
 			t.Errorf("a virtual server %+v, %v", s, ok)

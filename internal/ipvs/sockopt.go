@@ -27,8 +27,8 @@ const (
 	// struct ip_vs_get_dests: protocol at 0, addr at 4, port at 8, fwmark at 12, num_dests at 16, and from 24 on the
 	// entries.
 	destsHead = 24
-	// struct ip_vs_dest_entry: addr at 0, port at 4, conn_flags at 8, weight at 12, thresholds at 16 and 20, activeconns
-	// at 24, inactconns at 28, persistconns at 32, and from 40 on statistics.
+	// struct ip_vs_dest_entry: addr at 0, port at 4, conn_flags at 8, weight at 12, thresholds at 16 and 20,
+	// activeconns at 24, inactconns at 28, persistconns at 32, and from 40 on statistics.
 	destEntry = 96
 )
 

@@ -32,7 +32,8 @@ func TestBatch(t *testing.T) {
 	}
 	for i := range 3 {
 		m := b.Message(i)
-		if binary.NativeEndian.Uint32(m) != uint32(len(m)) || Uint16(m[4:]) != uint16(100+i) || Uint16(m[6:]) != unix.NLM_F_REQUEST|unix.NLM_F_EXCL {
+		if binary.NativeEndian.Uint32(m) != uint32(len(m)) || Uint16(m[4:]) != uint16(100+i) ||
+			Uint16(m[6:]) != unix.NLM_F_REQUEST|unix.NLM_F_EXCL {
 			t.Errorf("header % x", m[:unix.SizeofNlMsghdr])
 		}
 		var seen []uint16
@@ -50,7 +51,8 @@ func TestBatch(t *testing.T) {
 			case 3:
 				Attributes(value, func(attr uint16, value []byte) {
 					seen = append(seen, attr)
-					if attr == 4 && Uint16BE(value) != 80 || attr == 5 && Uint32(value) != 7 || attr == 6 && !bytes.Equal(value, []byte{1, 2, 3, 4, 5}) {
+					if attr == 4 && Uint16BE(value) != 80 || attr == 5 && Uint32(value) != 7 ||
+						attr == 6 && !bytes.Equal(value, []byte{1, 2, 3, 4, 5}) {
 						t.Errorf("attribute %d: % x", attr, value)
 					}
 				})

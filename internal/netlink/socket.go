@@ -16,14 +16,14 @@ const (
 	maxMessages = 256
 	// maxBytes keeps a send below the default send buffer.
 	maxBytes = 120 << 10
-	// receiveBuffer holds more than so many failures, and makes the kernel build large pieces of dumps. The default of 208
-	// KiB, where no more is allowed, may overrun when all fail; then each message without a known failure returns the
-	// error "outcome unknown".
+	// receiveBuffer holds more than so many failures, and makes the kernel build large pieces of dumps. The default of
+	// 208 KiB, where no more is allowed, may overrun when all fail; then each message without a known failure returns
+	// the error "outcome unknown".
 	receiveBuffer = 1 << 20
 	// timeout is how long the kernel may take for an answer before a call fails with ETIMEDOUT.
 	timeout = 20 * time.Second
-	// dumpPieces is how many pieces of a dump are taken by one system call, if they are there: also the end of one comes
-	// in a piece of its own.
+	// dumpPieces is how many pieces of a dump are taken by one system call, if they are there: also the end of one
+	// comes in a piece of its own.
 	dumpPieces = 4
 	// dumpTries is how often an interrupted dump is started again.
 	dumpTries = 5

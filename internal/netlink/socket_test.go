@@ -155,7 +155,9 @@ func TestStrangersAreNotHeard(t *testing.T) {
 	}
 	var b Batch
 	b.refused()
-	if err := unix.Sendto(other.fd, b.buf, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Pid: addr.(*unix.SockaddrNetlink).Pid}); err != nil {
+	if err := unix.Sendto(other.fd, b.buf, 0, &unix.SockaddrNetlink{
+		Family: unix.AF_NETLINK, Pid: addr.(*unix.SockaddrNetlink).Pid,
+	}); err != nil {
 		t.Skipf("this process may not send to another socket: %v", err)
 	}
 	heard := 0

@@ -17,7 +17,8 @@ func TestPrint(t *testing.T) {
 		t.Fatal(err)
 	}
 	var got map[string]string
-	if err := json.Unmarshal([]byte(out.String()), &got); err != nil || got["version"] != "v1.2.3" || got["goVersion"] != runtime.Version() || !strings.Contains(got["platform"], "/") {
+	if err := json.Unmarshal([]byte(out.String()), &got); err != nil || got["version"] != "v1.2.3" ||
+		got["goVersion"] != runtime.Version() || !strings.Contains(got["platform"], "/") {
 		t.Errorf("got %v, %v", got, err)
 	}
 	if err := Of("v1").Print(&out, "jsn"); err == nil || !strings.Contains(err.Error(), "text, json") {

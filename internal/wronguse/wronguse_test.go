@@ -26,7 +26,10 @@ func TestNearestWordsAreNamed(t *testing.T) {
 		}
 	}
 	root.SilenceErrors, root.SilenceUsage = true, true
-	for flag, want := range map[string]string{"--mod=crr": "did you mean --mode?", "--elephant": "see program run --help", "--somebody-elses": "it is somebody else's"} {
+	for flag, want := range map[string]string{
+		"--mod=crr": "did you mean --mode?", "--elephant": "see program run --help",
+		"--somebody-elses": "it is somebody else's",
+	} {
 		root.SetArgs([]string{"run", flag})
 		if err := root.Execute(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v; want %s", flag, err, want)

@@ -20,8 +20,8 @@ import (
 type RealServer struct {
 	Addr netip.Addr
 	Port uint16
-	// Weight is the weight now. LastWeight is the last one above 0 since the real server was added, 0 if there was none;
-	// mh uses it, and sh uses Weight.
+	// Weight is the weight now. LastWeight is the last one above 0 since the real server was added, 0 if there was
+	// none; mh uses it, and sh uses Weight.
 	Weight, LastWeight uint32
 }
 

@@ -13,7 +13,9 @@ import (
 func servers(weights ...uint32) []hashing.RealServer {
 	var list []hashing.RealServer
 	for i, w := range weights {
-		list = append(list, hashing.RealServer{Addr: netip.AddrFrom4([4]byte{10, 244, byte(i >> 8), byte(i)}), Port: 8080, Weight: w, LastWeight: w})
+		list = append(list, hashing.RealServer{
+			Addr: netip.AddrFrom4([4]byte{10, 244, byte(i >> 8), byte(i)}), Port: 8080, Weight: w, LastWeight: w,
+		})
 	}
 	return list
 }
@@ -22,7 +24,8 @@ func servers(weights ...uint32) []hashing.RealServer {
 func clients(n int) []netip.AddrPort {
 	var all []netip.AddrPort
 	for i := range n {
-		all = append(all, netip.AddrPortFrom(netip.AddrFrom4([4]byte{172, byte(16 + i>>16), byte(i >> 8), byte(i)}), uint16(1024+i%60000)))
+		all = append(all, netip.AddrPortFrom(netip.AddrFrom4([4]byte{172, byte(16 + i>>16), byte(i >> 8), byte(i)}),
+			uint16(1024+i%60000)))
 	}
 	return all
 }
@@ -117,8 +120,10 @@ func TestDigest(t *testing.T) {
 	turned := []hashing.RealServer{list[2], list[1], list[0]}
 	seen := map[string]string{}
 	for what, made := range map[string]hashing.Table{
-		"mh": table(t, "mh", 0, list), "mh with port": table(t, "mh", scheduler.Port, list), "mh in another order": table(t, "mh", 0, turned),
-		"mh of two": table(t, "mh", 0, list[:2]), "mh of none": table(t, "mh", 0, nil), "sh": table(t, "sh", 0, list), "sh in another order": table(t, "sh", 0, turned),
+		"mh":           table(t, "mh", 0, list),
+		"mh with port": table(t, "mh", scheduler.Port, list), "mh in another order": table(t, "mh", 0, turned),
+		"mh of two": table(t, "mh", 0, list[:2]), "mh of none": table(t, "mh", 0, nil), "sh": table(t, "sh", 0, list),
+		"sh in another order": table(t, "sh", 0, turned),
 	} {
 		if other, twice := seen[made.Digest()]; twice {
 			t.Errorf("%s and %s have the same digest", what, other)

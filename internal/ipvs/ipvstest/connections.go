@@ -37,8 +37,8 @@ func Connections() ([]string, error) {
 			}
 		}
 		slices.Sort(now)
-		// Two lines may be alike and both be right: a template of persistence that was renewed, and the old one that has not
-		// expired.
+		// Two lines may be alike and both be right: a template of persistence that was renewed, and the old one that
+		// has not expired.
 		each := slices.Compact(slices.Clone(now))
 		if before != nil && slices.Equal(before, now) && (!counts || len(now) == counted || len(each) == counted) {
 			return each, nil

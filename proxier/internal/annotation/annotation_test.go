@@ -25,7 +25,9 @@ func TestGenerated(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for path, want := range map[string]string{docs: document, policy: annotation.Policy(), charts: annotation.Policy(), corpus: corpusText(t)} {
+	for path, want := range map[string]string{
+		docs: document, policy: annotation.Policy(), charts: annotation.Policy(), corpus: corpusText(t),
+	} {
 		golden.Compare(t, path, want)
 	}
 }
@@ -36,7 +38,9 @@ func corpusText(t *testing.T) string {
 	t.Helper()
 	var text strings.Builder
 	for _, c := range annotationtest.Corpus(1, 1500) {
-		line, err := json.Marshal(map[string]any{"object": c.Object, "key": c.Key.String(), "value": c.Value, "good": c.Good()})
+		line, err := json.Marshal(map[string]any{
+			"object": c.Object, "key": c.Key.String(), "value": c.Value, "good": c.Good(),
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -47,8 +51,10 @@ func corpusText(t *testing.T) string {
 
 // TestTable: every key can be explained, and its example and words are read as they should be.
 func TestTable(t *testing.T) {
-	for _, k := range slices.Concat(annotation.Keys(annotation.Service), annotation.Keys(annotation.EndpointSlice), annotation.Keys(annotation.Node)) {
-		if k.Summary == "" || k.Allowed == "" || k.Default == "" || len(k.Objects) == 0 || !strings.HasSuffix(k.Summary, ".") {
+	for _, k := range slices.Concat(annotation.Keys(annotation.Service), annotation.Keys(annotation.EndpointSlice),
+		annotation.Keys(annotation.Node)) {
+		if k.Summary == "" || k.Allowed == "" || k.Default == "" || len(k.Objects) == 0 ||
+			!strings.HasSuffix(k.Summary, ".") {
 			t.Errorf("%+v is not explained", k)
 		}
 		values, err := k.Parse(k.Example)

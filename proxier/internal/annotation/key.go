@@ -53,8 +53,8 @@ type Key struct {
 	PerPort bool
 	// Words are what a value is made of, for the nearest match of a misspelt one and for shell completion.
 	Words []string
-	// Pattern is the grammar of a value in lower case, without surrounding space; PortPattern, where it differs, that of
-	// one in a list of ports, in which a comma ends the value.
+	// Pattern is the grammar of a value in lower case, without surrounding space; PortPattern, where it differs, that
+	// of one in a list of ports, in which a comma ends the value.
 	Pattern, PortPattern string
 	// Limits are what the grammar does not say about one value.
 	Limits []Limit

@@ -28,8 +28,8 @@ const (
 const (
 	// FrontEnds are virtual servers; one whose scheduler has a large table counts as [FrontEndsOfTable].
 	FrontEnds = 4096
-	// FrontEndsOfTable is what a table of mh counts: it takes 4,093 × 8 bytes of the kernel, as much as eight other front
-	// ends.
+	// FrontEndsOfTable is what a table of mh counts: it takes 4,093 × 8 bytes of the kernel, as much as eight other
+	// front ends.
 	FrontEndsOfTable = 8
 	// RealServers are those of all front ends together: 5,000 endpoints behind six addresses.
 	RealServers = 32768
@@ -51,11 +51,11 @@ const (
 
 // What is reported.
 const (
-	// Problems is how many of one object are reported, and as many again that are of the node alone. It is also how many
-	// of one Reason are kept.
+	// Problems is how many of one object are reported, and as many again that are of the node alone. It is also how
+	// many of one Reason are kept.
 	Problems = 20
-	// Lookups is for how many unknown words of one value the message names the word that was probably meant; LookupWords
-	// is among how many words it is looked for.
+	// Lookups is for how many unknown words of one value the message names the word that was probably meant;
+	// LookupWords is among how many words it is looked for.
 	Lookups, LookupWords = 20, 256
 	// Words is how many words a list in a message has.
 	Words = 20

@@ -54,9 +54,11 @@ func TestLists(t *testing.T) {
 }
 
 func TestMessagesAreCut(t *testing.T) {
-	for _, text := range []string{"short", strings.Repeat("a", budget.MessageBytes), strings.Repeat("a", 2*budget.MessageBytes), "a" + strings.Repeat("é", budget.MessageBytes)} {
+	for _, text := range []string{"short", strings.Repeat("a", budget.MessageBytes), strings.Repeat("a",
+		2*budget.MessageBytes), "a" + strings.Repeat("é", budget.MessageBytes)} {
 		got := budget.Cut(text)
-		if len(got) > budget.MessageBytes || len(text) <= budget.MessageBytes && got != text || strings.ToValidUTF8(got, "?") != got {
+		if len(got) > budget.MessageBytes || len(text) <= budget.MessageBytes && got != text ||
+			strings.ToValidUTF8(got, "?") != got {
 			t.Errorf("%d bytes become %d: %s", len(text), len(got), got)
 		}
 	}

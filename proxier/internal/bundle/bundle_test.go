@@ -48,13 +48,18 @@ func observation() dataplane.Observation {
 	s.Routes[addr("fd00:10:96::2")] = netip.Addr{}
 	s.Closed[cluster.IPv6] = struct{}{}
 	id := dataplane.ChainID{Family: cluster.IPv4, Table: "nat", Name: "IPVSP-OLD"}
-	s.Chains[id] = dataplane.Chain{ID: id, Rules: []dataplane.Rule{{Unknown: "-j LOG", Sets: []string{"a"}, Jumps: []string{"b"}}}, Sets: []string{"a"}}
+	s.Chains[id] = dataplane.Chain{
+		ID: id, Rules: []dataplane.Rule{{Unknown: "-j LOG", Sets: []string{"a"}, Jumps: []string{"b"}}}, Sets: []string{"a"},
+	}
 	foreign := dataplane.VirtualServerID{Addr: addr("192.0.2.1"), Port: 53, Protocol: cluster.UDP}
 	return dataplane.Observation{
 		State: s, Foreign: map[dataplane.VirtualServerID]dataplane.VirtualServer{foreign: {Scheduler: "rr", OnePacket: true, RealServers: []dataplane.RealServer{{Addr: addr("192.0.2.2"), Port: 53, Foreign: true}}}},
 		NodeAddresses: node.Addresses, Broadcasts: []netip.Addr{addr("192.168.50.255")},
 		Listeners: []dataplane.Listener{{Protocol: cluster.TCP, Addr: addr("::"), Port: 22}},
-		Captures: dataplane.NewCaptures([]dataplane.Capture{{Family: cluster.IPv4, Hook: "PREROUTING", Rule: "-j DNAT", To: dataplane.Destination{{Network: netip.MustParsePrefix("10.96.0.9/32")}, {Ports: [][2]uint16{{80, 81}}}, {Not: true, Protocol: cluster.UDP}},
+		Captures: dataplane.NewCaptures([]dataplane.Capture{{Family: cluster.IPv4, Hook: "PREROUTING", Rule: "-j DNAT",
+			To: dataplane.Destination{{
+				Network: netip.MustParsePrefix("10.96.0.9/32"),
+			}, {Ports: [][2]uint16{{80, 81}}}, {Not: true, Protocol: cluster.UDP}},
 			But: []dataplane.Destination{{{Protocol: cluster.SCTP}}}}}),
 		UnreadRules: []string{"nft is missing"}, Connections: 7,
 	}
@@ -76,7 +81,9 @@ func TestAKernelComesBack(t *testing.T) {
 		}
 	}
 	id := dataplane.VirtualServerID{Addr: addr("10.96.0.1"), Port: 80, Protocol: cluster.TCP}
-	before := Kernel{seen, map[dataplane.VirtualServerID][]dataplane.Connections{id: {{Addr: addr("10.244.1.1"), Port: 8080, Active: 1, Inactive: 2}}}}
+	before := Kernel{seen, map[dataplane.VirtualServerID][]dataplane.Connections{
+		id: {{Addr: addr("10.244.1.1"), Port: 8080, Active: 1, Inactive: 2}},
+	}}
 	text, err := before.Encode()
 	if err != nil {
 		t.Fatal(err)
@@ -86,7 +93,8 @@ func TestAKernelComesBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	compareAs := cmp.Options{
-		cmp.Comparer(func(a, b netip.Addr) bool { return a == b }), cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
+		cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
+		cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
 		cmp.Comparer(func(a, b dataplane.Captures) bool { return a.Same(b) }),
 		cmp.Comparer(func(a, b dataplane.Entries) bool {
 			return cmp.Equal(a.Sorted(), b.Sorted(), cmp.Comparer(func(a, b dataplane.SetEntry) bool { return a == b }))
@@ -103,7 +111,8 @@ func TestAKernelComesBack(t *testing.T) {
 	if err != nil || !bytes.Equal(text, again) {
 		t.Errorf("it is written otherwise the second time: %v", err)
 	}
-	for name, bad := range map[string]string{"no JSON": "{", "a match of another version": strings.Replace(string(text), `"Type": "InSet"`, `"Type": "InHeaven"`, 1)} {
+	for name, bad := range map[string]string{"no JSON": "{", "a match of another version": strings.Replace(string(text),
+		`"Type": "InSet"`, `"Type": "InHeaven"`, 1)} {
 		if _, err := DecodeKernel([]byte(bad)); err == nil {
 			t.Errorf("%s is read", name)
 		}
@@ -139,10 +148,12 @@ func TestAnArchiveComesBack(t *testing.T) {
 	if _, err := a.File("nothing.txt"); err == nil {
 		t.Error("what nobody has put in is there")
 	}
-	if readme, err := a.File(ReadmeName); err != nil || !strings.Contains(string(readme), "MISSING: connection refused") || string(readme) != a.Index.Text() {
+	if readme, err := a.File(ReadmeName); err != nil || !strings.Contains(string(readme), "MISSING: connection refused") ||
+		string(readme) != a.Index.Text() {
 		t.Errorf("%v: the text is\n%s", err, readme)
 	}
-	if missing := a.Index.Missing(); len(missing) != 1 || missing[0].Name != "metrics.txt" || !a.Index.Made.Equal(time.Unix(1e9, 0)) {
+	if missing := a.Index.Missing(); len(missing) != 1 || missing[0].Name != "metrics.txt" ||
+		!a.Index.Made.Equal(time.Unix(1e9, 0)) {
 		t.Errorf("the index is %+v", a.Index)
 	}
 }
@@ -173,7 +184,8 @@ func TestWhatIsNoArchiveIsSaid(t *testing.T) {
 		"another format":    {zip(IndexName, `{"format":2,"version":"v9"}`), MaxBytes, "format 2; this version reads 1: take the ipvs-proxier that made it (v9)"},
 		"more than allowed": {whole, 4096, "more than 4096 bytes"},
 	} {
-		if _, err := read(bytes.NewReader(c.text), c.most, []string{"status.json"}); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := read(bytes.NewReader(c.text), c.most, []string{"status.json"}); err == nil ||
+			!strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
 		}
 	}

@@ -22,7 +22,8 @@ func FuzzRead(f *testing.F) {
 		return b.Bytes()
 	}
 	whole := packed("bundle/status.json", "bundle/journal.json")
-	for _, seed := range [][]byte{whole, packed(), packed("../etc/passwd"), packed("a/status.json", "b/status.json"), whole[:len(whole)/2], {0x1f, 0x8b}, nil} {
+	for _, seed := range [][]byte{whole, packed(), packed("../etc/passwd"), packed("a/status.json",
+		"b/status.json"), whole[:len(whole)/2], {0x1f, 0x8b}, nil} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, packed []byte) {

@@ -28,7 +28,8 @@ func manyEndpoints(n int) []*discovery.EndpointSlice {
 		Ports: []discovery.EndpointPort{{Name: new("http"), Port: new(int32(80))}},
 	}
 	for i := range n {
-		slice.Endpoints = append(slice.Endpoints, discovery.Endpoint{Addresses: []string{fmt.Sprintf("10.244.%d.%d", i/200, 1+i%200)}})
+		slice.Endpoints = append(slice.Endpoints,
+			discovery.Endpoint{Addresses: []string{fmt.Sprintf("10.244.%d.%d", i/200, 1+i%200)}})
 	}
 	return []*discovery.EndpointSlice{slice}
 }
@@ -38,7 +39,8 @@ func manyEndpoints(n int) []*discovery.EndpointSlice {
 func TestAffinityChoosesAHash(t *testing.T) {
 	const key, flags = "ipvs-proxier.io/scheduler", "ipvs-proxier.io/scheduler-flags"
 	without := func(missing ...string) []string {
-		return slices.DeleteFunc([]string{"lc", "mh", "rr", "sh"}, func(name string) bool { return slices.Contains(missing, name) })
+		return slices.DeleteFunc([]string{"lc", "mh", "rr", "sh"},
+			func(name string) bool { return slices.Contains(missing, name) })
 	}
 	ports := func(n int) func(*v1.Service) {
 		return func(s *v1.Service) {
@@ -52,7 +54,8 @@ func TestAffinityChoosesAHash(t *testing.T) {
 		return func(s *v1.Service) {
 			s.Spec.Type = v1.ServiceTypeLoadBalancer
 			for i := range n {
-				s.Status.LoadBalancer.Ingress = append(s.Status.LoadBalancer.Ingress, v1.LoadBalancerIngress{IP: netip.AddrFrom4([4]byte{203, 0, byte(i >> 8), byte(i)}).String()})
+				s.Status.LoadBalancer.Ingress = append(s.Status.LoadBalancer.Ingress,
+					v1.LoadBalancerIngress{IP: netip.AddrFrom4([4]byte{203, 0, byte(i >> 8), byte(i)}).String()})
 			}
 		}
 	}
@@ -68,7 +71,9 @@ func TestAffinityChoosesAHash(t *testing.T) {
 		"as many endpoints as mh has places": {cluster.Input{Service: sticky(nil), Slices: manyEndpoints(4093)},
 			"mh fallback, session affinity, session affinity", nil},
 		"more endpoints than places": {cluster.Input{Service: sticky(nil), Slices: manyEndpoints(4094)}, "rr none, default, default", nil},
-		"more endpoints than places of sh": {cluster.Input{Service: sticky(nil), Slices: manyEndpoints(257), KernelSchedulers: without("mh")},
+		"more endpoints than places of sh": {cluster.Input{
+			Service: sticky(nil), Slices: manyEndpoints(257), KernelSchedulers: without("mh"),
+		},
 			"rr none, default, default", nil},
 		"as many front ends as may have large tables": {cluster.Input{Service: sticky(nil, ports(256))}, "mh fallback, session affinity, session affinity", nil},
 		"more of them":              {cluster.Input{Service: sticky(nil, ports(257))}, "sh fallback, session affinity, session affinity", nil},
@@ -77,17 +82,28 @@ func TestAffinityChoosesAHash(t *testing.T) {
 			"rr none, annotation " + key + ", default", nil},
 		"the Service chose a hash": {cluster.Input{Service: sticky(map[string]string{key: "mh", flags: "port"})},
 			"mh port, annotation " + key + ", annotation " + flags, nil},
-		"the operator chose": {cluster.Input{Service: sticky(nil), Operator: cluster.Operator{Global: map[string]string{annotation.Scheduler: "rr"}}},
+		"the operator chose": {cluster.Input{
+			Service: sticky(nil), Operator: cluster.Operator{Global: map[string]string{annotation.Scheduler: "rr"}},
+		},
 			"rr none, configuration, default", nil},
-		"the operator chose flags alone": {cluster.Input{Service: sticky(nil), Operator: cluster.Operator{Global: map[string]string{annotation.SchedulerFlags: "port"}}},
+		"the operator chose flags alone": {cluster.Input{
+			Service: sticky(nil), Operator: cluster.Operator{Global: map[string]string{annotation.SchedulerFlags: "port"}},
+		},
 			"mh fallback, session affinity, session affinity", nil},
-		"a mistake": {cluster.Input{Service: sticky(map[string]string{key: "fastest"})}, "mh fallback, session affinity, session affinity",
+		"a mistake": {cluster.Input{Service: sticky(map[string]string{key: "fastest"})},
+			"mh fallback, session affinity, session affinity",
 			[]string{"InvalidAnnotation fastest in force is mh (session affinity)"}},
-		"a mistake while something runs": {cluster.Input{Service: sticky(map[string]string{key: "fastest"}), LastGood: was(annotation.Scheduler, "lc")},
+		"a mistake while something runs": {cluster.Input{
+			Service: sticky(map[string]string{key: "fastest"}), LastGood: was(annotation.Scheduler, "lc"),
+		},
 			"lc none, last good value, default", []string{"InvalidAnnotation fastest in force is lc (last good value)"}},
-		"a choice that the kernel lacks": {cluster.Input{Service: sticky(map[string]string{key: "sed"}), KernelSchedulers: without()},
-			"mh fallback, session affinity, session affinity", []string{"UnsupportedScheduler sed in force is mh (session affinity)"}},
-		"flags alone": {cluster.Input{Service: sticky(map[string]string{flags: "port"})}, "mh fallback, session affinity, session affinity",
+		"a choice that the kernel lacks": {cluster.Input{
+			Service: sticky(map[string]string{key: "sed"}), KernelSchedulers: without(),
+		},
+			"mh fallback, session affinity, session affinity",
+			[]string{"UnsupportedScheduler sed in force is mh (session affinity)"}},
+		"flags alone": {cluster.Input{Service: sticky(map[string]string{flags: "port"})},
+			"mh fallback, session affinity, session affinity",
 			[]string{"AnnotationWithoutEffect scheduler-flags session affinity chooses name a scheduler"}},
 		"the flags that it has": {cluster.Input{Service: sticky(map[string]string{flags: "fallback"})}, "mh fallback, session affinity, session affinity", nil},
 		"weights":               {cluster.Input{Service: sticky(map[string]string{"ipvs-proxier.io/weight": "*=3"})}, "mh fallback, session affinity, session affinity", nil},
@@ -98,7 +114,8 @@ func TestAffinityChoosesAHash(t *testing.T) {
 			got := cluster.Parse(c.in)
 			port := got.Ports[0]
 			scheduler, flags := port.Setting(annotation.Scheduler), port.Setting(annotation.SchedulerFlags)
-			if is := fmt.Sprintf("%s %s, %s, %s", port.Scheduler, port.Flags, scheduler.Source, flags.Source); is != c.want || scheduler.Value != port.Scheduler || flags.Value != port.Flags.String() {
+			if is := fmt.Sprintf("%s %s, %s, %s", port.Scheduler, port.Flags, scheduler.Source, flags.Source); is != c.want ||
+				scheduler.Value != port.Scheduler || flags.Value != port.Flags.String() {
 				t.Errorf("%s (%s, %s), want %s", is, scheduler.Value, flags.Value, c.want)
 			}
 			wantProblems(t, got.Problems.Reported(), c.problems...)

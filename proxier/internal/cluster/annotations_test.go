@@ -35,7 +35,10 @@ func was(key, value string) cluster.LastGood {
 func TestAllNodesSeeTheSameProblem(t *testing.T) {
 	var seen []cluster.Problem
 	for _, lastGood := range []string{"", "lc"} {
-		in := cluster.Input{Service: annotatedWith(map[string]string{"ipvs-proxier.io/scheduler": "fastest"}), NodeName: "n1", LastGood: was(annotation.Scheduler, lastGood)}
+		in := cluster.Input{
+			Service: annotatedWith(map[string]string{"ipvs-proxier.io/scheduler": "fastest"}), NodeName: "n1",
+			LastGood: was(annotation.Scheduler, lastGood),
+		}
 		got := cluster.Parse(in).Problems.Reported()
 		if len(got) != 1 {
 			t.Fatalf("%v, want one Problem", got)
@@ -81,18 +84,23 @@ func TestSchedulerChoice(t *testing.T) {
 		"ovf without weights":         {chosen("ovf"), operator, "", "ovf annotation " + key, []string{`UnsuitableScheduler ipvs-proxier.io/weight in force`}},
 		"an unknown key": {map[string]string{"ipvs-proxier.io/schedular": "lc"}, cluster.Operator{}, "", "rr default",
 			[]string{"UnknownAnnotation metadata.annotations[ipvs-proxier.io/schedular] mean ipvs-proxier.io/scheduler? no effect"}},
-		"an unknown key beside a bad value": {map[string]string{"ipvs-proxier.io/wait": "1", key: "1"}, cluster.Operator{}, "", "rr default",
+		"an unknown key beside a bad value": {map[string]string{"ipvs-proxier.io/wait": "1", key: "1"}, cluster.Operator{},
+			"", "rr default",
 			[]string{"InvalidAnnotation", "UnknownAnnotation"}},
 		"keys of others":       {map[string]string{"example.io/scheduler": "lc", "scheduler": "lc", "ipvs-proxier.iox/scheduler": "lc"}, cluster.Operator{}, "", "rr default", nil},
 		"kube-router's":        {map[string]string{"kube-router.io/service.scheduler": "mh"}, operator, "", "mh annotation kube-router.io/service.scheduler", nil},
 		"cilium's":             {map[string]string{"service.cilium.io/lb-algorithm": "Maglev"}, operator, "", "mh annotation service.cilium.io/lb-algorithm", nil},
 		"cilium's unknown one": {map[string]string{"service.cilium.io/lb-algorithm": "best"}, operator, "", "sh configuration of the namespace", []string{"InvalidAnnotation service.cilium.io/lb-algorithm best"}},
-		"ours before kube-router's": {map[string]string{"kube-router.io/service.scheduler": "rr", key: "lc"}, operator, "", "lc annotation " + key,
+		"ours before kube-router's": {map[string]string{"kube-router.io/service.scheduler": "rr", key: "lc"}, operator, "",
+			"lc annotation " + key,
 			[]string{"AnnotationConflict kube-router.io/service.scheduler in force is lc"}},
 		"the same twice": {map[string]string{"kube-router.io/service.scheduler": "lc", key: "least-connection"}, operator, "", "lc annotation " + key, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := cluster.Parse(cluster.Input{Service: annotatedWith(c.annotations), NodeName: "n1", Operator: c.operator, LastGood: was(annotation.Scheduler, c.lastGood)})
+			got := cluster.Parse(cluster.Input{
+				Service: annotatedWith(c.annotations), NodeName: "n1", Operator: c.operator,
+				LastGood: was(annotation.Scheduler, c.lastGood),
+			})
 			s := got.Ports[0].Setting(annotation.Scheduler)
 			if is := s.Value + " " + s.Source; is != c.want || got.Ports[0].Scheduler != s.Value {
 				t.Errorf("%s (%s), want %s", is, got.Ports[0].Scheduler, c.want)
@@ -133,12 +141,17 @@ func TestOptions(t *testing.T) {
 		"weights":                {"scheduler=wrr; weight=zone=a:3,*=1", "wrr none 0s  15m0s false", nil},
 		"weights beyond":         {"scheduler=wrr; weight=zone=a:65536", "wrr none 0s  15m0s false", []string{"InvalidAnnotation weight in force is the Nodes' weights, else 1"}},
 		"all wrong at once": {"scheduler=x; scheduler-flags=x; weight=x; slow-start=x; max-connections=x; drain-timeout=x; forwarding=x; one-packet=x; expose=x; x=x", "rr none 0s  15m0s false",
-			[]string{"drain-timeout", "expose", "forwarding", "max-connections", "one-packet", "scheduler-flags", "scheduler]", "slow-start", "weight", "UnknownAnnotation"}},
+			[]string{
+				"drain-timeout", "expose", "forwarding", "max-connections", "one-packet", "scheduler-flags", "scheduler]",
+				"slow-start", "weight", "UnknownAnnotation",
+			}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := cluster.Parse(cluster.Input{Service: annotatedWith(ours(c.annotations))})
 			p := got.Ports[0]
-			if is := fmt.Sprint(p.Scheduler, " ", p.Flags, " ", p.SlowStart, " ", p.Limit, " ", p.DrainTimeout, " ", p.OnePacket); is != c.want {
+			if is := fmt.Sprint(
+				p.Scheduler, " ", p.Flags, " ", p.SlowStart, " ", p.Limit, " ", p.DrainTimeout, " ", p.OnePacket,
+			); is != c.want {
 				t.Errorf("%s, want %s", is, c.want)
 			}
 			wantProblems(t, got.Problems.Reported(), c.problems...)
@@ -160,11 +173,14 @@ func ours(text string) map[string]string {
 // TestLastGoodStays: a rejected value leaves what is in force, whatever the operator has chosen.
 func TestLastGoodStays(t *testing.T) {
 	for key, value := range map[string]string{
-		annotation.Scheduler: "lc", annotation.SchedulerFlags: "none", annotation.SlowStart: "1m0s", annotation.MaxConnections: "9/8",
-		annotation.DrainTimeout: "3s",
+		annotation.Scheduler: "lc", annotation.SchedulerFlags: "none", annotation.SlowStart: "1m0s",
+		annotation.MaxConnections: "9/8",
+		annotation.DrainTimeout:   "3s",
 	} {
 		annotations := map[string]string{annotation.Prefix + annotation.Scheduler: "wlc", annotation.Prefix + key: "!"}
-		got := cluster.Parse(cluster.Input{Service: annotatedWith(annotations), Operator: operator, LastGood: was(key, value)})
+		got := cluster.Parse(cluster.Input{
+			Service: annotatedWith(annotations), Operator: operator, LastGood: was(key, value),
+		})
 		if s := got.Ports[0].Setting(key); s.Value != value || s.Source != cluster.SourceLastGood {
 			t.Errorf("%s is %+v, want the last good value %s", key, s, value)
 		}
@@ -175,17 +191,23 @@ func TestLastGoodStays(t *testing.T) {
 // TestExpose: only what is named is served.
 func TestExpose(t *testing.T) {
 	service := func(expose string) cluster.Service {
-		return cluster.Parse(cluster.Input{ExternalIPCIDRs: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}, Service: shopService(func(s *v1.Service) {
-			s.Annotations = ours(expose)
-			s.Spec.Type, s.Spec.ExternalIPs, s.Spec.Ports[0].NodePort = v1.ServiceTypeLoadBalancer, []string{"203.0.113.1"}, 30080
-			s.Status.LoadBalancer.Ingress = []v1.LoadBalancerIngress{{IP: "203.0.113.2"}}
-		})})
+		return cluster.Parse(cluster.Input{ExternalIPCIDRs: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")},
+			Service: shopService(func(s *v1.Service) {
+				s.Annotations = ours(expose)
+				s.Spec.Type, s.Spec.ExternalIPs, s.Spec.Ports[0].NodePort = v1.ServiceTypeLoadBalancer, []string{
+					"203.0.113.1",
+				}, 30080
+				s.Status.LoadBalancer.Ingress = []v1.LoadBalancerIngress{{IP: "203.0.113.2"}}
+			})})
 	}
 	for expose, want := range map[string]string{
-		"": "true 1 1 30080", "expose=cluster-ip": "true 0 0 0", "expose=Node-Port , external-ip": "false 1 0 30080", "expose=load-balancer": "false 0 1 0",
+		"": "true 1 1 30080", "expose=cluster-ip": "true 0 0 0", "expose=Node-Port , external-ip": "false 1 0 30080",
+		"expose=load-balancer": "false 0 1 0",
 	} {
 		s := service(expose)
-		if is := fmt.Sprint(!s.ClusterIPHidden, " ", len(s.ExternalIPs), " ", len(s.LoadBalancerIPs), " ", s.Ports[0].NodePort); is != want || !s.Problems.None() {
+		if is := fmt.Sprint(
+			!s.ClusterIPHidden, " ", len(s.ExternalIPs), " ", len(s.LoadBalancerIPs), " ", s.Ports[0].NodePort,
+		); is != want || !s.Problems.None() {
 			t.Errorf("%q: %s %v, want %s", expose, is, s.Problems.Reported(), want)
 		}
 	}
@@ -232,11 +254,14 @@ func TestWeights(t *testing.T) {
 // TestUnsupportedScheduler: what this node's kernel lacks leaves what is in force.
 func TestUnsupportedScheduler(t *testing.T) {
 	for lastGood, want := range map[string]string{"": "rr", "lc": "lc"} {
-		got := cluster.Parse(cluster.Input{Service: annotatedWith(ours("scheduler=mh")), KernelSchedulers: []string{"rr", "lc"}, LastGood: was(annotation.Scheduler, lastGood)})
+		got := cluster.Parse(cluster.Input{Service: annotatedWith(ours("scheduler=mh")), KernelSchedulers: []string{
+			"rr", "lc",
+		}, LastGood: was(annotation.Scheduler, lastGood)})
 		if got.Ports[0].Scheduler != want {
 			t.Errorf("%s is in force, want %s", got.Ports[0].Scheduler, want)
 		}
-		wantProblems(t, got.Problems.Reported(), "UnsupportedScheduler metadata.annotations[ipvs-proxier.io/scheduler] ip_vs_mh rr, lc in force is "+want)
+		wantProblems(t, got.Problems.Reported(),
+			"UnsupportedScheduler metadata.annotations[ipvs-proxier.io/scheduler] ip_vs_mh rr, lc in force is "+want)
 	}
 }
 
@@ -259,7 +284,10 @@ func TestEveryPortHasTheChoice(t *testing.T) {
 // FuzzAnnotation: whatever is written, a registered scheduler is in force. What is in force was so before or is
 // allowed, and what is rejected is reported once.
 func FuzzAnnotation(f *testing.F) {
-	for _, seed := range []string{"", "rr", "LC", "source-hashing", "least-conection", "rr,lc", "\xff", "ſh", strings.Repeat("r", 1000), "http=wlc,*=mh", "1m", "10/2", "zone=a:3"} {
+	for _, seed := range []string{"", "rr", "LC", "source-hashing", "least-conection", "rr,lc", "\xff", "ſh",
+		strings.Repeat(
+			"r", 1000,
+		), "http=wlc,*=mh", "1m", "10/2", "zone=a:3"} {
 		for i := range annotation.Keys(annotation.Service) {
 			f.Add(uint8(i), seed, "lc")
 		}
@@ -270,17 +298,22 @@ func FuzzAnnotation(f *testing.F) {
 		}
 		keys := annotation.Keys(annotation.Service)
 		key := keys[int(at)%len(keys)]
-		got := cluster.Parse(cluster.Input{Service: annotatedWith(map[string]string{key.String(): value}), Operator: operator, LastGood: was(annotation.Scheduler, lastGood)})
+		got := cluster.Parse(cluster.Input{
+			Service: annotatedWith(map[string]string{key.String(): value}), Operator: operator,
+			LastGood: was(annotation.Scheduler, lastGood),
+		})
 		port := got.Ports[0]
 		if !slices.Contains(scheduler.Names(), port.Scheduler) {
 			t.Errorf("%s: %q puts %+v in force", key, value, port)
 		}
 		_, err := key.Parse(value)
-		reported := slices.ContainsFunc(got.Problems.Reported(), func(p cluster.Problem) bool { return p.Reason == cluster.InvalidAnnotation })
+		reported := slices.ContainsFunc(got.Problems.Reported(),
+			func(p cluster.Problem) bool { return p.Reason == cluster.InvalidAnnotation })
 		if key.Name != annotation.Ignore && reported != (err != nil) {
 			t.Errorf("%s: %q: %v, problems %q", key, value, err, got.Problems.Reported())
 		}
-		if s := port.Setting(annotation.Scheduler); err != nil && key.Name == annotation.Scheduler && lastGood != "" && s.Value != lastGood {
+		if s := port.Setting(annotation.Scheduler); err != nil && key.Name == annotation.Scheduler && lastGood != "" &&
+			s.Value != lastGood {
 			t.Errorf("%q puts %+v in force, it was %s", value, s, lastGood)
 		}
 	})
@@ -294,7 +327,8 @@ func TestMoreEndpointsThanPlaces(t *testing.T) {
 	}
 	s := annotatedWith(map[string]string{annotation.Prefix + annotation.Scheduler: "sh"})
 	for i := range 257 {
-		slice.Endpoints = append(slice.Endpoints, discovery.Endpoint{Addresses: []string{fmt.Sprintf("10.244.%d.%d", i/200, 1+i%200)}})
+		slice.Endpoints = append(slice.Endpoints,
+			discovery.Endpoint{Addresses: []string{fmt.Sprintf("10.244.%d.%d", i/200, 1+i%200)}})
 		switch got := parse(s, slice).Problems.Reported(); i + 1 {
 		case 256:
 			wantProblems(t, got)

@@ -53,7 +53,8 @@ var hostile = map[string]func(n int) (*v1.Service, []*discovery.EndpointSlice){
 		return shopService(func(s *v1.Service) {
 			for i := range n {
 				s.Spec.ExternalIPs = append(s.Spec.ExternalIPs, fmt.Sprintf("203.0.113.x%d", i))
-				s.Status.LoadBalancer.Ingress = append(s.Status.LoadBalancer.Ingress, v1.LoadBalancerIngress{IP: fmt.Sprintf("198.51.%d.%d", i/256, i%256)})
+				s.Status.LoadBalancer.Ingress = append(s.Status.LoadBalancer.Ingress,
+					v1.LoadBalancerIngress{IP: fmt.Sprintf("198.51.%d.%d", i/256, i%256)})
 			}
 		}), nil
 	},
@@ -97,7 +98,8 @@ func portsSlice(name string, ports, endpoints int) *discovery.EndpointSlice {
 		slice.Ports = append(slice.Ports, discovery.EndpointPort{Name: new(fmt.Sprint("p", i)), Port: new(int32(8080))})
 	}
 	for i := range endpoints {
-		slice.Endpoints = append(slice.Endpoints, discovery.Endpoint{Addresses: []string{fmt.Sprintf("10.%d.%d.%d", 200+i>>16, i>>8&255, i&255)}, NodeName: new("n2")})
+		slice.Endpoints = append(slice.Endpoints,
+			discovery.Endpoint{Addresses: []string{fmt.Sprintf("10.%d.%d.%d", 200+i>>16, i>>8&255, i&255)}, NodeName: new("n2")})
 	}
 	return slice
 }
@@ -132,7 +134,8 @@ func TestParsingIsLinear(t *testing.T) {
 			allocations, bytes, asked := cost(400)
 			allocations2, bytes2, asked2 := cost(800)
 			if allocations2 > 2.2*allocations || bytes2 > 2.5*bytes || asked2 > 2*asked {
-				t.Errorf("twice the input: %.0f allocations become %.0f, %.0f bytes %.0f, %.0f questions %.0f", allocations, allocations2, bytes, bytes2, asked, asked2)
+				t.Errorf("twice the input: %.0f allocations become %.0f, %.0f bytes %.0f, %.0f questions %.0f",
+					allocations, allocations2, bytes, bytes2, asked, asked2)
 			}
 		})
 	}
@@ -149,7 +152,8 @@ func TestWhatIsToldIsBounded(t *testing.T) {
 				t.Fatalf("%d Problems", len(reported))
 			}
 			for _, p := range reported {
-				if len(p.Text()) > 2*budget.MessageBytes+20 || len(p.Field) > budget.MessageBytes || budget.Printable(p.String()) != p.String() {
+				if len(p.Text()) > 2*budget.MessageBytes+20 || len(p.Field) > budget.MessageBytes ||
+					budget.Printable(p.String()) != p.String() {
 					t.Errorf("%d bytes: %s", len(p.String()), p)
 				}
 			}
@@ -160,7 +164,8 @@ func TestWhatIsToldIsBounded(t *testing.T) {
 	}
 	s, _ := hostile["unknown keys"](1000)
 	reported := parse(s).Problems.Reported()
-	if last := reported[len(reported)-1]; last.Reason != cluster.MoreProblems || !strings.HasPrefix(last.Message, fmt.Sprintf("and %d more", 1000-budget.Problems)) {
+	if last := reported[len(reported)-1]; last.Reason != cluster.MoreProblems ||
+		!strings.HasPrefix(last.Message, fmt.Sprintf("and %d more", 1000-budget.Problems)) {
 		t.Errorf("the last Problem is %s", last)
 	}
 	if !strings.Contains(reported[0].Field, "schedule00000") {
@@ -175,7 +180,9 @@ func TestProblemsOfTheNodeHaveRoom(t *testing.T) {
 	urgent := cluster.Reason{Name: "Zzz", OfNode: true, Urgent: true}
 	var ps cluster.Problems
 	for i := range 3 * budget.Problems {
-		for _, reason := range []cluster.Reason{cluster.AnnotationConflict, cluster.InvalidField, cluster.UnknownAnnotation, one, another} {
+		for _, reason := range []cluster.Reason{
+			cluster.AnnotationConflict, cluster.InvalidField, cluster.UnknownAnnotation, one, another,
+		} {
 			ps.Addf(reason, fmt.Sprint("f", i), "m")
 		}
 	}
@@ -199,7 +206,9 @@ func TestProblemsOfTheNodeHaveRoom(t *testing.T) {
 			}
 		}
 		n := 3 * budget.Problems
-		if end := reported[len(reported)-2:]; !strings.HasPrefix(end[0].Message, fmt.Sprintf("and %d more", 3*n+1-budget.Problems)) || !strings.HasPrefix(end[1].Message, fmt.Sprintf("and %d more", 2*n+1-budget.Problems)) {
+		if end := reported[len(reported)-2:]; !strings.HasPrefix(
+			end[0].Message, fmt.Sprintf("and %d more", 3*n+1-budget.Problems),
+		) || !strings.HasPrefix(end[1].Message, fmt.Sprintf("and %d more", 2*n+1-budget.Problems)) {
 			t.Errorf("%s: at the end %q", name, end)
 		}
 	}
@@ -211,14 +220,16 @@ func TestBudgetsOfParts(t *testing.T) {
 	ingress := func(n int) func(*v1.Service) {
 		return func(s *v1.Service) {
 			for i := range n {
-				s.Status.LoadBalancer.Ingress = append(s.Status.LoadBalancer.Ingress, v1.LoadBalancerIngress{IP: fmt.Sprintf("198.51.%d.%d", i/200, 1+i%200)})
+				s.Status.LoadBalancer.Ingress = append(s.Status.LoadBalancer.Ingress,
+					v1.LoadBalancerIngress{IP: fmt.Sprintf("198.51.%d.%d", i/200, 1+i%200)})
 			}
 		}
 	}
 	ranges := func(n int) func(*v1.Service) {
 		return func(s *v1.Service) {
 			for i := range n {
-				s.Spec.LoadBalancerSourceRanges = append(s.Spec.LoadBalancerSourceRanges, fmt.Sprintf("172.16.%d.%d/32", i/256, i%256))
+				s.Spec.LoadBalancerSourceRanges = append(s.Spec.LoadBalancerSourceRanges, fmt.Sprintf("172.16.%d.%d/32",
+					i/256, i%256))
 			}
 		}
 	}
@@ -229,11 +240,14 @@ func TestBudgetsOfParts(t *testing.T) {
 		field  string
 		beside int // of what is in force because something is beyond
 	}{
-		"ports": {budget.Ports, func(n int) (*v1.Service, []*discovery.EndpointSlice) { return shopService(withPorts(n)), nil },
+		"ports": {budget.Ports,
+			func(n int) (*v1.Service, []*discovery.EndpointSlice) { return shopService(withPorts(n)), nil },
 			func(s cluster.Service) int { return len(s.Ports) }, "spec.ports", 0},
-		"addresses of load balancers": {budget.Addresses, func(n int) (*v1.Service, []*discovery.EndpointSlice) { return shopService(ingress(n)), nil },
+		"addresses of load balancers": {budget.Addresses,
+			func(n int) (*v1.Service, []*discovery.EndpointSlice) { return shopService(ingress(n)), nil },
 			func(s cluster.Service) int { return len(s.LoadBalancerIPs) }, "status.loadBalancer.ingress", 0},
-		"source ranges": {budget.SourceRanges, func(n int) (*v1.Service, []*discovery.EndpointSlice) { return shopService(ingress(1), ranges(n)), nil },
+		"source ranges": {budget.SourceRanges,
+			func(n int) (*v1.Service, []*discovery.EndpointSlice) { return shopService(ingress(1), ranges(n)), nil },
 			func(s cluster.Service) int { return len(s.SourceRanges) }, "spec.loadBalancerSourceRanges", 1},
 		"endpoints of a port": {budget.Endpoints, func(n int) (*v1.Service, []*discovery.EndpointSlice) {
 			return shopService(withPorts(1)), manySlices(1, n)
@@ -273,7 +287,8 @@ func TestBudgetsOfParts(t *testing.T) {
 func manySlices(ports, endpoints int) (all []*discovery.EndpointSlice) {
 	whole := portsSlice("", ports, endpoints)
 	for i, chunk := range slices.Collect(slices.Chunk(whole.Endpoints, 1000)) {
-		all = append(all, &discovery.EndpointSlice{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("web-%03d", i)}, AddressType: whole.AddressType, Ports: whole.Ports, Endpoints: chunk})
+		all = append(all, &discovery.EndpointSlice{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("web-%03d",
+			i)}, AddressType: whole.AddressType, Ports: whole.Ports, Endpoints: chunk})
 	}
 	return all
 }
@@ -284,7 +299,8 @@ func TestSourceRangesFailClosed(t *testing.T) {
 		s.Spec.ClusterIPs = []string{"10.96.0.1", "fd00:96::1"}
 		s.Status.LoadBalancer.Ingress = []v1.LoadBalancerIngress{{IP: "198.51.100.1"}, {IP: "2001:db8::1"}}
 		for i := range budget.SourceRanges {
-			s.Spec.LoadBalancerSourceRanges = append(s.Spec.LoadBalancerSourceRanges, fmt.Sprintf("172.16.%d.%d/32", i/256, i%256))
+			s.Spec.LoadBalancerSourceRanges = append(s.Spec.LoadBalancerSourceRanges, fmt.Sprintf("172.16.%d.%d/32",
+				i/256, i%256))
 		}
 		s.Spec.LoadBalancerSourceRanges = append(s.Spec.LoadBalancerSourceRanges, "2001:db8:7::/48", "0.0.0.0/0")
 	})
@@ -311,7 +327,8 @@ func TestLongValues(t *testing.T) {
 	if _, err := key.Parse(long); err != nil {
 		t.Errorf("%d bytes are refused: %v", len(long), err)
 	}
-	if _, err := key.Parse(long + " "); err == nil || !strings.Contains(err.Error(), fmt.Sprint("allowed are at most ", budget.ValueBytes)) {
+	if _, err := key.Parse(long + " "); err == nil ||
+		!strings.Contains(err.Error(), fmt.Sprint("allowed are at most ", budget.ValueBytes)) {
 		t.Errorf("%d bytes: %v", len(long)+1, err)
 	}
 }

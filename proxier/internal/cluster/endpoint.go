@@ -28,11 +28,11 @@ type Endpoint struct {
 	// Place is where it is, Weight 0 to 65535 what annotations give it, else 1.
 	scheduler.Place
 	Weight uint32
-	// Identity is the UID of what stands behind the address, or the address itself where that is not known: a new pod with
-	// the address of an old one has another.
+	// Identity is the UID of what stands behind the address, or the address itself where that is not known: a new pod
+	// with the address of an old one has another.
 	Identity string
-	// NodeHint and ZoneHint say whether the EndpointSlice controller means the endpoint for clients of this node, and of
-	// its zone.
+	// NodeHint and ZoneHint say whether the EndpointSlice controller means the endpoint for clients of this node, and
+	// of its zone.
 	NodeHint, ZoneHint Hint
 	// WeightOf says which object gives the weight.
 	WeightOf WeightOf

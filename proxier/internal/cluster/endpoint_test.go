@@ -16,7 +16,9 @@ import (
 func ptr[T any](v T) *T { return &v }
 
 // httpSlice returns a slice of TCP port number named port with the endpoints.
-func httpSlice(name string, family discovery.AddressType, port string, number int32, endpoints ...discovery.Endpoint) *discovery.EndpointSlice {
+func httpSlice(
+	name string, family discovery.AddressType, port string, number int32, endpoints ...discovery.Endpoint,
+) *discovery.EndpointSlice {
 	return &discovery.EndpointSlice{
 		ObjectMeta:  metav1.ObjectMeta{Namespace: "shop", Name: name},
 		AddressType: family,
@@ -66,7 +68,8 @@ func text(endpoints []cluster.Endpoint) string {
 		if e.Remote {
 			where += "O"
 		}
-		all = append(all, fmt.Sprintf("%s:%d %s%s%s%s", e.Addr, e.Port, letter(e.Ready, "R"), letter(e.Serving, "S"), letter(e.Terminating, "T"), where))
+		all = append(all, fmt.Sprintf("%s:%d %s%s%s%s", e.Addr, e.Port, letter(e.Ready, "R"), letter(e.Serving, "S"),
+			letter(e.Terminating, "T"), where))
 	}
 	return strings.Join(all, ", ")
 }
@@ -145,11 +148,14 @@ func TestEndpointConditionsAndAddresses(t *testing.T) {
 // TestPortsAreFoundByName: a port without name takes slices' ports without name, and one slice serves several ports.
 func TestPortsAreFoundByName(t *testing.T) {
 	both := httpSlice("a", discovery.AddressTypeIPv4, "http", 8080, endpoint("10.0.0.1"), endpoint("ten"))
-	both.Ports = append(both.Ports, discovery.EndpointPort{Name: ptr("dns"), Port: ptr[int32](5353), Protocol: ptr(v1.ProtocolUDP)})
+	both.Ports = append(
+		both.Ports, discovery.EndpointPort{Name: ptr("dns"), Port: ptr[int32](5353), Protocol: ptr(v1.ProtocolUDP)},
+	)
 	got := parse(shopService(func(s *v1.Service) {
 		s.Spec.Ports = append(s.Spec.Ports, v1.ServicePort{Name: "dns", Protocol: v1.ProtocolUDP, Port: 53})
 	}), both)
-	if http, dns := text(got.Ports[0].Endpoints), text(got.Ports[1].Endpoints); http != "10.0.0.1:8080 RS.." || dns != "10.0.0.1:5353 RS.." {
+	if http, dns := text(got.Ports[0].Endpoints), text(got.Ports[1].Endpoints); http != "10.0.0.1:8080 RS.." ||
+		dns != "10.0.0.1:5353 RS.." {
 		t.Errorf("http has %q, dns has %q", http, dns)
 	}
 	wantProblems(t, got.Problems.Reported(), "endpoints[1] ten") // once, although two ports met it
@@ -174,7 +180,8 @@ func TestOrderOfSlicesDoesNotCount(t *testing.T) {
 			s := httpSlice(fmt.Sprint("s", i), discovery.AddressTypeIPv4, "http", 8080)
 			for range r.IntN(6) {
 				conditions := string([]byte{"tf."[r.IntN(3)], "tf."[r.IntN(3)], "tf."[r.IntN(3)]})
-				s.Endpoints = append(s.Endpoints, endpoint(fmt.Sprint("10.0.0.", 1+r.IntN(4)), is(conditions), on(fmt.Sprint("n", 1+r.IntN(2)))))
+				s.Endpoints = append(s.Endpoints, endpoint(fmt.Sprint("10.0.0.", 1+r.IntN(4)), is(conditions),
+					on(fmt.Sprint("n", 1+r.IntN(2)))))
 			}
 			all = append(all, s)
 		}

@@ -35,7 +35,8 @@ func (p *parser) external(s *Service) {
 	s.ExternalIPs = external.reported(p)
 	balancers := addresses{field: "status.loadBalancer.ingress"}
 	for i, ingress := range p.in.Service.Status.LoadBalancer.Ingress {
-		// One with a host name only, or with ipMode Proxy, sends its traffic to node ports or to pods by itself (KEP-1860).
+		// One with a host name only, or with ipMode Proxy, sends its traffic to node ports or to pods by itself
+		// (KEP-1860).
 		if ingress.IP == "" || ingress.IPMode != nil && *ingress.IPMode != v1.LoadBalancerIPModeVIP {
 			continue
 		}

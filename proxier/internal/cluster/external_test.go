@@ -52,12 +52,16 @@ func TestExternalFields(t *testing.T) {
 		"load balancer, twice":      {ingress(ip("192.0.2.1"), ip("192.0.2.1")), "[] [192.0.2.1] false false false 0", nil},
 		"external IP, twice":        {external("203.0.113.7", "203.0.113.7"), "[203.0.113.7] [] false false false 0", nil},
 		"what no Service can have": {
-			ingress(ip("255.255.255.255"), ip("224.0.1.1"), ip("127.0.0.1"), ip("0.0.0.0"), ip("fe80::1"), ip("ff0e::1"), ip("::1"), ip("::"), ip("::ffff:192.0.2.1"), ip("fe80::1%eth0"), ip("192.0.2.01"), ip(" 192.0.2.1")),
+			ingress(ip("255.255.255.255"), ip("224.0.1.1"), ip("127.0.0.1"), ip("0.0.0.0"), ip("fe80::1"), ip("ff0e::1"),
+				ip("::1"), ip("::"), ip("::ffff:192.0.2.1"), ip("fe80::1%eth0"), ip("192.0.2.01"), ip(" 192.0.2.1")),
 			"[] [] false false false 0",
 			[]string{
-				"InvalidField ingress[0].ip 255.255.255.255 the broadcast address", "ingress[10].ip 192.0.2.01 no IP address", "ingress[11].ip no IP address",
-				"ingress[1].ip 224.0.1.1 multicast", "ingress[2].ip 127.0.0.1 loopback", "ingress[3].ip 0.0.0.0 unspecified", "ingress[4].ip fe80::1 link-local",
-				"ingress[5].ip ff0e::1 multicast", "ingress[6].ip ::1 loopback", "ingress[7].ip :: unspecified", "ingress[8].ip ::ffff:192.0.2.1 written as", "ingress[9].ip fe80::1%eth0 zone",
+				"InvalidField ingress[0].ip 255.255.255.255 the broadcast address", "ingress[10].ip 192.0.2.01 no IP address",
+				"ingress[11].ip no IP address",
+				"ingress[1].ip 224.0.1.1 multicast", "ingress[2].ip 127.0.0.1 loopback", "ingress[3].ip 0.0.0.0 unspecified",
+				"ingress[4].ip fe80::1 link-local",
+				"ingress[5].ip ff0e::1 multicast", "ingress[6].ip ::1 loopback", "ingress[7].ip :: unspecified",
+				"ingress[8].ip ::ffff:192.0.2.1 written as", "ingress[9].ip fe80::1%eth0 zone",
 			},
 		},
 		"PreferClose, its class and doubles of ranges": {
@@ -91,7 +95,8 @@ func TestExternalFields(t *testing.T) {
 				Service: shopService(c.change), NodeName: "n1",
 				ExternalIPCIDRs: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24"), netip.MustParsePrefix("fd00:203::/64")},
 			})
-			text := fmt.Sprintln(got.ExternalIPs, got.LoadBalancerIPs, got.InternalLocal, got.ExternalLocal, got.Restricted(cluster.IPv4), got.HealthCheckNodePort)
+			text := fmt.Sprintln(got.ExternalIPs, got.LoadBalancerIPs, got.InternalLocal, got.ExternalLocal,
+				got.Restricted(cluster.IPv4), got.HealthCheckNodePort)
 			if text != c.want+"\n" {
 				t.Errorf("%swant %s", text, c.want)
 			}
@@ -102,17 +107,24 @@ func TestExternalFields(t *testing.T) {
 
 // TestNoExternalIPsWithoutAPermit: the allow-list is empty by default, and the Problem says how to fill it.
 func TestNoExternalIPsWithoutAPermit(t *testing.T) {
-	got := cluster.Parse(cluster.Input{Service: shopService(func(s *v1.Service) { s.Spec.ExternalIPs = []string{"203.0.113.7"} })})
+	got := cluster.Parse(cluster.Input{
+		Service: shopService(func(s *v1.Service) { s.Spec.ExternalIPs = []string{"203.0.113.7"} }),
+	})
 	if len(got.ExternalIPs) != 0 {
 		t.Errorf("served: %v", got.ExternalIPs)
 	}
-	wantProblems(t, got.Problems.Reported(), "ExternalIPNotAllowed spec.externalIPs[0] 203.0.113.7 --external-ip-cidrs none are allowed")
+	wantProblems(t, got.Problems.Reported(),
+		"ExternalIPNotAllowed spec.externalIPs[0] 203.0.113.7 --external-ip-cidrs none are allowed")
 }
 
 // TestDrainTimeout is the Service's own, or the configuration's.
 func TestDrainTimeout(t *testing.T) {
-	for text, want := range map[string]time.Duration{"": time.Hour, "0s": 0, " 90s ": 90 * time.Second, "-1s": time.Hour, "ten": time.Hour, "5": time.Hour} {
-		got := cluster.Parse(cluster.Input{Operator: cluster.Operator{Global: map[string]string{annotation.DrainTimeout: "1h0m0s"}}, Service: shopService(func(s *v1.Service) {
+	for text, want := range map[string]time.Duration{
+		"": time.Hour, "0s": 0, " 90s ": 90 * time.Second, "-1s": time.Hour, "ten": time.Hour, "5": time.Hour,
+	} {
+		got := cluster.Parse(cluster.Input{Operator: cluster.Operator{
+			Global: map[string]string{annotation.DrainTimeout: "1h0m0s"},
+		}, Service: shopService(func(s *v1.Service) {
 			if text != "" {
 				s.Annotations = map[string]string{"ipvs-proxier.io/drain-timeout": text}
 			}
@@ -121,7 +133,8 @@ func TestDrainTimeout(t *testing.T) {
 			t.Errorf("%q: %s, want %s", text, got.Ports[0].DrainTimeout, want)
 		}
 		if invalid := want == time.Hour && text != ""; invalid {
-			wantProblems(t, got.Problems.Reported(), fmt.Sprintf("InvalidAnnotation metadata.annotations[ipvs-proxier.io/drain-timeout] %q 1h0m0s", text))
+			wantProblems(t, got.Problems.Reported(),
+				fmt.Sprintf("InvalidAnnotation metadata.annotations[ipvs-proxier.io/drain-timeout] %q 1h0m0s", text))
 		} else {
 			wantProblems(t, got.Problems.Reported())
 		}
@@ -155,8 +168,11 @@ func TestHints(t *testing.T) {
 		"this node":            {&discovery.EndpointHints{ForNodes: nodes("n1", "n2")}, "", cluster.HintHere, cluster.NoHint},
 		"another node":         {&discovery.EndpointHints{ForNodes: nodes("n2"), ForZones: zones("z1")}, "z1", cluster.HintElsewhere, cluster.HintHere},
 	} {
-		slice := httpSlice("a", discovery.AddressTypeIPv4, "http", 8080, endpoint("10.244.0.1", func(e *discovery.Endpoint) { e.Hints = c.hints }))
-		got := cluster.Parse(cluster.Input{Service: shopService(func(*v1.Service) {}), Slices: []*discovery.EndpointSlice{slice}, NodeName: "n1", Zone: c.zone}).Ports[0].Endpoints
+		slice := httpSlice("a", discovery.AddressTypeIPv4, "http", 8080,
+			endpoint("10.244.0.1", func(e *discovery.Endpoint) { e.Hints = c.hints }))
+		got := cluster.Parse(cluster.Input{
+			Service: shopService(func(*v1.Service) {}), Slices: []*discovery.EndpointSlice{slice}, NodeName: "n1", Zone: c.zone,
+		}).Ports[0].Endpoints
 		if len(got) != 1 || got[0].NodeHint != c.node || got[0].ZoneHint != c.want {
 			t.Errorf("%s: %+v, want node %d, zone %d", name, got, c.node, c.want)
 		}

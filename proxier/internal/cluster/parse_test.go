@@ -75,7 +75,8 @@ func TestWhatIsProxied(t *testing.T) {
 			t.Errorf("%s: proxied by us, although not for our name", name)
 		}
 		named.Labels = map[string]string{cluster.ProxyNameLabel: "us"}
-		otherwise := named.Spec.Type == v1.ServiceTypeExternalName || named.Spec.ClusterIP == "" || named.Spec.ClusterIP == v1.ClusterIPNone
+		otherwise := named.Spec.Type == v1.ServiceTypeExternalName || named.Spec.ClusterIP == "" ||
+			named.Spec.ClusterIP == v1.ClusterIPNone
 		if got := cluster.Proxied(named, "us"); got == otherwise {
 			t.Errorf("%s: proxied by us, for our name, is %v", name, got)
 		}
@@ -147,7 +148,9 @@ func TestAffinity(t *testing.T) {
 		"too long":                {v1.ServiceAffinityClientIP, seconds(86401), 3 * time.Hour, []string{"timeoutSeconds 86401 86400 10800"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := parse(shopService(func(s *v1.Service) { s.Spec.SessionAffinity, s.Spec.SessionAffinityConfig = c.affinity, c.config }))
+			got := parse(
+				shopService(func(s *v1.Service) { s.Spec.SessionAffinity, s.Spec.SessionAffinityConfig = c.affinity, c.config }),
+			)
 			if got.Affinity != c.want {
 				t.Errorf("affinity %s, want %s", got.Affinity, c.want)
 			}
@@ -162,7 +165,9 @@ func TestPorts(t *testing.T) {
 		want     string // protocol:port/nodePort
 		problems []string
 	}{
-		"all protocols": {[]v1.ServicePort{{Name: "a", Protocol: v1.ProtocolTCP, Port: 53}, {Name: "b", Protocol: v1.ProtocolUDP, Port: 53}, {Name: "c", Protocol: v1.ProtocolSCTP, Port: 53}},
+		"all protocols": {[]v1.ServicePort{{
+			Name: "a", Protocol: v1.ProtocolTCP, Port: 53,
+		}, {Name: "b", Protocol: v1.ProtocolUDP, Port: 53}, {Name: "c", Protocol: v1.ProtocolSCTP, Port: 53}},
 			"a tcp:53/0, b udp:53/0, c sctp:53/0", nil},
 		"absent is TCP":        {[]v1.ServicePort{{Port: 80}}, " tcp:80/0", nil},
 		"the limits":           {[]v1.ServicePort{{Name: "a", Port: 1, NodePort: 1}, {Name: "b", Port: 65535, NodePort: 65535}}, "a tcp:1/1, b tcp:65535/65535", nil},
@@ -204,7 +209,8 @@ func TestNames(t *testing.T) {
 			t.Errorf("%q is taken for %+v", text, got)
 		}
 	}
-	if got, err := cluster.ParseName("shop/web"); err != nil || got != (cluster.Name{Namespace: "shop", Name: "web"}) || got.String() != "shop/web" {
+	if got, err := cluster.ParseName("shop/web"); err != nil || got != (cluster.Name{Namespace: "shop", Name: "web"}) ||
+		got.String() != "shop/web" {
 		t.Errorf("%+v, %v", got, err)
 	}
 	if text := (cluster.Name{}).String(); text != "" {

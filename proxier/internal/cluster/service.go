@@ -23,13 +23,13 @@ type Service struct {
 	Created time.Time
 	// ClusterIPs holds at most one address of each family.
 	ClusterIPs []netip.Addr
-	// ExternalIPs and LoadBalancerIPs are addresses from outside of the cluster, of the families of ClusterIPs. The load
-	// balancer's are those whose ipMode is VIP.
+	// ExternalIPs and LoadBalancerIPs are addresses from outside of the cluster, of the families of ClusterIPs. The
+	// load balancer's are those whose ipMode is VIP.
 	ExternalIPs, LoadBalancerIPs []netip.Addr
 	// SourceRanges limits the clients of LoadBalancerIPs, see [Service.Restricted].
 	SourceRanges []netip.Prefix
-	// InternalLocal says that the traffic policy of ClusterIPs is Local, ExternalLocal that the one of all other addresses
-	// and of the node ports is.
+	// InternalLocal says that the traffic policy of ClusterIPs is Local, ExternalLocal that the one of all other
+	// addresses and of the node ports is.
 	InternalLocal, ExternalLocal bool
 	// HealthCheckNodePort is the port by which load balancers learn whether this node has endpoints of its own; 0 for
 	// none.
@@ -177,7 +177,8 @@ type parser struct {
 	said map[string]written
 	// listed are the endpoints of slices that have been read, by their places; nil where each is read once.
 	listed []*listed
-	// sticky says that the Service has session affinity, and frontEnds how many front ends it has beside its node ports.
+	// sticky says that the Service has session affinity, and frontEnds how many front ends it has beside its node
+	// ports.
 	sticky    bool
 	frontEnds int
 	// cut says that there are more endpoints than are read.

@@ -32,12 +32,15 @@ func TestWhatNoPortGetsIsReported(t *testing.T) {
 		"FQDN":              {httpSlice("s", discovery.AddressTypeFQDN, "http", 8080, endpoint("web.example")), `s : of address type FQDN`},
 		"too many":          {httpSlice("s", discovery.AddressTypeIPv4, "http", 8080, many...), `s : more than one Service may have`},
 	} {
-		in := cluster.Input{Service: shopService(func(*v1.Service) {}), Slices: []*discovery.EndpointSlice{c.slice}, Broadcasts: []netip.Addr{netip.MustParseAddr("10.0.0.255")}}
+		in := cluster.Input{Service: shopService(func(*v1.Service) {}), Slices: []*discovery.EndpointSlice{
+			c.slice,
+		}, Broadcasts: []netip.Addr{netip.MustParseAddr("10.0.0.255")}}
 		quiet := cluster.Parse(in)
 		var reported []string
 		in.LeaveOut = func(u cluster.Unlisted) { reported = append(reported, u.Slice+" "+u.Address+": "+u.Why) }
 		loud := cluster.Parse(in)
-		if got := strings.Join(reported, "; "); !strings.HasPrefix(got, c.want) || c.want == "" && got != "" || len(reported) > 1 {
+		if got := strings.Join(reported, "; "); !strings.HasPrefix(got, c.want) || c.want == "" && got != "" ||
+			len(reported) > 1 {
 			t.Errorf("%s: reported is %q, want %q", name, got, c.want)
 		}
 		if a, b := text(quiet.Ports[0].Endpoints), text(loud.Ports[0].Endpoints); a != b {
@@ -69,7 +72,9 @@ func TestWeightsSayWhoseTheyAre(t *testing.T) {
 				s.Annotations = map[string]string{"ipvs-proxier.io/weight": c.service}
 			}
 		})
-		got := cluster.Parse(cluster.Input{Service: s, Slices: []*discovery.EndpointSlice{slice}, NodeWeight: node}).Ports[0].Endpoints[0]
+		got := cluster.Parse(cluster.Input{
+			Service: s, Slices: []*discovery.EndpointSlice{slice}, NodeWeight: node,
+		}).Ports[0].Endpoints[0]
 		if got.WeightOf != c.want || got.Weight != c.weight {
 			t.Errorf("%s: weight %d of %q, want %d of %q", name, got.Weight, got.WeightOf, c.weight, c.want)
 		}

@@ -73,8 +73,8 @@ func (s *State) applyRealServers(ops []Op) {
 	if !present {
 		return
 	}
-	// What comes to the head stands behind what there was, the last one last; at are the places, gone what is left out in
-	// the end.
+	// What comes to the head stands behind what there was, the last one last; at are the places, gone what is left out
+	// in the end.
 	all, gone := slices.Grow(slices.Clone(v.RealServers), len(ops)), map[int]struct{}{}
 	at := make(map[netip.AddrPort]int, len(all)+len(ops))
 	for i, r := range all {

@@ -26,7 +26,9 @@ func TestApplyAll(t *testing.T) {
 			}
 			for range random.IntN(60) {
 				verb := []Verb{Create, Create, Renew, Update, Delete}[random.IntN(5)]
-				ops = append(ops, Op{Verb: verb, Object: RealServerObject{id, RealServer{Addr: v4(10, random.IntN(20)), Port: 80, Weight: random.Uint32N(9)}}})
+				ops = append(ops, Op{Verb: verb, Object: RealServerObject{
+					id, RealServer{Addr: v4(10, random.IntN(20)), Port: 80, Weight: random.Uint32N(9)},
+				}})
 				if random.IntN(30) == 0 {
 					ops = append(ops, Op{Verb: Create, Object: Address{Addr: v4(11, vs)}})
 				}
@@ -36,7 +38,9 @@ func TestApplyAll(t *testing.T) {
 			one.Apply(op)
 		}
 		all.ApplyAll(ops)
-		if diff := cmp.Diff(fmt.Sprint(one.VirtualServers, one.Addresses), fmt.Sprint(all.VirtualServers, all.Addresses)); diff != "" {
+		if diff := cmp.Diff(
+			fmt.Sprint(one.VirtualServers, one.Addresses), fmt.Sprint(all.VirtualServers, all.Addresses),
+		); diff != "" {
 			t.Fatalf("seed %d, %v (-one by one +at once):\n%s", seed, ops, diff)
 		}
 	}
@@ -52,10 +56,14 @@ func TestApplyAllToSets(t *testing.T) {
 		one, all := NewState(), NewState()
 		var ops []Op
 		for range random.IntN(40) {
-			e := SetEntry{Set: names[random.IntN(len(names))], Type: ipset.HashIP, Entry: ipset.Entry{Addr: v4(10, random.IntN(5))}}
+			e := SetEntry{
+				Set: names[random.IntN(len(names))], Type: ipset.HashIP, Entry: ipset.Entry{Addr: v4(10, random.IntN(5))},
+			}
 			op := Op{Verb: Create, Object: e}
 			if random.IntN(3) == 0 {
-				op = Op{Verb: []Verb{Create, Update, Renew, Delete}[random.IntN(4)], Object: Set{ipset.Set{Name: e.Set, Type: ipset.HashIP}}}
+				op = Op{Verb: []Verb{Create, Update, Renew, Delete}[random.IntN(4)], Object: Set{
+					ipset.Set{Name: e.Set, Type: ipset.HashIP},
+				}}
 			}
 			ops = append(ops, op)
 		}
@@ -63,7 +71,9 @@ func TestApplyAllToSets(t *testing.T) {
 			one.Apply(op)
 		}
 		all.ApplyAll(ops)
-		if diff := cmp.Diff(fmt.Sprint(one.Sets, one.Entries.Sorted()), fmt.Sprint(all.Sets, all.Entries.Sorted())); diff != "" {
+		if diff := cmp.Diff(
+			fmt.Sprint(one.Sets, one.Entries.Sorted()), fmt.Sprint(all.Sets, all.Entries.Sorted()),
+		); diff != "" {
 			t.Fatalf("seed %d, %v (-one by one +at once):\n%s", seed, ops, diff)
 		}
 	}

@@ -20,7 +20,8 @@ func TestListDoesNotDependOnHistory(t *testing.T) {
 	for range 60 {
 		for _, name := range scheduler.Names() {
 			m := kernel.NewMemory()
-			carryOut(t, m, dataplane.Diff(m.State(), dataplane.Foundation(config), dataplane.All(nil, m.State(), dataplane.Foundation(config))))
+			carryOut(t, m, dataplane.Diff(m.State(), dataplane.Foundation(config),
+				dataplane.All(nil, m.State(), dataplane.Foundation(config))))
 			for range r.IntN(6) {
 				passing := listed(r, scheduler.Names()[r.IntN(len(scheduler.Names()))])
 				carryOut(t, m, dataplane.Diff(m.State(), passing, dataplane.All(nil, m.State(), passing)))
@@ -50,11 +51,14 @@ func TestListDoesNotDependOnHistory(t *testing.T) {
 
 // listed returns the state with one Service of some of twenty endpoints.
 func listed(r *rand.Rand, name string) *dataplane.State {
-	s := cluster.Service{Name: cluster.Name{Namespace: "ns", Name: "web"}, ClusterIPs: []netip.Addr{netip.MustParseAddr("10.96.0.10")}}
+	s := cluster.Service{
+		Name: cluster.Name{Namespace: "ns", Name: "web"}, ClusterIPs: []netip.Addr{netip.MustParseAddr("10.96.0.10")},
+	}
 	port := cluster.ServicePort{Protocol: cluster.TCP, Port: 80, Scheduler: name}
 	for _, i := range r.Perm(20)[:r.IntN(20)] {
 		port.Endpoints = append(port.Endpoints, cluster.Endpoint{
-			Addr: netip.AddrFrom4([4]byte{10, 244, byte(i % 3), byte(i)}), Port: 80, Ready: true, Remote: true, Weight: []uint32{0, 1, 1, 5, 100}[r.IntN(5)],
+			Addr: netip.AddrFrom4([4]byte{10, 244, byte(i % 3), byte(i)}), Port: 80, Ready: true, Remote: true,
+			Weight: []uint32{0, 1, 1, 5, 100}[r.IntN(5)],
 		})
 	}
 	slices.SortFunc(port.Endpoints, func(a, b cluster.Endpoint) int { return a.Addr.Compare(b.Addr) })

@@ -23,7 +23,8 @@ func wide(ports, balancers, endpoints int) cluster.Service {
 	for i := range ports {
 		port := cluster.ServicePort{Name: fmt.Sprint("p", i), Protocol: cluster.TCP, Port: uint16(i + 1), Scheduler: "rr"}
 		for e := range endpoints {
-			port.Endpoints = append(port.Endpoints, cluster.Endpoint{Addr: v4(10, e), Port: uint16(8000 + i), Ready: true, Serving: true, Remote: true, Weight: 1})
+			port.Endpoints = append(port.Endpoints,
+				cluster.Endpoint{Addr: v4(10, e), Port: uint16(8000 + i), Ready: true, Serving: true, Remote: true, Weight: 1})
 		}
 		s.Ports = append(s.Ports, port)
 	}
@@ -70,7 +71,8 @@ func TestFragmentsHaveABudget(t *testing.T) {
 			frontEnds, realServers, entries := f.size()
 			asked := len(c.service.Ports) * (1 + len(c.service.LoadBalancerIPs))
 			if frontEnds != c.served || f.Beyond.FrontEnds != asked-c.served {
-				t.Errorf("%d front ends are served and %d not, want %d and %d", frontEnds, f.Beyond.FrontEnds, c.served, asked-c.served)
+				t.Errorf("%d front ends are served and %d not, want %d and %d",
+					frontEnds, f.Beyond.FrontEnds, c.served, asked-c.served)
 			}
 			if frontEnds > budget.FrontEnds || realServers > budget.RealServers || entries > budget.Entries {
 				t.Errorf("%d front ends, %d real servers, %d entries", frontEnds, realServers, entries)
@@ -90,7 +92,9 @@ func TestClientsAreLinear(t *testing.T) {
 		for i := range n {
 			s.SourceRanges = append(s.SourceRanges, netip.PrefixFrom(v4(172, i/2), 32))
 		}
-		return testing.AllocsPerRun(2, func() { Compile(s, Node{Name: "n1"}, Config{Families: []cluster.Family{cluster.IPv4}}) })
+		return testing.AllocsPerRun(
+			2, func() { Compile(s, Node{Name: "n1"}, Config{Families: []cluster.Family{cluster.IPv4}}) },
+		)
 	}
 	if once, twice := cost(1000), cost(2000); twice > 2*once+20 {
 		t.Errorf("%.0f allocations become %.0f", once, twice)
@@ -179,7 +183,8 @@ func TestReserveOfSets(t *testing.T) {
 		t.Errorf("looked at again it is refused: %+v", f.Beyond)
 	}
 	b := put(big("b", 100))
-	if b.Beyond.Hairpins != 100 || b.Beyond.Full != SetHairpin || b.Beyond.Lacking != 100 || b.Beyond.FrontEnds != 0 || len(b.FrontEnds) != 100 {
+	if b.Beyond.Hairpins != 100 || b.Beyond.Full != SetHairpin || b.Beyond.Lacking != 100 || b.Beyond.FrontEnds != 0 ||
+		len(b.FrontEnds) != 100 {
 		t.Errorf("the second one gets what is left of the hairpins: %+v, %d front ends", b.Beyond, len(b.FrontEnds))
 	}
 	if again := put(big("b", 100)); again.Beyond.Hairpins != 100 {

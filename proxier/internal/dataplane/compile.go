@@ -36,8 +36,8 @@ type Beyond struct {
 	First     VirtualServerID
 	// Hairpins are endpoints that cannot reach themselves by way of the Service.
 	Hairpins int
-	// Full is the set in the kernel that is too full for them, "" where the Service's own budget is the limit. Lacking is
-	// for how many entries.
+	// Full is the set in the kernel that is too full for them, "" where the Service's own budget is the limit. Lacking
+	// is for how many entries.
 	Full    string
 	Lacking int
 }
@@ -58,8 +58,8 @@ type FrontEnd struct {
 	Entries EntryList
 	// DrainTimeout is how long connections of an endpoint that is gone may go on.
 	DrainTimeout time.Duration
-	// SlowStart is how long the weight of a new endpoint grows; with it, Identities say of each real server whether it is
-	// new.
+	// SlowStart is how long the weight of a new endpoint grows; with it, Identities say of each real server whether it
+	// is new.
 	SlowStart  time.Duration
 	Identities []string
 }

@@ -25,10 +25,10 @@
 //	                     transition.go (big Services by steps)
 //	real servers         arrange.go (the order of the kernel's list), tabledigest.go (what a hash table makes of it)
 //	operations           split.go (keys in pieces), clip.go (a piece of operations), gate.go (what a failure leaves
-//	                     out), guard.go (what keeps to source ranges), applyall.go (what they make of a State),
-//	                     cutoff.go (whose connections end)
-//	the kernel's side    kernel.go (the boundary), parts.go, summary.go (a State for comparing), glance.go, capture.go
-//	                     (rules of others)
+//	                     out), holdback.go (what is left for later, and what needs it), guard.go (what keeps to
+//	                     source ranges), applyall.go (what they make of a State), cutoff.go (whose connections end)
+//	the kernel's side    kernel.go (the boundary), parts.go, summary.go (a State for comparing), listing.go (its
+//	                     objects by name), glance.go, capture.go (rules of others)
 //	values               entries.go (many set entries in little memory), compare.go (their order), identity.go (which object
 //	                     it is, whatever it is like)
 package dataplane

@@ -4,11 +4,11 @@ import "github.com/ipvs-proxier/ipvs-proxier/proxier/internal/cluster"
 
 // Endpoints of one port and family, as the traffic policies choose them. Lists keep the order of the endpoints.
 type choice struct {
-	// cluster is for the policy Cluster: the ready endpoints that the topology hints leave; if none is ready, those that
-	// terminate and still serve (KEP-1669), so that the last endpoints of a rollout answer until they end.
+	// cluster is for the policy Cluster: the ready endpoints that the topology hints leave; if none is ready, those
+	// that terminate and still serve (KEP-1669), so that the last endpoints of a rollout answer until they end.
 	cluster []cluster.Endpoint
-	// local is for the policy Local: those of this node that are ready; if none is, those that terminate and still serve.
-	// Topology hints do not matter.
+	// local is for the policy Local: those of this node that are ready; if none is, those that terminate and still
+	// serve. Topology hints do not matter.
 	local []cluster.Endpoint
 }
 

@@ -16,7 +16,8 @@ func anyState() (all []cluster.Endpoint) {
 		for node := range cluster.HintHere + 1 {
 			for zone := range cluster.HintHere + 1 {
 				all = append(all, cluster.Endpoint{
-					Ready: bits&1 != 0, Serving: bits&2 != 0, Terminating: bits&4 != 0, Local: bits&8 != 0, Remote: bits&8 == 0, NodeHint: node, ZoneHint: zone,
+					Ready: bits&1 != 0, Serving: bits&2 != 0, Terminating: bits&4 != 0, Local: bits&8 != 0, Remote: bits&8 == 0,
+					NodeHint: node, ZoneHint: zone,
 				})
 			}
 		}
@@ -53,7 +54,8 @@ func TestChooseOfAllPairs(t *testing.T) {
 			wantCluster := where(both, ready)
 			hinted := false
 			for _, hint := range []func(cluster.Endpoint) cluster.Hint{
-				func(e cluster.Endpoint) cluster.Hint { return e.NodeHint }, func(e cluster.Endpoint) cluster.Hint { return e.ZoneHint },
+				func(e cluster.Endpoint) cluster.Hint { return e.NodeHint },
+				func(e cluster.Endpoint) cluster.Hint { return e.ZoneHint },
 			} {
 				without := where(where(both, ready), func(e cluster.Endpoint) bool { return hint(e) == cluster.NoHint })
 				here := where(where(both, ready), func(e cluster.Endpoint) bool { return hint(e) == cluster.HintHere })
@@ -73,7 +75,8 @@ func TestChooseOfAllPairs(t *testing.T) {
 				t.Errorf("%+v\nand %+v:\ncluster %q, want %q; local %q, want %q", a, b,
 					addresses(got.cluster), addresses(wantCluster), addresses(got.local), addresses(wantLocal))
 			}
-			if six := choose([]cluster.Endpoint{a, other, b}, cluster.IPv6, nil, nil); addresses(six.cluster) != "fd00::1" || addresses(six.local) != "fd00::1" {
+			if six := choose([]cluster.Endpoint{a, other, b}, cluster.IPv6, nil, nil); addresses(six.cluster) != "fd00::1" ||
+				addresses(six.local) != "fd00::1" {
 				t.Errorf("IPv6 beside %+v and %+v: %q, %q", a, b, addresses(six.cluster), addresses(six.local))
 			}
 		}
@@ -134,7 +137,8 @@ func TestChoose(t *testing.T) {
 		got := choose(endpoints, cluster.IPv4, nil, nil)
 		short := func(list []cluster.Endpoint) string { return strings.ReplaceAll(addresses(list), "10.0.0.", "") }
 		if short(got.cluster) != c.cluster || short(got.local) != c.local {
-			t.Errorf("%s: cluster %q, want %q; local %q, want %q", name, short(got.cluster), c.cluster, short(got.local), c.local)
+			t.Errorf("%s: cluster %q, want %q; local %q, want %q",
+				name, short(got.cluster), c.cluster, short(got.local), c.local)
 		}
 	}
 }
@@ -155,8 +159,10 @@ func TestFatesAreWhatIsChosen(t *testing.T) {
 				external, _ := c.external(s.ExternalLocal)
 				for _, fate := range Fates(&s, &cluster.ServicePort{Endpoints: both}) {
 					is := func(e cluster.Endpoint) bool { return e.Addr == fate.Addr }
-					if slices.ContainsFunc(internal, is) != (fate.Internal == "") || slices.ContainsFunc(external, is) != (fate.External == "") {
-						t.Fatalf("%+v\nand %+v, policies %+v:\n%s is left out by cluster IPs for %q, by others for %q", a, b, s, fate.Addr, fate.Internal, fate.External)
+					if slices.ContainsFunc(internal, is) != (fate.Internal == "") ||
+						slices.ContainsFunc(external, is) != (fate.External == "") {
+						t.Fatalf("%+v\nand %+v, policies %+v:\n%s is left out by cluster IPs for %q, by others for %q",
+							a, b, s, fate.Addr, fate.Internal, fate.External)
 					}
 					reasons[fate.Internal], reasons[fate.External] = true, true
 				}

@@ -14,14 +14,17 @@ import (
 // randomEntry is an entry of one of our sets, or one that none of ours can have.
 func randomEntry(r *rand.Rand) SetEntry {
 	addr := func() netip.Addr {
-		return []netip.Addr{{}, netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("::ffff:10.0.0.1"), netip.MustParseAddr("fd00::1"), netip.MustParseAddr("0.0.0.0"),
+		return []netip.Addr{{}, netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("::ffff:10.0.0.1"),
+			netip.MustParseAddr("fd00::1"), netip.MustParseAddr("0.0.0.0"),
 			netip.MustParseAddr("::"), netip.MustParseAddr("fe80::1%eth0")}[r.IntN(7)]
 	}
 	names := slices.Sorted(maps.Keys(setTypes))
 	name := names[r.IntN(len(names))]
-	e := SetEntry{Set: SetName(name, []cluster.Family{cluster.IPv4, cluster.IPv6}[r.IntN(2)]), Type: setTypes[name], Entry: ipset.Entry{
-		Addr: addr(), Peer: addr(), Port: uint16(r.IntN(2) * 443), Protocol: []ipset.Protocol{0, ipset.TCP, ipset.UDP}[r.IntN(3)], Bits: uint8(r.IntN(2) * 24),
-	}}
+	e := SetEntry{Set: SetName(name, []cluster.Family{cluster.IPv4, cluster.IPv6}[r.IntN(2)]), Type: setTypes[name],
+		Entry: ipset.Entry{
+			Addr: addr(), Peer: addr(), Port: uint16(r.IntN(2) * 443),
+			Protocol: []ipset.Protocol{0, ipset.TCP, ipset.UDP}[r.IntN(3)], Bits: uint8(r.IntN(2) * 24),
+		}}
 	switch r.IntN(10) {
 	case 0:
 		e.Set = "IPVSP-OF-ANOTHER-VERSION"
@@ -55,7 +58,8 @@ func TestEntriesAreASet(t *testing.T) {
 				want[e] = struct{}{}
 			}
 			if _, is := want[e]; entries.Has(e) != is || entries.Len() != len(want) {
-				t.Fatalf("seed %d: %v is there: %t, want %t; %d entries, want %d", seed, e, entries.Has(e), is, entries.Len(), len(want))
+				t.Fatalf("seed %d: %v is there: %t, want %t; %d entries, want %d",
+					seed, e, entries.Has(e), is, entries.Len(), len(want))
 			}
 			compact4, compact = compact4+len(entries.ours4), compact+len(entries.ours)
 		}
@@ -75,7 +79,8 @@ func TestEntriesAreASet(t *testing.T) {
 // TestNoEntries: the zero value reads as empty.
 func TestNoEntries(t *testing.T) {
 	var none Entries
-	if none.Has(SetEntry{}) || none.Has(vipEntry(netip.MustParseAddr("10.0.0.1"))) || none.Len() != 0 || len(none.Sorted()) != 0 {
+	if none.Has(SetEntry{}) || none.Has(vipEntry(netip.MustParseAddr("10.0.0.1"))) || none.Len() != 0 ||
+		len(none.Sorted()) != 0 {
 		t.Error("there is something in nothing")
 	}
 }

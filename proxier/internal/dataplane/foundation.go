@@ -177,9 +177,10 @@ var (
 	unestablished = Connection{State: Related | Established, Not: true}
 	// opening matches packets of no connection, and the first ones of connections that nothing has let through yet. A
 	// connection is confirmed when its first packet leaves the last hook (net/netfilter/nf_conntrack_core.c,
-	// __nf_conntrack_confirm); a packet that was dropped before, by a rule or by IPVS, leaves the next one unconfirmed. By
-	// the state alone, each packet of a flow without answers would count as a new one: VXLAN, syslog, statsd. A packet
-	// without a connection passes the first condition, and the second is not evaluated (net/netfilter/xt_conntrack.c).
+	// __nf_conntrack_confirm); a packet that was dropped before, by a rule or by IPVS, leaves the next one unconfirmed.
+	// By the state alone, each packet of a flow without answers would count as a new one: VXLAN, syslog, statsd. A
+	// packet without a connection passes the first condition, and the second is not evaluated
+	// (net/netfilter/xt_conntrack.c).
 	opening = Connection{State: Related | Established, Not: true, Unconfirmed: true}
 	// What the node sends itself was confirmed when it left, and comes in by this link.
 	fromItself, fromOthers = Via{Link: "lo"}, Via{Link: "lo", Not: true}

@@ -24,7 +24,10 @@ func TestFoundationGolden(t *testing.T) {
 	bridge, prefix := bare, bare
 	bridge.Pods.Bridge, bridge.AnswerPing, bridge.MasqueradePorts = "cbr0", true, [2]uint16{32768, 65535}
 	prefix.Pods.InterfacePrefix = "cali"
-	for name, c := range map[string]dataplane.Config{"bridge-ping-ports": bridge, "interface-prefix": prefix, "default": config, "masquerade-all": masqueradeAll, "old-kernel-no-cidr": bare, "strict-arp-bit-3": strict} {
+	for name, c := range map[string]dataplane.Config{
+		"bridge-ping-ports": bridge, "interface-prefix": prefix, "default": config, "masquerade-all": masqueradeAll,
+		"old-kernel-no-cidr": bare, "strict-arp-bit-3": strict,
+	} {
 		t.Run(name, func(t *testing.T) {
 			golden.Compare(t, "testdata/foundation-"+name+".txt", dataplane.Foundation(c).TextIn(iptables.Words{}))
 		})
@@ -34,7 +37,8 @@ func TestFoundationGolden(t *testing.T) {
 // TestSysctls: which parameters are set depends on the kernel's version, the families and what the operator chose.
 func TestSysctls(t *testing.T) {
 	always := map[string]string{
-		"net.ipv4.vs.conntrack": "1", "net.ipv4.vs.expire_nodest_conn": "1", "net.ipv4.vs.expire_quiescent_template": "1", "net.ipv4.ip_forward": "1",
+		"net.ipv4.vs.conntrack": "1", "net.ipv4.vs.expire_nodest_conn": "1", "net.ipv4.vs.expire_quiescent_template": "1",
+		"net.ipv4.ip_forward": "1",
 	}
 	v4, both := []cluster.Family{cluster.IPv4}, []cluster.Family{cluster.IPv4, cluster.IPv6}
 	for _, c := range []struct {
@@ -52,7 +56,9 @@ func TestSysctls(t *testing.T) {
 		{"both families", 6, 12, dataplane.Config{Families: both}, map[string]string{"net.ipv6.conf.all.forwarding": "1"}},
 		{"strict ARP", 6, 12, dataplane.Config{Families: v4, StrictARP: true}, map[string]string{"net.ipv4.conf.all.arp_ignore": "1", "net.ipv4.conf.all.arp_announce": "2"}},
 		{"one timeout", 6, 12, dataplane.Config{Families: v4, UDPTimeout: time.Minute}, map[string]string{"ipvs.timeout.udp": "60"}},
-		{"all timeouts", 6, 12, dataplane.Config{Families: v4, TCPTimeout: 2 * time.Hour, TCPFinTimeout: time.Second, UDPTimeout: 90 * time.Second},
+		{"all timeouts", 6, 12, dataplane.Config{
+			Families: v4, TCPTimeout: 2 * time.Hour, TCPFinTimeout: time.Second, UDPTimeout: 90 * time.Second,
+		},
 			map[string]string{"ipvs.timeout.tcp": "7200", "ipvs.timeout.tcpfin": "1", "ipvs.timeout.udp": "90"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -12,16 +12,22 @@ import (
 // pass costs their sum and not their product. What it has looked at is taken away behind its back, and it still knows.
 func TestGateLooksOnce(t *testing.T) {
 	for _, family := range []cluster.Family{cluster.IPv4, cluster.IPv6} {
-		addr := map[cluster.Family]netip.Addr{cluster.IPv4: netip.MustParseAddr("10.96.0.1"), cluster.IPv6: netip.MustParseAddr("fd00:96::1")}[family]
+		addr := map[cluster.Family]netip.Addr{
+			cluster.IPv4: netip.MustParseAddr("10.96.0.1"), cluster.IPv6: netip.MustParseAddr("fd00:96::1"),
+		}[family]
 		have, id := NewState(), VirtualServerID{addr, 80, cluster.TCP}
 		have.SetVirtualServer(id, VirtualServer{})
 		have.Entries.Put(frontEndEntry(SetFrontEnd, id))
-		chain := Chain{ID: ChainID{Family: family, Table: "filter", Name: Prefix + "OLD"}, Sets: []string{Prefix + "A", Prefix + "B"}}
+		chain := Chain{
+			ID: ChainID{Family: family, Table: "filter", Name: Prefix + "OLD"}, Sets: []string{Prefix + "A", Prefix + "B"},
+		}
 		have.Chains[chain.ID], have.Hooks[Hook{Chain: chain.ID, Builtin: "INPUT"}] = chain, struct{}{}
 		gone := func(name string) Op { return Op{Delete, Set{ipset.Set{Name: name}}} }
 
 		gate := NewGate(have, nil, nil)
-		if why := gate.Blocked(gone(Prefix+"C")) + gate.Blocked(Op{Delete, Chain{ID: ChainID{Family: family, Table: "nat", Name: Prefix + "OLD"}}}); why != "" {
+		if why := gate.Blocked(gone(Prefix+"C")) + gate.Blocked(Op{
+			Delete, Chain{ID: ChainID{Family: family, Table: "nat", Name: Prefix + "OLD"}},
+		}); why != "" {
 			t.Errorf("%s: %s", family, why)
 		}
 		clear(have.VirtualServers)

@@ -65,7 +65,9 @@ func TestHoldBackHoldsNoMore(t *testing.T) {
 	}
 	create := func(o dataplane.Object) dataplane.Op { return dataplane.Op{Verb: dataplane.Create, Object: o} }
 	real := func(of dataplane.VirtualServerID) dataplane.Op {
-		return create(dataplane.RealServerObject{VirtualServer: of, RealServer: dataplane.RealServer{Addr: netip.MustParseAddr("10.244.0.1"), Port: 8080}})
+		return create(dataplane.RealServerObject{
+			VirtualServer: of, RealServer: dataplane.RealServer{Addr: netip.MustParseAddr("10.244.0.1"), Port: 8080},
+		})
 	}
 	ops := []dataplane.Op{
 		create(dataplane.VirtualServerObject{ID: id(1, 80)}), real(id(1, 80)),

@@ -10,10 +10,11 @@ type Kernel interface {
 	Observe() (Observation, error)
 	// NodeAddresses reads only what Observe returns as NodeAddresses and Broadcasts.
 	NodeAddresses() (addresses, broadcasts []netip.Addr, err error)
-	// Glance says what the kernel can report of these parts without reading them: those of the virtual servers, the sets
-	// and the rules.
+	// Glance says what the kernel can report of these parts without reading them: those of the virtual servers, the
+	// sets and the rules.
 	Glance(Parts) (Glance, error)
-	// VirtualServer reads one virtual server with its real servers, whoever made it. present is false when there is none.
+	// VirtualServer reads one virtual server with its real servers, whoever made it. present is false when there is
+	// none.
 	VirtualServer(VirtualServerID) (v VirtualServer, present bool, err error)
 	// Connections returns the connection counts of one virtual server's real servers; none when it does not exist.
 	Connections(VirtualServerID) ([]Connections, error)
@@ -28,9 +29,9 @@ type Kernel interface {
 	// Call it after Apply: delete the real server (or the virtual server), then Forget, with the real servers that are
 	// left, those of weight 0 included; for front ends that are new, too, because a flow that began before its virtual
 	// server was made is not masqueraded, and never will be. IPVS has a table of its own, and with
-	// net.ipv4.vs.expire_nodest_conn=1 it ends the flows of a real server that is gone, and their conntrack entries with
-	// them, at their next datagram. What becomes of the datagrams until then depends on conntrack: with the old entry they
-	// are dropped, without one they go to another real server at once (ip_vs_core.c, ip_vs_in_hook,
+	// net.ipv4.vs.expire_nodest_conn=1 it ends the flows of a real server that is gone, and their conntrack entries
+	// with them, at their next datagram. What becomes of the datagrams until then depends on conntrack: with the old
+	// entry they are dropped, without one they go to another real server at once (ip_vs_core.c, ip_vs_in_hook,
 	// ip_vs_conn_uses_old_conntrack, Linux 6.1). Forgetting before the real server is deleted gains nothing: the next
 	// datagram makes the same entry again.
 	Forget(flows map[VirtualServerID][]netip.AddrPort) (deleted int, err error)
@@ -38,9 +39,9 @@ type Kernel interface {
 	// of the networks that are given for it. It returns how many are gone; with an error some may stay, and calling it
 	// again is right.
 	//
-	// Call it after Apply has taken the clients out of the set: the next packet of such a connection counts as the first
-	// one of a new connection then. The entry comes back neither by the client's packets, which are dropped, nor by the
-	// answers of the real server, which the rules send from another port ([ChainNoComeback]).
+	// Call it after Apply has taken the clients out of the set: the next packet of such a connection counts as the
+	// first one of a new connection then. The entry comes back neither by the client's packets, which are dropped, nor
+	// by the answers of the real server, which the rules send from another port ([ChainNoComeback]).
 	CutOff(allowed map[VirtualServerID][]netip.Prefix) (deleted int, err error)
 }
 

@@ -9,8 +9,8 @@ import (
 )
 
 // A Listing has the objects of a State by kind and name, such as "virtual-server tcp 10.96.0.10:80", each with what it
-// is set to, in words. An object with nothing to set, such as an address, has "there". Equal States have equal Listings.
-// What an audit does not compare, as the hash size of a set, is not in it.
+// is set to, in words. An object with nothing to set, such as an address, has "there". Equal States have equal
+// Listings. What an audit does not compare, as the hash size of a set, is not in it.
 type Listing map[string]string
 
 // there is what an object is set to that has nothing to set.

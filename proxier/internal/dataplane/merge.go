@@ -27,8 +27,8 @@ type Want struct {
 	transitions map[cluster.Name]*transition
 	// sources are those of the routes.
 	sources Sources
-	// binds and entries count how many more than one want an address or route, or an entry, of the State. The foundation
-	// wants each of its entries once, for ever.
+	// binds and entries count how many more than one want an address or route, or an entry, of the State. The
+	// foundation wants each of its entries once, for ever.
 	binds   map[netip.Addr]int
 	entries map[SetEntry]int
 	// sizes are how many entries Services have in each of knownSets.

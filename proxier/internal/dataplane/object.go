@@ -71,7 +71,8 @@ func (k Kind) String() string {
 // Object is one thing in the kernel: exactly the types of this file.
 type Object interface {
 	Kind() Kind
-	// String names the object for people: key and value in the words of the tool that shows it (ipvsadm, ipset, iptables).
+	// String names the object for people: key and value in the words of the tool that shows it (ipvsadm, ipset,
+	// iptables).
 	String() string
 }
 

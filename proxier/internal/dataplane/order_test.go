@@ -91,7 +91,8 @@ func TestAFrontEndIsHeldForItsOwnExchange(t *testing.T) {
 				}
 				here++
 				hold := dataplane.Op{Verb: dataplane.Create, Object: holdOf(o.ID)}
-				if before := ops[i-1]; !leftover[holdOf(o.ID)] && before != hold || leftover[holdOf(o.ID)] && released[holdOf(o.ID)] {
+				if before := ops[i-1]; !leftover[holdOf(o.ID)] && before != hold ||
+					leftover[holdOf(o.ID)] && released[holdOf(o.ID)] {
 					t.Fatalf("%s is not held: before it comes %s", op, before)
 				}
 				if after := (dataplane.Op{Verb: dataplane.Delete, Object: holdOf(o.ID)}); ops[i+1] != after {

@@ -42,12 +42,16 @@ var (
 		Pods:  dataplane.Pods{CIDRs: []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16"), netip.MustParsePrefix("::/0")}},
 		Facts: dataplane.Facts{KernelMajor: 6, KernelMinor: 1, RandomFully: true, IPVSMatch: true},
 	}
-	node = dataplane.Node{Name: "n1", Addresses: []netip.Addr{netip.MustParseAddr("192.168.50.1"), netip.MustParseAddr("192.168.50.2"), netip.MustParseAddr("fd00:50::1")}}
+	node = dataplane.Node{Name: "n1", Addresses: []netip.Addr{
+		netip.MustParseAddr("192.168.50.1"), netip.MustParseAddr("192.168.50.2"), netip.MustParseAddr("fd00:50::1"),
+	}}
 )
 
 // anyService makes a Service out of few addresses and ports, so that Services often want the same.
 func anyService(r *rand.Rand, name int) cluster.Service {
-	s := cluster.Service{Name: cluster.Name{Namespace: "ns", Name: strconv.Itoa(name)}, Created: time.Unix(int64(r.IntN(3)), 0)}
+	s := cluster.Service{
+		Name: cluster.Name{Namespace: "ns", Name: strconv.Itoa(name)}, Created: time.Unix(int64(r.IntN(3)), 0),
+	}
 	if r.IntN(3) == 0 {
 		s.Affinity = time.Duration(1+r.IntN(3)) * time.Hour
 	}
@@ -61,19 +65,25 @@ func anyService(r *rand.Rand, name int) cluster.Service {
 	for _, to := range []*[]netip.Addr{&s.ExternalIPs, &s.LoadBalancerIPs} {
 		for range r.IntN(3) {
 			// The first one is an address of the node.
-			*to = append(*to, []netip.Addr{netip.MustParseAddr("192.168.50.2"), netip.MustParseAddr("203.0.113.1"), netip.MustParseAddr("fd00:203::1")}[r.IntN(3)])
+			*to = append(*to, []netip.Addr{
+				netip.MustParseAddr("192.168.50.2"), netip.MustParseAddr("203.0.113.1"), netip.MustParseAddr("fd00:203::1"),
+			}[r.IntN(3)])
 		}
 	}
 	for range r.IntN(3) {
-		s.SourceRanges = append(s.SourceRanges, []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.168.50.0/24"), netip.MustParsePrefix("fd00::/8"), {}}[r.IntN(4)])
+		s.SourceRanges = append(s.SourceRanges, []netip.Prefix{
+			netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.168.50.0/24"), netip.MustParsePrefix("fd00::/8"), {},
+		}[r.IntN(4)])
 	}
 	if s.ExternalLocal && r.IntN(2) == 0 {
 		s.HealthCheckNodePort = uint16(32000 + r.IntN(2))
 	}
 	for i := range r.IntN(4) {
 		port := cluster.ServicePort{
-			Name: strconv.Itoa(i), Protocol: []cluster.Protocol{cluster.TCP, cluster.UDP, cluster.SCTP}[r.IntN(3)], Port: uint16(80 + r.IntN(3)),
-			Scheduler: scheduler.Names()[r.IntN(len(scheduler.Names()))], Flags: scheduler.Flags(r.IntN(4) << 3), OnePacket: r.IntN(4) == 0,
+			Name: strconv.Itoa(i), Protocol: []cluster.Protocol{cluster.TCP, cluster.UDP, cluster.SCTP}[r.IntN(3)],
+			Port:      uint16(80 + r.IntN(3)),
+			Scheduler: scheduler.Names()[r.IntN(len(scheduler.Names()))], Flags: scheduler.Flags(r.IntN(4) << 3),
+			OnePacket: r.IntN(4) == 0,
 		}
 		if r.IntN(2) == 0 {
 			port.NodePort = uint16(30080 + r.IntN(3))
@@ -84,7 +94,8 @@ func anyService(r *rand.Rand, name int) cluster.Service {
 				addr = netip.MustParseAddr(fmt.Sprintf("fd00:244::%d", 1+e))
 			}
 			port.Endpoints = append(port.Endpoints, cluster.Endpoint{
-				Weight: uint32(r.IntN(4)), Addr: addr, Port: uint16(8080 + r.IntN(2)), Ready: r.IntN(4) > 0, Serving: r.IntN(2) == 0, Terminating: r.IntN(4) == 0, Remote: r.IntN(2) == 0, Local: r.IntN(4) == 0,
+				Weight: uint32(r.IntN(4)), Addr: addr, Port: uint16(8080 + r.IntN(2)), Ready: r.IntN(4) > 0,
+				Serving: r.IntN(2) == 0, Terminating: r.IntN(4) == 0, Remote: r.IntN(2) == 0, Local: r.IntN(4) == 0,
 				ZoneHint: cluster.Hint(r.IntN(3)), NodeHint: cluster.Hint(r.IntN(3)),
 			})
 		}

@@ -20,13 +20,16 @@ func TestSplit(t *testing.T) {
 		all, weights := dataplane.NewTouched(), map[dataplane.VirtualServerID]int{}
 		for range random.IntN(60) {
 			id := dataplane.VirtualServerID{
-				Addr: netip.MustParseAddr(fmt.Sprintf("10.96.0.%d", random.IntN(4))), Port: uint16(random.IntN(40)), Protocol: cluster.TCP,
+				Addr: netip.MustParseAddr(fmt.Sprintf("10.96.0.%d", random.IntN(4))), Port: uint16(random.IntN(40)),
+				Protocol: cluster.TCP,
 			}
 			if weights[id] = 1 + random.IntN(8); random.IntN(4) > 0 {
 				all.VirtualServers[id] = cluster.Name{Name: "s"}
 			}
 			for i := range random.IntN(5) {
-				e := dataplane.SetEntry{Set: fmt.Sprint("set", i), Type: ipset.HashIPPort, Entry: ipset.Entry{Addr: id.Addr, Port: id.Port, Protocol: id.Protocol}}
+				e := dataplane.SetEntry{Set: fmt.Sprint("set", i), Type: ipset.HashIPPort, Entry: ipset.Entry{
+					Addr: id.Addr, Port: id.Port, Protocol: id.Protocol,
+				}}
 				all.Entries[e] = cluster.Name{Name: "s"}
 			}
 			all.Addresses[netip.MustParseAddr(fmt.Sprintf("10.96.0.%d", random.IntN(6)))] = cluster.Name{Name: "s"}

@@ -78,8 +78,8 @@ type Observation struct {
 	// NodeAddresses are the addresses of all links but ours, without loopback and IPv6 link-local ones, sorted: where
 	// node ports are served.
 	NodeAddresses []netip.Addr
-	// Broadcasts are the IPv4 broadcast addresses of the node's networks, without loopback ones, sorted: none of them can
-	// be an endpoint.
+	// Broadcasts are the IPv4 broadcast addresses of the node's networks, without loopback ones, sorted: none of them
+	// can be an endpoint.
 	Broadcasts []netip.Addr
 	// Listeners are the sockets of the node that wait for clients; nil where the kernel cannot report them.
 	Listeners []Listener

@@ -13,7 +13,8 @@ func TestDigestIsOfWhatTheKernelHas(t *testing.T) {
 	original := func() VirtualServer {
 		v := VirtualServer{Scheduler: "rr", Timeout: 10800}
 		for i := range 3 {
-			v.RealServers = append(v.RealServers, RealServer{Addr: netip.AddrFrom4([4]byte{10, 244, 0, byte(i)}), Port: 8080, Weight: 1})
+			v.RealServers = append(v.RealServers,
+				RealServer{Addr: netip.AddrFrom4([4]byte{10, 244, 0, byte(i)}), Port: 8080, Weight: 1})
 		}
 		return v
 	}

@@ -127,12 +127,13 @@ func TestClip(t *testing.T) {
 				o := lists(a)[0].Object.(dataplane.RealServerObject).RealServer
 				first, verb = netip.AddrPortFrom(o.Addr, o.Port), dataplane.Create
 			}
-			now, rest := dataplane.Clip(c.ops, c.have, c.room, func(_ dataplane.VirtualServerID, at netip.AddrPort) dataplane.Verb {
-				if at == first {
-					return verb
-				}
-				return 0
-			})
+			now, rest := dataplane.Clip(c.ops, c.have, c.room,
+				func(_ dataplane.VirtualServerID, at netip.AddrPort) dataplane.Verb {
+					if at == first {
+						return verb
+					}
+					return 0
+				})
 			if len(now) != c.now || len(rest) != c.rest {
 				t.Errorf("%d operations now, %d virtual servers with a rest; want %d, %d", len(now), len(rest), c.now, c.rest)
 			}

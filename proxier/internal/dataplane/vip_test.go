@@ -65,8 +65,12 @@ func TestModeChangesInOrder(t *testing.T) {
 		want     []string
 		missing  string
 	}{
-		{byAddress, byRoute, []string{"create route 10.96.0.1", "delete address 10.96.0.1"}, "the route that takes its place is missing"},
-		{byRoute, byAddress, []string{"create address 10.96.0.1", "delete route 10.96.0.1"}, "the address that takes its place is missing"},
+		{byAddress, byRoute, []string{
+			"create route 10.96.0.1", "delete address 10.96.0.1",
+		}, "the route that takes its place is missing"},
+		{byRoute, byAddress, []string{
+			"create address 10.96.0.1", "delete route 10.96.0.1",
+		}, "the address that takes its place is missing"},
 	} {
 		ops := dataplane.Diff(c.from, c.to, dataplane.All(nil, c.from, c.to))
 		if len(ops) != 2 || ops[0].String() != c.want[0] || ops[1].String() != c.want[1] {
@@ -107,7 +111,9 @@ func TestRouteNeedsItsVirtualServer(t *testing.T) {
 	if got := strings.Join(have.Violations(), "\n"); !strings.Contains(got, "route 10.96.0.1 has no virtual server") {
 		t.Errorf("violations: %q", got)
 	}
-	if why := dataplane.NewGate(have, nil, nil).Blocked(dataplane.Op{Verb: dataplane.Create, Object: dataplane.Route{Addr: vip}}); why != "it has no virtual server" {
+	if why := dataplane.NewGate(have, nil, nil).Blocked(dataplane.Op{
+		Verb: dataplane.Create, Object: dataplane.Route{Addr: vip},
+	}); why != "it has no virtual server" {
 		t.Errorf("a route without a virtual server: %q", why)
 	}
 }

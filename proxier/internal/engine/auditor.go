@@ -154,8 +154,8 @@ func (a *auditor) start(now time.Time) bool {
 	}
 	a.began, a.soon, a.until = now, now.Add(partsRest), later(a.until, now.Add(partsRest))
 	if a.engine.have == nil || a.engine.starting {
-		// Passes try to read the kernel as long as they have not; before all Services were looked at, nothing can be said to
-		// be too much.
+		// Passes try to read the kernel as long as they have not; before all Services were looked at, nothing can be
+		// said to be too much.
 		return false
 	}
 	a.drop()

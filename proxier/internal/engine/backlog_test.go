@@ -102,7 +102,9 @@ spec: {clusterIP: 10.96.255.1, clusterIPs: [10.96.255.1], ports: [{name: https, 
 		t.Fatalf("the first pass has %d Services, %d wait; kubernetes is there: %t", r.Services, r.Backlog, there)
 	}
 	changed := s.apply([]byte(sliceOf(29, 7)))
-	if r = s.engine.Pass(s.now, changed, false); len(s.memory.State().VirtualServers[frontEndAt("10.96.0.30", 80)].RealServers) != 7 {
+	if r = s.engine.Pass(
+		s.now, changed, false,
+	); len(s.memory.State().VirtualServers[frontEndAt("10.96.0.30", 80)].RealServers) != 7 {
 		t.Error("a change has waited for the Services that wait")
 	}
 	passes := 2
@@ -192,7 +194,9 @@ func TestPassesGetShorter(t *testing.T) {
 func TestStartFillsTheFoundation(t *testing.T) {
 	s := newScenario(t, 0, 0)
 	settings := s.engine.settings
-	settings.Dataplane.Pods.CIDRs = []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16"), netip.MustParsePrefix("fd00:244::/64")}
+	settings.Dataplane.Pods.CIDRs = []netip.Prefix{
+		netip.MustParsePrefix("10.244.0.0/16"), netip.MustParsePrefix("fd00:244::/64"),
+	}
 	s.engine = New(settings, s.memory, s.objects)
 	if r := s.engine.Pass(s.now, nil, false); r.Error() != nil {
 		t.Fatal(r.Error())

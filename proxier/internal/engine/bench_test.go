@@ -189,7 +189,8 @@ var bigServices = map[string]func() *hostileObjects{
 	"16x4096ranges": func() *hostileObjects {
 		h := newHostile().ports(16).balancers(1).endpoints(16, 8, "n2")
 		for i := range budget.SourceRanges {
-			h.service.Spec.LoadBalancerSourceRanges = append(h.service.Spec.LoadBalancerSourceRanges, fmt.Sprintf("100.64.%d.%d/32", i>>8, i&255))
+			h.service.Spec.LoadBalancerSourceRanges = append(h.service.Spec.LoadBalancerSourceRanges,
+				fmt.Sprintf("100.64.%d.%d/32", i>>8, i&255))
 		}
 		return h
 	},

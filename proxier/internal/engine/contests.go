@@ -54,11 +54,11 @@ type contest struct {
 const (
 	// mostTracked bounds what is remembered.
 	mostTracked = 1024
-	// atOnce is how many objects of one kind, found undone at one time, count as one: who wipes a table of thousands has
-	// to be recognized, too.
+	// atOnce is how many objects of one kind, found undone at one time, count as one: who wipes a table of thousands
+	// has to be recognized, too.
 	atOnce = 100
-	// restPart is the part of the window in which a contested object is repaired once; samePart is that within which many
-	// objects of one kind count as undone once: they are found by more than one audit.
+	// restPart is the part of the window in which a contested object is repaired once; samePart is that within which
+	// many objects of one kind count as undone once: they are found by more than one audit.
 	restPart, samePart = 10, 60
 )
 

@@ -25,7 +25,9 @@ func newContestScenario(t *testing.T, services int) *contestScenario {
 	s := newScenario(t, 0, 0)
 	s.memory.AfterEach = nil
 	s.engine.contests = newContests(5, 10*time.Minute)
-	c := &contestScenario{s, dataplane.VirtualServerID{Addr: netip.MustParseAddr("10.96.0.1"), Port: 80, Protocol: cluster.TCP}}
+	c := &contestScenario{
+		s, dataplane.VirtualServerID{Addr: netip.MustParseAddr("10.96.0.1"), Port: 80, Protocol: cluster.TCP},
+	}
 	c.converge(s.apply([]byte(manyServices(services))), false)
 	return c
 }
@@ -163,8 +165,8 @@ func TestOthersAreRepairedAtOnce(t *testing.T) {
 	}
 }
 
-// TestWhatNeedsWhatWaits: a virtual server is taken away after its ledger entry is held back. It waits without a failure,
-// and both come when the entry is due.
+// TestWhatNeedsWhatWaits: a virtual server is taken away after its ledger entry is held back. It waits without a
+// failure, and both come when the entry is due.
 func TestWhatNeedsWhatWaits(t *testing.T) {
 	c := newContestScenario(t, 1)
 	entry := dataplane.SetEntry{}
@@ -234,7 +236,8 @@ func TestABlindContestEnds(t *testing.T) {
 	c := newContestScenario(t, 1)
 	c.contest()
 	c.now = c.engine.contests.next()
-	r := c.engine.abandonPass(Report{Start: c.now, Failures: map[cluster.Name][]Failure{}}, fmt.Errorf("blind"), dataplane.NewTouched(), nil)
+	r := c.engine.abandonPass(Report{Start: c.now, Failures: map[cluster.Name][]Failure{}}, fmt.Errorf("blind"),
+		dataplane.NewTouched(), nil)
 	if r.Contested.Count() != 0 || !c.engine.contests.next().IsZero() {
 		t.Errorf("contested are %+v, and the loop wakes up at %s", r.Contested, c.engine.contests.next())
 	}
@@ -316,14 +319,19 @@ func TestEachKindCanBeContested(t *testing.T) {
 				}
 			}
 		},
-		"virtual-server tcp 10.96.0.1:80":   func(c *contestScenario) { c.undoServer() },
-		"virtual-server tcp 10.96.0.1:9999": func(c *contestScenario) { c.memory.AddForeign(stranger, dataplane.VirtualServer{Scheduler: "rr"}) },
+		"virtual-server tcp 10.96.0.1:80": func(c *contestScenario) { c.undoServer() },
+		"virtual-server tcp 10.96.0.1:9999": func(c *contestScenario) {
+			c.memory.AddForeign(stranger,
+				dataplane.VirtualServer{Scheduler: "rr"})
+		},
 		"real-server tcp 10.96.0.1:80 -> 10.244.0.1:8080": func(c *contestScenario) {
 			state := c.memory.State()
 			for _, r := range state.VirtualServers[c.web].RealServers {
 				if r.Addr == netip.MustParseAddr("10.244.0.1") {
 					r.Weight = 7
-					state.Apply(dataplane.Op{Verb: dataplane.Update, Object: dataplane.RealServerObject{VirtualServer: c.web, RealServer: r}})
+					state.Apply(dataplane.Op{
+						Verb: dataplane.Update, Object: dataplane.RealServerObject{VirtualServer: c.web, RealServer: r},
+					})
 				}
 			}
 		},
@@ -452,7 +460,9 @@ func TestTheWriterIsNamedOnce(t *testing.T) {
 		t.Fatalf("%+v, to be asked: %v", r, cs.unasked())
 	}
 	p := r.NodeProblems[0]
-	for _, words := range []string{"service default/s0", "5 times within 40s", "nobody was found", "once in 1m0s", "for 10m0s"} {
+	for _, words := range []string{
+		"service default/s0", "5 times within 40s", "nobody was found", "once in 1m0s", "for 10m0s",
+	} {
 		if !strings.Contains(p.Message, words) {
 			t.Errorf("the Problem does not say %q: %s", words, p.Message)
 		}

@@ -21,7 +21,8 @@
 //	audits               auditor.go, round.go (one audit), drift.go (what it finds), driftpieces.go (of a big Service),
 //	                     touches.go, audit.go (one that all waits for), glance.go, upgrade.go (rules of another
 //	                     version), onlyin.go
-//	what was done        report.go, operations.go (and why), owners.go (whose failure it is), refusals.go (the node's or
+//	what others undo     contests.go (again and again), heldback.go (what waits then)
+//	what was done        mirror.go (a copy of what the kernel holds), report.go, operations.go (and why), owners.go (whose failure it is), refusals.go (the node's or
 //	                     a Service's), inquiry.go (the fate of endpoints)
 //	without a loop       dryrun.go, dryrunkernel.go, remove.go (cleanup)
 package engine

@@ -59,7 +59,8 @@ func TestDriftOfABigServiceIsRepairedInPieces(t *testing.T) {
 			return nil
 		}
 		if pass == 2 && len(s.memory.State().VirtualServers) != 5 {
-			t.Errorf("after the first pass there are %d virtual servers, want those of the 5 others", len(s.memory.State().VirtualServers))
+			t.Errorf("after the first pass there are %d virtual servers, want those of the 5 others",
+				len(s.memory.State().VirtualServers))
 		}
 		if pass > 2 {
 			if n := len(ready(s.memory.State().VirtualServers[frontEndAt("10.96.0.4", 80)])); n != 5+(pass-1)%2 {

@@ -24,8 +24,8 @@ type Lister interface {
 	Names() []cluster.Name
 	// Node returns this node, nil when it is not known.
 	Node() *v1.Node
-	// NodeAt returns the name of a node, other than this one, that lists the address: the first by name; "" when none is
-	// known to.
+	// NodeAt returns the name of a node, other than this one, that lists the address: the first by name; "" when none
+	// is known to.
 	NodeAt(netip.Addr) string
 	// NodeWeight returns what the annotation of a Node says about the weight of the endpoints there.
 	NodeWeight(node string) (weight uint32, said bool)
@@ -47,9 +47,9 @@ type Settings struct {
 	ExternalIPCIDRs []netip.Prefix
 	// Exclude are networks in which virtual servers of others are left alone even where a Service wants theirs.
 	Exclude []netip.Prefix
-	// Predecessor reports whether the proxy whose place is taken has created the virtual server: such ones count as ours.
-	// It does so until the takeover is complete, so that a deletion that failed at first is tried again. Nil is no
-	// predecessor.
+	// Predecessor reports whether the proxy whose place is taken has created the virtual server: such ones count as
+	// ours. It does so until the takeover is complete, so that a deletion that failed at first is tried again. Nil is
+	// no predecessor.
 	Predecessor func(dataplane.VirtualServerID) bool
 	// APIServers returns the addresses and ports of API servers that are known beside those of the Service
 	// default/kubernetes. Nil is none.
@@ -135,8 +135,8 @@ type Engine struct {
 	connections int
 	// unsure are VIPs whose route has a source that the mirror does not know.
 	unsure map[netip.Addr]cluster.Name
-	// touches are noted while an audit goes on beside the passes; nil when none does. unread is why the last one could not
-	// read the kernel.
+	// touches are noted while an audit goes on beside the passes; nil when none does. unread is why the last one could
+	// not read the kernel.
 	touches *touches
 	unread  error
 	glanced glanced
@@ -225,8 +225,8 @@ func (e *Engine) pass(now time.Time, dirty []cluster.Name, audit bool, found *dr
 	}
 	others = append(others, e.retries.takeDirty()...)
 	others = append(others, e.readServers(dirty, others)...)
-	// What an audit has found of what is wanted until now is brought in line first: what lacks its address and its entry
-	// would be somebody else's, if nobody wanted it any more.
+	// What an audit has found of what is wanted until now is brought in line first: what lacks its address and its
+	// entry would be somebody else's, if nobody wanted it any more.
 	var done []*backgroundCompile
 	if !r.Audit && len(e.pieces.drift) == 0 || e.starting {
 		var again []cluster.Name

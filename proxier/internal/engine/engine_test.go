@@ -80,8 +80,10 @@ func TestOneChangeIsOneService(t *testing.T) {
 		if operations == 0 {
 			operations = r.OpCount()
 		}
-		if created != 1 || renewed > 4 || r.OpCount() != created+renewed || r.OpCount() != operations || r.Services != 1 || len(r.Changed) != 1 || counting.applied != operations || counting.observed+counting.counted != 0 {
-			t.Errorf("among %d Services: %d operations, %d Services, %d rows; the kernel was read %+v", n, r.OpCount(), r.Services, len(r.Changed), counting)
+		if created != 1 || renewed > 4 || r.OpCount() != created+renewed || r.OpCount() != operations || r.Services != 1 ||
+			len(r.Changed) != 1 || counting.applied != operations || counting.observed+counting.counted != 0 {
+			t.Errorf("among %d Services: %d operations, %d Services, %d rows; the kernel was read %+v",
+				n, r.OpCount(), r.Services, len(r.Changed), counting)
 		}
 	}
 }
@@ -117,7 +119,9 @@ func (b *brokenKernel) Apply(ops []dataplane.Op) []error {
 // rarely, is shown, and succeeds by itself in the end.
 func TestOneServiceFailsAlone(t *testing.T) {
 	s := newScenario(t, 0, 0)
-	broken := &brokenKernel{Kernel: s.memory, refuse: func(op dataplane.Op) bool { return strings.Contains(op.String(), "10.96.0.2:80") }}
+	broken := &brokenKernel{
+		Kernel: s.memory, refuse: func(op dataplane.Op) bool { return strings.Contains(op.String(), "10.96.0.2:80") },
+	}
 	s.engine.kernel = broken
 	start := s.now
 	r := s.engine.Pass(start, s.apply([]byte(manyServices(3))), false)
@@ -155,7 +159,8 @@ func TestOneServiceFailsAlone(t *testing.T) {
 	broken.refuse = func(dataplane.Op) bool { return false }
 	s.now = s.engine.retries.next()
 	r = s.engine.Pass(s.now, nil, false)
-	if len(s.memory.State().VirtualServers) != 3 || r.Pending != 0 || len(r.Changed) != 1 || len(r.Changed[0].Errors) != 0 {
+	if len(s.memory.State().VirtualServers) != 3 || r.Pending != 0 || len(r.Changed) != 1 ||
+		len(r.Changed[0].Errors) != 0 {
 		t.Errorf("not repaired: %+v", r)
 	}
 }
@@ -174,7 +179,9 @@ func TestSetsThatRefuseSome(t *testing.T) {
 	r := s.engine.Pass(s.now, s.apply([]byte(manyServices(n))), false)
 	failed := 0
 	for number := 1; number <= n; number++ {
-		id := dataplane.VirtualServerID{Addr: netip.AddrFrom4([4]byte{10, 96, 0, byte(number)}), Port: 80, Protocol: cluster.TCP}
+		id := dataplane.VirtualServerID{
+			Addr: netip.AddrFrom4([4]byte{10, 96, 0, byte(number)}), Port: 80, Protocol: cluster.TCP,
+		}
 		if _, served := s.memory.State().VirtualServers[id]; served == refused(number) {
 			t.Errorf("%s is served: %t", id, served)
 		}
@@ -188,7 +195,8 @@ func TestSetsThatRefuseSome(t *testing.T) {
 	broken.refuse = func(dataplane.Op) bool { return false }
 	s.now = s.engine.retries.next()
 	if r := s.engine.Pass(s.now, nil, false); r.Pending != 0 || len(s.memory.State().VirtualServers) != n {
-		t.Errorf("after there was room: %d virtual servers, %d to be tried again", len(s.memory.State().VirtualServers), r.Pending)
+		t.Errorf("after there was room: %d virtual servers, %d to be tried again",
+			len(s.memory.State().VirtualServers), r.Pending)
 	}
 }
 
@@ -276,7 +284,9 @@ func TestPrimaryAddressesUnknown(t *testing.T) {
 	if text := s.problems(); text != "" {
 		t.Errorf("problems %q", text)
 	}
-	if _, served := s.memory.State().VirtualServers[dataplane.VirtualServerID{Addr: netip.MustParseAddr("192.168.50.1"), Port: 30080, Protocol: cluster.TCP}]; !served {
+	if _, served := s.memory.State().VirtualServers[dataplane.VirtualServerID{
+		Addr: netip.MustParseAddr("192.168.50.1"), Port: 30080, Protocol: cluster.TCP,
+	}]; !served {
 		t.Error("the node port is not served on the primary address")
 	}
 }

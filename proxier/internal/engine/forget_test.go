@@ -82,7 +82,8 @@ func TestReadingConnectionsHasItsShare(t *testing.T) {
 		}
 		k.at = s.engine.stale.next()
 		if s.engine.Pass(k.at, nil, false); len(k.stale) > 0 && !k.at.IsZero() || !s.engine.stale.next().IsZero() {
-			t.Errorf("%v: when it is due %d front ends are not forgotten, next at %v", c.takes, len(k.stale), s.engine.stale.next())
+			t.Errorf("%v: when it is due %d front ends are not forgotten, next at %v",
+				c.takes, len(k.stale), s.engine.stale.next())
 		}
 	}
 }
@@ -99,7 +100,8 @@ func TestTheFirstReadingSaysNothing(t *testing.T) {
 		t.Fatal("the start does not read the table")
 	}
 	k.reads, k.at = 0, s.now
-	s.engine.stale.add(dataplane.VirtualServerID{Addr: netip.MustParseAddr("10.96.0.1"), Port: 80, Protocol: cluster.UDP}, false)
+	s.engine.stale.add(dataplane.VirtualServerID{Addr: netip.MustParseAddr("10.96.0.1"), Port: 80, Protocol: cluster.UDP},
+		false)
 	s.engine.Pass(s.now, nil, false)
 	if k.reads != 1 {
 		t.Errorf("%d readings after the first one, want 1 at once", k.reads)

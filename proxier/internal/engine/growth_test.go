@@ -35,7 +35,9 @@ func TestSocketsThatStay(t *testing.T) {
 	s := newScenario(t, 0, 0)
 	many := make([]dataplane.Listener, 30_000)
 	for i := range many {
-		many[i] = dataplane.Listener{Protocol: cluster.UDP, Addr: netip.AddrFrom4([4]byte{127, 0, byte(i >> 14), 1}), Port: uint16(1024 + i%16384)}
+		many[i] = dataplane.Listener{
+			Protocol: cluster.UDP, Addr: netip.AddrFrom4([4]byte{127, 0, byte(i >> 14), 1}), Port: uint16(1024 + i%16384),
+		}
 	}
 	s.converge(s.apply([]byte(mistaken)), true) // a node port 30080
 	s.memory.Listeners = many
@@ -44,9 +46,11 @@ func TestSocketsThatStay(t *testing.T) {
 		t.Errorf("nothing has changed, and %v are looked at", dirty)
 	}
 	node := s.memory.Addresses[0]
-	s.memory.Listeners = append(many[:len(many):len(many)], dataplane.Listener{Protocol: cluster.TCP, Addr: node, Port: 30080})
+	s.memory.Listeners = append(many[:len(many):len(many)],
+		dataplane.Listener{Protocol: cluster.TCP, Addr: node, Port: 30080})
 	s.converge(nil, true)
-	if row := s.rows[cluster.Name{Namespace: "ns", Name: "web"}]; len(row.Problems) != 1 || row.Problems[0].Reason.Name != "PortInUse" {
+	if row := s.rows[cluster.Name{Namespace: "ns", Name: "web"}]; len(row.Problems) != 1 ||
+		row.Problems[0].Reason.Name != "PortInUse" {
 		t.Errorf("a program listens on the node port: %v", row.Problems)
 	}
 	s.memory.Listeners = many
@@ -95,7 +99,8 @@ func TestStartsEnd(t *testing.T) {
 	}
 	s.converge(names, false)
 	if starts := s.engine.starts; len(starts.since)+len(starts.growing)+len(starts.seen) != 0 {
-		t.Errorf("of Services that are gone %d identities, %d growing and %d virtual servers stay", len(starts.since), len(starts.growing), len(starts.seen))
+		t.Errorf("of Services that are gone %d identities, %d growing and %d virtual servers stay",
+			len(starts.since), len(starts.growing), len(starts.seen))
 	}
 }
 
@@ -106,11 +111,14 @@ func TestWaitingChangesAreBounded(t *testing.T) {
 	first := time.Unix(1e9, 0)
 	for i := range 100 * budget.Changes {
 		r := Report{Failures: map[cluster.Name][]Failure{name: {{}}}}
-		l.time(&r, []cluster.Change{{Name: name, Arrived: first.Add(time.Duration(i) * time.Second), Triggered: []time.Time{first.Add(time.Duration(i) * time.Second)}}})
+		l.time(&r, []cluster.Change{{Name: name, Arrived: first.Add(time.Duration(i) * time.Second), Triggered: []time.Time{
+			first.Add(time.Duration(i) * time.Second),
+		}}})
 	}
 	waiting := l.waiting[name]
 	if len(waiting.Triggered) != budget.Changes || !waiting.Triggered[0].Equal(first) || !waiting.Arrived.Equal(first) {
-		t.Errorf("%d times are kept, from %s on; want %d, from %s on", len(waiting.Triggered), waiting.Triggered[0], budget.Changes, first)
+		t.Errorf("%d times are kept, from %s on; want %d, from %s on",
+			len(waiting.Triggered), waiting.Triggered[0], budget.Changes, first)
 	}
 }
 
@@ -132,7 +140,9 @@ func (refusingKernel) Apply(ops []dataplane.Op) []error {
 func CheckManyFailures(t *testing.T, observer Observer) {
 	s := newScenario(t, 0, 0)
 	h := newHostile().ports(10).endpoints(10, 1000, "n2")
-	s.engine.lister, s.engine.kernel = hostileLister{s.objects, h.slices}, refusingKernel{idleKernel{willingKernel{s.memory}}}
+	s.engine.lister, s.engine.kernel = hostileLister{
+		s.objects, h.slices,
+	}, refusingKernel{idleKernel{willingKernel{s.memory}}}
 	s.engine.pieces.objects, s.engine.pieces.servers = 1<<20, 1<<20 // all of them in one pass
 	dirty := s.apply([]byte(manyServices(500)))
 	s.objects.services[hostileName] = h.service
@@ -141,7 +151,8 @@ func CheckManyFailures(t *testing.T, observer Observer) {
 		r := s.engine.Pass(s.now, append(dirty, hostileName), false)
 		for _, row := range r.Changed {
 			seen = seen || row.Name == hostileName
-			if n := len(row.Errors); row.Name == hostileName && (n != budget.Problems+1 || !strings.Contains(row.Errors[n-1], fmt.Sprintf("and %d more", 10_000-budget.Problems))) {
+			if n := len(row.Errors); row.Name == hostileName &&
+				(n != budget.Problems+1 || !strings.Contains(row.Errors[n-1], fmt.Sprintf("and %d more", 10_000-budget.Problems))) {
 				t.Errorf("%d errors are reported, the last one %q", n, row.Errors[n-1])
 			}
 		}

@@ -7,8 +7,8 @@ import (
 	"github.com/ipvs-proxier/ipvs-proxier/proxier/internal/dataplane"
 )
 
-// touchWaiting touches what is held back: what a pass does may need it, and some of it may be due. What nothing else has
-// touched counts as drift that is found now.
+// touchWaiting touches what is held back: what a pass does may need it, and some of it may be due. What nothing else
+// has touched counts as drift that is found now.
 func (e *Engine) touchWaiting(now time.Time, why *causes, touched *dataplane.Touched) {
 	cs := &e.contests
 	cs.takeDue(now)

@@ -32,8 +32,10 @@ type hostileObjects struct {
 
 func newHostile() *hostileObjects {
 	return &hostileObjects{service: &v1.Service{
-		ObjectMeta: metav1.ObjectMeta{Namespace: hostileName.Namespace, Name: hostileName.Name, UID: "h", Annotations: map[string]string{}},
-		Spec:       v1.ServiceSpec{Type: v1.ServiceTypeLoadBalancer, ClusterIP: "10.97.0.1", ClusterIPs: []string{"10.97.0.1"}},
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: hostileName.Namespace, Name: hostileName.Name, UID: "h", Annotations: map[string]string{},
+		},
+		Spec: v1.ServiceSpec{Type: v1.ServiceTypeLoadBalancer, ClusterIP: "10.97.0.1", ClusterIPs: []string{"10.97.0.1"}},
 	}}
 }
 
@@ -47,7 +49,8 @@ func (h *hostileObjects) ports(n int) *hostileObjects {
 // balancers gives it addresses of load balancers.
 func (h *hostileObjects) balancers(n int) *hostileObjects {
 	for i := range n {
-		h.service.Status.LoadBalancer.Ingress = append(h.service.Status.LoadBalancer.Ingress, v1.LoadBalancerIngress{IP: fmt.Sprintf("198.18.%d.%d", i/250, 1+i%250)})
+		h.service.Status.LoadBalancer.Ingress = append(h.service.Status.LoadBalancer.Ingress,
+			v1.LoadBalancerIngress{IP: fmt.Sprintf("198.18.%d.%d", i/250, 1+i%250)})
 	}
 	return h
 }
@@ -55,7 +58,9 @@ func (h *hostileObjects) balancers(n int) *hostileObjects {
 // endpoints adds a slice of the first ports; node is "" where nobody says on which node they are.
 func (h *hostileObjects) endpoints(ports, n int, node string) *hostileObjects {
 	slice := &discovery.EndpointSlice{
-		ObjectMeta:  metav1.ObjectMeta{Namespace: hostileName.Namespace, Name: fmt.Sprintf("s-%03d", len(h.slices)), Labels: map[string]string{discovery.LabelServiceName: hostileName.Name}, Annotations: map[string]string{}},
+		ObjectMeta: metav1.ObjectMeta{Namespace: hostileName.Namespace, Name: fmt.Sprintf("s-%03d",
+			len(h.slices)), Labels: map[string]string{discovery.LabelServiceName: hostileName.Name},
+			Annotations: map[string]string{}},
 		AddressType: discovery.AddressTypeIPv4,
 	}
 	for i := range ports {
@@ -103,7 +108,8 @@ var hostileRows = map[string]func() *hostileObjects{
 	"source ranges": func() *hostileObjects {
 		h := newHostile().ports(100).balancers(20)
 		for i := range 60_000 {
-			h.service.Spec.LoadBalancerSourceRanges = append(h.service.Spec.LoadBalancerSourceRanges, fmt.Sprintf("100.%d.%d.%d/32", 64+i>>16, i>>8&255, i&255))
+			h.service.Spec.LoadBalancerSourceRanges = append(h.service.Spec.LoadBalancerSourceRanges,
+				fmt.Sprintf("100.%d.%d.%d/32", 64+i>>16, i>>8&255, i&255))
 		}
 		return h
 	},
@@ -135,13 +141,19 @@ var hostileRows = map[string]func() *hostileObjects{
 		return newHostile().ports(1).annotate("kube-router.io/service.scheduler", strings.Repeat("\x1b", 250_000)).
 			annotate("kube-router.io/service.schedflags", strings.Repeat("\x00\n", 20_000))
 	},
-	"ports and endpoints elsewhere": func() *hostileObjects { return newHostile().ports(1000).endpoints(1000, 1000, "n2") },
-	"ports and endpoints here":      func() *hostileObjects { return newHostile().ports(1000).endpoints(1000, 1000, "n1") },
-	"ports and endpoints anywhere":  func() *hostileObjects { return newHostile().ports(1000).endpoints(1000, 1000, "") },
+	"ports and endpoints elsewhere": func() *hostileObjects {
+		return newHostile().ports(1000).endpoints(1000, 1000,
+			"n2")
+	},
+	"ports and endpoints here":     func() *hostileObjects { return newHostile().ports(1000).endpoints(1000, 1000, "n1") },
+	"ports and endpoints anywhere": func() *hostileObjects { return newHostile().ports(1000).endpoints(1000, 1000, "") },
 	"the API's most ports": func() *hostileObjects {
 		return newHostile().ports(20_000).balancers(10).endpoints(20_000, 1000, "n2")
 	},
-	"ports times addresses": func() *hostileObjects { return newHostile().ports(4096).balancers(256).endpoints(50, 8, "n2") },
+	"ports times addresses": func() *hostileObjects {
+		return newHostile().ports(4096).balancers(256).endpoints(50, 8,
+			"n2")
+	},
 	"slices without end": func() *hostileObjects {
 		h := newHostile().ports(1).balancers(20)
 		for range 60 {
@@ -192,8 +204,10 @@ func CheckHostileObjects(t *testing.T, words HostileWords) {
 			// Another Service's endpoint comes, and the hostile one is not in its way.
 			counting := &countingKernel{Kernel: s.engine.kernel}
 			s.engine.kernel = counting
-			if r := s.engine.Pass(s.now, s.apply([]byte(sliceOf(3, 6))), false); r.Error() != nil || r.Services != 1 || counting.applied > 10 {
-				t.Errorf("a change of another Service: %d Services are looked at, %d operations, error %v", r.Services, counting.applied, r.Error())
+			if r := s.engine.Pass(s.now, s.apply([]byte(sliceOf(3, 6))), false); r.Error() != nil || r.Services != 1 ||
+				counting.applied > 10 {
+				t.Errorf("a change of another Service: %d Services are looked at, %d operations, error %v",
+					r.Services, counting.applied, r.Error())
 			}
 			s.converge(s.apply([]byte(sliceOf(3, 5))), false)
 			delete(s.objects.services, hostileName)
@@ -276,7 +290,9 @@ func testHostileWords(t *testing.T, s *scenario, words HostileWords) {
 func TestHostileNode(t *testing.T) {
 	s := newScenario(t, 0, 0)
 	s.converge(s.apply([]byte(manyServices(3))), false)
-	node := &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1", Annotations: map[string]string{"ipvs-proxier.io/weight": strings.Repeat("\x1b", 100_000)}}}
+	node := &v1.Node{ObjectMeta: metav1.ObjectMeta{
+		Name: "n1", Annotations: map[string]string{"ipvs-proxier.io/weight": strings.Repeat("\x1b", 100_000)},
+	}}
 	manyKeys(node.Annotations, "a")
 	s.objects.nodes = map[string]*v1.Node{"n1": node}
 	s.objects.version++

@@ -45,10 +45,13 @@ func (a author) some(most int, make func() string) (texts []string) {
 // address is one of few, so that Services meet.
 func (a author) address() string {
 	if a.IntN(3) > 0 {
-		return pick(a, fmt.Sprintf("10.96.0.%d", a.IntN(8)), fmt.Sprintf("fd00:96::%x", a.IntN(8)), fmt.Sprintf("203.0.113.%d", a.IntN(8)), fmt.Sprintf("10.244.0.%d", a.IntN(8)))
+		return pick(a, fmt.Sprintf("10.96.0.%d", a.IntN(8)), fmt.Sprintf("fd00:96::%x",
+			a.IntN(8)), fmt.Sprintf("203.0.113.%d", a.IntN(8)), fmt.Sprintf("10.244.0.%d", a.IntN(8)))
 	}
-	return pick(a, "", "None", "0.0.0.0", "::", "127.0.0.1", "::1", "169.254.1.1", "fe80::1", "fe80::1%eth0", "224.0.0.1", "ff02::1", "255.255.255.255", "::ffff:10.96.0.1",
-		"192.168.50.1", "fd00:50::1", "203.0.113.100", "fd00:203::5", "10.97.0.1", "010.096.000.001", "FD00:96::0001", "web.example", "\x1b[2J")
+	return pick(a, "", "None", "0.0.0.0", "::", "127.0.0.1", "::1", "169.254.1.1", "fe80::1", "fe80::1%eth0",
+		"224.0.0.1", "ff02::1", "255.255.255.255", "::ffff:10.96.0.1",
+		"192.168.50.1", "fd00:50::1", "203.0.113.100", "fd00:203::5", "10.97.0.1", "010.096.000.001", "FD00:96::0001",
+		"web.example", "\x1b[2J")
 }
 
 func (a author) prefix() string {
@@ -68,7 +71,8 @@ func (a author) annotations(of annotation.Object) map[string]string {
 	all := map[string]string{}
 	keys := annotation.Keys(of)
 	for range a.IntN(4) {
-		value := pick(a, "rr", "wrr", "lc", "wlc", "mh", "sh", "dh", "maglev", "a=rr,*=lc", "b=,=", "0", "1", "7", "65535", "4294967296", "-1", "1m", "10s", "24h", "1ns", "10/2", "true", "TRUE", "mh-port", "mh-fallback,mh-port",
+		value := pick(a, "rr", "wrr", "lc", "wlc", "mh", "sh", "dh", "maglev", "a=rr,*=lc", "b=,=", "0", "1", "7", "65535",
+			"4294967296", "-1", "1m", "10s", "24h", "1ns", "10/2", "true", "TRUE", "mh-port", "mh-fallback,mh-port",
 			"zone=a:3,*=1", "", " ", ",", "\x00\n\x1b", "\xff", strings.Repeat("x", 300))
 		all[keys[a.IntN(len(keys))].String()] = value
 	}
@@ -79,10 +83,13 @@ func (a author) annotations(of annotation.Object) map[string]string {
 }
 
 func (a author) service(name cluster.Name) *v1.Service {
-	s := &v1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name, UID: types.UID("u-" + name.String()), Annotations: a.annotations(annotation.Service)}}
+	s := &v1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name, UID: types.UID("u-" +
+		name.String()), Annotations: a.annotations(annotation.Service)}}
 	s.CreationTimestamp = metav1.Unix(int64(a.IntN(3)), 0)
-	s.Spec.Type = pick(a, "", v1.ServiceTypeClusterIP, v1.ServiceTypeNodePort, v1.ServiceTypeLoadBalancer, v1.ServiceTypeLoadBalancer, v1.ServiceTypeExternalName)
-	s.Spec.ClusterIPs = mostly(a, []string{fmt.Sprintf("10.96.0.%d", a.IntN(8)), fmt.Sprintf("fd00:96::%x", a.IntN(8))}, a.some(2, a.address))
+	s.Spec.Type = pick(a, "", v1.ServiceTypeClusterIP, v1.ServiceTypeNodePort, v1.ServiceTypeLoadBalancer,
+		v1.ServiceTypeLoadBalancer, v1.ServiceTypeExternalName)
+	s.Spec.ClusterIPs = mostly(a, []string{fmt.Sprintf("10.96.0.%d", a.IntN(8)), fmt.Sprintf("fd00:96::%x", a.IntN(8))},
+		a.some(2, a.address))
 	if len(s.Spec.ClusterIPs) > 0 {
 		s.Spec.ClusterIP = s.Spec.ClusterIPs[0]
 	}
@@ -90,18 +97,28 @@ func (a author) service(name cluster.Name) *v1.Service {
 	s.Spec.LoadBalancerSourceRanges = a.some(2, a.prefix)
 	s.Spec.SessionAffinity = pick(a, "", v1.ServiceAffinityNone, v1.ServiceAffinityClientIP)
 	if a.IntN(2) == 0 {
-		s.Spec.SessionAffinityConfig = &v1.SessionAffinityConfig{ClientIP: &v1.ClientIPConfig{TimeoutSeconds: pick(a, nil, new(int32(0)), new(int32(1)), new(int32(86400)), new(int32(-1)))}}
+		s.Spec.SessionAffinityConfig = &v1.SessionAffinityConfig{
+			ClientIP: &v1.ClientIPConfig{
+				TimeoutSeconds: pick(a, nil, new(int32(0)), new(int32(1)), new(int32(86400)), new(int32(-1))),
+			},
+		}
 	}
-	s.Spec.ExternalTrafficPolicy = pick(a, "", v1.ServiceExternalTrafficPolicyCluster, v1.ServiceExternalTrafficPolicyLocal)
-	s.Spec.InternalTrafficPolicy = pick(a, nil, new(v1.ServiceInternalTrafficPolicyLocal), new(v1.ServiceInternalTrafficPolicyCluster))
+	s.Spec.ExternalTrafficPolicy = pick(a, "", v1.ServiceExternalTrafficPolicyCluster,
+		v1.ServiceExternalTrafficPolicyLocal)
+	s.Spec.InternalTrafficPolicy = pick(a, nil, new(v1.ServiceInternalTrafficPolicyLocal),
+		new(v1.ServiceInternalTrafficPolicyCluster))
 	s.Spec.TrafficDistribution = pick(a, nil, new("PreferClose"), new("PreferSameNode"), new("x"))
 	s.Spec.HealthCheckNodePort = pick[int32](a, 0, 30000, 32000)
 	s.Spec.PublishNotReadyAddresses = a.IntN(3) == 0
 	for range 1 + a.IntN(3) {
-		s.Spec.Ports = append(s.Spec.Ports, v1.ServicePort{Name: a.portName(), Protocol: a.protocol(), Port: a.port(), NodePort: pick[int32](a, 0, 30080, 30081, 22, 65535)})
+		s.Spec.Ports = append(s.Spec.Ports, v1.ServicePort{
+			Name: a.portName(), Protocol: a.protocol(), Port: a.port(), NodePort: pick[int32](a, 0, 30080, 30081, 22, 65535),
+		})
 	}
 	for range a.IntN(3) {
-		s.Status.LoadBalancer.Ingress = append(s.Status.LoadBalancer.Ingress, v1.LoadBalancerIngress{IP: a.address(), IPMode: pick(a, nil, new(v1.LoadBalancerIPModeVIP), new(v1.LoadBalancerIPModeProxy))})
+		s.Status.LoadBalancer.Ingress = append(s.Status.LoadBalancer.Ingress, v1.LoadBalancerIngress{
+			IP: a.address(), IPMode: pick(a, nil, new(v1.LoadBalancerIPModeVIP), new(v1.LoadBalancerIPModeProxy)),
+		})
 	}
 	return s
 }
@@ -109,19 +126,25 @@ func (a author) service(name cluster.Name) *v1.Service {
 func (a author) slice(name, of cluster.Name) *discovery.EndpointSlice {
 	truth := func() *bool { return mostly(a, nil, new(true), new(false)) }
 	s := &discovery.EndpointSlice{
-		ObjectMeta:  metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name, Labels: map[string]string{discovery.LabelServiceName: of.Name}, Annotations: a.annotations(annotation.EndpointSlice)},
+		ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name, Labels: map[string]string{
+			discovery.LabelServiceName: of.Name,
+		}, Annotations: a.annotations(annotation.EndpointSlice)},
 		AddressType: mostly(a, discovery.AddressTypeIPv4, discovery.AddressTypeIPv6, discovery.AddressTypeFQDN),
 	}
 	for range 1 + a.IntN(3) {
-		s.Ports = append(s.Ports, discovery.EndpointPort{Name: mostly(a, new(a.portName()), nil), Port: mostly(a, new(a.port()), nil, new(int32(0))), Protocol: mostly(a, new(a.protocol()), nil)})
+		s.Ports = append(s.Ports, discovery.EndpointPort{Name: mostly(a, new(a.portName()), nil), Port: mostly(a,
+			new(a.port()), nil, new(int32(0))), Protocol: mostly(a, new(a.protocol()), nil)})
 	}
 	for range a.IntN(6) {
 		e := discovery.Endpoint{
-			Addresses: mostly(a, []string{fmt.Sprintf("10.244.0.%d", a.IntN(8))}, a.some(2, a.address)), NodeName: pick(a, nil, new("n1"), new("n2"), new("")), Zone: pick(a, nil, new("a"), new("b")),
+			Addresses: mostly(a, []string{fmt.Sprintf("10.244.0.%d", a.IntN(8))}, a.some(2, a.address)),
+			NodeName:  pick(a, nil, new("n1"), new("n2"), new("")), Zone: pick(a, nil, new("a"), new("b")),
 			Conditions: discovery.EndpointConditions{Ready: truth(), Serving: truth(), Terminating: truth()},
 		}
 		if a.IntN(3) == 0 {
-			e.Hints = &discovery.EndpointHints{ForZones: []discovery.ForZone{{Name: pick(a, "a", "b", "")}}, ForNodes: []discovery.ForNode{{Name: pick(a, "n1", "n2")}}}
+			e.Hints = &discovery.EndpointHints{ForZones: []discovery.ForZone{
+				{Name: pick(a, "a", "b", "")},
+			}, ForNodes: []discovery.ForNode{{Name: pick(a, "n1", "n2")}}}
 		}
 		if a.IntN(3) == 0 {
 			e.TargetRef = &v1.ObjectReference{Kind: "Pod", UID: pick[types.UID](a, "p0", "p1", "")}
@@ -160,9 +183,12 @@ func (a author) node() map[string]*v1.Node {
 	if a.IntN(3) == 0 {
 		return nil
 	}
-	n := &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1", Labels: map[string]string{v1.LabelTopologyZone: pick(a, "a", "b", "")}, Annotations: a.annotations(annotation.Node)}}
+	n := &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1", Labels: map[string]string{
+		v1.LabelTopologyZone: pick(a, "a", "b", ""),
+	}, Annotations: a.annotations(annotation.Node)}}
 	for _, address := range a.some(3, a.address) {
-		n.Status.Addresses = append(n.Status.Addresses, v1.NodeAddress{Type: pick(a, v1.NodeInternalIP, v1.NodeExternalIP, v1.NodeHostName), Address: address})
+		n.Status.Addresses = append(n.Status.Addresses,
+			v1.NodeAddress{Type: pick(a, v1.NodeInternalIP, v1.NodeExternalIP, v1.NodeHostName), Address: address})
 	}
 	return map[string]*v1.Node{"n1": n}
 }
@@ -226,7 +252,8 @@ func (s *scenario) corrected() objects {
 	to := s.objects.clone()
 	for name, row := range s.rows {
 		service := to.services[name]
-		if service == nil || !slices.ContainsFunc(row.Problems, func(p cluster.Problem) bool { return p.Reason == cluster.InvalidAnnotation }) {
+		if service == nil ||
+			!slices.ContainsFunc(row.Problems, func(p cluster.Problem) bool { return p.Reason == cluster.InvalidAnnotation }) {
 			continue
 		}
 		service = service.DeepCopy()
@@ -259,7 +286,8 @@ func (s *scenario) testAsFresh() {
 	}
 	apiServer := netip.MustParseAddr("203.0.113.100") // restart
 	for id := range s.memory.State().VirtualServers {
-		if id.Addr.IsLoopback() || id.Addr.IsMulticast() || id.Addr.IsUnspecified() || id.Addr == apiServer && !s.engine.ownAddress(id.Addr) && !s.isClusterIP(id.Addr) {
+		if id.Addr.IsLoopback() || id.Addr.IsMulticast() || id.Addr.IsUnspecified() ||
+			id.Addr == apiServer && !s.engine.ownAddress(id.Addr) && !s.isClusterIP(id.Addr) {
 			s.t.Errorf("%s is served", id)
 		}
 	}

@@ -187,8 +187,8 @@ type backgroundCompile struct {
 	compileInput
 	// again says that its objects have changed since it was begun.
 	again bool
-	// answers are what the kernel has, as far as it was asked for when it was compiled before; asked is what it is to be
-	// asked next.
+	// answers are what the kernel has, as far as it was asked for when it was compiled before; asked is what it is to
+	// be asked next.
 	answers map[question]answered
 	asked   []question
 
@@ -205,8 +205,8 @@ type answered struct {
 func (e *Engine) startCompile(name cluster.Name, answers map[question]answered) {
 	m := &backgroundCompile{compileInput: e.compileInput(name), answers: answers}
 	m.pause = e.background.pause
-	// The kernel's mirror is the passes'. What is missing of it is requested from the loop, and the Service compiled again
-	// with the answers.
+	// The kernel's mirror is the passes'. What is missing of it is requested from the loop, and the Service compiled
+	// again with the answers.
 	m.programmed = func(q question) (string, bool) {
 		a, known := m.answers[q]
 		if !known {

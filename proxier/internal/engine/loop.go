@@ -37,8 +37,8 @@ type Loop struct {
 	count    int
 	link     chan struct{} // ours is gone
 	compiled chan struct{} // something is, beside the passes
-	// rest is the least time between the end of a pass and the start of one that changes ask for; ended is when the last
-	// one ended, gathering says that changes wait.
+	// rest is the least time between the end of a pass and the start of one that changes ask for; ended is when the
+	// last one ended, gathering says that changes wait.
 	rest      time.Duration
 	ended     time.Time
 	gathering bool
@@ -46,8 +46,8 @@ type Loop struct {
 	waiting map[cluster.Name]cluster.Change
 	// outdated says what has changed that only a new start can take over; nil when nothing can.
 	outdated func() error
-	// freezes are requests to write nothing; frozen is until when that is so, the zero time when it is not. tellUntil is
-	// [Config.TellFrozen].
+	// freezes are requests to write nothing; frozen is until when that is so, the zero time when it is not. tellUntil
+	// is [Config.TellFrozen].
 	freezes   chan freezeRequest
 	frozen    time.Time
 	tellUntil func(time.Time)
@@ -78,7 +78,8 @@ type Config struct {
 	AuditPeriod time.Duration
 	// OpenReader opens what audits read the kernel by. It is called in the goroutine, locked to no thread, that reads.
 	OpenReader func() (dataplane.Reader, error)
-	// ProcessorTime returns what the calling thread has taken of the processor so far, and the programs of this process.
+	// ProcessorTime returns what the calling thread has taken of the processor so far, and the programs of this
+	// process.
 	ProcessorTime func() (thread, programs time.Duration)
 	// AuditCost is called with what each reading took; nil is not called.
 	AuditCost func(AuditCost)
@@ -93,7 +94,8 @@ type Config struct {
 	TellFrozen func(until time.Time)
 	// Begin is what writes to the kernel once, ahead of the first pass; its error ends Run. Nil is nothing.
 	Begin func() error
-	// NameWriter finds out who undoes contested objects. It is called in a goroutine of its own; nil is that nobody knows.
+	// NameWriter finds out who undoes contested objects. It is called in a goroutine of its own; nil is that nobody
+	// knows.
 	NameWriter func(context.Context) Writer
 }
 

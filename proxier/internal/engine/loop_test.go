@@ -26,7 +26,8 @@ func TestTimesOfPasses(t *testing.T) {
 	name := s.apply([]byte(mistaken))[0]
 	now := time.Now()
 	l.pass(nil, nil, true)
-	l.pass([]cluster.Change{{Name: name, Arrived: now.Add(-time.Minute), Triggered: []time.Time{now.Add(-time.Hour)}}}, nil, false)
+	l.pass([]cluster.Change{{Name: name, Arrived: now.Add(-time.Minute), Triggered: []time.Time{now.Add(-time.Hour)}}},
+		nil, false)
 	if r := reports[1]; len(r.Changes) != 0 || r.Error() == nil {
 		t.Fatalf("a change that the kernel refused counts: %+v, %v", r.Changes, r.Error())
 	}
@@ -37,7 +38,8 @@ func TestTimesOfPasses(t *testing.T) {
 		t.Fatalf("%+v, %v", r, r.Error())
 	}
 	c := r.Changes[0]
-	if c.Queue < time.Minute || c.Total < c.Queue || len(c.Programmed) != 2 || c.Programmed[0] < time.Hour || c.Watch[0] != time.Hour-time.Minute || c.Programmed[1] < time.Second {
+	if c.Queue < time.Minute || c.Total < c.Queue || len(c.Programmed) != 2 || c.Programmed[0] < time.Hour ||
+		c.Watch[0] != time.Hour-time.Minute || c.Programmed[1] < time.Second {
 		t.Errorf("times %+v", c)
 	}
 	l.pass(nil, nil, false)

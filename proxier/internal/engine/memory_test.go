@@ -41,9 +41,12 @@ func clusterOf(n, endpoints int) source.Source {
 			ip := fmt.Sprintf("10.%d.%d.%d", 96+i>>16, i>>8&255, i&255)
 			all.Items = append(all.Items, v1.Service{
 				ObjectMeta: metav1.ObjectMeta{
-					Namespace: fmt.Sprintf("team-%d", i%50), Name: fmt.Sprintf("service-%d", i), UID: types.UID(fmt.Sprintf("00000000-0000-0000-0000-%012d", i)), ResourceVersion: fmt.Sprint(1000 + i),
+					Namespace: fmt.Sprintf("team-%d", i%50), Name: fmt.Sprintf("service-%d", i),
+					UID: types.UID(fmt.Sprintf("00000000-0000-0000-0000-%012d", i)), ResourceVersion: fmt.Sprint(1000 + i),
 					CreationTimestamp: metav1.Unix(1.7e9, 0), Labels: map[string]string{"app": fmt.Sprintf("app-%d", i)},
-					ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "kubectl", FieldsV1: metav1.NewFieldsV1(strings.Repeat("f", 500))}},
+					ManagedFields: []metav1.ManagedFieldsEntry{
+						{Manager: "kubectl", FieldsV1: metav1.NewFieldsV1(strings.Repeat("f", 500))},
+					},
 				},
 				Spec: v1.ServiceSpec{
 					Type: v1.ServiceTypeClusterIP, ClusterIP: ip, ClusterIPs: []string{ip}, IPFamilies: []v1.IPFamily{v1.IPv4Protocol},
@@ -59,9 +62,13 @@ func clusterOf(n, endpoints int) source.Source {
 		for i := range n {
 			e := discovery.EndpointSlice{
 				ObjectMeta: metav1.ObjectMeta{
-					Namespace: fmt.Sprintf("team-%d", i%50), Name: fmt.Sprintf("service-%d-x7k2p", i), UID: types.UID(fmt.Sprintf("00000000-0000-0000-0001-%012d", i)),
-					Labels:        map[string]string{discovery.LabelServiceName: fmt.Sprintf("service-%d", i), discovery.LabelManagedBy: "endpointslice-controller.k8s.io"},
-					ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "controller", FieldsV1: metav1.NewFieldsV1(strings.Repeat("f", 500))}},
+					Namespace: fmt.Sprintf("team-%d", i%50), Name: fmt.Sprintf("service-%d-x7k2p", i),
+					UID: types.UID(fmt.Sprintf("00000000-0000-0000-0001-%012d", i)),
+					Labels: map[string]string{discovery.LabelServiceName: fmt.Sprintf("service-%d",
+						i), discovery.LabelManagedBy: "endpointslice-controller.k8s.io"},
+					ManagedFields: []metav1.ManagedFieldsEntry{
+						{Manager: "controller", FieldsV1: metav1.NewFieldsV1(strings.Repeat("f", 500))},
+					},
 				},
 				AddressType: discovery.AddressTypeIPv4,
 				Ports:       []discovery.EndpointPort{{Name: new("http"), Port: new(int32(8080)), Protocol: new(v1.ProtocolTCP)}},
@@ -69,9 +76,11 @@ func clusterOf(n, endpoints int) source.Source {
 			for j := range endpoints {
 				k := i*endpoints + j
 				e.Endpoints = append(e.Endpoints, discovery.Endpoint{
-					Addresses: []string{fmt.Sprintf("10.%d.%d.%d", 128+k>>16, k>>8&255, k&255)}, NodeName: new(fmt.Sprintf("node-%d", k%100)), Zone: new("zone-a"),
+					Addresses: []string{fmt.Sprintf("10.%d.%d.%d", 128+k>>16, k>>8&255, k&255)},
+					NodeName:  new(fmt.Sprintf("node-%d", k%100)), Zone: new("zone-a"),
 					Conditions: discovery.EndpointConditions{Ready: new(true), Serving: new(true), Terminating: new(false)},
-					TargetRef:  &v1.ObjectReference{Kind: "Pod", Namespace: "team", Name: fmt.Sprintf("service-%d-pod-%d", i, j), UID: types.UID(fmt.Sprintf("00000000-0000-0000-0002-%012d", k))},
+					TargetRef: &v1.ObjectReference{Kind: "Pod", Namespace: "team", Name: fmt.Sprintf("service-%d-pod-%d",
+						i, j), UID: types.UID(fmt.Sprintf("00000000-0000-0000-0002-%012d", k))},
 				})
 			}
 			all.Items = append(all.Items, e)
@@ -79,7 +88,10 @@ func clusterOf(n, endpoints int) source.Source {
 		return all
 	}
 	nodes := func() apiruntime.Object { return &v1.NodeList{} }
-	return source.Source{Services: listed{services}.listerWatcher(), Slices: listed{slices}.listerWatcher(), Nodes: listed{nodes}.listerWatcher()}
+	return source.Source{
+		Services: listed{services}.listerWatcher(), Slices: listed{slices}.listerWatcher(),
+		Nodes: listed{nodes}.listerWatcher(),
+	}
 }
 
 // BenchmarkMemory says what stays in memory of a cluster once it is in the kernel: objects, what is wanted, the

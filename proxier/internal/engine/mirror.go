@@ -10,7 +10,7 @@ import (
 
 // mirrorRequest requests a copy of the mirror.
 type mirrorRequest struct {
-	// done takes the answer, and has room for it: who asks may have gone. Nil is that nothing was read yet.
+	// done takes the answer, and has room for it: the client may have gone. Nil is that nothing was read yet.
 	done chan<- *dataplane.State
 }
 

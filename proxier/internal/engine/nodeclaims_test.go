@@ -22,7 +22,9 @@ func TestClaimsAreToldInOneOrder(t *testing.T) {
 		for i := range 60 {
 			addresses = append(addresses, v1.NodeAddress{Type: v1.NodeExternalIP, Address: fmt.Sprintf("10.96.0.%d", i)})
 		}
-		s.objects.nodes["n2"] = &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n2"}, Status: v1.NodeStatus{Addresses: addresses}}
+		s.objects.nodes["n2"] = &v1.Node{
+			ObjectMeta: metav1.ObjectMeta{Name: "n2"}, Status: v1.NodeStatus{Addresses: addresses},
+		}
 		s.objects.version++
 		s.converge(s.apply([]byte(manyServices(60))), false)
 		if len(s.node) < 2 || len(s.node) >= 60 {
@@ -40,8 +42,10 @@ func TestClaimsAreToldInOneOrder(t *testing.T) {
 func TestServersWithoutPorts(t *testing.T) {
 	s := newScenario(t, 0, 0)
 	slice := &discovery.EndpointSlice{
-		ObjectMeta: metav1.ObjectMeta{Namespace: v1.NamespaceDefault, Name: "kubernetes", Labels: map[string]string{discovery.LabelServiceName: "kubernetes"}},
-		Endpoints:  []discovery.Endpoint{{Addresses: []string{"203.0.113.7"}}},
+		ObjectMeta: metav1.ObjectMeta{Namespace: v1.NamespaceDefault, Name: "kubernetes", Labels: map[string]string{
+			discovery.LabelServiceName: "kubernetes",
+		}},
+		Endpoints: []discovery.Endpoint{{Addresses: []string{"203.0.113.7"}}},
 	}
 	s.objects.slices[nameOf(slice)] = slice
 	if _, is := s.engine.apiServers(nil)[netip.MustParseAddr("203.0.113.7")]; !is {

@@ -28,7 +28,9 @@ endpoints: [{addresses: [10.244.1.2], nodeName: n1}]
 	for none, weight := range map[bool]string{false: "weight 7", true: "weight 1"} {
 		s := newScenario(t, 0, 0)
 		s.engine.settings.NoNodeWeights = none
-		s.objects.nodes["n1"] = &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1", Annotations: map[string]string{"ipvs-proxier.io/weight": "7"}}}
+		s.objects.nodes["n1"] = &v1.Node{
+			ObjectMeta: metav1.ObjectMeta{Name: "n1", Annotations: map[string]string{"ipvs-proxier.io/weight": "7"}},
+		}
 		s.objects.version++
 		s.converge(s.apply([]byte(objects)), false)
 		if got := s.memory.State().ServiceText(); !strings.Contains(got, "10.244.1.2:8080 "+weight) {

@@ -49,7 +49,8 @@ func TestHostileObjects(t *testing.T) {
 			t.Errorf("%d bytes of log", n)
 		}
 		for line := range strings.Lines(text.String()) {
-			if len(line) > 4*budget.MessageBytes || budget.Printable(strings.TrimSuffix(line, "\n")) != strings.TrimSuffix(line, "\n") {
+			if len(line) > 4*budget.MessageBytes ||
+				budget.Printable(strings.TrimSuffix(line, "\n")) != strings.TrimSuffix(line, "\n") {
 				t.Errorf("a line of %d bytes: %.200s", len(line), line)
 			}
 		}
@@ -86,7 +87,8 @@ func TestDriftIsNamed(t *testing.T) {
 	if len(warnings) != 1 {
 		t.Fatalf("%d warnings, want 1: %q", len(warnings), warnings)
 	}
-	for _, words := range []string{fmt.Sprint("count=", all), "create virtual-server tcp 10.96.0.1:80 rr (service default/s0)", fmt.Sprintf("and %d more", all-5)} {
+	for _, words := range []string{fmt.Sprint("count=",
+		all), "create virtual-server tcp 10.96.0.1:80 rr (service default/s0)", fmt.Sprintf("and %d more", all-5)} {
 		if !strings.Contains(warnings[0], words) {
 			t.Errorf("the warning does not say %q: %s", words, warnings[0])
 		}
@@ -155,9 +157,13 @@ func TestAContestIsToldOnce(t *testing.T) {
 		}
 	}
 	if drift != 5 || len(problems) != 1 || len(ends) != 1 {
-		t.Fatalf("%d lines of drift, %d of the begin, %d of the end, want 5, 1 and 1:\n%s", drift, len(problems), len(ends), text)
+		t.Fatalf("%d lines of drift, %d of the begin, %d of the end, want 5, 1 and 1:\n%s",
+			drift, len(problems), len(ends), text)
 	}
-	for _, words := range []string{"level=WARN", "reason=Contested", "virtual-server tcp 10.96.0.1:80", "service default/s0", "kube-proxy runs here (process 7)"} {
+	for _, words := range []string{
+		"level=WARN", "reason=Contested", "virtual-server tcp 10.96.0.1:80", "service default/s0",
+		"kube-proxy runs here (process 7)",
+	} {
 		if !strings.Contains(problems[0], words) {
 			t.Errorf("the log does not say %q: %s", words, problems[0])
 		}
@@ -176,7 +182,9 @@ func TestHealthOfWhatChanges(t *testing.T) { engine.CheckHealthOfWhatChanges(t, 
 func watchHealth(now func() time.Time) engine.HealthWatch {
 	b := observe.NewBoard("n1", "v1", nil, observe.Origin{})
 	b.Now = now
-	return healthWatch{b, &observe.Health{Board: b, Node: func() (*v1.Node, bool) { return nil, false }, Answered: func(string, int) {}}}
+	return healthWatch{
+		b, &observe.Health{Board: b, Node: func() (*v1.Node, bool) { return nil, false }, Answered: func(string, int) {}},
+	}
 }
 
 type healthWatch struct {
@@ -207,7 +215,8 @@ func TestRefusalsAreTold(t *testing.T) {
 func newProblemWatch(t *testing.T) *problemWatch {
 	w := &problemWatch{
 		T: t, metrics: observe.NewMetrics(nil, "v1"), client: &eventList{},
-		board: observe.NewBoard("n1", "v1", func() (observe.ConnectionCounter, error) { return noRealServers{}, nil }, observe.Origin{Mistakes: func() []string { return nil }}),
+		board: observe.NewBoard("n1", "v1", func() (observe.ConnectionCounter, error) { return noRealServers{}, nil },
+			observe.Origin{Mistakes: func() []string { return nil }}),
 	}
 	sink := events.NewSink(w.client, slog.New(slog.DiscardHandler), func(string) {})
 	go sink.Run(t.Context())
@@ -241,7 +250,10 @@ func (w *problemWatch) Wrong(annotations map[string]string) {
 	}
 	for name := range annotations {
 		field := annotation.Field(annotation.Prefix + name)
-		if !slices.ContainsFunc(status.Services[0].Problems, func(p proxier.ProblemStatus) bool { return p.Reason == "InvalidAnnotation" && p.Field == field }) {
+		if !slices.ContainsFunc(
+			status.Services[0].Problems,
+			func(p proxier.ProblemStatus) bool { return p.Reason == "InvalidAnnotation" && p.Field == field },
+		) {
 			w.Errorf("status does not show %s: %+v", name, status.Services[0].Problems)
 		}
 		w.client.await(w.T, v1.EventTypeWarning, "InvalidAnnotation", annotation.Prefix+name)
@@ -257,7 +269,9 @@ func (w *problemWatch) Told(reasons map[string]string) {
 		w.Fatal(err)
 	}
 	for reason, field := range reasons {
-		if !slices.ContainsFunc(status.Services[0].Problems, func(p proxier.ProblemStatus) bool { return p.Reason == reason && p.Field == field }) {
+		if !slices.ContainsFunc(
+			status.Services[0].Problems, func(p proxier.ProblemStatus) bool { return p.Reason == reason && p.Field == field },
+		) {
 			w.Errorf("status does not show %s %s: %+v", reason, field, status.Services[0].Problems)
 		}
 		w.client.await(w.T, v1.EventTypeWarning, reason, field)
@@ -362,7 +376,9 @@ func TestSysctlsAreToldOnce(t *testing.T) {
 	memory := kernel.NewMemory()
 	memory.State().Sysctls["net.ipv4.ip_forward"] = "0"
 	memory.State().Sysctls["net.ipv4.vs.conntrack"] = "1"
-	e := engine.New(engine.Settings{Dataplane: dataplane.Config{Link: "kube-ipvs0", Families: []cluster.Family{cluster.IPv4}}}, memory, engine.NoObjects())
+	e := engine.New(engine.Settings{
+		Dataplane: dataplane.Config{Link: "kube-ipvs0", Families: []cluster.Family{cluster.IPv4}},
+	}, memory, engine.NoObjects())
 	var out bytes.Buffer
 	observer := observe.NewLog(slog.New(slog.NewTextHandler(&out, nil)))
 	told := func() (lines []string) {
@@ -376,7 +392,8 @@ func TestSysctlsAreToldOnce(t *testing.T) {
 		return lines
 	}
 	want := []string{
-		`name=net.ipv4.ip_forward old=0 new=1`, `name=net.ipv4.vs.expire_nodest_conn old="" new=1`, `name=net.ipv4.vs.expire_quiescent_template old="" new=1`,
+		`name=net.ipv4.ip_forward old=0 new=1`, `name=net.ipv4.vs.expire_nodest_conn old="" new=1`,
+		`name=net.ipv4.vs.expire_quiescent_template old="" new=1`,
 	}
 	if diff := cmp.Diff(want, told()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

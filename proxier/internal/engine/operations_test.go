@@ -38,7 +38,9 @@ func TestOperationsSayWhy(t *testing.T) {
 	state := s.memory.State()
 	web := dataplane.VirtualServerID{Addr: netip.MustParseAddr("10.96.0.1"), Port: 80, Protocol: cluster.TCP}
 	endpoint := func(n int) dataplane.RealServerObject {
-		return dataplane.RealServerObject{VirtualServer: web, RealServer: dataplane.RealServer{Addr: netip.MustParseAddr(fmt.Sprintf("10.244.0.%d", n)), Port: 8080}}
+		return dataplane.RealServerObject{VirtualServer: web, RealServer: dataplane.RealServer{
+			Addr: netip.MustParseAddr(fmt.Sprintf("10.244.0.%d", n)), Port: 8080,
+		}}
 	}
 	drop := func(o dataplane.Object) {
 		s.tampered = true
@@ -56,24 +58,30 @@ func TestOperationsSayWhy(t *testing.T) {
 		}
 	}
 	wants("a start", pass(s.apply([]byte(strings.ReplaceAll(manyServices(1), "s0", "web")+"---\n"+twoEndpoints)), false),
-		"start: create virtual-server tcp 10.96.0.1:80 rr of default/web", "start: create real-server tcp 10.96.0.1:80 -> 10.244.0.2:8080 weight 1 of default/web",
-		"start: create real-server tcp 10.96.0.1:80 -> 10.244.0.1:8080 weight 1 of default/web", "start: create address 10.96.0.1 of default/web")
+		"start: create virtual-server tcp 10.96.0.1:80 rr of default/web",
+		"start: create real-server tcp 10.96.0.1:80 -> 10.244.0.2:8080 weight 1 of default/web",
+		"start: create real-server tcp 10.96.0.1:80 -> 10.244.0.1:8080 weight 1 of default/web",
+		"start: create address 10.96.0.1 of default/web")
 
 	drop(endpoint(1))
 	drop(dataplane.Address{Addr: web.Addr})
 	s.round(s.memory.Reader(), dataplane.AllParts, func() {})
 	wants("a round", pass(nil, false),
-		"drift: create real-server tcp 10.96.0.1:80 -> 10.244.0.1:8080 weight 1 of default/web", "drift: create address 10.96.0.1 of default/web")
+		"drift: create real-server tcp 10.96.0.1:80 -> 10.244.0.1:8080 weight 1 of default/web",
+		"drift: create address 10.96.0.1 of default/web")
 
 	drop(endpoint(1))
 	broken.refuse = func(op dataplane.Op) bool { return strings.Contains(op.String(), "10.244.0.1") }
-	wants("a whole audit", pass(nil, true), "drift: create real-server tcp 10.96.0.1:80 -> 10.244.0.1:8080 weight 1 of default/web fails")
+	wants("a whole audit", pass(nil, true),
+		"drift: create real-server tcp 10.96.0.1:80 -> 10.244.0.1:8080 weight 1 of default/web fails")
 	broken.refuse = func(dataplane.Op) bool { return false }
 	s.now = s.now.Add(time.Minute)
 	wants("a retry", pass(nil, false), "retry: create real-server tcp 10.96.0.1:80 -> 10.244.0.1:8080 weight 1 of default/web")
 
 	s.memory.Busy[dataplane.RealServerID{VirtualServer: web, Endpoint: netip.MustParseAddrPort("10.244.0.1:8080")}] = 1
-	wants("a change", pass(s.apply([]byte(strings.Replace(twoEndpoints, "{addresses: [10.244.0.1], nodeName: n2}, ", "", 1))), false),
+	wants("a change", pass(
+		s.apply([]byte(strings.Replace(twoEndpoints, "{addresses: [10.244.0.1], nodeName: n2}, ", "", 1))), false,
+	),
 		"change: update real-server tcp 10.96.0.1:80 -> 10.244.0.1:8080 weight 0 of default/web")
 	clear(s.memory.Busy)
 	s.now = s.now.Add(time.Minute)

@@ -27,7 +27,8 @@ func newPartsLoop(t *testing.T) *partsLoop {
 	l.Loop = &Loop{
 		engine: l.s.engine, work: &Stopwatch{}, waiting: map[cluster.Name]cluster.Change{}, ours: newAddressChanges(),
 		observers: []Observer{observerFunc(func(r Report) { l.reports = append(l.reports, r) })},
-		audits:    newAuditor(l.s.engine, func() (dataplane.Reader, error) { return reader, nil }, time.Hour, &Stopwatch{}, noCost),
+		audits: newAuditor(l.s.engine, func() (dataplane.Reader, error) { return reader, nil }, time.Hour, &Stopwatch{},
+			noCost),
 	}
 	t.Cleanup(l.audits.close)
 	l.s.apply([]byte(manyServices(5)))
@@ -91,7 +92,8 @@ func TestAnAddressThatIsTakenAwayComesBack(t *testing.T) {
 			}
 			last := l.reports[len(l.reports)-1]
 			if !last.Audit || last.Whole || last.OpCount() != 1 {
-				t.Errorf("the report says audit %t, whole %t, %d operations; want true, false, 1", last.Audit, last.Whole, last.OpCount())
+				t.Errorf("the report says audit %t, whole %t, %d operations; want true, false, 1",
+					last.Audit, last.Whole, last.OpCount())
 			}
 			l.read = nil
 			l.audits.want(dataplane.PartAddresses)

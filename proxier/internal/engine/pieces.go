@@ -128,7 +128,7 @@ func (e *Engine) remove(name cluster.Name) dataplane.Touched {
 	return dataplane.Touched{}
 }
 
-// big reports whether a Service has, or is to have, more than fits into a piece, and takes note whether it is to.
+// big reports whether a Service has, or is to have, more than fits into a piece, and records whether it is to.
 func (e *Engine) big(f dataplane.Fragment) bool {
 	more := f.Weight() > e.pieces.objects
 	if more {
@@ -156,7 +156,7 @@ func (e *Engine) goOver(name cluster.Name) {
 func (p *pieces) room() int        { return max(1, p.objects>>p.halved) }
 func (p *pieces) serversRoom() int { return max(1, p.servers>>p.halved) }
 
-// took takes note of how long a pass took that had a piece.
+// took records how long a pass took that had a piece.
 func (p *pieces) took(d time.Duration, starting bool) {
 	long := passLong
 	if starting {
@@ -264,7 +264,7 @@ func (e *Engine) clip(now time.Time, ops []dataplane.Op, touched dataplane.Touch
 	return ops
 }
 
-// recordRest takes note of what has failed of virtual servers that are among the rest, and takes out those that are not
+// recordRest records what has failed of virtual servers that are among the rest, and takes out those that are not
 // there at all: they are tried again as a whole. It returns the keys of the pass of which something has failed since it
 // is one of the rest. That waits until all of the rest was tried, so that those behind it have their turn.
 func (e *Engine) recordRest(r *Report, touched dataplane.Touched) map[cluster.Name]dataplane.Touched {

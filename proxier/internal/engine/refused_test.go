@@ -73,7 +73,8 @@ func CheckHealthIsTheNodes(t *testing.T, watch func(now func() time.Time) Health
 			return false
 		}
 	}
-	others := strings.ReplaceAll(strings.ReplaceAll(manyServices(4), "{name: s", "{namespace: other, name: s"), "10.96.0.", "10.96.9.")
+	others := strings.ReplaceAll(strings.ReplaceAll(manyServices(4), "{name: s", "{namespace: other, name: s"),
+		"10.96.0.", "10.96.9.")
 	own := strings.Replace(manyServices(4), "[10.244.1.3], nodeName: n2", "[10.244.1.3], nodeName: n1", 1)
 	for name, c := range map[string]struct {
 		refuse         func(dataplane.Op) bool
@@ -93,7 +94,9 @@ func CheckHealthIsTheNodes(t *testing.T, watch func(now func() time.Time) Health
 		"a set":   {of("set IPVSP-VIP"), 503, 503, false},
 		"a link":  {of("link "), 503, 503, false},
 	} {
-		for _, errno := range []syscall.Errno{syscall.EINVAL, syscall.ENOSPC, syscall.ENOMEM, syscall.ENOENT, syscall.ESRCH, syscall.EEXIST, syscall.EPERM} {
+		for _, errno := range []syscall.Errno{
+			syscall.EINVAL, syscall.ENOSPC, syscall.ENOMEM, syscall.ENOENT, syscall.ESRCH, syscall.EEXIST, syscall.EPERM,
+		} {
 			s := newScenario(t, 0, 0)
 			w := &watched{s, watch(func() time.Time { return s.now })}
 			broken := &brokenKernel{Kernel: w.memory, errno: errno, refuse: c.refuse}
@@ -112,7 +115,8 @@ func CheckHealthIsTheNodes(t *testing.T, watch func(now func() time.Time) Health
 				t.Errorf("%s, %s: after an audit, reported as refused is not %v: %s", name, errno, c.told, text)
 			}
 			if c.told && (audited.Refused != last.Refused || len(audited.Failures[cluster.Name{}]) > 0) {
-				t.Errorf("%s, %s: after an audit %d Services are refused, want %d: %v", name, errno, audited.Refused, last.Refused, audited.Error())
+				t.Errorf("%s, %s: after an audit %d Services are refused, want %d: %v",
+					name, errno, audited.Refused, last.Refused, audited.Error())
 			}
 			if _, worst := w.goOn(nil, time.Hour); worst != [2]int{c.healthz, c.livez} {
 				t.Errorf("%s, %s: after an audit /healthz and /livez %v, want %d and %d", name, errno, worst, c.healthz, c.livez)
@@ -123,7 +127,8 @@ func CheckHealthIsTheNodes(t *testing.T, watch func(now func() time.Time) Health
 				mended = lastRetry + firstRetry
 			}
 			if last, _ := w.goOn(nil, mended); last.Pending != 0 || w.problems() != "" {
-				t.Errorf("%s, %s: accepted, and still %d wait, problems %q: %v", name, errno, last.Pending, w.problems(), last.Error())
+				t.Errorf("%s, %s: accepted, and still %d wait, problems %q: %v",
+					name, errno, last.Pending, w.problems(), last.Error())
 			}
 			if _, worst := w.goOn(nil, time.Second); worst != [2]int{200, 200} {
 				t.Errorf("%s, %s: accepted, and /healthz and /livez %v", name, errno, worst)
@@ -138,11 +143,14 @@ func CheckHealthOfWhatChanges(t *testing.T, watch func(now func() time.Time) Hea
 	const many = 100
 	of := func(namespace string, n int) (text string) {
 		network := map[string]string{"default": "10.96.", "other": "10.97.", "third": "10.98."}[namespace]
-		return strings.ReplaceAll(strings.ReplaceAll(manyServices(n), "{name: s", "{namespace: "+namespace+", name: s"), "10.96.", network)
+		return strings.ReplaceAll(strings.ReplaceAll(manyServices(n), "{name: s", "{namespace: "+namespace+", name: s"),
+			"10.96.", network)
 	}
 	change := func(w *watched, namespace string, from, to int) (names []cluster.Name) {
 		for i := from; i < to; i++ {
-			names = append(names, w.apply([]byte(strings.ReplaceAll(sliceOf(i, 6), "{name: s", "{namespace: "+namespace+", name: s")))...)
+			names = append(
+				names, w.apply([]byte(strings.ReplaceAll(sliceOf(i, 6), "{name: s", "{namespace: "+namespace+", name: s")))...,
+			)
 		}
 		return names
 	}
@@ -193,7 +201,9 @@ func CheckHealthOfWhatChanges(t *testing.T, watch func(now func() time.Time) Hea
 			s := newScenario(t, 0, 0)
 			w := &watched{s, watch(func() time.Time { return s.now })}
 			refuse := false
-			w.engine.kernel = &brokenKernel{Kernel: w.memory, errno: syscall.EINVAL, refuse: func(dataplane.Op) bool { return refuse }}
+			w.engine.kernel = &brokenKernel{
+				Kernel: w.memory, errno: syscall.EINVAL, refuse: func(dataplane.Op) bool { return refuse },
+			}
 			var names []cluster.Name
 			for namespace, n := range c.services {
 				names = append(names, w.apply([]byte(of(namespace, n)))...)
@@ -234,9 +244,15 @@ func CheckHealthOfWhatChanges(t *testing.T, watch func(now func() time.Time) Hea
 // at once.
 func TestAServiceThatIsPutRightIsWell(t *testing.T) {
 	w := &watched{newScenario(t, 0, 0), unwatched{}}
-	w.engine.kernel = &brokenKernel{Kernel: w.memory, errno: syscall.EINVAL, refuse: func(op dataplane.Op) bool { return strings.Contains(op.String(), "10.244.1.3:8080") }}
+	w.engine.kernel = &brokenKernel{
+		Kernel: w.memory, errno: syscall.EINVAL,
+		refuse: func(op dataplane.Op) bool { return strings.Contains(op.String(), "10.244.1.3:8080") },
+	}
 	w.goOn(w.apply([]byte(manyServices(4))), time.Hour)
-	if text := w.problems(); !strings.Contains(text, "KernelRefused: create real-server tcp 10.96.0.2:80 -> 10.244.1.3:8080 weight 1: the kernel refuses it: invalid argument; ") {
+	if text := w.problems(); !strings.Contains(
+		text,
+		"KernelRefused: create real-server tcp 10.96.0.2:80 -> 10.244.1.3:8080 weight 1: the kernel refuses it: invalid argument; ",
+	) {
 		t.Errorf("problems %q", text)
 	}
 	r := w.pass(w.apply([]byte(sliceOf(1, 2))), false)
@@ -302,12 +318,16 @@ func TestSourceRangesFailClosed(t *testing.T) {
 	}
 	never := func(dataplane.Op) bool { return false }
 	for missing, families := range map[string]string{
-		"chain ipv4 filter IPVSP-CLIENTS": "ipv4", "chain ipv4 filter IPVSP-FRONT-END": "ipv4", "chain ipv4 filter IPVSP-INPUT": "ipv4",
-		"chain ipv4 mangle IPVSP-FRONT-END": "ipv4", "chain ipv4 mangle IPVSP-OUTPUT": "ipv4", "chain ipv4 mangle IPVSP-CLIENTS": "ipv4",
+		"chain ipv4 filter IPVSP-CLIENTS": "ipv4", "chain ipv4 filter IPVSP-FRONT-END": "ipv4",
+		"chain ipv4 filter IPVSP-INPUT":     "ipv4",
+		"chain ipv4 mangle IPVSP-FRONT-END": "ipv4", "chain ipv4 mangle IPVSP-OUTPUT": "ipv4",
+		"chain ipv4 mangle IPVSP-CLIENTS": "ipv4",
 		"chain ipv6 filter IPVSP-CLIENTS": "ipv6", "chain ipv6 mangle IPVSP-FRONT-END": "ipv6",
 		"chain ipv4": "ipv4", "chain ipv6": "ipv6", "chain": both,
-		"hook ipv4 filter INPUT (not by lo": "ipv4", "hook ipv4 filter INPUT": "ipv4", "hook ipv4 mangle OUTPUT": "ipv4", "hook ipv6 filter INPUT": "ipv6",
-		"entry IPVSP-RESTRICTED": "ipv4", "entry IPVSP-6-RESTRICTED": "ipv6", "set IPVSP-RESTRICTED": "ipv4", "set IPVSP-CLIENTS": "ipv4",
+		"hook ipv4 filter INPUT (not by lo": "ipv4", "hook ipv4 filter INPUT": "ipv4", "hook ipv4 mangle OUTPUT": "ipv4",
+		"hook ipv6 filter INPUT": "ipv6",
+		"entry IPVSP-RESTRICTED": "ipv4", "entry IPVSP-6-RESTRICTED": "ipv6", "set IPVSP-RESTRICTED": "ipv4",
+		"set IPVSP-CLIENTS": "ipv4",
 	} {
 		for _, when := range []string{"new", "ranges added", "taken away", "taken away, found beside passes"} {
 			if strings.HasPrefix(missing, "set") && when != "new" {
@@ -370,7 +390,8 @@ func TestSourceRangesFailClosed(t *testing.T) {
 				t.Errorf("without %s, %s: no error", missing, when)
 			}
 			for family, front := range fronts {
-				if text := w.problems(); strings.Contains(text, "default/guarded SourceRangesUnguarded: LoadBalancer "+front.String()+": it has source ranges") !=
+				if text := w.problems(); strings.Contains(text, "default/guarded SourceRangesUnguarded: LoadBalancer "+
+					front.String()+": it has source ranges") !=
 					strings.Contains(families, family) {
 					t.Errorf("without %s, %s: the Problems are %s", missing, when, text)
 				}
@@ -382,7 +403,8 @@ func TestSourceRangesFailClosed(t *testing.T) {
 			}
 			last, _ = w.goOn(nil, mended)
 			if n := len(w.memory.State().VirtualServers); n != 7 || last.Pending != 0 || w.problems() != "" {
-				t.Errorf("with %s again, %s: %d virtual servers, want 7; %d wait: %v, problems %s", missing, when, n, last.Pending, last.Error(), w.problems())
+				t.Errorf("with %s again, %s: %d virtual servers, want 7; %d wait: %v, problems %s",
+					missing, when, n, last.Pending, last.Error(), w.problems())
 			}
 		}
 	}
@@ -397,7 +419,9 @@ func TestWhatWasTakenIsBounded(t *testing.T) {
 	note := func(namespace string, i int) {
 		now = now.Add(time.Second)
 		names[0] = cluster.Name{Namespace: namespace, Name: fmt.Sprint(i)}
-		known.note(now, &operations{ops: make([]dataplane.Op, 1), owner: func(dataplane.Op) cluster.Name { return names[0] }}, rs)
+		known.note(
+			now, &operations{ops: make([]dataplane.Op, 1), owner: func(dataplane.Op) cluster.Name { return names[0] }}, rs,
+		)
 	}
 	for i := range 10 * takenAtMost {
 		if note("other", i); len(known.last) > takenAtMost {

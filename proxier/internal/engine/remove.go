@@ -15,8 +15,8 @@ type Removing struct {
 	Shared bool
 	// HandOver leaves virtual servers, addresses and the link to another proxy.
 	HandOver bool
-	// Force takes the addresses on a shared link, and their virtual servers, for ours, also where no set of ours says that
-	// they are.
+	// Force takes the addresses on a shared link, and their virtual servers, for ours, also where no set of ours says
+	// that they are.
 	Force bool
 	// DryRun removes nothing.
 	DryRun bool

@@ -60,8 +60,11 @@ func TestCleanup(t *testing.T) {
 func TestCleanupGoesOn(t *testing.T) {
 	s := newScenario(t, 0, 0)
 	s.converge(s.apply([]byte(manyServices(3))), false)
-	done, err := cleanUp(t, &brokenKernel{Kernel: s.memory, refuse: func(op dataplane.Op) bool { return strings.Contains(op.String(), "10.96.0.2:80") }}, "kube-ipvs0", Removing{})
-	if err == nil || !strings.Contains(err.Error(), "10.96.0.2:80") || len(done.Objects) == 0 || len(s.memory.State().VirtualServers) != 1 {
+	done, err := cleanUp(t, &brokenKernel{
+		Kernel: s.memory, refuse: func(op dataplane.Op) bool { return strings.Contains(op.String(), "10.96.0.2:80") },
+	}, "kube-ipvs0", Removing{})
+	if err == nil || !strings.Contains(err.Error(), "10.96.0.2:80") || len(done.Objects) == 0 ||
+		len(s.memory.State().VirtualServers) != 1 {
 		t.Errorf("%d objects, %v, left:\n%s", len(done.Objects), err, s.memory.State().Text())
 	}
 }
@@ -73,7 +76,8 @@ func kubeProxys(s *scenario, addresses ...string) {
 	for _, text := range addresses {
 		addr := netip.MustParseAddr(text)
 		state.Addresses[addr] = struct{}{}
-		state.SetVirtualServer(dataplane.VirtualServerID{Addr: addr, Port: 80, Protocol: cluster.TCP}, dataplane.VirtualServer{Scheduler: "rr"})
+		state.SetVirtualServer(dataplane.VirtualServerID{Addr: addr, Port: 80, Protocol: cluster.TCP},
+			dataplane.VirtualServer{Scheduler: "rr"})
 	}
 }
 
@@ -133,7 +137,9 @@ func TestHandOver(t *testing.T) {
 			s.memory.AfterEach = nil
 			stay := func() (lines []string) {
 				for _, line := range leftOf(s) {
-					if kind, _, _ := strings.Cut(line, " "); slices.Contains([]string{"virtual-server", "->", "address", "link"}, kind) {
+					if kind, _, _ := strings.Cut(line, " "); slices.Contains([]string{
+						"virtual-server", "->", "address", "link",
+					}, kind) {
 						lines = append(lines, line)
 					}
 				}

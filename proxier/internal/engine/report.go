@@ -26,8 +26,8 @@ type Report struct {
 	Audit, Whole bool
 	// Services is the number of Services that were looked at, Served that of all that are served.
 	Services, Served int
-	// Backlog is the number of Services that wait for the passes to come or are made beside them, of what is not done yet
-	// of big ones, and of Services that are to be reported.
+	// Backlog is the number of Services that wait for the passes to come or are made beside them, of what is not done
+	// yet of big ones, and of Services that are to be reported.
 	Backlog int
 	// Ops counts the operations that succeeded.
 	Ops map[OpLabel]int
@@ -55,8 +55,8 @@ type Report struct {
 	Foreign, Draining, Pending int
 	// Unsound says that the foundation is incomplete, or that the kernel could not be read.
 	Unsound bool
-	// Refused counts the Services of which something is to be tried again. MostRefused says that they are so many of those
-	// that came to the kernel lately that it must be the node's fault.
+	// Refused counts the Services of which something is to be tried again. MostRefused says that they are so many of
+	// those that came to the kernel lately that it must be the node's fault.
 	Refused     int
 	MostRefused bool
 	// Connections is how many connections the real servers had together when the whole kernel was last read.

@@ -80,11 +80,13 @@ func (s *scenario) tamper(r *rand.Rand) {
 	s.tampered = true
 	state := s.memory.State()
 	drop := func(o dataplane.Object) { state.Apply(dataplane.Op{Verb: dataplane.Delete, Object: o}) }
-	ids := slices.SortedFunc(maps.Keys(state.VirtualServers), func(a, b dataplane.VirtualServerID) int { return strings.Compare(a.String(), b.String()) })
+	ids := slices.SortedFunc(maps.Keys(state.VirtualServers),
+		func(a, b dataplane.VirtualServerID) int { return strings.Compare(a.String(), b.String()) })
 	switch kind := r.IntN(8); {
 	case kind == 0:
 		for _, e := range state.Entries.Sorted() {
-			// In an excluded network a virtual server that has lost its entry is somebody else's, and keeps its Service off.
+			// In an excluded network a virtual server that has lost its entry is somebody else's, and keeps its Service
+			// off.
 			if !s.engine.excluded(e.Entry.Addr) {
 				drop(e)
 				return
@@ -103,7 +105,9 @@ func (s *scenario) tamper(r *rand.Rand) {
 	case kind == 3:
 		state.Sysctls["net.ipv4.vs.conntrack"] = "0"
 	case kind == 4:
-		id := dataplane.VirtualServerID{Addr: netip.AddrFrom4([4]byte{10, 96, 200, byte(r.IntN(4))}), Port: 80, Protocol: cluster.TCP}
+		id := dataplane.VirtualServerID{
+			Addr: netip.AddrFrom4([4]byte{10, 96, 200, byte(r.IntN(4))}), Port: 80, Protocol: cluster.TCP,
+		}
 		s.foreign[id] = true
 		s.memory.AddForeign(id, dataplane.VirtualServer{Scheduler: "lc"})
 	case len(ids) == 0:
@@ -121,7 +125,9 @@ func (s *scenario) tamper(r *rand.Rand) {
 			return
 		}
 		server.Weight += 7
-		state.Apply(dataplane.Op{Verb: dataplane.Update, Object: dataplane.RealServerObject{VirtualServer: id, RealServer: server}})
+		state.Apply(dataplane.Op{
+			Verb: dataplane.Update, Object: dataplane.RealServerObject{VirtualServer: id, RealServer: server},
+		})
 	}
 }
 
@@ -283,7 +289,8 @@ func TestChangesDoNotWaitForAudits(t *testing.T) {
 	<-b.waits
 	// Sets have been read. A Service comes, one goes, one gets another endpoint.
 	var changes []cluster.Change
-	for _, name := range slices.Concat(b.s.apply([]byte(strings.NewReplacer("s0", "new", "10.96.0.1,", "10.96.9.9,", "10.96.0.1]", "10.96.9.9]").Replace(manyServices(1)))),
+	for _, name := range slices.Concat(b.s.apply([]byte(strings.NewReplacer("s0", "new", "10.96.0.1,", "10.96.9.9,",
+		"10.96.0.1]", "10.96.9.9]").Replace(manyServices(1)))),
 		b.s.delete("Service s7"), b.s.apply([]byte(sliceOf(8, 6)))) {
 		changes = append(changes, cluster.Change{Name: name, Arrived: now})
 	}
@@ -295,7 +302,8 @@ func TestChangesDoNotWaitForAudits(t *testing.T) {
 	text := b.s.memory.State().ServiceText()
 	b.read <- struct{}{}
 	b.finish()
-	if r := b.last(); !r.Audit || r.Error() != nil || r.OpCount() != 1 || r.Ops[OpLabel{dataplane.Update, dataplane.KindSysctl}] != 1 || r.Foreign != 0 {
+	if r := b.last(); !r.Audit || r.Error() != nil || r.OpCount() != 1 ||
+		r.Ops[OpLabel{dataplane.Update, dataplane.KindSysctl}] != 1 || r.Foreign != 0 {
 		t.Errorf("the audit's pass: %+v, want the sysctl alone", r)
 	}
 	if diff := gocmp.Diff(text, b.s.memory.State().ServiceText()); diff != "" {
@@ -421,10 +429,11 @@ func TestAuditsTakeAHundredth(t *testing.T) {
 		s := newScenario(t, 0, 0)
 		s.converge(nil, false)
 		var looks time.Duration
-		a := newAuditor(s.engine, func() (dataplane.Reader, error) { return s.memory.Reader(), nil }, c.period, &Stopwatch{}, func() (thread, programs time.Duration) {
-			looks++
-			return looks * c.cost / 2, looks * (c.cost - c.cost/2)
-		})
+		a := newAuditor(s.engine, func() (dataplane.Reader, error) { return s.memory.Reader(), nil }, c.period, &Stopwatch{},
+			func() (thread, programs time.Duration) {
+				looks++
+				return looks * c.cost / 2, looks * (c.cost - c.cost/2)
+			})
 		t.Cleanup(a.close)
 		var told AuditCost
 		a.cost = func(c AuditCost) { told = c }

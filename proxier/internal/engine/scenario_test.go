@@ -231,8 +231,12 @@ type scenario struct {
 
 func newScenario(t testing.TB, rate float64, seed uint64) *scenario {
 	s := &scenario{
-		t: t, objects: &objects{services: map[cluster.Name]*v1.Service{}, slices: map[cluster.Name]*discovery.EndpointSlice{}, nodes: map[string]*v1.Node{}},
-		memory: kernel.NewMemory(), now: time.Unix(1e9, 0), rows: map[cluster.Name]Row{}, foreign: map[dataplane.VirtualServerID]bool{},
+		t: t, objects: &objects{
+			services: map[cluster.Name]*v1.Service{}, slices: map[cluster.Name]*discovery.EndpointSlice{},
+			nodes: map[string]*v1.Node{},
+		},
+		memory: kernel.NewMemory(), now: time.Unix(1e9, 0), rows: map[cluster.Name]Row{},
+		foreign: map[dataplane.VirtualServerID]bool{},
 	}
 	s.memory.Addresses = []netip.Addr{netip.MustParseAddr("192.168.50.1"), netip.MustParseAddr("fd00:50::1")}
 	s.memory.AfterEach = func(op dataplane.Op, state *dataplane.State) {
@@ -241,7 +245,8 @@ func newScenario(t testing.TB, rate float64, seed uint64) *scenario {
 				t.Errorf("after %s: %s", op, violation)
 			}
 		}
-		if o, is := op.Object.(dataplane.VirtualServerObject); is && op.Verb == dataplane.Delete && s.passing && rate == 0 && s.refused == "" && !s.tampered {
+		if o, is := op.Object.(dataplane.VirtualServerObject); is && op.Verb == dataplane.Delete && s.passing && rate == 0 &&
+			s.refused == "" && !s.tampered {
 			if _, wanted := s.engine.want.State.VirtualServers[o.ID]; wanted {
 				t.Errorf("%s, which is wanted, though all goes well", op)
 			}
@@ -339,7 +344,8 @@ func (s *scenario) restart() {
 		Exclude:         []netip.Prefix{netip.MustParsePrefix("10.97.0.0/16")},
 		APIServers:      func() []netip.AddrPort { return []netip.AddrPort{netip.MustParseAddrPort("203.0.113.100:6443")} },
 		Protected: func(protocol cluster.Protocol, port uint16) bool {
-			return protocol == cluster.TCP && (port == 22 || 10248 <= port && port <= 10250) || protocol == cluster.UDP && port == 4789
+			return protocol == cluster.TCP && (port == 22 || 10248 <= port && port <= 10250) ||
+				protocol == cluster.UDP && port == 4789
 		},
 	}, s.trace, s.objects)
 	atOnce := func() time.Time { return s.now } // what is read takes no time, so that nothing waits for it
@@ -436,7 +442,9 @@ func (s *scenario) run(a *txtar.Archive, update bool) {
 				}
 			}
 		case "want", "problems", "health", "flows":
-			got := map[string]func() string{"want": s.memory.State().ServiceText, "problems": s.problems, "health": s.health, "flows": s.flows}[verb]()
+			got := map[string]func() string{
+				"want": s.memory.State().ServiceText, "problems": s.problems, "health": s.health, "flows": s.flows,
+			}[verb]()
 			if update {
 				a.Files[i].Data = []byte(got)
 			} else if diff := gocmp.Diff(strings.Split(string(file.Data), "\n"), strings.Split(got, "\n")); diff != "" {
@@ -507,7 +515,9 @@ func (s *scenario) delete(text string) (dirty []cluster.Name) {
 			delete(s.objects.services, name)
 			dirty = append(dirty, name)
 		case kind == "EndpointSlice" && s.objects.slices[name] != nil:
-			dirty = append(dirty, cluster.Name{Namespace: name.Namespace, Name: s.objects.slices[name].Labels[discovery.LabelServiceName]})
+			dirty = append(
+				dirty, cluster.Name{Namespace: name.Namespace, Name: s.objects.slices[name].Labels[discovery.LabelServiceName]},
+			)
 			delete(s.objects.slices, name)
 		default:
 			s.t.Fatalf("delete: there is no %s", line)
@@ -537,10 +547,12 @@ func (s *scenario) health() string {
 	var lines []string
 	for name, row := range s.rows {
 		if row.HealthCheckPort != 0 {
-			lines = append(lines, fmt.Sprintf("%s health check port %d: %d and %d (IPv6) here\n", name, row.HealthCheckPort, row.LocalReady.IPv4, row.LocalReady.IPv6))
+			lines = append(lines, fmt.Sprintf("%s health check port %d: %d and %d (IPv6) here\n",
+				name, row.HealthCheckPort, row.LocalReady.IPv4, row.LocalReady.IPv6))
 		}
 		if row.NoLocalInternal+row.NoLocalExternal > 0 {
-			lines = append(lines, fmt.Sprintf("%s none here: internal %d, external %d\n", name, row.NoLocalInternal, row.NoLocalExternal))
+			lines = append(lines, fmt.Sprintf("%s none here: internal %d, external %d\n",
+				name, row.NoLocalInternal, row.NoLocalExternal))
 		}
 	}
 	slices.Sort(lines)
@@ -601,7 +613,8 @@ func (s *scenario) do(fields []string) {
 		s.memory.Listeners = nil
 		for i := 0; i+1 < len(args); i += 2 {
 			id := s.id(args[i:])
-			s.memory.Listeners = append(s.memory.Listeners, dataplane.Listener{Protocol: id.Protocol, Addr: id.Addr, Port: id.Port})
+			s.memory.Listeners = append(s.memory.Listeners,
+				dataplane.Listener{Protocol: id.Protocol, Addr: id.Addr, Port: id.Port})
 		}
 	case "nat":
 		nat := s.nat
@@ -616,7 +629,9 @@ func (s *scenario) do(fields []string) {
 					text += rule + "\n"
 				}
 			}
-			found = append(found, iptables.Captures(family, "", text+"-A PREROUTING -j IPVSP-SERVICES\n-A OUTPUT -j IPVSP-SERVICES\n")...)
+			found = append(
+				found, iptables.Captures(family, "", text+"-A PREROUTING -j IPVSP-SERVICES\n-A OUTPUT -j IPVSP-SERVICES\n")...,
+			)
 		}
 		s.memory.Captures = dataplane.NewCaptures(found)
 	case "unread":
@@ -626,7 +641,9 @@ func (s *scenario) do(fields []string) {
 	case "busy":
 		n, err := strconv.ParseUint(args[3], 10, 32)
 		s.must(err)
-		s.memory.Busy[dataplane.RealServerID{VirtualServer: s.id(args), Endpoint: netip.MustParseAddrPort(args[2])}] = uint32(n)
+		s.memory.Busy[dataplane.RealServerID{
+			VirtualServer: s.id(args), Endpoint: netip.MustParseAddrPort(args[2]),
+		}] = uint32(n)
 	case "send":
 		s.memory.Send(netip.MustParseAddrPort(args[0]), netip.MustParseAddrPort(args[1]))
 	case "track", "answer":
@@ -660,7 +677,8 @@ func (s *scenario) do(fields []string) {
 			break
 		}
 		s.faulty.Kernel = &brokenKernel{Kernel: s.memory, errno: syscall.EINVAL, refuse: func(op dataplane.Op) bool {
-			return slices.ContainsFunc(strings.Split(s.refused, " | "), func(words string) bool { return strings.Contains(op.String(), words) })
+			return slices.ContainsFunc(strings.Split(s.refused, " | "),
+				func(words string) bool { return strings.Contains(op.String(), words) })
 		}}
 	case "flush":
 		s.tampered = true
@@ -716,7 +734,9 @@ func (s *scenario) id(args []string) dataplane.VirtualServerID {
 
 func (s *scenario) realServer(args []string, weight uint32) dataplane.RealServerObject {
 	at := netip.MustParseAddrPort(args[2])
-	return dataplane.RealServerObject{VirtualServer: s.id(args), RealServer: dataplane.RealServer{Addr: at.Addr(), Port: at.Port(), Weight: weight}}
+	return dataplane.RealServerObject{
+		VirtualServer: s.id(args), RealServer: dataplane.RealServer{Addr: at.Addr(), Port: at.Port(), Weight: weight},
+	}
 }
 
 func (s *scenario) must(err error) {

@@ -130,10 +130,14 @@ func TestSetsOfOthers(t *testing.T) {
 		state := s.memory.State()
 		theirs := ipset.Set{Name: dataplane.SetVIP, Type: ipset.HashNet, Family: ipset.IPv4, HashSize: 1024, MaxElem: 65536}
 		state.Sets[theirs.Name] = theirs
-		state.Entries.Put(dataplane.SetEntry{Set: theirs.Name, Type: theirs.Type, Entry: ipset.Entry{Addr: netip.MustParseAddr("10.9.9.0"), Bits: 24}})
-		rule := dataplane.Chain{ID: dataplane.ChainID{Family: cluster.IPv4, Table: "raw", Name: dataplane.Prefix + "THEIRS"}, Rules: []dataplane.Rule{{
-			Matches: []dataplane.Match{dataplane.InSet{Set: dataplane.SetVIP, By: dataplane.ByDestination}}, Verdict: dataplane.Verdict{Action: dataplane.Drop},
-		}}}
+		state.Entries.Put(dataplane.SetEntry{
+			Set: theirs.Name, Type: theirs.Type, Entry: ipset.Entry{Addr: netip.MustParseAddr("10.9.9.0"), Bits: 24},
+		})
+		rule := dataplane.Chain{ID: dataplane.ChainID{Family: cluster.IPv4, Table: "raw", Name: dataplane.Prefix + "THEIRS"},
+			Rules: []dataplane.Rule{{
+				Matches: []dataplane.Match{dataplane.InSet{Set: dataplane.SetVIP, By: dataplane.ByDestination}},
+				Verdict: dataplane.Verdict{Action: dataplane.Drop},
+			}}}
 		rule.References()
 		hook := dataplane.Hook{Chain: rule.ID, Builtin: "PREROUTING"}
 		if asked {
@@ -142,7 +146,9 @@ func TestSetsOfOthers(t *testing.T) {
 		names := s.apply([]byte(manyServices(3)))
 		if asked {
 			r := s.engine.Pass(s.now, names, false)
-			for _, said := range []string{"IPVSP-VIP hash:net", "chain IPVSP-THEIRS refers to it", "set IPVSP-VIP is one of hash:net, not of hash:ip"} {
+			for _, said := range []string{
+				"IPVSP-VIP hash:net", "chain IPVSP-THEIRS refers to it", "set IPVSP-VIP is one of hash:net, not of hash:ip",
+			} {
 				if err := r.Error(); err == nil || !strings.Contains(err.Error(), said) {
 					t.Errorf("%v does not say %q", err, said)
 				}

@@ -17,12 +17,15 @@ func TestSlowPiecesBecomeSmall(t *testing.T) {
 	for _, c := range []struct {
 		each time.Duration // of an operation
 		last int           // the size in the end
-	}{{time.Microsecond, pieceServers}, {time.Millisecond, 32}, {10 * time.Microsecond, pieceServers}, {139 * time.Microsecond, 256}} {
+	}{{
+		time.Microsecond, pieceServers,
+	}, {time.Millisecond, 32}, {10 * time.Microsecond, pieceServers}, {139 * time.Microsecond, 256}} {
 		for range 20 {
 			p.took(time.Duration(p.serversRoom())*c.each, false)
 		}
 		if p.serversRoom() != c.last || p.room() != c.last/2 {
-			t.Errorf("where an operation takes %s, a piece has %d real servers, and %d objects; want %d, %d", c.each, p.serversRoom(), p.room(), c.last, c.last/2)
+			t.Errorf("where an operation takes %s, a piece has %d real servers, and %d objects; want %d, %d",
+				c.each, p.serversRoom(), p.room(), c.last, c.last/2)
 		}
 	}
 }
@@ -32,7 +35,8 @@ func TestSlowPiecesBecomeSmall(t *testing.T) {
 func TestManyTables(t *testing.T) {
 	const services = 100
 	s := newScenario(t, 0, 0)
-	text := strings.ReplaceAll(manyServices(services), "{name: s", "{annotations: {ipvs-proxier.io/scheduler: mh}, name: s")
+	text := strings.ReplaceAll(manyServices(services), "{name: s",
+		"{annotations: {ipvs-proxier.io/scheduler: mh}, name: s")
 	dirty := s.apply([]byte(text))
 	tables := func() (n int) {
 		for _, v := range s.memory.State().VirtualServers {
@@ -75,7 +79,9 @@ func TestManyTables(t *testing.T) {
 			t.Errorf("%s was reported %d times", name, seen[name])
 		}
 	}
-	if left := dataplane.Diff(s.memory.State(), s.engine.want.State, dataplane.All(nil, s.engine.want.State)); len(left) > 20 {
+	if left := dataplane.Diff(
+		s.memory.State(), s.engine.want.State, dataplane.All(nil, s.engine.want.State),
+	); len(left) > 20 {
 		t.Errorf("in the end %d operations are left", len(left))
 	}
 }

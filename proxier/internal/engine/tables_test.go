@@ -37,7 +37,9 @@ func TestTablesOfAllVersions(t *testing.T) {
 		s := newScenario(t, 0, 0)
 		s.converge(s.apply(fmt.Appendf(nil, pinned, c.annotations, c.endpoints)), false)
 		for _, addr := range []string{"10.96.0.1", "fd00:96::1"} {
-			v, there := s.memory.State().VirtualServers[dataplane.VirtualServerID{Addr: netip.MustParseAddr(addr), Port: 80, Protocol: cluster.TCP}]
+			v, there := s.memory.State().VirtualServers[dataplane.VirtualServerID{
+				Addr: netip.MustParseAddr(addr), Port: 80, Protocol: cluster.TCP,
+			}]
 			if sum := dataplane.TableDigest(v, v.RealServers); there && sum != "" {
 				fmt.Fprintf(&got, "%s %s: %s\n", c.name, addr, sum)
 			} else {

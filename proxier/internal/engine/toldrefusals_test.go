@@ -51,7 +51,10 @@ func CheckRefusals(t *testing.T, watch func(*testing.T) RefusalWatch) {
 			told := watch(t)
 			s := newScenario(t, 0, 0)
 			w := &watched{s, watchOf{told}}
-			broken := &brokenKernel{Kernel: w.memory, errno: syscall.EINVAL, refuse: func(op dataplane.Op) bool { return strings.Contains(op.String(), words) }}
+			broken := &brokenKernel{
+				Kernel: w.memory, errno: syscall.EINVAL,
+				refuse: func(op dataplane.Op) bool { return strings.Contains(op.String(), words) },
+			}
 			w.engine.kernel = broken
 			w.goOn(w.apply([]byte(refusedOf)), time.Minute)
 			told.Told(reasons)

@@ -88,7 +88,7 @@ func (e *Engine) tries(name cluster.Name) bool {
 	return len(r.pieces) > 0
 }
 
-// noteTries takes note of what has failed in tries, and adds to affected the Services whose tries are over.
+// noteTries records what has failed in tries, and adds to affected the Services whose tries are over.
 func (e *Engine) noteTries(failures map[cluster.Name][]Failure, affected map[cluster.Name]struct{}) {
 	for _, of := range e.pieces.refused {
 		if e.retries[of.owner] != nil {

@@ -150,7 +150,8 @@ func TestManyRefusedRealServers(t *testing.T) {
 	}
 	on = false
 	s.awaitTry()
-	if s.tried(); len(s.memory.State().VirtualServers[frontEndAt("10.97.0.1", 1)].RealServers) != 200 || len(s.engine.retries) > 0 {
+	if s.tried(); len(s.memory.State().VirtualServers[frontEndAt("10.97.0.1", 1)].RealServers) != 200 ||
+		len(s.engine.retries) > 0 {
 		t.Error("once they are taken they do not come")
 	}
 }

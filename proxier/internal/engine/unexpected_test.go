@@ -62,7 +62,8 @@ func isVirtualServer(op dataplane.Op) bool {
 // goes with it, at the cost of one look at it and none at the others.
 func TestServiceGoesWhileInDoubt(t *testing.T) {
 	s, deaf := newDeaf(t, isVirtualServer)
-	more := s.apply([]byte(strings.NewReplacer("s0", "new", "10.96.0.1,", "10.96.9.9,", "10.96.0.1]", "10.96.9.9]").Replace(manyServices(1))))
+	more := s.apply([]byte(strings.NewReplacer("s0", "new", "10.96.0.1,", "10.96.9.9,", "10.96.0.1]",
+		"10.96.9.9]").Replace(manyServices(1))))
 	if r := s.engine.Pass(s.now, more, false); r.FailureCount() == 0 || len(s.memory.State().VirtualServers) != 21 {
 		t.Fatalf("%d failures, %d virtual servers", r.FailureCount(), len(s.memory.State().VirtualServers))
 	}
@@ -140,7 +141,8 @@ func TestAVIPMayBeLocal(t *testing.T) {
 		broken.refuse = func(op dataplane.Op) bool { return isVirtualServer(op) && op.Verb == dataplane.Create }
 		s.engine.Pass(s.now, s.apply([]byte(moved)), false) // scenarios look after each operation
 		if state := s.memory.State(); len(state.Addresses)+len(state.Routes) != 1 || len(state.VirtualServers) != 1 {
-			t.Errorf("%s: %d addresses, %d routes, %d virtual servers; want the old one of these, local", mode, len(state.Addresses), len(state.Routes), len(state.VirtualServers))
+			t.Errorf("%s: %d addresses, %d routes, %d virtual servers; want the old one of these, local",
+				mode, len(state.Addresses), len(state.Routes), len(state.VirtualServers))
 		}
 		broken.refuse, deaf.lost = func(dataplane.Op) bool { return false }, func(dataplane.Op) bool { return false }
 		s.now = s.now.Add(time.Hour)
@@ -173,7 +175,8 @@ func TestWhatIsGoneIsToldByOneChange(t *testing.T) {
 		"an endpoint less": func(s *scenario) []cluster.Name { return s.apply([]byte(sliceOf(3, 4))) },
 		"no endpoint":      func(s *scenario) []cluster.Name { return s.apply([]byte(sliceOf(3, 0))) },
 		"another scheduler": func(s *scenario) []cluster.Name {
-			return s.apply([]byte(strings.Replace(strings.Split(services, "---\n")[6], "{name: s3}", "{name: s3, annotations: {ipvs-proxier.io/scheduler: lc}}", 1)))
+			return s.apply([]byte(strings.Replace(strings.Split(services, "---\n")[6], "{name: s3}",
+				"{name: s3, annotations: {ipvs-proxier.io/scheduler: lc}}", 1)))
 		},
 		"a Service less": func(s *scenario) []cluster.Name { return s.delete("Service s3") },
 	}
@@ -216,7 +219,10 @@ func TestWhatIsGoneIsToldByOneChange(t *testing.T) {
 func TestOneThatIsGoneAgainAndAgain(t *testing.T) {
 	s := newScenario(t, 0, 0)
 	s.converge(s.apply([]byte(manyServices(3))), false)
-	broken := &brokenKernel{Kernel: s.memory, errno: syscall.ESRCH, refuse: func(op dataplane.Op) bool { return op.Object.Kind() == dataplane.KindRealServer }}
+	broken := &brokenKernel{
+		Kernel: s.memory, errno: syscall.ESRCH,
+		refuse: func(op dataplane.Op) bool { return op.Object.Kind() == dataplane.KindRealServer },
+	}
 	s.engine.kernel = broken
 	s.engine.Pass(s.now, s.apply([]byte(sliceOf(1, 6))), false)
 	for delay := firstRetry; delay < lastRetry; delay *= 2 {
@@ -237,7 +243,8 @@ func TestSchedulerThatIsMissingIsNoDoubt(t *testing.T) {
 	s := newScenario(t, 0, 0)
 	s.converge(s.apply([]byte(manyServices(3))), false)
 	s.engine.kernel = &brokenKernel{Kernel: s.memory, errno: syscall.ENOENT, refuse: isVirtualServer}
-	s.engine.Pass(s.now, s.apply([]byte(strings.NewReplacer("s0", "new", "10.96.0.1,", "10.96.9.9,", "10.96.0.1]", "10.96.9.9]").Replace(manyServices(1)))), false)
+	s.engine.Pass(s.now, s.apply([]byte(strings.NewReplacer("s0", "new", "10.96.0.1,", "10.96.9.9,", "10.96.0.1]",
+		"10.96.9.9]").Replace(manyServices(1)))), false)
 	s.now = s.engine.retries.next()
 	if r := s.engine.Pass(s.now, nil, false); r.Audit || r.FailureCount() == 0 {
 		t.Errorf("%+v, want a failure and no audit", r)

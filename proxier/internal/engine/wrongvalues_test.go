@@ -17,8 +17,9 @@ import (
 
 // goodValues are in force before the mistakes; each differs from its default, as far as the key has another value.
 var goodValues = map[string]string{
-	"scheduler": "wlc", "scheduler-flags": "none", "weight": "*=7", "slow-start": "10s", "max-connections": "100/80", "drain-timeout": "5m",
-	"forwarding": "nat", "one-packet": "false", "expose": "cluster-ip", "ignore": "false",
+	"scheduler": "wlc", "scheduler-flags": "none", "weight": "*=7", "slow-start": "10s", "max-connections": "100/80",
+	"drain-timeout": "5m",
+	"forwarding":    "nat", "one-packet": "false", "expose": "cluster-ip", "ignore": "false",
 }
 
 const mistaken = `apiVersion: v1

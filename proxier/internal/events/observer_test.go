@@ -30,7 +30,9 @@ var (
 	wrong   = cluster.Problem{Reason: cluster.InvalidField, Field: "f", Message: "a 100% mistake"}
 	clash   = cluster.Problem{Reason: cluster.Reason{Name: "FrontEndConflict"}, Field: "g", Message: "taken"}
 	lacking = cluster.Problem{Reason: cluster.UnsupportedScheduler, Field: "scheduler", Message: "no lc"}
-	inUse   = cluster.Problem{Reason: cluster.Reason{Name: "PortInUse", OfNode: true}, Field: "port", Message: "a program listens"}
+	inUse   = cluster.Problem{
+		Reason: cluster.Reason{Name: "PortInUse", OfNode: true}, Field: "port", Message: "a program listens",
+	}
 )
 
 // daemons are the observers of several nodes with one API and one time.
@@ -45,7 +47,8 @@ type daemons struct {
 }
 
 func newDaemons(t *testing.T, ready ...string) *daemons {
-	d := &daemons{t: t, client: fake.NewClientset(), now: time.Unix(1e9, 0), ready: ready, observers: map[string]*Observer{}, counts: map[string]int{}}
+	d := &daemons{t: t, client: fake.NewClientset(), now: time.Unix(1e9,
+		0), ready: ready, observers: map[string]*Observer{}, counts: map[string]int{}}
 	for _, node := range ready {
 		d.start(node)
 	}
@@ -54,7 +57,8 @@ func newDaemons(t *testing.T, ready ...string) *daemons {
 
 // start starts the node's proxier, anew if it runs.
 func (d *daemons) start(node string) {
-	sink := NewSink(typedEvents{d.client}, slog.New(slog.NewTextHandler(io.Discard, nil)), func(result string) { d.counts[result]++ })
+	sink := NewSink(typedEvents{d.client}, slog.New(slog.NewTextHandler(io.Discard, nil)),
+		func(result string) { d.counts[result]++ })
 	d.observers[node] = New(node, sink, func() []string { return d.ready })
 }
 
@@ -106,11 +110,13 @@ func (d *daemons) events() []string {
 		if namespace == "" { // the Events of what has no namespace stand here
 			namespace = "default"
 		}
-		if e.ReportingController != component || e.ReportingInstance == "" || e.Action == "" || e.EventTime.IsZero() || e.Namespace != namespace ||
+		if e.ReportingController != component || e.ReportingInstance == "" || e.Action == "" || e.EventTime.IsZero() ||
+			e.Namespace != namespace ||
 			len(validation.IsDNS1123Subdomain(e.Name)) > 0 {
 			d.t.Errorf("the API would not take %+v", e)
 		}
-		text = append(text, fmt.Sprintf("%s %s/%s %s %q version %s: %s %s: %s", o.Kind, o.Namespace, o.Name, o.UID, o.FieldPath, o.ResourceVersion, e.Type, e.Reason, e.Note))
+		text = append(text, fmt.Sprintf("%s %s/%s %s %q version %s: %s %s: %s",
+			o.Kind, o.Namespace, o.Name, o.UID, o.FieldPath, o.ResourceVersion, e.Type, e.Reason, e.Note))
 	}
 	slices.Sort(text)
 	return text
@@ -177,7 +183,8 @@ func TestSharedProblemsAreReportedOnce(t *testing.T) {
 	d.see(seen("8b")) // well as before
 	d.pass(2 * time.Minute)
 	d.wants(recovered8, clash7, wrong7)
-	wrong9, recovered10 := strings.Replace(wrong7, "version 7", "version 9", 1), strings.Replace(recovered8, "version 8", "version 10", 1)
+	wrong9, recovered10 := strings.Replace(wrong7, "version 7", "version 9", 1), strings.Replace(recovered8, "version 8",
+		"version 10", 1)
 	d.see(seen("9", wrong))
 	d.pass(2 * time.Minute)
 	d.see(seen("10"))
@@ -225,7 +232,9 @@ func TestNextNodeReports(t *testing.T) {
 // TestWhatIsGoneIsNotReported: a Problem is not reported when it is resolved, or its Service gone or another one,
 // before a node's turn comes. Nor is it reported as resolved.
 func TestWhatIsGoneIsNotReported(t *testing.T) {
-	for name, row := range map[string]engine.Row{"resolved": seen("8"), "gone": gone, "another": {Name: gone.Name, UID: "u2", Version: "1"}} {
+	for name, row := range map[string]engine.Row{
+		"resolved": seen("8"), "gone": gone, "another": {Name: gone.Name, UID: "u2", Version: "1"},
+	} {
 		t.Run(name, func(t *testing.T) {
 			d := newDaemons(t, five...)
 			delete(d.observers, d.order()[0])
@@ -259,7 +268,8 @@ func TestWhatIsGoneIsNotReported(t *testing.T) {
 		d.wants(strings.Replace(clash7, "version 7", "version 9", 1), wrong7)
 		d.see(seen("10"))
 		d.pass(time.Minute)
-		d.wants(strings.Replace(recovered8, "version 8", "version 10", 1), strings.Replace(clash7, "version 7", "version 9", 1), wrong7)
+		d.wants(strings.Replace(recovered8, "version 8", "version 10", 1), strings.Replace(clash7, "version 7", "version 9",
+			1), wrong7)
 	})
 	t.Run("back and resolved before either was reported", func(t *testing.T) {
 		d := newDaemons(t, five...)
@@ -311,7 +321,8 @@ func TestNodesReportTheirOwn(t *testing.T) {
 	d.see(seen("7", lacking))
 	var want []string
 	for _, node := range five {
-		want = append(want, `Service ns/web u1 "scheduler" version 7: Warning UnsupportedScheduler: node `+node+`: scheduler: no lc`)
+		want = append(want, `Service ns/web u1 "scheduler" version 7: Warning UnsupportedScheduler: node `+node+
+			`: scheduler: no lc`)
 	}
 	d.wants(want...)
 	d.see(seen("7", lacking, inUse, wrong), "n2")
@@ -321,7 +332,9 @@ func TestNodesReportTheirOwn(t *testing.T) {
 	want = append(want, wrong7, `Service ns/web u1 "port" version 7: Warning PortInUse: node n2: port: a program listens`,
 		`Service ns/web u1 "" version 7: Normal Recovered: node n1: all reported problems are resolved`)
 	slices.Sort(want)
-	got := slices.DeleteFunc(d.events(), func(s string) bool { return strings.HasSuffix(s, "Recovered: all reported problems are resolved") })
+	got := slices.DeleteFunc(
+		d.events(), func(s string) bool { return strings.HasSuffix(s, "Recovered: all reported problems are resolved") },
+	)
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -335,7 +348,10 @@ func TestNodesReportTheirOwn(t *testing.T) {
 // TestNodesTellOfTheirAnnotations: each of its own, once, and that it is over.
 func TestNodesTellOfTheirAnnotations(t *testing.T) {
 	d := newDaemons(t, "n1", "n2")
-	heavy := cluster.Problem{Reason: cluster.InvalidAnnotation, Field: "metadata.annotations[ipvs-proxier.io/weight]", Message: `"heavy" is not allowed`, InForce: "1 (default)"}
+	heavy := cluster.Problem{
+		Reason: cluster.InvalidAnnotation, Field: "metadata.annotations[ipvs-proxier.io/weight]",
+		Message: `"heavy" is not allowed`, InForce: "1 (default)",
+	}
 	report := func(version string, problems ...cluster.Problem) {
 		d.observers["n1"].Observe(engine.Report{Start: d.now, NodeVersion: version, NodeProblems: problems})
 		d.observers["n2"].Observe(engine.Report{Start: d.now, NodeVersion: "9"})
@@ -355,15 +371,20 @@ func TestNodesTellOfTheirAnnotations(t *testing.T) {
 // node. So is its end.
 func TestOtherNodesAreTold(t *testing.T) {
 	d := newDaemons(t, "n1", "n2", "n3")
-	seenByAll := cluster.Problem{Reason: cluster.Reason{Name: "NodeListsClusterIP"}, Field: "status.addresses", Message: "10.96.0.10 is a cluster IP"}
-	seenByOne := cluster.Problem{Reason: cluster.Reason{Name: "NodeListsForeignAddress", OfNode: true}, Field: "status.addresses", Message: "192.0.2.1 is an address of node n1"}
+	seenByAll := cluster.Problem{
+		Reason: cluster.Reason{Name: "NodeListsClusterIP"}, Field: "status.addresses", Message: "10.96.0.10 is a cluster IP",
+	}
+	seenByOne := cluster.Problem{Reason: cluster.Reason{
+		Name: "NodeListsForeignAddress", OfNode: true,
+	}, Field: "status.addresses", Message: "192.0.2.1 is an address of node n1"}
 	report := func(ofN1, ofOthers []engine.Row) {
 		d.observers["n1"].Observe(engine.Report{Start: d.now, OtherNodes: ofN1})
 		d.observers["n2"].Observe(engine.Report{Start: d.now, OtherNodes: ofOthers})
 		d.observers["n3"].Observe(engine.Report{Start: d.now, OtherNodes: ofOthers})
 		d.pass(2 * time.Minute)
 	}
-	report([]engine.Row{{UID: "n9", Problems: []cluster.Problem{seenByAll, seenByOne}}}, []engine.Row{{UID: "n9", Problems: []cluster.Problem{seenByAll}}})
+	report([]engine.Row{{UID: "n9", Problems: []cluster.Problem{seenByAll, seenByOne}}},
+		[]engine.Row{{UID: "n9", Problems: []cluster.Problem{seenByAll}}})
 	ofNode := []string{
 		`Node /n9 n9 "status.addresses" version : Warning NodeListsClusterIP: status.addresses: 10.96.0.10 is a cluster IP`,
 		`Node /n9 n9 "status.addresses" version : Warning NodeListsForeignAddress: node n1: status.addresses: 192.0.2.1 is an address of node n1`,
@@ -473,7 +494,9 @@ func (c typedEvents) Create(ctx context.Context, event *eventsv1.Event) error {
 // TestEventsAreValid: names are cut where the API takes no longer ones, and differ in everything that they are made of.
 func TestEventsAreValid(t *testing.T) {
 	names := map[string]bool{}
-	for _, object := range []string{"web", strings.Repeat("a", 63), strings.Repeat("a", 253), strings.Repeat("a", 235) + "-.b" + strings.Repeat("c", 15)} {
+	for _, object := range []string{
+		"web", strings.Repeat("a", 63), strings.Repeat("a", 253), strings.Repeat("a", 235) + "-.b" + strings.Repeat("c", 15),
+	} {
 		for _, identity := range [][]string{{"u", "1"}, {"u1"}, {"u", "2"}, {"u", "", "1"}, {"u", "1", ""}, {"u", `1", "`}} {
 			name := eventName(object, identity...)
 			if wrong := validation.IsDNS1123Subdomain(name); len(wrong) > 0 || names[name] {
@@ -485,9 +508,11 @@ func TestEventsAreValid(t *testing.T) {
 			names[name] = true
 		}
 	}
-	long := newEvent(strings.Repeat("n", 253), v1.ObjectReference{Kind: "Node", Name: "n"}, v1.EventTypeNormal, "r", "a", strings.Repeat("ä", 2000))
+	long := newEvent(strings.Repeat("n", 253), v1.ObjectReference{Kind: "Node", Name: "n"}, v1.EventTypeNormal, "r", "a",
+		strings.Repeat("ä", 2000))
 	if len(long.ReportingInstance) > instanceLimit || len(long.Note) > noteLimit || long.Namespace != "default" {
-		t.Errorf("%d bytes of instance, %d of note, namespace %q", len(long.ReportingInstance), len(long.Note), long.Namespace)
+		t.Errorf("%d bytes of instance, %d of note, namespace %q",
+			len(long.ReportingInstance), len(long.Note), long.Namespace)
 	}
 }
 
@@ -510,7 +535,8 @@ func TestNotesStayText(t *testing.T) {
 		{strings.Repeat("a", 1020) + "ééé", strings.Repeat("a", 1020) + "..."},
 	} {
 		if got := limited(c.note, noteLimit); got != c.want {
-			t.Errorf("%d bytes that end in %q, want %d that end in %q", len(got), got[len(got)-5:], len(c.want), c.want[len(c.want)-5:])
+			t.Errorf("%d bytes that end in %q, want %d that end in %q",
+				len(got), got[len(got)-5:], len(c.want), c.want[len(c.want)-5:])
 		}
 	}
 }
@@ -561,7 +587,9 @@ func TestRoomForOthersEvents(t *testing.T) {
 			row := seen(fmt.Sprint(j))
 			row.Name, row.UID = cluster.Name{Namespace: "hostile", Name: fmt.Sprint("s", i)}, fmt.Sprint(i)
 			for k := range j + 1 {
-				row.Problems = append(row.Problems, cluster.Problem{Reason: cluster.InvalidAnnotation, Field: fmt.Sprint(k), Message: "m"})
+				row.Problems = append(
+					row.Problems, cluster.Problem{Reason: cluster.InvalidAnnotation, Field: fmt.Sprint(k), Message: "m"},
+				)
 			}
 			hostile.Changed = append(hostile.Changed, row)
 		}
@@ -663,12 +691,14 @@ func TestSinkRuns(t *testing.T) {
 		return false, nil, nil
 	})
 	results := make(chan string, 3)
-	sink := NewSink(typedEvents{client}, slog.New(slog.NewTextHandler(io.Discard, nil)), func(result string) { results <- result })
+	sink := NewSink(typedEvents{client}, slog.New(slog.NewTextHandler(io.Discard, nil)),
+		func(result string) { results <- result })
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() { sink.Run(ctx); close(ended) }()
 	event := func(name string) *message {
-		e := newEvent("n1", serviceReference(cluster.Name{Namespace: "ns", Name: name}, "u"), v1.EventTypeNormal, "r", "a", "")
+		e := newEvent("n1", serviceReference(cluster.Name{Namespace: "ns", Name: name}, "u"), v1.EventTypeNormal, "r", "a",
+			"")
 		return sink.put(time.Now().Add(map[string]time.Duration{"later": 100 * time.Millisecond}[name]), e)
 	}
 	first := event("first")
@@ -714,7 +744,9 @@ func TestTurnsAreFoundOnce(t *testing.T) {
 			{Name: cluster.Name{Namespace: "default", Name: "web"}, UID: "service", Problems: many(cluster.InvalidAnnotation)},
 			{Name: cluster.Name{Namespace: "default", Name: "well"}, UID: "well"},
 		},
-		OtherNodes: []engine.Row{{UID: "n8", Problems: many(cluster.Reason{Name: "NodeListsClusterIP"})}, {UID: "n9", Problems: many(cluster.Reason{Name: "NodeListsForeignAddress", OfNode: true})}},
+		OtherNodes: []engine.Row{{
+			UID: "n8", Problems: many(cluster.Reason{Name: "NodeListsClusterIP"}),
+		}, {UID: "n9", Problems: many(cluster.Reason{Name: "NodeListsForeignAddress", OfNode: true})}},
 	})
 	if diff := cmp.Diff(map[string]int{"service": 1, "n8": 1}, asked); diff != "" {
 		t.Errorf("how often turns are found (-want +got):\n%s", diff)

@@ -18,8 +18,8 @@ import (
 )
 
 const (
-	// eventRoom is how many Events may wait: what mistakes a start finds in a large cluster, and a quarter of an hour of
-	// the rate.
+	// eventRoom is how many Events may wait: what mistakes a start finds in a large cluster, and a quarter of an hour
+	// of the rate.
 	eventRoom = 1000
 	// eventBurst and eventRate, in a second, keep a DaemonSet of thousands from being a burden to the API server.
 	eventBurst = 25

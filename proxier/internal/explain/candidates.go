@@ -127,7 +127,8 @@ func (w *way) postrouting() bool {
 		c := &w.said.Candidates[i]
 		w.mark, w.dst = mark, netip.MustParseAddrPort(c.Address)
 		if !w.fromNode && slices.Contains(w.seen.NodeAddresses, w.dst.Addr()) {
-			// It came in by INPUT, and goes on there (net/netfilter/ipvs/ip_vs_xmit.c, ip_vs_nat_send_or_cont, Linux 6.12).
+			// It came in by INPUT, and goes on there (net/netfilter/ipvs/ip_vs_xmit.c, ip_vs_nat_send_or_cont, Linux
+			// 6.12).
 			c.Rule = "an endpoint in the node's own network: the packet does not come to POSTROUTING"
 			if c.Excluded == "" {
 				able++

@@ -32,7 +32,9 @@ func config(change ...func(*dataplane.Config)) dataplane.Config {
 }
 
 // node has the addresses 192.168.50.1 and 10.244.1.1.
-var node = dataplane.Node{Name: "n1", Addresses: []netip.Addr{netip.MustParseAddr("10.244.1.1"), netip.MustParseAddr("192.168.50.1")}}
+var node = dataplane.Node{
+	Name: "n1", Addresses: []netip.Addr{netip.MustParseAddr("10.244.1.1"), netip.MustParseAddr("192.168.50.1")},
+}
 
 // kernel is what the node's kernel holds for one Service: 10.96.0.1:80, node port 30080, load balancer 203.0.113.1. Its
 // endpoints are 10.244.1.10, which is here, and 10.244.2.10.
@@ -50,19 +52,26 @@ func kernel(t *testing.T, c dataplane.Config, change ...func(*v1.Service)) datap
 		f(s)
 	}
 	slice := &discovery.EndpointSlice{
-		ObjectMeta:  metav1.ObjectMeta{Namespace: "shop", Name: "web-1", Labels: map[string]string{discovery.LabelServiceName: "web"}},
-		AddressType: discovery.AddressTypeIPv4, Ports: []discovery.EndpointPort{{Port: new(int32(8080)), Name: new(""), Protocol: new(v1.ProtocolTCP)}},
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: "shop", Name: "web-1", Labels: map[string]string{discovery.LabelServiceName: "web"},
+		},
+		AddressType: discovery.AddressTypeIPv4,
+		Ports:       []discovery.EndpointPort{{Port: new(int32(8080)), Name: new(""), Protocol: new(v1.ProtocolTCP)}},
 	}
 	for on, addr := range map[string]string{"n1": "10.244.1.10", "n2": "10.244.2.10"} {
 		if on == "n1" && s.Labels["elsewhere"] != "" {
 			continue
 		}
-		slice.Endpoints = append(slice.Endpoints, discovery.Endpoint{Addresses: []string{addr}, NodeName: new(on), Conditions: discovery.EndpointConditions{Ready: new(true)}})
+		slice.Endpoints = append(slice.Endpoints, discovery.Endpoint{
+			Addresses: []string{addr}, NodeName: new(on), Conditions: discovery.EndpointConditions{Ready: new(true)},
+		})
 	}
 	parsed := cluster.Parse(cluster.Input{Service: s, Slices: []*discovery.EndpointSlice{slice}, NodeName: "n1"})
 	want := dataplane.NewWant(dataplane.Foundation(c))
 	want.Set(dataplane.Compile(parsed, node, c), map[cluster.Name]struct{}{})
-	return dataplane.Observation{State: want.State, NodeAddresses: node.Addresses, Foreign: map[dataplane.VirtualServerID]dataplane.VirtualServer{}}
+	return dataplane.Observation{
+		State: want.State, NodeAddresses: node.Addresses, Foreign: map[dataplane.VirtualServerID]dataplane.VirtualServer{},
+	}
 }
 
 func local(s *v1.Service)     { s.Spec.ExternalTrafficPolicy = v1.ServiceExternalTrafficPolicyLocal }
@@ -93,7 +102,8 @@ func text(e explain.Explanation) string {
 		lines = append(lines, s.Hook+": "+s.Text)
 	}
 	for _, c := range e.Candidates {
-		lines = append(lines, strings.TrimSpace(fmt.Sprintf("%s weight %d masquerade %v chosen %v %s", c.Address, c.Weight, c.Masquerade, c.Chosen, c.Excluded)))
+		lines = append(lines, strings.TrimSpace(fmt.Sprintf("%s weight %d masquerade %v chosen %v %s",
+			c.Address, c.Weight, c.Masquerade, c.Chosen, c.Excluded)))
 	}
 	return strings.Join(append(lines, e.Client), "\n")
 }
@@ -112,9 +122,10 @@ func TestExplain(t *testing.T) {
 		{name: "a pod reaches itself", packet: "10.244.1.10 -> 10.96.0.1:80", want: "served,10.244.1.10:8080 weight 1 masquerade true,10.244.2.10:8080 weight 1 masquerade false,1 of 2"},
 		{name: "a client outside", packet: "192.168.50.9 -> 10.96.0.1:80", want: "served,client is no pod,masqueraded: the endpoint sees this node"},
 		{name: "the node", packet: "node -> 10.96.0.1:80", want: "served,source 10.96.0.1,the client is this node,masquerade true"},
-		{name: "the node by a route", packet: "node -> 10.96.0.1:80", want: "source 192.168.50.1: the preferred source", change: func(o *dataplane.Observation) {
-			o.State.Routes[netip.MustParseAddr("10.96.0.1")] = netip.MustParseAddr("192.168.50.1")
-		}},
+		{name: "the node by a route", packet: "node -> 10.96.0.1:80", want: "source 192.168.50.1: the preferred source",
+			change: func(o *dataplane.Observation) {
+				o.State.Routes[netip.MustParseAddr("10.96.0.1")] = netip.MustParseAddr("192.168.50.1")
+			}},
 		{name: "a node port", packet: "192.168.50.9 -> 192.168.50.1:30080", want: "served,node port with the policy Cluster,masquerade true"},
 		{name: "policy Local", packet: "192.168.50.9 -> 203.0.113.1:80", service: []func(*v1.Service){local}, want: "served,externalTrafficPolicy is Local: the client keeps its address,10.244.1.10:8080 is the only one", not: "10.244.2.10"},
 		{name: "policy Local without an endpoint here", packet: "192.168.50.9 -> 203.0.113.1:80", service: []func(*v1.Service){local, elsewhere}, want: "dropped,no endpoint is on this node"},
@@ -127,56 +138,68 @@ func TestExplain(t *testing.T) {
 		{name: "another port from the node", packet: "node -> 10.96.0.1:81", want: "rejected,no Service has this port"},
 		{name: "another port of the node", packet: "10.244.1.7 -> 192.168.50.1:22", want: "no front end,nothing of ours drops it,what listens on the node"},
 		{name: "elsewhere", packet: "10.244.1.7 -> 8.8.8.8:53", want: "no front end,is no address of this node"},
-		{name: "no endpoints", packet: "10.244.1.7 -> 10.96.0.1:80", want: "refused,it has no real server", change: func(o *dataplane.Observation) {
-			edit(o, func(v *dataplane.VirtualServer) { v.RealServers = nil })
-		}},
-		{name: "all drain", packet: "10.244.1.7 -> 10.96.0.1:80", want: "refused,none of its real servers takes new connections,weight 0: it drains", change: func(o *dataplane.Observation) {
-			edit(o, func(v *dataplane.VirtualServer) { weigh(v, 0) })
-		}},
-		{name: "a ceiling", packet: "10.244.1.7 -> 10.96.0.1:80", want: "served,ceiling of 5 connections,10.244.2.10:8080 is the only one", change: func(o *dataplane.Observation) {
-			edit(o, func(v *dataplane.VirtualServer) {
-				weigh(v, 1)
-				for i := range v.RealServers {
-					if v.RealServers[i].Addr == netip.MustParseAddr("10.244.1.10") {
-						v.RealServers[i].Upper = 5
+		{name: "no endpoints", packet: "10.244.1.7 -> 10.96.0.1:80", want: "refused,it has no real server",
+			change: func(o *dataplane.Observation) {
+				edit(o, func(v *dataplane.VirtualServer) { v.RealServers = nil })
+			}},
+		{name: "all drain", packet: "10.244.1.7 -> 10.96.0.1:80",
+			want: "refused,none of its real servers takes new connections,weight 0: it drains",
+			change: func(o *dataplane.Observation) {
+				edit(o, func(v *dataplane.VirtualServer) { weigh(v, 0) })
+			}},
+		{name: "a ceiling", packet: "10.244.1.7 -> 10.96.0.1:80",
+			want: "served,ceiling of 5 connections,10.244.2.10:8080 is the only one", change: func(o *dataplane.Observation) {
+				edit(o, func(v *dataplane.VirtualServer) {
+					weigh(v, 1)
+					for i := range v.RealServers {
+						if v.RealServers[i].Addr == netip.MustParseAddr("10.244.1.10") {
+							v.RealServers[i].Upper = 5
+						}
 					}
-				}
-			})
-		}},
+				})
+			}},
 		{name: "source hash", packet: "10.244.1.7 -> 10.96.0.1:80", service: []func(*v1.Service){scheduled("sh")}, want: "served,sh leads 10.244.1.7 to 10.244.,chosen true"},
 		{name: "Maglev by port without a port", packet: "10.244.1.7 -> 10.96.0.1:80", service: []func(*v1.Service){scheduled("mh"), byPort}, want: "say the port with --from", not: "chosen true"},
 		{name: "Maglev by port", packet: "10.244.1.7:40000 -> 10.96.0.1:80", service: []func(*v1.Service){scheduled("mh"), byPort}, want: "mh leads 10.244.1.7 to,chosen true"},
 		{name: "affinity", packet: "10.244.1.7 -> 10.96.0.1:80", service: []func(*v1.Service){func(s *v1.Service) { s.Spec.SessionAffinity = v1.ServiceAffinityClientIP }}, want: "within the last 10800 s"},
-		{name: "a hold", packet: "10.244.1.7 -> 10.96.0.1:80", want: "dropped,is being exchanged", change: func(o *dataplane.Observation) {
-			for e := range o.State.Entries.All() {
-				if e.Set == dataplane.SetFrontEnd && e.Entry.Port == 80 {
-					e.Set = dataplane.SetHold
-					o.State.Entries.Put(e)
+		{name: "a hold", packet: "10.244.1.7 -> 10.96.0.1:80", want: "dropped,is being exchanged",
+			change: func(o *dataplane.Observation) {
+				for e := range o.State.Entries.All() {
+					if e.Set == dataplane.SetFrontEnd && e.Entry.Port == 80 {
+						e.Set = dataplane.SetHold
+						o.State.Entries.Put(e)
+					}
 				}
-			}
-		}},
+			}},
 		{name: "pods by a bridge", packet: "10.244.1.7 -> 10.96.0.1:80 by cbr0", config: []func(*dataplane.Config){bridge}, want: "served,not marked for masquerading"},
 		{name: "others than by the bridge", packet: "10.244.1.7 -> 10.96.0.1:80 by eth0", config: []func(*dataplane.Config){bridge}, want: "served,marked for masquerading: the client is no pod"},
 		{name: "by nobody knows what", packet: "10.244.1.7 -> 10.96.0.1:80", config: []func(*dataplane.Config){bridge}, want: "unknown,--interface"},
-		{name: "a rule of another version", packet: "10.244.1.7 -> 10.96.0.1:80", want: "unknown,written by somebody else", change: func(o *dataplane.Observation) {
-			for id, chain := range o.State.Chains {
-				if id.Name == dataplane.ChainServices {
-					chain.Rules = append([]dataplane.Rule{{Unknown: "-m u32 -j ACCEPT"}}, chain.Rules...)
-					o.State.Chains[id] = chain
+		{name: "a rule of another version", packet: "10.244.1.7 -> 10.96.0.1:80", want: "unknown,written by somebody else",
+			change: func(o *dataplane.Observation) {
+				for id, chain := range o.State.Chains {
+					if id.Name == dataplane.ChainServices {
+						chain.Rules = append([]dataplane.Rule{{Unknown: "-m u32 -j ACCEPT"}}, chain.Rules...)
+						o.State.Chains[id] = chain
+					}
 				}
-			}
-		}},
-		{name: "somebody else's DNAT", packet: "10.244.1.7 -> 10.96.0.1:80", want: "captured,takes it before IPVS", change: func(o *dataplane.Observation) {
-			o.Captures = dataplane.NewCaptures([]dataplane.Capture{{Family: cluster.IPv4, Hook: "PREROUTING", Rule: "-d 10.96.0.1/32 -j DNAT",
-				To: dataplane.Destination{{Network: netip.MustParsePrefix("10.96.0.1/32")}}}})
-		}},
-		{name: "somebody else's virtual server", packet: "10.244.1.7 -> 192.168.50.1:6443", want: "served,somebody else's", change: func(o *dataplane.Observation) {
-			o.Foreign[dataplane.VirtualServerID{Addr: netip.MustParseAddr("192.168.50.1"), Port: 6443, Protocol: cluster.TCP}] =
-				dataplane.VirtualServer{Scheduler: "rr", RealServers: []dataplane.RealServer{{Addr: netip.MustParseAddr("192.168.50.2"), Port: 6443, Weight: 1}}}
-		}},
-		{name: "without our rules", packet: "192.168.50.9 -> 10.96.0.1:80", want: "served,not masqueraded", change: func(o *dataplane.Observation) {
-			o.State.Hooks = map[dataplane.Hook]struct{}{}
-		}},
+			}},
+		{name: "somebody else's DNAT", packet: "10.244.1.7 -> 10.96.0.1:80", want: "captured,takes it before IPVS",
+			change: func(o *dataplane.Observation) {
+				o.Captures = dataplane.NewCaptures([]dataplane.Capture{{Family: cluster.IPv4, Hook: "PREROUTING",
+					Rule: "-d 10.96.0.1/32 -j DNAT",
+					To:   dataplane.Destination{{Network: netip.MustParsePrefix("10.96.0.1/32")}}}})
+			}},
+		{name: "somebody else's virtual server", packet: "10.244.1.7 -> 192.168.50.1:6443", want: "served,somebody else's",
+			change: func(o *dataplane.Observation) {
+				o.Foreign[dataplane.VirtualServerID{Addr: netip.MustParseAddr("192.168.50.1"), Port: 6443, Protocol: cluster.TCP}] =
+					dataplane.VirtualServer{Scheduler: "rr", RealServers: []dataplane.RealServer{
+						{Addr: netip.MustParseAddr("192.168.50.2"), Port: 6443, Weight: 1},
+					}}
+			}},
+		{name: "without our rules", packet: "192.168.50.9 -> 10.96.0.1:80", want: "served,not masqueraded",
+			change: func(o *dataplane.Observation) {
+				o.State.Hooks = map[dataplane.Hook]struct{}{}
+			}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			seen := kernel(t, config(c.config...), c.service...)

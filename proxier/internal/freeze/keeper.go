@@ -66,8 +66,8 @@ type Keeper struct {
 	unkept string
 
 	writing sync.Mutex // the file
-	// gate has an element while something writes beside the loop, or a request begins. thawed is closed while nothing is
-	// frozen.
+	// gate has an element while something writes beside the loop, or a request begins. thawed is closed while nothing
+	// is frozen.
 	gate   chan struct{}
 	thawed chan struct{}
 }

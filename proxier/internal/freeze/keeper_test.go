@@ -157,7 +157,8 @@ func TestRequests(t *testing.T) {
 		}
 	}
 	l.err = errors.New("it hangs")
-	if status, text := ask(http.MethodPost, `{"duration": "1h"}`); status != 503 || !strings.Contains(text, "it hangs") || !k.State().Until.IsZero() {
+	if status, text := ask(http.MethodPost, `{"duration": "1h"}`); status != 503 || !strings.Contains(text, "it hangs") ||
+		!k.State().Until.IsZero() {
 		t.Errorf("a loop that hangs: %d %s", status, text)
 	}
 }

@@ -15,7 +15,9 @@ import (
 func TestOnlyRegularFiles(t *testing.T) {
 	dir := t.TempDir()
 	at := func(name string) string { return filepath.Join(dir, name) }
-	if err := errors.Join(os.WriteFile(at("file"), []byte("text"), 0o600), os.Mkdir(at("directory"), 0o700), syscall.Mkfifo(at("FIFO"), 0o600)); err != nil {
+	if err := errors.Join(
+		os.WriteFile(at("file"), []byte("text"), 0o600), os.Mkdir(at("directory"), 0o700), syscall.Mkfifo(at("FIFO"), 0o600),
+	); err != nil {
 		t.Fatal(err)
 	}
 	socket, err := net.Listen("unix", at("socket"))
@@ -23,7 +25,9 @@ func TestOnlyRegularFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer socket.Close()
-	for kind, path := range map[string]string{"file": at("file"), "directory": at("directory"), "FIFO": at("FIFO"), "socket": at("socket"), "device": "/dev/zero"} {
+	for kind, path := range map[string]string{
+		"file": at("file"), "directory": at("directory"), "FIFO": at("FIFO"), "socket": at("socket"), "device": "/dev/zero",
+	} {
 		link := at("link-to-" + kind)
 		if err := os.Symlink(path, link); err != nil {
 			t.Fatal(err)

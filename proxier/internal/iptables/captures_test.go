@@ -78,7 +78,8 @@ func TestCaptures(t *testing.T) {
 		{"as portmap writes it", portmap, "a:PREROUTING a:OUTPUT"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			text := "*nat\n:PREROUTING ACCEPT [0:0]\n" + c.rules + "\n" + ours + strings.ReplaceAll(ours, "PREROUTING", "OUTPUT") + "COMMIT\n"
+			text := "*nat\n:PREROUTING ACCEPT [0:0]\n" + c.rules + "\n" + ours +
+				strings.ReplaceAll(ours, "PREROUTING", "OUTPUT") + "COMMIT\n"
 			if got := taken(Captures(cluster.IPv4, "", text)); got != c.want {
 				t.Errorf("got %q, want %q", got, c.want)
 			}
@@ -111,7 +112,8 @@ func TestWhichRulesCount(t *testing.T) {
 	if len(found) != 1 || found[0].Rule != want || found[0].Program != "iptables-legacy" {
 		t.Errorf("%+v, want the rule %q", found, want)
 	}
-	if got := taken(Captures(cluster.IPv6, "", "*nat\n-A PREROUTING -d fd00:96::/112 -j REDIRECT\n"+ours)); got != "six:PREROUTING" {
+	if got := taken(Captures(cluster.IPv6, "", "*nat\n-A PREROUTING -d fd00:96::/112 -j REDIRECT\n"+
+		ours)); got != "six:PREROUTING" {
 		t.Errorf("IPv6: %q", got)
 	}
 }
@@ -123,10 +125,13 @@ func TestManyRulesCostAsTheyAre(t *testing.T) {
 		var text strings.Builder
 		text.WriteString("*nat\n")
 		for i := range n { // all ways through a ladder would be 2 to the power of n
-			fmt.Fprintf(&text, "-A %s -p tcp -j S%d\n-A %[1]s -j S%[2]d\n", map[bool]string{true: "PREROUTING", false: fmt.Sprint("S", i-1)}[i == 0], i)
+			fmt.Fprintf(&text, "-A %s -p tcp -j S%d\n-A %[1]s -j S%[2]d\n",
+				map[bool]string{true: "PREROUTING", false: fmt.Sprint("S", i-1)}[i == 0], i)
 		}
 		text.WriteString(ours)
-		w := &walk{chains: natChains(text.String()), parsed: map[string][]rule{}, left: visits * (2*n + 1), hook: "PREROUTING"}
+		w := &walk{
+			chains: natChains(text.String()), parsed: map[string][]rule{}, left: visits * (2*n + 1), hook: "PREROUTING",
+		}
 		w.chain("PREROUTING", nil, nil)
 		if w.left > 0 {
 			t.Errorf("%d rules were not looked at: the ladder is none", w.left)
@@ -137,7 +142,8 @@ func TestManyRulesCostAsTheyAre(t *testing.T) {
 	}
 	var same []dataplane.Capture
 	for range 10_000 {
-		same = append(same, dataplane.Capture{Hook: "PREROUTING", To: dataplane.Destination{{Network: netip.MustParsePrefix("10.97.0.0/16")}}})
+		same = append(same,
+			dataplane.Capture{Hook: "PREROUTING", To: dataplane.Destination{{Network: netip.MustParsePrefix("10.97.0.0/16")}}})
 	}
 	if got := dataplane.NewCaptures(same).Of(fronts["a"]); got != nil {
 		t.Errorf("%+v", got)
@@ -153,7 +159,10 @@ func TestOtherRulesAreOtherCaptures(t *testing.T) {
 	if !read(rules).Same(read(rules)) {
 		t.Error("the same rules differ")
 	}
-	for _, change := range []string{"d 10.96.0.20/32|d 10.96.0.21/32", "--dport 80|--dport 443", "p tcp -j X|p udp -j X", "-j RETURN|-j LOG", "REDIRECT|REDIRECT --to-ports 8080"} {
+	for _, change := range []string{
+		"d 10.96.0.20/32|d 10.96.0.21/32", "--dport 80|--dport 443", "p tcp -j X|p udp -j X", "-j RETURN|-j LOG",
+		"REDIRECT|REDIRECT --to-ports 8080",
+	} {
 		old, now, _ := strings.Cut(change, "|")
 		if read(rules).Same(read(strings.Replace(rules, old, now, 1))) {
 			t.Errorf("%s is no change", change)

@@ -13,7 +13,9 @@ func foundations() (all []*dataplane.State) {
 	pods := []dataplane.Pods{{}, {Bridge: "cbr0"}, {InterfacePrefix: "cali"}}
 	for i := range 1 << 4 {
 		for _, p := range pods {
-			c := dataplane.Config{Link: "kube-ipvs0", Families: []cluster.Family{cluster.IPv4, cluster.IPv6}, Pods: p, MasqueradeMark: 1 << i, AnswerPing: i&1 != 0, MasqueradeAll: i&2 != 0}
+			c := dataplane.Config{Link: "kube-ipvs0", Families: []cluster.Family{
+				cluster.IPv4, cluster.IPv6,
+			}, Pods: p, MasqueradeMark: 1 << i, AnswerPing: i&1 != 0, MasqueradeAll: i&2 != 0}
 			if i&4 != 0 {
 				c.MasqueradePorts = [2]uint16{32768, 65535}
 			}
@@ -48,12 +50,17 @@ func TestRulesAreReadAsTheyWereWritten(t *testing.T) {
 func TestUnknownRules(t *testing.T) {
 	const text = `-m set --match-set IPVSP-OLD dst,dst -m comment --comment "-j IPVSP-NOT" -m set ! --match-set IPVSP-NET src -g IPVSP-GONE`
 	for _, family := range []cluster.Family{cluster.IPv4, cluster.IPv6} {
-		chain := dataplane.Chain{Rules: []dataplane.Rule{ParseRule(family, text), {Verdict: dataplane.Verdict{Action: dataplane.Jump, Chain: "IPVSP-A"}}}}
+		chain := dataplane.Chain{
+			Rules: []dataplane.Rule{
+				ParseRule(family, text), {Verdict: dataplane.Verdict{Action: dataplane.Jump, Chain: "IPVSP-A"}},
+			},
+		}
 		chain.References()
 		if got := (Words{}).Rule(family, chain.Rules[0]); got != text {
 			t.Errorf("%q became %q", text, got)
 		}
-		if !slices.Equal(chain.Sets, []string{"IPVSP-OLD", "IPVSP-NET"}) || !slices.Equal(chain.Jumps, []string{"IPVSP-GONE", "IPVSP-A"}) {
+		if !slices.Equal(chain.Sets, []string{"IPVSP-OLD", "IPVSP-NET"}) ||
+			!slices.Equal(chain.Jumps, []string{"IPVSP-GONE", "IPVSP-A"}) {
 			t.Errorf("sets %v, chains %v", chain.Sets, chain.Jumps)
 		}
 	}

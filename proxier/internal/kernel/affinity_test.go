@@ -33,8 +33,12 @@ func stickyService(affinity v1.ServiceAffinity, scheduler string, numbers []int)
 	if scheduler != "" {
 		s.Annotations = map[string]string{"ipvs-proxier.io/scheduler": scheduler}
 	}
-	four := &discovery.EndpointSlice{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "sticky-4"}, AddressType: discovery.AddressTypeIPv4}
-	six := &discovery.EndpointSlice{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "sticky-6"}, AddressType: discovery.AddressTypeIPv6}
+	four := &discovery.EndpointSlice{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "sticky-4"}, AddressType: discovery.AddressTypeIPv4,
+	}
+	six := &discovery.EndpointSlice{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "sticky-6"}, AddressType: discovery.AddressTypeIPv6,
+	}
 	for _, slice := range []*discovery.EndpointSlice{four, six} {
 		slice.Ports = []discovery.EndpointPort{{Name: new("dns"), Protocol: new(v1.ProtocolUDP), Port: new(int32(5353))}}
 	}
@@ -103,8 +107,10 @@ func TestAffinityIsTheSameOnEveryNode(t *testing.T) {
 	}()
 	var clients, others []netip.Addr
 	for i := range stickyClients {
-		clients = append(clients, netip.AddrFrom4([4]byte{172, 16, byte(i >> 8), byte(i)}), netip.MustParseAddr(fmt.Sprintf("fd99::1:%x", i)))
-		others = append(others, netip.AddrFrom4([4]byte{172, 17, byte(i >> 8), byte(i)}), netip.MustParseAddr(fmt.Sprintf("fd99::2:%x", i)))
+		clients = append(clients, netip.AddrFrom4([4]byte{172, 16, byte(i >> 8), byte(i)}),
+			netip.MustParseAddr(fmt.Sprintf("fd99::1:%x", i)))
+		others = append(others, netip.AddrFrom4([4]byte{172, 17, byte(i >> 8), byte(i)}),
+			netip.MustParseAddr(fmt.Sprintf("fd99::2:%x", i)))
 	}
 	end := r.Perm(20)[:8]
 	late := []int{20, 21, 22}
@@ -114,7 +120,8 @@ func TestAffinityIsTheSameOnEveryNode(t *testing.T) {
 			k, name := openNode(t), fmt.Sprint("node", node)
 			for step := range 3 * node { // the first node starts with the end
 				affinity := []v1.ServiceAffinity{v1.ServiceAffinityNone, v1.ServiceAffinityClientIP}[r.IntN(2)]
-				become(t, k, stickyService(affinity, []string{"", "", "rr", "lc", "sh"}[r.IntN(5)], r.Perm(20)[:1+r.IntN(19)]), name)
+				become(t, k, stickyService(affinity, []string{"", "", "rr", "lc", "sh"}[r.IntN(5)], r.Perm(20)[:1+r.IntN(19)]),
+					name)
 				ask(t, others[:1+r.IntN(len(others))], uint16(1000+step))
 			}
 			become(t, k, stickyService(v1.ServiceAffinityClientIP, "", end), name)

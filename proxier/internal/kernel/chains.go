@@ -35,7 +35,8 @@ type chains struct {
 	others map[cluster.Family]*otherVariant
 	// held is the end of the last wait for the lock that another program kept.
 	held time.Time
-	// unchanged keeps what was read, for as long as the rules' generation stays the same; nil reads everything each time.
+	// unchanged keeps what was read, for as long as the rules' generation stays the same; nil reads everything each
+	// time.
 	unchanged *unchanged
 }
 

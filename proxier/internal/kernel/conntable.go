@@ -11,9 +11,9 @@ import (
 
 // ConnectionTable is what the kernel reports of IPVS's table of connections.
 type ConnectionTable struct {
-	// Grows says that each network namespace has a table of its own, which grows and shrinks with its connections, as from
-	// Linux 7.1 on. Then the kernel reports Connections, Buckets, Services and ServiceBuckets. Else it reports none of
-	// them, and all network namespaces share one table of MaxBuckets.
+	// Grows says that each network namespace has a table of its own, which grows and shrinks with its connections, as
+	// from Linux 7.1 on. Then the kernel reports Connections, Buckets, Services and ServiceBuckets. Else it reports
+	// none of them, and all network namespaces share one table of MaxBuckets.
 	Grows                    bool
 	Connections, Buckets     int
 	Services, ServiceBuckets int

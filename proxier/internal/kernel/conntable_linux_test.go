@@ -24,12 +24,17 @@ func TestConnectionTable(t *testing.T) {
 	var ops []dataplane.Op
 	for i := range 3 {
 		id := dataplane.VirtualServerID{Addr: netip.AddrFrom4([4]byte{10, 96, 0, byte(i)}), Port: 53, Protocol: cluster.UDP}
-		ops = append(ops, dataplane.Op{Verb: dataplane.Create, Object: dataplane.VirtualServerObject{ID: id, Scheduler: "rr"}},
-			dataplane.Op{Verb: dataplane.Create, Object: dataplane.RealServerObject{VirtualServer: id, RealServer: dataplane.RealServer{Addr: netip.MustParseAddr("10.244.0.1"), Port: 53, Weight: 1}}})
+		ops = append(ops, dataplane.Op{
+			Verb: dataplane.Create, Object: dataplane.VirtualServerObject{ID: id, Scheduler: "rr"},
+		},
+			dataplane.Op{Verb: dataplane.Create, Object: dataplane.RealServerObject{
+				VirtualServer: id, RealServer: dataplane.RealServer{Addr: netip.MustParseAddr("10.244.0.1"), Port: 53, Weight: 1},
+			}})
 	}
 	apply(t, k, ops)
 	for i := range connections {
-		send(t, netip.AddrPortFrom(netip.AddrFrom4([4]byte{172, 16, 0, byte(i + 1)}), 4000), netip.MustParseAddrPort("10.96.0.1:53"))
+		send(t, netip.AddrPortFrom(netip.AddrFrom4([4]byte{172, 16, 0, byte(i + 1)}), 4000),
+			netip.MustParseAddrPort("10.96.0.1:53"))
 	}
 	table, err := kernel.ReadConnectionTable()
 	if err != nil {
@@ -43,7 +48,8 @@ func TestConnectionTable(t *testing.T) {
 	if table.Grows != (err == nil) {
 		t.Errorf("the table grows: %v; the kernel's file: %v", table.Grows, err)
 	}
-	if table.Grows && (table.Connections != connections || table.Services != 3 || table.Buckets == 0 || table.Buckets > table.MaxBuckets || table.ServiceBuckets == 0) {
+	if table.Grows && (table.Connections != connections || table.Services != 3 || table.Buckets == 0 ||
+		table.Buckets > table.MaxBuckets || table.ServiceBuckets == 0) {
 		t.Errorf("%+v, want %d connections and 3 services", table, connections)
 	}
 	limit, err := os.ReadFile("/proc/sys/net/ipv4/vs/conn_max")

@@ -84,8 +84,10 @@ func (linuxFlows) List() (flows []kernel.Flow, err error) {
 		for _, e := range entries {
 			if protocol := cluster.Protocol(e.Forward.Protocol); protocol == cluster.TCP || protocol == cluster.UDP {
 				flows = append(flows, kernel.Flow{
-					Protocol: protocol, Client: addrPort(e.Forward.SrcIP, e.Forward.SrcPort), FrontEnd: addrPort(e.Forward.DstIP, e.Forward.DstPort),
-					Server: addrPort(e.Reverse.SrcIP, e.Reverse.SrcPort), Answers: addrPort(e.Reverse.DstIP, e.Reverse.DstPort), Zone: e.Zone,
+					Protocol: protocol, Client: addrPort(e.Forward.SrcIP, e.Forward.SrcPort),
+					FrontEnd: addrPort(e.Forward.DstIP, e.Forward.DstPort),
+					Server:   addrPort(e.Reverse.SrcIP, e.Reverse.SrcPort), Answers: addrPort(e.Reverse.DstIP, e.Reverse.DstPort),
+					Zone: e.Zone,
 				})
 			}
 		}
@@ -203,7 +205,9 @@ func TestForgetInOtherZones(t *testing.T) {
 		t.Skip("this kernel has no conntrack zones (CONFIG_NF_CONNTRACK_ZONES): make test-kernel KERNEL=qemu has")
 	}
 	track(t, slices.Delete(flows, 2, 3)...)
-	deleted, err := k.Forget(map[dataplane.VirtualServerID][]netip.AddrPort{dns: {netip.MustParseAddrPort("10.244.0.2:53")}})
+	deleted, err := k.Forget(map[dataplane.VirtualServerID][]netip.AddrPort{
+		dns: {netip.MustParseAddrPort("10.244.0.2:53")},
+	})
 	if err != nil || deleted != 4 {
 		t.Errorf("forgot %d, %v; want 4", deleted, err)
 	}
@@ -226,7 +230,9 @@ func TestForgetReadsTheTableOnce(t *testing.T) {
 	k := openLinux(t)
 	flows := map[dataplane.VirtualServerID][]netip.AddrPort{}
 	for i := range 500 {
-		flows[dataplane.VirtualServerID{Addr: netip.AddrFrom4([4]byte{10, 96, byte(i >> 8), byte(i)}), Port: 53, Protocol: cluster.UDP}] = nil
+		flows[dataplane.VirtualServerID{
+			Addr: netip.AddrFrom4([4]byte{10, 96, byte(i >> 8), byte(i)}), Port: 53, Protocol: cluster.UDP,
+		}] = nil
 	}
 	before := k.Traffic()
 	if _, err := k.Forget(flows); err != nil {
@@ -246,7 +252,8 @@ func burst(t *testing.T, c *net.UDPConn, n int) {
 		for tries := 0; errors.Is(err, unix.ECONNREFUSED) && tries < 10; tries++ {
 			_, err = c.Write([]byte("x"))
 		}
-		if err != nil && !errors.Is(err, unix.ECONNREFUSED) && !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.ENETUNREACH) {
+		if err != nil && !errors.Is(err, unix.ECONNREFUSED) && !errors.Is(err, unix.EPERM) &&
+			!errors.Is(err, unix.ENETUNREACH) {
 			t.Fatal(err)
 		}
 	}
@@ -274,12 +281,16 @@ type listener struct {
 }
 
 // listen opens the server, and a node port of its own on which the client reaches it, the same number of hops away.
-func listen(t *testing.T, node nodeKernel, client, pod *topology.Host, addr netip.Addr, fence netip.AddrPort) (l listener) {
+func listen(
+	t *testing.T, node nodeKernel, client, pod *topology.Host, addr netip.Addr, fence netip.AddrPort,
+) (l listener) {
 	t.Helper()
 	l.at = netip.AddrPortFrom(addr, 5353)
 	id := dataplane.VirtualServerID{Addr: fence.Addr(), Port: fence.Port(), Protocol: cluster.UDP}
 	node.do(t, dataplane.Create, dataplane.VirtualServerObject{ID: id, Scheduler: "rr"},
-		dataplane.RealServerObject{VirtualServer: id, RealServer: dataplane.RealServer{Addr: addr, Port: l.at.Port(), Weight: 1}})
+		dataplane.RealServerObject{
+			VirtualServer: id, RealServer: dataplane.RealServer{Addr: addr, Port: l.at.Port(), Weight: 1},
+		})
 	err := pod.Do(func() (err error) {
 		l.UDPConn, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(l.at))
 		return err
@@ -344,12 +355,16 @@ func TestUDPSendersLeavePodsThatAreGone(t *testing.T) {
 			}
 			return h.IPv4
 		}
-		vip := netip.MustParseAddr(map[cluster.Family]string{cluster.IPv4: "10.96.0.1", cluster.IPv6: "fd00:10:96::1"}[family])
+		vip := netip.MustParseAddr(map[cluster.Family]string{
+			cluster.IPv4: "10.96.0.1", cluster.IPv6: "fd00:10:96::1",
+		}[family])
 		for set, addr := range map[string]netip.Addr{dataplane.SetFrontEnd: vip, dataplane.SetNodePort: of(net.Node1)} {
 			for _, client := range []*topology.Host{net.Outside, pods[2], net.Node1} {
 				for _, forget := range forgets {
 					port++
-					s := stream{node: node, forget: forget, id: dataplane.VirtualServerID{Addr: addr, Port: port, Protocol: cluster.UDP}, set: dataplane.SetName(set, family), vip: addr == vip}
+					s := stream{node: node, forget: forget, id: dataplane.VirtualServerID{
+						Addr: addr, Port: port, Protocol: cluster.UDP,
+					}, set: dataplane.SetName(set, family), vip: addr == vip}
 					t.Run(fmt.Sprintf("%s from %s, forgetting %s", s.id, client.Name, forget), func(t *testing.T) {
 						s.old = listen(t, node, client, pods[0], of(pods[0]), netip.AddrPortFrom(of(net.Node1), port+1000))
 						s.young = listen(t, node, client, pods[1], of(pods[1]), netip.AddrPortFrom(of(net.Node1), port+2000))
@@ -448,14 +463,18 @@ type stream struct {
 }
 
 func (s stream) real(l listener) dataplane.RealServerObject {
-	return dataplane.RealServerObject{VirtualServer: s.id, RealServer: dataplane.RealServer{Addr: l.at.Addr(), Port: l.at.Port(), Weight: 1}}
+	return dataplane.RealServerObject{
+		VirtualServer: s.id, RealServer: dataplane.RealServer{Addr: l.at.Addr(), Port: l.at.Port(), Weight: 1},
+	}
 }
 
 // frontEnd returns what makes a front end, in the order in which it goes.
 func (s stream) frontEnd() []dataplane.Object {
 	objects := []dataplane.Object{
 		dataplane.VirtualServerObject{ID: s.id, Scheduler: "rr"},
-		dataplane.SetEntry{Set: s.set, Type: ipset.HashIPPort, Entry: ipset.Entry{Addr: s.id.Addr, Protocol: ipset.Protocol(s.id.Protocol), Port: s.id.Port}},
+		dataplane.SetEntry{Set: s.set, Type: ipset.HashIPPort, Entry: ipset.Entry{
+			Addr: s.id.Addr, Protocol: ipset.Protocol(s.id.Protocol), Port: s.id.Port,
+		}},
 	}
 	if s.vip {
 		objects = append([]dataplane.Object{dataplane.Address{Addr: s.id.Addr}}, objects...)
@@ -476,7 +495,8 @@ func (s stream) delete(t *testing.T, left []netip.AddrPort, objects ...dataplane
 	t.Helper()
 	forget := func(least int) {
 		t.Helper()
-		if n, err := s.node.Forget(map[dataplane.VirtualServerID][]netip.AddrPort{s.id: left}); err != nil || n < least || n > 1 {
+		if n, err := s.node.Forget(map[dataplane.VirtualServerID][]netip.AddrPort{s.id: left}); err != nil || n < least ||
+			n > 1 {
 			t.Errorf("forgot %d, %v; want %d to 1", n, err, least)
 		}
 	}
@@ -614,7 +634,8 @@ func TestIdleUDPFlows(t *testing.T) {
 			frontEnd := s.frontEnd()
 			slices.Reverse(frontEnd)
 			node.do(t, dataplane.Create, append(frontEnd, s.real(s.old), s.real(s.young))...)
-			node.do(t, dataplane.Update, dataplane.Sysctl{Name: dataplane.SysctlUDPTimeout, Value: c.ipvs}, dataplane.Sysctl{Name: "net.netfilter.nf_conntrack_udp_timeout", Value: c.conntrack})
+			node.do(t, dataplane.Update, dataplane.Sysctl{Name: dataplane.SysctlUDPTimeout, Value: c.ipvs},
+				dataplane.Sysctl{Name: "net.netfilter.nf_conntrack_udp_timeout", Value: c.conntrack})
 			s.conn = dial(t, net.Outside, netip.AddrPortFrom(id.Addr, id.Port))
 			to := func() netip.AddrPort {
 				t.Helper()
@@ -653,7 +674,9 @@ func (n nodeKernel) awaitTracked(t *testing.T, id dataplane.VirtualServerID, wan
 		if err != nil {
 			t.Fatal(err)
 		}
-		if slices.ContainsFunc(flows, func(f kernel.Flow) bool { return f.FrontEnd == netip.AddrPortFrom(id.Addr, id.Port) }) == want {
+		if slices.ContainsFunc(
+			flows, func(f kernel.Flow) bool { return f.FrontEnd == netip.AddrPortFrom(id.Addr, id.Port) },
+		) == want {
 			return
 		}
 		if time.Now().After(deadline) {
@@ -685,7 +708,9 @@ func BenchmarkForget(b *testing.B) {
 			for b.Loop() {
 				track(b, stale...)
 				began := time.Now()
-				deleted, err := k.Forget(map[dataplane.VirtualServerID][]netip.AddrPort{dns: {netip.MustParseAddrPort("10.244.0.2:53")}})
+				deleted, err := k.Forget(map[dataplane.VirtualServerID][]netip.AddrPort{
+					dns: {netip.MustParseAddrPort("10.244.0.2:53")},
+				})
 				took += time.Since(began)
 				if err != nil || deleted != 100 {
 					b.Fatal(deleted, err)

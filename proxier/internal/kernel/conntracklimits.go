@@ -17,8 +17,8 @@ import (
 
 // ConntrackLimits are limits and timeouts of connection tracking, as kube-proxy has them. 0 leaves what the node has.
 type ConntrackLimits struct {
-	// MaxPerCore times the number of processors, at least Min, is what the number of tracked connections is raised to; it
-	// is never lowered.
+	// MaxPerCore times the number of processors, at least Min, is what the number of tracked connections is raised to;
+	// it is never lowered.
 	MaxPerCore, Min int
 	// The timeouts are whole seconds.
 	TCPEstablishedTimeout, TCPCloseWaitTimeout, UDPTimeout, UDPStreamTimeout time.Duration
@@ -28,8 +28,8 @@ type ConntrackLimits struct {
 // The names of the parameters of ConntrackLimits.
 const (
 	conntrackMax = "net.netfilter.nf_conntrack_max"
-	// hashSize is the number of buckets of the table: a parameter of the module, which is written with its path below /sys
-	// here.
+	// hashSize is the number of buckets of the table: a parameter of the module, which is written with its path below
+	// /sys here.
 	hashSize          = "module.nf_conntrack.parameters.hashsize"
 	establishedName   = "net.netfilter.nf_conntrack_tcp_timeout_established"
 	closeWaitName     = "net.netfilter.nf_conntrack_tcp_timeout_close_wait"

@@ -11,9 +11,12 @@ import (
 
 // TestConntrackLimits: what is written for what the node has.
 func TestConntrackLimits(t *testing.T) {
-	kubeProxy := ConntrackLimits{MaxPerCore: 32768, Min: 131072, TCPEstablishedTimeout: 24 * time.Hour, TCPCloseWaitTimeout: time.Hour}
+	kubeProxy := ConntrackLimits{
+		MaxPerCore: 32768, Min: 131072, TCPEstablishedTimeout: 24 * time.Hour, TCPCloseWaitTimeout: time.Hour,
+	}
 	node := map[string]string{
-		conntrackMax: "65536", hashSize: "16384", establishedName: "432000", closeWaitName: "60", beLiberalName: "0", udpTimeoutName: "30", udpStreamName: "120",
+		conntrackMax: "65536", hashSize: "16384", establishedName: "432000", closeWaitName: "60", beLiberalName: "0",
+		udpTimeoutName: "30", udpStreamName: "120",
 	}
 	with := func(changes ...string) map[string]string {
 		present := map[string]string{}
@@ -37,32 +40,40 @@ func TestConntrackLimits(t *testing.T) {
 		{"the defaults on two cores come to the minimum", kubeProxy, 2, node, []dataplane.SysctlChange{
 			{Name: conntrackMax, Old: "65536", New: "131072"}, {Name: hashSize, Old: "16384", New: "32768"}, {Name: establishedName, Old: "432000", New: "86400"}, {Name: closeWaitName, Old: "60", New: "3600"},
 		}},
-		{"cores count above the minimum", kubeProxy, 8, with(establishedName, "86400", closeWaitName, "3600"), []dataplane.SysctlChange{
-			{Name: conntrackMax, Old: "65536", New: "262144"}, {Name: hashSize, Old: "16384", New: "65536"},
-		}},
-		{"exactly a million is no more than a million", kubeProxy, 32, with(establishedName, "86400", closeWaitName, "3600"), []dataplane.SysctlChange{
-			{Name: conntrackMax, Old: "65536", New: "1048576"}, {Name: hashSize, Old: "16384", New: "262144"},
-		}},
-		{"many cores end at a million", kubeProxy, 256, with(establishedName, "86400", closeWaitName, "3600"), []dataplane.SysctlChange{
-			{Name: conntrackMax, Old: "65536", New: "1048576"}, {Name: hashSize, Old: "16384", New: "262144"},
-		}},
-		{"the end holds against the minimum, too", ConntrackLimits{MaxPerCore: 32768, Min: 4 << 20}, 256, node, []dataplane.SysctlChange{
-			{Name: conntrackMax, Old: "65536", New: "1048576"}, {Name: hashSize, Old: "16384", New: "262144"},
-		}},
-		{"a minimum above a million holds where the product is below", ConntrackLimits{MaxPerCore: 1, Min: 4 << 20}, 2, node, []dataplane.SysctlChange{
-			{Name: conntrackMax, Old: "65536", New: "4194304"}, {Name: hashSize, Old: "16384", New: "1048576"},
-		}},
+		{"cores count above the minimum", kubeProxy, 8, with(establishedName, "86400", closeWaitName, "3600"),
+			[]dataplane.SysctlChange{
+				{Name: conntrackMax, Old: "65536", New: "262144"}, {Name: hashSize, Old: "16384", New: "65536"},
+			}},
+		{"exactly a million is no more than a million", kubeProxy, 32, with(establishedName, "86400", closeWaitName, "3600"),
+			[]dataplane.SysctlChange{
+				{Name: conntrackMax, Old: "65536", New: "1048576"}, {Name: hashSize, Old: "16384", New: "262144"},
+			}},
+		{"many cores end at a million", kubeProxy, 256, with(establishedName, "86400", closeWaitName, "3600"),
+			[]dataplane.SysctlChange{
+				{Name: conntrackMax, Old: "65536", New: "1048576"}, {Name: hashSize, Old: "16384", New: "262144"},
+			}},
+		{"the end holds against the minimum, too", ConntrackLimits{MaxPerCore: 32768, Min: 4 << 20}, 256, node,
+			[]dataplane.SysctlChange{
+				{Name: conntrackMax, Old: "65536", New: "1048576"}, {Name: hashSize, Old: "16384", New: "262144"},
+			}},
+		{"a minimum above a million holds where the product is below", ConntrackLimits{MaxPerCore: 1, Min: 4 << 20}, 2, node,
+			[]dataplane.SysctlChange{
+				{Name: conntrackMax, Old: "65536", New: "4194304"}, {Name: hashSize, Old: "16384", New: "1048576"},
+			}},
 		{"nothing is lowered", ConntrackLimits{MaxPerCore: 1000, Min: 1000}, 8, node, nil},
 		{"all is well already", kubeProxy, 2, with(conntrackMax, "131072", hashSize, "32768", establishedName, "86400", closeWaitName, "3600"), nil},
-		{"the table is large enough, and has too few buckets", ConntrackLimits{MaxPerCore: 32768}, 8, with(conntrackMax, "262144"), []dataplane.SysctlChange{
+		{"the table is large enough, and has too few buckets", ConntrackLimits{MaxPerCore: 32768}, 8, with(conntrackMax,
+			"262144"), []dataplane.SysctlChange{
 			{Name: hashSize, Old: "16384", New: "65536"},
 		}},
-		{"all the rest", ConntrackLimits{UDPTimeout: time.Minute, UDPStreamTimeout: 3 * time.Minute, TCPBeLiberal: true}, 1, node, []dataplane.SysctlChange{
-			{Name: udpTimeoutName, Old: "30", New: "60"}, {Name: udpStreamName, Old: "120", New: "180"}, {Name: beLiberalName, Old: "0", New: "1"},
-		}},
-		{"a parameter that is missing is written, so that it is said", ConntrackLimits{UDPTimeout: time.Minute}, 1, nil, []dataplane.SysctlChange{
-			{Name: udpTimeoutName, Old: "", New: "60"},
-		}},
+		{"all the rest", ConntrackLimits{UDPTimeout: time.Minute, UDPStreamTimeout: 3 * time.Minute, TCPBeLiberal: true}, 1,
+			node, []dataplane.SysctlChange{
+				{Name: udpTimeoutName, Old: "30", New: "60"}, {Name: udpStreamName, Old: "120", New: "180"}, {Name: beLiberalName, Old: "0", New: "1"},
+			}},
+		{"a parameter that is missing is written, so that it is said", ConntrackLimits{UDPTimeout: time.Minute}, 1, nil,
+			[]dataplane.SysctlChange{
+				{Name: udpTimeoutName, Old: "", New: "60"},
+			}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if diff := cmp.Diff(c.want, c.limits.changes(c.cpus, c.present)); diff != "" {

@@ -22,7 +22,9 @@ func TestNodesAreFairTogether(t *testing.T) {
 	const nodes, endpoints, connections = 60, 10, 3
 	port := cluster.ServicePort{Protocol: cluster.UDP, Port: 53, Scheduler: "rr"}
 	for i := range endpoints {
-		port.Endpoints = append(port.Endpoints, cluster.Endpoint{Addr: netip.AddrFrom4([4]byte{10, 244, 0, byte(i + 1)}), Port: 53, Ready: true, Remote: true, Weight: 1})
+		port.Endpoints = append(port.Endpoints, cluster.Endpoint{
+			Addr: netip.AddrFrom4([4]byte{10, 244, 0, byte(i + 1)}), Port: 53, Ready: true, Remote: true, Weight: 1,
+		})
 	}
 	random := rand.New(rand.NewPCG(1, 1))
 	byOrder := map[string]map[netip.AddrPort]int{}
@@ -41,23 +43,29 @@ func TestNodesAreFairTogether(t *testing.T) {
 			config.UDPTimeout = time.Hour
 			var ops []dataplane.Op
 			for node := range nodes { // each node's virtual server stands in the one kernel, by an address of its own
-				s := cluster.Service{Name: cluster.Name{Namespace: "ns", Name: "fair"}, UID: "8b9a", Ports: []cluster.ServicePort{port},
+				s := cluster.Service{Name: cluster.Name{Namespace: "ns", Name: "fair"}, UID: "8b9a",
+					Ports:      []cluster.ServicePort{port},
 					ClusterIPs: []netip.Addr{netip.AddrFrom4([4]byte{10, 96, 0, byte(node)})}}
 				w := dataplane.NewWant(dataplane.NewState())
 				w.Set(dataplane.Compile(s, dataplane.Node{Name: fmt.Sprint("node-", node)}, config), map[cluster.Name]struct{}{})
 				for id, v := range w.State.VirtualServers {
 					list := slices.Clone(v.RealServers)
 					arrange(list)
-					ops = append(ops, dataplane.Op{Verb: dataplane.Create, Object: dataplane.VirtualServerObject{ID: id, Scheduler: v.Scheduler}})
+					ops = append(
+						ops, dataplane.Op{Verb: dataplane.Create, Object: dataplane.VirtualServerObject{ID: id, Scheduler: v.Scheduler}},
+					)
 					for _, r := range slices.Backward(list) { // each goes to the head of the list
-						ops = append(ops, dataplane.Op{Verb: dataplane.Create, Object: dataplane.RealServerObject{VirtualServer: id, RealServer: r}})
+						ops = append(
+							ops, dataplane.Op{Verb: dataplane.Create, Object: dataplane.RealServerObject{VirtualServer: id, RealServer: r}},
+						)
 					}
 				}
 			}
 			apply(t, k, ops)
 			for node := range nodes {
 				for i := range connections {
-					send(t, netip.AddrPortFrom(netip.AddrFrom4([4]byte{172, 16, byte(node), byte(i + 1)}), 4000), netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 96, 0, byte(node)}), 53))
+					send(t, netip.AddrPortFrom(netip.AddrFrom4([4]byte{172, 16, byte(node), byte(i + 1)}), 4000),
+						netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 96, 0, byte(node)}), 53))
 				}
 			}
 			got := map[netip.AddrPort]int{}

@@ -55,9 +55,13 @@ func TestFullSets(t *testing.T) {
 		byAddress := func(a, b ipset.Entry) int { return a.Addr.Compare(b.Addr) }
 		slices.SortFunc(held, byAddress)
 		if !slices.Equal(held, taken) || len(taken) < most || len(refused) == 0 {
-			t.Errorf("hash size %d: it says that it has taken %d of %d entries, and holds %d", hashSize, len(taken), offered, len(held))
+			t.Errorf("hash size %d: it says that it has taken %d of %d entries, and holds %d",
+				hashSize, len(taken), offered, len(held))
 		}
-		t.Logf("hash size %d: of %d entries %d were taken, where maxelem is %d; the first that was refused was number %d, the last that was taken %d", hashSize, offered, len(taken), most, firstRefused, lastTaken)
+		t.Logf(
+			"hash size %d: of %d entries %d were taken, where maxelem is %d; the first that was refused was number %d, the last that was taken %d",
+			hashSize, offered, len(taken), most, firstRefused, lastTaken,
+		)
 		// There is room for those that were refused as soon as the others are gone.
 		if err := errors.Join(sets.Delete(set.Name, set.Type, taken)...); err != nil {
 			t.Error(err)

@@ -27,7 +27,10 @@ func FuzzParseBroadcast(f *testing.F) {
 
 // FuzzParseHexAddr: what is taken is an address with its port, as /proc/net/tcp writes it.
 func FuzzParseHexAddr(f *testing.F) {
-	for _, text := range []string{"0100007F:1F90", "00000000000000000000000001000000:0016", "0000000000000000FFFF00000100007F:0050", "", ":", "0100007F", "0100007G:1", "+100007F:1F90"} {
+	for _, text := range []string{
+		"0100007F:1F90", "00000000000000000000000001000000:0016", "0000000000000000FFFF00000100007F:0050", "", ":",
+		"0100007F", "0100007G:1", "+100007F:1F90",
+	} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

@@ -29,10 +29,14 @@ const hashedFlows = 1250
 
 // hashed returns a Service with a UDP port for each hashing scheduler with each combination of flags, in both families.
 func hashed(endpoints []cluster.Endpoint) cluster.Service {
-	s := cluster.Service{Name: cluster.Name{Namespace: "ns", Name: "hashed"}, ClusterIPs: []netip.Addr{netip.MustParseAddr("10.96.0.1"), netip.MustParseAddr("fd00:96::1")}}
+	s := cluster.Service{Name: cluster.Name{
+		Namespace: "ns", Name: "hashed",
+	}, ClusterIPs: []netip.Addr{netip.MustParseAddr("10.96.0.1"), netip.MustParseAddr("fd00:96::1")}}
 	for _, name := range []string{"mh", "sh"} {
 		for _, flags := range []scheduler.Flags{0, scheduler.Fallback, scheduler.Port, scheduler.Fallback | scheduler.Port} {
-			s.Ports = append(s.Ports, cluster.ServicePort{Protocol: cluster.UDP, Port: uint16(1 + len(s.Ports)), Scheduler: name, Flags: flags, Endpoints: endpoints})
+			s.Ports = append(s.Ports, cluster.ServicePort{
+				Protocol: cluster.UDP, Port: uint16(1 + len(s.Ports)), Scheduler: name, Flags: flags, Endpoints: endpoints,
+			})
 		}
 	}
 	return s
@@ -42,8 +46,12 @@ func hashed(endpoints []cluster.Endpoint) cluster.Service {
 func hashedEndpoints(r *rand.Rand, numbers []int) (endpoints []cluster.Endpoint) {
 	for _, n := range numbers {
 		weight := []uint32{0, 1, 1, 2, 3, 10, 100, 65535}[r.IntN(8)]
-		for _, addr := range []netip.Addr{netip.AddrFrom4([4]byte{10, 244, 0, byte(n)}), netip.MustParseAddr(fmt.Sprintf("fd00:244::%x", n))} {
-			endpoints = append(endpoints, cluster.Endpoint{Addr: addr, Port: uint16(8000 + n), Ready: true, Remote: true, Weight: weight})
+		for _, addr := range []netip.Addr{
+			netip.AddrFrom4([4]byte{10, 244, 0, byte(n)}), netip.MustParseAddr(fmt.Sprintf("fd00:244::%x", n)),
+		} {
+			endpoints = append(
+				endpoints, cluster.Endpoint{Addr: addr, Port: uint16(8000 + n), Ready: true, Remote: true, Weight: weight},
+			)
 		}
 	}
 	return endpoints
@@ -66,7 +74,9 @@ func TestHashingIsTheSameOnEveryNode(t *testing.T) {
 	for i := range flows {
 		source := netip.AddrFrom4([4]byte{172, byte(16 + r.IntN(16)), byte(r.UintN(256)), byte(r.UintN(256))})
 		if i%2 == 1 {
-			source = netip.AddrFrom16([16]byte{0: 0xfd, 1: 0x99, 2: byte(r.UintN(256)), 7: byte(r.UintN(256)), 12: byte(r.UintN(256)), 15: byte(r.UintN(256))})
+			source = netip.AddrFrom16([16]byte{
+				0: 0xfd, 1: 0x99, 2: byte(r.UintN(256)), 7: byte(r.UintN(256)), 12: byte(r.UintN(256)), 15: byte(r.UintN(256)),
+			})
 		}
 		flows[i] = client{netip.AddrPortFrom(source, uint16(1024+r.UintN(60000))), 0}
 	}
@@ -105,9 +115,11 @@ func TestHashingIsTheSameOnEveryNode(t *testing.T) {
 				for _, port := range end.Ports {
 					at := netip.AddrPortFrom(end.ClusterIPs[familyOf(flow.source)], port.Port)
 					i, ok := tables[at].Choose(flow.source)
-					if real := got[client{flow.source, port.Port}]; !ok || real != netip.AddrPortFrom(lists[at][i].Addr, lists[at][i].Port) {
+					if real := got[client{flow.source, port.Port}]; !ok ||
+						real != netip.AddrPortFrom(lists[at][i].Addr, lists[at][i].Port) {
 						if wrong++; wrong < 10 {
-							t.Errorf("%s (%s) of %s: the kernel chose %s, the prediction is %d, %t, of %v", port.Scheduler, port.Flags, flow.source, real, i, ok, lists[at])
+							t.Errorf("%s (%s) of %s: the kernel chose %s, the prediction is %d, %t, of %v",
+								port.Scheduler, port.Flags, flow.source, real, i, ok, lists[at])
 						}
 					}
 				}

@@ -35,7 +35,9 @@ func TestOneWaitForTheLock(t *testing.T) {
 		var ops []dataplane.Op
 		for _, name := range []string{"IPVSP-A", "IPVSP-B", "IPVSP-C"} {
 			id := dataplane.ChainID{Family: family, Table: "filter", Name: name}
-			ops = append(ops, dataplane.Op{Verb: dataplane.Create, Object: dataplane.Chain{ID: id, Rules: []dataplane.Rule{{Verdict: dataplane.Verdict{Action: dataplane.Return}}}}})
+			ops = append(ops, dataplane.Op{Verb: dataplane.Create, Object: dataplane.Chain{
+				ID: id, Rules: []dataplane.Rule{{Verdict: dataplane.Verdict{Action: dataplane.Return}}},
+			}})
 		}
 		for i, err := range c.apply(ops) {
 			if !errors.Is(err, errHeld) {

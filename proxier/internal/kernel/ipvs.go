@@ -34,8 +34,8 @@ type ipvs struct {
 	// reader lists real servers of IPv4; nil where netlink does.
 	reader *wire.Reader
 	expiry *expiry
-	// servers is how many virtual servers there were at the last look, connections how many connections their real servers
-	// had.
+	// servers is how many virtual servers there were at the last look, connections how many connections their real
+	// servers had.
 	servers, connections int
 }
 

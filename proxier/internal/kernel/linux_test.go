@@ -33,7 +33,9 @@ func openLinux(t testing.TB) *kernel.Linux {
 	for name := range dataplane.Foundation(kerneltest.Config).Sysctls {
 		sysctls = append(sysctls, name)
 	}
-	k, err := kernel.NewLinux(kernel.LinuxConfig{Link: kerneltest.Config.Link, Families: kerneltest.Config.Families, Sysctls: sysctls})
+	k, err := kernel.NewLinux(kernel.LinuxConfig{
+		Link: kerneltest.Config.Link, Families: kerneltest.Config.Families, Sysctls: sysctls,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,7 +131,8 @@ ip route add local 10.96.88.3/32 dev other table local proto 73 metric 73; ip -6
 ip route add local 10.96.89.0/24 dev lo table local proto 73 metric 73; ip -6 route add local fd00:89::/64 dev lo table local proto 73 metric 73`)
 	changing := regexp.MustCompile(`(?m)^#.*\n|\[\d+:\d+\]|initval \S+`)
 	state := func() string {
-		return changing.ReplaceAllString(shell(t, "ipvsadm -Sn; ipset save -sorted; iptables-save -t nat; iptables-save -t filter; ip6tables-save -t nat; ip6tables-save -t filter; ip -br addr show dev other; ip route show table all type local; ip -6 route show table all type local"), "")
+		return changing.ReplaceAllString(shell(t,
+			"ipvsadm -Sn; ipset save -sorted; iptables-save -t nat; iptables-save -t filter; ip6tables-save -t nat; ip6tables-save -t filter; ip -br addr show dev other; ip route show table all type local; ip -6 route show table all type local"), "")
 	}
 	shell(t, "iptables -t nat -S; ip6tables -t nat -S; ip6tables -S") // tables that are used appear in the listing
 	before := state()
@@ -195,7 +198,8 @@ func TestWritesAreBatched(t *testing.T) {
 	apply(t, k, ops)
 	now := k.Traffic()
 	if len(ops) < 9000 || now.Sends-before.Sends > 100 || now.Processes != before.Processes {
-		t.Errorf("%d operations took %d messages in %d sends, and %d processes", len(ops), now.Messages-before.Messages, now.Sends-before.Sends, now.Processes-before.Processes)
+		t.Errorf("%d operations took %d messages in %d sends, and %d processes",
+			len(ops), now.Messages-before.Messages, now.Sends-before.Sends, now.Processes-before.Processes)
 	}
 	seen, err := k.Observe()
 	if err != nil {
@@ -250,10 +254,14 @@ func TestChangesByOthersAreSeen(t *testing.T) {
 func TestFullSetIsTold(t *testing.T) {
 	kerneltest.Own(t)
 	k := openLinux(t)
-	set := dataplane.Set{Set: ipset.Set{Name: "IPVSP-SMALL", Type: ipset.HashIP, Family: ipset.IPv4, HashSize: 64, MaxElem: 64}}
+	set := dataplane.Set{
+		Set: ipset.Set{Name: "IPVSP-SMALL", Type: ipset.HashIP, Family: ipset.IPv4, HashSize: 64, MaxElem: 64},
+	}
 	ops := []dataplane.Op{{Verb: dataplane.Create, Object: set}}
 	for i := range 200 {
-		ops = append(ops, dataplane.Op{Verb: dataplane.Create, Object: dataplane.SetEntry{Set: set.Name, Type: set.Type, Entry: ipset.Entry{Addr: netip.AddrFrom4([4]byte{10, 0, 0, byte(i)})}}})
+		ops = append(ops, dataplane.Op{Verb: dataplane.Create, Object: dataplane.SetEntry{
+			Set: set.Name, Type: set.Type, Entry: ipset.Entry{Addr: netip.AddrFrom4([4]byte{10, 0, 0, byte(i)})},
+		}})
 	}
 	failed := 0
 	for i, err := range k.Apply(ops) {
@@ -287,7 +295,8 @@ func TestMissingSchedulerIsRefused(t *testing.T) {
 	kerneltest.Own(t)
 	k := openLinux(t)
 	errs := k.Apply([]dataplane.Op{{Verb: dataplane.Create, Object: dataplane.VirtualServerObject{
-		ID: dataplane.VirtualServerID{Addr: netip.MustParseAddr("10.96.0.1"), Port: 80, Protocol: cluster.TCP}, Scheduler: "nosuch"}}})
+		ID:        dataplane.VirtualServerID{Addr: netip.MustParseAddr("10.96.0.1"), Port: 80, Protocol: cluster.TCP},
+		Scheduler: "nosuch"}}})
 	if !errors.Is(errs[0], unix.ENOENT) {
 		t.Errorf("%v, want ENOENT", errs[0])
 	}
@@ -323,7 +332,8 @@ func TestWatch(t *testing.T) {
 	k := openLinux(t)
 	apply(t, k, from(dataplane.NewState(), want(1, 1)))
 	shell(t, "ip link add other type dummy")
-	changed, ours, gone := make(chan kernel.AddressChange, 100), make(chan kernel.AddressChange, 1000), make(chan struct{}, 100)
+	changed, ours, gone := make(chan kernel.AddressChange, 100), make(chan kernel.AddressChange,
+		1000), make(chan struct{}, 100)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	namespace, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
@@ -338,7 +348,8 @@ func TestWatch(t *testing.T) {
 			return
 		}
 		ended <- kernel.Watch(ctx, kerneltest.Config.Link, kernel.WatchHandlers{
-			Addresses: func(c kernel.AddressChange) { changed <- c }, Ours: func(c kernel.AddressChange) { ours <- c }, LinkGone: func() { gone <- struct{}{} },
+			Addresses: func(c kernel.AddressChange) { changed <- c }, Ours: func(c kernel.AddressChange) { ours <- c },
+			LinkGone: func() { gone <- struct{}{} },
 		})
 	}()
 	// The watch has begun when the first change is reported; each try adds another address.
@@ -385,13 +396,15 @@ func TestWatch(t *testing.T) {
 		}
 	}
 	lose("ip addr del 192.168.51.7/32 dev "+kerneltest.Config.Link, "192.168.51.7")
-	lose(fmt.Sprintf("ip addr add fd00:51::1/128 dev %[1]s nodad; ip addr del fd00:51::1/128 dev %[1]s", kerneltest.Config.Link), "fd00:51::1")
+	lose(fmt.Sprintf("ip addr add fd00:51::1/128 dev %[1]s nodad; ip addr del fd00:51::1/128 dev %[1]s",
+		kerneltest.Config.Link), "fd00:51::1")
 	lose("ip route add local 192.168.53.1/32 dev lo table local proto 73 metric 73; ip route del local 192.168.53.1/32 dev lo table local metric 73", "192.168.53.1")
 	shell(t, "ip route add 192.168.54.0/24 dev lo; ip route del 192.168.54.0/24")
 	if n := len(ours); n > 0 {
 		t.Errorf("%d routes of others are reported", n)
 	}
-	shell(t, fmt.Sprintf("ip link del %[1]s; ip link add %[1]s type dummy; for i in $(seq 50); do ip addr add 192.168.51.$i/32 dev %[1]s; done", kerneltest.Config.Link))
+	shell(t,
+		fmt.Sprintf("ip link del %[1]s; ip link add %[1]s type dummy; for i in $(seq 50); do ip addr add 192.168.51.$i/32 dev %[1]s; done", kerneltest.Config.Link))
 	if n := len(changed); n > 0 {
 		t.Errorf("%d changes of our own link are reported", n)
 	}
@@ -407,10 +420,12 @@ func TestWatch(t *testing.T) {
 	}
 	end("it is made anew")
 	// Nothing else is its end: another link's, a port that leaves a bridge, ours going down.
-	shell(t, fmt.Sprintf("ip link add third type dummy; ip link del third; ip link add bridge type bridge; ip link set %[1]s master bridge; ip link set %[1]s nomaster; ip link set %[1]s up; ip link set %[1]s down", kerneltest.Config.Link))
+	shell(t,
+		fmt.Sprintf("ip link add third type dummy; ip link del third; ip link add bridge type bridge; ip link set %[1]s master bridge; ip link set %[1]s nomaster; ip link set %[1]s up; ip link set %[1]s down", kerneltest.Config.Link))
 	shell(t, "ip link del "+kerneltest.Config.Link)
 	end("it is deleted")
-	shell(t, fmt.Sprintf("ip link add %[1]s type dummy; ip netns add elsewhere; ip link set %[1]s netns elsewhere; ip netns del elsewhere", kerneltest.Config.Link))
+	shell(t,
+		fmt.Sprintf("ip link add %[1]s type dummy; ip netns add elsewhere; ip link set %[1]s netns elsewhere; ip netns del elsewhere", kerneltest.Config.Link))
 	end("it is moved away")
 	shell(t, "ip addr add 192.168.52.1/32 dev other; ip addr del 192.168.52.1/32 dev other; ip addr add fd00:52::1/64 dev other nodad; ip addr del fd00:52::1/64 dev other")
 	for _, lost := range []string{"", "192.168.52.1", "", "fd00:52::1"} {

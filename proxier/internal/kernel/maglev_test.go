@@ -20,10 +20,14 @@ import (
 // withRealServers creates a virtual server with n real servers.
 func withRealServers(last byte, name string, n int) (dataplane.VirtualServerID, []dataplane.Op) {
 	id := dataplane.VirtualServerID{Addr: netip.AddrFrom4([4]byte{10, 96, 0, last}), Port: 80, Protocol: cluster.TCP}
-	ops := []dataplane.Op{{Verb: dataplane.Create, Object: dataplane.VirtualServerObject{ID: id, Scheduler: name, Flags: scheduler.Fallback, Timeout: 60}}}
+	ops := []dataplane.Op{{Verb: dataplane.Create, Object: dataplane.VirtualServerObject{
+		ID: id, Scheduler: name, Flags: scheduler.Fallback, Timeout: 60,
+	}}}
 	for i := range n {
 		r := dataplane.RealServer{Addr: netip.AddrFrom4([4]byte{10, 244, last, byte(i + 1)}), Port: 80, Weight: 1}
-		ops = append(ops, dataplane.Op{Verb: dataplane.Create, Object: dataplane.RealServerObject{VirtualServer: id, RealServer: r}})
+		ops = append(
+			ops, dataplane.Op{Verb: dataplane.Create, Object: dataplane.RealServerObject{VirtualServer: id, RealServer: r}},
+		)
 	}
 	return id, ops
 }
@@ -81,7 +85,8 @@ func TestSchedulerThatComesLastFails(t *testing.T) {
 			t.Errorf("operation %d, of the other one: %v", i, err)
 		}
 	}
-	if seen := shell(t, "ipvsadm -Sn"); strings.Contains(seen, "10.96.0.1:") || strings.Count(seen, "-a -t 10.96.0.2:80") != 3 {
+	if seen := shell(t, "ipvsadm -Sn"); strings.Contains(seen, "10.96.0.1:") ||
+		strings.Count(seen, "-a -t 10.96.0.2:80") != 3 {
 		t.Error(seen)
 	}
 }

@@ -37,7 +37,8 @@ type Memory struct {
 	Busy map[dataplane.RealServerID]uint32
 	// Flows are the entries of connection tracking: what Send makes, which is UDP, and Forget and CutOff delete.
 	Flows []Flow
-	// AfterEach, when set, is called after every operation that succeeded: tests check there what must hold at any moment.
+	// AfterEach, when set, is called after every operation that succeeded: tests check there what must hold at any
+	// moment.
 	AfterEach func(op dataplane.Op, now *dataplane.State)
 	// Writes counts the operations that succeeded.
 	Writes int

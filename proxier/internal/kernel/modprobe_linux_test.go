@@ -51,7 +51,9 @@ func recordModprobe(t *testing.T) (called func() []string) {
 // name, with each audit.
 func TestALookAsksForNoModule(t *testing.T) {
 	kerneltest.Own(t)
-	linux, err := kernel.NewLinux(kernel.LinuxConfig{Link: "kube-ipvs0", Families: []cluster.Family{cluster.IPv4, cluster.IPv6}, IgnoreLinks: []string{"kube-dummy-if"}})
+	linux, err := kernel.NewLinux(kernel.LinuxConfig{
+		Link: "kube-ipvs0", Families: []cluster.Family{cluster.IPv4, cluster.IPv6}, IgnoreLinks: []string{"kube-dummy-if"},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

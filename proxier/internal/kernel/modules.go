@@ -11,8 +11,8 @@ import (
 // modules is what can be known of kernel modules without trying.
 type modules struct {
 	present map[string]bool
-	// lists are those of modules that can be loaded and of those that are built in (modules.dep, modules.builtin of kmod);
-	// nil where they cannot be read.
+	// lists are those of modules that can be loaded and of those that are built in (modules.dep, modules.builtin of
+	// kmod); nil where they cannot be read.
 	lists [][]byte
 }
 

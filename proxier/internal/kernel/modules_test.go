@@ -25,7 +25,8 @@ func TestModules(t *testing.T) {
 		t.Helper()
 		m := readModules(root, "6.1.0")
 		if m.loaded(module) != loaded || m.absent(module) != absent {
-			t.Errorf("%s: %s is loaded: %t, absent: %t; want %t, %t", when, module, m.loaded(module), m.absent(module), loaded, absent)
+			t.Errorf("%s: %s is loaded: %t, absent: %t; want %t, %t",
+				when, module, m.loaded(module), m.absent(module), loaded, absent)
 		}
 	}
 	check("nothing can be read", "ip_vs_rr", false, false)

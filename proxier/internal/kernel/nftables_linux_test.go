@@ -44,7 +44,9 @@ func openLinuxWithNFTables(t *testing.T) *kernel.Linux {
 	for name := range dataplane.Foundation(kerneltest.Config).Sysctls {
 		sysctls = append(sysctls, name)
 	}
-	k, err := kernel.NewLinux(kernel.LinuxConfig{Link: kerneltest.Config.Link, Families: kerneltest.Config.Families, Sysctls: sysctls, Netfilter: kernel.NFTables})
+	k, err := kernel.NewLinux(kernel.LinuxConfig{
+		Link: kerneltest.Config.Link, Families: kerneltest.Config.Families, Sysctls: sysctls, Netfilter: kernel.NFTables,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +96,9 @@ func TestTheOtherBackendGoes(t *testing.T) {
 		return
 	}
 	kerneltest.Own(t)
-	adapters := map[kernel.Netfilter]*kernel.Linux{kernel.Iptables: openLinux(t), kernel.NFTables: openLinuxWithNFTables(t)}
+	adapters := map[kernel.Netfilter]*kernel.Linux{
+		kernel.Iptables: openLinux(t), kernel.NFTables: openLinuxWithNFTables(t),
+	}
 	want := want(3, 2)
 	for _, inForce := range []kernel.Netfilter{kernel.NFTables, kernel.Iptables} {
 		for _, k := range adapters {

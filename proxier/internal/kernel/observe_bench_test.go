@@ -36,7 +36,8 @@ func sized(family cluster.Family, n int) *dataplane.State {
 			Ports:      []cluster.ServicePort{{Protocol: cluster.TCP, Port: 80, Scheduler: "rr"}},
 		}
 		for e := range 5 {
-			s.Ports[0].Endpoints = append(s.Ports[0].Endpoints, cluster.Endpoint{Addr: at(2, 244, byte(i), byte(e+1)), Port: 80, Ready: true, Remote: true})
+			s.Ports[0].Endpoints = append(s.Ports[0].Endpoints,
+				cluster.Endpoint{Addr: at(2, 244, byte(i), byte(e+1)), Port: 80, Ready: true, Remote: true})
 		}
 		w.Set(dataplane.Compile(s, dataplane.Node{}, kerneltest.Config), map[cluster.Name]struct{}{})
 	}
@@ -57,7 +58,9 @@ func newBare(t testing.TB) *bare {
 		t.Fatal(err)
 	}
 	b := &bare{TB: t, family: family.ID, buf: make([]byte, 64<<10), room: make([]byte, 24+32*96)}
-	for protocol, fd := range map[int]*int{unix.NETLINK_GENERIC: &b.ipvs, unix.NETLINK_ROUTE: &b.route, unix.NETLINK_NETFILTER: &b.sets} {
+	for protocol, fd := range map[int]*int{
+		unix.NETLINK_GENERIC: &b.ipvs, unix.NETLINK_ROUTE: &b.route, unix.NETLINK_NETFILTER: &b.sets,
+	} {
 		if *fd, err = unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, protocol); err != nil {
 			t.Fatal(err)
 		}
@@ -130,7 +133,10 @@ func (b *bare) realServers(ids []dataplane.VirtualServerID) {
 		binary.BigEndian.PutUint16(b.room[8:], id.Port)
 		binary.NativeEndian.PutUint32(b.room[16:], 32)
 		size := uint32(len(b.room))
-		if _, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(b.dests), unix.SOL_IP, 64+1024+64+4, uintptr(unsafe.Pointer(&b.room[0])), uintptr(unsafe.Pointer(&size)), 0); errno != 0 {
+		if _, _, errno := unix.Syscall6(
+			unix.SYS_GETSOCKOPT, uintptr(b.dests), unix.SOL_IP, 64+1024+64+4, uintptr(unsafe.Pointer(&b.room[0])),
+			uintptr(unsafe.Pointer(&size)), 0,
+		); errno != 0 {
 			b.Fatal(errno)
 		}
 	}

@@ -45,7 +45,9 @@ hook ipv4 nat PREROUTING -> IPVSP-SERVICES
 }
 
 func TestParseRelease(t *testing.T) {
-	for release, want := range map[string][2]int{"6.12.3-amd64": {6, 12}, "5.9-rc1\n": {5, 9}, "4.19+": {4, 19}, "6": {0, 0}, "": {0, 0}, "x.y": {0, 0}} {
+	for release, want := range map[string][2]int{
+		"6.12.3-amd64": {6, 12}, "5.9-rc1\n": {5, 9}, "4.19+": {4, 19}, "6": {0, 0}, "": {0, 0}, "x.y": {0, 0},
+	} {
 		if major, minor := parseRelease(release); [2]int{major, minor} != want {
 			t.Errorf("parseRelease(%q) = %d.%d, want %v", release, major, minor, want)
 		}
@@ -80,7 +82,8 @@ func FuzzParseAnswers(f *testing.F) {
 	f.Add([]byte{2, 32, 0, 0, 255, 4, 0, 2, 0, 0, 0, 0, 8, 0, 1, 0, 10, 0, 0, 1, 8, 0, 4, 0, 1, 0, 0, 0})
 	f.Add(append([]byte{2, 10, 0, 0, 0, 80, 0, 0, 127, 0, 0, 1}, make([]byte, 28)...))
 	f.Add([]byte{2, 0, 0, 0, 24, 0, 1, 0x80, 20, 0, 1, 0x80, 8, 0, 1, 0, 10, 0, 0, 1, 8, 0, 2, 0, 10, 0, 0, 2})
-	f.Add(append([]byte{40, 0, 0, 0, 17, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, append(make([]byte, 16), 8, 0, 3, 0, 'l', 'o', 0, 0)...))
+	f.Add(append([]byte{40, 0, 0, 0, 17, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, append(make([]byte, 16), 8, 0, 3, 0, 'l', 'o',
+		0, 0)...))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if id, _, ok := parseService(data); ok && !id.Addr.IsValid() {
 			t.Errorf("a virtual server without an address: %+v", id)

@@ -75,8 +75,8 @@ func programsMissing() error {
 	return nil
 }
 
-// hasIPVSMatch reports whether rules can match what IPVS has changed, and loads the module of that where it is not known
-// to be there. What is in no list that can be read and cannot be loaded counts as missing.
+// hasIPVSMatch reports whether rules can match what IPVS has changed, and loads the module of that where it is not
+// known to be there. What is in no list that can be read and cannot be loaded counts as missing.
 //
 // A container without CAP_SYS_MODULE loads nothing by modprobe. But the kernel loads a match by itself for whoever has
 // CAP_NET_ADMIN and asks for its revisions (net/netfilter/x_tables.c, xt_find_revision, Linux 6.1), which iptables does

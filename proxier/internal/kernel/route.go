@@ -16,12 +16,13 @@ import (
 )
 
 const (
-	// routeProtocol distinguishes our routes from those of others (rtm_protocol). No list of such numbers that is known to
-	// us has it, nor does iproute2's rt_protos.
+	// routeProtocol distinguishes our routes from those of others (rtm_protocol). No list of such numbers that is known
+	// to us has it, nor does iproute2's rt_protos.
 	routeProtocol = 73
-	// routeMetric puts our routes behind the kernel's own of the same address, which have 0, and beside them. For IPv4 two
-	// routes of one address and metric are one too many (net/ipv4/fib_trie.c, fib_table_insert, EEXIST). So a VIP can have
-	// an address and a route while one takes the place of the other, and an address of the node itself is never hidden.
+	// routeMetric puts our routes behind the kernel's own of the same address, which have 0, and beside them. For IPv4
+	// two routes of one address and metric are one too many (net/ipv4/fib_trie.c, fib_table_insert, EEXIST). So a VIP
+	// can have an address and a route while one takes the place of the other, and an address of the node itself is
+	// never hidden.
 	routeMetric = 73
 )
 

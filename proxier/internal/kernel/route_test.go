@@ -74,9 +74,10 @@ func TestRouteGivesTheSource(t *testing.T) {
 		} {
 			apply(t, k, []dataplane.Op{step.op})
 			got := source()
-			// The kernel's own route of an IPv6 address appears a little after the address; what takes something away waits for
-			// that.
-			for deadline := time.Now().Add(20 * time.Second); step.op.Verb == dataplane.Create && got != step.want && time.Now().Before(deadline); {
+			// The kernel's own route of an IPv6 address appears a little after the address; what takes something away
+			// waits for that.
+			for deadline := time.Now().Add(20 * time.Second); step.op.Verb == dataplane.Create && got != step.want &&
+				time.Now().Before(deadline); {
 				got = source()
 			}
 			if got != step.want {
@@ -117,7 +118,9 @@ func TestTentativeAddressIsNoSource(t *testing.T) {
 	kerneltest.Own(t)
 	shell(t, "ip link add v0 type veth peer name v1; ip link set v0 up; ip link set v1 up; ip -6 addr add fd00:50::1/64 dev v0")
 	k := openLinux(t)
-	op := dataplane.Op{Verb: dataplane.Create, Object: dataplane.Route{Addr: netip.MustParseAddr("fd00:96::1"), Source: netip.MustParseAddr("fd00:50::1")}}
+	op := dataplane.Op{Verb: dataplane.Create, Object: dataplane.Route{
+		Addr: netip.MustParseAddr("fd00:96::1"), Source: netip.MustParseAddr("fd00:50::1"),
+	}}
 	if err := k.Apply([]dataplane.Op{op})[0]; !errors.Is(err, unix.EINVAL) { // that takes a second at least (RFC 4862)
 		t.Fatalf("a tentative address: %v, want EINVAL\n%s", err, shell(t, "ip -6 addr show dev v0"))
 	}

@@ -23,7 +23,9 @@ import (
 // TestConntrackLimitsOfANamespace: timeouts are written, and what is the whole machine's is left, in words.
 func TestConntrackLimitsOfANamespace(t *testing.T) {
 	kerneltest.Own(t)
-	l := kernel.ConntrackLimits{MaxPerCore: 1 << 20, TCPEstablishedTimeout: 1234 * time.Second, UDPTimeout: 17 * time.Second, TCPBeLiberal: true}
+	l := kernel.ConntrackLimits{
+		MaxPerCore: 1 << 20, TCPEstablishedTimeout: 1234 * time.Second, UDPTimeout: 17 * time.Second, TCPBeLiberal: true,
+	}
 	changed, left, err := l.Apply()
 	if err != nil {
 		t.Fatal(err)
@@ -32,14 +34,20 @@ func TestConntrackLimitsOfANamespace(t *testing.T) {
 	for _, c := range changed {
 		names = append(names, c.Name[strings.LastIndex(c.Name, ".")+1:]+"="+c.New)
 	}
-	want := []string{"nf_conntrack_tcp_timeout_established=1234", "nf_conntrack_udp_timeout=17", "nf_conntrack_tcp_be_liberal=1"}
+	want := []string{
+		"nf_conntrack_tcp_timeout_established=1234", "nf_conntrack_udp_timeout=17", "nf_conntrack_tcp_be_liberal=1",
+	}
 	if !slices.Equal(names, want) {
 		t.Errorf("changed %v, want %v", names, want)
 	}
-	if got := strings.Fields(shell(t, "cd /proc/sys/net/netfilter; cat nf_conntrack_tcp_timeout_established nf_conntrack_udp_timeout nf_conntrack_tcp_be_liberal")); !slices.Equal(got, []string{"1234", "17", "1"}) {
+	if got := strings.Fields(shell(
+		t,
+		"cd /proc/sys/net/netfilter; cat nf_conntrack_tcp_timeout_established nf_conntrack_udp_timeout nf_conntrack_tcp_be_liberal",
+	)); !slices.Equal(got, []string{"1234", "17", "1"}) {
 		t.Errorf("the kernel has %v", got)
 	}
-	if len(left) != 2 || !strings.Contains(left[0], "nf_conntrack_max stays ") || !strings.Contains(left[1], "hashsize stays ") {
+	if len(left) != 2 || !strings.Contains(left[0], "nf_conntrack_max stays ") ||
+		!strings.Contains(left[1], "hashsize stays ") {
 		t.Errorf("left: %q, want nf_conntrack_max and hashsize", left)
 	}
 	if changed, left, err = l.Apply(); err != nil || len(changed) != 0 || len(left) != 2 {
@@ -60,7 +68,8 @@ func TestConntrackLimitsOfTheNode(t *testing.T) {
 	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	if self, err := os.Readlink("/proc/thread-self/ns/net"); err != nil || self != shellLine(t, "readlink /proc/1/ns/net") {
+	if self, err := os.Readlink("/proc/thread-self/ns/net"); err != nil ||
+		self != shellLine(t, "readlink /proc/1/ns/net") {
 		t.Skip("not in the initial network namespace, where alone nf_conntrack_max can be changed: make test-kernel KERNEL=uml is")
 	}
 	defer func() {
@@ -101,7 +110,9 @@ func TestReadOnlyParameters(t *testing.T) {
 	}
 	shell(t, "mount --make-rprivate /; mount --bind /proc/sys /proc/sys; mount -o remount,bind,ro /proc/sys")
 	_, _, err := kernel.ConntrackLimits{TCPCloseWaitTimeout: 1234 * time.Second}.Apply()
-	for _, want := range []string{"nf_conntrack_tcp_timeout_close_wait", "1234", "mounted read-only", "--conntrack-tcp-timeout-close-wait=0"} {
+	for _, want := range []string{
+		"nf_conntrack_tcp_timeout_close_wait", "1234", "mounted read-only", "--conntrack-tcp-timeout-close-wait=0",
+	} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v; want it to name %q", err, want)
 		}
@@ -117,7 +128,8 @@ func TestParametersOfTheHost(t *testing.T) {
 	}
 	host := t.TempDir()
 	t.Cleanup(kernel.SetHostRoot(host))
-	shell(t, "mount --make-rprivate /; mkdir -p "+host+"/proc/sys; mount --bind /proc/sys "+host+"/proc/sys; mount --bind /proc/sys /proc/sys; mount -o remount,bind,ro /proc/sys")
+	shell(t, "mount --make-rprivate /; mkdir -p "+host+"/proc/sys; mount --bind /proc/sys "+host+
+		"/proc/sys; mount --bind /proc/sys /proc/sys; mount -o remount,bind,ro /proc/sys")
 	changed, _, err := kernel.ConntrackLimits{TCPCloseWaitTimeout: 1234 * time.Second}.Apply()
 	if err != nil || len(changed) != 1 {
 		t.Fatalf("changed %v, %v", changed, err)
@@ -138,7 +150,8 @@ ip link add pod type dummy; ip link set pod up; ip -6 addr add fd00:1::1/64 dev 
 ip link add uplink type veth peer name router; ip link set uplink up`)
 	advertise(t)
 	changed, err := kernel.KeepRouterAdvertisements()
-	if err != nil || len(changed) != 1 || changed[0] != (dataplane.SysctlChange{Name: "net.ipv6.conf.uplink.accept_ra", Old: "1", New: "2"}) {
+	if err != nil || len(changed) != 1 ||
+		changed[0] != (dataplane.SysctlChange{Name: "net.ipv6.conf.uplink.accept_ra", Old: "1", New: "2"}) {
 		t.Errorf("changed %v, %v; want accept_ra of the uplink, from 1 to 2", changed, err)
 	}
 	shell(t, "sysctl -q -w net.ipv6.conf.all.forwarding=1")
@@ -183,12 +196,15 @@ func advertise(t *testing.T) {
 	case err := <-sent:
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(20 * time.Second); !strings.Contains(shell(t, "ip -6 route show default dev uplink"), "proto ra"); {
+	for deadline := time.Now().Add(20 * time.Second); !strings.Contains(
+		shell(t, "ip -6 route show default dev uplink"), "proto ra",
+	); {
 		if err := <-sent; err != nil && err != unix.EADDRNOTAVAIL {
 			t.Fatal(err)
 		}
 		if time.Now().After(deadline) {
-			t.Fatal("no default route comes of the advertisement:\n" + shell(t, "ip -6 addr; ip -6 route; sysctl -a --pattern 'ipv6.conf.uplink.(accept_ra|forwarding)$'"))
+			t.Fatal("no default route comes of the advertisement:\n" +
+				shell(t, "ip -6 addr; ip -6 route; sysctl -a --pattern 'ipv6.conf.uplink.(accept_ra|forwarding)$'"))
 		}
 	}
 }
@@ -226,13 +242,16 @@ func TestUserNamespace(t *testing.T) {
 	c.Env = append(os.Environ(), inside+"=1")
 	c.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWNET,
-		UidMappings: []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}, GidMappings: []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}},
+		UidMappings: []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}},
 	}
 	out, err := c.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	if want := "operation not permitted: it is in a user namespace (/proc/self/uid_map: 0 0 1)"; !strings.Contains(string(out), want) {
+	if want := "operation not permitted: it is in a user namespace (/proc/self/uid_map: 0 0 1)"; !strings.Contains(
+		string(out), want,
+	) {
 		t.Errorf("it says %q, want %q", out, want)
 	}
 }

@@ -24,19 +24,27 @@ type rollout struct {
 
 func (r *rollout) fresh() dataplane.RealServer {
 	r.next++
-	return dataplane.RealServer{Addr: netip.AddrFrom4([4]byte{10, 200 + byte(r.next>>16), byte(r.next >> 8), byte(r.next)}), Port: 8080, Weight: 1}
+	return dataplane.RealServer{
+		Addr: netip.AddrFrom4([4]byte{10, 200 + byte(r.next>>16), byte(r.next >> 8), byte(r.next)}), Port: 8080, Weight: 1,
+	}
 }
 
 // up returns the operations that make the virtual servers.
 func (r *rollout) up(n, endpoints int) (ops []dataplane.Op) {
 	for i := range n {
-		id := dataplane.VirtualServerID{Addr: netip.AddrFrom4([4]byte{10, 96, byte(i >> 8), byte(i)}), Port: 80, Protocol: cluster.TCP}
+		id := dataplane.VirtualServerID{
+			Addr: netip.AddrFrom4([4]byte{10, 96, byte(i >> 8), byte(i)}), Port: 80, Protocol: cluster.TCP,
+		}
 		r.servers = append(r.servers, id)
-		ops = append(ops, dataplane.Op{Verb: dataplane.Create, Object: dataplane.VirtualServerObject{ID: id, Scheduler: "rr"}})
+		ops = append(
+			ops, dataplane.Op{Verb: dataplane.Create, Object: dataplane.VirtualServerObject{ID: id, Scheduler: "rr"}},
+		)
 		var list []dataplane.RealServer
 		for range endpoints {
 			list = append(list, r.fresh())
-			ops = append(ops, dataplane.Op{Verb: dataplane.Create, Object: dataplane.RealServerObject{VirtualServer: id, RealServer: list[len(list)-1]}})
+			ops = append(ops, dataplane.Op{
+				Verb: dataplane.Create, Object: dataplane.RealServerObject{VirtualServer: id, RealServer: list[len(list)-1]},
+			})
 		}
 		r.real = append(r.real, list)
 	}
@@ -49,8 +57,12 @@ func (r *rollout) step(first, n int) (add, drop []dataplane.Op) {
 		at := i % len(r.servers)
 		id, old, now := r.servers[at], r.real[at][0], r.fresh()
 		r.real[at] = append(slices.Clone(r.real[at][1:]), now)
-		add = append(add, dataplane.Op{Verb: dataplane.Create, Object: dataplane.RealServerObject{VirtualServer: id, RealServer: now}})
-		drop = append(drop, dataplane.Op{Verb: dataplane.Delete, Object: dataplane.RealServerObject{VirtualServer: id, RealServer: old}})
+		add = append(
+			add, dataplane.Op{Verb: dataplane.Create, Object: dataplane.RealServerObject{VirtualServer: id, RealServer: now}},
+		)
+		drop = append(
+			drop, dataplane.Op{Verb: dataplane.Delete, Object: dataplane.RealServerObject{VirtualServer: id, RealServer: old}},
+		)
 	}
 	return add, drop
 }
@@ -87,7 +99,9 @@ func BenchmarkTrash(b *testing.B) {
 		renew := func(trash int) {
 			var ops []dataplane.Op
 			for i := range each {
-				ops = append(ops, dataplane.Op{Verb: dataplane.Renew, Object: dataplane.RealServerObject{VirtualServer: r.servers[i], RealServer: r.real[i][0]}})
+				ops = append(ops, dataplane.Op{
+					Verb: dataplane.Renew, Object: dataplane.RealServerObject{VirtualServer: r.servers[i], RealServer: r.real[i][0]},
+				})
 			}
 			measure(fmt.Sprintf("us/renew/%d", trash), ops)
 		}

@@ -59,7 +59,9 @@ func TestRulesAreListedAgainWhenTheyHaveChanged(t *testing.T) {
 		sees    func(dataplane.Summary) bool
 	}{
 		{"iptables -w -t nat -F " + dataplane.ChainServices, func(s dataplane.Summary) bool {
-			return len(s.State.Chains[dataplane.ChainID{Family: cluster.IPv4, Table: "nat", Name: dataplane.ChainServices}].Rules) == 0
+			return len(s.State.Chains[dataplane.ChainID{
+				Family: cluster.IPv4, Table: "nat", Name: dataplane.ChainServices,
+			}].Rules) == 0
 		}},
 		{"ip6tables -w -t nat -I PREROUTING -p tcp --dport 80 -j REDIRECT --to-ports 8080", func(s dataplane.Summary) bool {
 			return !s.Captures.Same(first.Captures)

@@ -67,19 +67,22 @@ func TestIptablesIsChosen(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			for _, v := range c.image {
-				if err := errors.Join(os.Mkdir(filepath.Join(dir, string(v)), 0o755), os.WriteFile(filepath.Join(dir, string(v), "iptables-restore"), nil, 0o755)); err != nil {
+				if err := errors.Join(os.Mkdir(
+					filepath.Join(dir, string(v)), 0o755,
+				), os.WriteFile(filepath.Join(dir, string(v), "iptables-restore"), nil, 0o755)); err != nil {
 					t.Fatal(err)
 				}
 			}
-			choice := &iptablesChoice{dir: dir, plain: func() Variant { return c.plain }, save: func(_ context.Context, v Variant) (string, error) {
-				switch v {
-				case c.failed:
-					return "", errors.New("protocol not supported")
-				case Legacy:
-					return "\n-A INPUT -j ACCEPT\n", nil
-				}
-				return "\n", nil
-			}}
+			choice := &iptablesChoice{dir: dir, plain: func() Variant { return c.plain },
+				save: func(_ context.Context, v Variant) (string, error) {
+					switch v {
+					case c.failed:
+						return "", errors.New("protocol not supported")
+					case Legacy:
+						return "\n-A INPUT -j ACCEPT\n", nil
+					}
+					return "\n", nil
+				}}
 			got, path, why, err := choice.choose(t.Context(), c.asked)
 			words := why
 			if err != nil {

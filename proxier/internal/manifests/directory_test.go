@@ -249,7 +249,9 @@ func BenchmarkManifests(b *testing.B) {
 
 func TestWhatEditorsLeaveIsNotRead(t *testing.T) {
 	b := open(t, map[string]string{"a.yaml": serviceText("a", 1)})
-	for _, name := range []string{".a.yaml.swp", ".#a.yaml", "#a.yaml#", "a.yaml~", "4913", "a.yaml.tmp", "README.md", ".hidden.yaml"} {
+	for _, name := range []string{
+		".a.yaml.swp", ".#a.yaml", "#a.yaml#", "a.yaml~", "4913", "a.yaml.tmp", "README.md", ".hidden.yaml",
+	} {
 		b.write(name, "kind: [")
 	}
 	if err := os.Mkdir(filepath.Join(b.path, "sub"), 0o755); err != nil {
@@ -273,7 +275,8 @@ func TestWhatIsNoFileIsNotWaitedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer socket.Close()
-	if err := errors.Join(syscall.Mkfifo(at("fifo.yaml"), 0o600), os.Mkdir(at("directory.yaml"), 0o700), os.Symlink("/dev/zero", at("device.yaml")),
+	if err := errors.Join(syscall.Mkfifo(at("fifo.yaml"), 0o600), os.Mkdir(at("directory.yaml"), 0o700),
+		os.Symlink("/dev/zero", at("device.yaml")),
 		os.Symlink("text", at("linked.yaml"))); err != nil {
 		t.Fatal(err)
 	}
@@ -287,7 +290,10 @@ func TestWhatIsNoFileIsNotWaitedFor(t *testing.T) {
 	b.dir.Scan()
 	b.dir.Scan()
 	mistakes := b.dir.Mistakes()
-	for i, want := range []string{"a FIFO; only regular files, and symbolic links to them, are read; its last good content stays in force", "a device", "a directory", "a FIFO", "a socket"} {
+	for i, want := range []string{
+		"a FIFO; only regular files, and symbolic links to them, are read; its last good content stays in force", "a device",
+		"a directory", "a FIFO", "a socket",
+	} {
 		if len(mistakes) != 5 || !strings.Contains(mistakes[i], "it is "+want) {
 			t.Errorf("mistakes %q; want number %d to say %s", mistakes, i, want)
 		}
@@ -457,7 +463,9 @@ func TestHalfWrittenFiles(t *testing.T) {
 	}
 	b := open(t, map[string]string{"a.yaml": whole.String()})
 	go b.dir.Run(t.Context())
-	watch, err := listerWatcher{b.dir, "Service"}.Watch(metav1.ListOptions{ResourceVersion: fmt.Sprint(b.dir.versions["Service"])})
+	watch, err := listerWatcher{b.dir, "Service"}.Watch(metav1.ListOptions{
+		ResourceVersion: fmt.Sprint(b.dir.versions["Service"]),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -495,7 +503,9 @@ func TestHalfWrittenFiles(t *testing.T) {
 }
 
 func TestSlicesAreListed(t *testing.T) {
-	b := open(t, map[string]string{"a.yaml": "apiVersion: v1\nkind: List\nitems:\n- apiVersion: discovery.k8s.io/v1\n  kind: EndpointSlice\n  metadata: {name: a, namespace: ns}\n  addressType: IPv4\n  endpoints: []\n"})
+	b := open(t, map[string]string{
+		"a.yaml": "apiVersion: v1\nkind: List\nitems:\n- apiVersion: discovery.k8s.io/v1\n  kind: EndpointSlice\n  metadata: {name: a, namespace: ns}\n  addressType: IPv4\n  endpoints: []\n",
+	})
 	objects, _ := b.list("EndpointSlice")
 	if len(objects) != 1 {
 		t.Fatalf("slices %+v", objects)

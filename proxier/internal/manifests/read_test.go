@@ -50,7 +50,10 @@ func TestRead(t *testing.T) {
 // TestKindsAreOfTheirGroup: a kind of another group is somebody else's business, also where its name is that of a kind
 // that is read, or like it.
 func TestKindsAreOfTheirGroup(t *testing.T) {
-	others := []string{"serving.knative.dev/v1 Service", "example.com/v1 Node", "example.com/v1 ServiceList", "apps/v1 DeploymentList", "apps/v1 Nodes", "networking.k8s.io/v1 ServiceCIDR"}
+	others := []string{
+		"serving.knative.dev/v1 Service", "example.com/v1 Node", "example.com/v1 ServiceList", "apps/v1 DeploymentList",
+		"apps/v1 Nodes", "networking.k8s.io/v1 ServiceCIDR",
+	}
 	for _, kind := range strings.Fields("Binding ComponentStatus ConfigMap Endpoints Event LimitRange Namespace PersistentVolume PersistentVolumeClaim Pod PodTemplate " +
 		"ReplicationController ResourceQuota Secret ServiceAccount") {
 		others = append(others, "v1 "+kind, "v1 "+kind+"List")
@@ -58,14 +61,19 @@ func TestKindsAreOfTheirGroup(t *testing.T) {
 	for _, other := range others {
 		version, kind, _ := strings.Cut(other, " ")
 		for _, rest := range []string{"spec: {template: {}}", "items: {a: b}", "items: [{metadata: 7}]"} {
-			text := "apiVersion: " + version + "\nkind: " + kind + "\nmetadata: {name: b}\n" + rest + "\n---\n" + serviceText("a", 1)
+			text := "apiVersion: " + version + "\nkind: " + kind + "\nmetadata: {name: b}\n" + rest + "\n---\n" +
+				serviceText("a", 1)
 			objects, note, err := readable([]byte(text))
-			if err != nil || len(objects) != 1 || objects[0].String() != "Service default/a" || !strings.Contains(note, "line 1: "+kind+" b is not read here") {
+			if err != nil || len(objects) != 1 || objects[0].String() != "Service default/a" ||
+				!strings.Contains(note, "line 1: "+kind+" b is not read here") {
 				t.Errorf("%s, %s: %v, note %q, %v; want the Service beside it", other, rest, objects, note, err)
 			}
 		}
 	}
-	for _, mistaken := range []string{"v1beta1 Service", "v1 EndpointSlice", "discovery.k8s.io/v1 Service", "discovery.k8s.oi/v1 EndpointSlice", "v1 service", "v1 Nodes", "v2 ServiceList", "v1 \"\"", "\"\" Service"} {
+	for _, mistaken := range []string{
+		"v1beta1 Service", "v1 EndpointSlice", "discovery.k8s.io/v1 Service", "discovery.k8s.oi/v1 EndpointSlice",
+		"v1 service", "v1 Nodes", "v2 ServiceList", "v1 \"\"", "\"\" Service",
+	} {
 		version, kind, _ := strings.Cut(mistaken, " ")
 		if objects, note, err := readable([]byte("apiVersion: " + version + "\nkind: " + kind + "\n")); err == nil {
 			t.Errorf("%s: %v, note %q; want a mistake", mistaken, objects, note)
@@ -160,7 +168,8 @@ items:
 
 // TestMistakesAreBounded: of a file that is wrong all over, as many mistakes are reported as of one object.
 func TestMistakesAreBounded(t *testing.T) {
-	found, err := Read([]byte("apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {ports: [" + strings.Repeat("{port: 0}, ", 10*budget.Problems) + "]}"))
+	found, err := Read([]byte("apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {ports: [" +
+		strings.Repeat("{port: 0}, ", 10*budget.Problems) + "]}"))
 	if err != nil || len(found) != 1 || len(found[0].Mistakes) != budget.Problems {
 		t.Errorf("%d objects, %v; want one with %d mistakes", len(found), err, budget.Problems)
 	}
@@ -168,7 +177,8 @@ func TestMistakesAreBounded(t *testing.T) {
 
 // TestOtherKinds are left out, and the first one is named.
 func TestOtherKinds(t *testing.T) {
-	text := "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a, namespace: ns}\n---\n" + serviceText("a", 1) + "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: b}\n"
+	text := "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a, namespace: ns}\n---\n" + serviceText("a", 1) +
+		"---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: b}\n"
 	objects, note, err := readable([]byte(text))
 	if err != nil || len(objects) != 1 || objects[0].Line != 5 {
 		t.Errorf("%+v, %v; want the Service in line 5", objects, err)
@@ -222,7 +232,10 @@ func TestReadRefuses(t *testing.T) {
 }
 
 func FuzzRead(f *testing.F) {
-	for _, text := range []string{"", "---", serviceText("a", 1), goodSlice, "a: &a [*a]", "kind: List\napiVersion: v1\nitems: [1]", "\x00", "{", "apiVersion: v1\nkind: Service\nspec: {ports: [{}]}"} {
+	for _, text := range []string{
+		"", "---", serviceText("a", 1), goodSlice, "a: &a [*a]", "kind: List\napiVersion: v1\nitems: [1]", "\x00", "{",
+		"apiVersion: v1\nkind: Service\nspec: {ports: [{}]}",
+	} {
 		f.Add([]byte(text))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {

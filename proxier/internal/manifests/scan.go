@@ -121,7 +121,8 @@ func (f *file) load(path string) (claims []*claim, note string, err error) {
 		return nil, "", err
 	}
 	if len(found) == 0 && len(f.claims) > 0 {
-		// More likely it was read between truncating and writing than meant so: to remove its objects, one deletes the file.
+		// More likely it was read between truncating and writing than meant so: to remove its objects, one deletes the
+		// file.
 		return nil, "", errors.New("the file is empty")
 	}
 	for _, o := range found {

@@ -25,7 +25,8 @@ type Backend struct {
 	// known is what is in the tables at a generation.
 	known *tables
 	at    uint32
-	// lengths are those of the networks in sets, as they were written: no set has others, unless somebody has added them.
+	// lengths are those of the networks in sets, as they were written: no set has others, unless somebody has added
+	// them.
 	lengths map[string]lengths
 	// held are entries of sets that have to be written again.
 	held map[string][]ipset.Entry

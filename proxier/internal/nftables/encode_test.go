@@ -31,7 +31,10 @@ func TestKeysAndEntriesAreInverse(t *testing.T) {
 	seed := rand.Uint64()
 	r := rand.New(rand.NewPCG(seed, 0))
 	for range 5000 {
-		set := ipset.Set{Name: "x", Type: ipset.Types()[r.IntN(len(ipset.Types()))], Family: []ipset.Family{ipset.IPv4, ipset.IPv6}[r.IntN(2)]}
+		set := ipset.Set{
+			Name: "x", Type: ipset.Types()[r.IntN(len(ipset.Types()))],
+			Family: []ipset.Family{ipset.IPv4, ipset.IPv6}[r.IntN(2)],
+		}
 		if !set.Type.Hash() {
 			set.Family = 0
 		}
@@ -94,7 +97,8 @@ func TestLengths(t *testing.T) {
 		t.Errorf("%v", got)
 	}
 	fewer := lengths(nil).with(24)
-	if !l.covers(fewer) || fewer.covers(l) || !fewer.covers(nil) || lengths(nil).covers(fewer) || !l.covers(fewer.union(lengths(nil).with(32))) {
+	if !l.covers(fewer) || fewer.covers(l) || !fewer.covers(nil) || lengths(nil).covers(fewer) ||
+		!l.covers(fewer.union(lengths(nil).with(32))) {
 		t.Error("covers is wrong")
 	}
 }
@@ -128,7 +132,9 @@ func TestEveryRuleHasItsOwnText(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", id, err)
 		}
-		if got := e.read(id, encoded, func(string) lengths { return in }); !slices.EqualFunc(got.Rules, chain.Rules, dataplane.Rule.Equal) {
+		if got := e.read(
+			id, encoded, func(string) lengths { return in },
+		); !slices.EqualFunc(got.Rules, chain.Rules, dataplane.Rule.Equal) {
 			t.Errorf("%s is read as %v, want %v", id, got.Rules, chain.Rules)
 		}
 		for i, k := range encoded.main {
@@ -139,13 +145,17 @@ func TestEveryRuleHasItsOwnText(t *testing.T) {
 			// One expression less is another rule.
 			changed := chainOf{main: slices.Clone(encoded.main), beside: encoded.beside}
 			changed.main[i].exprs = k.exprs[1:]
-			if got := e.read(id, changed, func(string) lengths { return in }); slices.EqualFunc(got.Rules, chain.Rules, dataplane.Rule.Equal) {
+			if got := e.read(id, changed, func(string) lengths { return in }); slices.EqualFunc(
+				got.Rules, chain.Rules, dataplane.Rule.Equal,
+			) {
 				t.Errorf("%s: rule %d without its first expression is taken for the same", id, i)
 			}
 		}
 		for name := range encoded.beside {
 			changed := chainOf{main: encoded.main, beside: map[string][]kernelRule{name: encoded.beside[name][1:]}}
-			if got := e.read(id, changed, func(string) lengths { return in }); slices.EqualFunc(got.Rules, chain.Rules, dataplane.Rule.Equal) {
+			if got := e.read(id, changed, func(string) lengths { return in }); slices.EqualFunc(
+				got.Rules, chain.Rules, dataplane.Rule.Equal,
+			) {
 				t.Errorf("%s: chain %s without its first rule is taken for the same", id, name)
 			}
 		}
@@ -159,7 +169,8 @@ func TestEveryRuleHasItsOwnText(t *testing.T) {
 func TestANewLengthIsSeen(t *testing.T) {
 	id := dataplane.ChainID{Family: cluster.IPv4, Table: "filter", Name: dataplane.ChainClients}
 	chain := dataplane.Chain{ID: id, Rules: []dataplane.Rule{{
-		Matches: []dataplane.Match{dataplane.InSet{Set: dataplane.SetClients, By: dataplane.ByDestinationPortSource}}, Verdict: dataplane.Verdict{Action: dataplane.Return},
+		Matches: []dataplane.Match{dataplane.InSet{Set: dataplane.SetClients, By: dataplane.ByDestinationPortSource}},
+		Verdict: dataplane.Verdict{Action: dataplane.Return},
 	}}}
 	e := encoder{family: cluster.IPv4, chain: id, types: map[string]ipset.Type{dataplane.SetClients: ipset.HashIPPortNet}}
 	for _, c := range []struct {
@@ -173,7 +184,8 @@ func TestANewLengthIsSeen(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := e.read(id, encoded, func(string) lengths { return c.held }).Rules; len(got) != 1 || (got[0].Unknown != "") != c.unknown {
+		if got := e.read(id, encoded, func(string) lengths { return c.held }).Rules; len(got) != 1 ||
+			(got[0].Unknown != "") != c.unknown {
 			t.Errorf("written for %v, held %v: %v", slices.Collect(c.written.all()), slices.Collect(c.held.all()), got)
 		}
 	}

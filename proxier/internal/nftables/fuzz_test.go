@@ -18,7 +18,8 @@ func FuzzParseMessages(f *testing.F) {
 		parseChain(payload)
 		table, chain, rule := parseKernelRule(payload)
 		again, same, twice := parseKernelRule(payload)
-		if table != again || chain != same || canonical(rule.exprs) != canonical(twice.exprs) || rule.number < -1 || rule.number > 255 {
+		if table != again || chain != same || canonical(rule.exprs) != canonical(twice.exprs) || rule.number < -1 ||
+			rule.number > 255 {
 			t.Errorf("%x is read as %+v, and then as %+v", payload, rule, twice)
 		}
 		for _, e := range rule.exprs {

@@ -93,7 +93,10 @@ func TestRulesAreReadAsTheyWereWritten(t *testing.T) {
 		"links by their prefix":  func(c *dataplane.Config) { c.Pods = dataplane.Pods{InterfacePrefix: "cali"} },
 		"pods that nobody knows": func(c *dataplane.Config) { c.Pods = dataplane.Pods{} },
 		"networks in each other": func(c *dataplane.Config) {
-			c.Pods.CIDRs = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("10.0.0.0/16"), netip.MustParsePrefix("fd00::/48"), netip.MustParsePrefix("fd00::1/128")}
+			c.Pods.CIDRs = []netip.Prefix{
+				netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("10.0.0.0/16"), netip.MustParsePrefix("fd00::/48"),
+				netip.MustParsePrefix("fd00::1/128"),
+			}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -20,11 +20,14 @@ func ready() (Facts, Wanted) {
 		Capabilities: Is[uint64](1<<capNetAdmin | 1<<capNetRaw),
 		Sysctls:      map[string]Sysctl{"net.ipv4.ip_forward": {Value: "0"}, "net.ipv4.vs.conntrack": {Missing: true}},
 		Iptables:     "nft", KubeletChain: Is("nft"), IPv6: true, IPv6Programs: true,
-		Bridges:    Is([]Bridge{{Name: "cni0", Addresses: []netip.Prefix{netip.MustParsePrefix("10.244.1.1/24")}, Calls4: true}}),
+		Bridges: Is([]Bridge{
+			{Name: "cni0", Addresses: []netip.Prefix{netip.MustParsePrefix("10.244.1.1/24")}, Calls4: true},
+		}),
 		Listening:  Is([]netip.AddrPort{netip.MustParseAddrPort("0.0.0.0:22")}),
 		LocalPorts: Is(Range{32768, 60999}), NodePorts: Is([]uint16{30080}),
-		Conntrack: Is(Conntrack{Count: 10, Max: 65536, Wanted: 131072, Settable: true}), Connections: Is(Connections{Count: 100, Buckets: 4096}),
-		Servers: []Server{{URL: server, Status: 200, Ahead: Is(time.Second)}}, Access: map[Permission]Maybe[bool]{}, Node: Is(true),
+		Conntrack:   Is(Conntrack{Count: 10, Max: 65536, Wanted: 131072, Settable: true}),
+		Connections: Is(Connections{Count: 100, Buckets: 4096}),
+		Servers:     []Server{{URL: server, Status: 200, Ahead: Is(time.Second)}}, Access: map[Permission]Maybe[bool]{}, Node: Is(true),
 		KubernetesIPs: []netip.Addr{netip.MustParseAddr("10.96.0.1")},
 	}
 	for _, name := range Modules() {
@@ -50,8 +53,14 @@ var checkCases = map[string]struct {
 	"a node that is right": {func(*Facts, *Wanted) {}, nil, nil},
 	"no IPVS":              {func(f *Facts, _ *Wanted) { f.Modules["ip_vs"] = Absent }, []string{"IPX-201 fails"}, []string{"modprobe -a ip_vs"}},
 	"no lists of modules": {func(f *Facts, _ *Wanted) { f.Modules = map[string]ModuleState{"ip_vs": Loaded} },
-		[]string{"IPX-202 unknown", "IPX-203 unknown", "IPX-204 unknown", "IPX-205 unknown", "IPX-206 unknown", "IPX-207 unknown"}, []string{"no list can be read"}},
-	"the scheduler of the configuration is missing": {func(f *Facts, w *Wanted) { w.Schedulers, f.Modules["ip_vs_twos"] = []string{"rr", "twos"}, Absent },
+		[]string{
+			"IPX-202 unknown", "IPX-203 unknown", "IPX-204 unknown", "IPX-205 unknown", "IPX-206 unknown", "IPX-207 unknown",
+		}, []string{"no list can be read"}},
+	"the scheduler of the configuration is missing": {func(f *Facts, w *Wanted) {
+		w.Schedulers, f.Modules["ip_vs_twos"] = []string{
+			"rr", "twos",
+		}, Absent
+	},
 		[]string{"IPX-202 fails"}, []string{"ip_vs_twos"}},
 	"a scheduler that nobody asks for is missing": {func(f *Facts, _ *Wanted) { f.Modules["ip_vs_twos"] = Absent }, nil, nil},
 	"a scheduler that only the node may load": {func(_ *Facts, w *Wanted) { w.Schedulers = []string{"lblc"} },
@@ -136,11 +145,23 @@ var checkCases = map[string]struct {
 	},
 		[]string{"IPX-252 warns"}, []string{"192.0.2.2"}},
 	"a wrong token": {func(f *Facts, _ *Wanted) { f.Servers[0].Status = 401 }, []string{"IPX-253 fails"}, []string{"Unauthorized"}},
-	"services may not be watched": {func(f *Facts, _ *Wanted) { f.Access[Permission{"", "services", "watch"}] = Is(false) },
+	"services may not be watched": {func(f *Facts, _ *Wanted) {
+		f.Access[Permission{
+			"", "services", "watch",
+		}] = Is(false)
+	},
 		[]string{"IPX-254 fails"}, []string{"watch services", "kubectl apply"}},
-	"events may not be created": {func(f *Facts, _ *Wanted) { f.Access[Permission{"events.k8s.io", "events", "create"}] = Is(false) },
+	"events may not be created": {func(f *Facts, _ *Wanted) {
+		f.Access[Permission{
+			"events.k8s.io", "events", "create",
+		}] = Is(false)
+	},
 		[]string{"IPX-254 warns"}, []string{"create events.events.k8s.io"}},
-	"nobody says what is allowed": {func(f *Facts, _ *Wanted) { f.Access[Permission{"", "nodes", "list"}] = Not[bool]("403") },
+	"nobody says what is allowed": {func(f *Facts, _ *Wanted) {
+		f.Access[Permission{
+			"", "nodes", "list",
+		}] = Not[bool]("403")
+	},
 		[]string{"IPX-254 unknown"}, []string{"list nodes: 403"}},
 	"the server is a Service":         {func(f *Facts, _ *Wanted) { f.Servers[0].URL = "https://10.96.0.1:443" }, []string{"IPX-255 fails"}, []string{"apiServers"}},
 	"the server is a Service by name": {func(f *Facts, _ *Wanted) { f.Servers[0].URL = "https://kubernetes.default.svc:443" }, []string{"IPX-255 fails"}, nil},
@@ -172,7 +193,8 @@ func TestJudge(t *testing.T) {
 					t.Errorf("want %q in\n%s", words, strings.Join(text, "\n"))
 				}
 			}
-			if w.NodeName != report.Node || !strings.Contains(report.Verdict, "n1") || (len(c.want) == 0) != (report.Verdict == "node n1 is ready.") {
+			if w.NodeName != report.Node || !strings.Contains(report.Verdict, "n1") ||
+				(len(c.want) == 0) != (report.Verdict == "node n1 is ready.") {
 				t.Errorf("the verdict is %q", report.Verdict)
 			}
 		})

@@ -18,7 +18,9 @@ func TestText(t *testing.T) {
 	f, w := ready()
 	f.Capabilities, f.SELinux, f.KubeletChain = Is[uint64](0), "container_t", Not[string]("\x1b[2Jwhy")
 	var out strings.Builder
-	if err := Evaluate(f, w).WriteText(&out, func(text string) string { return strings.ReplaceAll(text, "\x1b", "ESC") }); err != nil {
+	if err := Evaluate(f, w).WriteText(
+		&out, func(text string) string { return strings.ReplaceAll(text, "\x1b", "ESC") },
+	); err != nil {
 		t.Fatal(err)
 	}
 	text := out.String()
@@ -27,7 +29,10 @@ func TestText(t *testing.T) {
 		t.Errorf("want it to begin with\n%s\ngot\n%s", begin, text)
 	}
 	last := 0
-	for _, words := range []string{"\nwarns    IPX-214  SELinuxConfined\n", "\nunknown  IPX-222", "ESC[2Jwhy\n", "\nok       IPX-201  IPVS is in the kernel (loadable)\n", Page} {
+	for _, words := range []string{
+		"\nwarns    IPX-214  SELinuxConfined\n", "\nunknown  IPX-222", "ESC[2Jwhy\n",
+		"\nok       IPX-201  IPVS is in the kernel (loadable)\n", Page,
+	} {
 		at := strings.Index(text, words)
 		if at < last {
 			t.Errorf("want %q in order in\n%s", words, text)
@@ -48,7 +53,8 @@ func TestGenerated(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := marks.Replace(string(data), "<!-- generated: written by make generate -->\n", "<!-- end -->\n", Sections())
+	text, err := marks.Replace(string(data), "<!-- generated: written by make generate -->\n", "<!-- end -->\n",
+		Sections())
 	if err != nil {
 		t.Fatalf("%s: %v", page, err)
 	}

@@ -14,7 +14,8 @@ type Wanted struct {
 	Schedulers []string
 	// Sysctls are the parameters that are kept in force, by name, with their values.
 	Sysctls map[string]string
-	// ClusterCIDRs are the networks of the pods, and PodBridge their bridge; empty where the configuration does not say.
+	// ClusterCIDRs are the networks of the pods, and PodBridge their bridge; empty where the configuration does not
+	// say.
 	ClusterCIDRs []netip.Prefix
 	PodBridge    string
 	// Dummy says that a dummy link carries the service addresses.

@@ -70,7 +70,9 @@ func TestAPI(t *testing.T) {
 		for _, s := range f.Servers {
 			servers = append(servers, fmt.Sprint(s.Err != "", s.Status, s.Answers()))
 		}
-		if diff := cmp.Diff([]string{"true 0 false", "true 500 false", "false 401 false", "false 200 true"}, servers); diff != "" {
+		if diff := cmp.Diff([]string{
+			"true 0 false", "true 500 false", "false 401 false", "false 200 true",
+		}, servers); diff != "" {
 			t.Errorf("%s: servers (-want +got):\n%s", name, diff)
 		}
 		if ahead := f.Servers[3].Ahead; !ahead.Known() || (ahead.Value+time.Hour).Abs() > 3*time.Second {

@@ -31,8 +31,8 @@ type Status struct {
 	// Verdict says in a sentence whether all is right, or what is worst. Wrong is true where something is.
 	Verdict string `json:"verdict"`
 	Wrong   bool   `json:"wrong"`
-	// Frozen is the freeze that is in force; nil while the kernel is written to. Waiting counts the Services whose changes
-	// wait for its end, FreezeUnkept says why it would not outlive a restart.
+	// Frozen is the freeze that is in force; nil while the kernel is written to. Waiting counts the Services whose
+	// changes wait for its end, FreezeUnkept says why it would not outlive a restart.
 	Frozen       *freeze.State `json:"frozen,omitempty"`
 	Waiting      int           `json:"waitingServices,omitempty"`
 	FreezeUnkept string        `json:"freezeUnkept,omitempty"`
@@ -172,11 +172,12 @@ type Board struct {
 	Journal *Journal
 	// Table is nil where the table of connections is not read.
 	Table *ConnectionTable
-	// Freeze returns the freeze, in which nothing is written to the kernel; with a nil one there is none. Waiting returns
-	// how many Services' changes wait for a sync.
+	// Freeze returns the freeze, in which nothing is written to the kernel; with a nil one there is none. Waiting
+	// returns how many Services' changes wait for a sync.
 	Freeze  func() freeze.Status
 	Waiting func() int
-	// ListenerProblems returns what is wrong with the addresses on which the proxier serves; nil where it serves on none.
+	// ListenerProblems returns what is wrong with the addresses on which the proxier serves; nil where it serves on
+	// none.
 	ListenerProblems func() []cluster.Problem
 	// Schedulers are those of the kernel.
 	Schedulers []string

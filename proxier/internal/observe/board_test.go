@@ -28,7 +28,9 @@ type stubCounter struct{ err error }
 
 func (c stubCounter) VirtualServer(dataplane.VirtualServerID) (dataplane.VirtualServer, bool, []dataplane.Connections, error) {
 	a, b := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2")
-	return dataplane.VirtualServer{RealServers: []dataplane.RealServer{{Addr: b, Port: 80, Weight: 0}, {Addr: a, Port: 80, Weight: 1}}}, true,
+	return dataplane.VirtualServer{
+			RealServers: []dataplane.RealServer{{Addr: b, Port: 80, Weight: 0}, {Addr: a, Port: 80, Weight: 1}},
+		}, true,
 		[]dataplane.Connections{{Addr: b, Port: 80, Active: 1}, {Addr: a, Port: 80, Active: 3, Inactive: 4}}, c.err
 }
 
@@ -39,11 +41,14 @@ func testRow(name, scheduler string, problems ...cluster.Problem) engine.Row {
 		Name: cluster.Name{Namespace: "ns", Name: name}, Problems: problems,
 		FrontEnds: []engine.FrontEndRow{{
 			Front: &dataplane.FrontEnd{
-				ID:            dataplane.VirtualServerID{Addr: netip.MustParseAddr("10.96.0.1"), Port: 80, Protocol: cluster.TCP},
-				Kind:          dataplane.ClusterIP,
-				VirtualServer: dataplane.VirtualServer{RealServers: []dataplane.RealServer{{Addr: netip.MustParseAddr("10.0.0.1"), Port: 80, Weight: 1}}},
+				ID:   dataplane.VirtualServerID{Addr: netip.MustParseAddr("10.96.0.1"), Port: 80, Protocol: cluster.TCP},
+				Kind: dataplane.ClusterIP,
+				VirtualServer: dataplane.VirtualServer{
+					RealServers: []dataplane.RealServer{{Addr: netip.MustParseAddr("10.0.0.1"), Port: 80, Weight: 1}},
+				},
 			},
-			Port: &engine.PortRow{Settings: []cluster.Setting{{Key: "scheduler", Value: scheduler, Source: "default"}}}, Programmed: true,
+			Port:       &engine.PortRow{Settings: []cluster.Setting{{Key: "scheduler", Value: scheduler, Source: "default"}}},
+			Programmed: true,
 		}},
 	}
 }
@@ -53,8 +58,12 @@ func testRow(name, scheduler string, problems ...cluster.Problem) engine.Row {
 func TestHealth(t *testing.T) {
 	b := NewBoard("n1", "v1", nil, Origin{})
 	start := time.Unix(1e9, 0)
-	failed := engine.Report{Failures: map[cluster.Name][]engine.Failure{{}: {{Err: errors.New("no")}}}, Pending: 1, Unsound: true}
-	server := httptest.NewServer(http.HandlerFunc((&Health{Board: b, Answered: func(string, int) {}, Node: func() (*v1.Node, bool) { return nil, false }}).Healthz))
+	failed := engine.Report{
+		Failures: map[cluster.Name][]engine.Failure{{}: {{Err: errors.New("no")}}}, Pending: 1, Unsound: true,
+	}
+	server := httptest.NewServer(http.HandlerFunc((&Health{
+		Board: b, Answered: func(string, int) {}, Node: func() (*v1.Node, bool) { return nil, false },
+	}).Healthz))
 	defer server.Close()
 	for _, step := range []struct {
 		at     time.Duration
@@ -90,7 +99,8 @@ func TestHealth(t *testing.T) {
 		}
 		err = json.NewDecoder(response.Body).Decode(&body)
 		response.Body.Close()
-		if err != nil || response.StatusCode != step.want || body.Healthy != (step.want == 200) || !body.CurrentTime.Equal(now) {
+		if err != nil || response.StatusCode != step.want || body.Healthy != (step.want == 200) ||
+			!body.CurrentTime.Equal(now) {
 			t.Errorf("after %s: %d %+v %v, want %d", step.at, response.StatusCode, body, err, step.want)
 		}
 		if body.Healthy && !body.LastUpdated.Equal(now) {
@@ -103,11 +113,14 @@ func TestHealth(t *testing.T) {
 // kernel.
 func TestStatus(t *testing.T) {
 	counter := stubCounter{}
-	b := NewBoard("n1", "v1", func() (ConnectionCounter, error) { return counter, nil }, Origin{Mistakes: func() []string { return []string{"a.yaml: line 1: bad"} }})
+	b := NewBoard("n1", "v1", func() (ConnectionCounter, error) { return counter, nil },
+		Origin{Mistakes: func() []string { return []string{"a.yaml: line 1: bad"} }})
 	start := time.Unix(1e9, 0).UTC()
 	problem := cluster.Problem{Reason: cluster.InvalidAnnotation, Field: "f", Message: "m"}
 	b.Observe(engine.Report{Start: start, Changed: []engine.Row{testRow("web", "rr"), testRow("gone", "rr")}, Foreign: 2})
-	b.Observe(engine.Report{Start: start.Add(time.Minute), Changed: []engine.Row{testRow("web", "rr", problem), {Name: cluster.Name{Namespace: "ns", Name: "gone"}, Gone: true}}, Draining: 1})
+	b.Observe(engine.Report{Start: start.Add(time.Minute), Changed: []engine.Row{
+		testRow("web", "rr", problem), {Name: cluster.Name{Namespace: "ns", Name: "gone"}, Gone: true},
+	}, Draining: 1})
 	server := httptest.NewServer(b)
 	defer server.Close()
 	fetch := func(service string) (s Status, err error) {
@@ -126,15 +139,19 @@ func TestStatus(t *testing.T) {
 		t.Fatalf("%+v, %v", s, err)
 	}
 	web := s.Services[0]
-	if web.Name != "web" || !web.Changed.Equal(start) || len(web.Problems) != 1 || web.Problems[0].Reason != "InvalidAnnotation" {
+	if web.Name != "web" || !web.Changed.Equal(start) || len(web.Problems) != 1 ||
+		web.Problems[0].Reason != "InvalidAnnotation" {
 		t.Errorf("%+v; a new problem is no change of what is wanted", web)
 	}
-	want := []RealServerStatus{{Address: "10.0.0.1:80", Weight: 1, Active: 3, Inactive: 4, Wanted: true, State: OK}, {Address: "10.0.0.2:80", Active: 1, State: Draining}}
+	want := []RealServerStatus{{
+		Address: "10.0.0.1:80", Weight: 1, Active: 3, Inactive: 4, Wanted: true, State: OK,
+	}, {Address: "10.0.0.2:80", Active: 1, State: Draining}}
 	if got := web.FrontEnds[0].RealServers; len(got) != 2 || got[0] != want[0] || got[1] != want[1] {
 		t.Errorf("real servers %+v, want %+v", got, want)
 	}
 	b.Observe(engine.Report{Start: start.Add(time.Hour), Changed: []engine.Row{testRow("web", "lc")}})
-	if s, err = fetch("ns/web"); err != nil || !s.Services[0].Changed.Equal(start.Add(time.Hour)) || s.Services[0].FrontEnds[0].Scheduler != "lc" {
+	if s, err = fetch("ns/web"); err != nil || !s.Services[0].Changed.Equal(start.Add(time.Hour)) ||
+		s.Services[0].FrontEnds[0].Scheduler != "lc" {
 		t.Errorf("%+v, %v", s, err)
 	}
 	if s, err = fetch("ns/other"); err != nil || len(s.Services) != 0 {
@@ -143,13 +160,19 @@ func TestStatus(t *testing.T) {
 	if _, err = fetch("web"); err == nil || !strings.Contains(err.Error(), "400") {
 		t.Errorf("a name without a namespace: %v", err)
 	}
-	now, full := start, kernel.ConnectionTable{Grows: true, Connections: 5, Buckets: 256, MaxBuckets: 4096, Limited: true, MaxConnections: 5}
+	now, full := start, kernel.ConnectionTable{
+		Grows: true, Connections: 5, Buckets: 256, MaxBuckets: 4096, Limited: true, MaxConnections: 5,
+	}
 	b.Table = tableOf(&full, &now)
-	if s, err = fetch(""); err != nil || s.Connections == nil || s.Connections.Connections != 5 || len(s.NodeProblems) != 1 || s.NodeProblems[0].Field != "net.ipv4.vs.conn_max" {
+	if s, err = fetch(""); err != nil || s.Connections == nil || s.Connections.Connections != 5 ||
+		len(s.NodeProblems) != 1 || s.NodeProblems[0].Field != "net.ipv4.vs.conn_max" {
 		t.Errorf("connections %+v, problems %+v, %v; want 5 and the limit", s.Connections, s.NodeProblems, err)
 	}
-	b.Table = &ConnectionTable{sparing: sparing{now: time.Now}, read: func() (kernel.ConnectionTable, error) { return kernel.ConnectionTable{}, errors.New("no table") }}
-	if s, err = fetch(""); err != nil || s.Connections != nil || len(s.Errors) != 1 || !strings.Contains(s.Errors[0], "no table") {
+	b.Table = &ConnectionTable{sparing: sparing{
+		now: time.Now,
+	}, read: func() (kernel.ConnectionTable, error) { return kernel.ConnectionTable{}, errors.New("no table") }}
+	if s, err = fetch(""); err != nil || s.Connections != nil || len(s.Errors) != 1 ||
+		!strings.Contains(s.Errors[0], "no table") {
 		t.Errorf("%+v, %v; want it to say that there is no table", s, err)
 	}
 	counter.err = errors.New("no such virtual server")
@@ -163,7 +186,9 @@ func TestProblemsAreLoggedOnce(t *testing.T) {
 	var out bytes.Buffer
 	l := NewLog(slog.New(slog.NewTextHandler(&out, nil)))
 	problem := cluster.Problem{Reason: cluster.InvalidAnnotation, Field: "f", Message: "the-problem"}
-	failed := engine.Report{Failures: map[cluster.Name][]engine.Failure{{Namespace: "ns", Name: "web"}: {{Err: errors.New("the-failure")}}}, Pending: 1}
+	failed := engine.Report{Failures: map[cluster.Name][]engine.Failure{
+		{Namespace: "ns", Name: "web"}: {{Err: errors.New("the-failure")}},
+	}, Pending: 1}
 	for range 3 {
 		l.Observe(engine.Report{Changed: []engine.Row{testRow("web", "rr", problem)}, Pending: 1})
 		l.Observe(failed)
@@ -192,8 +217,11 @@ func TestMetrics(t *testing.T) {
 	problem := cluster.Problem{Reason: cluster.InvalidAnnotation}
 	create := engine.OpLabel{Verb: dataplane.Create, Kind: dataplane.KindVirtualServer}
 	op := dataplane.Op{Verb: dataplane.Delete, Object: dataplane.Link{Name: "l"}}
-	m.Observe(engine.Report{Audit: true, Whole: true, Ops: map[engine.OpLabel]int{create: 2}, Changed: []engine.Row{testRow("a", "rr", problem), testRow("b", "rr", problem)}, Foreign: 3})
-	m.Observe(engine.Report{Ops: map[engine.OpLabel]int{create: 1}, Changed: []engine.Row{testRow("a", "rr"), {Name: cluster.Name{Namespace: "ns", Name: "b"}, Gone: true}}, Served: 1,
+	m.Observe(engine.Report{Audit: true, Whole: true, Ops: map[engine.OpLabel]int{
+		create: 2,
+	}, Changed: []engine.Row{testRow("a", "rr", problem), testRow("b", "rr", problem)}, Foreign: 3})
+	m.Observe(engine.Report{Ops: map[engine.OpLabel]int{create: 1},
+		Changed: []engine.Row{testRow("a", "rr"), {Name: cluster.Name{Namespace: "ns", Name: "b"}, Gone: true}}, Served: 1,
 		Failures: map[cluster.Name][]engine.Failure{{}: {{Op: op, Err: errors.New("no")}}}, Draining: 4, Pending: 1})
 	for name, c := range map[string]struct{ got, want float64 }{
 		"operations": {testutil.ToFloat64(m.ops.WithLabelValues("create", "virtual-server")), 3},

@@ -35,7 +35,9 @@ func rs(address string, weight uint32) dataplane.RealServer {
 // TestStatusComparesWithTheKernel: each difference between what is wanted and what the kernel has is named, and counts;
 // what drains or starts does not.
 func TestStatusComparesWithTheKernel(t *testing.T) {
-	wanted := dataplane.VirtualServer{Scheduler: "rr", RealServers: []dataplane.RealServer{rs("10.0.0.1:80", 10), rs("10.0.0.2:80", 10)}}
+	wanted := dataplane.VirtualServer{
+		Scheduler: "rr", RealServers: []dataplane.RealServer{rs("10.0.0.1:80", 10), rs("10.0.0.2:80", 10)},
+	}
 	with := func(change func(*dataplane.VirtualServer)) *dataplane.VirtualServer {
 		v := wanted
 		v.RealServers = append([]dataplane.RealServer(nil), wanted.RealServers...)
@@ -67,7 +69,8 @@ func TestStatusComparesWithTheKernel(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			at := 0
-			b := NewBoard("n1", "v1", func() (ConnectionCounter, error) { return seenKernel{c.seen, &at}, nil }, Origin{Mistakes: func() []string { return nil }})
+			b := NewBoard("n1", "v1", func() (ConnectionCounter, error) { return seenKernel{c.seen, &at}, nil },
+				Origin{Mistakes: func() []string { return nil }})
 			row := testRow("web", "rr")
 			row.FrontEnds[0].Front.VirtualServer, row.FrontEnds[0].Front.SlowStart = wanted, c.slowStart
 			b.Observe(engine.Report{Start: time.Unix(1e9, 0), Changed: []engine.Row{row}})

@@ -18,7 +18,9 @@ import (
 
 // tableOf returns what looks at a table that the test changes, with a clock of its own.
 func tableOf(t *kernel.ConnectionTable, now *time.Time) *ConnectionTable {
-	return &ConnectionTable{sparing: sparing{now: func() time.Time { return *now }}, read: func() (kernel.ConnectionTable, error) { return *t, nil }}
+	return &ConnectionTable{sparing: sparing{
+		now: func() time.Time { return *now },
+	}, read: func() (kernel.ConnectionTable, error) { return *t, nil }}
 }
 
 // TestTableTooSmall: a table that cannot grow and is crowded is a Problem, and stays one until it is clearly none; and
@@ -129,7 +131,8 @@ func TestTableIsWatched(t *testing.T) {
 			table.Connections, failure = step.connections, step.failure
 			mu.Unlock()
 			got := log()
-			if step.log == "" && got != "" || strings.Count(got, step.log) != 1 && step.log != "" || strings.Count(got, "\n") > 1 {
+			if step.log == "" && got != "" || strings.Count(got, step.log) != 1 && step.log != "" ||
+				strings.Count(got, "\n") > 1 {
 				t.Errorf("%+v: the log is %q", step, got)
 			}
 			if n := problemsOf(t, m, connectionTableSmall.Name); n != step.series {

@@ -15,18 +15,18 @@ import (
 )
 
 const (
-	// healthGrace is how long the foundation may be incomplete, or the kernel unread, before /healthz turns bad, and with
-	// it the health check node ports. A busy kernel recovers sooner.
+	// healthGrace is how long the foundation may be incomplete, or the kernel unread, before /healthz turns bad, and
+	// with it the health check node ports. A busy kernel recovers sooner.
 	healthGrace = 10 * time.Second
 	// liveGrace is the same for /livez. To start anew does not help a kernel that refuses, so that it comes later.
 	liveGrace = time.Minute
-	// refusedGrace is how long the kernel may refuse half of the Services that change ([engine.Report.MostRefused]) before
-	// /healthz turns bad. What it refuses of one Service, or of one tenant's, is a Problem of theirs: whoever writes an
-	// EndpointSlice must not take the nodes out of all load balancers. /livez does not hang on it.
+	// refusedGrace is how long the kernel may refuse half of the Services that change ([engine.Report.MostRefused])
+	// before /healthz turns bad. What it refuses of one Service, or of one tenant's, is a Problem of theirs: whoever
+	// writes an EndpointSlice must not take the nodes out of all load balancers. /livez does not hang on it.
 	refusedGrace = time.Minute
-	// hangGrace is how long one pass, or the reading of an audit beside it, may take before /livez takes it for hung. The
-	// first one on a slow machine with thousands of Services takes a minute. A program of iptables that hangs is ended
-	// after two.
+	// hangGrace is how long one pass, or the reading of an audit beside it, may take before /livez takes it for hung.
+	// The first one on a slow machine with thousands of Services takes a minute. A program of iptables that hangs is
+	// ended after two.
 	hangGrace = 5 * time.Minute
 )
 

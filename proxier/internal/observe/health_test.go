@@ -56,10 +56,13 @@ func TestEligibility(t *testing.T) {
 			want = http.StatusServiceUnavailable
 		}
 		var body, live healthBody
-		if err := errors.Join(json.Unmarshal(healthz.Body.Bytes(), &body), json.Unmarshal(livez.Body.Bytes(), &live)); err != nil {
+		if err := errors.Join(
+			json.Unmarshal(healthz.Body.Bytes(), &body), json.Unmarshal(livez.Body.Bytes(), &live),
+		); err != nil {
 			t.Fatal(err)
 		}
-		if healthz.Code != want || body.NodeEligible == nil || *body.NodeEligible != c.want || !body.Healthy || len(body.Status) != 2 || !body.Status["IPv6"].Healthy {
+		if healthz.Code != want || body.NodeEligible == nil || *body.NodeEligible != c.want || !body.Healthy ||
+			len(body.Status) != 2 || !body.Status["IPv6"].Healthy {
 			t.Errorf("%s: /healthz %d %+v", name, healthz.Code, body)
 		}
 		if livez.Code != http.StatusOK || live.NodeEligible != nil {
@@ -77,8 +80,9 @@ func TestLiveness(t *testing.T) {
 	start := time.Unix(1e9, 0)
 	now := start
 	passing, reading := &engine.Stopwatch{}, &engine.Stopwatch{}
-	h := &Health{Board: NewBoard("n1", "v1", nil, Origin{}), Node: func() (*v1.Node, bool) { return nil, false }, Answered: func(string, int) {},
-		Works: []*engine.Stopwatch{passing, reading}}
+	h := &Health{Board: NewBoard("n1", "v1", nil, Origin{}), Node: func() (*v1.Node, bool) { return nil, false },
+		Answered: func(string, int) {},
+		Works:    []*engine.Stopwatch{passing, reading}}
 	h.Board.Now = func() time.Time { return now }
 	check := func(what string, healthz, livez int) {
 		t.Helper()
@@ -118,7 +122,9 @@ func TestLiveness(t *testing.T) {
 // TestHealthChecks: ports open with the rows of their Services, answer by the newest row, and close when it is gone.
 func TestHealthChecks(t *testing.T) {
 	port := testport.Free(t)
-	checks := NewHealthChecks(servicehealth.Config{Healthy: func() bool { return true }, Report: func(_ servicehealth.Service, _ uint16, err error) { t.Error(err) }})
+	checks := NewHealthChecks(servicehealth.Config{
+		Healthy: func() bool { return true }, Report: func(_ servicehealth.Service, _ uint16, err error) { t.Error(err) },
+	})
 	t.Cleanup(checks.Servers.Close)
 	row := testRow("web", "rr")
 	ask := func() int {

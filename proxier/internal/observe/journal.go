@@ -294,13 +294,13 @@ type JournalEntry struct {
 	Cause string `json:"cause"`
 	// Note says what an operator has done, with the cause operator; there are no operations.
 	Note string `json:"note,omitempty"`
-	// Count is how many operations there were, Failed how many the kernel refused or the engine left out; Operations are
-	// the first of them.
+	// Count is how many operations there were, Failed how many the kernel refused or the engine left out; Operations
+	// are the first of them.
 	Count      int                `json:"count"`
 	Failed     int                `json:"failed"`
 	Operations []JournalOperation `json:"operations,omitempty"`
-	// QueueSeconds is how long the change waited for the sync, TotalSeconds until the sync had ended; both are 0 where no
-	// change of the Service caused it. CompileSeconds and KernelSeconds are those of the whole sync.
+	// QueueSeconds is how long the change waited for the sync, TotalSeconds until the sync had ended; both are 0 where
+	// no change of the Service caused it. CompileSeconds and KernelSeconds are those of the whole sync.
 	QueueSeconds   float64 `json:"queueSeconds"`
 	CompileSeconds float64 `json:"compileSeconds"`
 	KernelSeconds  float64 `json:"kernelSeconds"`

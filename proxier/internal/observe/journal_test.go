@@ -31,7 +31,9 @@ func (o fewObjects) Service(name cluster.Name) *v1.Service {
 	}
 	return &v1.Service{
 		ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name, UID: "u"},
-		Spec:       v1.ServiceSpec{ClusterIP: o.address(name), ClusterIPs: []string{o.address(name)}, Ports: []v1.ServicePort{{Port: 80, Protocol: v1.ProtocolTCP}}},
+		Spec: v1.ServiceSpec{ClusterIP: o.address(name), ClusterIPs: []string{
+			o.address(name),
+		}, Ports: []v1.ServicePort{{Port: 80, Protocol: v1.ProtocolTCP}}},
 	}
 }
 
@@ -42,9 +44,12 @@ func (o fewObjects) address(name cluster.Name) string {
 }
 
 func (o fewObjects) Slices(name cluster.Name) []*discovery.EndpointSlice {
-	slice := &discovery.EndpointSlice{ObjectMeta: metav1.ObjectMeta{Name: name.Name}, AddressType: discovery.AddressTypeIPv4, Ports: []discovery.EndpointPort{{Name: new(""), Port: new(int32(8080))}}}
+	slice := &discovery.EndpointSlice{ObjectMeta: metav1.ObjectMeta{
+		Name: name.Name,
+	}, AddressType: discovery.AddressTypeIPv4, Ports: []discovery.EndpointPort{{Name: new(""), Port: new(int32(8080))}}}
 	for i := range o[name] {
-		slice.Endpoints = append(slice.Endpoints, discovery.Endpoint{Addresses: []string{fmt.Sprintf("10.244.%d.%d", i/200, 1+i%200)}, NodeName: new("n2")})
+		slice.Endpoints = append(slice.Endpoints,
+			discovery.Endpoint{Addresses: []string{fmt.Sprintf("10.244.%d.%d", i/200, 1+i%200)}, NodeName: new("n2")})
 	}
 	return []*discovery.EndpointSlice{slice}
 }
@@ -87,12 +92,16 @@ type journaled struct {
 }
 
 func newJournaled(t *testing.T, services int) *journaled {
-	j := &journaled{t: t, objects: fewObjects{}, memory: kernel.NewMemory(), journal: NewJournal("n1"), now: time.Unix(1e9, 0)}
+	j := &journaled{
+		t: t, objects: fewObjects{}, memory: kernel.NewMemory(), journal: NewJournal("n1"), now: time.Unix(1e9, 0),
+	}
 	for i := range services {
 		j.objects[serviceNamed(i)] = 2
 	}
 	j.refuse = func(dataplane.Op) bool { return false }
-	settings := engine.Settings{NodeName: "n1", Dataplane: dataplane.Config{Link: "kube-ipvs0", Families: []cluster.Family{cluster.IPv4}, Facts: dataplane.Facts{Schedulers: []string{"rr"}}}}
+	settings := engine.Settings{NodeName: "n1", Dataplane: dataplane.Config{
+		Link: "kube-ipvs0", Families: []cluster.Family{cluster.IPv4}, Facts: dataplane.Facts{Schedulers: []string{"rr"}},
+	}}
 	j.engine = engine.New(settings, refusing{j.memory, func(op dataplane.Op) bool { return j.refuse(op) }}, j.objects)
 	return j
 }
@@ -137,7 +146,8 @@ func said(entries []JournalEntry) string {
 func TestJournalSaysWhatChangedAndWhy(t *testing.T) {
 	j := newJournaled(t, 300)
 	started := j.pass(false)
-	if len(started) != 1 || started[0].Cause != "start" || started[0].Services < 300 || started[0].Count < 1200 || started[0].Failed != 0 {
+	if len(started) != 1 || started[0].Cause != "start" || started[0].Services < 300 || started[0].Count < 1200 ||
+		started[0].Failed != 0 {
 		t.Fatalf("a start:\n%s", said(started))
 	}
 	if after := j.pass(false); len(after) != 1 {
@@ -148,10 +158,15 @@ func TestJournalSaysWhatChangedAndWhy(t *testing.T) {
 	j.objects[name] = 3
 	last := func(entries []JournalEntry) JournalEntry { return entries[len(entries)-1] }
 	e := last(j.pass(false, name))
-	if got, want := said([]JournalEntry{e}), "; create real-server tcp 10.96.0.8:80 -> 10.244.0.3:8080 weight 1"; !strings.HasPrefix(got, "change ns/s7 1 ") || !strings.Contains(got, want) || e.Failed != 0 || e.Count != len(e.Operations) {
+	if got, want := said([]JournalEntry{
+		e,
+	}), "; create real-server tcp 10.96.0.8:80 -> 10.244.0.3:8080 weight 1"; !strings.HasPrefix(
+		got, "change ns/s7 1 ",
+	) || !strings.Contains(got, want) || e.Failed != 0 || e.Count != len(e.Operations) {
 		t.Errorf("a change: %s, want %s", got, want)
 	}
-	if e.QueueSeconds != 0.001 || e.CompileSeconds != 0.001 || e.KernelSeconds != 0.002 || e.TotalSeconds != 0.004 || !e.Time.Equal(j.now.Add(3*time.Millisecond)) {
+	if e.QueueSeconds != 0.001 || e.CompileSeconds != 0.001 || e.KernelSeconds != 0.002 || e.TotalSeconds != 0.004 ||
+		!e.Time.Equal(j.now.Add(3*time.Millisecond)) {
 		t.Errorf("its times: %+v", e)
 	}
 
@@ -165,7 +180,8 @@ func TestJournalSaysWhatChangedAndWhy(t *testing.T) {
 	j.objects[name] = 40
 	j.refuse = func(op dataplane.Op) bool { return strings.Contains(op.String(), "10.244.0.39:") }
 	e = last(j.pass(false, name))
-	if e.Count < 37 || e.Failed != 1 || len(e.Operations) != journalOperations || !strings.Contains(said([]JournalEntry{e}), "10.244.0.39:8080 weight 1 FAILS") {
+	if e.Count < 37 || e.Failed != 1 || len(e.Operations) != journalOperations ||
+		!strings.Contains(said([]JournalEntry{e}), "10.244.0.39:8080 weight 1 FAILS") {
 		t.Errorf("of many operations that which fails: %s", said([]JournalEntry{e}))
 	}
 	j.refuse = func(dataplane.Op) bool { return false }
@@ -234,7 +250,8 @@ func TestJournalIsServed(t *testing.T) {
 	if _, s := ask(""); len(s.Entries) != 3 || s.Node != "n1" {
 		t.Errorf("all: %s", said(s.Entries))
 	}
-	if _, s := ask("?service=ns/s1"); len(s.Entries) != 1 || s.Entries[0].Name != "s1" || len(s.Only("ns/s0").Entries) != 0 {
+	if _, s := ask("?service=ns/s1"); len(s.Entries) != 1 || s.Entries[0].Name != "s1" ||
+		len(s.Only("ns/s0").Entries) != 0 {
 		t.Errorf("one Service: %s", said(s.Entries))
 	}
 	if code, _ := ask("?service=s1"); code != 400 {

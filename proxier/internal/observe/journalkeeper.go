@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	// keeperQueue is how many entries wait to be written. Beyond it they are counted, and kept in memory alone: the engine
-	// does not wait for a disk.
+	// keeperQueue is how many entries wait to be written. Beyond it they are counted, and kept in memory alone: the
+	// engine does not wait for a disk.
 	keeperQueue = 512
 	// keeperRest is the time to the next try after one that failed.
 	keeperRest = 5 * time.Second

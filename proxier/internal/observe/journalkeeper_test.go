@@ -168,8 +168,10 @@ func TestWhatIsNoJournalIsPutAside(t *testing.T) {
 				t.Errorf("the journal says %q, want %q", got, c.want)
 			}
 			aside, err := os.ReadFile(filepath.Join(dir, journalFileAside))
-			if c.aside == "" != os.IsNotExist(err) || c.aside != "" && string(aside) != c.text || !strings.Contains(l.log.String(), c.aside) {
-				t.Errorf("aside are %d bytes of %d, %v; the log, which is to say %q:\n%s", len(aside), len(c.text), err, c.aside, l.log.String())
+			if c.aside == "" != os.IsNotExist(err) || c.aside != "" && string(aside) != c.text ||
+				!strings.Contains(l.log.String(), c.aside) {
+				t.Errorf("aside are %d bytes of %d, %v; the log, which is to say %q:\n%s",
+					len(aside), len(c.text), err, c.aside, l.log.String())
 			}
 			if s, err := ReadKeptJournal(dir); err != nil || !strings.HasSuffix(entries(s), "s9") {
 				t.Errorf("what is kept now: %s, %v", entries(s), err)

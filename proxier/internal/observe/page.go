@@ -50,7 +50,8 @@ type EndpointStatus struct {
 	Inactive uint32 `json:"inactiveConnections"`
 	// State is the worst of the front ends that have it; empty where none has.
 	State State `json:"state,omitempty"`
-	// TakesFrom are the kinds of front ends that send new connections to it; LeftOut says of the others why they do not.
+	// TakesFrom are the kinds of front ends that send new connections to it; LeftOut says of the others why they do
+	// not.
 	TakesFrom []string        `json:"takesFrom"`
 	LeftOut   []LeftOutStatus `json:"leftOut,omitempty"`
 }

@@ -47,7 +47,9 @@ func boardOf(t *testing.T, file string) (*Board, *kernel.Memory) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	watcher := source.NewWatcher(source.Source{Services: directory.Services(), Slices: directory.Slices(), Nodes: directory.Nodes()}, "n1")
+	watcher := source.NewWatcher(
+		source.Source{Services: directory.Services(), Slices: directory.Slices(), Nodes: directory.Nodes()}, "n1",
+	)
 	go watcher.Run(t.Context())
 	if !watcher.WaitForSync(t.Context()) {
 		t.Fatal("the manifests are not known")
@@ -58,8 +60,10 @@ func boardOf(t *testing.T, file string) (*Board, *kernel.Memory) {
 		Link: "kube-ipvs0", Families: []cluster.Family{cluster.IPv4, cluster.IPv6},
 		Facts: dataplane.Facts{Schedulers: []string{"lc", "mh", "rr", "sh", "wrr", "wlc"}},
 	}}
-	b := NewBoard("n1", "v1", func() (ConnectionCounter, error) { return memoryCounter{memory}, nil }, Origin{Mistakes: directory.Mistakes})
-	b.Schedulers, b.started, b.Now = settings.Dataplane.Facts.Schedulers, time.Unix(1e9, 0).UTC(), func() time.Time { return time.Unix(1e9, 0) }
+	b := NewBoard("n1", "v1", func() (ConnectionCounter, error) { return memoryCounter{memory}, nil },
+		Origin{Mistakes: directory.Mistakes})
+	b.Schedulers, b.started, b.Now = settings.Dataplane.Facts.Schedulers, time.Unix(1e9,
+		0).UTC(), func() time.Time { return time.Unix(1e9, 0) }
 	e, now := engine.New(settings, memory, watcher), time.Unix(1e9, 0).UTC()
 	for more := true; more; {
 		r := e.Pass(now, nil, false)
@@ -97,7 +101,8 @@ func TestPage(t *testing.T) {
 	golden.Compare(t, "testdata/page.json", string(text)+"\n")
 
 	zones := b.Page(cluster.Name{Namespace: "shop", Name: "zones"})
-	if all := zones.Services[0].Detail.Endpoints; len(all) != 2 || len(all[0].LeftOut) != 0 || len(all[1].LeftOut) != 1 || all[1].LeftOut[0].Because != string(dataplane.HintsZone) {
+	if all := zones.Services[0].Detail.Endpoints; len(all) != 2 || len(all[0].LeftOut) != 0 || len(all[1].LeftOut) != 1 ||
+		all[1].LeftOut[0].Because != string(dataplane.HintsZone) {
 		t.Errorf("of the zones b and a there are %+v", all)
 	}
 	if whole := b.Status(nil); len(whole.Services) != 2 || whole.Services[0].Detail != nil {
@@ -134,11 +139,15 @@ func TestPageSaysWhatTheKernelLacks(t *testing.T) {
 	}
 	refused := b.rows[cluster.Name{Namespace: "shop", Name: "zones"}]
 	refused.errors = []string{"create real-server tcp 10.96.0.11:80 -> 10.244.1.1:8080 weight 1: no buffer space available"}
-	if got, want := because(), "the kernel does not have it, and refuses it: create real-server"; !strings.Contains(got, want) {
+	if got, want := because(), "the kernel does not have it, and refuses it: create real-server"; !strings.Contains(
+		got, want,
+	) {
 		t.Errorf("%s\nwant %s", got, want)
 	}
 	delete(memory.State().VirtualServers, id)
-	if got, want := because(), "10.244.1.1:8080 ClusterIP: the kernel does not have the front end"; !strings.Contains(got, want) {
+	if got, want := because(), "10.244.1.1:8080 ClusterIP: the kernel does not have the front end"; !strings.Contains(
+		got, want,
+	) {
 		t.Errorf("%s\nwant %s", got, want)
 	}
 }
@@ -147,13 +156,16 @@ func TestPageSaysWhatTheKernelLacks(t *testing.T) {
 func TestPageSaysWhyAServiceIsNotServed(t *testing.T) {
 	b, _ := boardOf(t, "testdata/page.yaml")
 	for name, want := range map[string]string{
-		"headless": "it is headless", "elsewhere": "names another proxy", "alone": "an annotation asks", "nowhere": "no such Service is known",
+		"headless": "it is headless", "elsewhere": "names another proxy", "alone": "an annotation asks",
+		"nowhere": "no such Service is known",
 	} {
-		if s := b.Page(cluster.Name{Namespace: "shop", Name: name}); len(s.Services) != 0 || !strings.Contains(s.Unserved, want) {
+		if s := b.Page(cluster.Name{Namespace: "shop", Name: name}); len(s.Services) != 0 ||
+			!strings.Contains(s.Unserved, want) {
 			t.Errorf("%s: %d Services, %q; want %q", name, len(s.Services), s.Unserved, want)
 		}
 	}
-	early := NewBoard("n1", "v1", func() (ConnectionCounter, error) { return stubCounter{}, nil }, Origin{Mistakes: func() []string { return nil }})
+	early := NewBoard("n1", "v1", func() (ConnectionCounter, error) { return stubCounter{}, nil },
+		Origin{Mistakes: func() []string { return nil }})
 	if s := early.Page(cluster.Name{Namespace: "shop", Name: "web"}); s.Unserved != "the first sync is not done" {
 		t.Errorf("before the first sync: %q", s.Unserved)
 	}

@@ -59,7 +59,11 @@ func TestReadyIsWhatTheAPIWantsNow(t *testing.T) {
 		"too old":             {view: listedView(t), bound: time.Nanosecond, report: &engine.Report{}, reasons: []string{"--max-view-age"}},
 		"not listed, no pass": {view: unlisted.View, bound: time.Hour, reasons: []string{"have not been listed", "first sync"}},
 		"somebody undoes": {
-			report:  &engine.Report{Contested: engine.Contested{Objects: map[dataplane.Kind]int{dataplane.KindLink: 1}, First: "link l", Writer: "x runs"}},
+			report: &engine.Report{
+				Contested: engine.Contested{
+					Objects: map[dataplane.Kind]int{dataplane.KindLink: 1}, First: "link l", Writer: "x runs",
+				},
+			},
 			reasons: []string{"link l is undone again and again, and repaired only now and then; x runs"},
 		},
 		"not all Services looked at":  {report: &engine.Report{Backlog: 3}, reasons: []string{"first sync"}},
@@ -79,11 +83,12 @@ func TestReadyIsWhatTheAPIWantsNow(t *testing.T) {
 				b.Observe(r)
 			}
 			counted := 0
-			h := &Health{Board: b, View: c.view, MaxViewAge: c.bound, Waits: func() string { return c.waits }, Answered: func(path string, status int) {
-				if path == "readyz" {
-					counted = status
-				}
-			}}
+			h := &Health{Board: b, View: c.view, MaxViewAge: c.bound, Waits: func() string { return c.waits },
+				Answered: func(path string, status int) {
+					if path == "readyz" {
+						counted = status
+					}
+				}}
 			answer := httptest.NewRecorder()
 			h.Readyz(answer, nil)
 			var body readyBody
@@ -94,7 +99,8 @@ func TestReadyIsWhatTheAPIWantsNow(t *testing.T) {
 			if len(c.reasons) > 0 {
 				want = http.StatusServiceUnavailable
 			}
-			if answer.Code != want || counted != want || body.Ready != (want == http.StatusOK) || len(body.Reasons) != len(c.reasons) {
+			if answer.Code != want || counted != want || body.Ready != (want == http.StatusOK) ||
+				len(body.Reasons) != len(c.reasons) {
 				t.Fatalf("want %d with %q, got %d, counted %d: %+v", want, c.reasons, answer.Code, counted, body)
 			}
 			for i, reason := range c.reasons {

@@ -43,7 +43,9 @@ func TestServiceMetrics(t *testing.T) {
 		return r
 	}
 	traffic := func(n uint64) kernel.ServiceTraffic {
-		return kernel.ServiceTraffic{Connections: n, PacketsIn: 2 * n, PacketsOut: 3 * n, BytesIn: 100 * n, BytesOut: 1000 * n}
+		return kernel.ServiceTraffic{
+			Connections: n, PacketsIn: 2 * n, PacketsOut: 3 * n, BytesIn: 100 * n, BytesOut: 1000 * n,
+		}
 	}
 	var names []string
 	for _, name := range []string{"bytes_total", "connections_total", "metrics_omitted", "packets_total"} {

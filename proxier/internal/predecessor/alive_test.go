@@ -72,8 +72,10 @@ func TestAlive(t *testing.T) {
 			processes: map[string]process{"self": self, "8": {"kube-router", "net:[1]", "kube-router --run-service-proxy=true"}},
 		}, []Proxy{KubeRouter}},
 		"kube-router as router and firewall only": {node{
-			answers:   map[string]string{"/router": "OK\n"},
-			processes: map[string]process{"self": self, "8": {"kube-router", "net:[1]", "kube-router --run-router --run-service-proxy=false"}},
+			answers: map[string]string{"/router": "OK\n"},
+			processes: map[string]process{
+				"self": self, "8": {"kube-router", "net:[1]", "kube-router --run-router --run-service-proxy=false"},
+			},
 		}, nil},
 		"both": {node{answers: map[string]string{"/proxyMode": "ipvs", "/router": "OK\n"}}, []Proxy{KubeProxy, KubeRouter}},
 	} {

@@ -9,7 +9,10 @@ import (
 // FuzzSockets: anybody names sockets. What is found is the name, alone or with something behind a dot, each once.
 func FuzzSockets(f *testing.F) {
 	const head = "Num       RefCount Protocol Flags    Type St Inode Path\n0000000000000000: 00000002 00000000 00010000 0001 01 21613 "
-	for _, path := range []string{"@ipvs-proxier", "@ipvs-proxier.ABC\n", "@ipvs-proxierx", "/run/a b @ipvs-proxier", "@ipvs-proxier\n@ipvs-proxier", "", "@"} {
+	for _, path := range []string{
+		"@ipvs-proxier", "@ipvs-proxier.ABC\n", "@ipvs-proxierx", "/run/a b @ipvs-proxier", "@ipvs-proxier\n@ipvs-proxier",
+		"", "@",
+	} {
 		f.Add(head + path)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

@@ -30,7 +30,8 @@ func TestALockIsWaitedForOnce(t *testing.T) {
 		if readErr != nil || strings.Count(string(text), "\n") != want {
 			t.Errorf("%q: started %d times, want %d (%v)", complaint, strings.Count(string(text), "\n"), want, readErr)
 		}
-		if err == nil || !strings.Contains(err.Error(), complaint) || strings.Contains(err.Error(), "2 more tables") != (want == 1) {
+		if err == nil || !strings.Contains(err.Error(), complaint) ||
+			strings.Contains(err.Error(), "2 more tables") != (want == 1) {
 			t.Errorf("%q: got %v", complaint, err)
 		}
 		if err := os.Remove(started); err != nil {

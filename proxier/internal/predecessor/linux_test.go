@@ -32,7 +32,9 @@ var changing = regexp.MustCompile(`(?m)^#.*\n|\[\d+:\d+\]|initval \S+`)
 // state is what there is in the kernel, without counters.
 func state(t *testing.T) string {
 	t.Helper()
-	return changing.ReplaceAllString(shell(t, "ipset save -sorted; iptables-save; ip6tables-save; ip -br link; ip -br addr; ipvsadm -Sn"), "")
+	return changing.ReplaceAllString(
+		shell(t, "ipset save -sorted; iptables-save; ip6tables-save; ip -br link; ip -br addr; ipvsadm -Sn"), "",
+	)
 }
 
 // others is what kubelet, a CNI plugin, an operator and we ourselves have on a node.
@@ -121,7 +123,8 @@ func TestKubeProxyGoes(t *testing.T) {
 	shell(t, kubeProxySets())
 	shell(t, kubeProxyRules)
 	left := remove(t, KubeProxy)
-	if left.Rules != 22 || left.Chains != 36 || len(left.Sets) != 34 || len(left.Links)+len(left.Kept)+len(left.ByHand) != 0 {
+	if left.Rules != 22 || left.Chains != 36 || len(left.Sets) != 34 ||
+		len(left.Links)+len(left.Kept)+len(left.ByHand) != 0 {
 		t.Errorf("found %s, kept %q, by hand %q; want 22 rules, 36 chains and 34 sets", left, left.Kept, left.ByHand)
 	}
 	if diff := cmp.Diff(before, state(t)); diff != "" {
@@ -141,12 +144,15 @@ func TestWhatOthersUseStays(t *testing.T) {
 	shell(t, `iptables -t nat -A CNI-DN -j KUBE-MARK-MASQ; ip6tables -A INPUT -m set --match-set KUBE-6-CLUSTER-IP dst,dst -j ACCEPT`)
 	for range 2 {
 		left := remove(t, KubeProxy)
-		if len(left.Kept) != 2 || !strings.Contains(left.Kept[0], "KUBE-MARK-MASQ") || !strings.Contains(left.Kept[1], "KUBE-6-CLUSTER-IP") {
+		if len(left.Kept) != 2 || !strings.Contains(left.Kept[0], "KUBE-MARK-MASQ") ||
+			!strings.Contains(left.Kept[1], "KUBE-6-CLUSTER-IP") {
 			t.Errorf("kept %q", left.Kept)
 		}
 	}
 	now := state(t)
-	for _, want := range []string{":KUBE-MARK-MASQ", "-A KUBE-MARK-MASQ -j MARK", "-A CNI-DN -j KUBE-MARK-MASQ", "create KUBE-6-CLUSTER-IP"} {
+	for _, want := range []string{
+		":KUBE-MARK-MASQ", "-A KUBE-MARK-MASQ -j MARK", "-A CNI-DN -j KUBE-MARK-MASQ", "create KUBE-6-CLUSTER-IP",
+	} {
 		if !strings.Contains(now, want) {
 			t.Errorf("%q is gone", want)
 		}
@@ -181,7 +187,8 @@ $f -t nat -N KUBE-ROUTER-HAIRPIN; $f -t nat -A POSTROUTING -m ipvs --vdir ORIGIN
 done
 iptables -t nat -A POSTROUTING -m ipvs --ipvs --vdir ORIGINAL --vmethod MASQ -m comment --comment "" ! -s 10.244.1.0/24 ! -d 10.244.1.0/24 -j SNAT --to-source 192.168.50.1 --random-fully`)
 	left := remove(t, KubeRouter)
-	if left.Rules != 5 || left.Chains != 4 || len(left.Sets) != 6 || !slices.Equal(left.Links, []string{"kube-dummy-if"}) || len(left.Kept) != 0 {
+	if left.Rules != 5 || left.Chains != 4 || len(left.Sets) != 6 ||
+		!slices.Equal(left.Links, []string{"kube-dummy-if"}) || len(left.Kept) != 0 {
 		t.Errorf("found %s, kept %q; want 5 rules, 4 chains, 6 sets and the link", left, left.Kept)
 	}
 	if diff := cmp.Diff(before, state(t)); diff != "" {
@@ -294,7 +301,9 @@ ipset create KUBE-LOAD-BALANCER hash:ip,port timeout 60 maxelem 1000000 comment;
 	}
 	for text, want := range map[string]bool{"10.96.0.0:0": false, "10.96.0.1:30080": false, "10.96.0.2:80": true} {
 		to := netip.MustParseAddrPort(text)
-		if got := ledger.Owns(dataplane.VirtualServerID{Addr: to.Addr(), Port: to.Port(), Protocol: cluster.TCP}); got != want {
+		if got := ledger.Owns(dataplane.VirtualServerID{
+			Addr: to.Addr(), Port: to.Port(), Protocol: cluster.TCP,
+		}); got != want {
 			t.Errorf("%s: %v, want %v", text, got, want)
 		}
 	}

@@ -9,7 +9,9 @@ import (
 // known.
 func TestWriter(t *testing.T) {
 	left := []Leftovers{
-		{Proxy: KubeProxy, Chains: 2, Sets: []string{"KUBE-B", "KUBE-A"}, removals: []familyRemoval{{"iptables", removal{chains: []string{"KUBE-T", "KUBE-S"}}}}},
+		{Proxy: KubeProxy, Chains: 2, Sets: []string{
+			"KUBE-B", "KUBE-A",
+		}, removals: []familyRemoval{{"iptables", removal{chains: []string{"KUBE-T", "KUBE-S"}}}}},
 		{Proxy: KubeRouter},
 	}
 	const traces = "the kernel has what kube-proxy writes: 2 chains, 2 sets (such as chain KUBE-S, set KUBE-A)"

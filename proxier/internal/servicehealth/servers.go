@@ -38,11 +38,11 @@ type Service struct {
 type Config struct {
 	// Serves says whether clients may ask on an address of the node; nil is all of them.
 	Serves func(netip.Addr) bool
-	// Healthy says whether the proxy itself is well: load balancers should not send traffic to a node whose dataplane is
-	// out of date.
+	// Healthy says whether the proxy itself is well: load balancers should not send traffic to a node whose dataplane
+	// is out of date.
 	Healthy func() bool
-	// Report is called when a port cannot be opened, once for each reason, and with a nil error when it can be after all.
-	// It must not call Servers.
+	// Report is called when a port cannot be opened, once for each reason, and with a nil error when it can be after
+	// all. It must not call Servers.
 	Report func(s Service, port uint16, err error)
 }
 

@@ -41,7 +41,9 @@ func get(host string, port uint16) (*http.Response, string, error) {
 func TestWhatAPortTells(t *testing.T) {
 	var healthy atomic.Bool
 	healthy.Store(true)
-	s := servicehealth.New(servicehealth.Config{Healthy: healthy.Load, Report: func(_ servicehealth.Service, _ uint16, err error) { t.Error(err) }})
+	s := servicehealth.New(servicehealth.Config{
+		Healthy: healthy.Load, Report: func(_ servicehealth.Service, _ uint16, err error) { t.Error(err) },
+	})
 	t.Cleanup(s.Close)
 	port := testport.Free(t)
 	for _, c := range []struct {
@@ -61,8 +63,10 @@ func TestWhatAPortTells(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if response.StatusCode != c.status || body != c.body || response.Header.Get("X-Load-Balancing-Endpoint-Weight") != fmt.Sprint(c.endpoints) ||
-			response.Header.Get("Content-Type") != "application/json" || response.Header.Get("X-Content-Type-Options") != "nosniff" {
+		if response.StatusCode != c.status || body != c.body ||
+			response.Header.Get("X-Load-Balancing-Endpoint-Weight") != fmt.Sprint(c.endpoints) ||
+			response.Header.Get("Content-Type") != "application/json" ||
+			response.Header.Get("X-Content-Type-Options") != "nosniff" {
 			t.Errorf("%d endpoints, healthy %v: %d %s %v", c.endpoints, c.healthy, response.StatusCode, body, response.Header)
 		}
 	}
@@ -71,7 +75,8 @@ func TestWhatAPortTells(t *testing.T) {
 		t.Logf("no IPv6 here: %v", err)
 	} else {
 		l.Close()
-		if response, _, err := get("::1", port); err != nil || response.Header.Get("X-Load-Balancing-Endpoint-Weight") != "7" {
+		if response, _, err := get("::1", port); err != nil ||
+			response.Header.Get("X-Load-Balancing-Endpoint-Weight") != "7" {
 			t.Errorf("by IPv6: %v, %v", response, err)
 		}
 	}
@@ -99,11 +104,12 @@ func TestAPortInUse(t *testing.T) {
 	}
 	defer taken.Close()
 	reports := make(chan error, 10)
-	s := servicehealth.New(servicehealth.Config{Healthy: func() bool { return true }, Report: func(_ servicehealth.Service, p uint16, err error) {
-		if p == port {
-			reports <- err
-		}
-	}})
+	s := servicehealth.New(servicehealth.Config{Healthy: func() bool { return true },
+		Report: func(_ servicehealth.Service, p uint16, err error) {
+			if p == port {
+				reports <- err
+			}
+		}})
 	t.Cleanup(s.Close)
 	both := map[uint16]servicehealth.Service{port: web(1), other: web(1)}
 	for range 3 {
@@ -173,13 +179,16 @@ func TestServesLimits(t *testing.T) {
 // TestStrangersOnAPort: a client that opens connections without end loses the oldest ones, and load balancers are
 // answered.
 func TestStrangersOnAPort(t *testing.T) {
-	s := servicehealth.New(servicehealth.Config{Healthy: func() bool { return true }, Report: func(_ servicehealth.Service, _ uint16, err error) { t.Error(err) }})
+	s := servicehealth.New(servicehealth.Config{
+		Healthy: func() bool { return true }, Report: func(_ servicehealth.Service, _ uint16, err error) { t.Error(err) },
+	})
 	t.Cleanup(s.Close)
 	port := testport.Free(t)
 	s.Set(map[uint16]servicehealth.Service{port: web(1)})
 	var first net.Conn
 	for i := range 65 {
-		stranger, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}).Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		stranger, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}).Dial("tcp",
+			fmt.Sprintf("127.0.0.1:%d", port))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -42,7 +42,8 @@ func withCertificates(config *rest.Config) (*http.Client, error) {
 		return rest.HTTPClientFor(config)
 	}
 	if config.Dial == nil {
-		// A transport that dials in its own way is not taken from client-go's cache, which would give the one that it has.
+		// A transport that dials in its own way is not taken from client-go's cache, which would give the one that it
+		// has.
 		config = rest.CopyConfig(config)
 		config.Dial = (&net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}).DialContext
 	}

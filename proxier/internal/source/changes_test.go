@@ -44,7 +44,8 @@ func TestTimesOfChanges(t *testing.T) {
 		for deadline := time.Now().Add(20 * time.Second); len(changes) == 0 && time.Now().Before(deadline); {
 			changes = w.Take()
 		}
-		if len(changes) != 1 || changes[0].Name.Name != "a" || changes[0].Arrived.Before(began) || changes[0].Arrived.After(time.Now()) {
+		if len(changes) != 1 || changes[0].Name.Name != "a" || changes[0].Arrived.Before(began) ||
+			changes[0].Arrived.After(time.Now()) {
 			t.Fatalf("changes %+v", changes)
 		}
 		return changes[0]

@@ -25,7 +25,8 @@ func FromClient(client kubernetes.Interface, choice Selection) Source {
 // tests.
 func listerWatcher[L runtime.Object](
 	client kubernetes.Interface, choose func(*metav1.ListOptions),
-	lists func(context.Context, metav1.ListOptions) (L, error), watches func(context.Context, metav1.ListOptions) (watch.Interface, error),
+	lists func(context.Context, metav1.ListOptions) (L, error),
+	watches func(context.Context, metav1.ListOptions) (watch.Interface, error),
 ) cache.ListerWatcher {
 	return cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {

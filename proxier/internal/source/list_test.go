@@ -42,23 +42,33 @@ func written(t testing.TB, list runtime.Object, mediaType string) []byte {
 }
 
 func serviceList(n int) *v1.ServiceList {
-	list := &v1.ServiceList{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ServiceList"}, ListMeta: metav1.ListMeta{ResourceVersion: "77"}}
+	list := &v1.ServiceList{
+		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ServiceList"}, ListMeta: metav1.ListMeta{ResourceVersion: "77"},
+	}
 	for i := range n {
 		list.Items = append(list.Items, v1.Service{
-			ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: fmt.Sprint("s", i), UID: "u", Labels: map[string]string{"app": strings.Repeat("x", i%300)}},
-			Spec:       v1.ServiceSpec{ClusterIP: fmt.Sprint("10.96.0.", i), Ports: []v1.ServicePort{{Name: "a", Protocol: v1.ProtocolTCP, Port: int32(i + 1)}}},
+			ObjectMeta: metav1.ObjectMeta{
+				Namespace: "shop", Name: fmt.Sprint("s", i), UID: "u", Labels: map[string]string{"app": strings.Repeat("x", i%300)},
+			},
+			Spec: v1.ServiceSpec{ClusterIP: fmt.Sprint("10.96.0.",
+				i), Ports: []v1.ServicePort{{Name: "a", Protocol: v1.ProtocolTCP, Port: int32(i + 1)}}},
 		})
 	}
 	return list
 }
 
 func sliceList(n int) *discovery.EndpointSliceList {
-	list := &discovery.EndpointSliceList{TypeMeta: metav1.TypeMeta{APIVersion: "discovery.k8s.io/v1", Kind: "EndpointSliceList"}, ListMeta: metav1.ListMeta{ResourceVersion: "78"}}
+	list := &discovery.EndpointSliceList{TypeMeta: metav1.TypeMeta{
+		APIVersion: "discovery.k8s.io/v1", Kind: "EndpointSliceList",
+	}, ListMeta: metav1.ListMeta{ResourceVersion: "78"}}
 	for i := range n {
 		ready := i%2 == 0
 		list.Items = append(list.Items, discovery.EndpointSlice{
-			ObjectMeta:  metav1.ObjectMeta{Namespace: "shop", Name: fmt.Sprintf("s%d-x", i), Labels: map[string]string{discovery.LabelServiceName: fmt.Sprint("s", i)}},
-			AddressType: discovery.AddressTypeIPv4, Endpoints: []discovery.Endpoint{{Addresses: []string{fmt.Sprint("10.244.0.", i)}, Conditions: discovery.EndpointConditions{Ready: &ready}}},
+			ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: fmt.Sprintf("s%d-x",
+				i), Labels: map[string]string{discovery.LabelServiceName: fmt.Sprint("s", i)}},
+			AddressType: discovery.AddressTypeIPv4, Endpoints: []discovery.Endpoint{
+				{Addresses: []string{fmt.Sprint("10.244.0.", i)}, Conditions: discovery.EndpointConditions{Ready: &ready}},
+			},
 		})
 	}
 	return list
@@ -94,10 +104,13 @@ func apiServer(t *testing.T, status int, body []byte, compress bool) (from Sourc
 
 // TestListsAreReadAsTheyCome: what is read item by item is what was written, in each form and of each kind.
 func TestListsAreReadAsTheyCome(t *testing.T) {
-	nodes := &v1.NodeList{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "NodeList"}, ListMeta: metav1.ListMeta{ResourceVersion: "79"}, Items: []v1.Node{{
-		ObjectMeta: metav1.ObjectMeta{Name: "n1", Annotations: map[string]string{"somebody.else/x": "y"}},
-		Status:     v1.NodeStatus{Addresses: []v1.NodeAddress{{Type: v1.NodeInternalIP, Address: "192.0.2.1"}}, Images: []v1.ContainerImage{{Names: []string{"large"}}}},
-	}}}
+	nodes := &v1.NodeList{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "NodeList"},
+		ListMeta: metav1.ListMeta{ResourceVersion: "79"}, Items: []v1.Node{{
+			ObjectMeta: metav1.ObjectMeta{Name: "n1", Annotations: map[string]string{"somebody.else/x": "y"}},
+			Status: v1.NodeStatus{Addresses: []v1.NodeAddress{
+				{Type: v1.NodeInternalIP, Address: "192.0.2.1"},
+			}, Images: []v1.ContainerImage{{Names: []string{"large"}}}},
+		}}}
 	for _, mediaType := range []string{runtime.ContentTypeProtobuf, runtime.ContentTypeJSON} {
 		for _, compress := range []bool{false, true} {
 			for name, c := range map[string]struct {
@@ -119,7 +132,8 @@ func TestListsAreReadAsTheyCome(t *testing.T) {
 				}
 				list := got.(*internalversion.List)
 				if list.ResourceVersion != c.rv || !reflect.DeepEqual(list.Items, c.wants) {
-					t.Errorf("%s, %s: %d items at version %q, want %d at %q", name, mediaType, len(list.Items), list.ResourceVersion, len(c.wants), c.rv)
+					t.Errorf("%s, %s: %d items at version %q, want %d at %q",
+						name, mediaType, len(list.Items), list.ResourceVersion, len(c.wants), c.rv)
 				}
 			}
 		}
@@ -142,11 +156,14 @@ func packedAll[T any](t *testing.T, items []T) (all []runtime.Object) {
 func TestAListIsAskedForAsAWhole(t *testing.T) {
 	from, asked := apiServer(t, http.StatusOK, written(t, serviceList(1), runtime.ContentTypeProtobuf), false)
 	for version, want := range map[string]string{"0": "", "": "", "41": "41"} {
-		if _, err := cache.ToListerWatcherWithContext(from.Services).ListWithContext(t.Context(), metav1.ListOptions{ResourceVersion: version, Limit: 500}); err != nil {
+		if _, err := cache.ToListerWatcherWithContext(from.Services).ListWithContext(t.Context(), metav1.ListOptions{
+			ResourceVersion: version, Limit: 500,
+		}); err != nil {
 			t.Fatal(err)
 		}
 		q := asked().URL.Query()
-		if q.Get("resourceVersion") != want || q.Get("limit") != "" || q.Get("watch") != "" || q.Get("labelSelector") != "!service.kubernetes.io/service-proxy-name" {
+		if q.Get("resourceVersion") != want || q.Get("limit") != "" || q.Get("watch") != "" ||
+			q.Get("labelSelector") != "!service.kubernetes.io/service-proxy-name" {
 			t.Errorf("%q: requested %v", version, q)
 		}
 		if accept := asked().Header.Get("Accept"); !strings.HasPrefix(accept, runtime.ContentTypeProtobuf) {
@@ -159,7 +176,9 @@ func TestARefusedListSaysWhy(t *testing.T) {
 	status := apierrors.NewForbidden(v1.Resource("services"), "", fmt.Errorf("no rights")).Status()
 	status.APIVersion, status.Kind = "v1", "Status"
 	from, _ := apiServer(t, http.StatusForbidden, written(t, &status, runtime.ContentTypeJSON), false)
-	if _, err := cache.ToListerWatcherWithContext(from.Services).ListWithContext(t.Context(), metav1.ListOptions{}); !apierrors.IsForbidden(err) {
+	if _, err := cache.ToListerWatcherWithContext(from.Services).ListWithContext(
+		t.Context(), metav1.ListOptions{},
+	); !apierrors.IsForbidden(err) {
 		t.Errorf("%v, want Forbidden", err)
 	}
 }
@@ -193,8 +212,10 @@ func TestBrokenListsAreErrors(t *testing.T) {
 		}
 	}
 	for name, text := range map[string]string{
-		"nothing": "", "magic alone": magic, "HTML": "<html>", "no list": magic + "\x0a\x00", "an object": string(written(t, &v1.Service{}, runtime.ContentTypeProtobuf)),
-		"a giant item": magic + "\x12\xff\xff\xff\xff\x7f\x12\xff\xff\xff\xff\x3f", "a field as a number": magic + "\x10\x01", "JSON of something else": `{"kind":"Status"}`,
+		"nothing": "", "magic alone": magic, "HTML": "<html>", "no list": magic + "\x0a\x00",
+		"an object":           string(written(t, &v1.Service{}, runtime.ContentTypeProtobuf)),
+		"a giant item":        magic + "\x12\xff\xff\xff\xff\x7f\x12\xff\xff\xff\xff\x3f",
+		"a field as a number": magic + "\x10\x01", "JSON of something else": `{"kind":"Status"}`,
 	} {
 		if n, err := read([]byte(text)); err == nil {
 			t.Errorf("%s: %d items and no error", name, n)
@@ -217,7 +238,9 @@ func TestAListThatIsPutOff(t *testing.T) {
 		_, _ = w.Write(body)
 	}))
 	defer busy.Close()
-	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("another server gets a request") }))
+	other := httptest.NewServer(
+		http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("another server gets a request") }),
+	)
 	defer other.Close()
 	servers, err := NewServers([]string{busy.URL, other.URL}, func(text string, _ ...any) { t.Errorf("logged %q", text) })
 	if err != nil {
@@ -229,7 +252,8 @@ func TestAListThatIsPutOff(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	list, err := cache.ToListerWithContext(client.Source(Selection{}).Services).ListWithContext(t.Context(), metav1.ListOptions{})
+	list, err := cache.ToListerWithContext(client.Source(Selection{}).Services).ListWithContext(t.Context(),
+		metav1.ListOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

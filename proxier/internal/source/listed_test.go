@@ -45,12 +45,15 @@ func TestTheVersionThatWasJustListedIsNotAskedFor(t *testing.T) {
 			services := client.Source(Selection{}).Services
 			now := time.Now()
 			services.(lister).listed.now = func() time.Time { return now }
-			if _, err := cache.ToListerWithContext(services).ListWithContext(t.Context(), metav1.ListOptions{ResourceVersion: "0"}); err != nil || lists != 1 {
+			if _, err := cache.ToListerWithContext(services).ListWithContext(t.Context(), metav1.ListOptions{
+				ResourceVersion: "0",
+			}); err != nil || lists != 1 {
 				t.Fatalf("%d lists, %v", lists, err)
 			}
 			now = now.Add(c.later)
 			for _, version := range c.watch {
-				w, err := cache.ToWatcherWithContext(services).WatchWithContext(t.Context(), metav1.ListOptions{ResourceVersion: version})
+				w, err := cache.ToWatcherWithContext(services).WatchWithContext(t.Context(),
+					metav1.ListOptions{ResourceVersion: version})
 				if err != nil {
 					t.Fatal(err)
 				}

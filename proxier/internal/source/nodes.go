@@ -23,8 +23,8 @@ type nodes struct {
 	mu sync.Mutex
 	// own is this node, nil while it is not known.
 	own *v1.Node
-	// at are the addresses of all other nodes, each with the names of those that list it, sorted; known are the names of
-	// the nodes with their addresses, ready those of nodes that may run a proxier.
+	// at are the addresses of all other nodes, each with the names of those that list it, sorted; known are the names
+	// of the nodes with their addresses, ready those of nodes that may run a proxier.
 	at      map[netip.Addr][]string
 	known   map[string][]netip.Addr
 	ready   map[string]struct{}

@@ -16,7 +16,8 @@ import (
 // was reached.
 func TestReached(t *testing.T) {
 	for text, want := range map[string]string{
-		"https://192.0.2.1:6443": "192.0.2.1:6443", "https://192.0.2.1": "192.0.2.1:443", "http://[2001:db8::1]": "[2001:db8::1]:80",
+		"https://192.0.2.1:6443": "192.0.2.1:6443", "https://192.0.2.1": "192.0.2.1:443",
+		"http://[2001:db8::1]":            "[2001:db8::1]:80",
 		"https://[::ffff:192.0.2.2]:6443": "192.0.2.2:6443", "https://api.example.com:6443": "",
 	} {
 		u, err := url.Parse(text)

@@ -26,7 +26,8 @@ func TestSelectors(t *testing.T) {
 	}
 	client := fake.NewClientset(
 		&v1.Service{ObjectMeta: meta("ours")}, &v1.Service{ObjectMeta: meta("theirs", cluster.ProxyNameLabel)},
-		&discovery.EndpointSlice{ObjectMeta: meta("x")}, &discovery.EndpointSlice{ObjectMeta: meta("y", v1.IsHeadlessService)},
+		&discovery.EndpointSlice{ObjectMeta: meta("x")},
+		&discovery.EndpointSlice{ObjectMeta: meta("y", v1.IsHeadlessService)},
 	)
 	asked := make(chan string, 10)
 	client.PrependWatchReactor("*", func(action clienttesting.Action) (bool, watch.Interface, error) {

@@ -17,7 +17,9 @@ import (
 )
 
 // apiServers starts n servers that answer with their number, and a client that asks them as one.
-func apiServers(t *testing.T, n int) (*source.Servers, []*httptest.Server, func(method string) (string, error), *logLines) {
+func apiServers(
+	t *testing.T, n int,
+) (*source.Servers, []*httptest.Server, func(method string) (string, error), *logLines) {
 	t.Helper()
 	var all []*httptest.Server
 	var urls []string
@@ -36,7 +38,8 @@ func apiServers(t *testing.T, n int) (*source.Servers, []*httptest.Server, func(
 	}
 	client := &http.Client{Transport: servers.Wrap(&http.Transport{DisableKeepAlives: true})}
 	return servers, all, func(method string) (string, error) {
-		request, err := http.NewRequestWithContext(t.Context(), method, "https://10.96.0.1:443/api", strings.NewReader("hello"))
+		request, err := http.NewRequestWithContext(t.Context(), method, "https://10.96.0.1:443/api",
+			strings.NewReader("hello"))
 		if err != nil {
 			return "", err
 		}
@@ -87,7 +90,9 @@ func TestServersFailOver(t *testing.T) {
 	if _, since, err := servers.Reach(); since.IsZero() || err == nil {
 		t.Errorf("not reported that no server answers: %v %v", since, err)
 	}
-	if want := "another API server is turned to|another API server is turned to|another API server is turned to|another API server is turned to|no API server answers; the dataplane stays as it is"; strings.Join(log.text, "|") != want {
+	if want := "another API server is turned to|another API server is turned to|another API server is turned to|another API server is turned to|no API server answers; the dataplane stays as it is"; strings.Join(
+		log.text, "|",
+	) != want {
 		t.Errorf("logged %q", log.text)
 	}
 }
@@ -159,7 +164,9 @@ func TestServersLeaveTheAskersWish(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := (&http.Client{Transport: servers.Wrap(http.DefaultTransport)}).Do(request); !errors.Is(err, context.Canceled) {
+	if _, err := (&http.Client{
+		Transport: servers.Wrap(http.DefaultTransport),
+	}).Do(request); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}
 	if len(log.text) != 0 {
@@ -204,7 +211,9 @@ func TestABusyServerIsWaitedFor(t *testing.T) {
 				}
 			}))
 			defer slow.Close()
-			other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "other") }))
+			other := httptest.NewServer(
+				http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "other") }),
+			)
 			defer other.Close()
 			var once sync.Once
 			letGo := func() { once.Do(func() { close(release) }) }
@@ -226,7 +235,9 @@ func TestABusyServerIsWaitedFor(t *testing.T) {
 					letGo()
 				}()
 			}
-			response, err := (&http.Client{Transport: servers.Wrap(&http.Transport{DisableKeepAlives: true})}).Get("http://any/api")
+			response, err := (&http.Client{
+				Transport: servers.Wrap(&http.Transport{DisableKeepAlives: true}),
+			}).Get("http://any/api")
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -323,7 +323,8 @@ func TestNodes(t *testing.T) {
 			labelled := node("n2", "192.0.2.3")
 			labelled.Labels = map[string]string{"a": "b"}
 			s.put(labelled)
-			// A Node that lists an address takes it from no other Node that lists it too, and leaves it to those when it goes.
+			// A Node that lists an address takes it from no other Node that lists it too, and leaves it to those when
+			// it goes.
 			s.put(node("n3", "192.0.2.3", "192.0.2.3"))
 			await("a second node with the address", func() bool { return true })
 			if !at("192.0.2.3", "n2")() {
@@ -348,7 +349,9 @@ func TestNodes(t *testing.T) {
 func TestOddAddressesOfNodes(t *testing.T) {
 	s := newAPI(t)
 	odd := node("n2", "not an address", "", "192.0.2.300", "192.0.2.1/24", "::ffff:192.0.2.4")
-	for kind, address := range map[v1.NodeAddressType]string{"": "192.0.2.2", "Odd": "192.0.2.3", v1.NodeHostName: "n2", v1.NodeExternalDNS: "n2.example"} {
+	for kind, address := range map[v1.NodeAddressType]string{
+		"": "192.0.2.2", "Odd": "192.0.2.3", v1.NodeHostName: "n2", v1.NodeExternalDNS: "n2.example",
+	} {
 		odd.Status.Addresses = append(odd.Status.Addresses, v1.NodeAddress{Type: kind, Address: address})
 	}
 	s.put(odd)
@@ -357,7 +360,9 @@ func TestOddAddressesOfNodes(t *testing.T) {
 	if !watcher.WaitForSync(t.Context()) {
 		t.Fatal("not synced")
 	}
-	for text, want := range map[string]string{"192.0.2.2": "n2", "192.0.2.3": "n2", "192.0.2.4": "n2", "192.0.2.1": "", "0.0.0.0": "", "::": ""} {
+	for text, want := range map[string]string{
+		"192.0.2.2": "n2", "192.0.2.3": "n2", "192.0.2.4": "n2", "192.0.2.1": "", "0.0.0.0": "", "::": "",
+	} {
 		if got := watcher.NodeAt(netip.MustParseAddr(text)); got != want {
 			t.Errorf("%s is %q's, want %q", text, got, want)
 		}
@@ -372,7 +377,9 @@ func TestReadyNodes(t *testing.T) {
 	api := newAPI(t)
 	ready := func(n *v1.Node, status v1.ConditionStatus, system string) *v1.Node {
 		n.Labels = map[string]string{v1.LabelOSStable: system}
-		n.Status.Conditions = []v1.NodeCondition{{Type: v1.NodeMemoryPressure, Status: v1.ConditionTrue}, {Type: v1.NodeReady, Status: status}}
+		n.Status.Conditions = []v1.NodeCondition{
+			{Type: v1.NodeMemoryPressure, Status: v1.ConditionTrue}, {Type: v1.NodeReady, Status: status},
+		}
 		return n
 	}
 	api.put(ready(node("n3"), v1.ConditionTrue, "linux"))
@@ -449,7 +456,9 @@ func TestWhatIsNotNeededIsNotKept(t *testing.T) {
 	api := newAPI(t)
 	api.put(service("a", "10.96.0.1", func(s *v1.Service) {
 		s.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "kubectl"}}
-		s.Annotations = map[string]string{"kubectl.kubernetes.io/last-applied-configuration": "{}", "ipvs-proxier.io/scheduler": "lc"}
+		s.Annotations = map[string]string{
+			"kubectl.kubernetes.io/last-applied-configuration": "{}", "ipvs-proxier.io/scheduler": "lc",
+		}
 	}))
 	watcher := source.NewWatcher(api.source(), "n1")
 	go watcher.Run(t.Context())
@@ -466,7 +475,8 @@ func TestWhatIsNotNeededIsNotKept(t *testing.T) {
 // memory.
 func TestAnnotationsThatAreKept(t *testing.T) {
 	written := map[string]string{
-		"ipvs-proxier.io/scheduler": "lc", "kube-router.io/service.scheduler": "lc", "kube-router.io/service.local": "true", "kube-router.io/service.dsr": "tunnel",
+		"ipvs-proxier.io/scheduler": "lc", "kube-router.io/service.scheduler": "lc", "kube-router.io/service.local": "true",
+		"kube-router.io/service.dsr":     "tunnel",
 		"service.cilium.io/lb-algorithm": "maglev", "kubectl.kubernetes.io/last-applied-configuration": "{}",
 	}
 	client := fake.NewClientset(service("web", "10.96.0.1", func(s *v1.Service) { s.Annotations = maps.Clone(written) }))

@@ -37,7 +37,9 @@ func fullService() *v1.Service {
 			LoadBalancerSourceRanges: []string{"203.0.113.0/24"}, ExternalTrafficPolicy: v1.ServiceExternalTrafficPolicyLocal, HealthCheckNodePort: 32000,
 			InternalTrafficPolicy: &policy, LoadBalancerClass: &class,
 		},
-		Status: v1.ServiceStatus{LoadBalancer: v1.LoadBalancerStatus{Ingress: []v1.LoadBalancerIngress{{IP: "198.51.100.7", IPMode: &vip}, {Hostname: "x.example"}}}},
+		Status: v1.ServiceStatus{LoadBalancer: v1.LoadBalancerStatus{
+			Ingress: []v1.LoadBalancerIngress{{IP: "198.51.100.7", IPMode: &vip}, {Hostname: "x.example"}},
+		}},
 	}
 }
 
@@ -47,17 +49,26 @@ func fullSlice() *discovery.EndpointSlice {
 	return &discovery.EndpointSlice{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: "shop", Name: "web-x", UID: "u-2", ResourceVersion: "78",
-			Labels:      map[string]string{discovery.LabelServiceName: "web", discovery.LabelManagedBy: "endpointslice-controller.k8s.io"},
-			Annotations: map[string]string{"ipvs-proxier.io/weight": "7", v1.EndpointsLastChangeTriggerTime: "2033-01-01T00:00:00Z"},
+			Labels: map[string]string{
+				discovery.LabelServiceName: "web", discovery.LabelManagedBy: "endpointslice-controller.k8s.io",
+			},
+			Annotations: map[string]string{
+				"ipvs-proxier.io/weight": "7", v1.EndpointsLastChangeTriggerTime: "2033-01-01T00:00:00Z",
+			},
 		},
 		AddressType: discovery.AddressTypeIPv4,
 		Ports:       []discovery.EndpointPort{{Name: new("http"), Port: new(int32(8080)), Protocol: new(v1.ProtocolTCP)}},
 		Endpoints: []discovery.Endpoint{
 			{
-				Addresses: []string{"10.244.0.1"}, Conditions: discovery.EndpointConditions{Ready: &yes, Serving: &yes, Terminating: &no}, Hostname: &host, NodeName: &node, Zone: &zone,
-				TargetRef: &v1.ObjectReference{Kind: "Pod", Namespace: "shop", Name: "web-0", UID: "pod-0"}, Hints: &discovery.EndpointHints{ForZones: []discovery.ForZone{{Name: "a"}}},
+				Addresses: []string{"10.244.0.1"}, Conditions: discovery.EndpointConditions{
+					Ready: &yes, Serving: &yes, Terminating: &no,
+				}, Hostname: &host, NodeName: &node, Zone: &zone,
+				TargetRef: &v1.ObjectReference{Kind: "Pod", Namespace: "shop", Name: "web-0", UID: "pod-0"},
+				Hints:     &discovery.EndpointHints{ForZones: []discovery.ForZone{{Name: "a"}}},
 			},
-			{Addresses: []string{"10.244.0.2"}, Conditions: discovery.EndpointConditions{Ready: &no, Serving: &yes, Terminating: &yes}},
+			{Addresses: []string{
+				"10.244.0.2",
+			}, Conditions: discovery.EndpointConditions{Ready: &no, Serving: &yes, Terminating: &yes}},
 		},
 	}
 }
@@ -67,7 +78,8 @@ func TestPackedIsWhatIsRead(t *testing.T) {
 	parsed := func(s *v1.Service, slices ...*discovery.EndpointSlice) cluster.Service {
 		return cluster.Parse(cluster.Input{
 			Service: s, Slices: slices, NodeName: "n1", Zone: "a", KernelSchedulers: []string{"rr"},
-			NodeWeight: func(string) (uint32, bool) { return 0, false }, LastGood: func(string, *cluster.ServicePort) (string, bool) { return "", false },
+			NodeWeight: func(string) (uint32, bool) { return 0, false },
+			LastGood:   func(string, *cluster.ServicePort) (string, bool) { return "", false },
 		})
 	}
 	want := parsed(fullService(), fullSlice())
@@ -83,10 +95,14 @@ func TestPackedIsWhatIsRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	s, e := unpackService(service.data), unpackSlice(slice.data)
-	if diff := cmp.Diff(want, parsed(s, e), cmp.Comparer(func(a, b netip.Addr) bool { return a == b }), cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }), cmp.AllowUnexported(cluster.Problems{})); diff != "" {
+	if diff := cmp.Diff(
+		want, parsed(s, e), cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
+		cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }), cmp.AllowUnexported(cluster.Problems{}),
+	); diff != "" {
 		t.Errorf("want, got from what was kept:\n%s", diff)
 	}
-	if cluster.Proxied(s, "other") != cluster.Proxied(fullService(), "other") || cluster.Proxied(s, "") != cluster.Proxied(fullService(), "") {
+	if cluster.Proxied(s, "other") != cluster.Proxied(fullService(), "other") ||
+		cluster.Proxied(s, "") != cluster.Proxied(fullService(), "") {
 		t.Error("another proxy serves what was kept")
 	}
 	if slice.of != (cluster.Name{Namespace: "shop", Name: "web"}) || slice.triggered.Year() != 2033 {
@@ -194,7 +210,8 @@ func TestStoreKeepsWhatIsThere(t *testing.T) {
 			for i := range 4 {
 				of := fmt.Sprintf("s%d", i)
 				if taken[of] != picture(of) && !changed[of] {
-					t.Fatalf("seed %d, step %d: %s changed from %q to %q and is not in the changes", seed, step, of, taken[of], picture(of))
+					t.Fatalf("seed %d, step %d: %s changed from %q to %q and is not in the changes",
+						seed, step, of, taken[of], picture(of))
 				}
 				taken[of] = picture(of)
 			}
@@ -229,7 +246,8 @@ func TestTheSameAgainIsNoChange(t *testing.T) {
 	notified = 0
 	again := fullSlice()
 	again.Annotations[v1.EndpointsLastChangeTriggerTime] = time.Now().Add(time.Hour).Format(time.RFC3339Nano)
-	for _, err := range []error{services.Replace([]any{fullService()}, ""), slicesOf.Replace([]any{fullSlice()}, ""), slicesOf.Update(again)} {
+	for _, err := range []error{services.Replace([]any{fullService()}, ""), slicesOf.Replace([]any{fullSlice()},
+		""), slicesOf.Update(again)} {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -249,6 +267,7 @@ func TestTriggersAreBounded(t *testing.T) {
 	}
 	got := s.take()[0].Triggered
 	if len(got) != budget.Changes || !got[0].Equal(s.started.Add(time.Second)) {
-		t.Errorf("%d times from %s on are kept, want %d from %s on", len(got), got[0], budget.Changes, s.started.Add(time.Second))
+		t.Errorf("%d times from %s on are kept, want %d from %s on",
+			len(got), got[0], budget.Changes, s.started.Add(time.Second))
 	}
 }

@@ -32,9 +32,11 @@ func TestOneAtATime(t *testing.T) {
 // TestWhatIsNoFile is neither followed nor waited for.
 func TestWhatIsNoFile(t *testing.T) {
 	dir := t.TempDir()
-	target, link, pipe, large := filepath.Join(dir, "t"), filepath.Join(dir, "l"), filepath.Join(dir, "p"), filepath.Join(dir, "f")
+	target, link, pipe, large := filepath.Join(dir, "t"), filepath.Join(dir, "l"), filepath.Join(dir,
+		"p"), filepath.Join(dir, "f")
 	for _, err := range []error{
-		os.WriteFile(target, []byte("x"), 0o600), os.Symlink(target, link), unix.Mkfifo(pipe, 0o600), os.WriteFile(large, []byte("12345"), 0o600),
+		os.WriteFile(target, []byte("x"), 0o600), os.Symlink(target, link), unix.Mkfifo(pipe, 0o600),
+		os.WriteFile(large, []byte("12345"), 0o600),
 	} {
 		if err != nil {
 			t.Fatal(err)

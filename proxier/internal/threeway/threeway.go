@@ -1,5 +1,5 @@
-// Package threeway compares what Services want by the API, what the daemon has in memory, and what the kernel holds, and
-// says of each object in which of the three it is another. It is pure: who reads the three is the caller.
+// Package threeway compares what Services want by the API, what the daemon has in memory, and what the kernel holds,
+// and says of each object in which of the three it is another. It is pure: who reads the three is the caller.
 package threeway
 
 import (
@@ -16,8 +16,8 @@ type Side = dataplane.Listing
 type Row struct {
 	// Object is its kind and name, such as "virtual-server tcp 10.96.0.10:80".
 	Object string `json:"object"`
-	// API, Memory and Kernel are what it is set to there, in words; nil is that it is not there, or not known because that
-	// side could not be read.
+	// API, Memory and Kernel are what it is set to there, in words; nil is that it is not there, or not known because
+	// that side could not be read.
 	API    *string `json:"api"`
 	Memory *string `json:"memory"`
 	Kernel *string `json:"kernel"`
@@ -28,9 +28,9 @@ type Row struct {
 // Behind says which side is not as the one before it.
 type Behind string
 
-// Kernel: the daemon wants what the API wants, and the kernel holds something else. Memory: the daemon has not taken over
-// what the API wants, or could not program it, and the kernel is as the daemon knows it. Both: all three differ, or the
-// kernel is as the API wants it and the daemon does not know that.
+// Kernel: the daemon wants what the API wants, and the kernel holds something else. Memory: the daemon has not taken
+// over what the API wants, or could not program it, and the kernel is as the daemon knows it. Both: all three differ,
+// or the kernel is as the API wants it and the daemon does not know that.
 const (
 	Kernel Behind = "kernel"
 	Memory Behind = "memory"

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestCompare: each object is told by the side that is behind, and what only drains is none.
+// TestCompare: each object is reported with the side that is behind, and what only drains is none.
 func TestCompare(t *testing.T) {
 	const server, draining = "virtual-server tcp 10.96.0.10:80", "real-server tcp 10.96.0.10:80 -> 10.244.1.7:80"
 	of := func(value string) Side { return Side{server: value} }
@@ -36,7 +36,8 @@ func TestCompare(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			var lines []string
 			for _, row := range Compare(c.api, c.memory, c.kernel) {
-				lines = append(lines, fmt.Sprintf("%s %s: %s %s %s", row.Object, row.Behind, text(row.API), text(row.Memory), text(row.Kernel)))
+				lines = append(lines, fmt.Sprintf("%s %s: %s %s %s",
+					row.Object, row.Behind, text(row.API), text(row.Memory), text(row.Kernel)))
 			}
 			if got := strings.Join(lines, "\n"); got != c.want {
 				t.Errorf("is  %q\nwant %q", got, c.want)
@@ -54,7 +55,8 @@ func text(value *string) string {
 
 // TestOrder: what somebody changed in the kernel comes first.
 func TestOrder(t *testing.T) {
-	rows := Compare(Side{"a": "1", "b": "1", "c": "1", "d": "1"}, Side{"a": "2", "b": "1", "d": "1", "c": "2"}, Side{"a": "3", "b": "2", "c": "2"})
+	rows := Compare(Side{"a": "1", "b": "1", "c": "1", "d": "1"}, Side{"a": "2", "b": "1", "d": "1", "c": "2"},
+		Side{"a": "3", "b": "2", "c": "2"})
 	var got string
 	for _, row := range rows {
 		got += row.Object

@@ -20,7 +20,10 @@ func near(t *testing.T, what string, got, want time.Duration) {
 
 func TestLatencyCountsFromTheIntendedStart(t *testing.T) {
 	y := NewTally(Window{To: time.Second}, time.Second, 1)
-	y.Record(&Outcome{Intended: 100 * ms, Started: 130 * ms, Connected: 131 * ms, Finished: 135 * ms, ID: []byte("a"), ClientIP: []byte("c")})
+	y.Record(&Outcome{
+		Intended: 100 * ms, Started: 130 * ms, Connected: 131 * ms, Finished: 135 * ms, ID: []byte("a"),
+		ClientIP: []byte("c"),
+	})
 	near(t, "latency", y.Latency.Max(), 35*ms)
 	near(t, "service time", y.Service.Max(), 5*ms)
 	near(t, "connect time", y.Connect.Max(), 1*ms)
@@ -70,7 +73,9 @@ func TestAnswersAfterTheWindowAreNotAchievedInIt(t *testing.T) {
 func TestSynRetransmissionsAreNamedByTheirBump(t *testing.T) {
 	y := NewTally(Window{To: time.Minute}, 10*time.Second, 1)
 	for _, connected := range []time.Duration{1001 * ms, 2999 * ms, 3001 * ms, 7 * time.Second} {
-		y.Record(&Outcome{Connected: connected, Finished: connected + ms, SynRetransmits: 1, ID: []byte("a"), ClientIP: []byte("c")})
+		y.Record(&Outcome{
+			Connected: connected, Finished: connected + ms, SynRetransmits: 1, ID: []byte("a"), ClientIP: []byte("c"),
+		})
 	}
 	y.Record(&Outcome{Kind: Timeout, Finished: 10 * time.Second, SynRetransmits: 3})
 	y.Record(&Outcome{Connected: 1500 * ms, Finished: 1600 * ms, ID: []byte("a"), ClientIP: []byte("c")})

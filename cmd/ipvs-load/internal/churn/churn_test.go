@@ -29,7 +29,8 @@ func TestEventsAreDoneInTheirTurnAndNoted(t *testing.T) {
 	}
 	for _, h := range got {
 		if h.Began.Before(window) || h.Ended.Before(h.Began) {
-			t.Errorf("%s began %v after the window's beginning and ended at %v", h.Name, h.Began.Sub(window), h.Ended.Sub(window))
+			t.Errorf("%s began %v after the window's beginning and ended at %v",
+				h.Name, h.Began.Sub(window), h.Ended.Sub(window))
 		}
 		switch h.Name {
 		case "first":
@@ -53,7 +54,8 @@ func TestEventsAreDoneInTheirTurnAndNoted(t *testing.T) {
 
 func TestWhatHasNotBegunIsDropped(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	finish := Start(ctx, time.Now(), []spec.Event{{At: spec.Duration(time.Hour), Name: "late", Command: "false"}}, io.Discard)
+	finish := Start(ctx, time.Now(), []spec.Event{{At: spec.Duration(time.Hour), Name: "late", Command: "false"}},
+		io.Discard)
 	cancel()
 	if got := finish(); len(got) != 0 {
 		t.Errorf("%+v", got)

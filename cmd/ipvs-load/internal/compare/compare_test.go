@@ -87,8 +87,9 @@ func TestWhatDoesNotCount(t *testing.T) {
 		other Side
 		why   string
 	}{
-		"2 % slower":                 {shifted(10, 20_400, none), "less than 3 %"},
-		"the client was late itself": {shifted(10, 21_000, func(r *report.Report) { r.SelfCheck.WakeLate.P50 = 1500 }), "no more than the client's own lateness"},
+		"2 % slower": {shifted(10, 20_400, none), "less than 3 %"},
+		"the client was late itself": {shifted(10, 21_000,
+			func(r *report.Report) { r.SelfCheck.WakeLate.P50 = 1500 }), "no more than the client's own lateness"},
 		"a run that drifts": {shifted(1, 21_000, func(r *report.Report) {
 			for i := range r.Series.P50 {
 				r.Series.P50[i] *= 0.9 + 0.2*float64(i)/100
@@ -122,7 +123,8 @@ func TestAnotherLoadIsWarnedOf(t *testing.T) {
 	b.Rounds[0].Settings.Rate = 500
 	b.Rounds[1].Verdict = report.Verdict{ExitStatus: report.ExitClientLimit, Text: "the client could not keep the rate"}
 	v := verdict(t, a, b)
-	if len(v.Warnings) != 2 || !strings.Contains(v.Warnings[0], "the rate is 1000 in a and 500 in b") || !strings.Contains(v.Warnings[1], "round 2 of b") {
+	if len(v.Warnings) != 2 || !strings.Contains(v.Warnings[0], "the rate is 1000 in a and 500 in b") ||
+		!strings.Contains(v.Warnings[1], "round 2 of b") {
 		t.Errorf("warnings %q", v.Warnings)
 	}
 }

@@ -26,13 +26,13 @@ type Config struct {
 	Iptables bool
 	Timeout  time.Duration // for the first programming, and for each change
 
-	// Where the proxy has its objects from. With Kubeconfig they are written to an API server. With Apply a command takes
-	// a file of manifests. With neither it is a directory.
+	// Where the proxy has its objects from. With Kubeconfig they are written to an API server. With Apply a command
+	// takes a file of manifests. With neither it is a directory.
 	Kubeconfig, Apply string
 	Command           []string
 
-	// What a complete dataplane has beside real servers: addresses that are local by a link, entries of sets, and whatever
-	// a command, by sh, finds with status 0.
+	// What a complete dataplane has beside real servers: addresses that are local by a link, entries of sets, and
+	// whatever a command, by sh, finds with status 0.
 	VIPs    []Count
 	Sets    []Count
 	Settled string

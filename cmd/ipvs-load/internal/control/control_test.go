@@ -41,14 +41,17 @@ func TestManifestsSayWhatTheKernelShallHave(t *testing.T) {
 				service, slice, _ := strings.Cut(c.manifest(i, generation), "\n---\n")
 				var s v1.Service
 				var e discovery.EndpointSlice
-				if err := errors.Join(yaml.UnmarshalStrict([]byte(service), &s), yaml.UnmarshalStrict([]byte(slice), &e)); err != nil {
+				if err := errors.Join(
+					yaml.UnmarshalStrict([]byte(service), &s), yaml.UnmarshalStrict([]byte(slice), &e),
+				); err != nil {
 					t.Fatal(err)
 				}
 				got := virtualServer{at: netip.AddrPortFrom(netip.MustParseAddr(s.Spec.ClusterIP), uint16(s.Spec.Ports[0].Port))}
 				for _, x := range e.Endpoints {
 					got.real = append(got.real, netip.AddrPortFrom(netip.MustParseAddr(x.Addresses[0]), uint16(*e.Ports[0].Port)))
 				}
-				if got.at != want.at || !cmp.Equal(got.real, want.real, cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })) {
+				if got.at != want.at ||
+					!cmp.Equal(got.real, want.real, cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })) {
 					t.Errorf("%+v, want %+v", got, want)
 				}
 				if e.Labels[discovery.LabelServiceName] != s.Name || (got.at.Addr().Is6() != c.IPv6) {
@@ -106,7 +109,9 @@ func TestTheKernelsTable(t *testing.T) {
 			t.Errorf("%s: %d and %d, want %d and %d", name, v, r, tc.virtual, tc.real)
 		}
 	}
-	for _, line := range []string{"TCP  0A600101 rr", "TCP  0A600101:x rr", "TCP  0A60010101:0050 rr", "TCP  [fd00]:0050 rr"} {
+	for _, line := range []string{
+		"TCP  0A600101 rr", "TCP  0A600101:x rr", "TCP  0A60010101:0050 rr", "TCP  [fd00]:0050 rr",
+	} {
 		if _, err := parseTable(strings.NewReader(line)); err == nil {
 			t.Errorf("%q is taken", line)
 		}
@@ -145,10 +150,14 @@ func TestTheRulesOfIptables(t *testing.T) {
 		}
 		return got, nil
 	}}
-	if _, err := v.all([]virtualServer{{ap("10.96.1.0:80"), want[ap("10.96.1.0:80")]}}, func() error { return nil }); err != nil || reads != 3 {
+	if _, err := v.all([]virtualServer{
+		{ap("10.96.1.0:80"), want[ap("10.96.1.0:80")]},
+	}, func() error { return nil }); err != nil || reads != 3 {
 		t.Errorf("%v after %d reads", err, reads)
 	}
-	if _, err := v.one(virtualServer{ap("10.96.1.0:80"), nil}, func() error { return ErrNotConverged }); !errors.Is(err, ErrNotConverged) {
+	if _, err := v.one(virtualServer{
+		ap("10.96.1.0:80"), nil,
+	}, func() error { return ErrNotConverged }); !errors.Is(err, ErrNotConverged) {
 		t.Errorf("%v", err)
 	}
 }
@@ -162,7 +171,8 @@ func TestUsageOfAProcess(t *testing.T) {
 	if n := parseSwitches("voluntary_ctxt_switches:\t5\nnonvoluntary_ctxt_switches:\t2\n"); n != 7 {
 		t.Errorf("%d context switches", n)
 	}
-	if d := (Usage{Own: 3, Forks: 50, Tasks: 20}).minus(Usage{Own: 1, Forks: 10, Tasks: 15}); d.Own != 2 || d.Ended() != 35 {
+	if d := (Usage{Own: 3, Forks: 50, Tasks: 20}).minus(Usage{Own: 1, Forks: 10, Tasks: 15}); d.Own != 2 ||
+		d.Ended() != 35 {
 		t.Errorf("%+v, %d ended", d, d.Ended())
 	}
 	if n, err := parseTasks("0.00 0.01 0.05 1/123 4567\n"); n != 123 || err != nil {
@@ -186,7 +196,9 @@ func TestUsageOfAProcess(t *testing.T) {
 }
 
 func TestLookingGivesUpWithWhatIsMissing(t *testing.T) {
-	want := []virtualServer{{netip.MustParseAddrPort("10.96.1.1:80"), []netip.AddrPort{netip.MustParseAddrPort("10.244.1.5:8080")}}}
+	want := []virtualServer{
+		{netip.MustParseAddrPort("10.96.1.1:80"), []netip.AddrPort{netip.MustParseAddrPort("10.244.1.5:8080")}},
+	}
 	for name, n := range map[string]int{"no virtual server is there": 0, "one without its real server is there": 1} {
 		v := poller{
 			read:  func() (table, error) { return table{}, nil },
@@ -200,7 +212,8 @@ func TestLookingGivesUpWithWhatIsMissing(t *testing.T) {
 			}
 			return nil
 		})
-		if !errors.Is(err, ErrNotConverged) || !strings.Contains(err.Error(), "1 virtual servers and 1 real servers") || v.longest == 0 {
+		if !errors.Is(err, ErrNotConverged) || !strings.Contains(err.Error(), "1 virtual servers and 1 real servers") ||
+			v.longest == 0 {
 			t.Errorf("%s: %v, looked every %v", name, err, v.longest)
 		}
 	}
@@ -270,7 +283,10 @@ func TestRequestsThatWriteAreTold(t *testing.T) {
 			t.Errorf("protocol %d, % x: wrote is %v", c.protocol, c.buffer, wrote)
 		}
 	}
-	want := map[string]int64{"ipvs new-service": 1, "ipvs new-dest": 1, "route new-addr": 1, "route set-link": 1, "ipset add": 1, "nftables change": 1, "conntrack 2": 1}
+	want := map[string]int64{
+		"ipvs new-service": 1, "ipvs new-dest": 1, "route new-addr": 1, "route set-link": 1, "ipset add": 1,
+		"nftables change": 1, "conntrack 2": 1,
+	}
 	if d := cmp.Diff(want, r.Writes); d != "" || r.Messages != 14 || r.Sum() != 7 {
 		t.Errorf("%d messages: %s", r.Messages, d)
 	}
@@ -309,7 +325,8 @@ func TestHistogramsOfAProxy(t *testing.T) {
 	if v, some := quantile(total, 0.5); !some || math.Abs(v-0.00125) > 1e-9 {
 		t.Errorf("%v", v)
 	}
-	if v, some := quantile(since([]bucket{{0.001, 2}, {0.002, 2}, {math.Inf(1), 2}}, total), 0.5); !some || math.Abs(v-0.0015) > 1e-9 {
+	if v, some := quantile(since([]bucket{{0.001, 2}, {0.002, 2}, {math.Inf(1), 2}}, total), 0.5); !some ||
+		math.Abs(v-0.0015) > 1e-9 {
 		t.Errorf("%v", v)
 	}
 	if v, some := quantile([]bucket{{0.001, 0}, {math.Inf(1), 3}}, 0.5); !some || v != 0.001 {
@@ -341,7 +358,9 @@ func TestCountersOfAProxy(t *testing.T) {
 func TestSeriesAreReadAsTheyMayBeWritten(t *testing.T) {
 	page := parsed(t, "# TYPE d histogram\nd_bucket{le=\"1\",of=\"a, b}\"} 2\nd_bucket{le=\"+Inf\",of=\"a, b}\"} 3\nd_sum{of=\"a, b}\"} 7\nd_count{of=\"a, b}\"} 3\n"+
 		"c{x=\"1\",y=\"\\\"\"} 5 1700000000000\n")
-	if got, want := page.histogram("d"), map[string][]bucket{`of="a, b}"`: {{1, 2}, {math.Inf(1), 3}}}; !cmp.Equal(got, want, cmp.AllowUnexported(bucket{})) {
+	if got, want := page.histogram("d"), map[string][]bucket{
+		`of="a, b}"`: {{1, 2}, {math.Inf(1), 3}},
+	}; !cmp.Equal(got, want, cmp.AllowUnexported(bucket{})) {
 		t.Errorf("%v, want %v", got, want)
 	}
 	for name, want := range map[string]float64{`c{y="\"",x="1"}`: 5, `d_sum{of="a, b}"}`: 7, `d_count{of="a, b}"}`: 3} {
@@ -399,11 +418,14 @@ func (f *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func TestTheAPIGetsWhatAMeasurementNeeds(t *testing.T) {
-	f := &fakeAPI{objects: map[string]map[string]any{servicesPath + "/kubernetes": {"metadata": map[string]any{"name": "kubernetes"}}}}
+	f := &fakeAPI{
+		objects: map[string]map[string]any{servicesPath + "/kubernetes": {"metadata": map[string]any{"name": "kubernetes"}}},
+	}
 	server := httptest.NewServer(f)
 	defer server.Close()
 	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
-	text := "apiVersion: v1\nkind: Config\nclusters: [{name: c, cluster: {server: \"" + server.URL + "\"}}]\ncontexts: [{name: x, context: {cluster: c}}]\ncurrent-context: x\n"
+	text := "apiVersion: v1\nkind: Config\nclusters: [{name: c, cluster: {server: \"" + server.URL +
+		"\"}}]\ncontexts: [{name: x, context: {cluster: c}}]\ncurrent-context: x\n"
 	if err := os.WriteFile(kubeconfig, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -438,7 +460,8 @@ func TestTheAPIGetsWhatAMeasurementNeeds(t *testing.T) {
 			t.Fatalf("%+v: %v, %d and %d", step.cluster, err, len(have.services), len(have.slices))
 		}
 		for n, addresses := range have.slices {
-			if want := step.cluster.endpoint(n, 0, 0).String(); len(addresses) != 3 || addresses[0] != want || have.services[n] != step.cluster.clusterIP(n).String() {
+			if want := step.cluster.endpoint(n, 0, 0).String(); len(addresses) != 3 || addresses[0] != want ||
+				have.services[n] != step.cluster.clusterIP(n).String() {
 				t.Errorf("%+v, Service %d: %v at %s", step.cluster, n, addresses, have.services[n])
 			}
 		}
@@ -446,13 +469,16 @@ func TestTheAPIGetsWhatAMeasurementNeeds(t *testing.T) {
 	if f.objects[servicesPath+"/kubernetes"] == nil {
 		t.Error("another Service is gone")
 	}
-	if err := a.do(ctx, http.MethodDelete, servicesPath+"/nobody", nil, nil); err == nil || !strings.Contains(err.Error(), "not found") {
+	if err := a.do(ctx, http.MethodDelete, servicesPath+"/nobody", nil, nil); err == nil ||
+		!strings.Contains(err.Error(), "not found") {
 		t.Errorf("%v", err)
 	}
 }
 
 func TestWhatCannotBeMeasuredIsNamed(t *testing.T) {
-	good := Config{Cluster: Cluster{Services: 1, Endpoints: 1}, Timeout: time.Second, Command: []string{"p", "{manifests}"}}
+	good := Config{
+		Cluster: Cluster{Services: 1, Endpoints: 1}, Timeout: time.Second, Command: []string{"p", "{manifests}"},
+	}
 	if err := good.Validate(); err != nil {
 		t.Fatal(err)
 	}
@@ -489,12 +515,17 @@ func TestTheReportHasNoFigureThatWasNotMeasured(t *testing.T) {
 	if err := errors.Join(p.WriteJSON(&json), p.WriteText(&text)); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{`"netlink_buffers": null`, `"netlink_writes": null`, `"complete_s": null`, `"restart": null`, `"idle": null`, `"p50_ms": 2`, `"max_ms": 3`, `"peak_rss_bytes": 2097152`, "operation not permitted"} {
+	for _, want := range []string{
+		`"netlink_buffers": null`, `"netlink_writes": null`, `"complete_s": null`, `"restart": null`, `"idle": null`,
+		`"p50_ms": 2`, `"max_ms": 3`, `"peak_rss_bytes": 2097152`, "operation not permitted",
+	} {
 		if !strings.Contains(json.String(), want) {
 			t.Errorf("%s lacks %s", json.String(), want)
 		}
 	}
-	for _, want := range []string{"not measured", "p50 2.0 ms, p99 3.0 ms", "peak RSS 2.0 MiB", "FAILED: the kernel did not get everything"} {
+	for _, want := range []string{
+		"not measured", "p50 2.0 ms, p99 3.0 ms", "peak RSS 2.0 MiB", "FAILED: the kernel did not get everything",
+	} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("%s lacks %s", text.String(), want)
 		}

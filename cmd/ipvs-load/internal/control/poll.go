@@ -88,8 +88,8 @@ func (v *poller) all(want []virtualServer, give func() error) (time.Time, error)
 		return began, err
 	}
 	// The table may have been complete since it was read. And it leaves lines out while another network namespace has
-	// virtual servers, too (net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_info_array, Linux 6.1). So each line that is missing is
-	// asked for by itself, and the last one has the time.
+	// virtual servers, too (net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_info_array, Linux 6.1). So each line that is missing
+	// is asked for by itself, and the last one has the time.
 	for _, one := range t.lacking(want) {
 		when, err := v.one(one, give)
 		if err != nil {

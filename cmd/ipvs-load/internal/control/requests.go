@@ -115,7 +115,8 @@ func classify(protocol, kind uint16, payload []byte, ipvs uint16) (name string, 
 		case nfnlConntrack: // new, get, delete, and other ways to get
 			return fmt.Sprint("conntrack ", command), command == 0 || command == 2, true
 		case nfnlTables:
-			// New, get, delete of each. 15 and 16 are about generations, and from 18 on newer objects have the same order.
+			// New, get, delete of each. 15 and 16 are about generations, and from 18 on newer objects have the same
+			// order.
 			if command == 15 || command == 16 || command == 17 {
 				return "nftables", false, true
 			}

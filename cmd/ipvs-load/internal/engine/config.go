@@ -75,8 +75,8 @@ type Config struct {
 	UDPPort        UDPPort
 	Close          Close
 
-	// Enough ends the window at the moment when it is closed. Nothing becomes due any more, and the run ends when all that
-	// was due has its outcome, as if it had been planned so. Mode stream does not look at it.
+	// Enough ends the window at the moment when it is closed. Nothing becomes due any more, and the run ends when all
+	// that was due has its outcome, as if it had been planned so. Mode stream does not look at it.
 	Enough <-chan struct{}
 
 	// Watch names the endpoints of which Result says when they answered, beside how often.

@@ -20,7 +20,10 @@ func TestImpossibleRunsAreNamed(t *testing.T) {
 	for part, change := range map[string]func(*Config){
 		`mode "ping" is not known; allowed are connect, crr, rr, idle and stream (TCP, SCTP) and udp-rr (UDP)`: func(c *Config) { c.Mode = "ping" },
 		"no target is given": func(c *Config) { c.Targets = nil },
-		"target udp://10.96.0.10:53 does not fit mode crr":             func(c *Config) { c.Targets = append(c.Targets, udp) },
+		"target udp://10.96.0.10:53 does not fit mode crr": func(c *Config) {
+			c.Targets = append(c.Targets,
+				udp)
+		},
 		`zone "nosuchlink" is no link of this machine`:                 func(c *Config) { c.Targets = []target.Target{zone} },
 		"timeout 0s is out of range":                                   func(c *Config) { c.Timeout = 0 },
 		"timeout 2h0m0s is out of range":                               func(c *Config) { c.Timeout = 2 * time.Hour },
@@ -30,8 +33,12 @@ func TestImpossibleRunsAreNamed(t *testing.T) {
 		"a fixed UDP port allows 1 worker, 2 are asked for":            func(c *Config) { c.UDPPort, c.Plan.Workers = Fixed, 2 },
 		`close "now" is not known; allowed are fin and reset`:          func(c *Config) { c.Close = "now" },
 		"rate 0 is out of range":                                       func(c *Config) { c.Plan.Rate = 0 },
-		"source 192.0.2.1: cannot assign requested address":            func(c *Config) { c.Sources = []netip.Addr{netip.MustParseAddr("192.0.2.1")} },
-		"source ::1 fits no target":                                    func(c *Config) { c.Sources = []netip.Addr{netip.MustParseAddr("::1")} },
+		"source 192.0.2.1: cannot assign requested address": func(c *Config) {
+			c.Sources = []netip.Addr{
+				netip.MustParseAddr("192.0.2.1"),
+			}
+		},
+		"source ::1 fits no target": func(c *Config) { c.Sources = []netip.Addr{netip.MustParseAddr("::1")} },
 		"target tcp://[fd00::1]:80 has no source of its address family": func(c *Config) {
 			c.Targets, c.Sources = append(c.Targets, v6), []netip.Addr{netip.MustParseAddr("127.0.0.1")}
 		},

@@ -55,7 +55,8 @@ func mustRun(t *testing.T, c Config) *account.Result {
 func wantKind(t *testing.T, r *account.Result, k account.Kind, n int64) {
 	t.Helper()
 	if got := r.Tally.Kinds[k]; got != n || r.Tally.Requests() != n {
-		t.Errorf("%d of %d requests are %q, want all %d; kinds %v, texts %v", got, r.Tally.Requests(), k, n, r.Tally.Kinds, r.Tally.OtherText)
+		t.Errorf("%d of %d requests are %q, want all %d; kinds %v, texts %v",
+			got, r.Tally.Requests(), k, n, r.Tally.Kinds, r.Tally.OtherText)
 	}
 }
 

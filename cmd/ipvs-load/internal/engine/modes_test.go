@@ -71,7 +71,8 @@ func TestConnectAsksNothing(t *testing.T) {
 		r := mustRun(t, c)
 		wantKind(t, r, account.Answered, 50)
 		if r.Tally.Connect.Count() != 50 || len(r.Tally.Targets[0].Endpoints) != 0 || r.Tally.Targets[0].Answered != 50 {
-			t.Errorf("%d connects measured, endpoints %v, %d answers", r.Tally.Connect.Count(), r.Tally.Targets[0].Endpoints, r.Tally.Targets[0].Answered)
+			t.Errorf("%d connects measured, endpoints %v, %d answers",
+				r.Tally.Connect.Count(), r.Tally.Targets[0].Endpoints, r.Tally.Targets[0].Answered)
 		}
 	}
 	// A connection that was reset before it was accepted is never seen, so the count is not exact.
@@ -119,7 +120,8 @@ func TestHeldConnectionsAreMadeOnceAndTakeTurns(t *testing.T) {
 			}
 			mu.Lock()
 			for n, requests := range perConnection {
-				// Every connection has its turn; by how many requests they differ is up to the order in which answers come.
+				// Every connection has its turn; by how many requests they differ is up to the order in which answers
+				// come.
 				if requests < 5 {
 					t.Errorf("%s: connection %d had %d of 120 requests", mode, n, requests)
 				}
@@ -224,7 +226,8 @@ func TestAClosedLoopKeepsItsConcurrency(t *testing.T) {
 			t.Errorf("%d requests at a time, 7 are allowed", most.Load())
 		}
 		if r.Tally.StartLag.Max() != 0 || r.Tally.LateStart != 0 || r.PeakBacklog != 0 {
-			t.Errorf("start lag %v, %d late, backlog %d in a loop that intends no starts", r.Tally.StartLag.Max(), r.Tally.LateStart, r.PeakBacklog)
+			t.Errorf("start lag %v, %d late, backlog %d in a loop that intends no starts",
+				r.Tally.StartLag.Max(), r.Tally.LateStart, r.PeakBacklog)
 		}
 		if r.Window.To <= 0 || r.Window.To > time.Minute || r.Tally.InWindow != 201 {
 			t.Errorf("the window is %v, %d answers in it", r.Window, r.Tally.InWindow)
@@ -320,7 +323,8 @@ func TestEveryOutcomeIsTraced(t *testing.T) {
 		kinds[o.Kind]++
 	}
 	r := mustRun(t, c)
-	if got, want := kinds[account.Answered]+kinds[account.Refused], 30+int(r.Tally.Warmup.Requests); got != want || len(kinds) != 2 {
+	if got, want := kinds[account.Answered]+kinds[account.Refused], 30+int(r.Tally.Warmup.Requests); got != want ||
+		len(kinds) != 2 {
 		t.Errorf("traced %v, want %d", kinds, want)
 	}
 }

@@ -20,7 +20,8 @@ import (
 
 // echoToken answers a request line as web would.
 func echoToken(c net.Conn, line string) {
-	fmt.Fprintf(c, "ipvs-load/1 id=web client=127.0.0.1:1 token=%s\n", strings.TrimSpace(strings.TrimPrefix(line, "ipvs-load/1 ")))
+	fmt.Fprintf(c, "ipvs-load/1 id=web client=127.0.0.1:1 token=%s\n",
+		strings.TrimSpace(strings.TrimPrefix(line, "ipvs-load/1 ")))
 }
 
 // A server that gives no answer from s to e delays every request whose intended start t lies in between to at least e,
@@ -113,7 +114,8 @@ func TestRequestsBeyondTheLimitWaitAndTheWaitCounts(t *testing.T) {
 	if lag := r.Tally.StartLag.Max(); lag < 55*time.Millisecond {
 		t.Errorf("the largest start lag is %v, want at least 55 ms", lag)
 	}
-	if latency, service := r.Tally.Latency.Max(), r.Tally.Service.Percentile(50); latency < 55*time.Millisecond || service > latency {
+	if latency, service := r.Tally.Latency.Max(), r.Tally.Service.Percentile(50); latency < 55*time.Millisecond ||
+		service > latency {
 		t.Errorf("latency up to %v, half of the service times up to %v", latency, service)
 	}
 }
@@ -160,7 +162,8 @@ func TestAnInterruptedRunReturnsWhatItHas(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !r.Interrupted || r.Tally.Kinds[account.Answered] > 10 || r.Unfinished() < 10 {
-		t.Errorf("interrupted %v, %d answered, %d unfinished; want true, at most 10, at least 10", r.Interrupted, r.Tally.Kinds[account.Answered], r.Unfinished())
+		t.Errorf("interrupted %v, %d answered, %d unfinished; want true, at most 10, at least 10",
+			r.Interrupted, r.Tally.Kinds[account.Answered], r.Unfinished())
 	}
 	if r.Planned != r.Tally.Requests()+r.Unfinished() || r.StoppedAt <= 0 || r.StoppedAt >= time.Hour {
 		t.Errorf("planned %d, outcomes %d, stopped at %v", r.Planned, r.Tally.Requests(), r.StoppedAt)
@@ -192,8 +195,10 @@ func TestWhatIsOpenAtTheEndIsWaitedFor(t *testing.T) {
 			c.Plan.Rate, c.Plan.Closed = 0, true
 		}
 		r := mustRun(t, c)
-		if answered, lost := r.Tally.Kinds[account.Answered], r.Tally.Kinds[account.Timeout]; answered != 10 || lost < 10 || r.Planned != answered+lost {
-			t.Errorf("closed %v: %d planned, %d answered, %d timeouts; want 10 answered, and all others, 10 or more, timeouts", closed, r.Planned, answered, lost)
+		if answered, lost := r.Tally.Kinds[account.Answered], r.Tally.Kinds[account.Timeout]; answered != 10 || lost < 10 ||
+			r.Planned != answered+lost {
+			t.Errorf("closed %v: %d planned, %d answered, %d timeouts; want 10 answered, and all others, 10 or more, timeouts",
+				closed, r.Planned, answered, lost)
 		}
 		if r.Window.To <= 0 || r.Window.To >= time.Minute {
 			t.Errorf("closed %v: the window is said to have ended after %v", closed, r.Window.To)

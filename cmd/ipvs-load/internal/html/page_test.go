@@ -56,7 +56,11 @@ func outline(page string) string {
 				fmt.Fprintf(&b, "  %d × %s\n", n, last)
 			}
 		}
-		for _, shape := range regexp.MustCompile(`<(path|rect|circle) class="([^"]*)"|<text class="([^"]*)"[^>]*>([^<]*)`).FindAllStringSubmatch(m[3], -1) {
+		for _, shape := range regexp.MustCompile(
+			`<(path|rect|circle) class="([^"]*)"|<text class="([^"]*)"[^>]*>([^<]*)`,
+		).FindAllStringSubmatch(
+			m[3], -1,
+		) {
 			now := shape[1] + "." + shape[2]
 			if shape[1] == "" {
 				now = fmt.Sprintf("text.%s %q", shape[3], shape[4])
@@ -79,7 +83,9 @@ func outline(page string) string {
 }
 
 func TestGolden(t *testing.T) {
-	for name, runs := range map[string][]Run{"churn": samples()["churn"], "three-runs": samples()["three runs"], "no-answers": samples()["no answers"]} {
+	for name, runs := range map[string][]Run{
+		"churn": samples()["churn"], "three-runs": samples()["three runs"], "no-answers": samples()["no answers"],
+	} {
 		golden.Compare(t, filepath.Join("testdata", name+".txt"), outline(write(t, runs...)))
 	}
 }
@@ -102,11 +108,13 @@ func TestEveryPageIsWholeAndLoadsNothing(t *testing.T) {
 			if !ok {
 				continue
 			}
-			if strings.Contains(" script img link iframe object embed image use foreignObject style-src video audio ", " "+e.Name.Local+" ") {
+			if strings.Contains(" script img link iframe object embed image use foreignObject style-src video audio ", " "+
+				e.Name.Local+" ") {
 				t.Errorf("%s has a %s", name, e.Name.Local)
 			}
 			for _, a := range e.Attr {
-				if a.Name.Local == "src" || a.Name.Local == "style" || strings.HasPrefix(a.Name.Local, "on") || a.Name.Local == "href" && !strings.HasPrefix(a.Value, "#run-") {
+				if a.Name.Local == "src" || a.Name.Local == "style" || strings.HasPrefix(a.Name.Local, "on") ||
+					a.Name.Local == "href" && !strings.HasPrefix(a.Value, "#run-") {
 					t.Errorf("%s: %s has %s=%q", name, e.Name.Local, a.Name.Local, a.Value)
 				}
 			}
@@ -116,7 +124,8 @@ func TestEveryPageIsWholeAndLoadsNothing(t *testing.T) {
 				t.Errorf("%s has a %q", name, bad)
 			}
 		}
-		if !strings.Contains(page, `content="default-src 'none'; style-src 'unsafe-inline'"`) || !strings.Contains(page, `<meta name="viewport"`) {
+		if !strings.Contains(page, `content="default-src 'none'; style-src 'unsafe-inline'"`) ||
+			!strings.Contains(page, `<meta name="viewport"`) {
 			t.Errorf("%s lacks its policy or its viewport", name)
 		}
 	}
@@ -197,7 +206,9 @@ func TestAReportBeyondReasonIsDrawnAsWell(t *testing.T) {
 			t.Errorf("it has a %q", bad)
 		}
 	}
-	write(t, Run{"zero", &report.Report{}}, Run{"zero", &report.Report{Latency: report.Percentiles{Count: 1}, Series: report.Series{Width: 1, Answered: []int64{0}, P50: []float64{0}, P99: []float64{0}}}})
+	write(t, Run{"zero", &report.Report{}}, Run{"zero", &report.Report{Latency: report.Percentiles{
+		Count: 1,
+	}, Series: report.Series{Width: 1, Answered: []int64{0}, P50: []float64{0}, P99: []float64{0}}}})
 }
 
 func TestWithoutARunThereIsNoPage(t *testing.T) {

@@ -19,7 +19,8 @@ func FuzzReport(f *testing.F) {
 	}
 	f.Add(file.Bytes())
 	f.Add([]byte(`{"schema":"` + report.Schema + `"}`))
-	f.Add([]byte(`{"schema":"` + report.Schema + `","series":{"bucket_s":1e-300,"answered":[1],"p50_s":[null],"p99_s":[1e308]}}`))
+	f.Add([]byte(`{"schema":"` + report.Schema +
+		`","series":{"bucket_s":1e-300,"answered":[1],"p50_s":[null],"p99_s":[1e308]}}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		reports, err := report.Read(bytes.NewReader(data))
 		if err != nil {

@@ -85,7 +85,8 @@ func TestAnAxisEndsAtRoundNumbersAroundWhatItShows(t *testing.T) {
 
 func TestUnits(t *testing.T) {
 	for got, want := range map[string]string{
-		duration(0): "0 µs", duration(4.567): "4.57 µs", duration(999.4): "999 µs", duration(999.6): "1 ms", duration(54_321): "54.3 ms",
+		duration(0): "0 µs", duration(4.567): "4.57 µs", duration(999.4): "999 µs", duration(999.6): "1 ms",
+		duration(54_321):  "54.3 ms",
 		duration(999_499): "999 ms", duration(5e6): "5 s", duration(1.7e11): "170,000 s",
 		count(0): "0", count(999): "999", count(1000): "1,000", count(-1234567): "−1,234,567",
 		rate(0): "0/s", rate(0.25): "0.25/s", rate(12.5): "12.5/s", rate(499.96): "500/s", rate(12_345.6): "12,346/s",

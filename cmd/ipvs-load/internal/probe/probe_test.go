@@ -31,7 +31,8 @@ func TestWhatEachExpectationSays(t *testing.T) {
 		if err != nil || e.String() != expectation {
 			t.Fatalf("%s: %v, %s", expectation, err, e)
 		}
-		got := [4]Finding{e.Find(account.Answered, "a"), e.Find(account.Answered, "b"), e.Find(account.Refused, ""), e.Find(account.Timeout, "")}
+		got := [4]Finding{e.Find(account.Answered, "a"), e.Find(account.Answered, "b"), e.Find(account.Refused,
+			""), e.Find(account.Timeout, "")}
 		if got != want {
 			t.Errorf("%s: %v, want %v", expectation, got, want)
 		}
@@ -61,7 +62,9 @@ func TestNewOutcome(t *testing.T) {
 		before, after, _ := strings.Cut(course, "|")
 		var samples []Sample
 		for i, c := range before + after {
-			samples = append(samples, Sample{time.Duration(i), time.Duration(i), map[rune]Finding{'m': Met, 'v': Violated, 'n': Neutral}[c]})
+			samples = append(
+				samples, Sample{time.Duration(i), time.Duration(i), map[rune]Finding{'m': Met, 'v': Violated, 'n': Neutral}[c]},
+			)
 		}
 		// Outcomes come as they please.
 		for i := range samples {
@@ -98,7 +101,8 @@ func service(t *testing.T) (target.Target, *atomic.Value) {
 				defer c.Close()
 				line, err := bufio.NewReader(c).ReadString('\n')
 				if err == nil {
-					fmt.Fprintf(c, "ipvs-load/1 id=%s client=127.0.0.1:1 token=%s\n", id.Load(), strings.TrimSpace(strings.TrimPrefix(line, "ipvs-load/1 ")))
+					fmt.Fprintf(c, "ipvs-load/1 id=%s client=127.0.0.1:1 token=%s\n",
+						id.Load(), strings.TrimSpace(strings.TrimPrefix(line, "ipvs-load/1 ")))
 				}
 			}()
 		}
@@ -113,10 +117,12 @@ func config(to target.Target, change, expect string) Config {
 	}
 	return Config{
 		Load: engine.Config{
-			Mode: engine.CRR, Targets: []target.Target{to}, Timeout: 200 * time.Millisecond, ConnectionsMax: 100, UDPPort: engine.Rotate, Close: engine.Reset,
+			Mode: engine.CRR, Targets: []target.Target{to}, Timeout: 200 * time.Millisecond, ConnectionsMax: 100,
+			UDPPort: engine.Rotate, Close: engine.Reset,
 			Plan: schedule.Plan{Rate: 200, Duration: time.Minute, Workers: 1},
 		},
-		Change: change, Expect: e, Settle: 300 * time.Millisecond, Limit: 5 * time.Second, Lead: 50 * time.Millisecond, Command: io.Discard,
+		Change: change, Expect: e, Settle: 300 * time.Millisecond, Limit: 5 * time.Second, Lead: 50 * time.Millisecond,
+		Command: io.Discard,
 	}
 }
 
@@ -137,7 +143,8 @@ func TestAChangeIsSeenWhenItComes(t *testing.T) {
 	if !m.Met || !m.Held || m.Before || m.Flaps != 0 {
 		t.Errorf("%+v", m)
 	}
-	if m.FromBegin(m.First) < 0 || m.Command < 50*time.Millisecond || changed.IsZero() || m.FromBegin(m.Stable) != m.FromEnd(m.Stable)+m.Command {
+	if m.FromBegin(m.First) < 0 || m.Command < 50*time.Millisecond || changed.IsZero() ||
+		m.FromBegin(m.Stable) != m.FromEnd(m.Stable)+m.Command {
 		t.Errorf("first after %v, the command took %v", m.FromBegin(m.First), m.Command)
 	}
 }
@@ -154,7 +161,8 @@ func TestWhatNeverComesIsAResult(t *testing.T) {
 
 func TestAChangeThatFailsIsNoMeasurement(t *testing.T) {
 	to, _ := service(t)
-	if _, err := Run(t.Context(), config(to, "echo no such thing; exit 4", "answered")); err == nil || err.Error() != "the change: exit status 4: no such thing" {
+	if _, err := Run(t.Context(), config(to, "echo no such thing; exit 4", "answered")); err == nil ||
+		err.Error() != "the change: exit status 4: no such thing" {
 		t.Errorf("%v", err)
 	}
 	c := config(to, "true", "answered")
@@ -173,7 +181,9 @@ func TestAChangeThatFailsIsNoMeasurement(t *testing.T) {
 // TestAProbeOnItsWay: a probe that was asked before the change and answered after it does not show that the change had
 // come before it began.
 func TestAProbeOnItsWay(t *testing.T) {
-	o := NewOutcome([]Sample{{At: 1, Done: 2, Finding: Violated}, {At: 3, Done: 6, Finding: Met}, {At: 5, Done: 7, Finding: Met}}, 4)
+	o := NewOutcome(
+		[]Sample{{At: 1, Done: 2, Finding: Violated}, {At: 3, Done: 6, Finding: Met}, {At: 5, Done: 7, Finding: Met}}, 4,
+	)
 	if o.Before || !o.Met || o.First != 5 {
 		t.Errorf("%+v, want it first met at 5", o)
 	}
@@ -184,7 +194,9 @@ func TestAProbeOnItsWay(t *testing.T) {
 
 // FuzzParseExpectation: what is taken is read again as it is written.
 func FuzzParseExpectation(f *testing.F) {
-	for _, s := range []string{"answered", "refused", "endpoint=a", "not-endpoint=b-1", "endpoint=", "answered=", "endpoint=a=b", "endpoint=\x00"} {
+	for _, s := range []string{
+		"answered", "refused", "endpoint=a", "not-endpoint=b-1", "endpoint=", "answered=", "endpoint=a=b", "endpoint=\x00",
+	} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

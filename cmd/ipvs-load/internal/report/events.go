@@ -31,15 +31,16 @@ type Event struct {
 	Ended    float64 `json:"ended_s"`
 	Failure  string  `json:"failure,omitempty"`
 
-	// Until is the next event's beginning, or the end of the run; what follows was completed until then, in whole buckets.
+	// Until is the next event's beginning, or the end of the run; what follows was completed until then, in whole
+	// buckets.
 	Until    float64          `json:"until_s"`
 	Answered int64            `json:"answered"`
 	Errors   map[string]int64 `json:"errors"`
 	P50      float64          `json:"p50_us"`
 	P99      float64          `json:"p99_us"`
 
-	// Of the event's endpoint, until its next event: when its first answer to a request that was started after the event
-	// was complete, and when the last request was started that it answered. Null when it answered none.
+	// Of the event's endpoint, until its next event: when its first answer to a request that was started after the
+	// event was complete, and when the last request was started that it answered. Null when it answered none.
 	FirstAnswer *float64 `json:"first_answer_s"`
 	LastRequest *float64 `json:"last_request_s"`
 }

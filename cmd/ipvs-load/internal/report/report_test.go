@@ -34,8 +34,9 @@ func result(targets int, outcome func(i int, o *account.Outcome)) *account.Resul
 	for i := range 1000 {
 		at := time.Duration(i) * ms
 		o := account.Outcome{
-			Intended: at, Started: at + 20*time.Microsecond, Connected: at + 60*time.Microsecond, Finished: at + time.Duration(200+i)*time.Microsecond,
-			Target: i % targets, ID: fmt.Appendf(nil, "web-%d", i%3), ClientIP: []byte("10.0.0.1"),
+			Intended: at, Started: at + 20*time.Microsecond, Connected: at + 60*time.Microsecond,
+			Finished: at + time.Duration(200+i)*time.Microsecond,
+			Target:   i % targets, ID: fmt.Appendf(nil, "web-%d", i%3), ClientIP: []byte("10.0.0.1"),
 		}
 		outcome(i, &o)
 		r.Tally.Record(&o)

@@ -36,12 +36,16 @@ func parse(t *testing.T, text string) *Scenario {
 
 func TestTheLibraryIsWhole(t *testing.T) {
 	want := []string{
-		"cps", "drain", "fairness", "idle-connections", "latency-at-rate", "proxy-restart", "rolling-update", "scale-10k", "stickiness", "takeover", "udp-dns",
+		"cps", "drain", "fairness", "idle-connections", "latency-at-rate", "proxy-restart", "rolling-update", "scale-10k",
+		"stickiness", "takeover", "udp-dns",
 	}
 	if d := cmp.Diff(want, Names()); d != "" {
 		t.Error(d)
 	}
-	values := map[string]string{"TARGET": "tcp://127.0.0.1:80", "ENDPOINT": "tcp://127.0.0.1:81", "SOURCES": "127.0.0.2,127.0.0.3", "NEW": "web-2", "OLD": "web-1"}
+	values := map[string]string{
+		"TARGET": "tcp://127.0.0.1:80", "ENDPOINT": "tcp://127.0.0.1:81", "SOURCES": "127.0.0.2,127.0.0.3", "NEW": "web-2",
+		"OLD": "web-1",
+	}
 	for _, name := range Names() {
 		text, err := Library(name)
 		if err != nil {
@@ -121,13 +125,16 @@ variants:
 	if same.Rate.PerSecond != 10 || same.Targets[0] != "tcp://127.0.0.1:1" || same.Count != 1 {
 		t.Errorf("%+v", same)
 	}
-	if len(other.Rate.Phases) != 1 || !slices.Equal(other.Targets, []string{"tcp://127.0.0.1:2"}) || other.Mode != "crr" || other.Count != 0 {
+	if len(other.Rate.Phases) != 1 || !slices.Equal(other.Targets, []string{"tcp://127.0.0.1:2"}) || other.Mode != "crr" ||
+		other.Count != 0 {
 		t.Errorf("%+v", other)
 	}
 }
 
 func fine(l spec.Load) *report.Report {
-	p := &report.Report{Schema: report.Schema, Settings: report.Settings{Targets: l.Targets}, Rate: report.Rate{Window: 1, Achieved: 10}}
+	p := &report.Report{
+		Schema: report.Schema, Settings: report.Settings{Targets: l.Targets}, Rate: report.Rate{Window: 1, Achieved: 10},
+	}
 	p.Requests.Answered, p.Latency.P50, p.Latency.P99 = 1, 100, 200
 	return p
 }
@@ -167,7 +174,8 @@ variants:
 	if d := cmp.Diff("setup\n"+a+b+b+a+"teardown\n", string(got)); d != "" {
 		t.Error(d)
 	}
-	if len(result.Variants[0].Rounds) != 2 || len(result.Variants[1].Rounds) != 2 || result.Comparison == nil || result.ExitStatus() != report.ExitFine {
+	if len(result.Variants[0].Rounds) != 2 || len(result.Variants[1].Rounds) != 2 || result.Comparison == nil ||
+		result.ExitStatus() != report.ExitFine {
 		t.Errorf("%+v", result)
 	}
 
@@ -198,7 +206,8 @@ func TestWhatWasBegunIsUndone(t *testing.T) {
 	} {
 		undone := filepath.Join(t.TempDir(), "undone")
 		s := parse(t, minimal+tc.extra+"teardown: touch "+undone+"\n")
-		_, err := s.Run(t.Context(), "v1", func(context.Context, spec.Load) (*report.Report, error) { return nil, tc.run }, io.Discard)
+		_, err := s.Run(t.Context(), "v1", func(context.Context, spec.Load) (*report.Report, error) { return nil, tc.run },
+			io.Discard)
 		if err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: %v, want %q", name, err, tc.want)
 		}
@@ -257,7 +266,8 @@ func FuzzParse(f *testing.F) {
 		if strings.Contains(s.source, "${") {
 			return // a value that holds one, which is not filled twice
 		}
-		if again, err := Parse(s.source, none); err != nil || len(again.Variants) != len(s.Variants) || again.Repetitions != s.Repetitions {
+		if again, err := Parse(s.source, none); err != nil || len(again.Variants) != len(s.Variants) ||
+			again.Repetitions != s.Repetitions {
 			t.Errorf("its source\n%s\nis read as %+v, %v", s.source, again, err)
 		}
 	})
@@ -265,7 +275,10 @@ func FuzzParse(f *testing.F) {
 
 // FuzzReadSides: whatever a file holds, each side has rounds, and there is no round that is none.
 func FuzzReadSides(f *testing.F) {
-	for _, text := range []string{"", "{}", `{"schema":"` + Schema + `","variants":[{"name":"a","rounds":[{}]}]}`, `{"schema":"` + report.Schema + `"}`, `{"schema":"` + Schema + `","variants":[{"rounds":[null]}]}`} {
+	for _, text := range []string{
+		"", "{}", `{"schema":"` + Schema + `","variants":[{"name":"a","rounds":[{}]}]}`, `{"schema":"` + report.Schema + `"}`,
+		`{"schema":"` + Schema + `","variants":[{"rounds":[null]}]}`,
+	} {
 		f.Add([]byte(text))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {

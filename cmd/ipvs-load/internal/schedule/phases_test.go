@@ -27,7 +27,10 @@ func TestPhasesAreReadAsTheyAreWritten(t *testing.T) {
 			t.Errorf("%s comes back as %s", s, text)
 		}
 	}
-	for _, s := range []string{"", "100", "100:", ":10s", "100:10s,", "100..:1s", "0:1s", "0..0:1s", "-1:1s", "1:0s", "1:-1s", "NaN:1s", "20000000:1s", "1:25h", "1..2..3:1s"} {
+	for _, s := range []string{
+		"", "100", "100:", ":10s", "100:10s,", "100..:1s", "0:1s", "0..0:1s", "-1:1s", "1:0s", "1:-1s", "NaN:1s",
+		"20000000:1s", "1:25h", "1..2..3:1s",
+	} {
 		if all, err := ParsePhases(s); err == nil {
 			t.Errorf("%q is taken for %v", s, all)
 		}
@@ -44,7 +47,10 @@ func TestPhasesKeepToTheirRate(t *testing.T) {
 			p.Warmup = time.Duration(random.IntN(int(time.Second)))
 		}
 		for range 1 + random.IntN(4) {
-			x := Phase{From: float64(random.IntN(3)) * 1000 * random.Float64(), To: 1 + 3000*random.Float64(), Length: time.Duration(1 + random.IntN(int(2*time.Second)))}
+			x := Phase{
+				From: float64(random.IntN(3)) * 1000 * random.Float64(), To: 1 + 3000*random.Float64(),
+				Length: time.Duration(1 + random.IntN(int(2*time.Second))),
+			}
 			switch random.IntN(3) {
 			case 0:
 				x.From = x.To
@@ -124,7 +130,9 @@ func TestAPlanHasOneWayToSayHowLong(t *testing.T) {
 
 // FuzzParsePhases: what is taken is within the limits, and is read again as it is written.
 func FuzzParsePhases(f *testing.F) {
-	for _, s := range []string{"100:10s,100..1000:1m", "", "1e6:1ns", "NaN:1s", "Inf:1s", "-0:1s", "0..0.1:24h", "1..:1s", "0x1p-3:1s"} {
+	for _, s := range []string{
+		"100:10s,100..1000:1m", "", "1e6:1ns", "NaN:1s", "Inf:1s", "-0:1s", "0..0.1:24h", "1..:1s", "0x1p-3:1s",
+	} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
@@ -134,7 +142,8 @@ func FuzzParsePhases(f *testing.F) {
 		}
 		var texts []string
 		for _, p := range got {
-			if !(p.From >= 0 && p.To >= 0 && p.From <= MaxRate && p.To <= MaxRate && p.From+p.To > 0) || p.Length <= 0 || p.Length > MaxLength {
+			if !(p.From >= 0 && p.To >= 0 && p.From <= MaxRate && p.To <= MaxRate && p.From+p.To > 0) || p.Length <= 0 ||
+				p.Length > MaxLength {
 				t.Errorf("%q lets %+v pass", s, p)
 			}
 			texts = append(texts, p.String())

@@ -151,7 +151,8 @@ func (p Plan) Cursor(worker int) Cursor {
 		}
 		c.gap()
 	case c.counted:
-		// The measured starts are the Count ones behind the warm-up's: a start at exactly the warm-up's end is measured.
+		// The measured starts are the Count ones behind the warm-up's: a start at exactly the warm-up's end is
+		// measured.
 		first := int64(math.Ceil(p.Rate * p.Warmup.Seconds()))
 		for first > 0 && offset(float64(first-1), p.Rate) >= p.Warmup {
 			first--

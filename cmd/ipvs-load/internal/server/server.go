@@ -22,8 +22,8 @@ type Config struct {
 	Jitter time.Duration // the delay varies evenly by this much up and down; at most Delay
 	Listen []target.Target
 	// Connections is how many TCP connections and SCTP associations there may be at once, 0 for DefaultConnections; one
-	// more is closed when it comes, as held ones are what tests are about. Full, if not nil, is called when that happens,
-	// at most once.
+	// more is closed when it comes, as held ones are what tests are about. Full, if not nil, is called when that
+	// happens, at most once.
 	Connections int
 	Full        func()
 }

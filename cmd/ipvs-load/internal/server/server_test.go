@@ -269,7 +269,8 @@ func TestAnAddressInUseIsNamedAndNothingStaysOpen(t *testing.T) {
 	free, _ := target.ParseListen("udp://127.0.0.1:0")
 	busy, _ := target.ParseListen("tcp://" + taken.Addr().String())
 	_, err = New(Config{ID: "a", Listen: []target.Target{free, busy}})
-	if err == nil || !strings.Contains(err.Error(), "listen on "+busy.String()) || !strings.Contains(err.Error(), "address already in use") {
+	if err == nil || !strings.Contains(err.Error(), "listen on "+busy.String()) ||
+		!strings.Contains(err.Error(), "address already in use") {
 		t.Errorf("New says %v", err)
 	}
 }
@@ -317,7 +318,10 @@ func TestNoAnswerIsAnswered(t *testing.T) {
 		}
 	}
 	random := rand.New(rand.NewPCG(1, 2))
-	words := []string{"ipvs-load/", "ipvs-load/1", "ipvs-load/2", " ", "=", "id=", "error=", "t-7", "\n", "\r", "\x00", "é", strings.Repeat("x", 40), strings.Repeat("x", wire.MaxLine)}
+	words := []string{
+		"ipvs-load/", "ipvs-load/1", "ipvs-load/2", " ", "=", "id=", "error=", "t-7", "\n", "\r", "\x00", "é",
+		strings.Repeat("x", 40), strings.Repeat("x", wire.MaxLine),
+	}
 	for range 100_000 {
 		var request []byte
 		for range random.IntN(6) {
@@ -325,10 +329,13 @@ func TestNoAnswerIsAnswered(t *testing.T) {
 		}
 		check(request[:min(len(request), wire.MaxLine+1)])
 	}
-	// Over a socket a server hears an answer, and then answers the next request all the same; over TCP whoever says one is
-	// no client.
+	// Over a socket a server hears an answer, and then answers the next request all the same; over TCP whoever says one
+	// is no client.
 	addresses := start(t, Config{ID: "web-1"}, "tcp://127.0.0.1:0", "udp://127.0.0.1:0")
-	for _, heard := range []string{"ipvs-load/1 id=web-2 client=127.0.0.1:1 token=t\n", "ipvs-load/1 error=bad-token\n", "ipvs-load/9 error=unsupported-version\n"} {
+	for _, heard := range []string{
+		"ipvs-load/1 id=web-2 client=127.0.0.1:1 token=t\n", "ipvs-load/1 error=bad-token\n",
+		"ipvs-load/9 error=unsupported-version\n",
+	} {
 		c := dial(t, "udp", addresses[1])
 		if _, err := io.WriteString(c, heard); err != nil {
 			t.Fatal(err)

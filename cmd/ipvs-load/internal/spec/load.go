@@ -56,8 +56,8 @@ const (
 	DefaultTimeout  = 5 * time.Second
 	DefaultInterval = 10 * time.Second
 
-	// DefaultConnectionsMax is a third of the ports that the kernel gives out (net.ipv4.ip_local_port_range holds 28,232).
-	// So a target that does not answer does not cost the machine all of them.
+	// DefaultConnectionsMax is a third of the ports that the kernel gives out (net.ipv4.ip_local_port_range holds
+	// 28,232). So a target that does not answer does not cost the machine all of them.
 	DefaultConnectionsMax = 10_000
 
 	// DefaultConnections are those of rr, idle and stream.

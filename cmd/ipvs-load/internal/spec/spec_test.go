@@ -21,7 +21,8 @@ func load(text string) (Load, error) {
 func TestDefaultsByMode(t *testing.T) {
 	for text, check := range map[string]func(c engine.Config) bool{
 		`{mode: crr, targets: ["tcp://127.0.0.1:1"], rate: 100}`: func(c engine.Config) bool {
-			return c.Plan.Duration == DefaultDuration && c.Timeout == DefaultTimeout && c.Plan.Seed == 1 && c.Connections == 0 && c.ConnectionsMax > 0 &&
+			return c.Plan.Duration == DefaultDuration && c.Timeout == DefaultTimeout && c.Plan.Seed == 1 && c.Connections == 0 &&
+				c.ConnectionsMax > 0 &&
 				c.Plan.Workers == 1 && c.Close == engine.FIN && c.UDPPort == engine.Rotate && c.Direction == ""
 		},
 		`{mode: rr, targets: ["tcp://127.0.0.1:1"], rate: 100}`: func(c engine.Config) bool { return c.Connections == DefaultConnections },
@@ -30,7 +31,8 @@ func TestDefaultsByMode(t *testing.T) {
 		},
 		`{mode: idle, targets: ["tcp://127.0.0.1:1"]}`: func(c engine.Config) bool { return c.Plan.Rate == 1 },
 		`{mode: stream, targets: ["tcp://127.0.0.1:1"], duration: 5s}`: func(c engine.Config) bool {
-			return c.Plan.Closed && c.Direction == engine.Download && c.Connections == DefaultConnections && c.Plan.Duration == 5*time.Second
+			return c.Plan.Closed && c.Direction == engine.Download && c.Connections == DefaultConnections &&
+				c.Plan.Duration == 5*time.Second
 		},
 		`{mode: crr, targets: ["tcp://127.0.0.1:1"], rate: "100:1s,100..200:2s"}`: func(c engine.Config) bool {
 			return len(c.Plan.Phases) == 2 && c.Plan.Duration == 0 && c.Plan.Window() == 3*time.Second
@@ -56,24 +58,34 @@ func TestDefaultsByMode(t *testing.T) {
 func TestWhatCannotBeIsNamed(t *testing.T) {
 	const crr = `mode: crr, targets: ["tcp://127.0.0.1:1"]`
 	for text, want := range map[string]string{
-		`{targets: ["tcp://127.0.0.1:1"], rate: 1}`:                                       "no mode is given",
-		`{mode: crr, rate: 1}`:                                                            "no target is given",
-		`{` + crr + `}`:                                                                   "rate 0 is out of range",
-		`{` + crr + `, rate: 1, closed: true, concurrency: 1}`:                            "neither a rate nor arrivals",
-		`{` + crr + `, closed: true}`:                                                     "needs a concurrency",
-		`{` + crr + `, rate: 1, concurrency: 2}`:                                          "concurrency 2 is for a closed loop",
-		`{` + crr + `, rate: 1, connections: 2}`:                                          "connections 2 are for modes rr, idle and stream",
-		`{` + crr + `, rate: 1, interval: 2s}`:                                            "interval 2s is for mode idle",
-		`{` + crr + `, rate: 1, direction: upload}`:                                       "direction \"upload\" does not fit mode crr",
-		`{` + crr + `, rate: 1, weights: {web: -1}}`:                                      "weight -1 of endpoint web is out of range",
-		`{` + crr + `, rate: 1, weights: {"a b": 1}}`:                                     "weights: an identity holds printable ASCII",
-		`{` + crr + `, rate: 1, maxErrorRatio: 2}`:                                        "max-error-ratio 2 is out of range",
-		`{` + crr + `, rate: 1, arrivals: daily}`:                                         `arrivals "daily" are not known`,
-		`{` + crr + `, rate: 1, sources: [here]}`:                                         `source "here" is not an IPv4 or IPv6 address`,
-		`{` + crr + `, rate: 1, duration: 5s, events: [{at: 6s, name: x}]}`:               `event "x" at 6s is out of range; allowed is 0 to the window's length, which is 5s`,
-		`{` + crr + `, rate: 1, events: [{at: 1s}]}`:                                      "an event at 1s has no name",
-		`{` + crr + `, rate: 1, events: [{at: 1s, name: x, kind: gone}]}`:                 `kind "gone" is not known; allowed are added, removed`,
-		`{` + crr + `, rate: 1, events: [{at: 1s, name: x, endpoint: "a b"}]}`:            `event "x": endpoint: an identity holds printable ASCII`,
+		`{targets: ["tcp://127.0.0.1:1"], rate: 1}`:            "no mode is given",
+		`{mode: crr, rate: 1}`:                                 "no target is given",
+		`{` + crr + `}`:                                        "rate 0 is out of range",
+		`{` + crr + `, rate: 1, closed: true, concurrency: 1}`: "neither a rate nor arrivals",
+		`{` + crr + `, closed: true}`:                          "needs a concurrency",
+		`{` + crr +
+			`, rate: 1, concurrency: 2}`: "concurrency 2 is for a closed loop",
+		`{` + crr +
+			`, rate: 1, connections: 2}`: "connections 2 are for modes rr, idle and stream",
+		`{` + crr + `, rate: 1, interval: 2s}`: "interval 2s is for mode idle",
+		`{` + crr +
+			`, rate: 1, direction: upload}`: "direction \"upload\" does not fit mode crr",
+		`{` + crr +
+			`, rate: 1, weights: {web: -1}}`: "weight -1 of endpoint web is out of range",
+		`{` + crr +
+			`, rate: 1, weights: {"a b": 1}}`: "weights: an identity holds printable ASCII",
+		`{` + crr +
+			`, rate: 1, maxErrorRatio: 2}`: "max-error-ratio 2 is out of range",
+		`{` + crr + `, rate: 1, arrivals: daily}`: `arrivals "daily" are not known`,
+		`{` + crr +
+			`, rate: 1, sources: [here]}`: `source "here" is not an IPv4 or IPv6 address`,
+		`{` + crr +
+			`, rate: 1, duration: 5s, events: [{at: 6s, name: x}]}`: `event "x" at 6s is out of range; allowed is 0 to the window's length, which is 5s`,
+		`{` + crr + `, rate: 1, events: [{at: 1s}]}`: "an event at 1s has no name",
+		`{` + crr +
+			`, rate: 1, events: [{at: 1s, name: x, kind: gone}]}`: `kind "gone" is not known; allowed are added, removed`,
+		`{` + crr +
+			`, rate: 1, events: [{at: 1s, name: x, endpoint: "a b"}]}`: `event "x": endpoint: an identity holds printable ASCII`,
 		`{mode: idle, targets: ["tcp://127.0.0.1:1"], rate: 5}`:                           "mode idle has no rate",
 		`{mode: idle, targets: ["tcp://127.0.0.1:1"], interval: -5s}`:                     "interval -5s is out of range",
 		`{mode: stream, targets: ["tcp://127.0.0.1:1"], direction: both}`:                 `direction "both" does not fit mode stream`,
@@ -81,8 +93,9 @@ func TestWhatCannotBeIsNamed(t *testing.T) {
 		`{mode: rr, targets: ["udp://127.0.0.1:1"], rate: 1}`:                             "does not fit mode rr, which needs tcp:// or sctp://",
 		`{mode: rr, targets: ["tcp://127.0.0.1:1"], rate: 1, connections: 1, workers: 2}`: "connections 1 are out of range; allowed is 2 (the number of workers)",
 		`{mode: crr, targets: ["tcp://127.0.0.1:1"], rate: "5:1s", duration: 1s}`:         "phases of the rate are given beside",
-		`{mode: ` + "ping" + `, targets: ["tcp://127.0.0.1:1"], rate: 1}`:                 `mode "ping" is not known; allowed are connect, crr`,
-		`{mode: crr, targets: ["http://127.0.0.1:1"], rate: 1}`:                           `scheme "http" is not known`,
+		`{mode: ` + "ping" +
+			`, targets: ["tcp://127.0.0.1:1"], rate: 1}`: `mode "ping" is not known; allowed are connect, crr`,
+		`{mode: crr, targets: ["http://127.0.0.1:1"], rate: 1}`: `scheme "http" is not known`,
 	} {
 		l, err := load(text)
 		if err == nil {
@@ -132,7 +145,8 @@ func TestALoadComesBackAsItWasWritten(t *testing.T) {
 // FuzzLoad: a load that is taken is written and read again as it is, and makes the same measurement.
 func FuzzLoad(f *testing.F) {
 	for _, text := range []string{
-		`{mode: crr, targets: ["tcp://127.0.0.1:1"], rate: 100}`, `{rate: "1..2:1s", duration: 1m30s}`, `{rate: [], targets: [null]}`, `{rate: "", timeout: ""}`,
+		`{mode: crr, targets: ["tcp://127.0.0.1:1"], rate: 100}`, `{rate: "1..2:1s", duration: 1m30s}`,
+		`{rate: [], targets: [null]}`, `{rate: "", timeout: ""}`,
 		`{rate: -1}`, `{rate: .nan}`, `{rate: 1e400}`, `{duration: 1}`,
 	} {
 		f.Add(text)

@@ -33,8 +33,8 @@ type Target struct {
 // String gives the form that Parse reads.
 func (t Target) String() string { return t.Protocol.String() + "://" + t.Addr.String() }
 
-// Parse reads "tcp://10.96.0.10:80" or "udp://[fd00::1]:53". The host is an address: resolving a name would put DNS into
-// what is measured, and would leave open which of several addresses was meant.
+// Parse reads "tcp://10.96.0.10:80" or "udp://[fd00::1]:53". The host is an address: resolving a name would put DNS
+// into what is measured, and would leave open which of several addresses was meant.
 func Parse(s string) (Target, error) {
 	t, err := parse(s)
 	if err != nil {

@@ -65,7 +65,9 @@ func TestParseListen(t *testing.T) {
 }
 
 func FuzzParseTarget(f *testing.F) {
-	for _, s := range []string{"tcp://10.96.0.10:80", "udp://[fd00::1]:53", "tcp://[fe80::1%a]:1", "tcp://", "udp://[::ffff:1.2.3.4]:9"} {
+	for _, s := range []string{
+		"tcp://10.96.0.10:80", "udp://[fd00::1]:53", "tcp://[fe80::1%a]:1", "tcp://", "udp://[::ffff:1.2.3.4]:9",
+	} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

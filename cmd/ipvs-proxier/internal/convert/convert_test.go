@@ -44,7 +44,8 @@ func printed(t *testing.T, r *Result, err error) string {
 
 // configMap is an item of a list: a ConfigMap that holds a configuration of kube-proxy.
 func configMap(name, key string) string {
-	return "- apiVersion: v1\n  kind: ConfigMap\n  metadata: {name: " + name + ", namespace: kube-system}\n  data:\n    " + key + ": |\n" +
+	return "- apiVersion: v1\n  kind: ConfigMap\n  metadata: {name: " + name + ", namespace: kube-system}\n  data:\n    " +
+		key + ": |\n" +
 		"      apiVersion: kubeproxy.config.k8s.io/v1alpha1\n      kind: KubeProxyConfiguration\n      mode: ipvs\n      moed: ipvs\n"
 }
 
@@ -64,17 +65,19 @@ func TestGolden(t *testing.T) {
 	}
 	const head = "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n"
 	for name, convert := range map[string]func() (*Result, error){
-		"kubeadm":          file("kubeadm.yaml"),
-		"full":             file("full.yaml"),
-		"iptables":         given(head + "clusterCIDR: 10.0.0.0/8\niptables: {masqueradeBit: 3, syncPeriod: 5s}\n"),
-		"nftables":         given(head + "mode: nftables\nnftables: {masqueradeAll: true, minSyncPeriod: 1s}\n"),
-		"unknown-field":    given(head + "mode: ipvs\nipvs: {shceduler: lc}\n"),
-		"localhost":        given(head + "mode: ipvs\nnodePortAddresses: [localhost]\n"),
-		"other-kind":       given("apiVersion: v1\nkind: Pod\n"),
-		"other-case":       given(head + "Mode: nftables\nmode: ipvs\nipvs: {Scheduler: lc, syncperiod: 1m}\nclustercidr: 10.0.0.0/8\n"),
-		"second-document":  given("apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\n---\n" + head + "mode: ipvs\nipvs: {scheduler: lc}\n"),
-		"two":              given(head + "mode: ipvs\n---\n" + head + "mode: nftables\n"),
-		"list":             given("apiVersion: v1\nkind: List\nitems:\n" + configMap("coredns", "Corefile") + configMap("kube-proxy", "config.conf")),
+		"kubeadm":       file("kubeadm.yaml"),
+		"full":          file("full.yaml"),
+		"iptables":      given(head + "clusterCIDR: 10.0.0.0/8\niptables: {masqueradeBit: 3, syncPeriod: 5s}\n"),
+		"nftables":      given(head + "mode: nftables\nnftables: {masqueradeAll: true, minSyncPeriod: 1s}\n"),
+		"unknown-field": given(head + "mode: ipvs\nipvs: {shceduler: lc}\n"),
+		"localhost":     given(head + "mode: ipvs\nnodePortAddresses: [localhost]\n"),
+		"other-kind":    given("apiVersion: v1\nkind: Pod\n"),
+		"other-case":    given(head + "Mode: nftables\nmode: ipvs\nipvs: {Scheduler: lc, syncperiod: 1m}\nclustercidr: 10.0.0.0/8\n"),
+		"second-document": given("apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\n---\n" + head +
+			"mode: ipvs\nipvs: {scheduler: lc}\n"),
+		"two": given(head + "mode: ipvs\n---\n" + head + "mode: nftables\n"),
+		"list": given("apiVersion: v1\nkind: List\nitems:\n" + configMap("coredns", "Corefile") +
+			configMap("kube-proxy", "config.conf")),
 		"other-config-map": given("apiVersion: example.com/v1\nkind: ConfigMap\ndata: {config.conf: \"\"}\n"),
 		"no-config":        given("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n"),
 		"twice":            given(head + "mode: nftables\nmode: ipvs\n"),

@@ -59,7 +59,8 @@ func KubeRouterFlags(args []string) (*Result, error) {
 	} else {
 		r.allowAllExternalIPs("--service-external-ip-range")
 	}
-	// "30000-32767" or "30000:32767". Masquerading may take any port, so that a right range has nothing to be said of it.
+	// "30000-32767" or "30000:32767". Masquerading may take any port, so that a right range has nothing to be said of
+	// it.
 	if nodePortRange != "" {
 		if err := new(proxier.PortRange).UnmarshalText([]byte(strings.ReplaceAll(nodePortRange, ":", "-"))); err != nil {
 			r.note("--service-node-port-range", nodePortRange, "%v; it is not needed here", err)

@@ -13,7 +13,8 @@ func TestArguments(t *testing.T) {
 	}{
 		"RKE2's static pod": {"kube-proxy", "apiVersion: v1\nkind: Pod\nmetadata: {name: kube-proxy}\nspec: {containers: [{name: kube-proxy, command: [kube-proxy], args: [--cluster-cidr=10.42.0.0/16, --proxy-mode=ipvs]}]}\n",
 			[]string{"--cluster-cidr=10.42.0.0/16", "--proxy-mode=ipvs"}, true},
-		"kube-router's DaemonSet, behind others": {"kube-router", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n---\napiVersion: apps/v1\nkind: DaemonSet\nspec: {template: {spec: {containers: [{name: other, args: [-x]}, {name: kube-router, args: [--run-router=false]}]}}}\n",
+		"kube-router's DaemonSet, behind others": {"kube-router",
+			"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n---\napiVersion: apps/v1\nkind: DaemonSet\nspec: {template: {spec: {containers: [{name: other, args: [-x]}, {name: kube-router, args: [--run-router=false]}]}}}\n",
 			[]string{"--run-router=false"}, true},
 		"a command with its path":      {"kube-proxy", "apiVersion: apps/v1\nkind: DaemonSet\nspec: {template: {spec: {containers: [{name: proxy, command: [/usr/local/bin/kube-proxy, --config=/x]}]}}}\n", []string{"--config=/x"}, true},
 		"k3s":                          {"kube-proxy", "disable: [traefik]\nkube-proxy-arg: [proxy-mode=ipvs, --masquerade-all=true]\n", []string{"--proxy-mode=ipvs", "--masquerade-all=true"}, true},

@@ -28,8 +28,8 @@ func (s *suite) notUnicast() {
 		s.refused(op(dataplane.Create, at(netip.MustParseAddr(text))), syscall.EINVAL)
 		s.refused(op(dataplane.Renew, at(netip.MustParseAddr(text))), syscall.EINVAL)
 	}
-	// A real server that is deleted comes back out of the kernel's trash without being looked at, so each address is taken
-	// once.
+	// A real server that is deleted comes back out of the kernel's trash without being looked at, so each address is
+	// taken once.
 	taken := func(text string) {
 		s.Helper()
 		s.do(op(dataplane.Create, at(netip.MustParseAddr(text))))

@@ -100,7 +100,10 @@ type screen struct {
 var screens = []screen{{"light", 1100, 800}, {"dark", 1100, 800}, {"light", 390, 844}, {"dark", 390, 844}}
 
 // seldom are pages that few people will see; two screens, which have both schemes and both widths, are enough for them.
-var seldom = []string{"one endpoint", "100 endpoints", "300 endpoints", "nothing ended", "one request", "older report", "phases", "closed loop", "ten minutes"}
+var seldom = []string{
+	"one endpoint", "100 endpoints", "300 endpoints", "nothing ended", "one request", "older report", "phases",
+	"closed loop", "ten minutes",
+}
 
 // open opens a page in a tab of its own, and returns what it did, what a person sees and a picture of it.
 func open(t *testing.T, ctx context.Context, address string, s screen) (*visit, sight, []byte) {
@@ -117,8 +120,12 @@ func open(t *testing.T, ctx context.Context, address string, s screen) (*visit, 
 		chromedp.Listen(ctx, v.listen),
 		call(ctx, network.Enable, network.EnableParams{}),
 		call(ctx, log.Enable, cdp.Empty{}),
-		call(ctx, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: s.width, Height: s.height, DeviceScaleFactor: 1, Mobile: s.width < 500}),
-		call(ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: s.scheme}}}),
+		call(ctx, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{
+			Width: s.width, Height: s.height, DeviceScaleFactor: 1, Mobile: s.width < 500,
+		}),
+		call(ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+			Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: s.scheme}},
+		}),
 		chromedp.Do(ctx, chromedp.Navigate(address)),
 	)
 	if err != nil {
@@ -223,7 +230,8 @@ func checkSight(t *testing.T, got sight, s screen) {
 		t.Errorf("of %d texts, these have a contrast of less than 4.5:\n%s", got.Texts, strings.Join(got.Pale, "\n"))
 	}
 	if len(got.PaleLines) > 0 {
-		t.Errorf("of %d lines and bars, these have a contrast of less than 3:\n%s", got.Lines, strings.Join(got.PaleLines, "\n"))
+		t.Errorf("of %d lines and bars, these have a contrast of less than 3:\n%s",
+			got.Lines, strings.Join(got.PaleLines, "\n"))
 	}
 }
 
@@ -267,7 +275,8 @@ func checkPlots(t *testing.T, got sight, want []wantPlot) {
 	for i, w := range want {
 		p := got.Plots[i]
 		if p.Label != w.label || p.Points < w.points || p.Width < 300 || p.Height < 60 {
-			t.Errorf("plot %d is %q, %v by %v, with a path of %d points; want %q with at least %d", i, p.Label, p.Width, p.Height, p.Points, w.label, w.points)
+			t.Errorf("plot %d is %q, %v by %v, with a path of %d points; want %q with at least %d",
+				i, p.Label, p.Width, p.Height, p.Points, w.label, w.points)
 		}
 		if p.X < 0 || p.X+p.Width > got.ScreenWidth {
 			t.Errorf("%s reaches from %v to %v on a screen of %v", p.Label, p.X, p.X+p.Width, got.ScreenWidth)
@@ -319,20 +328,24 @@ func keep(t *testing.T, shot []byte) {
 // is seen, and the policy of ours forbids one that got into it.
 func TestTheBrowserTestSeesRequests(t *testing.T) {
 	var hits sync.Map
-	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { hits.Store(r.URL.Path, true) }))
+	server := httptest.NewServer(
+		http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { hits.Store(r.URL.Path, true) }),
+	)
 	defer server.Close()
 	ctx := browser(t)
 	foreign := `<img src="` + server.URL + `%s"><script>console.error("at work")</script>`
 	bare := "<!DOCTYPE html><meta charset=utf-8><body>" + fmt.Sprintf(foreign, "/bare")
 	v, _, _ := open(t, ctx, writeFile(t, []byte(bare)), screens[0])
-	if _, hit := hits.Load("/bare"); !hit || !slices.Contains(v.requests, server.URL+"/bare") || !slices.Contains(v.complaints, "console.error") {
+	if _, hit := hits.Load("/bare"); !hit || !slices.Contains(v.requests, server.URL+"/bare") ||
+		!slices.Contains(v.complaints, "console.error") {
 		t.Errorf("server asked: %v, requests %q, complaints %q; want the image and the error", hit, v.requests, v.complaints)
 	}
 
 	clean := page(t, reporttest.Run{Name: "run", Report: reporttest.Sample(1, nil)})
 	ours := strings.Replace(string(clean), "<main>", "<main>"+fmt.Sprintf(foreign, "/ours"), 1)
 	v, _, _ = open(t, ctx, writeFile(t, []byte(ours)), screens[0])
-	if _, hit := hits.Load("/ours"); hit || slices.Contains(v.complaints, "console.error") || !strings.Contains(strings.Join(v.complaints, " "), "Content Security Policy") {
+	if _, hit := hits.Load("/ours"); hit || slices.Contains(v.complaints, "console.error") ||
+		!strings.Contains(strings.Join(v.complaints, " "), "Content Security Policy") {
 		t.Errorf("server asked: %v, complaints %q; want that the policy forbids both", hit, v.complaints)
 	}
 }
