@@ -103,37 +103,6 @@ func (c *cluster) deepenTables(chain string) (undo func()) {
 	return func() { c.t.Helper(); change(lower.String()) }
 }
 
-// ownedTables is a program that has made our tables its own, empty, so that nobody else may write them
-// (NFT_TABLE_F_OWNER, Linux 5.12). They go with it. Neither rules nor sets can be written.
-var ownedTables = barrier{raise: (*cluster).ownTables, says: "operation not permitted"}
-
-func (c *cluster) ownTables(string) (end func()) {
-	c.t.Helper()
-	owner := exec.Command("nft", "-i")
-	commands, err := owner.StdinPipe()
-	c.must(err)
-	c.must(c.Node1.Start(owner))
-	end = func() {
-		commands.Close()
-		_ = owner.Wait() // how it ends is not what is tested
-	}
-	c.t.Cleanup(end)
-	var line string
-	for _, family := range []string{"ip", "ip6"} {
-		line += fmt.Sprintf("add table %[1]s; delete table %[1]s; add table %[1]s { flags owner; }; ", family+" ipvs-proxier")
-	}
-	_, err = commands.Write([]byte(line + "\n"))
-	c.must(err)
-	c.await(func() error {
-		_, err := c.Node1.Run("nft", "add chain ip6 ipvs-proxier probe")
-		if err == nil || !strings.Contains(err.Error(), "Operation not permitted") {
-			return fmt.Errorf("others may write a table that somebody owns: %w", err)
-		}
-		return nil
-	})
-	return end
-}
-
 // silence keeps a connection from sending anything by itself: keepalives of its own, which Go sends after 15 s, and
 // answers to those of the other end, which do not come in until it is undone.
 func (c *cluster) silence(h *topology.Host, conn *net.TCPConn) (undo func()) {
@@ -219,7 +188,6 @@ func TestSourceRangesFailClosedWithNFTables(t *testing.T) {
 	for _, way := range slices.Sorted(maps.Keys(unguarded)) {
 		t.Run(way, func(t *testing.T) { failsClosed(t, way, deepTables, "--netfilter=nftables") })
 	}
-	t.Run("tables taken", func(t *testing.T) { failsClosed(t, "flushed", ownedTables, "--netfilter=nftables") })
 }
 
 // onlyWith skips the test where all tests of this run have another netfilter.
