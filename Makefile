@@ -154,7 +154,7 @@ earlier:
 
 .PHONY: e2e-tests
 e2e-tests: build confined image-here chart-here peers earlier
-	@bin/lab install prometheus
+	@bin/lab install prometheus nft:nftables
 	@mkdir -p bin/out && go test -c -tags e2e -o bin/e2e.test ./e2e
 # The programs are linked into bin, because the cache may lie where the lab shows an empty directory, such as below
 # /tmp.

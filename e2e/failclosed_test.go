@@ -181,8 +181,7 @@ func TestSourceRangesFailClosed(t *testing.T) {
 	}
 }
 
-// TestSourceRangesFailClosedWithNFTables: the same where the kernel refuses our rules, and where somebody else owns our
-// tables.
+// TestSourceRangesFailClosedWithNFTables: the same where the kernel refuses our rules.
 func TestSourceRangesFailClosedWithNFTables(t *testing.T) {
 	onlyWith(t, "nftables")
 	for _, way := range slices.Sorted(maps.Keys(unguarded)) {

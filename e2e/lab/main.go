@@ -2,7 +2,7 @@
 //
 //	lab run [flags] -- COMMAND [ARG...]   run the command
 //	lab which                             say which kernel would be taken, and why not the others
-//	lab install PROGRAM...                install the Debian packages of these names, where no such program is there
+//	lab install PROGRAM[:PACKAGE]...      install the Debian packages of these programs that are not there
 //	lab check                             inside: does the kernel have all that the tests need?
 //
 // The command's output is passed on, and its exit status is lab's. What the command writes is gone afterwards, except
@@ -77,7 +77,7 @@ func run() int {
 func usage() int {
 	fmt.Fprintln(os.Stderr, `usage: lab run [--kernel auto|own|uml|qemu] [--mem 3G] [--timeout 20m] [--write DIR]... -- COMMAND [ARG...]
        lab which
-       lab install PROGRAM...
+       lab install PROGRAM[:PACKAGE]...
        lab check
 
 A booted kernel is described by these variables of the environment, too:

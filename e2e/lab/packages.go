@@ -33,26 +33,41 @@ func install(ctx context.Context, packages []string) error {
 	return nil
 }
 
-// installPrograms gets the programs that are not there, each from the package of its name.
+// installPrograms gets the programs that are not there. Each is named by itself, which is also the name of its package,
+// or as "nft:nftables", with its package.
 func installPrograms(ctx context.Context, names []string) int {
-	if err := install(ctx, missingPrograms(names)); err != nil {
+	if err := install(ctx, missingPrograms(names, packageOf)); err != nil {
 		return refused(err)
 	}
-	if missing := missingPrograms(names); len(missing) > 0 {
+	if missing := missingPrograms(names, programOf); len(missing) > 0 {
 		return refused(fmt.Errorf("the packages are installed, but these programs are not on the PATH: %s",
 			strings.Join(missing, " ")))
 	}
 	return 0
 }
 
-func missingPrograms(names []string) []string {
+// missingPrograms returns what is said of those names whose programs are not there.
+func missingPrograms(names []string, say func(name string) string) []string {
 	var missing []string
 	for _, name := range names {
-		if _, err := exec.LookPath(name); err != nil {
-			missing = append(missing, name)
+		if _, err := exec.LookPath(programOf(name)); err != nil {
+			missing = append(missing, say(name))
 		}
 	}
 	return missing
+}
+
+func programOf(name string) string {
+	program, _, _ := strings.Cut(name, ":")
+	return program
+}
+
+func packageOf(name string) string {
+	program, of, other := strings.Cut(name, ":")
+	if other {
+		return of
+	}
+	return program
 }
 
 func installCommand(packages []string) string {

@@ -6,7 +6,11 @@ import (
 )
 
 func TestOnlyProgramsThatAreNotThereAreInstalled(t *testing.T) {
-	if got := missingPrograms([]string{"sh", "no-such-program", "ls"}); !slices.Equal(got, []string{"no-such-program"}) {
-		t.Errorf("missing are %q", got)
+	names := []string{"sh", "no-such-program", "ls:coreutils", "no-other:of-a-package"}
+	if got, want := missingPrograms(names, packageOf), []string{"no-such-program", "of-a-package"}; !slices.Equal(got, want) {
+		t.Errorf("packages to install: %q, want %q", got, want)
+	}
+	if got, want := missingPrograms(names, programOf), []string{"no-such-program", "no-other"}; !slices.Equal(got, want) {
+		t.Errorf("programs that are missing: %q, want %q", got, want)
 	}
 }
