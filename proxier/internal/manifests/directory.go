@@ -24,6 +24,8 @@ type Directory struct {
 	// versions are the last ones, deleted those of the last deletions, by kind.
 	versions, deleted map[string]uint64
 	watchers          map[*watcher]struct{}
+	// large are the files that are read beside the others; nil unless Run does that.
+	large *largeFiles
 }
 
 // Open reads the directory for the first time. Files with mistakes are reported and left out; a directory that cannot

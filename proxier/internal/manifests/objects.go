@@ -93,6 +93,10 @@ type changed struct {
 	keys  map[objectKey]struct{}
 }
 
+func newChange() *changed {
+	return &changed{files: map[*file]struct{}{}, keys: map[objectKey]struct{}{}}
+}
+
 // claim puts claims in the place of those that the file had.
 func (d *Directory) claim(f *file, claims []*claim, change *changed) {
 	change.files[f] = struct{}{}

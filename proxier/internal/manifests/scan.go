@@ -14,17 +14,25 @@ import (
 // file is what is known of a file.
 type file struct {
 	name string
-	// modified, size and claims are of its last good content; good says that there was one.
+	// claims are of its last good content; good says that there was one.
+	claims []*claim
+	good   bool
+	// modified and size are those that it had when it was read last, which ended at that time and took so long.
 	modified time.Time
 	size     int64
-	claims   []*claim
-	good     bool
+	read     time.Time
+	took     time.Duration
 	// wrong says why its present content cannot be used, note what in it is left out; empty where nothing is.
 	wrong, note string
+	// turn counts how often it was to be read, taken is the turn of what is known of it.
+	turn, taken uint64
 }
 
 // Scan reads all files and sends the watchers what has changed.
-func (d *Directory) Scan() {
+func (d *Directory) Scan() { d.scan(nil) }
+
+// scan is Scan without the files that are being written.
+func (d *Directory) scan(written map[string]pending) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	entries, err := os.ReadDir(d.path)
@@ -41,6 +49,9 @@ func (d *Directory) Scan() {
 	}
 	for name := range d.files {
 		names[name] = struct{}{}
+	}
+	for name := range written {
+		delete(names, name)
 	}
 	d.lookAt(names)
 }
@@ -61,11 +72,16 @@ func (d *Directory) unreadable(err error) {
 }
 
 func (d *Directory) lookAt(names map[string]struct{}) {
-	change := changed{files: map[*file]struct{}{}, keys: map[objectKey]struct{}{}}
+	change := newChange()
 	for name := range names {
-		d.read(name, &change)
+		d.read(name, change)
 	}
-	d.publish(&change)
+	d.settle(change)
+}
+
+// settle sends the watchers what has changed, and reports what is wrong now with the files concerned.
+func (d *Directory) settle(change *changed) {
+	d.publish(change)
 	for f := range change.files {
 		d.note(f.name, d.mistake(f))
 	}
@@ -88,15 +104,42 @@ func (d *Directory) read(name string, change *changed) {
 		f = &file{name: name}
 		d.files[name] = f
 	}
-	if err == nil && f.good && f.wrong == "" && f.modified.Equal(info.ModTime()) && f.size == info.Size() &&
-		time.Since(f.modified) > 2*time.Second {
+	if err == nil && f.isAsRead(info) {
 		return
 	}
+	f.turn++
+	switch {
+	case err != nil:
+		d.take(f, f.turn, content{err: err}, change)
+	case d.large != nil && info.Size() > largeFile:
+		d.large.add(f)
+	default:
+		d.take(f, f.turn, load(path), change)
+	}
+}
+
+// isAsRead reports whether there is no need to read a file again. Within two seconds a file can change without a trace
+// in its time. One that could not be used may be readable later, but may not take more than a part of all time.
+func (f *file) isAsRead(info fs.FileInfo) bool {
+	switch {
+	case !f.modified.Equal(info.ModTime()) || f.size != info.Size() || time.Since(f.modified) <= 2*time.Second:
+		return false
+	case f.wrong != "":
+		return time.Since(f.read) < rescanPart*f.took
+	}
+	return f.good
+}
+
+// take puts what was read at a turn in the place of what the file had.
+func (d *Directory) take(f *file, turn uint64, read content, change *changed) {
 	change.files[f] = struct{}{}
-	var claims []*claim
-	var note string
-	if err == nil {
-		claims, note, err = f.load(path)
+	f.taken = turn
+	f.modified, f.size, f.read, f.took = read.modified, read.size, time.Now(), read.took
+	err := read.err
+	if err == nil && len(read.claims) == 0 && len(f.claims) > 0 {
+		// More likely it was read between truncating and writing than meant so: to remove its objects, one deletes the
+		// file.
+		err = errors.New("the file is empty")
 	}
 	if err != nil {
 		kept := "; it is left out"
@@ -106,33 +149,53 @@ func (d *Directory) read(name string, change *changed) {
 		f.wrong = err.Error() + kept
 		return
 	}
-	f.modified, f.size, f.good, f.wrong, f.note = info.ModTime(), info.Size(), true, "", note
-	d.claim(f, claims, change)
+	f.good, f.wrong, f.note = true, "", read.note
+	for _, c := range read.claims {
+		c.file = f
+	}
+	d.claim(f, read.claims, change)
 }
 
-// load reads the content.
-func (f *file) load(path string) (claims []*claim, note string, err error) {
-	content, err := inputfile.Read(path, inputfile.MaxBytes)
+// content is what was read of a file: its objects and what in it is left out, or why it cannot be used.
+type content struct {
+	claims   []*claim
+	note     string
+	err      error
+	modified time.Time
+	size     int64
+	took     time.Duration
+}
+
+// load reads a file. It takes nothing from the directory, so that it needs no lock.
+func load(path string) (read content) {
+	began := time.Now()
+	defer func() { read.took = time.Since(began) }()
+	info, err := os.Stat(path)
+	if err != nil {
+		return content{err: err}
+	}
+	read.modified, read.size = info.ModTime(), info.Size()
+	read.claims, read.note, read.err = claims(path)
+	return read
+}
+
+func claims(path string) (all []*claim, note string, err error) {
+	text, err := inputfile.Read(path, inputfile.MaxBytes)
 	if err != nil {
 		return nil, "", err
 	}
-	found, note, err := readable(content)
+	found, note, err := readable(text)
 	if err != nil {
 		return nil, "", err
-	}
-	if len(found) == 0 && len(f.claims) > 0 {
-		// More likely it was read between truncating and writing than meant so: to remove its objects, one deletes the
-		// file.
-		return nil, "", errors.New("the file is empty")
 	}
 	for _, o := range found {
 		data, err := pack(o.Value)
 		if err != nil {
 			return nil, "", fmt.Errorf("line %d: %s: %w", o.Line, o, err)
 		}
-		claims = append(claims, &claim{file: f, key: o.key, line: o.Line, data: data})
+		all = append(all, &claim{key: o.key, line: o.Line, data: data})
 	}
-	return claims, note, nil
+	return all, note, nil
 }
 
 // readable returns the objects of a file, or its first mistake and none of them. What is of other kinds is left out,
