@@ -208,12 +208,12 @@ chaos: ## harm at random under load for DURATION: SOURCE=api, HARMS=pattern; KIL
 	  $(MAKE) --no-print-directory e2e RUN='^$(CHAOS)$$' GUESTS=1 E2EFLAGS="-test.timeout 12h"
 
 # make worst-tenants: OBJECTS is a pattern of the names of what comes (e2e/worsttenants_test.go), ROUNDS how often others
-# are measured without it and beside it.
+# are measured without it and beside it, SOURCE what the proxier follows: manifests or api.
 .PHONY: worst-tenants
 worst-tenants: OBJECTS = .
 worst-tenants: ROUNDS = 5
-worst-tenants: ## what the worst objects take of a node that has 1,000 Services beside them (root; half an hour; OBJECTS, ROUNDS)
-	@export LAB_PATIENCE=$${LAB_PATIENCE:-4}; IPVSP_WORST='$(OBJECTS)' IPVSP_WORST_ROUNDS=$(ROUNDS) IPVSP_TIMEOUT=2h \
+worst-tenants: ## what the worst objects take of a node that has 1,000 Services beside them (root; half an hour; OBJECTS, ROUNDS, SOURCE=api)
+	@export LAB_PATIENCE=$${LAB_PATIENCE:-4}; IPVSP_WORST='$(OBJECTS)' IPVSP_WORST_ROUNDS=$(ROUNDS) IPVSP_SOURCE=$(SOURCE) IPVSP_TIMEOUT=2h \
 	  $(MAKE) --no-print-directory e2e RUN='^TestTheWorstTenants$$' GUESTS=1 E2EFLAGS="-test.timeout 2h -test.v"
 
 # make soak: DURATION is how long Services roll, SOURCE what the proxier follows: manifests or api.

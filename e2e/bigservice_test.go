@@ -29,34 +29,49 @@ const (
 
 // beside is what stands beside a Service that asks for much, and changes meanwhile.
 type beside struct {
-	*cluster
+	*fed
 	others int
+	// virtualServers are those of the others, of those that change, and of the API itself.
+	virtualServers int
 	// changes counts them over all: each brings an endpoint that was not there before.
 	changes int
 }
 
-// startBeside starts the proxier with 1,000 Services, and ten that change.
-func startBeside(t *testing.T) *beside {
+// startBeside starts the proxier, which follows an API or manifests, with 1,000 Services and ten that change.
+func startBeside(t *testing.T, api bool) *beside {
 	t.Helper()
-	b := &beside{cluster: newCluster(t), others: 1000}
+	b := &beside{fed: &fed{cluster: newCluster(t)}, others: 1000}
+	args := b.follow(api)
+	if api {
+		b.readyNode(b.api.client, b.Node1.Name) // else /healthz has load balancers pass the node by
+	}
 	var all []string
 	for i := range b.others {
 		all = append(all, with(b.other(i), b.endpoint(0)))
 	}
-	b.write("others.yaml", all...)
+	b.set("others", all...)
 	for i := range 10 {
-		b.write(fmt.Sprintf("changing-%d.yaml", i), with(b.changing(i), b.endpoint(0)))
+		b.set(changingGroup(i), with(b.changing(i), b.endpoint(0)))
 	}
-	b.run()
+	b.start(args...)
+	b.must(b.proxier.AwaitReady())
+	n, err := b.kernel.Count()
+	b.must(err)
+	b.virtualServers = n
+	if n < 2*(b.others+10) {
+		t.Fatalf("there are %d virtual servers, want at least %d", n, 2*(b.others+10))
+	}
 	return b
 }
+
+func changingGroup(i int) string { return fmt.Sprintf("changing-%d", i) }
 
 // TestBesideABigService: 1,000 Services are there. The largest Service that the budget allows comes, changes and goes,
 // again and again. Meanwhile changes of others arrive, health is good, and each time the kernel has what it is to have.
 // The test logs how long changes take without it and beside it, and what the process and the kernel take more. It
 // compares them with nothing: docs/benchmarking.md has figures.
 func TestBesideABigService(t *testing.T) {
-	b := startBeside(t)
+	b := startBeside(t, false)
 	// Written beforehand: what measures has the same processor.
 	texts := map[string]string{"rr": b.big(scheduled("rr")), "wlc": b.big(scheduled("wlc"))}
 	before := b.stages()
@@ -97,18 +112,18 @@ func TestBesideABigService(t *testing.T) {
 	t.Logf("beside it:  %s; in the proxier up to (p50, p90, p95 in ms) %s; process %+d KiB, slab %+d KiB",
 		percentiles(with), b.stages().since(before), most[0]-rss, most[1]-slab)
 	b.must(b.proxier.AwaitReady())
-	if n, err := b.kernel.Count(); err != nil || n != 2*(b.others+10) {
-		t.Errorf("in the end there are %d virtual servers, %v; want %d", n, err, 2*(b.others+10))
+	if n, err := b.kernel.Count(); err != nil || n != b.virtualServers {
+		t.Errorf("in the end there are %d virtual servers, %v; want %d", n, err, b.virtualServers)
 	}
 }
 
 // other is a Service that stays as it is, changing one that changes.
 func (b *beside) other(i int) *v1.Service {
-	return service(fmt.Sprint("other-", i), []string{fmt.Sprintf("10.100.%d.%d", i/250, 1+i%250)})
+	return service(fmt.Sprint("other-", i), []string{fmt.Sprintf("10.96.%d.%d", 100+i/250, 1+i%250)})
 }
 
 func (b *beside) changing(i int) *v1.Service {
-	return service(fmt.Sprint("changing-", i), []string{fmt.Sprintf("10.101.0.%d", 1+i)})
+	return service(fmt.Sprint("changing-", i), []string{fmt.Sprintf("10.96.110.%d", 1+i)})
 }
 
 // endpoint is one of which nothing is needed but its address.
@@ -118,7 +133,7 @@ func (b *beside) endpoint(i int) *topology.Host {
 }
 
 func (b *beside) big(change ...func(*v1.Service)) string {
-	s := service("big", []string{"10.102.0.1"}, change...)
+	s := service("big", []string{"10.96.120.1"}, change...)
 	port := s.Spec.Ports[0]
 	s.Spec.Ports = nil
 	for i := range bigPorts {
@@ -140,11 +155,10 @@ func (b *beside) measure(n int, more func() bool) (took []time.Duration) {
 		b.changes++
 		at := i % 10
 		text := with(b.changing(at), b.endpoint(b.changes))
-		began := time.Now()
-		b.write(fmt.Sprintf("changing-%d.yaml", at), text)
+		began := b.change(changingGroup(at), text)
 		want := at4(b.endpoint(b.changes))
 		if err := awaitQuickly(func() (bool, error) {
-			v, err := b.kernel.VirtualServer("tcp", netip.MustParseAddrPort(fmt.Sprintf("10.101.0.%d:80", 1+at)))
+			v, err := b.kernel.VirtualServer("tcp", netip.MustParseAddrPort(fmt.Sprintf("10.96.110.%d:80", 1+at)))
 			is := func(r harness.RealServer) bool { return r.Address == want && r.Weight > 0 }
 			return err == nil && v != nil && slices.ContainsFunc(v.RealServers, is), err
 		}); err != nil {
@@ -159,6 +173,18 @@ func (b *beside) measure(n int, more func() bool) (took []time.Duration) {
 		time.Sleep(10 * time.Millisecond) // so that changes are single ones
 	}
 	return took
+}
+
+// change puts a change of a group in place, and returns since when the proxier can have it: from when its file is
+// written, or has the API answered.
+func (b *beside) change(group, text string) (since time.Time) {
+	if b.api != nil {
+		b.api.put(group, text)
+		return time.Now()
+	}
+	since = time.Now()
+	b.set(group, text)
+	return since
 }
 
 func at4(h *topology.Host) netip.AddrPort { return at(h.IPv4, 8080) }
@@ -210,7 +236,7 @@ func (b *beside) cycle(texts map[string]string, there func()) error {
 // others.
 func isBig(kernel *harness.Kernel, scheduler string) error {
 	for _, port := range []uint16{bigPorts, 1, bigPorts / 2} {
-		v, err := kernel.VirtualServer("tcp", netip.AddrPortFrom(netip.MustParseAddr("10.102.0.1"), port))
+		v, err := kernel.VirtualServer("tcp", netip.AddrPortFrom(netip.MustParseAddr("10.96.120.1"), port))
 		if err != nil || v == nil || v.Scheduler != scheduler || len(v.RealServers) != bigEndpoints {
 			return fmt.Errorf("port %d is not as it is to be: %v", port, err)
 		}
