@@ -51,8 +51,8 @@ func (d *Directory) readLarge(ctx context.Context, large *largeFiles) {
 }
 
 // readNextLarge reads the file that waits longest, and reports whether there was one. The directory is locked only
-// before and afterwards. Where the file went meanwhile, or was read at a later turn because it is small by now, what was
-// read counts for nothing.
+// before and afterwards. Where the file went meanwhile, or was read at a later turn because it is small by now, what
+// was read counts for nothing.
 func (d *Directory) readNextLarge(large *largeFiles) bool {
 	d.mu.Lock()
 	if len(large.waiting) == 0 {
